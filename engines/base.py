@@ -1,0 +1,265 @@
+"""The nouns engines and front share: a request, its deltas, the Engine protocol, the errors.
+
+EngineError
+├── InvalidRequest            the request cannot be honoured; names the wire field
+│   └── ContextLengthExceeded prompt, or prompt plus max_tokens, does not fit
+├── EngineOverloaded          the engine's own queue is full
+├── EngineUnavailable         no engine can serve this model now, and why
+│   └── EngineLoadTimeout     it did not become ready in time
+├── EngineDead                its process or thread is gone; never recovers
+└── EngineHung                it is there and does not answer
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias
+
+import msgspec
+
+FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "abort"]
+"""OpenAI's words, and "abort" for a stream that was aborted; "abort" never reaches a client."""
+
+
+class EngineError(Exception):
+    """What an engine raises; everything else out of an engine is a bug of ours."""
+
+
+class InvalidRequest(EngineError):
+    """The request itself cannot be honoured. `param` is the wire field's name."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class ContextLengthExceeded(InvalidRequest):
+    """The prompt alone, or with an explicit max_tokens, is longer than the context (tokens)."""
+
+    def __init__(self, prompt_tokens: int, max_tokens: int | None, context_tokens: int) -> None:
+        asked = f" plus max_tokens {max_tokens}" if max_tokens is not None else ""
+        super().__init__(
+            f"The prompt has {prompt_tokens} tokens{asked}; "
+            f"the model's context is {context_tokens} tokens.",
+            "messages" if max_tokens is None else "max_tokens",
+        )
+        self.prompt_tokens = prompt_tokens
+        self.max_tokens = max_tokens
+        self.context_tokens = context_tokens
+
+
+class EngineOverloaded(EngineError):
+    """The engine's queue is full; asking again after `retry_after_s` seconds is sensible."""
+
+    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class EngineUnavailable(EngineError):
+    """No engine can serve the model now; the message says why, in words fit for a client."""
+
+    def __init__(self, message: str, retry_after_s: float = 10.0) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class EngineLoadTimeout(EngineUnavailable):
+    """The model did not become ready within the time a request waits for it."""
+
+
+class EngineDead(EngineError):
+    """The engine's process or thread is gone. This object never recovers; build a new one."""
+
+
+class EngineHung(EngineError):
+    """The engine did not answer a liveness question in time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How tokens are drawn. Every value is validated and final; defaults are neutral."""
+
+    max_tokens: int
+    """Upper bound on completion tokens of one choice, at least 1."""
+    min_tokens: int = 0
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    """0: all tokens."""
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+    n: int = 1
+    stop: tuple[str, ...] = ()
+    """Generation ends before the first of these; none of it is part of the text."""
+    ignore_eos: bool = False
+    logprobs: int | None = None
+    """None: off. k: the chosen token's log probability and the k most likely ones (0..20)."""
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Structure:
+    """A form the answer (after any reasoning) must have. Exactly one kind."""
+
+    kind: Literal["json_object", "json_schema", "regex", "choice", "grammar"]
+    value: Any = None
+    """json_schema: a dict; regex, grammar: a string; choice: strings; json_object: None."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tool:
+    """A function the model may call. `parameters` is a JSON schema of an object."""
+
+    name: str
+    description: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reasoning:
+    """How a model marks its thinking, and whether this request's prompt already opened it."""
+
+    start: str = "<think>"
+    end: str = "</think>"
+    opened_by: Literal["template", "model"] = "model"
+    """"template": the rendered prompt ends inside the thinking, the answer begins there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateRequest:
+    """One validated request. Exactly one of `messages` and `prompt` is given.
+
+    Messages are plain dicts in OpenAI's form with string content (roles system, user, assistant,
+    tool), ready for a chat template. `stream=False` lets an engine hand over fewer, larger deltas.
+    """
+
+    request_id: str
+    sampling: Sampling
+    messages: Sequence[Mapping[str, Any]] | None = None
+    prompt: str | Sequence[int] | None = None
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str = "auto"
+    """"auto", "none", "required", or the name of one of `tools` after "function:"."""
+    parallel_tool_calls: bool = True
+    tool_parser: str | None = None
+    """The registry's parser name for this alias; None: tools have no effect."""
+    structure: Structure | None = None
+    reasoning: Reasoning | None = None
+    """None: the output is not split."""
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    priority: int = 0
+    """Lower runs first."""
+    stream: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """A rendered, tokenised prompt: what the model will read, and what is billed as input."""
+
+    token_ids: Sequence[int]
+    rendered: Any = None
+    """The engine's own form of it, handed back to its `generate`; opaque to everybody else."""
+
+    @property
+    def token_count(self) -> int:
+        return len(self.token_ids)
+
+
+class TokenLogprob(msgspec.Struct, frozen=True, gc=False):
+    """One token's log probability, with its alternatives (most likely first) for the chosen one."""
+
+    token: str
+    logprob: float
+    bytes: tuple[int, ...]
+    top: tuple["TokenLogprob", ...] = ()
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
+    """A piece of one tool call: `id` and `name` come once, on its first piece."""
+
+    index: int
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
+
+
+class Delta(msgspec.Struct, frozen=True, gc=False):
+    """What one choice gained. Exactly the last delta of each index has a finish_reason.
+
+    `token_count` is the number of the engine's own token ids behind this delta (reasoning,
+    end-of-sequence and hidden tokens included); summed over a stream it is what is billed.
+    `text` never ends inside a character.
+    """
+
+    index: int = 0
+    text: str = ""
+    token_count: int = 0
+    finish_reason: FinishReason | None = None
+    reasoning: str = ""
+    reasoning_token_count: int = 0
+    cached_tokens: int = 0
+    """Prompt tokens found in the engine's prefix cache; on the first delta of a request only."""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Token counts of one request: the engine's own ids, all choices together."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedding:
+    """One input's vector (float32, L2-normalised where the model does so) and its token count."""
+
+    vector: Sequence[float]
+    prompt_tokens: int
+
+
+class Engine(Protocol):
+    """One loaded model. All methods belong to the event loop of `start`; none blocks it."""
+
+    context_tokens: int
+    """The longest prompt plus completion it was started for; valid once `start` returned."""
+
+    async def start(self) -> None:
+        """Load the model; returns when it can generate. Called once. Raises EngineUnavailable,
+        with the reason in words, when it cannot; leaves nothing running then."""
+
+    async def stop(self) -> None:
+        """End everything that `start` began; running streams raise EngineDead. Idempotent,
+        also after a failed start."""
+
+    async def check(self, timeout_s: float) -> None:
+        """Ask the engine's own loop whether it lives. Raises EngineDead or EngineHung."""
+
+    async def render(self, request: GenerateRequest) -> Prompt:
+        """Apply the chat template and tokenise, off the event loop. Raises InvalidRequest.
+        Checks no length: the caller compares with the context and sets `sampling.max_tokens`."""
+
+    def generate(self, request: GenerateRequest, prompt: Prompt) -> AsyncIterator[Delta]:
+        """Yield the request's deltas, indices interleaved. Raises InvalidRequest before the
+        first delta, EngineOverloaded, EngineDead. Closing the iterator early (aclose) aborts the request;
+        tokens not yet read are then lost, so whoever bills calls `abort` and reads to the end."""
+
+    async def abort(self, request_id: str) -> None:
+        """End a running request: its iterator yields what was generated so far, then finish_reason
+        "abort" for every unfinished index, and ends by itself. Unknown ids are ignored."""
+
+    async def embed(
+        self, request_id: str, inputs: Sequence[str | Sequence[int]]
+    ) -> list[Embedding]:
+        """Vectors of `inputs`, in order. Raises InvalidRequest where the model has none."""

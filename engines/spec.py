@@ -1,0 +1,69 @@
+"""What the registry says of one model: weights, engine, limits, price."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from engines.base import Reasoning
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineSpec:
+    """One engine to start. Two aliases with equal specs share one engine.
+
+    `args` are the engine's own argument names, untouched (vLLM's AsyncEngineArgs for "vllm").
+    """
+
+    kind: Literal["vllm", "llamacpp", "scripted"]
+    source: str
+    """Hub id, absolute path, or "package:<distribution>"; for "scripted" a free name."""
+    revision: str | None = None
+    file: str | None = None
+    """llamacpp: the GGUF's file name inside a hub repository, folder or package."""
+    task: Literal["generate", "embed"] = "generate"
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Equal for equal specs; short and stable, fit for logs, metrics and dict keys."""
+        rest = [self.source, self.revision, self.file, self.task, self.args]
+        digest = hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode())
+        name = self.source.rstrip("/").rsplit("/", 1)[-1].rsplit(":", 1)[-1]
+        return f"{self.kind}:{name}:{digest.hexdigest()[:8]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """Money per one million tokens, in integer micro-units of the registry's currency."""
+
+    input: int = 0
+    cached_input: int = 0
+    output: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """One alias, the chosen profile applied."""
+
+    alias: str
+    engine: EngineSpec
+    context_tokens: int
+    """Input and output together."""
+    output_tokens: int
+    """The most one choice may generate."""
+    price: Price = Price()
+    preload: bool = False
+    created: int = 1700000000
+    reasoning: Reasoning | None = None
+    reasoning_efforts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """reasoning_effort value -> chat_template_kwargs it stands for."""
+    tool_parser: str | None = None
+    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    system_prompt: str | None = None
+    """Put first where a request brings no system message."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Wire defaults that differ from the contract's (temperature, max_tokens, top_p, ...)."""
+    dimensions: tuple[int, ...] = ()
+    """embed: allowed shortened vector lengths (Matryoshka); empty: none."""

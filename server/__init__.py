@@ -1,0 +1,1 @@
+"""HTTP in, HTTP out: keys, money and wire shapes; knows no engine's library."""

@@ -1,0 +1,77 @@
+"""The ledger's nouns: who calls, and what one request used."""
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+End: TypeAlias = Literal[
+    "ok",
+    "length",
+    "client_left",
+    "engine_died",
+    "rejected",
+    "timed_out",
+    "failed",
+    "shut_down",
+    "lost",
+]
+"""How a request ended: ok (also stop, tool_calls), length, the client left, the engine died,
+rejected before any token, past its deadline, another failure, cut by a drain, or lost in a crash."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyLimits:
+    """Per key, all models together. None: the server's default."""
+
+    requests_per_minute: int | None = None
+    burst: int | None = None
+    concurrent: int | None = None
+    tokens_per_minute: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """A key that was accepted: everything the request path asks about it."""
+
+    key_id: str
+    name: str
+    owner: str
+    service: str = "llm"
+    models: frozenset[str] | None = None
+    """Allowed aliases; None: all."""
+    limits: KeyLimits = field(default_factory=KeyLimits)
+    currency: str | None = None
+    is_admin: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class UsageRecord:
+    """One request, whatever its end. Money in micro-units of `currency`, times in Unix seconds."""
+
+    record_id: str
+    """The request id: unique over the site; never used twice."""
+    key_id: str
+    owner: str
+    alias: str
+    weights: str
+    revision: str | None
+    endpoint: str
+    stream: bool
+    started_at: float
+    end: End
+    finish_reason: str | None = None
+    agent_id: str | None = None
+    user: str | None = None
+    region: str | None = None
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    completion_tokens: int = 0
+    reasoning_tokens: int = 0
+    ttft_s: float | None = None
+    duration_s: float = 0.0
+    price_input: int = 0
+    """Micro-units per million tokens at that time; so the two below."""
+    price_cached: int = 0
+    price_output: int = 0
+    currency: str = "NOK"
+    amount: int = 0
+    node: str = ""
