@@ -252,7 +252,7 @@ class Engine(Protocol):
 
     def generate(self, request: GenerateRequest, prompt: Prompt) -> AsyncIterator[Delta]:
         """Yield the request's deltas, indices interleaved. Raises InvalidRequest before the
-        first delta, EngineOverloaded, EngineDead. Closing the iterator early (aclose) aborts the request;
+        first delta, EngineOverloaded, EngineDead. Closing the iterator early (aclose) aborts it;
         tokens not yet read are then lost, so whoever bills calls `abort` and reads to the end."""
 
     async def abort(self, request_id: str) -> None:

@@ -15,7 +15,7 @@ End: TypeAlias = Literal[
     "lost",
 ]
 """How a request ended: ok (also stop, tool_calls), length, the client left, the engine died,
-rejected before any token, past its deadline, another failure, cut by a drain, or lost in a crash."""
+rejected before any token, past its deadline, failed otherwise, cut by a drain, lost in a crash."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
