@@ -1,0 +1,132 @@
+"""The one error table and body: every failure a client can see is made here."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from engines.base import (
+    ContextLengthExceeded,
+    EngineDead,
+    EngineError,
+    EngineHung,
+    EngineLoadTimeout,
+    EngineOverloaded,
+    EngineUnavailable,
+    InvalidRequest,
+)
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "insufficient_quota",
+    403: "permission_error",
+    404: "invalid_request_error",
+    405: "invalid_request_error",
+    413: "invalid_request_error",
+    415: "invalid_request_error",
+    429: "rate_limit_error",
+}
+
+
+class ApiError(Exception):
+    """An error as the client sees it: status, code, message, and what helps to mend it."""
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        *,
+        param: str | None = None,
+        details: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.param = param
+        self.details = details
+        self.headers = dict(headers or {})
+
+    @classmethod
+    def invalid(
+        cls, message: str, field: str | None = None, provided: Any = None, expected: str = ""
+    ) -> "ApiError":
+        """400 INVALID_PARAMETER with the documented details {field, provided, expected}."""
+        details = {"field": field, "provided": provided, "expected": expected}
+        return cls(400, "INVALID_PARAMETER", message, param=field, details=details)
+
+    @classmethod
+    def retry(cls, status: int, code: str, message: str, after_s: float) -> "ApiError":
+        """An error worth trying again after `after_s` seconds (rounded up, at least 1)."""
+        return cls(status, code, message, headers={"Retry-After": str(max(1, -int(-after_s // 1)))})
+
+    @property
+    def type(self) -> str:
+        """OpenAI's error type for the status."""
+        return _TYPES.get(self.status, "server_error")
+
+    def body(self) -> dict[str, Any]:
+        """The one body of every error: the service's members, OpenAI's, and the SDK's `detail`."""
+        error: dict[str, Any] = {
+            "code": self.code,
+            "message": self.message,
+            "type": self.type,
+            "param": self.param,
+        }
+        if self.details is not None:
+            error["details"] = dict(self.details)
+        return {"error": error, "detail": self.message}
+
+    def encoded(self) -> bytes:
+        """The body as JSON bytes."""
+        return msgspec.json.encode(self.body())
+
+
+def internal_error() -> ApiError:
+    """What a client hears of a bug of ours; the text stays in the log under the request id."""
+    return ApiError(500, "INTERNAL_ERROR", "Internal error. The request id names it in the log.")
+
+
+def not_found(path: str) -> ApiError:
+    """404 for a path that is none of ours."""
+    return ApiError(404, "NOT_FOUND", f"Unknown path: {path}.")
+
+
+def method_not_allowed(method: str, allowed: str) -> ApiError:
+    """405 with the Allow header."""
+    message = f"Method {method} is not allowed here; allowed: {allowed}."
+    return ApiError(405, "METHOD_NOT_ALLOWED", message, headers={"Allow": allowed})
+
+
+def to_api_error(exc: BaseException) -> ApiError:
+    """The one table from engine errors to the wire. Anything unknown is INTERNAL_ERROR."""
+    match exc:
+        case ApiError():
+            return exc
+        case ContextLengthExceeded():
+            return _context_error(exc)
+        case InvalidRequest():
+            return ApiError.invalid(str(exc), exc.param, None, str(exc))
+        case EngineOverloaded():
+            return ApiError.retry(503, "OVERLOADED", str(exc), exc.retry_after_s)
+        case EngineLoadTimeout():
+            return ApiError(504, "MODEL_LOAD_TIMEOUT", str(exc))
+        case EngineUnavailable():
+            return ApiError.retry(503, "MODEL_UNAVAILABLE", str(exc), exc.retry_after_s)
+        case EngineDead() | EngineHung() | EngineError():
+            message = "The model's engine failed during this request and is being restarted."
+            return ApiError.retry(503, "MODEL_UNAVAILABLE", message, 15)
+        case _:
+            return internal_error()
+
+
+def _context_error(exc: ContextLengthExceeded) -> ApiError:
+    details = {
+        "prompt_tokens": exc.prompt_tokens,
+        "max_tokens": exc.max_tokens,
+        "context_tokens": exc.context_tokens,
+    }
+    return ApiError(400, "CONTEXT_LENGTH_EXCEEDED", str(exc), param=exc.param, details=details)
