@@ -10,7 +10,7 @@ EngineError
 └── EngineHung                it is there and does not answer
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -250,7 +250,7 @@ class Engine(Protocol):
         """Apply the chat template and tokenise, off the event loop. Raises InvalidRequest.
         Checks no length: the caller compares with the context and sets `sampling.max_tokens`."""
 
-    def generate(self, request: GenerateRequest, prompt: Prompt) -> AsyncIterator[Delta]:
+    def generate(self, request: GenerateRequest, prompt: Prompt) -> AsyncGenerator[Delta, None]:
         """Yield the request's deltas, indices interleaved. Raises InvalidRequest before the
         first delta, EngineOverloaded, EngineDead. Closing the iterator early (aclose) aborts it;
         tokens not yet read are then lost, so whoever bills calls `abort` and reads to the end."""

@@ -10,7 +10,7 @@ import contextlib
 import json
 import re
 import zlib
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any
 
 from engines.base import (
@@ -75,7 +75,9 @@ class ScriptedEngine:
         text = "\n".join(f"{m['role']}: {m.get('content') or ''}" for m in messages)
         return Prompt(token_ids=_ids(text), rendered=str(_last_user(messages)))
 
-    async def generate(self, request: GenerateRequest, prompt: Prompt) -> AsyncIterator[Delta]:
+    async def generate(
+        self, request: GenerateRequest, prompt: Prompt
+    ) -> AsyncGenerator[Delta, None]:
         if len(self._running) >= self.args.get("overload_above", 1 << 30):
             raise EngineOverloaded("the scripted engine was told to be full")
         self._check_alive()

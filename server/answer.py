@@ -1,0 +1,307 @@
+"""One request's life: lease an engine, render, generate, meter, record, answer. The heart."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, cast
+
+from engines.base import (
+    ContextLengthExceeded,
+    Delta,
+    Engine,
+    EngineDead,
+    EngineError,
+    EngineHung,
+    GenerateRequest,
+    Prompt,
+    Usage,
+)
+from engines.fleet import Fleet
+from engines.spec import ModelSpec
+from server.errors import ApiError, to_api_error
+from server.exchange import Exchange
+from server.ledger.records import End, UsageRecord
+from server.watch import Cut, Watch
+
+log = logging.getLogger("fjord.answer")
+
+KEEP_ALIVE_S = 10.0
+_STUCK_S = 5.0
+
+
+class Stream(Protocol):
+    """The wire form of a streamed answer: deltas to bytes."""
+
+    def open(self) -> bytes: ...
+    def delta(self, d: Delta) -> bytes: ...
+    def close(self, usage: Usage) -> bytes: ...
+    def fail(self, body: dict[str, Any]) -> bytes: ...
+
+
+class Whole(Protocol):
+    """The wire form of a whole answer: the fold of its deltas."""
+
+    def add(self, d: Delta) -> None: ...
+    def body(self, usage: Usage) -> bytes: ...
+
+
+class Book(Protocol):
+    """What an answer asks of the ledger."""
+
+    async def begin(self, record: UsageRecord, *, cap_tokens: int) -> None:
+        """Reserve the most the request can cost. Raises ApiError-mapped errors: no budget left."""
+
+    async def close(self, record: UsageRecord) -> None:
+        """Write the record; returns once it is durable."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Call:
+    """One admitted request: what to generate, in which wire form, and what is remembered of it."""
+
+    request: GenerateRequest
+    spec: ModelSpec
+    record: UsageRecord
+    shape: Stream | Whole
+    explicit_max_tokens: bool
+    deadline: float
+    """time.monotonic() at which it ends with REQUEST_TIMEOUT."""
+    send_timeout_s: float
+
+
+class Answer:
+    """Runs one Call on one Exchange. Whatever happens, exactly one record is closed."""
+
+    __slots__ = (
+        "_cut",
+        "_cut_at",
+        "_engine",
+        "_side_tasks",
+        "_tail",
+        "_task",
+        "book",
+        "call",
+        "exchange",
+        "fleet",
+        "started",
+    )
+
+    def __init__(self, call: Call, exchange: Exchange, fleet: Fleet, book: Book) -> None:
+        self.call = call
+        self.exchange = exchange
+        self.fleet = fleet
+        self.book = book
+        self.started = time.monotonic()
+        self._engine: Engine | None = None
+        self._cut: Cut | None = None
+        self._cut_at = 0.0
+        self._tail = b""
+        self._task: asyncio.Task[Any] | None = None
+        self._side_tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, watch: Watch) -> None:
+        """Generate, record, and answer. Raises only when cancelled from outside."""
+        self._task = asyncio.current_task()
+        watch.add(self)
+        self.exchange.watch_disconnect(lambda: self.cut("client_left"))
+        try:
+            error = await self._attempt()
+            await self._settle(error)
+        finally:
+            self.exchange.unwatch()
+            watch.remove(self)
+
+    # What happens to it from outside
+
+    def cut(self, why: Cut) -> None:
+        """End it: abort a generation, so that what it made is billed, or stop waiting for one."""
+        if self._cut is not None or self._task is None:
+            return
+        self._cut, self._cut_at = why, time.monotonic()
+        if self._engine is not None:
+            self._aside(self._engine.abort(self.call.request.request_id))
+        else:
+            self._task.cancel()
+
+    def tick(self, now: float) -> None:
+        """Deadlines, a client that takes nothing, an engine that ignores its abort, silence."""
+        if self._cut is not None:
+            self._press_on(now)
+        elif now > self.call.deadline:
+            self.cut("timed_out")
+        elif self.exchange.blocked_s(now) > self.call.send_timeout_s:
+            self.cut("client_left")
+            self.exchange.drop()
+        elif self.call.request.stream and now - self.exchange.last_write > KEEP_ALIVE_S:
+            self._aside(self._keep_alive())
+
+    def _press_on(self, now: float) -> None:
+        if now - self._cut_at > _STUCK_S and self._task is not None:
+            self._cut_at = now
+            if self.exchange.blocked_s(now):
+                self.exchange.drop()
+            elif self._engine is not None:
+                self._engine = None
+                self._task.cancel()
+
+    async def _keep_alive(self) -> None:
+        if not self.exchange.started:
+            await self.exchange.open_stream()
+        if not self.exchange.blocked_s(time.monotonic()):
+            await self.exchange.write(b": waiting\n\n")
+
+    def _aside(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._side_tasks.add(task)
+        task.add_done_callback(self._side_tasks.discard)
+
+    # Its own way
+
+    async def _attempt(self) -> ApiError | None:
+        record = self.call.record
+        try:
+            await self._generate()
+        except asyncio.CancelledError:
+            if self._cut is None:
+                self._cut = "shut_down"
+            elif self._task is not None:
+                self._task.uncancel()
+        except Exception as exc:
+            record.end = _end_of(exc)
+            if record.ttft_s is None:
+                record.prompt_tokens = 0  # the engine never took it
+            if self._cut is None:
+                return self._explained(exc)
+        self._engine = None
+        if self._cut is not None:
+            record.end = self._cut
+            return _cut_error(self._cut)
+        record.end = "length" if record.finish_reason == "length" else "ok"
+        return None
+
+    async def _generate(self) -> None:
+        call = self.call
+        async with self.fleet.lease(call.spec.alias) as engine:
+            prompt = await engine.render(call.request)
+            request = fitted(call, prompt, engine.context_tokens)
+            call.record.prompt_tokens = prompt.token_count
+            cap = prompt.token_count + request.sampling.max_tokens * request.sampling.n
+            await self.book.begin(call.record, cap_tokens=cap)
+            self._engine = engine
+            async with aclosing(engine.generate(request, prompt)) as deltas:
+                if request.stream:
+                    await self._stream(deltas, cast(Stream, call.shape))
+                else:
+                    await self._fold(deltas, cast(Whole, call.shape))
+
+    async def _stream(self, deltas: AsyncIterator[Delta], shape: Stream) -> None:
+        exchange, single = self.exchange, self.call.request.sampling.n == 1
+        is_first = True
+        async for d in deltas:
+            self._meter(d)
+            if self._cut is not None:
+                continue
+            chunk = shape.delta(d)
+            if is_first:
+                is_first = False
+                chunk = shape.open() + chunk
+                if not exchange.started:
+                    await exchange.open_stream()
+            if d.finish_reason and single:
+                self._tail = chunk  # goes out with [DONE], once the record is durable
+            elif chunk:
+                await exchange.write(chunk)
+
+    async def _fold(self, deltas: AsyncIterator[Delta], shape: Whole) -> None:
+        async for d in deltas:
+            self._meter(d)
+            shape.add(d)
+
+    def _meter(self, d: Delta) -> None:
+        record = self.call.record
+        if record.ttft_s is None:
+            record.ttft_s = time.monotonic() - self.started
+            record.cached_tokens = d.cached_tokens
+        record.completion_tokens += d.token_count
+        if d.reasoning_token_count:
+            record.reasoning_tokens += d.reasoning_token_count
+        if d.finish_reason and record.finish_reason != "length":
+            record.finish_reason = d.finish_reason
+
+    async def _settle(self, error: ApiError | None) -> None:
+        """Close the record, then let the client have its end: nothing is answered unbilled."""
+        record = self.call.record
+        record.duration_s = time.monotonic() - self.started
+        try:
+            await asyncio.shield(asyncio.ensure_future(self.book.close(record)))
+        except Exception as exc:
+            error = self._explained(exc)
+        if self._cut == "client_left":
+            self.exchange.status = self.exchange.status or 499
+            return
+        await self._finish(error)
+
+    async def _finish(self, error: ApiError | None) -> None:
+        call, exchange = self.call, self.exchange
+        usage = usage_of(call.record)
+        if not call.request.stream:
+            if error is None:
+                await exchange.reply(200, cast(Whole, call.shape).body(usage))
+            else:
+                await exchange.fail(error)
+            return
+        stream = cast(Stream, call.shape)
+        if error is None:
+            await exchange.write(self._tail + stream.close(usage), more=False)
+        elif exchange.started:
+            await exchange.write(stream.fail(error.body()), more=False)
+        else:
+            await exchange.fail(error)
+
+    def _explained(self, exc: Exception) -> ApiError:
+        error = to_api_error(exc)
+        if error.code == "INTERNAL_ERROR":
+            log.exception("request %s failed", self.exchange.request_id, exc_info=exc)
+        return error
+
+
+def fitted(call: Call, prompt: Prompt, engine_context_tokens: int) -> GenerateRequest:
+    """The request with a max_tokens that fits the context: an explicit one is refused, a default
+    one shrinks. Raises ContextLengthExceeded."""
+    context = min(call.spec.context_tokens, engine_context_tokens)
+    asked = call.request.sampling.max_tokens
+    room = context - prompt.token_count
+    if room < 1:
+        raise ContextLengthExceeded(prompt.token_count, None, context)
+    if asked <= room:
+        return call.request
+    if call.explicit_max_tokens:
+        raise ContextLengthExceeded(prompt.token_count, asked, context)
+    return replace(call.request, sampling=replace(call.request.sampling, max_tokens=room))
+
+
+def usage_of(record: UsageRecord) -> Usage:
+    """The record's token counts."""
+    return Usage(
+        record.prompt_tokens,
+        record.completion_tokens,
+        record.cached_tokens,
+        record.reasoning_tokens,
+    )
+
+
+def _end_of(exc: Exception) -> End:
+    if isinstance(exc, EngineDead | EngineHung):
+        return "engine_died"
+    if isinstance(exc, EngineError | ApiError):
+        return "rejected"
+    return "failed"
+
+
+def _cut_error(cut: Cut) -> ApiError:
+    if cut == "timed_out":
+        return ApiError(504, "REQUEST_TIMEOUT", "The request ran past its deadline.")
+    return ApiError.retry(503, "SHUTTING_DOWN", "The server is shutting down.", 10)

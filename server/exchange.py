@@ -1,0 +1,143 @@
+"""One HTTP exchange on raw ASGI: read the body once, answer once, whole or as a stream."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any, TypeAlias
+
+from server.errors import ApiError
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+_JSON = b"application/json"
+_STREAM_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class ClientLeft(Exception):
+    """The client closed its connection before its request was complete."""
+
+
+class Exchange:
+    """One request and its answer. `headers` go out with the answer, whatever it is."""
+
+    __slots__ = (
+        "_blocked_since",
+        "_receive",
+        "_send",
+        "_watcher",
+        "headers",
+        "last_write",
+        "request_id",
+        "scope",
+        "started",
+        "status",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        self.scope = scope
+        self._receive = receive
+        self._send = send
+        self.request_id = request_id
+        self.headers: list[tuple[bytes, bytes]] = [(b"x-request-id", request_id.encode())]
+        self.status = 0
+        self.started = False
+        self.last_write = time.monotonic()
+        self._blocked_since = 0.0
+        self._watcher: asyncio.Task[None] | None = None
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first request header of that lower-case name."""
+        for key, value in self.scope["headers"]:
+            if key == name:
+                return bytes(value)
+        return None
+
+    async def body(self, limit: int) -> bytes:
+        """The whole request body. Raises ApiError 413 above `limit` bytes, and ClientLeft."""
+        declared = self.header(b"content-length")
+        if declared is not None and declared.isdigit() and int(declared) > limit:
+            raise _too_large(limit)
+        parts: list[bytes] = []
+        size = 0
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            part = message.get("body", b"")
+            size += len(part)
+            if size > limit:
+                raise _too_large(limit)
+            parts.append(part)
+            if not message.get("more_body", False):
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def watch_disconnect(self, left: Callable[[], None]) -> None:
+        """Call `left` once if the client goes away before `unwatch`. Needs the body read."""
+        self._watcher = asyncio.ensure_future(self._wait_for_disconnect(left))
+
+    def unwatch(self) -> None:
+        """Stop looking for a disconnect."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            self._watcher = None
+
+    async def _wait_for_disconnect(self, left: Callable[[], None]) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        left()
+
+    async def reply(
+        self, status: int, body: bytes, content_type: bytes = _JSON, *, close: bool = False
+    ) -> None:
+        """A whole answer."""
+        self.started = True
+        self.status = status
+        headers = [
+            (b"content-type", content_type),
+            (b"content-length", str(len(body)).encode()),
+            *self.headers,
+        ]
+        if close:
+            headers.append((b"connection", b"close"))
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def fail(self, error: ApiError) -> None:
+        """A whole answer that is an error."""
+        self.headers += [(k.lower().encode(), v.encode()) for k, v in error.headers.items()]
+        await self.reply(error.status, error.encoded(), close=error.status == 413)
+
+    async def open_stream(self) -> None:
+        """Send the headers of an event stream."""
+        self.started = True
+        self.status = 200
+        headers = [*_STREAM_HEADERS, *self.headers]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+
+    async def write(self, chunk: bytes, *, more: bool = True) -> None:
+        """Send a piece of the stream; returns when the transport has taken it."""
+        self._blocked_since = self.last_write = time.monotonic()
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
+        self._blocked_since = 0.0
+
+    def blocked_s(self, now: float) -> float:
+        """Seconds since when the client has taken nothing of a waiting write; 0 when none waits."""
+        return now - self._blocked_since if self._blocked_since else 0.0
+
+    def drop(self) -> None:
+        """Cut the connection without flushing: for a client that has stopped reading."""
+        transport = getattr(getattr(self._send, "__self__", None), "transport", None)
+        if transport is not None:
+            transport.abort()
+
+
+def _too_large(limit: int) -> ApiError:
+    message = f"The request body is larger than the limit of {limit} bytes."
+    return ApiError(413, "REQUEST_TOO_LARGE", message)

@@ -1,0 +1,125 @@
+"""Delta -> bytes of a chat stream: a chunk's frame is built once an answer, not once a token."""
+
+from typing import Any
+
+import msgspec
+
+from engines.base import Delta, FinishReason, TokenLogprob, ToolCallDelta, Usage
+
+DONE = b"data: [DONE]\n\n"
+_json = msgspec.json.Encoder().encode
+
+
+def event(payload: Any) -> bytes:
+    """One server-sent event with a JSON payload."""
+    return b"data: " + _json(payload) + b"\n\n"
+
+
+class ChatStream:
+    """The chunks of one streamed chat answer; all share id, created and model."""
+
+    __slots__ = ("_ends", "_head", "_include_usage", "_n", "_tail", "_text")
+
+    def __init__(
+        self, answer_id: str, created: int, alias: str, n: int, include_usage: bool
+    ) -> None:
+        members = (
+            f'"id":"{answer_id}","object":"chat.completion.chunk","created":{created},"model":'
+        )
+        self._head = b"data: {" + members.encode() + _json(alias)
+        self._tail = b',"usage":null}\n\n' if include_usage else b"}\n\n"
+        self._text = [
+            self._head + b',"choices":[{"index":%d,"delta":{"content":' % i for i in range(n)
+        ]
+        self._ends: list[bytes] = []
+        self._include_usage = include_usage
+        self._n = n
+
+    def open(self) -> bytes:
+        """The first chunk of every choice: the role, and no content yet."""
+        return b"".join(
+            self._chunk(i, {"role": "assistant", "content": ""}) for i in range(self._n)
+        )
+
+    def delta(self, d: Delta) -> bytes:
+        """The chunks of one delta. A finish_reason is kept for `close`."""
+        if d.finish_reason is None and d.text and not (d.reasoning or d.tool_calls or d.logprobs):
+            return self._text[d.index] + _json(d.text) + b'},"finish_reason":null}]' + self._tail
+        return self._rare(d)
+
+    def close(self, usage: Usage) -> bytes:
+        """The last chunks: finish reasons, usage if asked for, and [DONE]."""
+        out = b"".join(self._ends)
+        if self._include_usage:
+            out += self._head + b',"choices":[],"usage":' + _json(usage_body(usage)) + b"}\n\n"
+        return out + DONE
+
+    def fail(self, body: dict[str, Any]) -> bytes:
+        """An error after the first byte: one event, then [DONE]."""
+        return event(body) + DONE
+
+    def _rare(self, d: Delta) -> bytes:
+        out = b""
+        if d.reasoning:
+            metadata = b',"model_output_metadata":{"reasoning":' + _json(d.reasoning) + b"}"
+            out += self._chunk(d.index, {"reasoning_content": d.reasoning}, metadata)
+        if d.text or (d.logprobs and not d.reasoning):
+            out += self._chunk(d.index, {"content": d.text}, logprobs=d.logprobs)
+        if d.tool_calls:
+            calls = [tool_call_chunk(c) for c in d.tool_calls]
+            out += self._chunk(d.index, {"tool_calls": calls})
+        if d.finish_reason:
+            self._ends.append(self._chunk(d.index, {}, finish_reason=d.finish_reason))
+        return out
+
+    def _chunk(
+        self,
+        index: int,
+        delta: dict[str, Any],
+        root: bytes = b"",
+        *,
+        logprobs: tuple[TokenLogprob, ...] = (),
+        finish_reason: FinishReason | None = None,
+    ) -> bytes:
+        choice: dict[str, Any] = {"index": index, "delta": delta}
+        if logprobs:
+            choice["logprobs"] = logprobs_body(logprobs)
+        choice["finish_reason"] = finish_reason
+        return self._head + b',"choices":[' + _json(choice) + b"]" + root + self._tail
+
+
+def usage_body(usage: Usage) -> dict[str, Any]:
+    """The documented usage member; details only where they say something."""
+    body: dict[str, Any] = {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+    }
+    if usage.cached_tokens:
+        body["prompt_tokens_details"] = {"cached_tokens": usage.cached_tokens}
+    if usage.reasoning_tokens:
+        body["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
+    return body
+
+
+def logprobs_body(logprobs: tuple[TokenLogprob, ...]) -> dict[str, Any]:
+    """OpenAI's form of token log probabilities."""
+    return {
+        "content": [
+            {**_token(x), "top_logprobs": [_token(alternative) for alternative in x.top]}
+            for x in logprobs
+        ],
+        "refusal": None,
+    }
+
+
+def _token(x: TokenLogprob) -> dict[str, Any]:
+    return {"token": x.token, "logprob": max(x.logprob, -9999.0), "bytes": x.bytes}
+
+
+def tool_call_chunk(c: ToolCallDelta) -> dict[str, Any]:
+    """One piece of a tool call in a stream; id, type and name come with the first."""
+    if c.id is None:
+        return {"index": c.index, "function": {"arguments": c.arguments}}
+    function = {"name": c.name, "arguments": c.arguments}
+    return {"index": c.index, "id": c.id, "type": "function", "function": function}
