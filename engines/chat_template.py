@@ -1,0 +1,128 @@
+"""Render a model's own jinja chat template as transformers' apply_chat_template does."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from jinja2 import TemplateError, nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from engines.base import InvalidRequest, Tool
+
+
+class GenerationBlock(Extension):
+    """`{% generation %}…{% endgeneration %}` marks the assistant's words for training; we keep
+    the words."""
+
+    tags = {"generation"}  # noqa: RUF012 - jinja declares it so
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.Scope(body, lineno=line)
+
+
+class ChatTemplate:
+    """One compiled template with its model's special tokens."""
+
+    def __init__(self, source: str, special_tokens: Mapping[str, str]) -> None:
+        self._special_tokens = dict(special_tokens)
+        self._template = _environment().from_string(source)
+
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Tool] = (),
+        variables: Mapping[str, Any] | None = None,
+    ) -> str:
+        """The prompt's text. Raises InvalidRequest with the template's own complaint."""
+        given = {
+            "messages": [_message(m) for m in messages],
+            "tools": [tool_to_openai(t) for t in tools] or None,
+            "documents": None,
+            "add_generation_prompt": True,
+            **self._special_tokens,
+            **(variables or {}),
+        }
+        try:
+            return self._template.render(given)
+        except TemplateError as error:
+            raise InvalidRequest(
+                f"The model's chat template refuses these messages: {error}", "messages"
+            ) from error
+        except (TypeError, ValueError, KeyError, AttributeError) as error:
+            raise InvalidRequest(
+                f"The model's chat template cannot render these messages: {error}", "messages"
+            ) from error
+
+
+def tool_to_openai(tool: Tool) -> dict[str, Any]:
+    """The form in which templates expect a tool."""
+    function: dict[str, Any] = {"name": tool.name}
+    if tool.description is not None:
+        function["description"] = tool.description
+    function["parameters"] = dict(tool.parameters)
+    return {"type": "function", "function": function}
+
+
+def _message(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Templates want string content and tool arguments as objects, not as JSON text."""
+    copy = dict(message)
+    if copy.get("content") is None:
+        copy["content"] = ""
+    if calls := copy.get("tool_calls"):
+        copy["tool_calls"] = [_tool_call(call) for call in calls]
+    else:
+        copy.pop("tool_calls", None)
+    return copy
+
+
+def _tool_call(call: Mapping[str, Any]) -> dict[str, Any]:
+    function = dict(call["function"])
+    arguments = function.get("arguments")
+    if isinstance(arguments, str):
+        try:
+            function["arguments"] = json.loads(arguments) if arguments.strip() else {}
+        except ValueError as error:
+            raise InvalidRequest(
+                f"tool_calls: the arguments of {function.get('name')} are no JSON: {error}",
+                "messages",
+            ) from error
+    return {**call, "function": function}
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[GenerationBlock, loopcontrols]
+    )
+    environment.filters["tojson"] = _tojson
+    functions: dict[str, Callable[[str], str]] = {
+        "raise_exception": _raise,
+        "strftime_now": lambda form: datetime.now().strftime(form),
+    }
+    environment.globals.update(functions)
+    return environment
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Jinja's own filter escapes HTML characters; a prompt must not."""
+    return json.dumps(
+        value,
+        ensure_ascii=ensure_ascii,
+        indent=indent,
+        separators=separators,
+        sort_keys=sort_keys,
+    )
+
+
+def _raise(message: str) -> str:
+    raise TemplateError(message)

@@ -1,0 +1,101 @@
+"""Read a GGUF file's metadata without loading its weights: names, sizes, the chat template."""
+
+import mmap
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MAGIC = b"GGUF"
+SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
+STRING, ARRAY = 8, 9
+U32, U64 = struct.Struct("<I"), struct.Struct("<Q")
+
+
+class BadGguf(ValueError):
+    """The file is no GGUF file that we can read; the message names it and says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """A metadata array that was not unpacked: its element type, length and place in the file."""
+
+    element: int
+    length: int
+    offset: int
+
+
+class GgufFile:
+    """The metadata of one file; arrays stay packed, since a vocabulary is 150,000 strings."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with path.open("rb") as file:
+                self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            self.metadata: Mapping[str, Any] = self._read_all()
+        except (OSError, ValueError, struct.error, KeyError, UnicodeDecodeError) as error:
+            raise BadGguf(f"{path} is no readable GGUF file: {error}") from error
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """A value; `{arch}` in the key stands for the model's architecture."""
+        arch = self.metadata.get("general.architecture", "")
+        return self.metadata.get(key.replace("{arch}", str(arch)), default)
+
+    def token(self, key: str) -> str | None:
+        """The text of the token whose id stands under `key` (such as the bos token's)."""
+        index, tokens = self.get(key), self.get("tokenizer.ggml.tokens")
+        if not isinstance(index, int) or not isinstance(tokens, Array) or index >= tokens.length:
+            return None
+        offset = tokens.offset
+        for _ in range(index):
+            offset += 8 + U64.unpack_from(self._bytes, offset)[0]
+        return self._string(offset)[0]
+
+    def close(self) -> None:
+        self._bytes.close()
+
+    def _read_all(self) -> dict[str, Any]:
+        if self._bytes[:4] != MAGIC:
+            raise ValueError("it does not begin with GGUF")
+        version = U32.unpack_from(self._bytes, 4)[0]
+        if version not in (2, 3):
+            raise ValueError(f"its version is {version}; versions 2 and 3 are known")
+        count, offset, found = U64.unpack_from(self._bytes, 16)[0], 24, {}
+        for _ in range(count):
+            key, offset = self._string(offset)
+            kind = U32.unpack_from(self._bytes, offset)[0]
+            found[key], offset = self._value(kind, offset + 4)
+        return found
+
+    def _string(self, offset: int) -> tuple[str, int]:
+        start = offset + 8
+        end = start + U64.unpack_from(self._bytes, offset)[0]
+        return self._bytes[start:end].decode(), end
+
+    def _value(self, kind: int, offset: int) -> tuple[Any, int]:
+        if kind == STRING:
+            return self._string(offset)
+        if kind == ARRAY:
+            return self._array(offset)
+        scalar = struct.Struct("<" + SCALARS[kind])
+        return scalar.unpack_from(self._bytes, offset)[0], offset + scalar.size
+
+    def _array(self, offset: int) -> tuple[Array, int]:
+        element = U32.unpack_from(self._bytes, offset)[0]
+        length = U64.unpack_from(self._bytes, offset + 4)[0]
+        start = offset + 12
+        return Array(element, length, start), self._end_of(element, length, start)
+
+    def _end_of(self, element: int, length: int, offset: int) -> int:
+        if element == ARRAY:
+            for _ in range(length):
+                offset = self._array(offset)[1]
+            return offset
+        if element != STRING:
+            return offset + length * struct.calcsize("<" + SCALARS[element])
+        unpack, view = U64.unpack_from, self._bytes
+        for _ in range(length):
+            offset += 8 + unpack(view, offset)[0]
+        return offset
