@@ -1,0 +1,176 @@
+"""What /metrics tells: counted once a request, never once a token; a registry of its own."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+from engines.fleet import EngineStatus
+from engines.lifecycle import State
+from server.ledger.records import UsageRecord
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+ENDPOINTS = frozenset(
+    {"chat", "completions", "responses", "embeddings", "tokenize", "models", "admin"}
+)
+"""Values of the label `endpoint`; another is counted as "other"."""
+UNKNOWN = "unknown"
+"""The alias of requests that name none of ours: clients choose names, so they can be endless."""
+
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+_TOKEN_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
+
+
+class Metrics:
+    """All of the server's metrics. `aliases` bounds their cardinality."""
+
+    def __init__(
+        self, aliases: Iterable[str], statuses: Callable[[], Iterable[EngineStatus]]
+    ) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "fjord_requests_total",
+            "Requests answered, by HTTP status (0: the client left before an answer).",
+            ("alias", "endpoint", "status"),
+            registry=self.registry,
+        )
+        self._unknown_fields = Counter(
+            "fjord_unknown_fields_total",
+            "Request fields that nobody knows: accepted, without effect.",
+            ("kind",),
+            registry=self.registry,
+        )
+        instruments = _Instruments(self.registry)
+        self._by_alias = {a: _AliasMetrics(instruments, a) for a in (*aliases, UNKNOWN)}
+        self.registry.register(_EngineCollector(statuses))
+        ProcessCollector(registry=self.registry)
+
+    def started(self, alias: str) -> None:
+        """A request is in flight until `finished`."""
+        self._of(alias).in_flight.inc()
+
+    def finished(self, record: UsageRecord, status: int, wait_s: float = 0.0) -> None:
+        """The end of a request that `started`. `wait_s`: for limits, a load, the engine's lease."""
+        metrics = self._of(record.alias)
+        metrics.in_flight.dec()
+        metrics.observe(record, wait_s)
+        self.answered(record.alias, record.endpoint, status)
+
+    def answered(self, alias: str, endpoint: str, status: int) -> None:
+        """A request that never `started`: refused early, or one that generates nothing."""
+        name = alias if alias in self._by_alias else UNKNOWN
+        where = endpoint if endpoint in ENDPOINTS else "other"
+        self._requests.labels(name, where, str(status)).inc()
+
+    def unknown_field(self, name: str) -> None:
+        self._unknown_fields.labels(field_kind(name)).inc()
+
+    def render(self) -> bytes:
+        """The exposition text. Takes milliseconds."""
+        return generate_latest(self.registry)
+
+    def _of(self, alias: str) -> "_AliasMetrics":
+        return self._by_alias.get(alias) or self._by_alias[UNKNOWN]
+
+
+def field_kind(name: str) -> str:
+    """The class of an unknown field's name: clients choose names, labels must stay few."""
+    if not name.isidentifier():
+        return "odd"
+    return "private" if name.startswith(("x_", "_")) else "plain"
+
+
+class _Instruments:
+    """The metrics with an alias label alone."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str) -> Counter:
+            return Counter(f"fjord_{name}_total", text, ("alias",), registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...] = _SECONDS) -> Histogram:
+            return Histogram(
+                f"fjord_{name}_seconds", text, ("alias",), buckets=buckets, registry=registry
+            )
+
+        self.prompt_tokens = counter("prompt_tokens", "Prompt tokens read.")
+        self.cached_tokens = counter("cached_prompt_tokens", "Prompt tokens found in the cache.")
+        self.completion_tokens = counter("completion_tokens", "Tokens generated.")
+        self.reasoning_tokens = counter("reasoning_tokens", "Generated tokens that were thinking.")
+        self.in_flight = Gauge(
+            "fjord_requests_in_flight", "Requests being served.", ("alias",), registry=registry
+        )
+        self.duration = histogram("request_duration", "From a request's arrival to its end.")
+        self.wait = histogram("queue_wait", "Wait for a ready engine before a request ran.")
+        self.ttft = histogram("time_to_first_token", "From a request's arrival to its first token.")
+        self.per_token = histogram(
+            "time_per_output_token", "Mean gap between tokens after the first.", _TOKEN_SECONDS
+        )
+
+
+class _AliasMetrics:
+    """One alias' children of the instruments, looked up once (a lookup costs 1 µs each)."""
+
+    def __init__(self, all_aliases: _Instruments, alias: str) -> None:
+        self.prompt_tokens = all_aliases.prompt_tokens.labels(alias)
+        self.cached_tokens = all_aliases.cached_tokens.labels(alias)
+        self.completion_tokens = all_aliases.completion_tokens.labels(alias)
+        self.reasoning_tokens = all_aliases.reasoning_tokens.labels(alias)
+        self.in_flight = all_aliases.in_flight.labels(alias)
+        self.duration = all_aliases.duration.labels(alias)
+        self.wait = all_aliases.wait.labels(alias)
+        self.ttft = all_aliases.ttft.labels(alias)
+        self.per_token = all_aliases.per_token.labels(alias)
+
+    def observe(self, record: UsageRecord, wait_s: float) -> None:
+        self.prompt_tokens.inc(record.prompt_tokens)
+        self.cached_tokens.inc(record.cached_tokens)
+        self.completion_tokens.inc(record.completion_tokens)
+        self.reasoning_tokens.inc(record.reasoning_tokens)
+        self.duration.observe(record.duration_s)
+        self.wait.observe(wait_s)
+        if record.ttft_s is None:
+            return
+        self.ttft.observe(record.ttft_s)
+        if record.completion_tokens > 1:
+            after_first_s = max(0.0, record.duration_s - record.ttft_s)
+            self.per_token.observe(after_first_s / (record.completion_tokens - 1))
+
+
+class _EngineCollector(Collector):
+    """The engines' states, asked of the fleet at each scrape."""
+
+    def __init__(self, statuses: Callable[[], Iterable[EngineStatus]]) -> None:
+        self._statuses = statuses
+
+    def describe(self) -> Iterable[Metric]:
+        return self._families()
+
+    def collect(self) -> Iterator[Metric]:
+        state, leases, waiting, restarts = self._families()
+        for engine in self._statuses():
+            for name in get_args(State):
+                state.add_metric([engine.key, name], float(engine.state == name))
+            leases.add_metric([engine.key], engine.leases)
+            waiting.add_metric([engine.key], engine.waiting)
+            restarts.add_metric([engine.key], engine.restarts)
+        yield from (state, leases, waiting, restarts)
+
+    def _families(
+        self,
+    ) -> tuple[GaugeMetricFamily, GaugeMetricFamily, GaugeMetricFamily, CounterMetricFamily]:
+        name = ["engine"]
+        return (
+            GaugeMetricFamily(
+                "fjord_engine_state", "1 for the state an engine is in.", labels=[*name, "state"]
+            ),
+            GaugeMetricFamily("fjord_engine_requests", "Requests on an engine.", labels=name),
+            GaugeMetricFamily(
+                "fjord_engine_waiting_requests", "Requests that wait for an engine.", labels=name
+            ),
+            CounterMetricFamily(
+                "fjord_engine_restarts_total", "Times a broken engine was replaced.", labels=name
+            ),
+        )
