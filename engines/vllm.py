@@ -1,0 +1,167 @@
+"""Embeds vLLM's AsyncLLM: an Engine over one model, on CUDA or the CPU, one code path."""
+
+import asyncio
+import contextlib
+import dataclasses
+import threading
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from engines.base import (
+    Delta,
+    Embedding,
+    EngineDead,
+    EngineError,
+    EngineHung,
+    EngineUnavailable,
+    GenerateRequest,
+    InvalidRequest,
+    Prompt,
+)
+from engines.processes import ProcessTree
+from engines.spec import EngineSpec
+from engines.vllm_choice import Choices
+from engines.vllm_errors import refused
+from engines.vllm_load import load
+from engines.vllm_request import chat_params, prompt_for_engine, sampling_params
+
+_SHUTDOWN_S = 4.0
+
+
+class VllmEngine:
+    """Satisfies engines.base.Engine. `path` is a local folder, or a hub id."""
+
+    def __init__(self, spec: EngineSpec, path: str) -> None:
+        self.context_tokens = 0
+        self.generated_tokens = 0
+        """Of all requests so far: the engine's own ids."""
+        self._spec = spec
+        self._path = path
+        self._processes = ProcessTree()
+        self._llm: Any = None
+        self._is_stopped = False
+        self._running: set[Any] = set()
+
+    @property
+    def pids(self) -> list[int]:
+        """Every process of the engine that is alive."""
+        return self._processes.pids
+
+    async def start(self) -> None:
+        try:
+            llm = await load(self._spec, self._path, self._processes)
+        except asyncio.CancelledError:
+            await asyncio.shield(asyncio.to_thread(self._processes.end))
+            raise
+        if self._is_stopped:
+            raise EngineUnavailable("The engine was stopped while it started.")
+        self.context_tokens = llm.model_config.max_model_len
+        self._llm = llm
+
+    async def stop(self) -> None:
+        self._is_stopped = True
+        llm, self._llm = self._llm, None
+        for collector in self._running:
+            collector.put(EngineDead("The engine was stopped."))
+        if llm is not None and llm.output_handler is not None:
+            llm.output_handler.cancel()  # else it logs our own stop as the engine's death
+        await asyncio.shield(asyncio.to_thread(self._end, llm))
+
+    def _end(self, llm: Any) -> None:
+        """Ask first: a worker that is asked frees shared memory. A frozen one never answers, and
+        vLLM's own shutdown would wait twice for it."""
+        if llm is not None:
+            asking = threading.Thread(target=llm.shutdown, daemon=True)
+            asking.start()
+            asking.join(_SHUTDOWN_S)
+        self._processes.end()
+        if llm is not None:
+            # The frozen garbage collector never frees its cycles: leave it empty, and keep its
+            # __del__ from a second shutdown.
+            llm.__dict__.clear()
+            llm.shutdown = _nothing
+
+    async def check(self, timeout_s: float) -> None:
+        llm = self._alive()
+        try:
+            # Goes through the engine's busy loop; check_health() does not, and calls a frozen
+            # process healthy.
+            await asyncio.wait_for(llm.is_sleeping(), timeout_s)
+        except TimeoutError:
+            raise EngineHung(f"The engine did not answer within {timeout_s:g} s.") from None
+        except Exception as error:
+            raise EngineDead(f"The engine's process is gone: {error}") from error
+
+    def _alive(self) -> Any:
+        if self._llm is None or self._llm.errored:
+            raise EngineDead("The engine is not running." if self._llm is None else "It died.")
+        return self._llm
+
+    async def render(self, request: GenerateRequest) -> Prompt:
+        llm = self._alive()
+        renderer = llm.renderer
+        try:
+            if request.messages is not None:
+                # No limit here: an over-long prompt must be counted, not refused.
+                lengths = dataclasses.replace(
+                    renderer.default_chat_tok_params, max_total_tokens=None
+                )
+                messages = [dict(message) for message in request.messages]
+                _, rendered = await renderer.render_chat_async(
+                    [messages], chat_params(request), lengths
+                )
+            else:
+                lengths = dataclasses.replace(
+                    renderer.default_cmpl_tok_params, max_total_tokens=None
+                )
+                rendered = await renderer.render_cmpl_async(
+                    [prompt_for_engine(request, llm.model_config)], lengths
+                )
+        except EngineError:
+            raise
+        except Exception as error:  # the template's, jinja's or the tokenizer's own kind
+            param = "messages" if request.messages is not None else "prompt"
+            raise InvalidRequest(f"The prompt cannot be rendered: {error}", param) from error
+        return Prompt(token_ids=rendered[0]["prompt_token_ids"], rendered=rendered[0])
+
+    async def generate(self, request: GenerateRequest, prompt: Prompt) -> AsyncIterator[Delta]:
+        llm = self._alive()
+        try:
+            params = sampling_params(request)
+            collector = await llm.add_request(
+                request.request_id, prompt.rendered, params, priority=request.priority
+            )
+        except Exception as error:
+            raise refused(error, request, prompt, self.context_tokens) from error
+        choices = Choices(request, llm)
+        self._running.add(collector)
+        is_finished = False
+        try:
+            while not is_finished:
+                output = collector.get_nowait() or await collector.get()
+                is_finished = output.finished
+                for delta in choices.deltas(output):
+                    self.generated_tokens += delta.token_count
+                    yield delta
+        except EngineError:
+            raise
+        except Exception as error:
+            raise EngineDead(f"The engine died while it generated: {error}") from error
+        finally:
+            self._running.discard(collector)
+            if not is_finished and not self._is_stopped:
+                with contextlib.suppress(Exception):
+                    await llm.abort(collector.request_id, internal=True)
+
+    async def abort(self, request_id: str) -> None:
+        if self._llm is not None and not self._llm.errored:
+            await self._llm.abort(request_id)
+
+    async def embed(
+        self, request_id: str, inputs: Sequence[str | Sequence[int]]
+    ) -> list[Embedding]:
+        raise InvalidRequest("This model makes no embeddings.", "model")
+
+
+def _nothing() -> None:
+    pass

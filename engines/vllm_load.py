@@ -1,0 +1,172 @@
+"""EngineSpec -> a ready AsyncLLM, in a thread: environment, arguments, failures in words."""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import difflib
+import gc
+import multiprocessing.resource_tracker
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from engines.base import EngineUnavailable
+from engines.processes import ProcessTree
+from engines.spec import EngineSpec
+from engines.vllm_failure import failure_log, why_it_failed
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Starting reads and writes the process' environment, and children are told apart by time."""
+
+_CPU_CACHE_BYTES = 2 * 2**30
+
+
+async def load(spec: EngineSpec, path: str, tree: ProcessTree) -> Any:
+    """Start the engine; returns its AsyncLLM. Ending `tree` meanwhile makes this raise."""
+    ready: concurrent.futures.Future[Any] = concurrent.futures.Future()
+    # A daemon thread of its own: a start that was given up must not keep the process from
+    # exiting, and what it blocks (SIGINT) must not leak into a pool's thread.
+    threading.Thread(target=_run, args=(ready, spec, path, tree), daemon=True).start()
+    return await asyncio.wrap_future(ready)
+
+
+def _run(
+    ready: "concurrent.futures.Future[Any]", spec: EngineSpec, path: str, tree: ProcessTree
+) -> None:
+    try:
+        llm = _load(spec, path, tree)
+    except BaseException as error:
+        tree.end()
+        with contextlib.suppress(concurrent.futures.InvalidStateError):
+            ready.set_exception(error)
+        return
+    try:
+        ready.set_result(llm)
+    except concurrent.futures.InvalidStateError:  # nobody waits any more
+        llm.shutdown(timeout=1)
+        tree.end()
+
+
+def _load(spec: EngineSpec, path: str, tree: ProcessTree) -> Any:
+    with _turn(tree), failure_log() as log_file:
+        try:
+            set_environment(path)
+            from vllm.engine.arg_utils import AsyncEngineArgs
+            from vllm.v1.engine.async_llm import AsyncLLM
+
+            arguments = engine_arguments(spec, path, {f.name for f in fields(AsyncEngineArgs)})
+            with tree.adopting(), _sigint_blocked():
+                llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+        except EngineUnavailable:
+            raise
+        except Exception as error:
+            if tree.ended:
+                raise EngineUnavailable("The engine was stopped while it started.") from None
+            raise EngineUnavailable(why_it_failed(error, log_file, path)) from error
+        # Without this every full collection walks torch's and vLLM's 600,000 objects: pauses of
+        # 100 ms between tokens. No collect() first: that would be one such pause for others.
+        gc.freeze()
+        return llm
+
+
+@contextlib.contextmanager
+def _turn(tree: ProcessTree) -> Iterator[None]:
+    while not _ONE_AT_A_TIME.acquire(timeout=0.1):
+        if tree.ended:
+            raise EngineUnavailable("The engine was stopped before its start began.")
+    try:
+        yield
+    finally:
+        _ONE_AT_A_TIME.release()
+
+
+@contextlib.contextmanager
+def _sigint_blocked() -> Iterator[None]:
+    """Children inherit this thread's mask: a terminal's Ctrl-C goes to the whole process group,
+    and must not end the engine before the front has drained."""
+    # Its first start unblocks SIGINT in the calling thread.
+    multiprocessing.resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def set_environment(path: str) -> None:
+    """What vLLM reads from the environment; most of it only at its first import."""
+    wanted = {
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "VLLM_LOGGING_LEVEL": "WARNING",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    if Path(path).is_dir():
+        wanted["HF_HUB_OFFLINE"] = "1"
+    if (os.cpu_count() or 1) <= 4:
+        # vLLM leaves one core to the front by default: of two that is half (165 against 255
+        # tokens/s with SmolLM2 at 32 streams).
+        wanted["VLLM_CPU_NUM_OF_RESERVED_CPU"] = "0"
+    for name, value in wanted.items():
+        os.environ.setdefault(name, value)
+
+
+def engine_arguments(spec: EngineSpec, path: str, known: set[str]) -> dict[str, Any]:
+    """AsyncEngineArgs' keywords: ours, then the spec's over them."""
+    given = {name.replace("-", "_"): value for name, value in spec.args.items()}
+    check_names(given, known)
+    arguments: dict[str, Any] = {
+        "model": path,
+        "served_model_name": [spec.source],
+        "disable_log_stats": True,
+        "scheduling_policy": "priority",
+        "runner": "pooling" if spec.task == "embed" else "generate",
+        # Its own value, 1, lets one prompt of a million characters hold up everybody's.
+        "renderer_num_workers": 4,
+    }
+    if spec.revision is not None and not Path(path).is_dir():
+        arguments |= {"revision": spec.revision, "tokenizer_revision": spec.revision}
+    if _on_cpu():
+        arguments |= cpu_arguments(given)
+    return {k: v for k, v in arguments.items() if k in known} | given
+
+
+def check_names(given: Mapping[str, Any], known: set[str]) -> None:
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=3)
+            hint = f" Did you mean {', '.join(near)}?" if near else ""
+            raise EngineUnavailable(f"vLLM has no engine argument {name!r}.{hint}")
+
+
+def _on_cpu() -> bool:
+    from vllm.platforms import current_platform
+
+    return bool(current_platform.is_cpu())
+
+
+def cpu_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Eager: a start of 20 s and not 95 s, for 15 % of the tokens/s. The cache is bounded because
+    vLLM would take half of the machine's memory."""
+    free = psutil.virtual_memory().available
+    return {
+        "dtype": "bfloat16" if _has_bfloat16() else "float32",
+        "enforce_eager": True,
+        "kv_cache_memory_bytes": min(_CPU_CACHE_BYTES, free // 4),
+    }
+
+
+def _has_bfloat16() -> bool:
+    """Without bf16 instructions float32 is three times faster in a batch."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
