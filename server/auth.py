@@ -1,0 +1,131 @@
+"""Key -> Caller, in memory and in constant time; the database is not on this path.
+
+    ring = KeyRing()
+    await ledger.start(on_keys=ring.replace)         # and again whenever the keys change
+    caller = ring.authenticate(scope["headers"])     # raw ASGI headers
+    caller = ring.find(secret)                       # the key's text
+    caller = ring.authenticate(headers, service="admin")
+    check_model(caller, alias)
+
+AuthError
+├── AuthFailed              no key, or an unknown, revoked or expired one (401)
+└── NotPermitted            (403)
+    ├── WrongService        a key of another service
+    └── ModelNotAllowed     a key that may not use this model
+"""
+
+import time
+from collections.abc import Iterable
+
+from server.ledger.keys import Key, hash_of
+from server.ledger.records import Caller
+
+
+class AuthError(Exception):
+    """The message is fit for the caller; it never repeats a key."""
+
+
+class AuthFailed(AuthError):
+    """No key, or one that is unknown, revoked or expired."""
+
+
+class NotPermitted(AuthError):
+    """A good key, for something else."""
+
+
+class WrongService(NotPermitted):
+    """The key belongs to another service."""
+
+
+class ModelNotAllowed(NotPermitted):
+    """The key may not use this alias."""
+
+
+class KeyRing:
+    """All keys by the SHA-256 of their text. Belongs to the event loop."""
+
+    def __init__(self, keys: Iterable[Key] = ()) -> None:
+        self.by_hash: dict[bytes, tuple[Key, Caller, float | None]] = {}
+        self.replace(keys)
+
+    def replace(self, keys: Iterable[Key]) -> None:
+        """From now on exactly `keys` count. A rotated key's old text counts until its time."""
+        by_hash: dict[bytes, tuple[Key, Caller, float | None]] = {}
+        for key in keys:
+            caller = key.caller()
+            if key.previous_hash is not None:
+                until = earlier(key.previous_until, key.expires_at)
+                by_hash[key.previous_hash] = (key, caller, until)
+            by_hash[key.secret_hash] = (key, caller, key.expires_at)
+        self.by_hash = by_hash
+
+    def authenticate(
+        self, headers: Iterable[tuple[bytes, bytes]], *, service: str = "llm"
+    ) -> Caller:
+        """The caller behind raw ASGI headers. Raises AuthFailed, WrongService."""
+        secret = presented_key(headers)
+        if not secret:
+            raise AuthFailed(
+                "No API key: send it as X-API-Key: <key> or Authorization: Bearer <key>."
+            )
+        return self.find(secret, service=service)
+
+    def find(self, secret: str | bytes, *, service: str = "llm") -> Caller:
+        """The caller behind a key's text. Raises AuthFailed, WrongService.
+
+        The secret itself is never compared: only its digest is looked up, which tells a guesser's
+        stopwatch nothing.
+        """
+        found = self.by_hash.get(hash_of(secret))
+        if found is None:
+            raise refusal(secret, service)
+        key, caller, until = found
+        if key.revoked_at is not None:
+            raise AuthFailed("This API key was revoked.")
+        if until is not None and until <= time.time():
+            raise AuthFailed("This API key has expired.")
+        if key.service != service:
+            raise wrong_service(key.service, service)
+        return caller
+
+
+def earlier(one: float | None, other: float | None) -> float | None:
+    times = [time_s for time_s in (one, other) if time_s is not None]
+    return min(times, default=None)
+
+
+def presented_key(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    """X-API-Key, or else the bearer token; the scheme's case does not matter."""
+    bearer: bytes | None = None
+    for name, value in headers:
+        if name == b"x-api-key" and value.strip():
+            return value.strip()
+        if name == b"authorization" and value[:7].lower() == b"bearer ":
+            bearer = value[7:].strip()
+    return bearer
+
+
+def refusal(secret: str | bytes, service: str) -> AuthError:
+    """Why a key that nobody knows is refused: its prefix may name another service."""
+    text = secret.decode(errors="replace") if isinstance(secret, bytes) else secret
+    prefix, _, rest = text.partition("_")
+    named = rest.partition("_")[0]
+    if prefix == "wayscloud" and "_" in rest and named not in (service, "llm", "admin", ""):
+        return wrong_service(named, service)
+    return AuthFailed("Unknown API key.")
+
+
+def wrong_service(named: str, service: str) -> WrongService:
+    return WrongService(
+        f"This is a key of the service {named[:32]!r}; this endpoint needs one that begins with "
+        f"wayscloud_{service}_."
+    )
+
+
+def check_model(caller: Caller, alias: str) -> None:
+    """Raises ModelNotAllowed where the key is limited to other aliases."""
+    if caller.models is not None and alias not in caller.models:
+        allowed = ", ".join(sorted(caller.models)) or "no model"
+        raise ModelNotAllowed(
+            f"This API key may not use the model {alias!r}; it may use {allowed}."
+        )

@@ -1,0 +1,73 @@
+"""Two databases, one way to ask: SQL with `?` for parameters, rows as tuples."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from server.ledger import sqlite
+
+if TYPE_CHECKING:
+    import psycopg
+
+Row: TypeAlias = tuple[Any, ...]
+
+
+class Database(Protocol):
+    """Used by one thread at a time; each statement outside `writing` is its own transaction."""
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]: ...
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        """The number of rows written."""
+
+    def writing(self, table: str) -> AbstractContextManager[None]:
+        """One transaction in which nobody else writes `table`."""
+
+    def close(self) -> None: ...
+
+
+class SqliteDatabase:
+    """A node's own ledger file."""
+
+    def __init__(self, path: Path) -> None:
+        self.connection = sqlite.connect(path, busy_timeout_s=10.0)
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        return self.connection.execute(sql, parameters).fetchall()
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        return self.connection.execute(sql, parameters).rowcount
+
+    def writing(self, table: str) -> AbstractContextManager[None]:
+        return sqlite.immediate(self.connection)
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+class PostgresDatabase:
+    """A site's database."""
+
+    def __init__(self, connection: "psycopg.Connection[Row]") -> None:
+        self.connection = connection
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        return self.connection.execute(translated(sql), parameters).fetchall()
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        return self.connection.execute(translated(sql), parameters).rowcount
+
+    @contextmanager
+    def writing(self, table: str) -> Iterator[None]:
+        with self.connection.transaction():
+            self.connection.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE".encode())
+            yield
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def translated(sql: str) -> bytes:
+    """psycopg's parameters are `%s`; our SQL has no other use of `?` or `%`."""
+    return sql.replace("?", "%s").encode()

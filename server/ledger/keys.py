@@ -1,0 +1,86 @@
+"""A key: who may call, what it may use, and how much. The secret is never part of it."""
+
+import hashlib
+import secrets
+import string
+from dataclasses import dataclass, field
+from typing import Literal
+
+from server.ledger.records import Caller, KeyLimits
+
+ALPHABET = string.ascii_lowercase + string.digits
+ID_LENGTH = 10
+SECRET_LENGTH = 56
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """The most a key may use in a period. `amount`: micro-units of its currency, or tokens."""
+
+    kind: Literal["money", "tokens"]
+    amount: int
+    period: Literal["day", "month", "total"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """One key as stored. Times in Unix seconds."""
+
+    key_id: str
+    name: str
+    owner: str
+    service: str = "llm"
+    """The part of the key's text after `wayscloud_`: llm, or admin."""
+    secret_hash: bytes = b""
+    """SHA-256 of the key's whole text."""
+    previous_hash: bytes | None = None
+    """The key's text before its last rotation, accepted until `previous_until`."""
+    previous_until: float | None = None
+    models: frozenset[str] | None = None
+    limits: KeyLimits = field(default_factory=KeyLimits)
+    budget: Budget | None = None
+    currency: str | None = None
+    created_at: float = 0.0
+    expires_at: float | None = None
+    revoked_at: float | None = None
+    last_used_at: float | None = None
+
+    @property
+    def is_admin(self) -> bool:
+        return self.service == "admin"
+
+    def state(self, now: float) -> Literal["active", "expired", "revoked"]:
+        if self.revoked_at is not None:
+            return "revoked"
+        if self.expires_at is not None and self.expires_at <= now:
+            return "expired"
+        return "active"
+
+    def caller(self) -> Caller:
+        return Caller(
+            key_id=self.key_id,
+            name=self.name,
+            owner=self.owner,
+            service=self.service,
+            models=self.models,
+            limits=self.limits,
+            currency=self.currency,
+            is_admin=self.is_admin,
+        )
+
+
+def hash_of(text: str | bytes) -> bytes:
+    """What is stored of a key. A key is 290 random bits: a slow hash would protect nothing."""
+    return hashlib.sha256(text.encode() if isinstance(text, str) else text).digest()
+
+
+def new_key_id() -> str:
+    return random_text(ID_LENGTH)
+
+
+def new_key_text(service: str, key_id: str) -> str:
+    return f"wayscloud_{service}_{key_id}_{random_text(SECRET_LENGTH)}"
+
+
+def random_text(length: int) -> str:
+    return "".join(secrets.choice(ALPHABET) for _ in range(length))

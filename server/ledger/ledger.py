@@ -1,0 +1,153 @@
+"""The ledger as a server sees it: begin a request, close its record, know the keys.
+
+    ledger = Ledger.open(data_dir, node="gpu-1", currency="NOK", ledger_url=None)
+    await ledger.start(on_keys=ring.replace)     # closes what a crash left open as `lost`
+    await ledger.begin(record, reserve_micro=..., reserve_tokens=...)    # never waits for the disk
+    await ledger.opened(record)                  # before the first byte: the open entry is durable
+    ledger.progress(record)                      # now and then: what a crash would bill
+    await ledger.close_record(record)            # before [DONE] or a whole body: it is durable
+    ledger.health()                              # None, or why new work is refused
+    await ledger.stop()
+
+All methods belong to the loop of `start`. `begin` raises BudgetExceeded and LedgerUnavailable,
+`opened` and `close_record` raise LedgerUnavailable and DuplicateRecord. The ledger computes
+`record.amount` from the record's own prices. A record that was never begun (rejected before any
+token) may be closed too.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.ledger import sqlite
+from server.ledger.budgets import Account, Budgets, Reservation
+from server.ledger.errors import DuplicateRecord, LedgerUnavailable
+from server.ledger.keys import Key
+from server.ledger.money import amount_of
+from server.ledger.records import UsageRecord
+from server.ledger.recovery import close_lost
+from server.ledger.rows import encode_open
+from server.ledger.spending import spent
+from server.ledger.watch import KeyWatch
+from server.ledger.writer import Close, Open, Writer
+
+
+def ignore_keys(keys: Sequence[Key]) -> None:
+    """A ledger without a key ring."""
+
+
+@dataclass(slots=True)
+class OpenRequest:
+    """What the loop keeps of a request between begin and close."""
+
+    durable: "asyncio.Future[None]"
+    reservation: Reservation | None
+
+
+class Ledger:
+    """One per server process. Build it with `Ledger.open`."""
+
+    def __init__(self, data_dir: Path, path: Path, node: str, currency: str) -> None:
+        self.path = path
+        self.node = node
+        self.currency = currency
+        self.lock = sqlite.ServingLock(data_dir)
+        self.budgets = Budgets(currency)
+        self.open_requests: dict[str, OpenRequest] = {}
+        self.lost_count = 0
+        """Requests that the last crash left open, closed by this start."""
+
+    @classmethod
+    def open(
+        cls, data_dir: Path, *, node: str, currency: str = "NOK", ledger_url: str | None = None
+    ) -> "Ledger":
+        """Make or migrate the ledger file. Blocks (under a millisecond where it is up to date).
+        Raises LedgerUnavailable where it cannot be used, and LedgerInUse where another server
+        holds the directory."""
+        path = sqlite.prepare(data_dir)
+        ledger = cls(data_dir, path, node, currency)
+        ledger.lock.take()
+        return ledger
+
+    async def start(self, on_keys: Callable[[Sequence[Key]], None] = ignore_keys) -> None:
+        """Close what a crash left open, load the keys, begin to write."""
+        self.lost_count = await asyncio.to_thread(close_lost, self.path)
+        self.writer = Writer(self.path, asyncio.get_running_loop())
+        self.watch = KeyWatch(self.path, asyncio.get_running_loop())
+        keys = await asyncio.to_thread(self.watch.load)
+        self.on_keys = on_keys
+        self.take_keys(keys)
+        self.watch.start(self.take_keys)
+
+    async def stop(self) -> None:
+        """Write what waits, end the threads, free the directory. Idempotent."""
+        if self.lock.fd is None:
+            return
+        await asyncio.to_thread(self.watch.stop)
+        await asyncio.to_thread(self.writer.stop)
+        self.lock.release()
+
+    def take_keys(self, keys: Sequence[Key]) -> None:
+        self.budgets.replace(keys, time.time(), self.load_account)
+        self.on_keys(keys)
+
+    def load_account(self, account: Account) -> None:
+        """Add what was spent before. Asked behind everything queued, so nothing counts twice:
+        what is closed from now on is added by `spend`, what came before by this answer."""
+        result = asyncio.wrap_future(self.writer.call(lambda c: spent(c, account)))
+        result.add_done_callback(lambda done: add_spent(account, done))
+
+    def health(self) -> str | None:
+        """None while records can be written; else why new work is refused."""
+        return self.writer.trouble
+
+    async def begin(
+        self, record: UsageRecord, *, reserve_micro: int = 0, reserve_tokens: int = 0
+    ) -> None:
+        """Open an entry for a request that is about to generate, reserving the most it can use."""
+        if self.writer.trouble:
+            raise LedgerUnavailable(self.writer.trouble)
+        if record.record_id in self.open_requests:
+            raise DuplicateRecord(f"Request {record.record_id} is open already.")
+        reservation = self.budgets.reserve(
+            record.key_id, reserve_micro, reserve_tokens, record.started_at
+        )
+        durable = asyncio.get_running_loop().create_future()
+        self.open_requests[record.record_id] = OpenRequest(durable, reservation)
+        self.writer.submit(Open(record.record_id, self.encoded(record), durable))
+
+    async def opened(self, record: UsageRecord) -> None:
+        """Return once the open entry is durable: a crash from now on leaves a `lost` record."""
+        await asyncio.shield(self.open_requests[record.record_id].durable)
+
+    def progress(self, record: UsageRecord) -> None:
+        """Note how far an open request got; not waited for. Once a second a stream is plenty."""
+        if record.record_id in self.open_requests:
+            self.writer.submit(Open(record.record_id, self.encoded(record)))
+
+    async def close_record(self, record: UsageRecord, *, is_delivered: bool = True) -> None:
+        """Return once the record is durable. `is_delivered=False`: the answer waits for this call,
+        so if it raises LedgerUnavailable the record will be written as failed, at no charge."""
+        record.amount = amount_of(record)
+        self.settle(record)
+        waiter = asyncio.get_running_loop().create_future()
+        self.writer.submit(Close(record, waiter, not is_delivered))
+        await waiter
+
+    def settle(self, record: UsageRecord) -> None:
+        """Turn the reservation into spending, in one step of the loop."""
+        request = self.open_requests.pop(record.record_id, None)
+        if request is not None and request.reservation is not None:
+            request.reservation.release()
+        self.budgets.spend(record)
+
+    def encoded(self, record: UsageRecord) -> bytes:
+        record.amount = amount_of(record)
+        return encode_open(record)
+
+
+def add_spent(account: Account, done: "asyncio.Future[int]") -> None:
+    if not done.cancelled() and done.exception() is None:
+        account.spent += done.result()

@@ -1,0 +1,1 @@
+"""The schema of both databases, step by step (alembic)."""

@@ -1,0 +1,1 @@
+"""One file a step; the SQLite ledger and the site's PostgreSQL move together."""

@@ -1,0 +1,34 @@
+"""Exact money: integer micro-units, priced per million tokens."""
+
+from server.ledger.records import UsageRecord
+
+MICRO = 1_000_000
+CURRENCIES = ("NOK", "USD", "EUR", "SEK", "DKK")
+
+
+def amount_of(record: UsageRecord) -> int:
+    """What `record` costs, in micro-units; rounded half up, once a record.
+
+    Cached prompt tokens are part of `prompt_tokens` and are billed at their own price.
+    """
+    fresh_tokens = record.prompt_tokens - record.cached_tokens
+    exact = (
+        fresh_tokens * record.price_input
+        + record.cached_tokens * record.price_cached
+        + record.completion_tokens * record.price_output
+    )
+    return (exact + MICRO // 2) // MICRO
+
+
+def reserve_of(record: UsageRecord, completion_tokens: int) -> int:
+    """The most `record` can cost if it generates `completion_tokens` and nothing was cached."""
+    dearest_input = max(record.price_input, record.price_cached)
+    exact = record.prompt_tokens * dearest_input + completion_tokens * record.price_output
+    return -(-exact // MICRO)
+
+
+def money_text(micro: int, currency: str) -> str:
+    """All six decimals, never rounded: `12.500000 NOK`."""
+    sign = "-" if micro < 0 else ""
+    whole, rest = divmod(abs(micro), MICRO)
+    return f"{sign}{whole}.{rest:06d} {currency}"

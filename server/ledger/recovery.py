@@ -1,0 +1,19 @@
+"""Requests that were in flight when the server died become records with the end `lost`."""
+
+from contextlib import closing
+from pathlib import Path
+
+from server.ledger import sqlite
+from server.ledger.rows import INSERT_RECORDS, Rows, decode_open
+
+
+def close_lost(path: Path) -> int:
+    """Close every open entry, billed for what was known of it; return how many there were."""
+    with closing(sqlite.connect(path, busy_timeout_s=10.0)) as connection:
+        with sqlite.immediate(connection):
+            found = connection.execute("SELECT record FROM open_requests").fetchall()
+            records = [decode_open(row[0]) for row in found]
+            for record in records:
+                record.end = "lost"
+            connection.execute(INSERT_RECORDS, (Rows(connection).batch(records),))
+        return len(records)

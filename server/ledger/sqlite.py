@@ -1,0 +1,88 @@
+"""The local ledger file: opened, locked to one server, brought to the newest schema."""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from server.ledger import schema
+from server.ledger.errors import LedgerInUse, LedgerUnavailable
+
+FILE_NAME = "ledger.sqlite3"
+LOCK_NAME = "ledger.lock"
+BUSY_TIMEOUT_S = 1.0
+
+
+def connect(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Connection:
+    """Autocommit, durable at each commit. Used by one thread at a time."""
+    connection = sqlite3.connect(
+        path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False
+    )
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    return connection
+
+
+def prepare(data_dir: Path) -> Path:
+    """Make the data directory and its ledger where missing; return the ledger's path."""
+    path = data_dir / FILE_NAME
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with closing(connect(path, busy_timeout_s=10.0)) as connection:
+            os.chmod(path, 0o600)
+            is_behind = schema.check_version(schema.sqlite_version(connection), str(path))
+        if is_behind:
+            schema.migrate(f"sqlite:///{path}")
+    except (OSError, sqlite3.Error) as error:
+        raise unavailable(path, error) from error
+    return path
+
+
+def unavailable(path: Path, error: Exception) -> LedgerUnavailable:
+    return LedgerUnavailable(f"The ledger {path} cannot be used: {error}.")
+
+
+@contextmanager
+def immediate(connection: sqlite3.Connection) -> Iterator[None]:
+    """One write transaction, taken at its start so that what was read stays true."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+
+
+class ServingLock:
+    """At most one server process a data directory, so that budgets and recovery are exact.
+
+    A POSIX record lock: gone with the process however it ends, and not inherited by an engine's
+    forked children, which may outlive it for a moment.
+    """
+
+    def __init__(self, data_dir: Path) -> None:
+        self.path = data_dir / LOCK_NAME
+        self.fd: int | None = None
+
+    def take(self) -> None:
+        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = os.read(fd, 32).decode(errors="replace").strip() or "unknown"
+            os.close(fd)
+            raise LedgerInUse(
+                f"The data directory {self.path.parent} is in use by another fjord server "
+                f"(process {holder}); stop it or give this one its own --data-dir."
+            ) from error
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        self.fd = fd
+
+    def release(self) -> None:
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None

@@ -1,0 +1,162 @@
+"""The keys table: create, list, update, rotate, revoke; on SQLite and on PostgreSQL."""
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from server.ledger.database import Database
+from server.ledger.errors import KeyNotFound
+from server.ledger.keys import Budget, Key, hash_of, new_key_id, new_key_text
+from server.ledger.records import KeyLimits
+
+COLUMNS = (
+    "key_id",
+    "name",
+    "owner",
+    "service",
+    "secret_hash",
+    "previous_hash",
+    "previous_until",
+    "models",
+    "requests_per_minute",
+    "burst",
+    "concurrent",
+    "tokens_per_minute",
+    "budget_kind",
+    "budget_amount",
+    "budget_period",
+    "currency",
+    "created_at",
+    "expires_at",
+    "revoked_at",
+)
+SELECT = (
+    f"SELECT {', '.join(f'keys.{name}' for name in COLUMNS)}, last_used_at"
+    " FROM keys LEFT JOIN key_use ON key_use.key_id = keys.key_id"
+)
+UPSERT = (
+    f"INSERT INTO keys ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+    " ON CONFLICT (key_id) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])
+)
+
+
+class KeyStore:
+    """Every write bumps `keys_version`, by which running servers notice it."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def version(self) -> int:
+        rows = self.database.query("SELECT value FROM meta WHERE name = 'keys_version'")
+        return int(rows[0][0])
+
+    def list(self) -> list[Key]:
+        rows = self.database.query(f"{SELECT} ORDER BY keys.created_at, keys.key_id")
+        return [from_row(row) for row in rows]
+
+    def get(self, key_id: str) -> Key:
+        rows = self.database.query(f"{SELECT} WHERE keys.key_id = ?", (key_id,))
+        if not rows:
+            raise KeyNotFound(
+                f"There is no key with id {key_id!r}; `fjord keys list` shows the ids."
+            )
+        return from_row(rows[0])
+
+    def create(self, key: Key) -> tuple[Key, str]:
+        """Store a new key like `key`, under a fresh id; return it with its text, shown only now."""
+        key_id = new_key_id()
+        text = new_key_text(key.service, key_id)
+        made = replace(key, key_id=key_id, secret_hash=hash_of(text), created_at=time.time())
+        self.save(made)
+        return made, text
+
+    def update(self, key_id: str, changes: Mapping[str, Any]) -> Key:
+        """Replace the named fields of Key."""
+        with self.database.writing("keys"):
+            changed = replace(self.get(key_id), **changes)
+            self.save(changed)
+        return changed
+
+    def rotate(self, key_id: str, *, grace_s: float = 0.0) -> tuple[Key, str]:
+        """Give the key a new text; the old one is accepted for `grace_s` seconds more."""
+        text: str
+        with self.database.writing("keys"):
+            key = self.get(key_id)
+            text = new_key_text(key.service, key_id)
+            keeps = grace_s > 0
+            rotated = replace(
+                key,
+                secret_hash=hash_of(text),
+                previous_hash=key.secret_hash if keeps else None,
+                previous_until=time.time() + grace_s if keeps else None,
+            )
+            self.save(rotated)
+        return rotated, text
+
+    def revoke(self, key_id: str) -> Key:
+        """From now on the key is refused, for ever. Revoking twice keeps the first time."""
+        key = self.get(key_id)
+        if key.revoked_at is not None:
+            return key
+        return self.update(key_id, {"revoked_at": time.time()})
+
+    def save(self, key: Key) -> None:
+        self.database.execute(UPSERT, to_row(key))
+
+    def replace_all(self, keys: Iterable[Key]) -> None:
+        """Make the table hold exactly `keys`: how a node mirrors its site's."""
+        with self.database.writing("keys"):
+            self.database.execute("DELETE FROM keys")
+            for key in keys:
+                self.save(key)
+
+
+def to_row(key: Key) -> tuple[Any, ...]:
+    budget = key.budget
+    return (
+        key.key_id,
+        key.name,
+        key.owner,
+        key.service,
+        key.secret_hash,
+        key.previous_hash,
+        key.previous_until,
+        None if key.models is None else json.dumps(sorted(key.models)),
+        key.limits.requests_per_minute,
+        key.limits.burst,
+        key.limits.concurrent,
+        key.limits.tokens_per_minute,
+        budget.kind if budget else None,
+        budget.amount if budget else None,
+        budget.period if budget else None,
+        key.currency,
+        key.created_at,
+        key.expires_at,
+        key.revoked_at,
+    )
+
+
+def from_row(row: tuple[Any, ...]) -> Key:
+    limits = KeyLimits(
+        requests_per_minute=row[8], burst=row[9], concurrent=row[10], tokens_per_minute=row[11]
+    )
+    return Key(
+        key_id=row[0],
+        name=row[1],
+        owner=row[2],
+        service=row[3],
+        secret_hash=bytes(row[4]),
+        previous_hash=None if row[5] is None else bytes(row[5]),
+        previous_until=row[6],
+        models=None if row[7] is None else frozenset(json.loads(row[7])),
+        limits=limits,
+        budget=Budget(kind=row[12], amount=row[13], period=row[14]) if row[12] else None,
+        currency=row[15],
+        created_at=row[16],
+        expires_at=row[17],
+        revoked_at=row[18],
+        last_used_at=row[19],
+    )
