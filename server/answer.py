@@ -23,6 +23,8 @@ from engines.fleet import Fleet
 from engines.spec import ModelSpec
 from server.errors import ApiError, to_api_error
 from server.exchange import Exchange
+from server.ledger.ledger import Ledger
+from server.ledger.money import reserve_of
 from server.ledger.records import End, UsageRecord
 from server.watch import Cut, Watch
 
@@ -46,16 +48,6 @@ class Whole(Protocol):
 
     def add(self, d: Delta) -> None: ...
     def body(self, usage: Usage) -> bytes: ...
-
-
-class Book(Protocol):
-    """What an answer asks of the ledger."""
-
-    async def begin(self, record: UsageRecord, *, cap_tokens: int) -> None:
-        """Reserve the most the request can cost. Raises ApiError-mapped errors: no budget left."""
-
-    async def close(self, record: UsageRecord) -> None:
-        """Write the record; returns once it is durable."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,19 +74,21 @@ class Answer:
         "_side_tasks",
         "_tail",
         "_task",
-        "book",
         "call",
         "exchange",
         "fleet",
+        "ledger",
         "started",
+        "wait_s",
     )
 
-    def __init__(self, call: Call, exchange: Exchange, fleet: Fleet, book: Book) -> None:
+    def __init__(self, call: Call, exchange: Exchange, fleet: Fleet, ledger: Ledger) -> None:
         self.call = call
         self.exchange = exchange
         self.fleet = fleet
-        self.book = book
+        self.ledger = ledger
         self.started = time.monotonic()
+        self.wait_s = 0.0
         self._engine: Engine | None = None
         self._cut: Cut | None = None
         self._cut_at = 0.0
@@ -137,6 +131,8 @@ class Answer:
             self.exchange.drop()
         elif self.call.request.stream and now - self.exchange.last_write > KEEP_ALIVE_S:
             self._aside(self._keep_alive())
+        if self._engine is not None:
+            self.ledger.progress(self.call.record)
 
     def _press_on(self, now: float) -> None:
         if now - self._cut_at > _STUCK_S and self._task is not None:
@@ -185,17 +181,27 @@ class Answer:
     async def _generate(self) -> None:
         call = self.call
         async with self.fleet.lease(call.spec.alias) as engine:
+            self.wait_s = time.monotonic() - self.started
             prompt = await engine.render(call.request)
             request = fitted(call, prompt, engine.context_tokens)
             call.record.prompt_tokens = prompt.token_count
-            cap = prompt.token_count + request.sampling.max_tokens * request.sampling.n
-            await self.book.begin(call.record, cap_tokens=cap)
+            await self._reserve(request)
             self._engine = engine
             async with aclosing(engine.generate(request, prompt)) as deltas:
                 if request.stream:
                     await self._stream(deltas, cast(Stream, call.shape))
                 else:
                     await self._fold(deltas, cast(Whole, call.shape))
+
+    async def _reserve(self, request: GenerateRequest) -> None:
+        """Open the ledger's entry for the most this request can use; does not wait for the disk."""
+        record = self.call.record
+        cap_tokens = request.sampling.max_tokens * request.sampling.n
+        await self.ledger.begin(
+            record,
+            reserve_micro=reserve_of(record, cap_tokens),
+            reserve_tokens=record.prompt_tokens + cap_tokens,
+        )
 
     async def _stream(self, deltas: AsyncIterator[Delta], shape: Stream) -> None:
         exchange, single = self.exchange, self.call.request.sampling.n == 1
@@ -208,6 +214,7 @@ class Answer:
             if is_first:
                 is_first = False
                 chunk = shape.open() + chunk
+                await self.ledger.opened(self.call.record)
                 if not exchange.started:
                     await exchange.open_stream()
             if d.finish_reason and single:
@@ -236,7 +243,9 @@ class Answer:
         record = self.call.record
         record.duration_s = time.monotonic() - self.started
         try:
-            await asyncio.shield(asyncio.ensure_future(self.book.close(record)))
+            delivered = self.call.request.stream and self.exchange.started
+            closing = self.ledger.close_record(record, is_delivered=delivered)
+            await asyncio.shield(asyncio.ensure_future(closing))
         except Exception as exc:
             error = self._explained(exc)
         if self._cut == "client_left":

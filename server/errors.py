@@ -15,6 +15,9 @@ from engines.base import (
     EngineUnavailable,
     InvalidRequest,
 )
+from server.auth import AuthFailed, NotPermitted
+from server.ledger.errors import BudgetExceeded, LedgerUnavailable
+from server.limits import ConcurrencyLimited, LimitExceeded
 
 _TYPES = {
     400: "invalid_request_error",
@@ -106,6 +109,18 @@ def to_api_error(exc: BaseException) -> ApiError:
     match exc:
         case ApiError():
             return exc
+        case AuthFailed():
+            challenge = {"WWW-Authenticate": 'Bearer realm="fjord"'}
+            return ApiError(401, "AUTH_FAILED", str(exc), headers=challenge)
+        case NotPermitted():
+            return ApiError(403, "INSUFFICIENT_PERMISSIONS", str(exc))
+        case LimitExceeded():
+            return _limit_error(exc)
+        case BudgetExceeded():
+            return ApiError(402, "BUDGET_EXCEEDED", str(exc))
+        case LedgerUnavailable():
+            message = f"Usage cannot be recorded now: {exc}"
+            return ApiError.retry(503, "OVERLOADED", message, exc.retry_after_s)
         case ContextLengthExceeded():
             return _context_error(exc)
         case InvalidRequest():
@@ -121,6 +136,13 @@ def to_api_error(exc: BaseException) -> ApiError:
             return ApiError.retry(503, "MODEL_UNAVAILABLE", message, 15)
         case _:
             return internal_error()
+
+
+def _limit_error(exc: LimitExceeded) -> ApiError:
+    is_concurrency = isinstance(exc, ConcurrencyLimited)
+    code = "CONCURRENCY_LIMIT_EXCEEDED" if is_concurrency else "RATE_LIMIT_EXCEEDED"
+    headers = {k.decode(): v.decode() for k, v in exc.headers}
+    return ApiError(429, code, str(exc), headers=headers)
 
 
 def _context_error(exc: ContextLengthExceeded) -> ApiError:

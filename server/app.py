@@ -1,0 +1,148 @@
+"""create_app(): the one place where the parts meet."""
+
+import gc
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
+
+from engines.fleet import Fleet
+from engines.registry import Registry
+from server.api import Endpoint, Front, Generation, ModelList, OneModel
+from server.auth import KeyRing
+from server.chat_completions import build_chat
+from server.errors import ApiError, internal_error, method_not_allowed, not_found
+from server.exchange import Receive, Scope, Send
+from server.ledger.ledger import Ledger
+from server.limits import Limiter
+from server.log import RequestLog
+from server.metrics import Metrics
+from server.ops import ops_routes
+from server.protocol import CHAT
+from server.settings import Settings
+from server.watch import Watch
+
+CHAT_PATHS = ("/v1/llm/chat", "/v1/llm/chat/completions", "/v1/chat/completions")
+MODEL_PATHS = ("/v1/llm/models", "/v1/models")
+
+
+class FjordApp(FastAPI):
+    """FastAPI, with the request path of answers taken past its middleware: a wrapped `send` costs a
+    hop a streamed chunk."""
+
+    front: Front
+    hot: Mapping[str, Endpoint]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        endpoint = self.hot.get(scope.get("path", ""))
+        if endpoint is not None and scope["type"] == "http":
+            await endpoint(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
+def create_app(
+    settings: Settings,
+    registry: Registry,
+    fleet: Fleet,
+    ledger: Ledger,
+    ring: KeyRing,
+    *,
+    node: str = "",
+) -> RequestLog:
+    """The ASGI application; its lifespan starts and stops ledger, fleet and watch."""
+    front = Front(
+        settings=settings,
+        registry=registry,
+        fleet=fleet,
+        ledger=ledger,
+        ring=ring,
+        limiter=Limiter(
+            requests_per_minute=settings.requests_per_minute,
+            burst=settings.burst,
+            concurrent=settings.concurrent,
+            slot_s=settings.request_timeout_s,
+        ),
+        metrics=Metrics(registry.models, fleet.statuses),
+        watch=Watch(),
+        node=node,
+    )
+    app = FjordApp(
+        title="Fjord",
+        description="The WAYSCloud LLM API, self-hosted.",
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.front = front
+    chat = Generation(front, "chat", CHAT, build_chat)
+    models = ModelList(front)
+    app.hot = dict.fromkeys(CHAT_PATHS, chat) | dict.fromkeys(MODEL_PATHS, models)
+    one_model = OneModel(front)
+    for path in MODEL_PATHS:
+        app.router.routes.append(Route(path + "/{alias:path}", one_model))
+    app.router.routes.extend(ops_routes(fleet, front.metrics, lambda: _refusals(front)))
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ApiError, _api_error)
+    app.add_exception_handler(Exception, _internal_error)
+    return RequestLog(app)
+
+
+@asynccontextmanager
+async def _lifespan(app: FjordApp) -> AsyncIterator[None]:
+    front = app.front
+    async with AsyncExitStack() as stack:
+        await front.ledger.start(on_keys=front.ring.replace)
+        stack.push_async_callback(front.ledger.stop)
+        await front.fleet.start()
+        stack.push_async_callback(front.fleet.stop)
+        await front.watch.start()
+        stack.push_async_callback(front.watch.stop)
+        gc.collect()
+        gc.freeze()  # collections of 100 ms and more would show as gaps between tokens
+        yield
+        await front.watch.drain(front.settings.drain_timeout_s)
+
+
+def _refusals(front: Front) -> dict[str, str]:
+    out = {}
+    if reason := front.ledger.health():
+        out["ledger"] = reason
+    if front.watch.draining:
+        out["drain"] = "the server is shutting down"
+    return out
+
+
+async def _http_error(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, HTTPException)
+    path = request.url.path
+    if exc.status_code == 405:
+        return _rendered(method_not_allowed(request.method, _allowed(request)))
+    if exc.status_code == 404:
+        return _rendered(not_found(path))
+    return _rendered(ApiError(exc.status_code, "INVALID_PARAMETER", str(exc.detail)))
+
+
+async def _api_error(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, ApiError)
+    return _rendered(exc)
+
+
+async def _internal_error(request: Request, exc: Exception) -> Response:
+    return _rendered(internal_error())
+
+
+def _rendered(error: ApiError) -> Response:
+    return Response(error.encoded(), error.status, error.headers, "application/json")
+
+
+def _allowed(request: Request) -> str:
+    methods: set[str] = set()
+    for route in request.app.router.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return ", ".join(sorted(methods)) or "another method"
