@@ -1,9 +1,24 @@
 """Environment and flags -> Settings; nothing else reads os.environ."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from server.refusal import CannotStart
+
+
+def _several(value: Any) -> Any:
+    """An environment variable holds several values between semicolons."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(";") if part.strip())
+    return value
+
+
+Several = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)]
+Seconds = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
 
 
 class Settings(BaseSettings):
@@ -12,24 +27,46 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="FJORD_", frozen=True, extra="ignore")
 
     host: str = "127.0.0.1"
-    port: int = 8080
-    registry: Path = Path("model_registry.yaml")
+    port: int = Field(8080, ge=0, le=65535)
+    """0: any free one; the start says which."""
+    registry: Path | None = None
+    """None: ./model_registry.yaml if it is there, else the one that comes with Fjord."""
     profile: Literal["cuda", "small", "embedded"] | str | None = None
     """None: cuda where there is a GPU, else embedded."""
+    engine: Literal["vllm", "llamacpp", "scripted"] | None = None
+    """None: as the registry says."""
+    model: Several = ()
+    """NAME=SOURCE of one's own models, instead of the registry's."""
+    engine_arg: Several = ()
+    """name=value for the engines of `model`."""
     data_dir: Path = Path("data")
     no_auth: bool = False
-    max_body_bytes: int = 8 * 2**20
-    load_timeout_s: float = 600.0
+    max_body_bytes: Count = 8 * 2**20
+    load_timeout_s: Seconds = 600.0
     """How long a request waits for a model that is loading."""
-    request_timeout_s: float = 600.0
-    drain_timeout_s: float = 60.0
-    send_timeout_s: float = 30.0
+    request_timeout_s: Seconds = 600.0
+    drain_timeout_s: Seconds = 60.0
+    send_timeout_s: Seconds = 30.0
     """A client that takes no byte for so long is dropped."""
-    queue_limit: int = 1024
+    queue_limit: Count = 1024
     """Requests in flight or waiting per alias; beyond it 503."""
-    requests_per_minute: int = 1000
-    burst: int = 100
-    concurrent: int = 50
+    requests_per_minute: Count = 1000
+    burst: int = Field(100, ge=0)
+    concurrent: Count = 50
     ledger_url: str | None = None
     """postgresql://…: the site's database, beside the local ledger."""
-    log_level: str = "info"
+    node: str | None = None
+    """This server's name in usage records; None: the host's name."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+def read_settings(**flags: Any) -> Settings:
+    """Flags that were given (not None, not empty) over the environment. Raises CannotStart."""
+    given = {name: value for name, value in flags.items() if value not in (None, [], ())}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        asked = f"--{name.replace('_', '-')}" if name in given else f"FJORD_{name.upper()}"
+        raise CannotStart(f"{asked} {first['input']!r} is wrong: {first['msg']}.") from None
