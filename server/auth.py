@@ -1,9 +1,9 @@
 """Key -> Caller, in memory and in constant time; the database is not on this path.
 
     ring = KeyRing()
-    ledger = Ledger.open(..., on_keys=ring.replace)  # at its start and whenever the keys change
-    caller = ring.authenticate(x_api_key, authorization)     # the two headers' values, or None
-    caller = ring.authenticate(x_api_key, authorization, service="admin")
+    await ledger.start(on_keys=ring.replace)         # at once, and whenever the keys change
+    caller = ring.authenticate(scope["headers"])     # raw ASGI headers
+    caller = ring.authenticate(scope["headers"], service="admin")
     caller = ring.find(secret)                       # the key's text
     check_model(caller, alias)
     ANONYMOUS                                        # the caller where keys are off
@@ -69,10 +69,10 @@ class KeyRing:
         self.by_hash = by_hash
 
     def authenticate(
-        self, x_api_key: bytes | None, authorization: bytes | None, *, service: str = "llm"
+        self, headers: Iterable[tuple[bytes, bytes]], *, service: str = "llm"
     ) -> Caller:
-        """The caller behind the two headers. Raises AuthFailed, WrongService."""
-        secret = presented_key(x_api_key, authorization)
+        """The caller behind raw ASGI headers. Raises AuthFailed, WrongService."""
+        secret = presented_key(headers)
         if not secret:
             raise AuthFailed(
                 "No API key: send it as X-API-Key: <key> or Authorization: Bearer <key>."
@@ -103,13 +103,15 @@ def earlier(one: float | None, other: float | None) -> float | None:
     return min(times, default=None)
 
 
-def presented_key(x_api_key: bytes | None, authorization: bytes | None) -> bytes | None:
-    """X-API-Key counts where both are there; the scheme's case does not matter."""
-    if x_api_key and x_api_key.strip():
-        return x_api_key.strip()
-    if authorization and authorization[:7].lower() == b"bearer ":
-        return authorization[7:].strip()
-    return None
+def presented_key(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
+    """X-API-Key, or else the bearer token; the scheme's case does not matter."""
+    bearer: bytes | None = None
+    for name, value in headers:
+        if name == b"x-api-key" and value.strip():
+            return value.strip()
+        if name == b"authorization" and value[:7].lower() == b"bearer ":
+            bearer = value[7:].strip()
+    return bearer
 
 
 def refusal(secret: str | bytes, service: str) -> AuthError:

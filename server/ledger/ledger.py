@@ -1,9 +1,7 @@
 """The ledger as a server sees it: begin a request, close its record, know the keys.
 
-    ledger = Ledger.open(
-        data_dir, node="gpu-1", currency="NOK", ledger_url=None, on_keys=ring.replace
-    )
-    await ledger.start()                         # closes what a crash left open as `lost`
+    ledger = Ledger.open(data_dir, node="gpu-1", currency="NOK", ledger_url=None)
+    await ledger.start(on_keys=ring.replace)     # closes what a crash left open as `lost`
     await ledger.begin(record, reserve_micro=..., reserve_tokens=...)    # never waits for the disk
     await ledger.opened(record)                  # before the first byte: the open entry is durable
     ledger.progress(record)                      # now and then: what a crash would bill
@@ -50,13 +48,10 @@ class OpenRequest:
 class Ledger:
     """One per server process. Build it with `Ledger.open`."""
 
-    def __init__(
-        self, data_dir: Path, path: Path, node: str, currency: str, on_keys: TakeKeys
-    ) -> None:
+    def __init__(self, data_dir: Path, path: Path, node: str, currency: str) -> None:
         self.path = path
         self.node = node
         self.currency = currency
-        self.on_keys = on_keys
         self.lock = sqlite.ServingLock(data_dir)
         self.budgets = Budgets(currency)
         self.open_requests: dict[str, OpenRequest] = {}
@@ -71,22 +66,22 @@ class Ledger:
         node: str,
         currency: str = "NOK",
         ledger_url: str | None = None,
-        on_keys: TakeKeys = ignore_keys,
     ) -> "Ledger":
         """Make or migrate the ledger file. Blocks (under a millisecond where it is up to date).
         Raises LedgerUnavailable where it cannot be used, and LedgerInUse where another server
         holds the directory."""
         path = sqlite.prepare(data_dir)
-        ledger = cls(data_dir, path, node, currency, on_keys)
+        ledger = cls(data_dir, path, node, currency)
         ledger.lock.take()
         return ledger
 
-    async def start(self) -> None:
+    async def start(self, on_keys: TakeKeys = ignore_keys) -> None:
         """Close what a crash left open, load the keys, begin to write."""
         self.lost_count = await asyncio.to_thread(close_lost, self.path)
         self.writer = Writer(self.path, asyncio.get_running_loop())
         self.watch = KeyWatch(self.path, asyncio.get_running_loop())
         keys = await asyncio.to_thread(self.watch.load)
+        self.on_keys = on_keys
         self.take_keys(keys)
         self.watch.start(self.take_keys)
 
