@@ -1,6 +1,6 @@
 """Rate, concurrency and tokens a minute per key; in memory, some µs, nothing awaited.
 
-    limiter = Limiter(settings)
+    limiter = Limiter(requests_per_minute=1000, burst=100, concurrent=50, slot_s=600.0)
     admission = limiter.admit(caller)               # raises RateLimited, ConcurrencyLimited
     ... admission.headers on the answer, also on its errors; the slot is held to the last byte ...
     limiter.release(admission, tokens=usage.total_tokens)     # idempotent
@@ -24,7 +24,6 @@ from limits.limits import RateLimitItemPerMinute
 from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
 
 from server.ledger.records import Caller, KeyLimits
-from server.settings import Settings
 from server.windows import Windows
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
@@ -71,14 +70,20 @@ class Allowance:
 class Limiter:
     """Belongs to one event loop."""
 
-    def __init__(self, settings: Settings, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        *,
+        requests_per_minute: int = 1000,
+        burst: int = 100,
+        concurrent: int = 50,
+        slot_s: float = 600.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.defaults = KeyLimits(
-            requests_per_minute=settings.requests_per_minute,
-            burst=settings.burst,
-            concurrent=settings.concurrent,
+            requests_per_minute=requests_per_minute, burst=burst, concurrent=concurrent
         )
-        self.slot_s = settings.request_timeout_s
-        """No request holds its slot for longer."""
+        self.slot_s = slot_s
+        """No request holds its slot for longer: the server's request timeout."""
         self.clock = clock
         windows = Windows(clock)
         self.moving = MovingWindowRateLimiter(windows)
