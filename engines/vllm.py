@@ -25,7 +25,7 @@ from engines.vllm_errors import refused
 from engines.vllm_load import load
 from engines.vllm_request import chat_params, prompt_for_engine, sampling_params
 
-_SHUTDOWN_S = 4.0
+_SHUTDOWN_S = 6.0
 
 
 class VllmEngine:
