@@ -73,7 +73,8 @@ class Slot:
 
     def become(self, state: State, reason: str | None = None) -> None:
         self.state, self.reason, self.since = state, reason, time.time()
-        log.info("engine %s: %s%s", self.spec.key, state, f" ({reason})" if reason else "")
+        level = logging.WARNING if state == "failed" else logging.INFO
+        log.log(level, "engine %s: %s%s", self.spec.key, state, f" ({reason})" if reason else "")
 
     def view(self) -> EngineView:
         return EngineView(

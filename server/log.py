@@ -58,17 +58,17 @@ class RequestLog:
     """
 
     def __init__(self, app: App) -> None:
-        self._app = app
+        self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         line = scope[LINE] = RequestLine(request_id_of(scope["headers"]))
         began = time.perf_counter()
         is_api = scope["path"].startswith(_API_PREFIX)
         try:
-            await self._app(scope, receive, send if is_api else _noting(line, send))
+            await self.app(scope, receive, send if is_api else _noting(line, send))
         except Exception:
             line.status = line.status or 500
             logging.getLogger("fjord").exception("request %s failed", line.request_id)

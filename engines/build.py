@@ -1,0 +1,70 @@
+"""EngineSpec -> an engine that is not started yet: its weights found, its library imported."""
+
+import asyncio
+import concurrent.futures
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeAlias
+
+from engines.base import Engine
+from engines.fleet import Build
+from engines.spec import EngineSpec
+from engines.weights import resolve
+
+Said: TypeAlias = Callable[[EngineSpec, str, int | None, int | None], None]
+"""What is being done for a spec's weights; bytes or steps done, of how many (None: unknown)."""
+
+
+class _GivenUp(Exception):
+    """Nobody waits for these weights any more."""
+
+
+def build_engine(data_dir: Path, said: Said) -> Build:
+    """How a fleet builds its engines. `said` is called on the event loop."""
+
+    async def build(spec: EngineSpec) -> Engine:
+        if spec.kind == "scripted":
+            return _made(spec, Path())
+        return _made(spec, await _resolved(spec, data_dir, said))
+
+    return build
+
+
+def _made(spec: EngineSpec, path: Path) -> Engine:
+    """Engines are imported here and nowhere else: vLLM alone takes seconds."""
+    match spec.kind:
+        case "vllm":
+            from engines.vllm import VllmEngine
+
+            return VllmEngine(spec, str(path))
+        case "llamacpp":
+            from engines.llamacpp import LlamacppEngine
+
+            return LlamacppEngine(spec, path)
+        case "scripted":
+            from engines.scripted import ScriptedEngine
+
+            return ScriptedEngine(spec)
+
+
+def _resolved(spec: EngineSpec, data_dir: Path, said: Said) -> Awaitable[Path]:
+    """In a daemon thread of its own: a download that is given up must not keep the process."""
+    loop = asyncio.get_running_loop()
+    found: concurrent.futures.Future[Path] = concurrent.futures.Future()
+
+    def progress(what: str, done: int | None, total: int | None) -> None:
+        if found.cancelled():
+            raise _GivenUp
+        loop.call_soon_threadsafe(said, spec, what, done, total)
+
+    def run() -> None:
+        with contextlib.suppress(concurrent.futures.InvalidStateError):  # given up
+            try:
+                found.set_result(resolve(spec, data_dir, progress))
+            except Exception as error:
+                found.set_exception(error)
+
+    threading.Thread(target=run, daemon=True, name=f"weights {spec.key}").start()
+    return asyncio.wrap_future(found)
