@@ -33,10 +33,10 @@ log = logging.getLogger("fjord.api")
 ANONYMOUS = Caller(
     key_id="anonymous",
     name="anonymous",
-    owner="local",
-    limits=KeyLimits(requests_per_minute=1_000_000, burst=0, concurrent=100_000),
+    owner="anonymous",
+    limits=KeyLimits(requests_per_minute=10**9, concurrent=10**9),
 )
-"""Who calls a server started with --no-auth."""
+"""Everybody, where the server runs without keys; on no address but loopback."""
 W = TypeVar("W", bound=SamplingFields)
 Build: TypeAlias = Callable[[W, ModelSpec, str], tuple[GenerateRequest, Stream | Whole]]
 """Wire body, alias, request id -> what to generate, and the wire form of its answer."""

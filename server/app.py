@@ -18,7 +18,7 @@ from server.errors import ApiError, internal_error, method_not_allowed, not_foun
 from server.exchange import Receive, Scope, Send
 from server.ledger.ledger import Ledger
 from server.limits import Limiter
-from server.log import RequestLog
+from server.log import RequestLog, line_of
 from server.metrics import Metrics
 from server.ops import ops_routes
 from server.protocol import CHAT
@@ -121,23 +121,27 @@ async def _http_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
     path = request.url.path
     if exc.status_code == 405:
-        return _rendered(method_not_allowed(request.method, _allowed(request)))
+        return _rendered(request, method_not_allowed(request.method, _allowed(request)))
     if exc.status_code == 404:
-        return _rendered(not_found(path))
-    return _rendered(ApiError(exc.status_code, "INVALID_PARAMETER", str(exc.detail)))
+        return _rendered(request, not_found(path))
+    error = ApiError(exc.status_code, "INVALID_PARAMETER", str(exc.detail))
+    return _rendered(request, error)
 
 
 async def _api_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, ApiError)
-    return _rendered(exc)
+    return _rendered(request, exc)
 
 
 async def _internal_error(request: Request, exc: Exception) -> Response:
-    return _rendered(internal_error())
+    return _rendered(request, internal_error())
 
 
-def _rendered(error: ApiError) -> Response:
-    return Response(error.encoded(), error.status, error.headers, "application/json")
+def _rendered(request: Request, error: ApiError) -> Response:
+    line = line_of(request.scope)
+    line.status = error.status
+    headers = {"X-Request-Id": line.request_id, **error.headers}
+    return Response(error.encoded(), error.status, headers, "application/json")
 
 
 def _allowed(request: Request) -> str:
