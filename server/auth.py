@@ -6,7 +6,6 @@
     caller = ring.authenticate(scope["headers"], service="admin")
     caller = ring.find(secret)                       # the key's text
     check_model(caller, alias)
-    ANONYMOUS                                        # the caller where keys are off
 
 AuthError
 ├── AuthFailed              no key, or an unknown, revoked or expired one (401)
@@ -19,15 +18,7 @@ import time
 from collections.abc import Iterable
 
 from server.ledger.keys import Key, hash_of
-from server.ledger.records import Caller, KeyLimits
-
-ANONYMOUS = Caller(
-    key_id="anonymous",
-    name="anonymous",
-    owner="anonymous",
-    limits=KeyLimits(requests_per_minute=10**9, concurrent=10**9),
-)
-"""Everybody, where the server runs without keys; on no address but loopback."""
+from server.ledger.records import Caller
 
 
 class AuthError(Exception):

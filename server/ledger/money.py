@@ -27,8 +27,12 @@ def reserve_of(record: UsageRecord, completion_tokens: int) -> int:
     return -(-exact // MICRO)
 
 
-def money_text(micro: int, currency: str) -> str:
-    """All six decimals, never rounded: `12.500000 NOK`."""
+def decimal_text(micro: int) -> str:
+    """All six decimals, never rounded: `12.500000`."""
     sign = "-" if micro < 0 else ""
     whole, rest = divmod(abs(micro), MICRO)
-    return f"{sign}{whole}.{rest:06d} {currency}"
+    return f"{sign}{whole}.{rest:06d}"
+
+
+def money_text(micro: int, currency: str) -> str:
+    return f"{decimal_text(micro)} {currency}"

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -73,16 +73,15 @@ class KeyStore:
         self.save(made)
         return made, text
 
-    def update(self, key_id: str, changes: Mapping[str, Any]) -> Key:
-        """Replace the named fields of Key."""
+    def update(self, key_id: str, change: Callable[[Key], Key]) -> Key:
+        """Store what `change` makes of the key; nobody else's change comes in between."""
         with self.database.writing("keys"):
-            changed = replace(self.get(key_id), **changes)
+            changed = change(self.get(key_id))
             self.save(changed)
         return changed
 
     def rotate(self, key_id: str, *, grace_s: float = 0.0) -> tuple[Key, str]:
         """Give the key a new text; the old one is accepted for `grace_s` seconds more."""
-        text: str
         with self.database.writing("keys"):
             key = self.get(key_id)
             text = new_key_text(key.service, key_id)
@@ -98,10 +97,8 @@ class KeyStore:
 
     def revoke(self, key_id: str) -> Key:
         """From now on the key is refused, for ever. Revoking twice keeps the first time."""
-        key = self.get(key_id)
-        if key.revoked_at is not None:
-            return key
-        return self.update(key_id, {"revoked_at": time.time()})
+        now = time.time()
+        return self.update(key_id, lambda key: replace(key, revoked_at=key.revoked_at or now))
 
     def save(self, key: Key) -> None:
         self.database.execute(UPSERT, to_row(key))

@@ -126,7 +126,8 @@ SQLITE = (
     """
     CREATE VIEW usage_daily AS
     SELECT day, key_id, owner, alias, coalesce(region, '') AS region, word AS agent_id, currency,
-        requests, prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens, amount
+        price_input, price_cached, price_output, requests, prompt_tokens, cached_tokens,
+        completion_tokens, reasoning_tokens, amount
     FROM daily JOIN kinds ON kinds.id = daily.kind JOIN words ON words.id = daily.agent
     """,
     """
@@ -200,13 +201,19 @@ POSTGRESQL = (
         region TEXT NOT NULL,
         agent_id TEXT NOT NULL,
         currency TEXT NOT NULL,
+        price_input BIGINT NOT NULL,
+        price_cached BIGINT NOT NULL,
+        price_output BIGINT NOT NULL,
         requests BIGINT NOT NULL,
         prompt_tokens BIGINT NOT NULL,
         cached_tokens BIGINT NOT NULL,
         completion_tokens BIGINT NOT NULL,
         reasoning_tokens BIGINT NOT NULL,
         amount BIGINT NOT NULL,
-        PRIMARY KEY (key_id, day, node_uid, owner, alias, region, agent_id, currency)
+        PRIMARY KEY (
+            key_id, day, node_uid, owner, alias, region, agent_id, currency,
+            price_input, price_cached, price_output
+        )
     )
     """,
     "CREATE INDEX usage_daily_day ON usage_daily (day)",

@@ -1,0 +1,149 @@
+"""llama.cpp in this process, through xllamacpp: no torch, ready within a second."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from engines.base import (
+    ContextLengthExceeded,
+    Delta,
+    Embedding,
+    EngineDead,
+    GenerateRequest,
+    InvalidRequest,
+    Prompt,
+)
+from engines.llamacpp_grammar import grammar_of
+from engines.llamacpp_model import LlamacppModel
+from engines.llamacpp_pulse import Pulse
+from engines.llamacpp_request import payloads
+from engines.llamacpp_run import Run
+from engines.llamacpp_slots import Slots
+from engines.spec import EngineSpec
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class LlamacppEngine:
+    """Satisfies engines.base.Engine for one GGUF file."""
+
+    def __init__(self, spec: EngineSpec, path: Path) -> None:
+        self.spec = spec
+        self.path = path
+        self.context_tokens = 0
+        self._running: _Running | None = None
+        self._runs: dict[str, Run] = {}
+
+    async def start(self) -> None:
+        model = await asyncio.to_thread(LlamacppModel, self.spec, self.path)
+        self._running = _Running(model)
+        self.context_tokens = model.context_tokens
+
+    async def stop(self) -> None:
+        running, self._running = self._running, None
+        if running is None:
+            return
+        for run in list(self._runs.values()):
+            run.fail(EngineDead("The engine was stopped."))
+            run.cancel(running.slots)
+        await asyncio.to_thread(running.close)
+
+    async def check(self, timeout_s: float) -> None:
+        await self._alive().pulse.beat(timeout_s)
+
+    async def render(self, request: GenerateRequest) -> Prompt:
+        running = self._alive()
+        return Prompt(token_ids=await running.aside(_token_ids, running.model, request))
+
+    async def generate(
+        self, request: GenerateRequest, prompt: Prompt
+    ) -> AsyncGenerator[Delta, None]:
+        running = self._alive()
+        run = Run(
+            request, prompt.token_count, await running.aside(_calls, running.model, request, prompt)
+        )
+        self._alive()
+        self._runs[request.request_id] = run
+        try:
+            run.submit(running.slots)
+            while not run.is_finished:
+                for delta in await run.deltas():
+                    yield delta
+        finally:
+            del self._runs[request.request_id]
+            run.cancel(running.slots)
+
+    async def abort(self, request_id: str) -> None:
+        run = self._runs.get(request_id)
+        if run is not None and self._running is not None:
+            run.cancel(self._running.slots)
+
+    async def embed(
+        self, request_id: str, inputs: Sequence[str | Sequence[int]]
+    ) -> list[Embedding]:
+        if self.spec.task != "embed":
+            raise InvalidRequest("This model makes no embeddings.", "model")
+        running = self._alive()
+        return await running.aside(running.model.embed, inputs)
+
+    def _alive(self) -> "_Running":
+        if self._running is None:
+            raise EngineDead("The engine is not running.")
+        return self._running
+
+
+class _Running:
+    """Everything that start begins and stop ends."""
+
+    def __init__(self, model: LlamacppModel) -> None:
+        self.model = model
+        self.slots = Slots(model.server, model.slot_count, model.cells)
+        self.pulse = Pulse(model.server.handle_metrics)
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="llama-aside")
+
+    async def aside(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Off the loop and off the streams' threads."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: call(*args, **kwargs))
+
+    def close(self) -> None:
+        """Blocks until nothing of it is left."""
+        self.slots.close()
+        self._threads.shutdown(wait=True)
+        self.pulse.close()
+        self.model.close()
+
+
+def _token_ids(model: LlamacppModel, request: GenerateRequest) -> list[int]:
+    if request.prompt is None:
+        tools = request.tools if request.tool_parser and request.tool_choice != "none" else ()
+        template = model.chat_template()
+        text = template.render(request.messages or (), tools, request.chat_template_kwargs)
+        return model.tokenize(_encodable(text, "messages"), adds_special=False)
+    if isinstance(request.prompt, str):
+        return model.tokenize(_encodable(request.prompt, "prompt"), adds_special=True)
+    return model.checked_ids(request.prompt)
+
+
+def _calls(model: LlamacppModel, request: GenerateRequest, prompt: Prompt) -> list[bytes]:
+    """The payloads of handle_completions. Raises InvalidRequest."""
+    room = model.context_tokens - request.sampling.max_tokens
+    if not 0 < prompt.token_count <= room:
+        raise ContextLengthExceeded(
+            prompt.token_count, request.sampling.max_tokens, model.context_tokens
+        )
+    grammar = grammar_of(request.structure, request.reasoning) if request.structure else None
+    return payloads(request, list(prompt.token_ids), grammar, model.vocabulary)
+
+
+def _encodable(text: str, field: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(
+            f"{field} holds a lone surrogate, which is no character: {error}", field
+        ) from error
+    return text

@@ -1,0 +1,98 @@
+"""EngineSpec.args -> llama.cpp's CommonParams: its attribute names, untouched, and our defaults."""
+
+import difflib
+import secrets
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from engines.base import EngineUnavailable
+
+CONTEXT_TOKENS = 8192
+"""The default n_ctx, where the model knows more: its cache costs 184 MB with SmolLM2-135M."""
+OURS = ("model", "hostnames", "port", "api_keys", "api_prefix", "embedding", "endpoint_metrics")
+ENUMS = {
+    "cache_type_k": ("ggml_type", "GGML_TYPE_"),
+    "cache_type_v": ("ggml_type", "GGML_TYPE_"),
+    "flash_attn_type": ("llama_flash_attn_type", "LLAMA_FLASH_ATTN_TYPE_"),
+    "pooling_type": ("llama_pooling_type", "LLAMA_POOLING_TYPE_"),
+    "split_mode": ("llama_split_mode", "LLAMA_SPLIT_MODE_"),
+    "rope_scaling_type": ("llama_rope_scaling_type", "LLAMA_ROPE_SCALING_TYPE_"),
+}
+
+
+def common_params(
+    xllamacpp: Any, path: Path, args: Mapping[str, Any], trained_tokens: int, embeds: bool
+) -> Any:
+    """CommonParams for one GGUF file. Raises EngineUnavailable for an argument it does not know.
+
+    cache_ram_mib: llama.cpp would keep up to 8 GiB of old prompts. n_batch: prompts are read
+    that many tokens at a time, and an abort is noticed, and other streams go on, in between.
+    """
+    params = xllamacpp.CommonParams()
+    params.model.path = str(path)
+    params.n_ctx = min(CONTEXT_TOKENS, trained_tokens)
+    params.n_parallel, params.kv_unified = 32, True
+    params.n_batch = 512
+    params.cache_ram_mib, params.warmup, params.verbosity = 0, False, 1
+    params.n_threads_http, params.ui, params.endpoint_slots = 2, False, False
+    params.endpoint_metrics = True
+    if embeds:
+        params.embedding, params.n_parallel = True, 4
+    for name, value in args.items():
+        _set(xllamacpp, params, name, value)
+    if embeds:  # every input is read in one step, so the step must be as long as the context
+        params.n_ubatch = params.n_batch = params.n_ctx
+    return params
+
+
+def lock_door(params: Any, folder: Path | None) -> str:
+    """Let llama.cpp's own HTTP listener serve us alone; returns its bearer key.
+
+    It cannot be switched off, and we tokenise through it. With `folder` (ours alone, 0700) it is
+    a Unix socket in there; without, loopback on a free port. Either way a random key is asked.
+    """
+    key = secrets.token_urlsafe(32)
+    params.api_keys = [key]
+    params.hostnames = [str(folder / "llama.sock") if folder else "127.0.0.1"]
+    params.port = 0
+    return key
+
+
+def private_folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="fjord-"))
+
+
+def _set(xllamacpp: Any, params: Any, name: str, value: Any) -> None:
+    owner, _, attribute = name.rpartition(".")
+    if name in OURS:
+        raise EngineUnavailable(f"args.{name}: Fjord sets this one itself; leave it out.")
+    if owner and not hasattr(params, owner):
+        raise _unknown(params, name, owner)
+    target = getattr(params, owner) if owner else params
+    if attribute.startswith("_") or not hasattr(target, attribute):
+        raise _unknown(target, name, attribute)
+    try:
+        setattr(target, attribute, _enum(xllamacpp, attribute, value))
+    except (TypeError, ValueError, OverflowError, AttributeError, KeyError) as error:
+        raise EngineUnavailable(f"args.{name}: {value!r} does not fit: {error}") from error
+
+
+def _enum(xllamacpp: Any, name: str, value: Any) -> Any:
+    """`cache_type_k: q8_0` as llama.cpp's command line writes it."""
+    if not isinstance(value, str) or name not in ENUMS:
+        return value
+    kind, prefix = ENUMS[name]
+    members = getattr(xllamacpp, kind).__members__
+    found = {n.removeprefix(prefix).lower(): m for n, m in members.items()}
+    if value.lower() not in found:
+        raise ValueError(f"one of {', '.join(sorted(found))} is expected")
+    return found[value.lower()]
+
+
+def _unknown(target: Any, name: str, attribute: str) -> EngineUnavailable:
+    known = [n for n in dir(target) if not n.startswith("_")]
+    near = difflib.get_close_matches(attribute, known, 3)
+    hint = f" Near: {', '.join(near)}." if near else ""
+    return EngineUnavailable(f"args.{name}: llama.cpp's CommonParams has no {attribute!r}.{hint}")

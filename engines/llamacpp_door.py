@@ -1,0 +1,64 @@
+"""Our way to the few things llama.cpp offers over its own HTTP listener only: tokens of a text."""
+
+import contextlib
+import http.client
+import json
+import socket
+from typing import Any
+
+from engines.base import EngineDead
+
+TIMEOUT_S = 120.0
+"""Tokenising is linear: a million characters take about a second."""
+
+
+class Door:
+    """A client of one llama.cpp listener. Every method blocks: call it from a thread."""
+
+    def __init__(self, address: str, key: str) -> None:
+        self._address = address
+        self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+
+    def tokenize(self, text: str, *, adds_special: bool) -> list[int]:
+        """Token ids; special tokens in the text are special, as in vLLM's chat endpoint."""
+        body = {"content": text, "add_special": adds_special, "parse_special": True}
+        ids: list[int] = self._ask("POST", "/tokenize", body)["tokens"]
+        return ids
+
+    def sizes(self) -> dict[str, Any]:
+        """n_ctx (of one slot), n_ctx_train, n_vocab, n_embd and more."""
+        sizes: dict[str, Any] = self._ask("GET", "/v1/models")["data"][0]["meta"]
+        return sizes
+
+    def _ask(self, method: str, path: str, body: Any = None) -> Any:
+        connection = self._connection()
+        try:
+            with contextlib.closing(connection):
+                payload = None if body is None else json.dumps(body)
+                connection.request(method, path, payload, self._headers)
+                response = connection.getresponse()
+                answer = json.loads(response.read())
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise EngineDead(f"llama.cpp does not answer {path}: {error}") from error
+        if response.status != 200:
+            raise EngineDead(f"llama.cpp refuses {path}: {response.status} {answer}")
+        return answer
+
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._address.startswith("unix://"):
+            return UnixConnection(self._address.removeprefix("unix://"))
+        host, _, port = self._address.split("://")[-1].rpartition(":")
+        return http.client.HTTPConnection(host, int(port), timeout=TIMEOUT_S)
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=TIMEOUT_S)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)

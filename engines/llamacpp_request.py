@@ -1,0 +1,80 @@
+"""GenerateRequest -> the fields of llama.cpp's completion call, or InvalidRequest naming what it
+cannot do."""
+
+from typing import Any
+
+import msgspec
+
+from engines.base import GenerateRequest, InvalidRequest, Sampling
+
+RANDOM_SEED = 2**32 - 1
+"""llama.cpp's word for "draw a seed"."""
+
+
+def payloads(
+    request: GenerateRequest, token_ids: list[int], grammar: str | None, vocabulary: int
+) -> list[bytes]:
+    """One call a choice; they differ in the seed only."""
+    s = request.sampling
+    fields = {
+        "prompt": token_ids,
+        "stream": True,
+        "max_tokens": s.max_tokens,
+        "timings_per_token": True,
+        "return_progress": True,
+        # Reusing a cached prefix changes the batches and with them the last bits of the logits.
+        "cache_prompt": s.seed is None,
+        **_drawing(s),
+        **_ending(s),
+        **_bias(s, vocabulary),
+    }
+    if s.logprobs is not None:
+        fields["n_probs"] = max(s.logprobs, 1)
+    if grammar is not None:
+        fields["grammar"] = grammar
+    if request.reasoning is not None:
+        fields |= {"verbose": True, "return_tokens": True}
+    return [msgspec.json.encode(fields | {"seed": _seed(s, i)}) for i in range(s.n)]
+
+
+def _drawing(s: Sampling) -> dict[str, Any]:
+    """In vLLM's order: penalties, temperature, then the cuts; greedy is the likeliest token."""
+    cuts = ["top_k"] if s.temperature == 0 else ["temperature", "min_p", "top_k", "top_p"]
+    return {
+        "samplers": ["penalties", *cuts],
+        "temperature": s.temperature,
+        "top_k": 1 if s.temperature == 0 else s.top_k,
+        "top_p": s.top_p,
+        "min_p": s.min_p,
+        "repeat_penalty": s.repetition_penalty,
+        "presence_penalty": s.presence_penalty,
+        "frequency_penalty": s.frequency_penalty,
+        "repeat_last_n": 2**31 - 1,
+    }
+
+
+def _ending(s: Sampling) -> dict[str, Any]:
+    if s.min_tokens >= s.max_tokens:  # nothing may end it before its length does
+        return {"ignore_eos": True}
+    if s.min_tokens > 0:
+        raise InvalidRequest(
+            f"min_tokens {s.min_tokens} is not possible on llama.cpp below max_tokens "
+            f"({s.max_tokens}); set both to the same number, or leave min_tokens out.",
+            "min_tokens",
+        )
+    return {"ignore_eos": s.ignore_eos, "stop": list(s.stop)}
+
+
+def _bias(s: Sampling, vocabulary: int) -> dict[str, Any]:
+    if not s.logit_bias:
+        return {}
+    if unknown := [i for i in s.logit_bias if not 0 <= i < vocabulary]:
+        raise InvalidRequest(
+            f"logit_bias names token {unknown[0]}; the model's tokens are 0 to {vocabulary - 1}.",
+            "logit_bias",
+        )
+    return {"logit_bias": [[token, bias] for token, bias in s.logit_bias.items()]}
+
+
+def _seed(s: Sampling, index: int) -> int:
+    return RANDOM_SEED if s.seed is None else (s.seed + index) % RANDOM_SEED

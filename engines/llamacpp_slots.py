@@ -1,0 +1,143 @@
+"""Run completions on threads, as many as llama.cpp has slots and cache for, and hand over what
+they say to the event loop in batches."""
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeAlias
+
+Item: TypeAlias = bytes | list[bytes] | BaseException | None
+"""A chunk's JSON, or several; what the call raised; None: the call returned."""
+
+HELD_CHUNKS = 64
+"""A whole answer's chunks cross to the loop that many at a time."""
+
+
+class Task:
+    """One choice of one request: one call of handle_completions."""
+
+    def __init__(
+        self,
+        payload: bytes,
+        cells: int,
+        priority: int,
+        holds: bool,
+        receive: Callable[[Item], None],
+    ) -> None:
+        self.payload = payload
+        self.cells = cells
+        """Cache cells it can need at most: prompt plus max_tokens."""
+        self.priority = priority
+        self.holds = holds
+        self.receive = receive
+        self.is_cancelled = False
+        self.is_running = False
+
+
+class Outbox:
+    """Carries items from many threads to the loop; one wake-up serves all that arrived by then.
+
+    Every stream gains a token in the same step of llama.cpp, so at 32 streams this is one write
+    to the loop's pipe instead of 32.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._items: deque[tuple[Task, Item]] = deque()
+        self._is_waking = False
+
+    def put(self, task: Task, item: Item) -> None:
+        self._items.append((task, item))
+        if not self._is_waking:
+            self._is_waking = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody reads any more
+                self._loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        self._is_waking = False  # before reading: a put from now on wakes again
+        while self._items:
+            task, item = self._items.popleft()
+            task.receive(item)
+
+
+class Slots:
+    """Admits tasks in order of priority while a slot and enough cache are free.
+
+    llama.cpp's slots share one cache; when it overflows every stream dies. So each task holds the
+    cells it can need at most for as long as it runs. All methods belong to the event loop.
+    """
+
+    def __init__(self, server: Any, slot_count: int, cells: int) -> None:
+        self.cells = cells
+        self._server = server
+        self._free_slots = slot_count
+        self._free_cells = cells
+        self._order = itertools.count()
+        self._waiting: list[tuple[int, int, Task]] = []
+        self._outbox = Outbox(asyncio.get_running_loop())
+        self._threads = ThreadPoolExecutor(slot_count, thread_name_prefix="llama-stream")
+
+    def submit(self, task: Task) -> None:
+        heapq.heappush(self._waiting, (task.priority, next(self._order), task))
+        self._admit()
+
+    def release(self, task: Task) -> None:
+        """The task's call has returned."""
+        self._free_slots += 1
+        self._free_cells += task.cells
+        self._admit()
+
+    def cancel(self, task: Task) -> None:
+        """A running task ends after its next chunk; a waiting one at once."""
+        if task.is_cancelled:
+            return
+        task.is_cancelled = True
+        if not task.is_running:
+            self._waiting = [entry for entry in self._waiting if entry[2] is not task]
+            heapq.heapify(self._waiting)
+            task.receive(None)
+            self._admit()
+
+    def close(self) -> None:
+        """Wait for every running call to return, and let go of the server; blocks."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._server = None
+
+    def _admit(self) -> None:
+        while self._waiting and self._free_slots:
+            task = self._waiting[0][2]
+            if task.cells > self._free_cells:
+                return  # first come first served: a long request must not starve
+            heapq.heappop(self._waiting)
+            self._free_slots -= 1
+            self._free_cells -= task.cells
+            task.is_running = True
+            self._threads.submit(self._call, task)
+
+    def _call(self, task: Task) -> None:
+        held: list[bytes] = []
+        put = self._outbox.put
+
+        def on_chunk(chunk: bytes) -> bool:
+            put(task, chunk)
+            return task.is_cancelled
+
+        def hold_chunk(chunk: bytes) -> bool:
+            held.append(chunk)
+            if len(held) == HELD_CHUNKS:
+                put(task, held.copy())
+                held.clear()
+            return task.is_cancelled
+
+        end: BaseException | None = None
+        try:
+            self._server.handle_completions(task.payload, hold_chunk if task.holds else on_chunk)
+        except BaseException as error:
+            end = error
+        if held:
+            put(task, held)
+        put(task, end)

@@ -1,0 +1,164 @@
+"""Keys as programs see them: the admin API's bodies, and `--json` of the commands."""
+
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from server.ledger.keys import Budget, Key
+from server.ledger.money import MICRO
+from server.ledger.records import KeyLimits
+
+Currency: TypeAlias = Literal["NOK", "USD", "EUR", "SEK", "DKK"]
+AtLeastOne: TypeAlias = Annotated[int, Field(ge=1, le=10**12)]
+
+
+class BudgetWire(BaseModel):
+    """The most a key may use in a period, which begins at midnight UTC."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["money", "tokens"]
+    amount: Annotated[Decimal, Field(ge=0, le=10**12, decimal_places=6)]
+    """In the key's currency, or tokens (input and output together)."""
+    period: Literal["day", "month", "total"]
+
+    @model_validator(mode="after")
+    def tokens_are_whole(self) -> "BudgetWire":
+        if self.kind == "tokens" and self.amount != int(self.amount):
+            raise ValueError("a budget of tokens is a whole number")
+        return self
+
+    def budget(self) -> Budget:
+        unit = MICRO if self.kind == "money" else 1
+        return Budget(kind=self.kind, amount=int(self.amount * unit), period=self.period)
+
+    @classmethod
+    def of(cls, budget: Budget) -> "BudgetWire":
+        unit = MICRO if budget.kind == "money" else 1
+        amount = Decimal(budget.amount) / unit
+        return cls(kind=budget.kind, amount=amount, period=budget.period)
+
+
+class KeyPatch(BaseModel):
+    """What may be changed of a key. A field that is not sent stays; null means the default."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=200)] = ""
+    owner: Annotated[str, Field(min_length=1, max_length=200)] = ""
+    models: list[str] | None = None
+    requests_per_minute: AtLeastOne | None = None
+    burst: Annotated[int, Field(ge=0, le=10**12)] | None = None
+    concurrent: AtLeastOne | None = None
+    tokens_per_minute: AtLeastOne | None = None
+    budget: BudgetWire | None = None
+    currency: Currency | None = None
+    expires_at: AwareDatetime | None = None
+
+    def apply(self, key: Key) -> Key:
+        """`key` with the fields that were sent. Raises ValueError where they do not fit."""
+        sent = self.model_fields_set
+        limits = {name: getattr(self, name) for name in KeyLimits.__slots__ if name in sent}
+        changed = replace(
+            key,
+            name=self.name if "name" in sent else key.name,
+            owner=self.owner if "owner" in sent else key.owner,
+            models=models_of(self.models) if "models" in sent else key.models,
+            limits=replace(key.limits, **limits),
+            budget=budget_of(self.budget) if "budget" in sent else key.budget,
+            currency=self.currency if "currency" in sent else key.currency,
+            expires_at=seconds(self.expires_at) if "expires_at" in sent else key.expires_at,
+        )
+        if changed.budget and changed.budget.kind == "money" and changed.currency is None:
+            raise ValueError("a budget of money needs the key's currency: NOK, USD, EUR, SEK, DKK")
+        return changed
+
+
+class KeyIn(KeyPatch):
+    """A new key."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    owner: Annotated[str, Field(min_length=1, max_length=200)] = "default"
+    """The customer or project that is billed."""
+    admin: bool = False
+    """A key for /admin/v1 instead of the LLM API."""
+
+    def key(self) -> Key:
+        service = "admin" if self.admin else "llm"
+        return self.apply(Key(key_id="", name=self.name, owner=self.owner, service=service))
+
+
+class KeyOut(BaseModel):
+    """A key, without its secret."""
+
+    key_id: str
+    name: str
+    owner: str
+    service: str
+    state: Literal["active", "expired", "revoked"]
+    models: list[str] | None
+    requests_per_minute: int | None
+    burst: int | None
+    concurrent: int | None
+    tokens_per_minute: int | None
+    budget: BudgetWire | None
+    currency: str | None
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None
+    previous_until: datetime | None
+    """Until when the text from before the last rotation is accepted too."""
+
+
+class KeyMade(KeyOut):
+    """A new key or a new text of one: `key` is shown this once and stored nowhere."""
+
+    key: str
+
+
+def key_out(key: Key) -> KeyOut:
+    return KeyOut(**fields_of(key))
+
+
+def key_made(key: Key, text: str) -> KeyMade:
+    return KeyMade(**fields_of(key), key=text)
+
+
+def fields_of(key: Key) -> dict[str, object]:
+    return {
+        "key_id": key.key_id,
+        "name": key.name,
+        "owner": key.owner,
+        "service": key.service,
+        "state": key.state(time.time()),
+        "models": None if key.models is None else sorted(key.models),
+        **{name: getattr(key.limits, name) for name in KeyLimits.__slots__},
+        "budget": key.budget and BudgetWire.of(key.budget),
+        "currency": key.currency,
+        "created_at": moment(key.created_at),
+        "expires_at": moment(key.expires_at),
+        "revoked_at": moment(key.revoked_at),
+        "last_used_at": moment(key.last_used_at),
+        "previous_until": moment(key.previous_until),
+    }
+
+
+def budget_of(wire: BudgetWire | None) -> Budget | None:
+    return None if wire is None else wire.budget()
+
+
+def models_of(names: list[str] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)
+
+
+def seconds(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+def moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

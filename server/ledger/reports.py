@@ -1,0 +1,172 @@
+"""What was used and what it costs, summed from the daily sums; and the records, one by one."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Literal, TypeAlias
+
+from server.ledger.database import Database
+from server.ledger.money import decimal_text
+from server.ledger.periods import DAY_S, date_of, day_number
+
+Dimension: TypeAlias = Literal["day", "month", "key", "owner", "alias", "agent_id", "region"]
+Line: TypeAlias = dict[str, Any]
+
+DIMENSIONS: tuple[Dimension, ...] = ("day", "month", "key", "owner", "alias", "agent_id", "region")
+COLUMNS = {"key": "key_id", "month": "day"}
+SUMS = (
+    "requests",
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "reasoning_tokens",
+    "amount",
+)
+US = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Whole days, UTC, both ends included."""
+
+    first: date
+    last: date
+
+    @classmethod
+    def month(cls, year: int, month: int) -> "Period":
+        first = date(year, month, 1)
+        return cls(first, (first + timedelta(days=31)).replace(day=1) - timedelta(days=1))
+
+    def days(self) -> tuple[int, int]:
+        """The first day, and the first one after."""
+        return day_number(self.first), day_number(self.last) + 1
+
+    def us(self) -> tuple[int, int]:
+        first, after = self.days()
+        return first * DAY_S * US, after * DAY_S * US
+
+
+@dataclass(frozen=True, slots=True)
+class Only:
+    """Narrows a report; None: all."""
+
+    owner: str | None = None
+    key_id: str | None = None
+    alias: str | None = None
+
+    def sql(self) -> tuple[str, list[str]]:
+        given = {"owner": self.owner, "key_id": self.key_id, "alias": self.alias}
+        wanted = {name: value for name, value in given.items() if value is not None}
+        return "".join(f" AND {name} = ?" for name in wanted), list(wanted.values())
+
+
+def usage(
+    database: Database,
+    period: Period,
+    by: Sequence[Dimension] = ("day",),
+    only: Only | None = None,
+    extra: Sequence[str] = (),
+) -> list[Line]:
+    """One line a group and currency, in order: the dimensions, the sums, `amount` in micro-units.
+    Money in different currencies is never added."""
+    columns = [COLUMNS.get(name, name) for name in by] + ["currency", *extra]
+    names = ", ".join(dict.fromkeys(columns))
+    where, values = (only or Only()).sql()
+    sums = ", ".join(f"CAST(sum({name}) AS BIGINT)" for name in SUMS)
+    rows = database.query(
+        f"SELECT {names}, {sums} FROM usage_daily WHERE day >= ? AND day < ?{where}"
+        f" GROUP BY {names}",
+        [*period.days(), *values],
+    )
+    return folded(rows, list(dict.fromkeys(columns)), [*by, "currency", *extra])
+
+
+def folded(
+    rows: Iterable[Sequence[Any]], columns: Sequence[str], names: Sequence[str]
+) -> list[Line]:
+    """Day numbers become dates and months; what falls together is added."""
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for row in rows:
+        found = dict(zip(columns, row, strict=False))
+        group = tuple(value_of(name, found) for name in names)
+        sums = row[len(columns) :]
+        groups[group] = [
+            a + b for a, b in zip(groups.get(group, [0] * len(sums)), sums, strict=True)
+        ]
+    return [
+        dict(zip([*names, *SUMS], [*group, *groups[group]], strict=True))
+        for group in sorted(groups)
+    ]
+
+
+def value_of(name: str, found: dict[str, Any]) -> Any:
+    if name == "day":
+        return date_of(found["day"]).isoformat()
+    if name == "month":
+        return date_of(found["day"]).isoformat()[:7]
+    return found[COLUMNS.get(name, name)]
+
+
+RECORD_COLUMNS = (
+    "record_id",
+    "key_id",
+    "owner",
+    "alias",
+    "weights",
+    "revision",
+    "endpoint",
+    "stream",
+    '"end"',
+    "finish_reason",
+    "agent_id",
+    '"user"',
+    "region",
+    "started_us",
+    "ttft_us",
+    "duration_us",
+    "prompt_tokens",
+    "cached_tokens",
+    "completion_tokens",
+    "reasoning_tokens",
+    "price_input",
+    "price_cached",
+    "price_output",
+    "currency",
+    "amount",
+    "node",
+)
+PAGE = 10_000
+
+
+def records(database: Database, period: Period, only: Only | None = None) -> Iterator[Line]:
+    """Every record that began in the period, by its start; read page by page."""
+    where, values = (only or Only()).sql()
+    first, after = period.us()
+    last_id = ""
+    while True:
+        rows = database.query(
+            f"SELECT {', '.join(RECORD_COLUMNS)} FROM usage_records"
+            " WHERE started_us >= ? AND started_us < ? AND NOT (started_us = ? AND record_id <= ?)"
+            f"{where} ORDER BY started_us, record_id LIMIT {PAGE}",
+            [first, after, first, last_id, *values],
+        )
+        for row in rows:
+            yield record_line(row)
+        if len(rows) < PAGE:
+            return
+        first, last_id = rows[-1][13], rows[-1][0]
+
+
+def record_line(row: Sequence[Any]) -> Line:
+    line = dict(zip((name.strip('"') for name in RECORD_COLUMNS), row, strict=True))
+    line["stream"] = bool(line["stream"])
+    line["started_at"] = datetime.fromtimestamp(line.pop("started_us") / US, UTC).isoformat()
+    ttft_us = line.pop("ttft_us")
+    line["ttft_s"] = None if ttft_us is None else ttft_us / US
+    line["duration_s"] = line.pop("duration_us") / US
+    return line
+
+
+def with_money(line: Line) -> Line:
+    """`amount` as an exact decimal in the currency, `amount_micro` as the integer it stands for."""
+    return line | {"amount": decimal_text(line["amount"]), "amount_micro": line["amount"]}
