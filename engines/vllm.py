@@ -24,6 +24,9 @@ from engines.vllm_choice import Choices
 from engines.vllm_errors import refused
 from engines.vllm_load import load
 from engines.vllm_request import chat_params, prompt_for_engine, sampling_params
+from engines.vllm_structure import structured_outputs
+from engines.vllm_tools import ToolReading, is_auto
+from engines.vllm_vocabulary import Vocabulary
 
 _SHUTDOWN_S = 6.0
 
@@ -39,6 +42,8 @@ class VllmEngine:
         self._path = path
         self._processes = ProcessTree()
         self._llm: Any = None
+        self._vocabulary: Vocabulary | None = None
+        self._knows_thinking = "reasoning_parser" in spec.args
         self._is_stopped = False
         self._running: set[Any] = set()
 
@@ -56,6 +61,7 @@ class VllmEngine:
         if self._is_stopped:
             raise EngineUnavailable("The engine was stopped while it started.")
         self.context_tokens = llm.model_config.max_model_len
+        self._vocabulary = Vocabulary(llm.tokenizer)
         self._llm = llm
 
     async def stop(self) -> None:
@@ -127,13 +133,9 @@ class VllmEngine:
     async def generate(self, request: GenerateRequest, prompt: Prompt) -> AsyncIterator[Delta]:
         llm = self._alive()
         try:
-            params = sampling_params(request)
-            collector = await llm.add_request(
-                request.request_id, prompt.rendered, params, priority=request.priority
-            )
+            collector, choices = await self._submit(llm, request, prompt)
         except Exception as error:
             raise refused(error, request, prompt, self.context_tokens) from error
-        choices = Choices(request, llm)
         self._running.add(collector)
         is_finished = False
         try:
@@ -152,6 +154,23 @@ class VllmEngine:
             if not is_finished and not self._is_stopped:
                 with contextlib.suppress(Exception):
                     await llm.abort(collector.request_id, internal=True)
+
+    async def _submit(
+        self, llm: Any, request: GenerateRequest, prompt: Prompt
+    ) -> tuple[Any, Choices]:
+        vocabulary, reasoning = self._vocabulary, request.reasoning
+        assert vocabulary is not None
+        reading = ToolReading(request, prompt, llm.tokenizer) if is_auto(request) else None
+        structure = structured_outputs(request, self._knows_thinking)
+        shows_special = (reasoning is not None and vocabulary.hides(reasoning)) or (
+            reading is not None and not reading.skips_special_tokens
+        )
+        params = sampling_params(request, structure, skip_special_tokens=not shows_special)
+        options: dict[str, Any] = {"priority": request.priority}
+        if structure is not None and self._knows_thinking and reasoning is None:
+            options["reasoning_ended"] = True  # else vLLM waits for an end mark
+        collector = await llm.add_request(request.request_id, prompt.rendered, params, **options)
+        return collector, Choices(request, vocabulary, reading)
 
     async def abort(self, request_id: str) -> None:
         if self._llm is not None and not self._llm.errored:

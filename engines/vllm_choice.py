@@ -1,9 +1,19 @@
-"""vLLM's RequestOutput -> Deltas: one Choice an index keeps what a stream must remember."""
+"""vLLM's RequestOutput -> Deltas: reasoning split off, tool calls read, tokens counted."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from engines.base import Delta, EngineUnavailable, FinishReason, GenerateRequest
+from engines.base import (
+    Delta,
+    EngineUnavailable,
+    FinishReason,
+    GenerateRequest,
+    TokenLogprob,
+    ToolCallDelta,
+)
+from engines.forced_calls import ForcedCalls, is_forced
+from engines.vllm_tools import AutoCalls, ToolReading
+from engines.vllm_vocabulary import Vocabulary
 
 _FINISH: dict[str, FinishReason] = {
     "stop": "stop",
@@ -16,17 +26,34 @@ _FINISH: dict[str, FinishReason] = {
 class Choices:
     """All choices of one request."""
 
-    def __init__(self, request: GenerateRequest, llm: Any) -> None:
+    def __init__(
+        self, request: GenerateRequest, vocabulary: Vocabulary, reading: ToolReading | None
+    ) -> None:
+        self._is_plain = (
+            request.reasoning is None
+            and reading is None
+            and not is_forced(request)
+            and request.sampling.logprobs is None
+        )
+        self._made = (
+            []
+            if self._is_plain
+            else [_Choice(request, vocabulary, reading) for _ in range(request.sampling.n)]
+        )
         self._is_first = True
 
     def deltas(self, output: Any) -> Iterator[Delta]:
         for completion in output.outputs:
+            cached = self._cached(output)
+            if not self._is_plain:
+                yield self._made[completion.index].delta(completion, cached)
+                continue
             yield Delta(
-                index=completion.index,
-                text=completion.text,
-                token_count=len(completion.token_ids),
-                finish_reason=finish_reason(completion.finish_reason),
-                cached_tokens=self._cached(output),
+                completion.index,
+                completion.text,
+                len(completion.token_ids),
+                _finish_reason(completion),
+                cached_tokens=cached,
             )
 
     def _cached(self, output: Any) -> int:
@@ -36,7 +63,60 @@ class Choices:
         return output.num_cached_tokens or 0
 
 
-def finish_reason(said: str | None) -> FinishReason | None:
+class _Choice:
+    """What one index must remember between its deltas."""
+
+    def __init__(
+        self, request: GenerateRequest, vocabulary: Vocabulary, reading: ToolReading | None
+    ) -> None:
+        self._vocabulary = vocabulary
+        self._splitter = vocabulary.splitter(request.reasoning) if request.reasoning else None
+        self._forced = ForcedCalls(request) if is_forced(request) else None
+        self._auto = AutoCalls(reading) if reading else None
+        self._top_logprobs = request.sampling.logprobs
+        self._has_called = False
+
+    def delta(self, completion: Any, cached: int) -> Delta:
+        text, ids = completion.text, completion.token_ids
+        reason = _finish_reason(completion)
+        thought, thought_count = "", 0
+        was_thinking = self._splitter is not None and self._splitter.inside
+        if self._splitter is not None:
+            thought, text, thought_count = self._splitter.feed(text, ids, reason is not None)
+        calls: tuple[ToolCallDelta, ...] = ()
+        if self._forced is not None:
+            text, calls = "", self._forced.feed(text)
+        elif self._auto is not None and (not was_thinking or not self._is_thinking or reason):
+            text, calls = self._auto.feed(text, ids[thought_count:], reason is not None)
+        self._has_called = self._has_called or bool(calls)
+        if reason == "stop" and self._has_called:
+            reason = "tool_calls"
+        return Delta(
+            completion.index,
+            text,
+            len(ids),
+            reason,
+            thought,
+            thought_count,
+            cached,
+            calls,
+            self._logprobs(completion),
+        )
+
+    @property
+    def _is_thinking(self) -> bool:
+        return self._splitter is not None and self._splitter.inside
+
+    def _logprobs(self, completion: Any) -> tuple[TokenLogprob, ...]:
+        if self._top_logprobs is None or not completion.logprobs:
+            return ()
+        return self._vocabulary.logprobs(
+            completion.token_ids, completion.logprobs, self._top_logprobs
+        )
+
+
+def _finish_reason(completion: Any) -> FinishReason | None:
+    said = completion.finish_reason
     if said is None:
         return None
     if said == "error":

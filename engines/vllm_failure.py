@@ -37,7 +37,7 @@ def _logging(log_file: Path) -> dict[str, object]:
         "disable_existing_loggers": False,
         "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
         "handlers": {
-            "stderr": {"class": "logging.StreamHandler", "level": "WARNING", "formatter": "line"},
+            "stderr": {"class": "logging.StreamHandler", "level": "ERROR", "formatter": "line"},
             "file": {
                 "class": "logging.FileHandler",
                 "filename": str(log_file),

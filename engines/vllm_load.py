@@ -130,6 +130,9 @@ def engine_arguments(spec: EngineSpec, path: str, known: set[str]) -> dict[str, 
         "runner": "pooling" if spec.task == "embed" else "generate",
         # Its own value, 1, lets one prompt of a million characters hold up everybody's.
         "renderer_num_workers": 4,
+        "use_tqdm_on_load": False,
+        # Compact JSON: small models otherwise write spaces until their tokens are used up.
+        "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
     }
     if spec.revision is not None and not Path(path).is_dir():
         arguments |= {"revision": spec.revision, "tokenizer_revision": spec.revision}

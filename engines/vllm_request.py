@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from engines.base import GenerateRequest, InvalidRequest, Structure, Tool
+from engines.base import GenerateRequest, InvalidRequest
+from engines.vllm_tools import function
 
 
 def chat_params(request: GenerateRequest) -> Any:
     from vllm.renderers import ChatParams
 
-    tools = [_function(tool) for tool in request.tools] if _sees_tools(request) else None
+    tools = [function(tool) for tool in request.tools] if _sees_tools(request) else None
     return ChatParams(
         chat_template_kwargs={
             "add_generation_prompt": True,
@@ -19,14 +20,7 @@ def chat_params(request: GenerateRequest) -> Any:
 
 
 def _sees_tools(request: GenerateRequest) -> bool:
-    return request.tool_parser is not None and request.tool_choice != "none"
-
-
-def _function(tool: Tool) -> dict[str, Any]:
-    function = {"name": tool.name, "parameters": dict(tool.parameters)}
-    if tool.description is not None:
-        function["description"] = tool.description
-    return {"type": "function", "function": function}
+    return request.tool_parser is not None and bool(request.tools) and request.tool_choice != "none"
 
 
 def prompt_for_engine(request: GenerateRequest, model_config: Any) -> Any:
@@ -43,7 +37,9 @@ def prompt_for_engine(request: GenerateRequest, model_config: Any) -> Any:
     return TokensPrompt(prompt_token_ids=token_ids)
 
 
-def sampling_params(request: GenerateRequest) -> Any:
+def sampling_params(
+    request: GenerateRequest, structured_outputs: Any, skip_special_tokens: bool
+) -> Any:
     from vllm.sampling_params import RequestOutputKind, SamplingParams
 
     wanted = request.sampling
@@ -63,22 +59,7 @@ def sampling_params(request: GenerateRequest) -> Any:
         ignore_eos=wanted.ignore_eos,
         logprobs=wanted.logprobs,
         logit_bias=dict(wanted.logit_bias) or None,
-        structured_outputs=_structured(request.structure) if request.structure else None,
+        structured_outputs=structured_outputs,
+        skip_special_tokens=skip_special_tokens,
         output_kind=(RequestOutputKind.DELTA if request.stream else RequestOutputKind.FINAL_ONLY),
     )
-
-
-def _structured(structure: Structure) -> Any:
-    from vllm.sampling_params import StructuredOutputsParams
-
-    match structure.kind:
-        case "json_object":
-            return StructuredOutputsParams(json_object=True)
-        case "json_schema":
-            return StructuredOutputsParams(json=structure.value)
-        case "regex":
-            return StructuredOutputsParams(regex=structure.value)
-        case "choice":
-            return StructuredOutputsParams(choice=list(structure.value))
-        case "grammar":
-            return StructuredOutputsParams(grammar=structure.value)

@@ -1,0 +1,71 @@
+"""The form an answer must have -> vLLM's StructuredOutputsParams."""
+
+import json
+from typing import Any
+
+from engines.base import GenerateRequest, Reasoning, Structure
+from engines.forced_calls import forced_schema, is_forced
+
+
+def structured_outputs(request: GenerateRequest, engine_knows_thinking: bool) -> Any:
+    """None: no form is asked for. `engine_knows_thinking`: vLLM was started with its own
+    reasoning_parser, and lets the grammar begin after the thinking by itself."""
+    from vllm.sampling_params import StructuredOutputsParams
+
+    structure = _wanted(request)
+    if structure is None:
+        return None
+    if request.reasoning is None or engine_knows_thinking:
+        return StructuredOutputsParams(**_constraint(structure))
+    tag = {"type": "structural_tag", "format": _after_thinking(structure, request.reasoning)}
+    return StructuredOutputsParams(structural_tag=json.dumps(tag))
+
+
+def _wanted(request: GenerateRequest) -> Structure | None:
+    if is_forced(request):
+        return Structure(kind="json_schema", value=forced_schema(request))
+    return request.structure
+
+
+def _constraint(structure: Structure) -> dict[str, Any]:
+    match structure.kind:
+        case "json_object":
+            return {"json_object": True}
+        case "json_schema":
+            return {"json": structure.value}
+        case "choice":
+            return {"choice": list(structure.value)}
+        case kind:
+            return {kind: structure.value}
+
+
+def _after_thinking(structure: Structure, reasoning: Reasoning) -> dict[str, Any]:
+    """Anything up to the end mark, then the form. A model that opens the thinking itself may
+    also answer at once."""
+    begin = "" if reasoning.opened_by == "template" else reasoning.start
+    form = _format(structure)
+    thinking = {"type": "tag", "begin": begin, "content": {"type": "any_text"}}
+    newlines = {"type": "regex", "pattern": "\\n{0,2}"}
+    thought = {
+        "type": "sequence",
+        "elements": [thinking | {"end": reasoning.end}, newlines, form],
+    }
+    return thought if reasoning.opened_by == "template" else _either(thought, form)
+
+
+def _either(*formats: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "or", "elements": list(formats)}
+
+
+def _format(structure: Structure) -> dict[str, Any]:
+    match structure.kind:
+        case "json_object":
+            return {"type": "json_schema", "json_schema": {"type": "object"}}
+        case "json_schema":
+            return {"type": "json_schema", "json_schema": structure.value}
+        case "regex":
+            return {"type": "regex", "pattern": structure.value}
+        case "choice":
+            return _either(*({"type": "const_string", "value": v} for v in structure.value))
+        case "grammar":
+            return {"type": "grammar", "grammar": structure.value}
