@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engines.base import Reasoning
+from engines.llamacpp_args import CONTEXT_TOKENS
 from engines.registry_file import (
     Document,
     EngineKind,
@@ -89,7 +90,7 @@ class Overlay:
     def _error(self, alias: str, keys: Location, message: str) -> RegistryError:
         layers = self._layers(alias)
         standing = [at for at, layer in layers if keys[0] in layer.model_fields_set]
-        at = standing[0] if standing else layers[-1][0]
+        at = standing[0] if standing else [at for at, _ in layers if at[-1] != "all"][-1]
         if at[-1] == "all":
             message = f"{message} (for model {alias!r})"
         return self.document.error((*at, *keys), message)
@@ -154,12 +155,14 @@ def argument_errors(kind: str, args: Mapping[str, Any], context: int) -> list[tu
 
 def _held_context(kind: str, args: Mapping[str, Any]) -> tuple[str, int | None]:
     """The argument that bounds a sequence, and its bound where it is a plain number."""
-    name = "n_ctx" if kind == "llamacpp" else "max_model_len"
-    held = args.get(name)
+    if kind != "llamacpp":
+        held = args.get("max_model_len")
+        return "max_model_len", held if isinstance(held, int) and held > 0 else None
+    held = args.get("n_ctx", CONTEXT_TOKENS)
     if not isinstance(held, int) or held <= 0:
-        return name, None
-    is_divided = kind == "llamacpp" and not args.get("kv_unified")
-    return name, held // int(args.get("n_parallel", 1)) if is_divided else held
+        return "n_ctx", None
+    slots = args.get("n_parallel", 1) if args.get("kv_unified") is False else 1
+    return "n_ctx", held // slots if isinstance(slots, int) and slots > 0 else held
 
 
 def _is_absent(entry: ModelEntry) -> bool:

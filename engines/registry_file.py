@@ -189,7 +189,8 @@ def read_registry_file(path: Path) -> Document:
 
 def _first_error(path: Path, found: YamlFile, invalid: ValidationError) -> RegistryError:
     errors = [(found.line(_location(e)), _location(e), e) for e in invalid.errors()]
-    line, location, first = min(errors, key=lambda each: each[0])
+    # A key with a typo is both unknown and missing: the first of the two says more.
+    line, location, first = min(errors, key=lambda e: (e[0], e[2]["type"] == "missing"))
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
     return _error(path, line, location, _complaint(location, first) + more)
 
