@@ -11,7 +11,8 @@ from typing import Annotated, Any, TypeAlias
 import typer
 from pydantic import ValidationError
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 
 from server.key_wire import KeyIn, KeyOut, KeyPatch, key_made, key_out
 from server.ledger.books import open_books
@@ -92,7 +93,16 @@ def list_keys(
     if as_json:
         typer.echo(json.dumps([key_out(key).model_dump(mode="json") for key in keys], indent=2))
         return
-    table = Table("id", "name", "owner", "service", "state", "models", "budget", "last used")
+    table = Table(
+        Column("id", no_wrap=True),
+        "name",
+        "owner",
+        "service",
+        "state",
+        "models",
+        "budget",
+        "last used",
+    )
     for key in keys:
         table.add_row(*summary(key_out(key)))
     Console().print(table)
@@ -288,7 +298,7 @@ def summary(key: KeyOut) -> list[str]:
 
 def cell(name: str, key: KeyOut, value: Any) -> str:
     if name == "models":
-        return "all" if value is None else ", ".join(value)
+        return "all" if value is None else escape(", ".join(value))
     if name == "budget" and key.budget:
         unit = key.currency if key.budget.kind == "money" else "tokens"
         return f"{key.budget.amount:f} {unit}/{key.budget.period}"
@@ -296,4 +306,4 @@ def cell(name: str, key: KeyOut, value: Any) -> str:
         return "–"
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S UTC")
-    return str(value)
+    return escape(str(value))

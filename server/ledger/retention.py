@@ -1,0 +1,38 @@
+"""Deletes old records, on request only; the daily sums, and so reports and budgets, stay."""
+
+from datetime import date
+
+from server.ledger.database import Database
+from server.ledger.periods import DAY_S, day_number
+
+US = 1_000_000
+SLICE = 10_000
+"""Rows a transaction: a running server waits some ms for its turn, not minutes."""
+
+
+def prune(database: Database, before: date) -> int:
+    """Delete the records that began before `before` (UTC); return how many. A node keeps what it
+    has not yet shipped to its site."""
+    until = day_number(before) * DAY_S * US
+    is_local = bool(database.query("SELECT 1 FROM meta WHERE name = 'node_uid'"))
+    sql = LOCAL if is_local else SITE
+    deleted = 0
+    while count := database.execute(sql, (until, SLICE)):
+        deleted += count
+    return deleted
+
+
+SITE = """
+DELETE FROM usage_records WHERE record_id IN
+    (SELECT record_id FROM usage_records WHERE started_us < ? LIMIT ?)
+"""
+LOCAL = """
+DELETE FROM records WHERE seq IN (
+    SELECT seq FROM records WHERE started_us < ?
+    AND (
+        seq <= (SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'shipped_seq')
+        OR NOT EXISTS (SELECT 1 FROM meta WHERE name = 'site')
+    )
+    LIMIT ?
+)
+"""
