@@ -166,7 +166,7 @@ def prepare(
 def main() -> None:
     """The console script."""
     try:
-        app()
+        app(prog_name="fjord")
     except CannotStart as refusal:
         typer.echo(f"fjord: {refusal}", err=True)
         sys.exit(2)

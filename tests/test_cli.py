@@ -1,0 +1,391 @@
+"""`fjord …` as a person runs it: real processes, real ports, real signals."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+
+FJORD = [sys.executable, "-P", "-m", "server"]
+REGISTRY = """\
+models:
+  tiny:
+    source: echo
+    engine: scripted
+    args: {args}
+    context: 4K
+    output: 1K
+    preload: true
+profiles:
+  embedded: {{}}
+"""
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Not the tester's own FJORD_ variables."""
+    ours = {k: v for k, v in os.environ.items() if not k.startswith("FJORD_")}
+    return {**ours, "PYTHONPATH": str(Path(__file__).parent.parent), **variables}
+
+
+def fjord(*args: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*FJORD, *args],
+        cwd=cwd,
+        env=environment(**variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+class Server:
+    """A `fjord serve` on a free port, and what it says."""
+
+    def __init__(self, cwd: Path, *args: str, **variables: str) -> None:
+        self.lines: Queue[str] = Queue()
+        self.said: list[str] = []
+        self.began = time.monotonic()
+        self.process = subprocess.Popen(
+            [*FJORD, "serve", "--port", "0", *args],
+            cwd=cwd,
+            env=environment(**{"FJORD_PROFILE": "embedded", **variables}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            bufsize=1,
+        )
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.put(line)
+        self.lines.put("")
+
+    def until(self, pattern: str) -> re.Match[str]:
+        """The first line that matches; fails when the process ends or 30 s pass before."""
+        while line := self.lines.get(timeout=30):
+            self.said.append(line)
+            if match := re.search(pattern, line):
+                return match
+        raise AssertionError(f"never said {pattern!r}, but:\n{''.join(self.said)}")
+
+    def url(self) -> str:
+        return self.until(r"Fjord at (http://\S+),")[1]
+
+    def ends(self, *signals: signal.Signals, within_s: float = 10.0) -> int:
+        for number in signals:
+            self.process.send_signal(number)
+        return self.process.wait(within_s)
+
+
+@contextlib.contextmanager
+def serving(cwd: Path, *args: str, **variables: str) -> Iterator[Server]:
+    server = Server(cwd, *args, **variables)
+    try:
+        yield server
+    finally:
+        server.process.kill()
+        server.process.wait()
+        server.reader.join()
+        assert server.process.stdout is not None
+        server.process.stdout.close()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return with_registry(tmp_path)
+
+
+def with_registry(home: Path, **args: Any) -> Path:
+    (home / "model_registry.yaml").write_text(REGISTRY.format(args=json.dumps(args)))
+    return home
+
+
+def ask(url: str, key: str | None = None, **body: Any) -> httpx.Response:
+    return httpx.post(
+        f"{url}/v1/chat/completions",
+        json={"model": "tiny", "messages": [{"role": "user", "content": "hei du"}], **body},
+        headers={"X-API-Key": key} if key else {},
+        timeout=30,
+    )
+
+
+# Starting
+
+
+def test_the_line_that_the_start_shows_works_as_pasted(home: Path) -> None:
+    with serving(home) as server:
+        curl = server.until(r"^  (curl .*)$")[1]
+        answer = subprocess.run(curl, shell=True, capture_output=True, timeout=30, check=True)
+        said = json.loads(answer.stdout)["choices"][0]["message"]["content"]
+        assert said == "What is the capital of Norway?"
+
+
+def test_health_answers_within_3_seconds_while_the_model_loads(home: Path) -> None:
+    with_registry(home, load_s=60)
+    with serving(home) as server:
+        url = server.url()
+        assert httpx.get(f"{url}/health").status_code == 200
+        assert time.monotonic() - server.began < 3
+        ready = httpx.get(f"{url}/ready")
+        assert (ready.status_code, ready.json()["engines"][0]["state"]) == (503, "starting")
+
+
+def test_the_first_key_is_kept_private_and_shown_again(home: Path) -> None:
+    with serving(home) as server:
+        key = server.until(r"API key: (\S+)")[1]
+        server.ends(signal.SIGINT)
+    kept = home / "data" / "first_key"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert kept.read_text().strip() == key
+    with serving(home) as server:
+        assert server.until(r"API key: (\S+)")[1] == key
+        server.until("Ready")
+
+
+def test_a_first_key_that_was_deleted_is_not_made_again(home: Path) -> None:
+    with serving(home) as server:
+        server.until("API key: ")
+        server.ends(signal.SIGINT)
+    (home / "data" / "first_key").unlink()
+    with serving(home) as server:
+        server.until("fjord keys create")
+        server.until("YOUR_KEY")
+
+
+def test_a_server_for_others_shows_its_first_key_once_and_keeps_it_nowhere(home: Path) -> None:
+    with serving(home, "--host", "0.0.0.0") as server:
+        url = server.url()
+        key = server.until(r"API key: (\S+)")[1]
+        server.until("shown this once")
+        server.until("Ready")
+        assert ask(url, key).status_code == 200
+    assert not (home / "data" / "first_key").exists()
+
+
+def test_without_auth_no_key_is_made_or_asked_for(home: Path) -> None:
+    with serving(home, "--no-auth") as server:
+        url = server.url()
+        server.until("No key is needed")
+        assert ask(url).status_code == 200
+
+
+def test_a_flag_beats_its_environment_variable(home: Path) -> None:
+    with serving(home, "--profile", "embedded", FJORD_PROFILE="nonsense") as server:
+        server.url()
+
+
+def test_ones_own_model_is_served_without_the_registry(home: Path) -> None:
+    (home / "model_registry.yaml").unlink()
+    flags = ["--model", "mine=anything", "--engine", "scripted", "--engine-arg", "text=god dag"]
+    with serving(home, *flags, "--engine-arg", "context_tokens=4096", "--no-auth") as server:
+        url = server.url()
+        server.until("Ready")
+        answer = ask(url, model="mine").json()
+        assert answer["choices"][0]["message"]["content"] == "god dag"
+
+
+# Refusing to start
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--registry", "nowhere.yaml"], r"nowhere\.yaml: cannot be read: No such file"),
+        (["--profile", "embeded"], r"unknown profile 'embeded'; did you mean 'embedded'"),
+        (["--data-dir", "/proc/nowhere"], r"/proc/nowhere cannot be written.*--data-dir"),
+        (["--host", "0.0.0.0", "--no-auth"], r"--no-auth .* loopback only"),
+        (["--host", "192.0.2.1"], r"192\.0\.2\.1 is no address of this machine"),
+        (["--port", "99999"], r"--port 99999 is wrong"),
+        (["--log-level", "loud"], r"--log-level 'loud' is wrong"),
+        (["--model", "mine"], r"--model mine: right would be NAME=SOURCE"),
+        (["--model", "mine=./nowhere"], r"--model mine=\./nowhere: .*nowhere is not there"),
+        (["--engine-arg", "a=1"], r"--engine-arg is for the models of --model"),
+    ],
+)
+def test_what_cannot_start_says_why_in_one_line_with_status_2(
+    home: Path, flags: list[str], complaint: str
+) -> None:
+    ended = fjord("serve", "--port", "0", *flags, cwd=home)
+    assert ended.returncode == 2
+    assert re.search(complaint, ended.stderr), ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert ended.stderr.startswith("fjord: ")
+
+
+def test_a_port_in_use_is_one_line_before_anything_is_made(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        ended = fjord("serve", "--port", str(port), cwd=home)
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        f"fjord: Port {port} on 127.0.0.1 is in use; choose another with --port.\n"
+    )
+
+
+def test_a_typo_in_the_registry_is_one_line_with_its_place(home: Path) -> None:
+    path = home / "model_registry.yaml"
+    path.write_text(path.read_text().replace("preload:", "preloaded:"))
+    ended = fjord("serve", "--port", "0", "--profile", "embedded", cwd=home)
+    assert ended.returncode == 2
+    assert re.search(r"model_registry\.yaml:8: model 'tiny', key 'preloaded'", ended.stderr)
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_second_server_on_the_same_data_is_refused(home: Path) -> None:
+    with serving(home) as server:
+        server.url()
+        ended = fjord("serve", "--port", "0", cwd=home, FJORD_PROFILE="embedded")
+    assert ended.returncode == 2
+    assert "in use by another fjord server" in ended.stderr
+
+
+def test_a_wrong_environment_variable_is_named(home: Path) -> None:
+    ended = fjord("serve", cwd=home, FJORD_PORT="abc")
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("fjord: FJORD_PORT 'abc' is wrong")
+
+
+# Ending
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_an_idle_server_with_status_0(home: Path, number: signal.Signals) -> None:
+    with serving(home) as server:
+        server.until("Ready")
+        assert server.ends(number, within_s=5) == 0
+
+
+def test_ctrl_c_during_a_load_ends_it(home: Path) -> None:
+    with_registry(home, load_s=60)
+    with serving(home) as server:
+        server.until("starting")
+        assert server.ends(signal.SIGINT, within_s=5) == 0
+
+
+def test_ctrl_c_ends_running_streams(home: Path) -> None:
+    with_registry(home, token_delay_s=0.05)
+    with serving(home, "--no-auth") as server:
+        url = server.url()
+        with streaming(url) as events:
+            next(events)
+            assert server.ends(signal.SIGINT, within_s=8) == 0
+
+
+def test_sigterm_lets_a_running_stream_finish_and_refuses_new_work(home: Path) -> None:
+    with_registry(home, token_delay_s=0.1, text="a b c d e f g h i j k l m n o p q r s t")
+    with serving(home, "--no-auth") as server:
+        url = server.url()
+        server.until("Ready")
+        with streaming(url) as events:
+            next(events)
+            server.process.send_signal(signal.SIGTERM)
+            while httpx.get(f"{url}/ready").status_code == 200:
+                time.sleep(0.01)
+            refused = ask(url)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "SHUTTING_DOWN")
+            assert list(events)[-1] == "data: [DONE]"
+        assert server.process.wait(10) == 0
+
+
+def test_ctrl_c_hastens_a_drain(home: Path) -> None:
+    with_registry(home, token_delay_s=0.1)
+    with serving(home, "--no-auth") as server:
+        url = server.url()
+        with streaming(url) as events:
+            next(events)
+            server.process.send_signal(signal.SIGTERM)
+            while httpx.get(f"{url}/ready").status_code == 200:
+                time.sleep(0.01)
+            assert server.ends(signal.SIGINT, within_s=8) == 0
+
+
+def test_no_process_is_left(home: Path) -> None:
+    with serving(home) as server:
+        server.until("Ready")
+        children = psutil.Process(server.process.pid).children(recursive=True)
+        server.ends(signal.SIGINT)
+    assert not [child for child in children if child.is_running()]
+
+
+@contextlib.contextmanager
+def streaming(url: str) -> Iterator[Iterator[str]]:
+    """The lines of a long stream's events."""
+    body = {
+        "model": "tiny",
+        "stream": True,
+        "max_tokens": 1000,
+        "ignore_eos": True,
+        "messages": [{"role": "user", "content": "on and on"}],
+    }
+    path = f"{url}/v1/chat/completions"
+    with httpx.stream("POST", path, json=body, timeout=30) as answer:
+        assert answer.status_code == 200, answer.read()
+        yield (line for line in answer.iter_lines() if line.startswith("data:"))
+
+
+# The other commands
+
+
+def test_models_lists_aliases_with_weights_engine_and_limits(home: Path) -> None:
+    ended = fjord("models", "--json", "--profile", "embedded", "--port", "1", cwd=home)
+    (row,) = json.loads(ended.stdout)
+    assert row == {
+        "alias": "tiny",
+        "weights": "echo",
+        "engine": "scripted",
+        "state": "not running",
+        "context_tokens": 4096,
+        "output_tokens": 1024,
+        "preload": True,
+    }
+
+
+def test_models_tells_the_state_in_a_running_server(home: Path) -> None:
+    with serving(home) as server:
+        port = server.url().rpartition(":")[2]
+        server.until("Ready")
+        ended = fjord("models", "--profile", "embedded", "--port", port, cwd=home)
+    assert re.search(r"tiny +echo +scripted +ready +4K +1K", ended.stdout)
+
+
+def test_prepare_makes_the_first_key_and_is_quiet_the_second_time(home: Path) -> None:
+    first = fjord("prepare", "--profile", "embedded", cwd=home)
+    key = (home / "data" / "first_key").read_text().strip()
+    assert first.returncode == 0
+    assert key in first.stdout
+    again = fjord("prepare", "--profile", "embedded", cwd=home)
+    assert (again.returncode, again.stdout) == (0, "")
+
+
+def test_help_names_every_command(home: Path) -> None:
+    text = fjord("--help", cwd=home).stdout
+    for command in ("serve", "models", "keys", "prepare"):
+        assert command in text
+
+
+def test_serving_imports_no_engine_library() -> None:
+    """vLLM and torch take seconds to import; an engine that starts imports its own."""
+    heavy = "{'vllm', 'torch', 'transformers', 'xllamacpp', 'reportlab', 'psycopg', 'pyarrow'}"
+    code = f"import sys, server.cli, server.serve; print({heavy} & set(sys.modules))"
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.strip() == "set()"
