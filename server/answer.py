@@ -30,7 +30,6 @@ from server.watch import Cut, Watch
 
 log = logging.getLogger("fjord.answer")
 
-KEEP_ALIVE_S = 10.0
 _STUCK_S = 5.0
 
 
@@ -62,6 +61,7 @@ class Call:
     deadline: float
     """time.monotonic() at which it ends with REQUEST_TIMEOUT."""
     send_timeout_s: float
+    keep_alive_s: float
 
 
 class Answer:
@@ -129,7 +129,7 @@ class Answer:
         elif self.exchange.blocked_s(now) > self.call.send_timeout_s:
             self.cut("client_left")
             self.exchange.drop()
-        elif self.call.request.stream and now - self.exchange.last_write > KEEP_ALIVE_S:
+        elif self.call.request.stream and now - self.exchange.last_write > self.call.keep_alive_s:
             self._aside(self._keep_alive())
         if self._engine is not None:
             self.ledger.progress(self.call.record)

@@ -4,7 +4,7 @@ import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import msgspec
@@ -167,6 +167,9 @@ class Generation(Guarded, Generic[W]):
     def _call(self, exchange: Exchange, caller: Caller, wire: W, spec: ModelSpec) -> Call:
         record_id = record_id_of(exchange)
         request, shape = self.build(wire, spec, record_id)
+        if (others := self.front.limiter.in_flight(caller)) > 1:
+            # Fairness: a key's n-th request at once waits behind everybody else's first ones.
+            request = replace(request, priority=others - 1)
         settings = self.front.settings
         return Call(
             request=request,
@@ -176,6 +179,7 @@ class Generation(Guarded, Generic[W]):
             explicit_max_tokens=explicit_max_tokens(wire),
             deadline=time.monotonic() + _timeout_s(exchange, settings.request_timeout_s),
             send_timeout_s=settings.send_timeout_s,
+            keep_alive_s=settings.keep_alive_s,
         )
 
     def _record(self, record_id: str, caller: Caller, wire: W, spec: ModelSpec) -> UsageRecord:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from server.errors import ApiError
 
@@ -12,6 +12,10 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
+B = TypeVar("B", bytes, bytearray)
+
+BODY_TIMEOUT_S = 60.0
+"""A body must have come by then: a slot of its key waits for it."""
 _JSON = b"application/json"
 _STREAM_HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -64,19 +68,32 @@ class Exchange:
         declared = self.header(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > limit:
             raise _too_large(limit)
-        parts: list[bytes] = []
-        size = 0
+        first = await self._receive()
+        if not first.get("more_body", False) and first["type"] == "http.request":
+            body: bytes = first.get("body", b"")
+            return self._checked(body, limit)
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                return await self._rest(first, limit)
+        except TimeoutError:
+            self.drop()
+            raise ClientLeft from None
+
+    async def _rest(self, message: Message, limit: int) -> bytes:
+        body = bytearray()
         while True:
-            message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ClientLeft
-            part = message.get("body", b"")
-            size += len(part)
-            if size > limit:
-                raise _too_large(limit)
-            parts.append(part)
+            body += message.get("body", b"")
+            self._checked(body, limit)
             if not message.get("more_body", False):
-                return parts[0] if len(parts) == 1 else b"".join(parts)
+                return bytes(body)
+            message = await self._receive()
+
+    def _checked(self, body: B, limit: int) -> B:
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
 
     def watch_disconnect(self, left: Callable[[], None]) -> None:
         """Call `left` once if the client goes away before `unwatch`. Needs the body read."""

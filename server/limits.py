@@ -106,6 +106,10 @@ class Limiter:
         self.slots.setdefault(caller.key_id, {})[admission] = self.clock()
         return admission
 
+    def in_flight(self, caller: Caller) -> int:
+        """Requests of the key that hold a slot now."""
+        return len(self.slots.get(caller.key_id, ()))
+
     def release(self, admission: Admission, *, tokens: int = 0) -> None:
         """Free the slot and count the request's tokens. The second time does nothing."""
         slots = self.slots.get(admission.key_id, {})

@@ -20,6 +20,7 @@ from engines.registry import Registry
 from server.announce import Announcement, announce
 from server.app import FjordApp, create_app
 from server.auth import KeyRing
+from server.connection import Connection
 from server.first_start import (
     check_exposure,
     first_key,
@@ -103,7 +104,7 @@ def _run(
 ) -> None:
     config = uvicorn.Config(
         cast(Any, app),
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="on",
         log_config=None,

@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     drain_timeout_s: Seconds = 60.0
     send_timeout_s: Seconds = 30.0
     """A client that takes no byte for so long is dropped."""
+    keep_alive_s: Seconds = 10.0
+    """A stream that has been silent for so long gets a comment line."""
     queue_limit: Count = 1024
     """Requests in flight or waiting per alias; beyond it 503."""
     requests_per_minute: Count = 1000

@@ -22,6 +22,7 @@ from engines.spec import EngineSpec, ModelSpec, Price
 from server.api import Front
 from server.app import create_app
 from server.auth import KeyRing
+from server.connection import Connection
 from server.ledger import sqlite
 from server.ledger.database import SqliteDatabase
 from server.ledger.keys import Key
@@ -110,7 +111,7 @@ def running(app: Any) -> Iterator[str]:
     """uvicorn in a thread on a free port of loopback; yields the base URL."""
     sock = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app, log_level="error", loop="uvloop", http="httptools", lifespan="on", access_log=False
+        app, log_level="error", loop="uvloop", http=Connection, lifespan="on", access_log=False
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([sock])), daemon=True)

@@ -1,0 +1,69 @@
+"""One HTTP connection: uvicorn's, with bounds on the headers' size and time, and our error body."""
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from server.errors import ApiError
+
+HEADERS_BYTES = 64 * 1024
+HEADERS_TIMEOUT_S = 20.0
+
+
+class Connection(HttpToolsProtocol):
+    """A client that opens a connection must send a request's headers in time, and few enough."""
+
+    _deadline: asyncio.TimerHandle | None = None
+    _header_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._expect_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._headers_came()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._deadline is not None:
+            self._header_bytes += len(data)
+        super().data_received(data)
+        if self._deadline is not None and self._header_bytes > HEADERS_BYTES:
+            self._headers_came()
+            message = f"The request's headers are longer than {HEADERS_BYTES} bytes."
+            self._refuse(ApiError(431, "REQUEST_TOO_LARGE", message))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        if self._deadline is None:
+            self._expect_headers()
+
+    def on_headers_complete(self) -> None:
+        self._headers_came()
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._refuse(ApiError.invalid("The request is not valid HTTP.", None, None, "HTTP/1.1"))
+
+    def _expect_headers(self) -> None:
+        self._header_bytes = 0
+        self._deadline = self.loop.call_later(HEADERS_TIMEOUT_S, self._too_slow)
+
+    def _headers_came(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _too_slow(self) -> None:
+        self._deadline = None
+        self.transport.abort()
+
+    def _refuse(self, error: ApiError) -> None:
+        body = error.encoded()
+        head = (
+            f"HTTP/1.1 {error.status} {'Bad Request' if error.status == 400 else 'Too Large'}\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
