@@ -14,14 +14,19 @@ from engines.base import (
     GenerateRequest,
     InvalidRequest,
     Prompt,
+    Reasoning,
 )
-from engines.llamacpp_grammar import grammar_of
+from engines.forced_calls import ForcedCalls, is_forced
+from engines.llamacpp_choice import Choice
+from engines.llamacpp_grammar import grammar_for
 from engines.llamacpp_model import LlamacppModel
 from engines.llamacpp_pulse import Pulse
-from engines.llamacpp_request import payloads
+from engines.llamacpp_request import payload
 from engines.llamacpp_run import Run
-from engines.llamacpp_slots import Slots
+from engines.llamacpp_slots import Slots, Task
+from engines.llamacpp_tools import auto_calls
 from engines.spec import EngineSpec
+from engines.thinking import ThinkingSplitter
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -62,9 +67,7 @@ class LlamacppEngine:
         self, request: GenerateRequest, prompt: Prompt
     ) -> AsyncGenerator[Delta, None]:
         running = self._alive()
-        run = Run(
-            request, prompt.token_count, await running.aside(_calls, running.model, request, prompt)
-        )
+        run = await running.aside(_run, running.model, request, prompt)
         self._alive()
         self._runs[request.request_id] = run
         try:
@@ -128,15 +131,41 @@ def _token_ids(model: LlamacppModel, request: GenerateRequest) -> list[int]:
     return model.checked_ids(request.prompt)
 
 
-def _calls(model: LlamacppModel, request: GenerateRequest, prompt: Prompt) -> list[bytes]:
-    """The payloads of handle_completions. Raises InvalidRequest."""
-    room = model.context_tokens - request.sampling.max_tokens
-    if not 0 < prompt.token_count <= room:
-        raise ContextLengthExceeded(
-            prompt.token_count, request.sampling.max_tokens, model.context_tokens
+def _run(model: LlamacppModel, request: GenerateRequest, prompt: Prompt) -> Run:
+    """Raises InvalidRequest."""
+    s = request.sampling
+    if not 0 < prompt.token_count <= model.context_tokens - s.max_tokens:
+        raise ContextLengthExceeded(prompt.token_count, s.max_tokens, model.context_tokens)
+    cells = prompt.token_count + s.n * s.max_tokens
+    if s.n > model.slot_count or cells > model.cells:
+        raise InvalidRequest(
+            f"n {s.n} with max_tokens {s.max_tokens} needs {s.n} slots and {cells} cells of the "
+            f"cache; this engine has {model.slot_count} (n_parallel) and {model.cells} (n_ctx).",
+            "n",
         )
-    grammar = grammar_of(request.structure, request.reasoning) if request.structure else None
-    return payloads(request, list(prompt.token_ids), grammar, model.vocabulary)
+    grammar = grammar_for(request)
+    marks = _marks(model, request.reasoning)
+    body = payload(request, list(prompt.token_ids), grammar, model.vocabulary, list(marks))
+    task = Task(body, s.n, cells, request.priority, is_whole=not request.stream)
+    return Run(task, [_choice(request, index, marks) for index in range(s.n)])
+
+
+def _marks(model: LlamacppModel, reasoning: Reasoning | None) -> dict[str, int]:
+    """The think tags' ids, where both are single tokens."""
+    if reasoning is None:
+        return {}
+    ids = {mark: model.token_id(mark) for mark in (reasoning.start, reasoning.end)}
+    found = {mark: token for mark, token in ids.items() if token is not None}
+    return found if len(found) == 2 else {}
+
+
+def _choice(request: GenerateRequest, index: int, marks: dict[str, int]) -> Choice:
+    splitter = None
+    if (thinking := request.reasoning) is not None:
+        ids = marks.get(thinking.start), marks.get(thinking.end)
+        splitter = ThinkingSplitter(thinking, *ids)
+    calls = ForcedCalls(request) if is_forced(request) else auto_calls(request)
+    return Choice(index, request.sampling.logprobs, splitter, calls)
 
 
 def _encodable(text: str, field: str) -> str:

@@ -9,21 +9,32 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from engines.base import InvalidRequest, Reasoning, Structure
+from engines.base import GenerateRequest, InvalidRequest, Reasoning, Structure
+from engines.forced_calls import forced_schema, is_forced
 
 HEADER = "%llguidance {}\n"
 ANY_OBJECT = {"type": "object"}
 
 
-def grammar_of(structure: Structure, reasoning: Reasoning | None) -> str:
-    """The grammar for an answer. Raises InvalidRequest naming the reason it cannot be compiled."""
+def grammar_for(request: GenerateRequest) -> str | None:
+    """What holds the answer to its form, where it has one. Raises InvalidRequest."""
+    if is_forced(request):
+        schema = forced_schema(request)
+        return grammar_of(Structure(kind="json_schema", value=schema), request.reasoning, "tools")
+    if request.structure is None:
+        return None
+    return grammar_of(request.structure, request.reasoning, FIELDS[request.structure.kind])
+
+
+def grammar_of(structure: Structure, reasoning: Reasoning | None, field: str) -> str:
+    """`field` is named where it cannot be compiled."""
     if structure.kind == "grammar" and "::=" in structure.value:
         rules = _from_gbnf(structure.value)
     else:
         rules = RULES[structure.kind](structure.value)
     if reasoning is not None and not _spells_thinking(structure, reasoning):
         rules = after_thinking(rules, reasoning)
-    return checked(HEADER + rules, FIELDS[structure.kind])
+    return checked(HEADER + rules, field)
 
 
 def after_thinking(rules: str, reasoning: Reasoning) -> str:

@@ -34,6 +34,7 @@ class LlamacppModel:
         params = common_params(xllamacpp, path, spec.args, metadata.trained_tokens, embeds)
         self._template = metadata.template
         self._template_name = path.name
+        self._known_ids: dict[str, int | None] = {}
         # Windows' Python knows no Unix sockets
         self._folder = None if sys.platform == "win32" else private_folder()
         key = lock_door(params, self._folder)
@@ -47,7 +48,8 @@ class LlamacppModel:
         self.slot_count: int = params.n_parallel
         self.context_tokens: int = sizes["n_ctx"]
         self.vocabulary: int = sizes["n_vocab"]
-        self.cells = self.context_tokens if params.kv_unified else params.n_ctx
+        self.cells = self.context_tokens if params.kv_unified else sys.maxsize
+        """Shared by all slots; without kv_unified each slot has its own."""
 
     def close(self) -> None:
         """Free the model; returns when llama.cpp's own threads are gone."""
@@ -64,6 +66,13 @@ class LlamacppModel:
 
     def tokenize(self, text: str, *, adds_special: bool) -> list[int]:
         return self._door.tokenize(text, adds_special=adds_special)
+
+    def token_id(self, text: str) -> int | None:
+        """The id of a text that is one token, such as a think tag."""
+        if text not in self._known_ids:
+            ids = self.tokenize(text, adds_special=False)
+            self._known_ids[text] = ids[0] if len(ids) == 1 else None
+        return self._known_ids[text]
 
     def checked_ids(self, ids: Sequence[int]) -> list[int]:
         if unknown := [i for i in ids if not 0 <= i < self.vocabulary]:

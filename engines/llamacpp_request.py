@@ -1,6 +1,7 @@
 """GenerateRequest -> the fields of llama.cpp's completion call, or InvalidRequest naming what it
 cannot do."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -11,15 +12,22 @@ RANDOM_SEED = 2**32 - 1
 """llama.cpp's word for "draw a seed"."""
 
 
-def payloads(
-    request: GenerateRequest, token_ids: list[int], grammar: str | None, vocabulary: int
-) -> list[bytes]:
-    """One call a choice; they differ in the seed only."""
+def payload(
+    request: GenerateRequest,
+    token_ids: list[int],
+    grammar: str | None,
+    vocabulary: int,
+    marks: Sequence[str],
+) -> bytes:
+    """The JSON of the call. Choices get the seeds seed, seed + 1, … from llama.cpp, which reads
+    the prompt once for all of them. `marks`: special tokens that must show in the text."""
     s = request.sampling
     fields = {
         "prompt": token_ids,
         "stream": True,
+        "n": s.n,
         "max_tokens": s.max_tokens,
+        "seed": RANDOM_SEED if s.seed is None else s.seed % RANDOM_SEED,
         "timings_per_token": True,
         "return_progress": True,
         # Reusing a cached prefix changes the batches and with them the last bits of the logits.
@@ -32,9 +40,9 @@ def payloads(
         fields["n_probs"] = max(s.logprobs, 1)
     if grammar is not None:
         fields["grammar"] = grammar
-    if request.reasoning is not None:
-        fields |= {"verbose": True, "return_tokens": True}
-    return [msgspec.json.encode(fields | {"seed": _seed(s, i)}) for i in range(s.n)]
+    if marks:
+        fields |= {"preserved_tokens": list(marks), "verbose": True, "return_tokens": True}
+    return msgspec.json.encode(fields)
 
 
 def _drawing(s: Sampling) -> dict[str, Any]:
@@ -74,7 +82,3 @@ def _bias(s: Sampling, vocabulary: int) -> dict[str, Any]:
             "logit_bias",
         )
     return {"logit_bias": [[token, bias] for token, bias in s.logit_bias.items()]}
-
-
-def _seed(s: Sampling, index: int) -> int:
-    return RANDOM_SEED if s.seed is None else (s.seed + index) % RANDOM_SEED

@@ -18,24 +18,24 @@ HELD_CHUNKS = 64
 
 
 class Task:
-    """One choice of one request: one call of handle_completions."""
+    """One request: one call of handle_completions, all of its choices together."""
 
     def __init__(
-        self,
-        payload: bytes,
-        cells: int,
-        priority: int,
-        holds: bool,
-        receive: Callable[[Item], None],
+        self, payload: bytes, slots: int, cells: int, priority: int, is_whole: bool
     ) -> None:
         self.payload = payload
+        self.slots = slots
         self.cells = cells
-        """Cache cells it can need at most: prompt plus max_tokens."""
+        """Cache cells it can need at most: the prompt, and max_tokens for each choice."""
         self.priority = priority
-        self.holds = holds
-        self.receive = receive
+        self.is_whole = is_whole
+        """Nobody waits for its single tokens."""
         self.is_cancelled = False
-        self.is_running = False
+        self.receive: Callable[[Item], None] = _nobody
+
+
+def _nobody(item: Item) -> None:
+    pass
 
 
 class Outbox:
@@ -45,8 +45,11 @@ class Outbox:
     to the loop's pipe instead of 32.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, arrived: Callable[[Task, Item], None]
+    ) -> None:
         self._loop = loop
+        self._arrived = arrived
         self._items: deque[tuple[Task, Item]] = deque()
         self._is_waking = False
 
@@ -61,7 +64,7 @@ class Outbox:
         self._is_waking = False  # before reading: a put from now on wakes again
         while self._items:
             task, item = self._items.popleft()
-            task.receive(item)
+            self._arrived(task, item)
 
 
 class Slots:
@@ -78,25 +81,28 @@ class Slots:
         self._free_cells = cells
         self._order = itertools.count()
         self._waiting: list[tuple[int, int, Task]] = []
-        self._outbox = Outbox(asyncio.get_running_loop())
+        self._outbox = Outbox(asyncio.get_running_loop(), self._arrived)
         self._threads = ThreadPoolExecutor(slot_count, thread_name_prefix="llama-stream")
 
-    def submit(self, task: Task) -> None:
+    def submit(self, task: Task, receive: Callable[[Item], None]) -> None:
+        task.receive = receive
         heapq.heappush(self._waiting, (task.priority, next(self._order), task))
         self._admit()
 
-    def release(self, task: Task) -> None:
-        """The task's call has returned."""
-        self._free_slots += 1
-        self._free_cells += task.cells
-        self._admit()
+    def _arrived(self, task: Task, item: Item) -> None:
+        if not isinstance(item, bytes | list):  # its call has returned
+            self._free_slots += task.slots
+            self._free_cells += task.cells
+            self._admit()
+        task.receive(item)
 
     def cancel(self, task: Task) -> None:
         """A running task ends after its next chunk; a waiting one at once."""
         if task.is_cancelled:
             return
         task.is_cancelled = True
-        if not task.is_running:
+        waits = any(entry[2] is task for entry in self._waiting)
+        if waits:
             self._waiting = [entry for entry in self._waiting if entry[2] is not task]
             heapq.heapify(self._waiting)
             task.receive(None)
@@ -108,14 +114,13 @@ class Slots:
         self._server = None
 
     def _admit(self) -> None:
-        while self._waiting and self._free_slots:
+        while self._waiting:
             task = self._waiting[0][2]
-            if task.cells > self._free_cells:
+            if task.slots > self._free_slots or task.cells > self._free_cells:
                 return  # first come first served: a long request must not starve
             heapq.heappop(self._waiting)
-            self._free_slots -= 1
+            self._free_slots -= task.slots
             self._free_cells -= task.cells
-            task.is_running = True
             self._threads.submit(self._call, task)
 
     def _call(self, task: Task) -> None:
@@ -135,7 +140,7 @@ class Slots:
 
         end: BaseException | None = None
         try:
-            self._server.handle_completions(task.payload, hold_chunk if task.holds else on_chunk)
+            self._server.handle_completions(task.payload, hold_chunk if task.is_whole else on_chunk)
         except BaseException as error:
             end = error
         if held:

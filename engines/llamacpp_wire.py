@@ -14,7 +14,6 @@ class Logprob(msgspec.Struct, gc=False):
     def public(self, count: int) -> TokenLogprob:
         return TokenLogprob(
             token=self.token,
-            # llama.cpp writes null, read as the lowest float, for a probability of zero
             logprob=self.logprob,
             bytes=self.bytes,
             top=tuple(t.public(0) for t in self.top_logprobs[:count]),
@@ -27,6 +26,7 @@ class Logprobs(msgspec.Struct, gc=False):
 
 class ChoicePiece(msgspec.Struct, gc=False):
     text: str
+    index: int = 0
     finish_reason: str | None = None
     logprobs: Logprobs | None = None
 
@@ -34,10 +34,6 @@ class ChoicePiece(msgspec.Struct, gc=False):
 class Timings(msgspec.Struct, gc=False):
     predicted_n: int = 0
     cache_n: int = 0
-
-
-class Usage(msgspec.Struct, gc=False):
-    completion_tokens: int
 
 
 class Verbose(msgspec.Struct, gc=False):
@@ -58,7 +54,6 @@ class Chunk(msgspec.Struct, gc=False):
 
     choices: tuple[ChoicePiece, ...] = ()
     timings: Timings | None = None
-    usage: Usage | None = None
     verbose: Verbose | None = msgspec.field(default=None, name="__verbose")
     error: Failure | None = None
 

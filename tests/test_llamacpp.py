@@ -155,7 +155,9 @@ async def test_a_waiting_request_is_aborted_at_once(engine: LlamacppEngine) -> N
 
 
 async def test_an_emoji_is_never_cut(engine: LlamacppEngine) -> None:
-    request = ask(structure=Structure(kind="choice", value=["👩‍👩‍👧 blåbærsyltetøy 你好 👍🏽"]))
+    request = ask(
+        max_tokens=80, structure=Structure(kind="choice", value=["👩‍👩‍👧 blåbærsyltetøy 你好 👍🏽"])
+    )
     deltas = await answer(engine, request)
     assert text(deltas) == "👩‍👩‍👧 blåbærsyltetøy 你好 👍🏽"
     assert all("\ufffd" not in d.text for d in deltas)
@@ -290,6 +292,6 @@ def test_thinking_comes_before_the_form() -> None:
     from engines.llamacpp_grammar import grammar_of
 
     form = Structure(kind="json_object")
-    assert "thinking" not in grammar_of(form, None)
-    assert "start: thinking" in grammar_of(form, Reasoning(opened_by="template"))
-    assert "start: (thinking)?" in grammar_of(form, Reasoning())
+    assert "thinking" not in grammar_of(form, None, "f")
+    assert "start: thinking" in grammar_of(form, Reasoning(opened_by="template"), "f")
+    assert "start: (thinking)?" in grammar_of(form, Reasoning(), "f")
