@@ -23,6 +23,7 @@ from engines.spec import EngineSpec
 from engines.vllm_choice import Choices
 from engines.vllm_errors import refused
 from engines.vllm_load import load
+from engines.vllm_pace import Pace
 from engines.vllm_request import chat_params, prompt_for_engine, sampling_params
 from engines.vllm_structure import structured_outputs
 from engines.vllm_tools import ToolReading, is_auto
@@ -42,6 +43,7 @@ class VllmEngine:
         self._path = path
         self._processes = ProcessTree()
         self._llm: Any = None
+        self._pace: Pace | None = None
         self._vocabulary: Vocabulary | None = None
         self._knows_thinking = "reasoning_parser" in spec.args
         self._is_stopped = False
@@ -63,9 +65,12 @@ class VllmEngine:
         self.context_tokens = llm.model_config.max_model_len
         self._vocabulary = Vocabulary(llm.tokenizer)
         self._llm = llm
+        self._pace = Pace(llm)
 
     async def stop(self) -> None:
         self._is_stopped = True
+        if self._pace is not None:
+            self._pace.stop()
         llm, self._llm = self._llm, None
         for collector in self._running:
             collector.put(EngineDead("The engine was stopped."))
