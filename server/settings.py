@@ -57,6 +57,8 @@ class Settings(BaseSettings):
     concurrent: Count = 50
     ledger_url: str | None = None
     """postgresql://…: the site's database, beside the local ledger."""
+    ledger_stale_s: Seconds = 86_400.0
+    """A node serves on its last known keys and budgets for so long while the site is away."""
     node: str | None = None
     """This server's name in usage records; None: the host's name."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
