@@ -1,5 +1,6 @@
 """The routes' common way: request id, key, limits, then the endpoint; every failure is one body."""
 
+import asyncio
 import logging
 import secrets
 import time
@@ -10,13 +11,11 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import msgspec
 from pydantic import TypeAdapter
 
-from engines.base import GenerateRequest
 from engines.fleet import Fleet
 from engines.registry import Registry
 from engines.spec import ModelSpec
-from server.answer import Answer, Call, Stream, Whole
+from server.answer import Answer, Call, Plan
 from server.auth import KeyRing, check_model
-from server.convert import explicit_max_tokens
 from server.errors import ApiError, method_not_allowed, to_api_error
 from server.exchange import ClientLeft, Exchange, Receive, Scope, Send
 from server.ledger.ledger import Ledger
@@ -38,7 +37,7 @@ ANONYMOUS = Caller(
 )
 """Everybody, where the server runs without keys; on no address but loopback."""
 W = TypeVar("W", bound=SamplingFields)
-Build: TypeAlias = Callable[[W, ModelSpec, str], tuple[GenerateRequest, Stream | Whole]]
+Build: TypeAlias = Callable[[W, ModelSpec, str], Plan]
 """Wire body, alias, request id -> what to generate, and the wire form of its answer."""
 Endpoint: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
@@ -58,6 +57,32 @@ class Front:
     node: str
     in_flight: dict[str, int] = field(default_factory=dict)
     """alias -> requests admitted and not ended."""
+    side_tasks: "set[asyncio.Future[None]]" = field(default_factory=set)
+
+    def note_rejection(self, exchange: Exchange, caller: Caller, endpoint: str) -> None:
+        """Record a request that was refused before it became one; nobody waits for the disk."""
+        record = UsageRecord(
+            record_id=record_id_of(exchange),
+            key_id=caller.key_id,
+            owner=caller.owner,
+            alias="",
+            weights="",
+            revision=None,
+            endpoint=endpoint,
+            stream=False,
+            started_at=time.time(),
+            end="rejected",
+            currency=self.registry.currency,
+            node=self.node,
+        )
+        closing = asyncio.ensure_future(self.ledger.close_record(record))
+        self.side_tasks.add(closing)
+        closing.add_done_callback(self._noted)
+
+    def _noted(self, closing: "asyncio.Future[None]") -> None:
+        self.side_tasks.discard(closing)
+        if not closing.cancelled() and (error := closing.exception()) is not None:
+            log.warning("a rejected request could not be recorded: %s", error)
 
     def model(self, alias: str, caller: Caller) -> ModelSpec:
         """The alias' spec. Raises ApiError 404, or 403 where the key may not use it."""
@@ -140,14 +165,21 @@ class Generation(Guarded, Generic[W]):
             raise ApiError.retry(503, "SHUTTING_DOWN", "The server is shutting down.", 10)
         check_content_type(exchange)
         body = await exchange.body(front.settings.max_body_bytes)
-        wire = decode(self.adapter, body)
-        self._count_unknown(wire)
-        spec = front.model(wire.model, caller)
-        self._check_region(wire)
-        call = self._call(exchange, caller, wire, spec)
-        with _InFlight(front, spec.alias):
+        try:
+            call = self._validated(exchange, caller, body)
+        except Exception:
+            front.note_rejection(exchange, caller, self.endpoint)
+            raise
+        with _InFlight(front, call.spec.alias):
             await self._run(call, exchange)
         return call.record.prompt_tokens + call.record.completion_tokens
+
+    def _validated(self, exchange: Exchange, caller: Caller, body: bytes) -> Call:
+        wire = decode(self.adapter, body)
+        self._count_unknown(wire)
+        spec = self.front.model(wire.model, caller)
+        self._check_region(wire)
+        return self._call(exchange, caller, wire, spec)
 
     async def _run(self, call: Call, exchange: Exchange) -> None:
         front, record = self.front, call.record
@@ -166,17 +198,16 @@ class Generation(Guarded, Generic[W]):
 
     def _call(self, exchange: Exchange, caller: Caller, wire: W, spec: ModelSpec) -> Call:
         record_id = record_id_of(exchange)
-        request, shape = self.build(wire, spec, record_id)
+        plan = self.build(wire, spec, record_id)
         if (others := self.front.limiter.in_flight(caller)) > 1:
             # Fairness: a key's n-th request at once waits behind everybody else's first ones.
-            request = replace(request, priority=others - 1)
+            requests = tuple(replace(r, priority=others - 1) for r in plan.requests)
+            plan = replace(plan, requests=requests)
         settings = self.front.settings
         return Call(
-            request=request,
+            plan=plan,
             spec=spec,
             record=self._record(record_id, caller, wire, spec),
-            shape=shape,
-            explicit_max_tokens=explicit_max_tokens(wire),
             deadline=time.monotonic() + _timeout_s(exchange, settings.request_timeout_s),
             send_timeout_s=settings.send_timeout_s,
             keep_alive_s=settings.keep_alive_s,

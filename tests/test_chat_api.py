@@ -372,10 +372,12 @@ def test_every_ended_request_has_one_record_with_its_tokens_and_price(
         url = own.url + "/v1/chat/completions"
         client.post(url, json=HELLO | {"user": "u1", "agent_id": "a1"})
         client.post(url, json=HELLO | {"stream": True, "max_tokens": 1})
+        client.post(url, json=HELLO | {"temperature": 9})
     records = read_records(tmp_path)
     assert [(r["end"], r["stream"], r["completion_tokens"]) for r in records] == [
         ("ok", 0, 3),
         ("length", 1, 1),
+        ("rejected", 0, 0),
     ]
     assert records[0]["amount"] == 3 * 4 + 3 * 12
     assert (records[0]["agent_id"], records[0]["user"]) == ("a1", "u1")
