@@ -9,6 +9,7 @@ import multiprocessing.resource_tracker
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -54,7 +55,8 @@ def _run(
 
 
 def _load(spec: EngineSpec, path: str, tree: ProcessTree) -> Any:
-    with _turn(tree), failure_log() as log_file:
+    with _turn(tree), failure_log() as log_file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its libraries' own, at import; ours may be errors
         try:
             set_environment(path)
             from vllm.engine.arg_utils import AsyncEngineArgs
