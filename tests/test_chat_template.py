@@ -132,6 +132,7 @@ def test_a_template_cannot_reach_out_of_its_sandbox() -> None:
         escape.render([{"role": "user", "content": "x"}])
 
 
+@pytest.mark.slow  # the reference reader takes seconds
 def test_gguf_metadata_equals_the_reference_reader() -> None:
     from gguf import GGUFReader
 
