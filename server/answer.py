@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
 from engines.base import (
@@ -16,11 +16,13 @@ from engines.base import (
     EngineError,
     EngineHung,
     GenerateRequest,
+    InvalidRequest,
     Prompt,
     Usage,
 )
 from engines.fleet import Fleet
 from engines.spec import ModelSpec
+from server.batch import generated
 from server.errors import ApiError, to_api_error
 from server.exchange import Exchange
 from server.ledger.ledger import Ledger
@@ -49,15 +51,34 @@ class Whole(Protocol):
     def body(self, usage: Usage) -> bytes: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What one body asks for: what to generate, and how the answer is said."""
+
+    requests: tuple[GenerateRequest, ...]
+    """One, or one a prompt: the choices of each come after those of the one before."""
+    shape: Stream | Whole
+    has_max_tokens: bool
+    """Whether the caller named a bound: then it is refused, not shrunk, where it does not fit."""
+    wire_names: Mapping[str, str] = field(default_factory=dict)
+    """Chat's field names, as errors of engines say them -> this endpoint's own."""
+
+    @property
+    def is_stream(self) -> bool:
+        return self.requests[0].stream
+
+    @property
+    def choice_count(self) -> int:
+        return sum(r.sampling.n for r in self.requests)
+
+
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """One admitted request: what to generate, in which wire form, and what is remembered of it."""
+    """One admitted request: its plan, and what is remembered of it."""
 
-    request: GenerateRequest
+    plan: Plan
     spec: ModelSpec
     record: UsageRecord
-    shape: Stream | Whole
-    explicit_max_tokens: bool
     deadline: float
     """time.monotonic() at which it ends with REQUEST_TIMEOUT."""
     send_timeout_s: float
@@ -116,7 +137,8 @@ class Answer:
             return
         self._cut, self._cut_at = why, time.monotonic()
         if self._engine is not None:
-            self._aside(self._engine.abort(self.call.request.request_id))
+            for request in self.call.plan.requests:
+                self._aside(self._engine.abort(request.request_id))
         else:
             self._task.cancel()
 
@@ -129,7 +151,7 @@ class Answer:
         elif self.exchange.blocked_s(now) > self.call.send_timeout_s:
             self.cut("client_left")
             self.exchange.drop()
-        elif self.call.request.stream and now - self.exchange.last_write > self.call.keep_alive_s:
+        elif self.call.plan.is_stream and now - self.exchange.last_write > self.call.keep_alive_s:
             self._aside(self._keep_alive())
         if self._engine is not None:
             self.ledger.progress(self.call.record)
@@ -182,21 +204,29 @@ class Answer:
         call = self.call
         async with self.fleet.lease(call.spec.alias) as engine:
             self.wait_s = time.monotonic() - self.started
-            prompt = await engine.render(call.request)
-            request = fitted(call, prompt, engine.context_tokens)
-            call.record.prompt_tokens = prompt.token_count
-            await self._reserve(request)
+            requests, prompts = await self._rendered(engine)
+            await self._reserve(requests)
             self._engine = engine
-            async with aclosing(engine.generate(request, prompt)) as deltas:
-                if request.stream:
-                    await self._stream(deltas, cast(Stream, call.shape))
+            async with aclosing(generated(engine, requests, prompts)) as deltas:
+                if call.plan.is_stream:
+                    await self._stream(deltas, cast(Stream, call.plan.shape))
                 else:
-                    await self._fold(deltas, cast(Whole, call.shape))
+                    await self._fold(deltas, cast(Whole, call.plan.shape))
 
-    async def _reserve(self, request: GenerateRequest) -> None:
+    async def _rendered(self, engine: Engine) -> tuple[list[GenerateRequest], list[Prompt]]:
+        call = self.call
+        prompts = [await engine.render(request) for request in call.plan.requests]
+        requests = [
+            fitted(call, request, prompt, engine.context_tokens)
+            for request, prompt in zip(call.plan.requests, prompts, strict=True)
+        ]
+        call.record.prompt_tokens = sum(prompt.token_count for prompt in prompts)
+        return requests, prompts
+
+    async def _reserve(self, requests: Sequence[GenerateRequest]) -> None:
         """Open the ledger's entry for the most this request can use; does not wait for the disk."""
         record = self.call.record
-        cap_tokens = request.sampling.max_tokens * request.sampling.n
+        cap_tokens = sum(r.sampling.max_tokens * r.sampling.n for r in requests)
         await self.ledger.begin(
             record,
             reserve_micro=reserve_of(record, cap_tokens),
@@ -204,7 +234,7 @@ class Answer:
         )
 
     async def _stream(self, deltas: AsyncIterator[Delta], shape: Stream) -> None:
-        exchange, single = self.exchange, self.call.request.sampling.n == 1
+        exchange, single = self.exchange, self.call.plan.choice_count == 1
         is_first = True
         async for d in deltas:
             self._meter(d)
@@ -243,7 +273,7 @@ class Answer:
         record = self.call.record
         record.duration_s = time.monotonic() - self.started
         try:
-            delivered = self.call.request.stream and self.exchange.started
+            delivered = self.call.plan.is_stream and self.exchange.started
             closing = self.ledger.close_record(record, is_delivered=delivered)
             await asyncio.shield(asyncio.ensure_future(closing))
         except Exception as exc:
@@ -256,13 +286,13 @@ class Answer:
     async def _finish(self, error: ApiError | None) -> None:
         call, exchange = self.call, self.exchange
         usage = usage_of(call.record)
-        if not call.request.stream:
+        if not call.plan.is_stream:
             if error is None:
-                await exchange.reply(200, cast(Whole, call.shape).body(usage))
+                await exchange.reply(200, cast(Whole, call.plan.shape).body(usage))
             else:
                 await exchange.fail(error)
             return
-        stream = cast(Stream, call.shape)
+        stream = cast(Stream, call.plan.shape)
         if error is None:
             await exchange.write(self._tail + stream.close(usage), more=False)
         elif exchange.started:
@@ -271,25 +301,29 @@ class Answer:
             await exchange.fail(error)
 
     def _explained(self, exc: Exception) -> ApiError:
+        if isinstance(exc, InvalidRequest) and exc.param is not None:
+            exc.param = self.call.plan.wire_names.get(exc.param, exc.param)
         error = to_api_error(exc)
         if error.code == "INTERNAL_ERROR":
             log.exception("request %s failed", self.exchange.request_id, exc_info=exc)
         return error
 
 
-def fitted(call: Call, prompt: Prompt, engine_context_tokens: int) -> GenerateRequest:
+def fitted(
+    call: Call, request: GenerateRequest, prompt: Prompt, engine_context_tokens: int
+) -> GenerateRequest:
     """The request with a max_tokens that fits the context: an explicit one is refused, a default
     one shrinks. Raises ContextLengthExceeded."""
     context = min(call.spec.context_tokens, engine_context_tokens)
-    asked = call.request.sampling.max_tokens
+    asked = request.sampling.max_tokens
     room = context - prompt.token_count
     if room < 1:
         raise ContextLengthExceeded(prompt.token_count, None, context)
     if asked <= room:
-        return call.request
-    if call.explicit_max_tokens:
+        return request
+    if call.plan.has_max_tokens:
         raise ContextLengthExceeded(prompt.token_count, asked, context)
-    return replace(call.request, sampling=replace(call.request.sampling, max_tokens=room))
+    return replace(request, sampling=replace(request.sampling, max_tokens=room))
 
 
 def usage_of(record: UsageRecord) -> Usage:

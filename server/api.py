@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import msgspec
 from pydantic import TypeAdapter
@@ -16,6 +16,7 @@ from engines.registry import Registry
 from engines.spec import ModelSpec
 from server.answer import Answer, Call, Plan
 from server.auth import KeyRing, check_model
+from server.decode import decode
 from server.errors import ApiError, method_not_allowed, to_api_error
 from server.exchange import ClientLeft, Exchange, Receive, Scope, Send
 from server.ledger.ledger import Ledger
@@ -23,7 +24,7 @@ from server.ledger.records import Caller, KeyLimits, UsageRecord
 from server.limits import Limiter
 from server.log import RequestLine, line_of
 from server.metrics import Metrics
-from server.protocol import SamplingFields, decode
+from server.protocol import SamplingFields
 from server.settings import Settings
 from server.watch import Watch
 
@@ -36,6 +37,7 @@ ANONYMOUS = Caller(
     limits=KeyLimits(requests_per_minute=10**9, concurrent=10**9),
 )
 """Everybody, where the server runs without keys; on no address but loopback."""
+Task: TypeAlias = Literal["generate", "embed"]
 W = TypeVar("W", bound=SamplingFields)
 Build: TypeAlias = Callable[[W, ModelSpec, str], Plan]
 """Wire body, alias, request id -> what to generate, and the wire form of its answer."""
@@ -84,15 +86,25 @@ class Front:
         if not closing.cancelled() and (error := closing.exception()) is not None:
             log.warning("a rejected request could not be recorded: %s", error)
 
-    def model(self, alias: str, caller: Caller) -> ModelSpec:
-        """The alias' spec. Raises ApiError 404, or 403 where the key may not use it."""
+    def model(self, alias: str, caller: Caller, task: Task | None = None) -> ModelSpec:
+        """The alias' spec. Raises ApiError 404, 403 where the key may not use it, and 400 where
+        it is not for `task`."""
         spec = self.registry.models.get(alias)
         if spec is None:
             known = ", ".join(self.registry.models)
             message = f"Unknown model {alias!r}; known: {known}."
             raise ApiError(404, "MODEL_NOT_FOUND", message, param="model")
         check_model(caller, alias)
+        if task is not None and spec.engine.task != task:
+            raise self._wrong_task(alias, task)
         return spec
+
+    def _wrong_task(self, alias: str, task: Task) -> ApiError:
+        able = [m.alias for m in self.registry.models.values() if m.engine.task == task]
+        does = "generates text" if task == "embed" else "makes embeddings"
+        expected = "one of " + ", ".join(able) if able else "no model of this server"
+        message = f"{alias} {does} only; right here would be {expected}."
+        return ApiError.invalid(message, "model", alias, expected)
 
 
 class Guarded:

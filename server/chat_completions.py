@@ -3,26 +3,26 @@
 import secrets
 import time
 
-from engines.base import GenerateRequest
 from engines.spec import ModelSpec
-from server.answer import Stream, Whole
+from server.answer import Plan, Stream, Whole
 from server.convert import chat_request
 from server.fold import ChatAnswer
 from server.protocol import ChatRequest
 from server.sse import ChatStream
 
 
-def build_chat(
-    wire: ChatRequest, spec: ModelSpec, request_id: str
-) -> tuple[GenerateRequest, Stream | Whole]:
+def build_chat(wire: ChatRequest, spec: ModelSpec, request_id: str) -> Plan:
     """One chat request. Raises ApiError 400."""
     request = chat_request(wire, spec, request_id)
-    answer_id, created, n = (
-        f"chatcmpl-{secrets.token_hex(14)}",
-        int(time.time()),
-        request.sampling.n,
+    answer_id, created = f"chatcmpl-{secrets.token_hex(14)}", int(time.time())
+    n = request.sampling.n
+    shape: Stream | Whole = ChatAnswer(answer_id, created, spec.alias, n)
+    if request.stream:
+        shape = ChatStream(answer_id, created, spec.alias, n, wire.wants_usage)
+    newer = {} if wire.max_completion_tokens is None else {"max_tokens": "max_completion_tokens"}
+    return Plan(
+        requests=(request,),
+        shape=shape,
+        has_max_tokens=wire.has_max_tokens,
+        wire_names=newer,
     )
-    if not request.stream:
-        return request, ChatAnswer(answer_id, created, spec.alias, n)
-    include_usage = bool(wire.stream_options and wire.stream_options.include_usage)
-    return request, ChatStream(answer_id, created, spec.alias, n, include_usage)

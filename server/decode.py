@@ -1,0 +1,145 @@
+"""Bytes -> a wire type in one pass; a wrong field is named with what would be right."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from server.errors import ApiError
+
+T = TypeVar("T")
+
+_EXPECTED = {
+    "missing": "a value",
+    "string_type": "a string",
+    "string_unicode": "a string",
+    "bool_type": "true or false",
+    "int_type": "an integer",
+    "int_from_float": "an integer",
+    "int_parsing_size": "an integer of at most 64 bits",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "list_type": "an array",
+    "dict_type": "an object",
+    "model_type": "an object",
+    "model_attributes_type": "an object",
+    "greater_than_equal": "at least {ge}",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "at most {le}",
+    "literal_error": "one of {expected}",
+    "too_short": "at least {min_length} item(s)",
+    "too_long": "at most {max_length} items",
+    "string_too_short": "at least {min_length} character(s)",
+    "string_too_long": "at most {max_length} characters",
+    "string_pattern_mismatch": "a string matching {pattern}",
+}
+_BY_NAME = {
+    "temperature": "a number from 0 to 2",
+    "top_p": "a number from 0 to 1",
+    "min_p": "a number from 0 to 1",
+    "presence_penalty": "a number from -2 to 2",
+    "frequency_penalty": "a number from -2 to 2",
+    "repetition_penalty": "a number above 0, at most 2",
+    "max_tokens": "an integer of at least 1",
+    "max_completion_tokens": "an integer of at least 1",
+    "max_output_tokens": "an integer of at least 1",
+    "n": "an integer from 1 to 16",
+    "top_logprobs": "an integer from 0 to 20",
+    "stop": "a string, or an array of at most 16 strings, none empty",
+    "logit_bias": "an object of token ids with numbers from -100 to 100",
+    "role": "one of 'system', 'developer', 'user', 'assistant', 'tool'",
+    "content": "a string or an array of content parts",
+    "tool_choice": "'none', 'auto', 'required' or a tool named by type and function.name",
+    "prompt": "a string, an array of strings, or one or several arrays of token ids",
+    "encoding_format": "'float' or 'base64'",
+}
+"""What a field takes, in one phrase, where several checks together say it worse."""
+_BRANCHES = frozenset({"str", "int", "bool", "float", "none", "constrained_str"})
+
+
+def decode(adapter: TypeAdapter[T], body: bytes) -> T:
+    """The body as its wire type. Raises ApiError 400 that names the first wrong field."""
+    if b"NaN" in body or b"Infinity" in body:
+        _refuse_constants(body)
+    try:
+        return adapter.validate_json(body)
+    except ValidationError as e:
+        raise _readable(e) from None
+
+
+def _refuse_constants(body: bytes) -> None:
+    """pydantic reads NaN and Infinity, which are no JSON and which no engine can work with."""
+    try:
+        json.loads(body, parse_constant=_refuse)
+    except (ValueError, RecursionError):
+        return  # pydantic says it better
+
+
+def _refuse(constant: str) -> None:
+    raise _not_json(f"{constant} is no JSON number")
+
+
+def _not_json(reason: str) -> ApiError:
+    return ApiError.invalid(f"The body is not valid JSON: {reason}.", expected="a JSON object")
+
+
+def _readable(e: ValidationError) -> ApiError:
+    error = _first(e.errors(include_url=False))
+    if error["type"] in ("json_invalid", "json_type") or not error["loc"]:
+        return _not_json(error.get("ctx", {}).get("error", "it is not a JSON object"))
+    field = path_of(error["loc"])
+    expected = _expectation(error, field)
+    if error["type"] == "missing":
+        return ApiError.invalid(f"Missing required field: {field}.", field, None, expected)
+    provided = brief(error["input"])
+    shown = provided if isinstance(error["input"], dict | list) else _as_json(provided)
+    message = f"Invalid value for {field}: {shown}; expected {expected}."
+    return ApiError.invalid(message, field, provided, expected)
+
+
+def _first(errors: Sequence[ErrorDetails]) -> ErrorDetails:
+    """The first wrong field. Where a union's branches all refused, the one that came furthest."""
+    top = errors[0]["loc"][:1]
+    same = [e for e in errors if e["loc"][:1] == top]
+    return max(same, key=lambda e: path_of(e["loc"]).count(".") + path_of(e["loc"]).count("["))
+
+
+def path_of(loc: Sequence[int | str]) -> str:
+    """('messages', 0, 'content', 'str') -> 'messages[0].content': union branches are left out."""
+    out = ""
+    for part in loc:
+        if isinstance(part, int):
+            out += f"[{part}]"
+        elif re.fullmatch(r"[a-z0-9_]+", part) and part not in _BRANCHES:
+            out += f".{part}" if out else part
+    return out
+
+
+def _expectation(error: ErrorDetails, field: str) -> str:
+    name = field.rsplit(".", 1)[-1]
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    if field.startswith("logit_bias."):
+        return _BY_NAME["logit_bias"]
+    form = _EXPECTED.get(error["type"])
+    return form.format(**error.get("ctx", {})) if form else str(error["msg"])
+
+
+def brief(value: Any) -> Any:
+    """The offending value as it goes back: scalars as they are, the rest as a word."""
+    if isinstance(value, str):
+        return value if len(value) <= 80 else value[:77] + "…"
+    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
+        return str(value)
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return "a huge integer"
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return "an object" if isinstance(value, dict) else "an array"
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
