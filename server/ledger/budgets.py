@@ -6,6 +6,7 @@ cost; so a budget is overspent by at most one request's cap, however many come a
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from server.ledger.errors import BudgetExceeded
 from server.ledger.keys import Budget, Key
@@ -88,6 +89,20 @@ class Budgets:
         account = self.accounts.get(record.key_id)
         if account is not None and day_of(record.started_at) >= account.start_day:
             account.spent += account.cost_of(record)
+
+    def learn(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Take over what the site's other nodes spent: (key_id, day, currency, micro, tokens)."""
+        sums: dict[str, int] = {}
+        for key_id, day, currency, micro, tokens in rows:
+            account = self.accounts.get(key_id)
+            if account is None or day < account.start_day:
+                continue
+            if account.budget.kind == "tokens":
+                sums[key_id] = sums.get(key_id, 0) + tokens
+            elif currency == account.currency:
+                sums[key_id] = sums.get(key_id, 0) + micro
+        for key_id, account in self.accounts.items():
+            account.elsewhere = sums.get(key_id, 0)
 
 
 @dataclass(slots=True)

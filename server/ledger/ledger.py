@@ -21,13 +21,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.ledger import sqlite
+from server.ledger.books import open_books
 from server.ledger.budgets import Account, Budgets, Reservation
+from server.ledger.database import Database
 from server.ledger.errors import DuplicateRecord, LedgerUnavailable
 from server.ledger.keys import Key
 from server.ledger.money import amount_of
 from server.ledger.records import UsageRecord
 from server.ledger.recovery import close_lost
 from server.ledger.rows import encode_open
+from server.ledger.site import Site
 from server.ledger.spending import spent
 from server.ledger.watch import KeyWatch, TakeKeys
 from server.ledger.writer import Close, Open, Writer
@@ -48,8 +51,21 @@ class OpenRequest:
 class Ledger:
     """One per server process. Build it with `Ledger.open`."""
 
-    def __init__(self, data_dir: Path, path: Path, node: str, currency: str) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        path: Path,
+        *,
+        node: str,
+        currency: str,
+        ledger_url: str | None,
+        stale_s: float,
+    ) -> None:
+        self.data_dir = data_dir
         self.path = path
+        self.ledger_url = ledger_url
+        self.stale_s = stale_s
+        self.site: Site | None = None
         self.node = node
         self.currency = currency
         self.lock = sqlite.ServingLock(data_dir)
@@ -66,12 +82,16 @@ class Ledger:
         node: str,
         currency: str = "NOK",
         ledger_url: str | None = None,
+        stale_s: float = 86_400.0,
     ) -> "Ledger":
         """Make or migrate the ledger file. Blocks (under a millisecond where it is up to date).
         Raises LedgerUnavailable where it cannot be used, and LedgerInUse where another server
-        holds the directory."""
+        holds the directory. The site at `ledger_url` is not waited for; without it the node serves
+        on what it knows, for `stale_s` seconds."""
         path = sqlite.prepare(data_dir)
-        ledger = cls(data_dir, path, node, currency)
+        ledger = cls(
+            data_dir, path, node=node, currency=currency, ledger_url=ledger_url, stale_s=stale_s
+        )
         ledger.lock.take()
         return ledger
 
@@ -84,6 +104,9 @@ class Ledger:
         self.on_keys = on_keys
         self.take_keys(keys)
         self.watch.start(self.take_keys)
+        if self.ledger_url is not None:
+            self.site = Site(self.path, self.ledger_url, self.stale_s, self.budgets)
+            self.site.start(asyncio.get_running_loop())
 
     async def stop(self) -> None:
         """Write what waits, end the threads, free the directory. Idempotent."""
@@ -91,7 +114,14 @@ class Ledger:
             return
         await asyncio.to_thread(self.watch.stop)
         await asyncio.to_thread(self.writer.stop)
+        if self.site is not None:
+            await asyncio.to_thread(self.site.stop)
         self.lock.release()
+
+    def open_books(self) -> Database:
+        """Keys and usage for one reader or writer on any thread: the site's, or the node's own.
+        Blocks. Raises LedgerUnavailable."""
+        return open_books(self.data_dir, self.ledger_url)
 
     def take_keys(self, keys: list[Key]) -> None:
         self.budgets.replace(keys, time.time(), self.load_account)
@@ -105,14 +135,14 @@ class Ledger:
 
     def health(self) -> str | None:
         """None while records can be written; else why new work is refused."""
-        return self.writer.trouble
+        return self.writer.trouble or (self.site.health() if self.site else None)
 
     async def begin(
         self, record: UsageRecord, *, reserve_micro: int = 0, reserve_tokens: int = 0
     ) -> None:
         """Open an entry for a request that is about to generate, reserving the most it can use."""
-        if self.writer.trouble:
-            raise LedgerUnavailable(self.writer.trouble)
+        if trouble := self.health():
+            raise LedgerUnavailable(trouble)
         if record.record_id in self.open_requests:
             raise DuplicateRecord(f"Request {record.record_id} is open already.")
         reservation = self.budgets.reserve(

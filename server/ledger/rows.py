@@ -115,6 +115,9 @@ class Rows:
         return found
 
     def stored_word_id(self, word: str) -> int:
+        word = (
+            word.encode(errors="replace").decode().replace("\0", "\ufffd")
+        )  # no database takes it
         self.connection.execute(
             "INSERT INTO words (word) VALUES (?) ON CONFLICT DO NOTHING", (word,)
         )

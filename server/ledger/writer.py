@@ -5,6 +5,7 @@ records waiting. A record that cannot be written stays in memory and is tried ag
 """
 
 import asyncio
+import logging
 import sqlite3
 import time
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from server.ledger import sqlite
 from server.ledger.errors import DuplicateRecord, LedgerError, LedgerUnavailable
 from server.ledger.records import UsageRecord
 from server.ledger.rows import INSERT_OPEN, INSERT_RECORDS, Rows
+
+log = logging.getLogger("fjord.ledger")
 
 BATCH = 2000
 RETRY_S = 0.25
@@ -67,6 +70,7 @@ class Writer:
         self.path = path
         self.loop = loop
         self.queue: SimpleQueue[Op] = SimpleQueue()
+        self.patience_s = PATIENCE_S
         self.trouble: str | None = None
         self.connection = sqlite.connect(path)
         self.rows = Rows(self.connection)
@@ -93,7 +97,7 @@ class Writer:
     def run(self) -> None:
         while not self.is_stopping:
             self.turn(self.take())
-        last_try_at = time.monotonic() + PATIENCE_S
+        last_try_at = time.monotonic() + self.patience_s
         while self.kept and time.monotonic() < last_try_at:
             time.sleep(RETRY_S)
             self.turn([])
@@ -121,7 +125,7 @@ class Writer:
             if self.trouble:
                 self.probe()
         except sqlite3.Error as error:
-            self.trouble = str(sqlite.unavailable(self.path, error))
+            self.fall_ill(error)
             self.give_up(opens)
         else:
             self.trouble = None
@@ -138,12 +142,13 @@ class Writer:
             batch = self.rows.batch([op.record for op in closes])
             self.connection.execute(INSERT_RECORDS, (batch,))
             self.kept = []
+            self.trouble = None
             self.tell(closes)
-        except sqlite3.IntegrityError:
+        except (sqlite3.IntegrityError, ValueError):
             self.write_one_by_one(closes)
 
     def write_one_by_one(self, closes: list[Close]) -> None:
-        """A batch with a doubled request id: everything but the double is written."""
+        """A batch with a doubled request id, or with what no row can hold: the rest is written."""
         while self.kept:
             op = self.kept[0]
             error: LedgerError | None = None
@@ -151,6 +156,9 @@ class Writer:
                 self.connection.execute(INSERT_RECORDS, (self.rows.batch([op.record]),))
             except sqlite3.IntegrityError:
                 error = DuplicateRecord(f"Request {op.record.record_id} already has a record.")
+            except ValueError as reason:
+                log.critical("no row can hold this record (%s): %r", reason, op.record)
+                error = LedgerError(f"Request {op.record.record_id} cannot be recorded: {reason}.")
             self.kept = self.kept[1:]
             self.tell([op], error)
 
@@ -167,11 +175,16 @@ class Writer:
             (str(time.time()),),
         )
 
+    def fall_ill(self, error: sqlite3.Error) -> None:
+        if self.trouble is None:
+            log.error("the ledger cannot be written, new work is refused: %s", error)
+        self.trouble = str(sqlite.unavailable(self.path, error))
+
     def give_up(self, opens: list[Open]) -> None:
         """Open requests are refused now; finished ones once their patience is over."""
         trouble = LedgerUnavailable(self.trouble)
         self.tell(opens, trouble)
-        late_before = time.monotonic() - PATIENCE_S
+        late_before = time.monotonic() - self.patience_s
         late = [op for op in self.kept if op.waiter and op.queued_at <= late_before]
         for op in late:
             if op.is_void_if_late:

