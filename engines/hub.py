@@ -1,13 +1,16 @@
 """Runs as a process of its own: a model from the hub, or from the hub's cache, on disk.
 
 `python -m engines.hub OWNER/NAME KIND REVISION FILE` (empty: none). Honours HF_ENDPOINT, HF_HOME,
-HF_TOKEN and HF_HUB_OFFLINE; goes on where a cut download ended. What is in the cache is used as it
-is: a start does not depend on the hub, and a branch that moved changes nothing by itself.
+HF_TOKEN and HF_HUB_OFFLINE. A cut connection is taken up where it ended; after a restart whole files
+are kept. What is in the cache is used as it is: a start does not depend on the hub, and a branch that
+moved changes nothing by itself.
 """
 
+import contextlib
 import json
 import shutil
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +31,7 @@ from engines.errand import ErrandFailed, Progress, errand
 ALLOWED = ["*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.py", "*.safetensors"]
 IGNORED = ["original/*", "consolidated*", "metal/*", "onnx/*", "openvino/*"]
 POLL_S = 0.5
+ABANDONED_S = 600
 
 
 def fetch(args: Sequence[str], progress: Progress) -> str:
@@ -63,6 +67,7 @@ class Wanted:
 
     def download(self, progress: Progress) -> Path:
         progress(f"asking {constants.ENDPOINT} for {self.repository}", None, None)
+        _remove_abandoned_parts(self.repository)
         files = self._listed()
         if not any(f.filename.endswith((".safetensors", ".gguf")) for f in files):
             self.patterns = [*self.patterns, "pytorch_model*.bin"]
@@ -136,8 +141,8 @@ class _Measured:
         self._progress = progress
         self._total = sum(f.file_size or 0 for f in files)
         self._kept = sum(f.file_size or 0 for f in files if not f.will_download)
-        self._blobs = Path(constants.HF_HUB_CACHE, "models--" + repository.replace("/", "--"))
-        self._before = self._on_disk(finished=True)
+        self._blobs = _blobs(repository)
+        self._before = self._on_disk()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._poll, daemon=True)
 
@@ -154,19 +159,29 @@ class _Measured:
         self._tell()
 
     def _tell(self) -> None:
-        done = self._kept + self._on_disk(finished=False) - self._before
+        done = self._kept + self._on_disk() - self._before
         self._progress(self._what, min(max(done, 0), self._total), self._total)
 
-    def _on_disk(self, finished: bool) -> int:
+    def _on_disk(self) -> int:
         total = 0
-        for path in self._blobs.glob("blobs/*"):
-            if finished and path.suffix == ".incomplete":
-                continue
-            try:
+        for path in self._blobs.glob("*"):
+            with contextlib.suppress(FileNotFoundError):  # renamed meanwhile
                 total += path.stat().st_size
-            except FileNotFoundError:  # renamed meanwhile
-                continue
         return total
+
+
+def _blobs(repository: str) -> Path:
+    """The cache's folder of one repository's files, whole ones and parts."""
+    return Path(constants.HF_HUB_CACHE, f"models--{repository.replace('/', '--')}", "blobs")
+
+
+def _remove_abandoned_parts(repository: str) -> None:
+    """The library starts a new part in every process, and a killed one leaves its own behind. A
+    part that is still being written is younger than this."""
+    for part in _blobs(repository).glob("*.incomplete"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - part.stat().st_mtime > ABANDONED_S:
+                part.unlink()
 
 
 def _are_one(ggufs: Sequence[str]) -> bool:

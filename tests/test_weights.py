@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -200,6 +201,22 @@ def test_progress_can_end_a_download_and_leaves_no_process(hub: Hub, tmp_path: P
         resolve(MODEL, tmp_path, stop_when_some_arrived, hub.environment(tmp_path))
     mine = [child.cmdline() for child in psutil.Process().children()]
     assert not [line for line in mine if "engines.hub" in line]
+
+
+def test_after_a_kill_the_download_is_made_whole_and_old_parts_go(hub: Hub, tmp_path: Path) -> None:
+    blobs = tmp_path / "hub" / "models--owner--name" / "blobs"
+    blobs.mkdir(parents=True)
+    for name, age_s in [("old", 3600), ("new", 1)]:
+        part = blobs / f"{name}.incomplete"
+        part.write_bytes(b"x" * 5_000_000)
+        os.utime(part, (time.time() - age_s,) * 2)
+    steps: list[tuple[str, int | None, int | None]] = []
+    around = hub.environment(tmp_path)
+    folder = resolve(MODEL, tmp_path, lambda *step: steps.append(step), around)
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert [part.name for part in blobs.glob("*.incomplete")] == ["new.incomplete"]
+    told = [done for what, done, _ in steps if what.startswith("downloading") and done is not None]
+    assert told[-1] == len(WEIGHTS) + len(FILES["config.json"])
 
 
 @pytest.mark.parametrize(
