@@ -1,9 +1,9 @@
 """Runs as a process of its own: a model from the hub, or from the hub's cache, on disk.
 
 `python -m engines.hub OWNER/NAME KIND REVISION FILE` (empty: none). Honours HF_ENDPOINT, HF_HOME,
-HF_TOKEN and HF_HUB_OFFLINE. A cut connection is taken up where it ended; after a restart whole files
-are kept. What is in the cache is used as it is: a start does not depend on the hub, and a branch that
-moved changes nothing by itself.
+HF_TOKEN and HF_HUB_OFFLINE. A cut connection is taken up where it ended; after a restart whole
+files are kept. What is in the cache is used as it is: a start does not depend on the hub, and a
+branch that moved changes nothing by itself.
 """
 
 import contextlib

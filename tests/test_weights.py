@@ -1,4 +1,7 @@
-"""Weights: local ones are found, the hub's are fetched by its own client from a hub of ours."""
+"""Weights: local ones are found, the hub's are fetched by its own client from a hub of ours.
+
+slow: each starts the client in a process of its own, about a second.
+"""
 
 import contextlib
 import hashlib
@@ -168,6 +171,7 @@ def test_a_hubs_model_is_fetched_once_with_what_is_needed_only(hub: Hub, tmp_pat
     assert len(hub.served) == fetched
 
 
+@pytest.mark.slow
 def test_a_whole_cache_needs_no_hub(hub: Hub, tmp_path: Path) -> None:
     around = hub.environment(tmp_path)
     folder = resolve(MODEL, tmp_path, quiet, around)
@@ -176,6 +180,7 @@ def test_a_whole_cache_needs_no_hub(hub: Hub, tmp_path: Path) -> None:
     assert resolve(MODEL, tmp_path, quiet, {**gone, "HF_HUB_OFFLINE": "1"}) == folder
 
 
+@pytest.mark.slow
 def test_a_cut_download_goes_on_where_it_ended(hub: Hub, tmp_path: Path) -> None:
     hub.cut_at = 15_000_000
     folder = resolve(MODEL, tmp_path, quiet, hub.environment(tmp_path))
@@ -190,6 +195,7 @@ class Enough(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_progress_can_end_a_download_and_leaves_no_process(hub: Hub, tmp_path: Path) -> None:
     hub.hold_at = 15_000_000
 
@@ -203,6 +209,7 @@ def test_progress_can_end_a_download_and_leaves_no_process(hub: Hub, tmp_path: P
     assert not [line for line in mine if "engines.hub" in line]
 
 
+@pytest.mark.slow
 def test_after_a_kill_the_download_is_made_whole_and_old_parts_go(hub: Hub, tmp_path: Path) -> None:
     blobs = tmp_path / "hub" / "models--owner--name" / "blobs"
     blobs.mkdir(parents=True)
@@ -219,6 +226,7 @@ def test_after_a_kill_the_download_is_made_whole_and_old_parts_go(hub: Hub, tmp_
     assert told[-1] == len(WEIGHTS) + len(FILES["config.json"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("refusal", "said"),
     [
@@ -237,6 +245,7 @@ def test_a_refusal_of_the_hub_is_told_in_words(
         resolve(MODEL, tmp_path, quiet, hub.environment(tmp_path))
 
 
+@pytest.mark.slow
 def test_a_token_opens_a_gated_model(hub: Hub, tmp_path: Path) -> None:
     hub.token = "hf_secret"
     around = hub.environment(tmp_path)
@@ -245,6 +254,7 @@ def test_a_token_opens_a_gated_model(hub: Hub, tmp_path: Path) -> None:
     assert resolve(MODEL, tmp_path, quiet, {**around, "HF_TOKEN": "hf_secret"}).is_dir()
 
 
+@pytest.mark.slow
 def test_an_unknown_revision_is_named(hub: Hub, tmp_path: Path) -> None:
     spec = EngineSpec(kind="vllm", source="owner/name", revision="v9")
     with pytest.raises(EngineUnavailable, match="no revision 'v9'"):
@@ -259,6 +269,7 @@ def test_no_network_is_told_with_a_way_out(hub: Hub, tmp_path: Path) -> None:
         resolve(MODEL, tmp_path, quiet, {**around, "HF_HUB_OFFLINE": "1"})
 
 
+@pytest.mark.slow
 def test_a_disk_too_small_is_told_before_the_download(hub: Hub, tmp_path: Path) -> None:
     hub.listed_size = 10**18
     with pytest.raises(EngineUnavailable, match=r"needs 2000000000\.0 GB more.*HF_HOME"):
@@ -266,12 +277,14 @@ def test_a_disk_too_small_is_told_before_the_download(hub: Hub, tmp_path: Path) 
     assert hub.served == []
 
 
+@pytest.mark.slow
 def test_a_repository_without_weights_is_refused(hub: Hub, tmp_path: Path) -> None:
     del hub.files["model.safetensors"]
     with pytest.raises(EngineUnavailable, match="without weights that vllm can read"):
         resolve(MODEL, tmp_path, quiet, hub.environment(tmp_path))
 
 
+@pytest.mark.slow
 def test_one_gguf_of_a_repository_is_fetched_by_name(hub: Hub, tmp_path: Path) -> None:
     hub.files |= {"m-q4.gguf": b"GGUF4", "m-q8.gguf": b"GGUF8"}
     around = hub.environment(tmp_path)
