@@ -17,6 +17,7 @@ from server.chat_completions import build_chat
 from server.errors import ApiError, internal_error, method_not_allowed, not_found
 from server.exchange import Receive, Scope, Send
 from server.ledger.ledger import Ledger
+from server.legacy_completions import COMPLETIONS, build_completion
 from server.limits import Limiter
 from server.log import RequestLog, line_of
 from server.metrics import Metrics
@@ -81,7 +82,11 @@ def create_app(
     app.front = front
     chat = Generation(front, "chat", CHAT, build_chat)
     models = ModelList(front)
-    app.hot = dict.fromkeys(CHAT_PATHS, chat) | dict.fromkeys(MODEL_PATHS, models)
+    app.hot = {
+        **dict.fromkeys(CHAT_PATHS, chat),
+        **dict.fromkeys(MODEL_PATHS, models),
+        "/v1/completions": Generation(front, "completions", COMPLETIONS, build_completion),
+    }
     one_model = OneModel(front)
     for path in MODEL_PATHS:
         app.router.routes.append(Route(path + "/{alias:path}", one_model))

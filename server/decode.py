@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from server.errors import ApiError
 
 T = TypeVar("T")
+_STEP = re.compile(r"[.\[]")
 
 _EXPECTED = {
     "missing": "a value",
@@ -101,10 +102,15 @@ def _readable(e: ValidationError) -> ApiError:
 
 
 def _first(errors: Sequence[ErrorDetails]) -> ErrorDetails:
-    """The first wrong field. Where a union's branches all refused, the one that came furthest."""
-    top = errors[0]["loc"][:1]
-    same = [e for e in errors if e["loc"][:1] == top]
-    return max(same, key=lambda e: path_of(e["loc"]).count(".") + path_of(e["loc"]).count("["))
+    """The first wrong field. Where a union's branches all refused it, the one that came furthest:
+    past the type, else deepest."""
+    first = path_of(errors[0]["loc"])
+    branches = [e for e in errors if path_of(e["loc"]).startswith(first)]
+    return max(branches, key=lambda e: (not _is_of_type(e), len(_STEP.findall(path_of(e["loc"])))))
+
+
+def _is_of_type(error: ErrorDetails) -> bool:
+    return error["type"].endswith(("_type", "literal_error", "int_from_float"))
 
 
 def path_of(loc: Sequence[int | str]) -> str:

@@ -14,6 +14,7 @@ import pytest
 
 from engines.base import Reasoning
 from tests.serving import Served, read_records, scripted, serving, wait_until
+from tests.wire_checks import assert_error, events
 
 CHAT_PATHS = ["/v1/llm/chat", "/v1/llm/chat/completions", "/v1/chat/completions"]
 HELLO: dict[str, Any] = {
@@ -46,25 +47,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def client(served: Served) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=served.url, headers=served.headers) as c:
         yield c
-
-
-def assert_error(r: httpx.Response, status: int, code: str, param: str | None = None) -> Any:
-    """Every failure has this one body."""
-    assert r.status_code == status, r.text
-    body = r.json()
-    assert set(body) == {"error", "detail"}
-    assert body["error"]["code"] == code
-    assert body["detail"] == body["error"]["message"] != ""
-    assert body["error"]["param"] == param
-    assert r.headers["x-request-id"]
-    return body["error"]
-
-
-def events(text: str) -> list[Any]:
-    """The payloads of a stream that ends with [DONE]."""
-    lines = [x for x in text.split("\n\n") if x and not x.startswith(":")]
-    assert lines[-1] == "data: [DONE]", text[-200:]
-    return [json.loads(x.removeprefix("data: ")) for x in lines[:-1]]
 
 
 @pytest.mark.parametrize("path", CHAT_PATHS)
