@@ -71,6 +71,8 @@ class Ledger:
         self.lock = sqlite.ServingLock(data_dir)
         self.budgets = Budgets(currency)
         self.open_requests: dict[str, OpenRequest] = {}
+        self.loading: set[asyncio.Future[int]] = set()
+        """Accounts whose earlier spending is being read."""
         self.lost_count = 0
         """Requests that the last crash left open, closed by this start."""
 
@@ -103,6 +105,7 @@ class Ledger:
         keys = await asyncio.to_thread(self.watch.load)
         self.on_keys = on_keys
         self.take_keys(keys)
+        await asyncio.gather(*self.loading)
         self.watch.start(self.take_keys)
         if self.ledger_url is not None:
             self.site = Site(self.path, self.ledger_url, self.stale_s, self.budgets)
@@ -131,6 +134,8 @@ class Ledger:
         """Add what was spent before. Asked behind everything queued, so nothing counts twice:
         what is closed from now on is added by `spend`, what came before by this answer."""
         result = asyncio.wrap_future(self.writer.call(lambda c: spent(c, account)))
+        self.loading.add(result)
+        result.add_done_callback(self.loading.discard)
         result.add_done_callback(lambda done: add_spent(account, done))
 
     def health(self) -> str | None:
