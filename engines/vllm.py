@@ -24,8 +24,8 @@ from engines.vllm_choice import Choices
 from engines.vllm_errors import refused
 from engines.vllm_load import load
 from engines.vllm_pace import Pace
-from engines.vllm_request import chat_params, prompt_for_engine, sampling_params
-from engines.vllm_structure import structured_outputs
+from engines.vllm_request import chat_params, prompt_for_engine, sampling_params, tokens_prompt
+from engines.vllm_structure import may_hold_control_characters, structured_outputs
 from engines.vllm_tools import ToolReading, is_auto
 from engines.vllm_vocabulary import Vocabulary
 
@@ -76,7 +76,10 @@ class VllmEngine:
             collector.put(EngineDead("The engine was stopped."))
         if llm is not None and llm.output_handler is not None:
             llm.output_handler.cancel()  # else it logs our own stop as the engine's death
+        sockets = None if llm is None else llm.engine_core.resources.ctx
         await asyncio.shield(asyncio.to_thread(self._end, llm))
+        if sockets is not None:
+            sockets.destroy(linger=0)  # vLLM leaves its context to the garbage collector
 
     def _end(self, llm: Any) -> None:
         """Ask first: a worker that is asked frees shared memory. A frozen one never answers, and
@@ -170,11 +173,18 @@ class VllmEngine:
         shows_special = (reasoning is not None and vocabulary.hides(reasoning)) or (
             reading is not None and not reading.skips_special_tokens
         )
-        params = sampling_params(request, structure, skip_special_tokens=not shows_special)
+        forbidden: Sequence[int] = ()
+        rendered = prompt.rendered
+        if structure is not None:
+            # Raw tokens are processed in a thread: compiling a large schema takes a second.
+            rendered = tokens_prompt(prompt.token_ids)
+            if may_hold_control_characters(structure):
+                forbidden = await asyncio.to_thread(vocabulary.control_ids)
+        params = sampling_params(request, structure, not shows_special, forbidden)
         options: dict[str, Any] = {"priority": request.priority}
         if structure is not None and self._knows_thinking and reasoning is None:
             options["reasoning_ended"] = True  # else vLLM waits for an end mark
-        collector = await llm.add_request(request.request_id, prompt.rendered, params, **options)
+        collector = await llm.add_request(request.request_id, rendered, params, **options)
         return collector, Choices(request, vocabulary, reading)
 
     async def abort(self, request_id: str) -> None:

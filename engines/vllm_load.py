@@ -63,7 +63,8 @@ def _load(spec: EngineSpec, path: str, tree: ProcessTree) -> Any:
             from vllm.v1.engine.async_llm import AsyncLLM
 
             arguments = engine_arguments(spec, path, {f.name for f in fields(AsyncEngineArgs)})
-            with tree.adopting(), _sigint_blocked():
+            is_eager = bool(arguments.get("enforce_eager")) and _on_cpu()
+            with tree.adopting(), _sigint_blocked(), _no_compiler(is_eager):
                 llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
         except EngineUnavailable:
             raise
@@ -99,6 +100,21 @@ def _sigint_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _no_compiler(is_wanted: bool) -> Iterator[None]:
+    """enforce_eager leaves the sampler's own torch.compile: on a CPU the first request with
+    logprobs then stops every stream for 40 s while a C++ compiler runs."""
+    variable = "TORCHDYNAMO_DISABLE"
+    if not is_wanted or variable in os.environ:
+        yield
+        return
+    os.environ[variable] = "1"
+    try:
+        yield
+    finally:
+        del os.environ[variable]
 
 
 def set_environment(path: str) -> None:

@@ -21,6 +21,13 @@ def structured_outputs(request: GenerateRequest, engine_knows_thinking: bool) ->
     return StructuredOutputsParams(structural_tag=json.dumps(tag))
 
 
+def may_hold_control_characters(structure: Any) -> bool:
+    """xgrammar lets a JSON string whose length is bounded hold raw control characters: no parser
+    reads that."""
+    said = str(structure.json or structure.structural_tag or "")
+    return "maxLength" in said or "minLength" in said
+
+
 def _wanted(request: GenerateRequest) -> Structure | None:
     if is_forced(request):
         return Structure(kind="json_schema", value=forced_schema(request))

@@ -9,6 +9,7 @@ from engines.thinking import ThinkingSplitter
 
 _LOWEST = -9999.0
 """JSON has no infinity; OpenAI's documentation names this value for it."""
+_CONTROL = frozenset(range(0x20)) - {0x0A, 0x0D}
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
@@ -20,6 +21,8 @@ class Vocabulary:
         self._bytes: dict[int, bytes | None] = {}
         self._ids: dict[str, int | None] = {}
         self._special = frozenset(tokenizer.all_special_ids)
+        self._added = frozenset(tokenizer.get_added_vocab().values())
+        self._control_ids: tuple[int, ...] | None = None
         self._byte_of = _byte_of_letter()
 
     def splitter(self, reasoning: Reasoning) -> ThinkingSplitter:
@@ -40,6 +43,14 @@ class Vocabulary:
 
     def _decode(self, token_ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=False))
+
+    def control_ids(self) -> Sequence[int]:
+        """Tokens with a control character that is neither a newline nor a return. Blocks for
+        0.3 s at first: call it in a thread."""
+        if self._control_ids is None:
+            ids = range(len(self._tokenizer))
+            self._control_ids = tuple(i for i in ids if _CONTROL & set(self._raw(i) or b""))
+        return self._control_ids
 
     def logprobs(
         self, token_ids: Sequence[int], positions: Sequence[Mapping[int, Any]], top: int
@@ -75,7 +86,7 @@ class Vocabulary:
         letters = self._tokenizer.convert_ids_to_tokens([token_id])[0]
         if letters is None:
             return None
-        if token_id in self._tokenizer.get_added_vocab().values():
+        if token_id in self._added:
             return str(letters).encode()
         if byte := _BYTE.fullmatch(letters):
             return bytes([int(byte[1], 16)])
