@@ -62,7 +62,8 @@ def curl_line(announcement: Announcement) -> str:
     key = announcement.key.text if announcement.key else "YOUR_KEY"
     header = f'-H "X-API-Key: {key}" ' if announcement.needs_key else ""
     alias = chat_alias(announcement.registry)
-    body = json.dumps({"model": alias, "messages": [{"role": "user", "content": QUESTION}]})
+    messages = [{"role": "user", "content": QUESTION}]
+    body = json.dumps({"model": alias, "messages": messages, "temperature": 0})
     return (
         f"curl {announcement.url}/v1/chat/completions {header}"
         f"-H \"Content-Type: application/json\" -d '{body}'"

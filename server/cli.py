@@ -11,7 +11,11 @@ from typer.core import TyperGroup
 from server.refusal import CannotStart
 
 ELSEWHERE = {
+    "run": "server.run_cli",
     "keys": "server.keys_cli",
+    "usage": "server.usage_cli",
+    "invoice": "server.invoice_cli",
+    "prune": "server.prune_cli",
 }
 """Commands of other files: modules with a Typer called `app`, imported when they are asked for."""
 

@@ -61,6 +61,10 @@ class Settings(BaseSettings):
     """A node serves on its last known keys and budgets for so long while the site is away."""
     node: str | None = None
     """This server's name in usage records; None: the host's name."""
+    url: str | None = None
+    """fjord run: the server to talk to; None: the one at host and port."""
+    api_key: str | None = None
+    """fjord run: the key to use; None: the one that the first start kept."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
