@@ -15,13 +15,14 @@ from engines.base import (
     InvalidRequest,
     Prompt,
     Reasoning,
+    Sampling,
 )
 from engines.forced_calls import ForcedCalls, is_forced
 from engines.llamacpp_choice import Choice
 from engines.llamacpp_grammar import grammar_for
 from engines.llamacpp_model import LlamacppModel
 from engines.llamacpp_pulse import Pulse
-from engines.llamacpp_request import payload
+from engines.llamacpp_request import fields_of, payload
 from engines.llamacpp_run import Run
 from engines.llamacpp_slots import Slots, Task
 from engines.llamacpp_tools import auto_calls
@@ -40,6 +41,8 @@ class LlamacppEngine:
         self.path = path
         self.context_tokens = 0
         self._running: _Running | None = None
+        self.generated_tokens = 0
+        """Of all requests so far: the model's own ids."""
         self._runs: dict[str, Run] = {}
 
     async def start(self) -> None:
@@ -74,6 +77,7 @@ class LlamacppEngine:
             run.submit(running.slots)
             while not run.is_finished:
                 for delta in await run.deltas():
+                    self.generated_tokens += delta.token_count
                     yield delta
         finally:
             del self._runs[request.request_id]
@@ -136,18 +140,29 @@ def _run(model: LlamacppModel, request: GenerateRequest, prompt: Prompt) -> Run:
     s = request.sampling
     if not 0 < prompt.token_count <= model.context_tokens - s.max_tokens:
         raise ContextLengthExceeded(prompt.token_count, s.max_tokens, model.context_tokens)
-    cells = prompt.token_count + s.n * s.max_tokens
-    if s.n > model.slot_count or cells > model.cells:
-        raise InvalidRequest(
-            f"n {s.n} with max_tokens {s.max_tokens} needs {s.n} slots and {cells} cells of the "
-            f"cache; this engine has {model.slot_count} (n_parallel) and {model.cells} (n_ctx).",
-            "n",
-        )
-    grammar = grammar_for(request)
     marks = _marks(model, request.reasoning)
-    body = payload(request, list(prompt.token_ids), grammar, model.vocabulary, list(marks))
-    task = Task(body, s.n, cells, request.priority, is_whole=not request.stream)
-    return Run(task, [_choice(request, index, marks) for index in range(s.n)])
+    grammar = grammar_for(request)
+    fields = fields_of(request, list(prompt.token_ids), grammar, model.vocabulary, list(marks))
+    tasks = [
+        Task(
+            payload=payload(fields, s, first, size),
+            slots=size,
+            cells=prompt.token_count + size * s.max_tokens,
+            first_index=first,
+            priority=request.priority,
+            is_whole=not request.stream,
+        )
+        for first, size in _groups(model, s, prompt.token_count)
+    ]
+    return Run(tasks, [_choice(request, index, marks) for index in range(s.n)])
+
+
+def _groups(model: LlamacppModel, s: Sampling, prompt_tokens: int) -> list[tuple[int, int]]:
+    """(first index, count) of the choices that share a call. One call reads the prompt once, but
+    holds cache for all of its choices; where that is too much, each choice gets a call."""
+    if s.n <= model.slot_count and prompt_tokens + s.n * s.max_tokens <= model.cells:
+        return [(0, s.n)]
+    return [(index, 1) for index in range(s.n)]
 
 
 def _marks(model: LlamacppModel, reasoning: Reasoning | None) -> dict[str, int]:

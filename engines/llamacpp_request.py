@@ -12,22 +12,19 @@ RANDOM_SEED = 2**32 - 1
 """llama.cpp's word for "draw a seed"."""
 
 
-def payload(
+def fields_of(
     request: GenerateRequest,
     token_ids: list[int],
     grammar: str | None,
     vocabulary: int,
     marks: Sequence[str],
-) -> bytes:
-    """The JSON of the call. Choices get the seeds seed, seed + 1, … from llama.cpp, which reads
-    the prompt once for all of them. `marks`: special tokens that must show in the text."""
+) -> dict[str, Any]:
+    """What all calls of a request have. `marks`: special tokens that must show in the text."""
     s = request.sampling
     fields = {
         "prompt": token_ids,
         "stream": True,
-        "n": s.n,
         "max_tokens": s.max_tokens,
-        "seed": RANDOM_SEED if s.seed is None else s.seed % RANDOM_SEED,
         "timings_per_token": True,
         "return_progress": True,
         # Reusing a cached prefix changes the batches and with them the last bits of the logits.
@@ -42,7 +39,14 @@ def payload(
         fields["grammar"] = grammar
     if marks:
         fields |= {"preserved_tokens": list(marks), "verbose": True, "return_tokens": True}
-    return msgspec.json.encode(fields)
+    return fields
+
+
+def payload(fields: dict[str, Any], s: Sampling, first: int, count: int) -> bytes:
+    """The JSON of the call for choices first, first + 1, …: llama.cpp gives them seed, seed + 1, …
+    and reads the prompt once for all of them."""
+    seed = RANDOM_SEED if s.seed is None else (s.seed + first) % RANDOM_SEED
+    return msgspec.json.encode(fields | {"n": count, "seed": seed})
 
 
 def _drawing(s: Sampling) -> dict[str, Any]:

@@ -17,20 +17,23 @@ from engines.llamacpp_wire import DECODER, Chunk, Failure
 
 
 class Run:
-    """A request under way, all of its choices in one call. Lives on the event loop."""
+    """A request under way: its calls, each for some of its choices. Lives on the event loop."""
 
-    def __init__(self, task: Task, choices: list[Choice]) -> None:
-        self._task = task
+    def __init__(self, tasks: list[Task], choices: list[Choice]) -> None:
+        self._tasks = tasks
         self._choices = choices
-        self._arrived: deque[Item] = deque()
+        self._arrived: deque[tuple[Task, Item]] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._error: EngineError | None = None
 
     def submit(self, slots: Slots) -> None:
-        slots.submit(self._task, self._receive)
+        for task in self._tasks:
+            task.receive = self._receive
+            slots.submit(task)
 
     def cancel(self, slots: Slots) -> None:
-        slots.cancel(self._task)
+        for task in self._tasks:
+            slots.cancel(task)
 
     def fail(self, error: EngineError) -> None:
         self._error = error
@@ -50,8 +53,8 @@ class Run:
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
 
-    def _receive(self, item: Item) -> None:
-        self._arrived.append(item)
+    def _receive(self, task: Task, item: Item) -> None:
+        self._arrived.append((task, item))
         self._wake()
 
     def _wake(self) -> None:
@@ -60,28 +63,29 @@ class Run:
 
     def _read(self) -> list[Delta]:
         while self._arrived:
-            item = self._arrived.popleft()
+            task, item = self._arrived.popleft()
             if isinstance(item, bytes):
-                self._add(DECODER.decode(item))
+                self._add(task, DECODER.decode(item))
             elif isinstance(item, list):
                 for chunk in item:
-                    self._add(DECODER.decode(chunk))
+                    self._add(task, DECODER.decode(chunk))
             else:
-                self._end(item)
+                self._end(task, item)
         return [delta for choice in self._choices if (delta := choice.take())]
 
-    def _add(self, chunk: Chunk) -> None:
+    def _add(self, task: Task, chunk: Chunk) -> None:
         if chunk.error is not None:
             raise failure(chunk.error)
         for piece in chunk.choices:
-            self._choices[piece.index].add(piece, chunk)
+            self._choices[task.first_index + piece.index].add(piece, chunk)
 
-    def _end(self, error: BaseException | None) -> None:
+    def _end(self, task: Task, error: BaseException | None) -> None:
         """The call returned: fine after every finish_reason or a cancel, else the engine failed."""
-        unfinished = [choice for choice in self._choices if choice.finish_reason is None]
         if error is not None:
             raise self._surprise(error) from error
-        if unfinished and not self._task.is_cancelled:
+        own = self._choices[task.first_index : task.first_index + task.slots]
+        unfinished = [choice for choice in own if choice.finish_reason is None]
+        if unfinished and not task.is_cancelled:
             raise EngineDead("llama.cpp ended a stream without a reason.")
         for choice in unfinished:
             choice.abort()

@@ -8,6 +8,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 Item: TypeAlias = bytes | list[bytes] | BaseException | None
@@ -17,25 +18,21 @@ HELD_CHUNKS = 64
 """A whole answer's chunks cross to the loop that many at a time."""
 
 
+@dataclass(slots=True, kw_only=True, eq=False)
 class Task:
-    """One request: one call of handle_completions, all of its choices together."""
+    """One call of handle_completions: a request, or one choice of it."""
 
-    def __init__(
-        self, payload: bytes, slots: int, cells: int, priority: int, is_whole: bool
-    ) -> None:
-        self.payload = payload
-        self.slots = slots
-        self.cells = cells
-        """Cache cells it can need at most: the prompt, and max_tokens for each choice."""
-        self.priority = priority
-        self.is_whole = is_whole
-        """Nobody waits for its single tokens."""
-        self.is_cancelled = False
-        self.receive: Callable[[Item], None] = _nobody
-
-
-def _nobody(item: Item) -> None:
-    pass
+    payload: bytes
+    slots: int
+    """As many as it has choices."""
+    cells: int
+    """Cache cells it can need at most: the prompt, and max_tokens for each choice."""
+    first_index: int
+    priority: int
+    is_whole: bool
+    """Nobody waits for its single tokens."""
+    is_cancelled: bool = False
+    receive: "Callable[[Task, Item], None]" = field(default=lambda task, item: None)
 
 
 class Outbox:
@@ -84,8 +81,7 @@ class Slots:
         self._outbox = Outbox(asyncio.get_running_loop(), self._arrived)
         self._threads = ThreadPoolExecutor(slot_count, thread_name_prefix="llama-stream")
 
-    def submit(self, task: Task, receive: Callable[[Item], None]) -> None:
-        task.receive = receive
+    def submit(self, task: Task) -> None:
         heapq.heappush(self._waiting, (task.priority, next(self._order), task))
         self._admit()
 
@@ -94,7 +90,7 @@ class Slots:
             self._free_slots += task.slots
             self._free_cells += task.cells
             self._admit()
-        task.receive(item)
+        task.receive(task, item)
 
     def cancel(self, task: Task) -> None:
         """A running task ends after its next chunk; a waiting one at once."""
@@ -105,7 +101,7 @@ class Slots:
         if waits:
             self._waiting = [entry for entry in self._waiting if entry[2] is not task]
             heapq.heapify(self._waiting)
-            task.receive(None)
+            task.receive(task, None)
             self._admit()
 
     def close(self) -> None:

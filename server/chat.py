@@ -251,7 +251,11 @@ def _editor(history_file: Path | None) -> Input:
 
     history = FileHistory(str(history_file)) if history_file else InMemoryHistory()
     session: PromptSession[str] = PromptSession(
-        history=history, multiline=True, key_bindings=_keys(), prompt_continuation="  "
+        history=history,
+        multiline=True,
+        key_bindings=_keys(),
+        prompt_continuation="  ",
+        reserve_space_for_menu=0,
     )
     return lambda prompt: session.prompt(prompt)
 
