@@ -1,0 +1,1 @@
+"""Measures Fjord against vLLM's own server and LLM.generate, in one run on one machine."""

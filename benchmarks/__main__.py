@@ -1,0 +1,5 @@
+"""`python -m benchmarks …`, what `make bench` calls."""
+
+from benchmarks.bench import main
+
+main()

@@ -1,0 +1,209 @@
+"""Fjord against vLLM's own OpenAI server on the same engine arguments, in turn: `make bench`.
+
+python -m benchmarks --quick                   does it run, is the ratio sane (2 minutes)
+python -m benchmarks --model tiny --rounds 3   the front-bound half of the table
+python -m benchmarks                           everything (about half an hour on two cores)
+"""
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+
+from benchmarks.cases import Case, bodies, cases_of
+from benchmarks.figures import Measured, Started, as_json, measured, medians
+from benchmarks.front import front_cost
+from benchmarks.load import Load, Outcome
+from benchmarks.machine import surroundings
+from benchmarks.models import Model, make_model
+from benchmarks.report import save, show
+from benchmarks.servers import (
+    FJORD,
+    FJORD_PER_TOKEN,
+    VLLM,
+    DidNotStart,
+    Server,
+    Side,
+    serving,
+)
+from benchmarks.targets import verdicts
+
+WARM_UP = Case(streams=16, requests=32, output_tokens=24)
+PER_TOKEN_STREAMS = (64, 256)
+_CONSOLE = Console(stderr=True)
+
+
+@dataclass(slots=True)
+class Results:
+    """What has been measured so far."""
+
+    measured: list[Measured] = field(default_factory=list)
+    starts: list[Started] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def as_json(self) -> dict[str, Any]:
+        found = medians(self.measured)
+        return {
+            "targets": [asdict(verdict) for verdict in verdicts(found, self.starts)],
+            "medians": as_json(found),
+            "starts": [start.as_json() for start in self.starts],
+            "runs": [asdict(result) for result in self.measured],
+            "failures": self.failures,
+        }
+
+
+def compare(
+    model: Model, sides: Sequence[Side], cases: Sequence[Case], rounds: int, folder: Path
+) -> Results:
+    """Every side in turn, `rounds` times. A side that fails leaves a line and hinders no other."""
+    results = Results()
+    for number in range(1, rounds + 1):
+        for side in sides:
+            try:
+                _one_start(model, side, _cases_for(side, cases), number, folder, results)
+            except DidNotStart as error:
+                results.failures.append(f"{model.name}, {side.name}, round {number}: {error}")
+                _CONSOLE.print(f"[red]{results.failures[-1]}")
+    return results
+
+
+def _cases_for(side: Side, cases: Sequence[Case]) -> Sequence[Case]:
+    if side.name != FJORD_PER_TOKEN.name:
+        return cases
+    return [case for case in cases if case.stream and case.streams in PER_TOKEN_STREAMS]
+
+
+def _one_start(
+    model: Model, side: Side, cases: Sequence[Case], number: int, folder: Path, results: Results
+) -> None:
+    _CONSOLE.print(f"round {number}: {side.name} on {model.name} …")
+    with serving(side, model, folder) as server:
+        generate(server, WARM_UP, seed=0)
+        for case in cases:
+            before = front_cost(server.pid)
+            outcome = generate(server, case, seed=number)
+            after = front_cost(server.pid)
+            result = measured(
+                outcome,
+                before,
+                after,
+                model=model.name,
+                case=case.name,
+                side=side.name,
+                number=number,
+            )
+            results.measured.append(result)
+            results.failures += [f"{case.name}, {side.name}: {e}" for e in outcome.errors[:3]]
+            _CONSOLE.print(f"  {_line(result)}")
+        cost = front_cost(server.pid)
+        results.starts.append(
+            Started(
+                model=model.name,
+                side=side.name,
+                round=number,
+                health_s=server.health_s,
+                ready_s=server.ready_s,
+                rss_bytes=cost.rss_bytes,
+                processes=cost.processes,
+            )
+        )
+
+
+def generate(server: Server, case: Case, seed: int) -> Outcome:
+    """Run the load generator on a case."""
+    load = Load(
+        host="127.0.0.1",
+        port=server.port,
+        path="/v1/chat/completions",
+        headers=server.headers,
+        streams=case.streams,
+        bodies=bodies(case, seed),
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.load"],
+        input=msgspec.json.encode(load),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    return msgspec.json.decode(done.stdout, type=Outcome)
+
+
+def _line(result: Measured) -> str:
+    errors = f", [red]{result.errors} errors[/red]" if result.errors else ""
+    return (
+        f"{result.case}: {result.tokens_per_s:.0f} tokens/s, "
+        f"{result.front_us_per_token:.1f} µs a token, TTFT {result.ttft_p50_ms:.0f} ms{errors}"
+    )
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--quick", action="store_true", help="one short round of the tiny model")
+    parser.add_argument("--model", choices=("tiny", "smollm2", "all"), default="all")
+    parser.add_argument("--rounds", type=int, help="alternations (default 3)")
+    parser.add_argument("--streams", type=_numbers, help="only these, for example 64,256")
+    parser.add_argument("--only", help="only cases whose name contains this, for example whole")
+    parser.add_argument("--sides", help="fjord,vllm,per-token (default all)")
+    parser.add_argument("--data", type=Path, default=Path("data/benchmarks"), help="models, logs")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--name", help="of the result's files (default: bench-<date>)")
+    return parser.parse_args()
+
+
+def _numbers(text: str) -> frozenset[int]:
+    return frozenset(int(part) for part in text.split(","))
+
+
+def _sides(given: argparse.Namespace) -> list[Side]:
+    known = {"fjord": FJORD, "vllm": VLLM, "per-token": FJORD_PER_TOKEN}
+    default = "fjord,vllm" if given.quick else "fjord,vllm,per-token"
+    names = (given.sides or default).split(",")
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise SystemExit(f"--sides {unknown[0]!r} is unknown; right would be {', '.join(known)}")
+    return [known[name] for name in names]
+
+
+def _chosen(model: str, given: argparse.Namespace) -> Iterator[Case]:
+    for case in cases_of(model, quick=given.quick):
+        if given.streams and case.streams not in given.streams:
+            continue
+        if given.only and given.only not in case.name:
+            continue
+        yield case
+
+
+def main() -> None:
+    given = _arguments()
+    names = ["tiny", "smollm2"] if given.model == "all" and not given.quick else [given.model]
+    names = ["tiny" if name == "all" else name for name in names]
+    around, results = surroundings(), Results()
+    engine_args = {}
+    for name in names:
+        model = make_model(name, given.data.resolve())
+        engine_args[name] = dict(model.engine_args)
+        # The merged and the unmerged front differ on front-bound models only.
+        sides = [s for s in _sides(given) if name == "tiny" or s != FJORD_PER_TOKEN]
+        rounds = given.rounds or (1 if given.quick else 3)
+        found = compare(model, sides, list(_chosen(name, given)), rounds, given.data)
+        results.measured += found.measured
+        results.starts += found.starts
+        results.failures += found.failures
+    document = {**around, "engine_args": engine_args, **results.as_json()}
+    show(document)
+    save(document, given.out, given.name or f"bench-{around['date'][:10]}")
+    sys.exit(1 if results.failures else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""Starts a server as its users do, waits until it serves, and stops it with all its processes."""
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from benchmarks.models import Model
+
+ALIAS = "bench"
+READY_S = 400.0
+STOP_S = 20.0
+
+
+class DidNotStart(Exception):
+    """With the end of the server's log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One way of serving: its name in the tables, and what is special about it."""
+
+    name: str
+    kind: str
+    """fjord or vllm."""
+    extra_args: Mapping[str, Any] = field(default_factory=dict)
+    """Engine arguments beyond the model's."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+FJORD = Side(name="fjord", kind="fjord")
+VLLM = Side(name="vllm", kind="vllm")
+FJORD_PER_TOKEN = Side(
+    name="fjord, a token a chunk", kind="fjord", environment={"FJORD_MERGE_MS": "0"}
+)
+"""vLLM's own server as shipped already sends one token a chunk."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A running server."""
+
+    pid: int
+    port: int
+    headers: Mapping[str, str]
+    health_s: float
+    """From the start of the process to the first 200 of /health."""
+    ready_s: float
+    """... to the first moment at which it serves the model."""
+    log: Path
+
+
+@contextmanager
+def serving(side: Side, model: Model, folder: Path) -> Iterator[Server]:
+    """Serve `model` as ALIAS; its log and data lie under `folder`. Raises DidNotStart."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port = _free_port()
+    data_dir = Path(tempfile.mkdtemp(prefix="data-", dir=folder))
+    log = folder / f"{side.kind}.log"
+    headers = _key(data_dir) if side.kind == "fjord" else {}
+    command = _fjord(side, model, port, data_dir) if headers else _vllm(side, model, port)
+    began = time.monotonic()
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, stdout=out, stderr=out, env=_environment(side), start_new_session=True
+        )
+    try:
+        health_s = _until(process, port, "/health", began, log)
+        path = "/ready" if side.kind == "fjord" else "/health"
+        ready_s = _until(process, port, path, began, log)
+        yield Server(
+            pid=process.pid,
+            port=port,
+            headers=headers,
+            health_s=health_s,
+            ready_s=ready_s,
+            log=log,
+        )
+    finally:
+        _stop(process)
+        shutil.rmtree(data_dir, ignore_errors=True)
+
+
+def _fjord(side: Side, model: Model, port: int, data_dir: Path) -> list[str]:
+    command = [sys.executable, "-m", "server", "serve", "--engine", "vllm"]
+    command += ["--port", str(port), "--data-dir", str(data_dir)]
+    command += ["--model", f"{ALIAS}={model.folder}"]
+    for name, value in {**model.engine_args, **side.extra_args}.items():
+        command += ["--engine-arg", f"{name}={json.dumps(value)}"]
+    return command
+
+
+def _vllm(side: Side, model: Model, port: int) -> list[str]:
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
+    command += ["--model", str(model.folder), "--served-model-name", ALIAS]
+    return command + command_line({**model.engine_args, **side.extra_args})
+
+
+def command_line(engine_args: Mapping[str, Any]) -> list[str]:
+    """vLLM's own flags for engine arguments."""
+    flags: list[str] = []
+    for name, value in engine_args.items():
+        flag = "--" + name.replace("_", "-")
+        if value is True:
+            flags.append(flag)
+        elif value is False:
+            flags.append(flag.replace("--", "--no-", 1))
+        else:
+            flags += [flag, value if isinstance(value, str) else json.dumps(value)]
+    return flags
+
+
+def engine_environment() -> dict[str, str]:
+    """What touches the engine is the same on every side."""
+    wanted = {
+        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    if (os.cpu_count() or 1) <= 4:
+        wanted["VLLM_CPU_NUM_OF_RESERVED_CPU"] = "0"
+    return wanted
+
+
+def _environment(side: Side) -> dict[str, str]:
+    """The benchmark's key is allowed all it asks for; limits are counted all the same."""
+    limits = {
+        "FJORD_REQUESTS_PER_MINUTE": "10000000",
+        "FJORD_CONCURRENT": "100000",
+        "FJORD_QUEUE_LIMIT": "100000",
+    }
+    return {**os.environ, **engine_environment(), **limits, **side.environment}
+
+
+def _key(data_dir: Path) -> dict[str, str]:
+    command = [sys.executable, "-m", "server", "keys", "create", "--name", "benchmark"]
+    command += ["--data-dir", str(data_dir), "--json"]
+    made = subprocess.run(command, check=True, capture_output=True, text=True)
+    return {"X-API-Key": str(json.loads(made.stdout)["key"])}
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+def _until(
+    process: subprocess.Popen[bytes], port: int, path: str, began: float, log: Path
+) -> float:
+    while (waited := time.monotonic() - began) < READY_S:
+        if process.poll() is not None:
+            raise DidNotStart(f"exit status {process.returncode}; {log} ends:\n{_tail(log)}")
+        if _status(port, path) == 200:
+            return time.monotonic() - began
+        time.sleep(0.1 if waited < 5 else 0.25)
+    raise DidNotStart(f"not ready after {READY_S:g} s; {log} ends:\n{_tail(log)}")
+
+
+def _status(port: int, path: str) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status
+    except OSError:
+        return 0
+    finally:
+        connection.close()
+
+
+def _tail(log: Path) -> str:
+    return log.read_bytes()[-3000:].decode(errors="replace")
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask, then kill what is left of the tree."""
+    tree: list[psutil.Process] = []
+    with suppress(psutil.NoSuchProcess):
+        root = psutil.Process(process.pid)
+        tree = [root, *root.children(recursive=True)]
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_S)
+    _, alive = psutil.wait_procs(tree, timeout=5)
+    for one in alive:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    process.wait()

@@ -1,0 +1,131 @@
+"""The figures that must be reached, each a ratio of Fjord to vLLM's own server, or an absolute."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.figures import Medians, Started
+from benchmarks.servers import FJORD, FJORD_PER_TOKEN, VLLM
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """`figure` of Fjord over vLLM's, at most or at least `bound`."""
+
+    label: str
+    model: str
+    case: str
+    figure: str
+    bound: float
+    at_most: bool = True
+    side: str = FJORD.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A target and what was measured for it."""
+
+    label: str
+    bound: str
+    fjord: float
+    vllm: float | None
+    ratio: float | None
+    reached: bool
+
+
+def _cpu(streams: int, bound: float, side: str = FJORD.name) -> Target:
+    form = "a token a chunk" if side == FJORD_PER_TOKEN.name else "as shipped"
+    return Target(
+        label=f"front CPU µs a token, {streams} streams, {form}",
+        model="tiny",
+        case=f"{streams} streamed",
+        figure="front_us_per_token",
+        bound=bound,
+        side=side,
+    )
+
+
+def _tiny(label: str, case: str, figure: str, bound: float, *, at_most: bool) -> Target:
+    return Target(label=label, model="tiny", case=case, figure=figure, bound=bound, at_most=at_most)
+
+
+def _smollm2(case: str) -> Target:
+    return Target(
+        label=f"SmolLM2 tokens/s, {case}",
+        model="smollm2",
+        case=case,
+        figure="tokens_per_s",
+        bound=1.0,
+        at_most=False,
+    )
+
+
+TARGETS = (
+    _cpu(64, 0.28),
+    _cpu(256, 0.22),
+    _cpu(512, 0.22),
+    _cpu(64, 0.40, FJORD_PER_TOKEN.name),
+    _cpu(256, 0.33, FJORD_PER_TOKEN.name),
+    _tiny("streamed tokens/s, 64 streams", "64 streamed", "tokens_per_s", 1.15, at_most=False),
+    _tiny("streamed tokens/s, 256 streams", "256 streamed", "tokens_per_s", 1.25, at_most=False),
+    _tiny("TTFT p50, 64 streams", "64 streamed", "ttft_p50_ms", 0.95, at_most=True),
+    _tiny("TTFT p50, 256 streams", "256 streamed", "ttft_p50_ms", 0.85, at_most=True),
+    _tiny(
+        "whole answers, requests/s, 64 in flight", "64 whole", "requests_per_s", 1.3, at_most=False
+    ),
+    _smollm2("1 streamed"),
+    _smollm2("32 streamed"),
+)
+MEMORY_BOUND = 1.1
+HEALTH_S = 3.0
+
+
+def verdicts(medians: Medians, starts: Sequence[Started]) -> list[Verdict]:
+    """Of every target whose case was run on both sides, then of the starts."""
+    found = [verdict for target in TARGETS if (verdict := _verdict(target, medians))]
+    return found + _start_verdicts(starts)
+
+
+def _verdict(target: Target, medians: Medians) -> Verdict | None:
+    ours = medians.get((target.model, target.case, target.side))
+    theirs = medians.get((target.model, target.case, VLLM.name))
+    if ours is None or theirs is None or not theirs[target.figure]:
+        return None
+    ratio = ours[target.figure] / theirs[target.figure]
+    return Verdict(
+        label=target.label,
+        bound=f"{'≤' if target.at_most else '≥'} {target.bound:g} ×",
+        fjord=ours[target.figure],
+        vllm=theirs[target.figure],
+        ratio=ratio,
+        reached=ratio <= target.bound if target.at_most else ratio >= target.bound,
+    )
+
+
+def _start_verdicts(starts: Sequence[Started]) -> list[Verdict]:
+    ours = [start for start in starts if start.side == FJORD.name]
+    theirs = [start for start in starts if start.side == VLLM.name]
+    if not ours or not theirs:
+        return []
+    memory = [statistics.median(s.rss_bytes / 2**20 for s in side) for side in (ours, theirs)]
+    ready = [statistics.median(s.ready_s for s in side) for side in (ours, theirs)]
+    health = statistics.median(s.health_s for s in ours)
+    return [
+        _ratio("front memory, MiB", f"≤ {MEMORY_BOUND:g} ×", memory, MEMORY_BOUND),
+        Verdict(
+            label="/health after start, s",
+            bound=f"≤ {HEALTH_S:g} s",
+            fjord=health,
+            vllm=statistics.median(s.health_s for s in theirs),
+            ratio=None,
+            reached=health <= HEALTH_S,
+        ),
+        _ratio("ready after start, s", "≤ 1 ×", ready, 1.0),
+    ]
+
+
+def _ratio(label: str, bound: str, pair: list[float], limit: float) -> Verdict:
+    ratio = pair[0] / pair[1]
+    return Verdict(
+        label=label, bound=bound, fjord=pair[0], vllm=pair[1], ratio=ratio, reached=ratio <= limit
+    )
