@@ -92,6 +92,7 @@ class Answer:
         "_cut",
         "_cut_at",
         "_engine",
+        "_is_settling",
         "_side_tasks",
         "_tail",
         "_task",
@@ -114,6 +115,7 @@ class Answer:
         self._cut: Cut | None = None
         self._cut_at = 0.0
         self._tail = b""
+        self._is_settling = False
         self._task: asyncio.Task[Any] | None = None
         self._side_tasks: set[asyncio.Task[None]] = set()
 
@@ -139,7 +141,7 @@ class Answer:
         if self._engine is not None:
             for request in self.call.plan.requests:
                 self._aside(self._engine.abort(request.request_id))
-        else:
+        elif not self._is_settling:
             self._task.cancel()
 
     def tick(self, now: float) -> None:
@@ -270,6 +272,7 @@ class Answer:
 
     async def _settle(self, error: ApiError | None) -> None:
         """Close the record, then let the client have its end: nothing is answered unbilled."""
+        self._is_settling = True
         record = self.call.record
         record.duration_s = time.monotonic() - self.started
         try:

@@ -1,6 +1,7 @@
 """One HTTP exchange on raw ASGI: read the body once, answer once, whole or as a stream."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias, TypeVar
@@ -16,6 +17,8 @@ B = TypeVar("B", bytes, bytearray)
 
 BODY_TIMEOUT_S = 60.0
 """A body must have come by then: a slot of its key waits for it."""
+_SKIP_S = 2.0
+_SKIP_BYTES = 64 * 2**20
 _JSON = b"application/json"
 _STREAM_HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -67,6 +70,7 @@ class Exchange:
         """The whole request body. Raises ApiError 413 above `limit` bytes, and ClientLeft."""
         declared = self.header(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > limit:
+            await self._skip()
             raise _too_large(limit)
         first = await self._receive()
         if not first.get("more_body", False) and first["type"] == "http.request":
@@ -89,6 +93,18 @@ class Exchange:
             if not message.get("more_body", False):
                 return bytes(body)
             message = await self._receive()
+
+    async def _skip(self) -> None:
+        """Take what the client still sends, for a while: to close over unread bytes resets the
+        connection, and the refusal is lost (half of 16 MiB bodies on loopback)."""
+        left = _SKIP_BYTES
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SKIP_S):
+                while left > 0:
+                    message = await self._receive()
+                    left -= len(message.get("body", b""))
+                    if not message.get("more_body", False):
+                        return
 
     def _checked(self, body: B, limit: int) -> B:
         if len(body) > limit:

@@ -1,0 +1,49 @@
+"""All checks, in the order of the contract."""
+
+from server.conform import (
+    answers,
+    beyond,
+    bodies,
+    choices,
+    context,
+    embeddings,
+    errors,
+    examples,
+    fields,
+    forms,
+    headers,
+    keys,
+    leaving,
+    models,
+    paths,
+    ranges,
+    reasoning,
+    streams,
+)
+from server.conform.check import Check, checks_of
+
+TOPICS = (
+    paths,
+    keys,
+    models,
+    examples,
+    fields,
+    ranges,
+    context,
+    choices,
+    forms,
+    answers,
+    reasoning,
+    streams,
+    errors,
+    bodies,
+    headers,
+    embeddings,
+    beyond,
+    leaving,
+)
+
+
+def all_checks() -> list[Check]:
+    """Every check once."""
+    return [check for topic in TOPICS for check in checks_of(topic)]

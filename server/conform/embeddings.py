@@ -1,0 +1,67 @@
+"""Checks: vectors, where a model makes them (--embedding-model)."""
+
+import base64
+import struct
+from typing import Any
+
+from server.conform import expect
+from server.conform.check import Skipped, declared
+from server.conform.target import Target
+
+TEXT = "Oslo er hovedstaden i Norge."
+
+
+@declared("embed-shape")
+def shape(t: Target) -> None:
+    """One text gives a list of one vector, with usage"""
+    body = _made(t, TEXT)
+    expect.equal("object", body.get("object"), "list")
+    expect.equal("model", body.get("model"), t.options.embedding_model)
+    first = body["data"][0]
+    expect.equal("object", first.get("object"), "embedding")
+    expect.equal("index", first.get("index"), 0)
+    expect.that(all(isinstance(x, float | int) for x in first["embedding"]), "numbers", first)
+    usage = body.get("usage") or {}
+    counted = expect.is_count(usage.get("prompt_tokens")) and usage["prompt_tokens"] > 0
+    expect.that(counted, "usage.prompt_tokens", usage)
+    expect.equal("total_tokens", usage.get("total_tokens"), usage["prompt_tokens"])
+
+
+@declared("embed-shape")
+def several(t: Target) -> None:
+    """A list of texts gives as many vectors, in order; the same text the same vector"""
+    rows = _made(t, [TEXT, "Fisk", TEXT])["data"]
+    expect.equal("indices", [r["index"] for r in rows], [0, 1, 2])
+    gap = max(abs(a - b) for a, b in zip(rows[0]["embedding"], rows[2]["embedding"], strict=True))
+    expect.that(gap < 1e-2, "the same vector", gap)
+
+
+@declared("embed-base64")
+def as_base64(t: Target) -> None:
+    """encoding_format base64 is the same vector as little-endian float32"""
+    plain = _made(t, TEXT)["data"][0]["embedding"]
+    packed = base64.b64decode(_made(t, TEXT, encoding_format="base64")["data"][0]["embedding"])
+    values = struct.unpack(f"<{len(packed) // 4}f", packed)
+    expect.equal("numbers", len(values), len(plain))
+    gap = max(abs(a - b) for a, b in zip(plain, values, strict=True))
+    expect.that(gap < 1e-2, "the same numbers", gap)
+
+
+@declared("embed-refused")
+def refused(t: Target) -> None:
+    """Without input, or with an empty list: 400 naming input"""
+    model = _model(t)
+    for body in ({"model": model}, {"model": model, "input": []}):
+        error = expect.refused(t.post("/v1/embeddings", body), 400, "INVALID_PARAMETER")
+        expect.equal("error.param", error.get("param"), "input")
+
+
+def _model(t: Target) -> str:
+    if t.options.embedding_model is None:
+        raise Skipped("name a model that makes vectors with --embedding-model")
+    return t.options.embedding_model
+
+
+def _made(t: Target, source: Any, **fields: Any) -> Any:
+    body = {"model": _model(t), "input": source} | fields
+    return expect.ok(t.post("/v1/embeddings", body))

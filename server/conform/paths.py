@@ -1,0 +1,85 @@
+"""Checks: every documented path and name answers."""
+
+from server.conform import expect
+from server.conform.check import Unmet, declared, documented
+from server.conform.target import CHAT, FIXED, MODELS, Target
+
+CHAT_PATHS = ("/v1/llm/chat", "/v1/llm/chat/completions", CHAT)
+
+
+@documented("ep-models")
+def models_under_llm(t: Target) -> None:
+    """GET /v1/llm/models answers"""
+    expect.ok(t.get("/v1/llm/models"))
+
+
+@documented("ep-models")
+def models(t: Target) -> None:
+    """GET /v1/models answers"""
+    expect.ok(t.get(MODELS))
+
+
+@documented("ep-chat")
+def chat_under_llm(t: Target) -> None:
+    """POST /v1/llm/chat answers"""
+    expect.content(t.chat("/v1/llm/chat"))
+
+
+@documented("ep-chat")
+def chat_completions_under_llm(t: Target) -> None:
+    """POST /v1/llm/chat/completions answers"""
+    expect.content(t.chat("/v1/llm/chat/completions"))
+
+
+@documented("ep-chat")
+def chat_completions(t: Target) -> None:
+    """POST /v1/chat/completions answers"""
+    expect.content(t.whole)
+
+
+@documented("ep-chat", alone=True)
+def three_names_of_one_operation(t: Target) -> None:
+    """The three chat paths give one answer"""
+    said = [expect.content(t.chat(p, **FIXED, max_tokens=8)) for p in CHAT_PATHS]
+    expect.that(len(set(said)) == 1, "the same text three times", said)
+
+
+@documented("ep-chat")
+def three_names_stream(t: Target) -> None:
+    """The three chat paths stream"""
+    for path in CHAT_PATHS:
+        answer = t.stream(path)
+        expect.status(answer, 200)
+        expect.that(answer.events[-1:] == ["[DONE]"], f"[DONE] at the end on {path}", answer.text)
+
+
+@documented("ep-embeddings")
+def embeddings(t: Target) -> None:
+    """POST /v1/llm/embeddings and /v1/embeddings are there"""
+    model = t.options.embedding_model or t.model
+    for path in ("/v1/llm/embeddings", "/v1/embeddings"):
+        answer = t.post(path, {"model": model, "input": "Hei"})
+        expect.status(answer, 200, 400)
+
+
+@declared("ep-one-model")
+def one_model(t: Target) -> None:
+    """GET /v1/models/{id} and /v1/llm/models/{id} tell of one model"""
+    for path in (MODELS, "/v1/llm/models"):
+        expect.equal("id", expect.ok(t.get(f"{path}/{t.model}")).get("id"), t.model)
+
+
+@declared("ep-ops")
+def health(t: Target) -> None:
+    """GET /health and /ready need no key"""
+    for path in ("/health", "/ready"):
+        expect.status(t.get(path, headers={}), 200)
+
+
+@declared("ep-openapi")
+def openapi(t: Target) -> None:
+    """GET /openapi.json describes every documented path"""
+    paths = expect.ok(t.get("/openapi.json")).get("paths", {})
+    missing = [p for p in (*CHAT_PATHS, MODELS, "/v1/llm/models") if p not in paths]
+    if missing:
+        raise Unmet("every documented path", f"without {', '.join(missing)}")

@@ -1,0 +1,77 @@
+"""`fjord conform`: ask any server of this API how far it keeps the contract."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from server.refusal import CannotStart
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def conform(
+    base_url: Annotated[str, typer.Option(help="Where the server is, e.g. http://127.0.0.1:8080.")],
+    api_key: Annotated[str, typer.Option(envvar="FJORD_API_KEY", help="A key it takes.")],
+    model: Annotated[
+        str | None, typer.Option(help="The model to ask. [default: the first one listed]")
+    ] = None,
+    reasoning_model: Annotated[
+        str | None, typer.Option(help="A model that reasons. [default: the same model]")
+    ] = None,
+    embedding_model: Annotated[
+        str | None, typer.Option(help="A model that makes vectors. [default: none is asked]")
+    ] = None,
+    only: Annotated[
+        str, typer.Option(metavar="TEXT", help="Only checks whose id has this in it.")
+    ] = "",
+    thorough: Annotated[
+        bool, typer.Option("--thorough", help="Also what generates a thousand tokens.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Let the exit status count what differs, too.")
+    ] = False,
+    timeout: Annotated[float, typer.Option(metavar="S", help="Longest wait for an answer.")] = 30.0,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the results here, too.")
+    ] = None,
+) -> None:
+    """Ask a server some 120 questions about the contract; the exit status counts failures.
+
+    fail: a documented rule does not hold. differs: a rule that is Fjord's own does not.
+    """
+    from server.conform.target import Options, Unreachable
+
+    options = Options(
+        base_url=base_url,
+        api_key=api_key,
+        model=model,
+        reasoning_model=reasoning_model,
+        embedding_model=embedding_model,
+        timeout_s=timeout,
+    )
+    try:
+        status = _run(options, only=only, thorough=thorough, strict=strict, json_file=json_file)
+    except Unreachable as e:
+        raise CannotStart(str(e)) from None
+    raise typer.Exit(status)
+
+
+def _run(options: Any, *, only: str, thorough: bool, strict: bool, json_file: Path | None) -> int:
+    from rich.console import Console
+
+    from server.conform.catalogue import all_checks
+    from server.conform.run import exit_status, run_checks
+    from server.conform.table import as_json, show
+    from server.conform.target import reached
+
+    checks = [c for c in all_checks() if only in c.id]
+    if not checks:
+        raise CannotStart(f"--only {only}: no check has that in its id.")
+    with reached(options) as target:
+        results = run_checks(checks, target, thorough=thorough)
+    show(Console(), results)
+    if json_file is not None:
+        json_file.write_text(as_json(options.base_url, target.model, results))
+    return exit_status(results, strict=strict)
