@@ -16,6 +16,7 @@ ELSEWHERE = {
     "usage": "server.usage_cli",
     "invoice": "server.invoice_cli",
     "prune": "server.prune_cli",
+    "conform": "server.conform_cli",
 }
 """Commands of other files: modules with a Typer called `app`, imported when they are asked for."""
 
