@@ -190,7 +190,7 @@ class Answer:
             elif self._task is not None:
                 self._task.uncancel()
         except Exception as exc:
-            record.end = _end_of(exc)
+            record.end = end_of(exc)
             if record.ttft_s is None:
                 record.prompt_tokens = 0  # the engine never took it
             if self._cut is None:
@@ -198,7 +198,7 @@ class Answer:
         self._engine = None
         if self._cut is not None:
             record.end = self._cut
-            return _cut_error(self._cut)
+            return cut_error(self._cut)
         record.end = "length" if record.finish_reason == "length" else "ok"
         return None
 
@@ -339,7 +339,8 @@ def usage_of(record: UsageRecord) -> Usage:
     )
 
 
-def _end_of(exc: Exception) -> End:
+def end_of(exc: Exception) -> End:
+    """How a record ends whose request raised `exc`."""
     if isinstance(exc, EngineDead | EngineHung):
         return "engine_died"
     if isinstance(exc, EngineError | ApiError):
@@ -347,7 +348,8 @@ def _end_of(exc: Exception) -> End:
     return "failed"
 
 
-def _cut_error(cut: Cut) -> ApiError:
+def cut_error(cut: Cut) -> ApiError:
+    """What the client hears of an answer that was ended from outside."""
     if cut == "timed_out":
         return ApiError(504, "REQUEST_TIMEOUT", "The request ran past its deadline.")
     return ApiError.retry(503, "SHUTTING_DOWN", "The server is shutting down.", 10)

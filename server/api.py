@@ -24,7 +24,7 @@ from server.ledger.records import Caller, KeyLimits, UsageRecord
 from server.limits import Limiter
 from server.log import RequestLine, line_of
 from server.metrics import Metrics
-from server.protocol import SamplingFields
+from server.protocol import Asked, SamplingFields
 from server.settings import Settings
 from server.watch import Watch
 
@@ -38,6 +38,8 @@ ANONYMOUS = Caller(
 )
 """Everybody, where the server runs without keys; on no address but loopback."""
 Task: TypeAlias = Literal["generate", "embed"]
+A = TypeVar("A", bound=Asked)
+P = TypeVar("P")
 W = TypeVar("W", bound=SamplingFields)
 Build: TypeAlias = Callable[[W, ModelSpec, str], Plan]
 """Wire body, alias, request id -> what to generate, and the wire form of its answer."""
@@ -160,16 +162,16 @@ class Guarded:
             await exchange.fail(error)
 
 
-class Generation(Guarded, Generic[W]):
-    """An endpoint that generates: chat, completions, responses; only the wire forms differ."""
+class Asking(Guarded, Generic[A, P]):
+    """An endpoint that asks a model for something: `prepare` makes of a body what `run` does."""
 
-    def __init__(
-        self, front: Front, endpoint: str, adapter: TypeAdapter[W], build: Build[W]
-    ) -> None:
+    task: Task = "generate"
+    is_metered = True
+
+    def __init__(self, front: Front, endpoint: str, adapter: TypeAdapter[A]) -> None:
         super().__init__(front)
         self.endpoint = endpoint
         self.adapter = adapter
-        self.build = build
 
     async def serve(self, exchange: Exchange, caller: Caller) -> int:
         front = self.front
@@ -178,22 +180,79 @@ class Generation(Guarded, Generic[W]):
         check_content_type(exchange)
         body = await exchange.body(front.settings.max_body_bytes)
         try:
-            call = self._validated(exchange, caller, body)
+            spec, prepared = self._validated(exchange, caller, body)
         except Exception:
-            front.note_rejection(exchange, caller, self.endpoint)
+            if self.is_metered:
+                front.note_rejection(exchange, caller, self.endpoint)
             raise
-        with _InFlight(front, call.spec.alias):
-            await self._run(call, exchange)
-        return call.record.prompt_tokens + call.record.completion_tokens
+        with _InFlight(front, spec.alias):
+            return await self.run(exchange, prepared)
 
-    def _validated(self, exchange: Exchange, caller: Caller, body: bytes) -> Call:
+    def _validated(self, exchange: Exchange, caller: Caller, body: bytes) -> tuple[ModelSpec, P]:
         wire = decode(self.adapter, body)
         self._count_unknown(wire)
-        spec = self.front.model(wire.model, caller)
+        spec = self.front.model(wire.model, caller, self.task)
         self._check_region(wire)
-        return self._call(exchange, caller, wire, spec)
+        return spec, self.prepare(exchange, caller, wire, spec)
 
-    async def _run(self, call: Call, exchange: Exchange) -> None:
+    def prepare(self, exchange: Exchange, caller: Caller, wire: A, spec: ModelSpec) -> P:
+        """All that can be refused is refused here. Raises ApiError."""
+        raise NotImplementedError
+
+    async def run(self, exchange: Exchange, prepared: P) -> int:
+        """Answer; returns the tokens it used."""
+        raise NotImplementedError
+
+    def deadline(self, exchange: Exchange) -> float:
+        """time.monotonic() at which the request ends with REQUEST_TIMEOUT."""
+        return time.monotonic() + _timeout_s(exchange, self.front.settings.request_timeout_s)
+
+    def record(self, record_id: str, caller: Caller, wire: A, spec: ModelSpec) -> UsageRecord:
+        """The request's record, as it stands before anything ran."""
+        return UsageRecord(
+            record_id=record_id,
+            key_id=caller.key_id,
+            owner=caller.owner,
+            alias=spec.alias,
+            weights=spec.engine.source,
+            revision=spec.engine.revision,
+            endpoint=self.endpoint,
+            stream=bool(getattr(wire, "stream", False)),
+            started_at=time.time(),
+            end="lost",
+            agent_id=wire.agent_id,
+            user=wire.user,
+            region=wire.region,
+            price_input=spec.price.input,
+            price_cached=spec.price.cached_input,
+            price_output=spec.price.output,
+            currency=self.front.registry.currency,
+            node=self.front.node,
+        )
+
+    def _check_region(self, wire: A) -> None:
+        regions = self.front.registry.regions
+        if wire.region is not None and wire.region not in regions:
+            expected = "one of " + ", ".join(regions)
+            message = f"Unknown region {wire.region!r}; expected {expected}."
+            raise ApiError.invalid(message, "region", wire.region, expected)
+
+    def _count_unknown(self, wire: A) -> None:
+        for name in wire.model_extra or ():
+            self.front.metrics.unknown_field(name)
+            log.debug("unknown field %s", name[:64])
+
+
+class Generation(Asking[W, Call], Generic[W]):
+    """An endpoint that generates: chat, completions, responses; only the wire forms differ."""
+
+    def __init__(
+        self, front: Front, endpoint: str, adapter: TypeAdapter[W], build: Build[W]
+    ) -> None:
+        super().__init__(front, endpoint, adapter)
+        self.build = build
+
+    async def run(self, exchange: Exchange, call: Call) -> int:
         front, record = self.front, call.record
         front.metrics.started(record.alias)
         answer = Answer(call, exchange, front.fleet, front.ledger)
@@ -207,8 +266,9 @@ class Generation(Guarded, Generic[W]):
                 completion_tokens=record.completion_tokens,
                 end=record.end,
             )
+        return record.prompt_tokens + record.completion_tokens
 
-    def _call(self, exchange: Exchange, caller: Caller, wire: W, spec: ModelSpec) -> Call:
+    def prepare(self, exchange: Exchange, caller: Caller, wire: W, spec: ModelSpec) -> Call:
         record_id = record_id_of(exchange)
         plan = self.build(wire, spec, record_id)
         if (others := self.front.limiter.in_flight(caller)) > 1:
@@ -219,45 +279,11 @@ class Generation(Guarded, Generic[W]):
         return Call(
             plan=plan,
             spec=spec,
-            record=self._record(record_id, caller, wire, spec),
-            deadline=time.monotonic() + _timeout_s(exchange, settings.request_timeout_s),
+            record=self.record(record_id, caller, wire, spec),
+            deadline=self.deadline(exchange),
             send_timeout_s=settings.send_timeout_s,
             keep_alive_s=settings.keep_alive_s,
         )
-
-    def _record(self, record_id: str, caller: Caller, wire: W, spec: ModelSpec) -> UsageRecord:
-        return UsageRecord(
-            record_id=record_id,
-            key_id=caller.key_id,
-            owner=caller.owner,
-            alias=spec.alias,
-            weights=spec.engine.source,
-            revision=spec.engine.revision,
-            endpoint=self.endpoint,
-            stream=bool(wire.stream),
-            started_at=time.time(),
-            end="lost",
-            agent_id=wire.agent_id,
-            user=wire.user,
-            region=wire.region,
-            price_input=spec.price.input,
-            price_cached=spec.price.cached_input,
-            price_output=spec.price.output,
-            currency=self.front.registry.currency,
-            node=self.front.node,
-        )
-
-    def _check_region(self, wire: W) -> None:
-        regions = self.front.registry.regions
-        if wire.region is not None and wire.region not in regions:
-            expected = "one of " + ", ".join(regions)
-            message = f"Unknown region {wire.region!r}; expected {expected}."
-            raise ApiError.invalid(message, "region", wire.region, expected)
-
-    def _count_unknown(self, wire: W) -> None:
-        for name in wire.model_extra or ():
-            self.front.metrics.unknown_field(name)
-            log.debug("unknown field %s", name[:64])
 
 
 def record_id_of(exchange: Exchange) -> str:

@@ -14,6 +14,7 @@ from engines.registry import Registry
 from server.api import Endpoint, Front, Generation, ModelList, OneModel
 from server.auth import KeyRing
 from server.chat_completions import build_chat
+from server.embeddings import EMBEDDINGS, Embeddings
 from server.errors import ApiError, internal_error, method_not_allowed, not_found
 from server.exchange import Receive, Scope, Send
 from server.ledger.ledger import Ledger
@@ -24,9 +25,11 @@ from server.metrics import Metrics
 from server.ops import ops_routes
 from server.protocol import CHAT
 from server.settings import Settings
+from server.tokenize import TOKENIZE, Tokenize
 from server.watch import Watch
 
 CHAT_PATHS = ("/v1/llm/chat", "/v1/llm/chat/completions", "/v1/chat/completions")
+EMBEDDING_PATHS = ("/v1/llm/embeddings", "/v1/embeddings")
 MODEL_PATHS = ("/v1/llm/models", "/v1/models")
 
 
@@ -86,6 +89,8 @@ def create_app(
         **dict.fromkeys(CHAT_PATHS, chat),
         **dict.fromkeys(MODEL_PATHS, models),
         "/v1/completions": Generation(front, "completions", COMPLETIONS, build_completion),
+        **dict.fromkeys(EMBEDDING_PATHS, Embeddings(front, "embeddings", EMBEDDINGS)),
+        "/v1/tokenize": Tokenize(front, "tokenize", TOKENIZE),
     }
     one_model = OneModel(front)
     for path in MODEL_PATHS:

@@ -53,15 +53,29 @@ class Served:
         return text
 
 
+_MORE = (
+    "reasoning",
+    "reasoning_efforts",
+    "chat_template_kwargs",
+    "tool_parser",
+    "preload",
+    "system_prompt",
+    "defaults",
+    "dimensions",
+)
+"""What a ModelSpec says beside its engine and limits."""
+
+
 def scripted(alias: str = "mixtral-8x7b", **args: Any) -> ModelSpec:
     """An alias on a scripted engine; `args` are the engine's, but for limits."""
     limits: dict[str, Any] = {"context_tokens": 32768, "output_tokens": 4096}
     limits |= {k: args.pop(k) for k in limits if k in args}
-    more = {k: args.pop(k) for k in ("reasoning", "tool_parser", "preload") if k in args}
+    more = {k: args.pop(k) for k in _MORE if k in args}
     reasoning_text = args.pop("reasoning_text", None)
     if reasoning_text is not None:
         args["reasoning"] = reasoning_text
-    spec = EngineSpec(kind="scripted", source=alias, args=args)
+    task = args.pop("task", "generate")
+    spec = EngineSpec(kind="scripted", source=alias, task=task, args=args)
     price = Price(input=4_000_000, cached_input=1_000_000, output=12_000_000)
     return ModelSpec(alias=alias, engine=spec, price=price, **limits, **more)
 
