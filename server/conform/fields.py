@@ -31,7 +31,7 @@ def max_tokens_null(t: Target) -> None:
     expect.status(_left_early(t, max_tokens=None), 200)
 
 
-@declared("field-null")
+@declared("field-null-more")
 def declared_fields_null(t: Target) -> None:
     """null means not given, for all declared fields at once"""
     expect.content(t.chat(**dict.fromkeys(DECLARED)))
@@ -69,7 +69,7 @@ def stop_forms(t: Target) -> None:
         expect.content(t.chat(stop=stop))
 
 
-@declared("field-stop")
+@declared("field-stop-most")
 def sixteen_stop_strings(t: Target) -> None:
     """Sixteen stop strings are taken"""
     expect.content(t.chat(stop=[f"<<{i}>>" for i in range(16)]))

@@ -18,7 +18,7 @@ OUT_OF_RANGE: tuple[tuple[Source, str, str, tuple[Any, ...]], ...] = (
     ("documented", "field-penalties", "frequency_penalty", (-2.1, 2.1)),
     ("declared", "field-max-completion-tokens", "max_completion_tokens", (0,)),
     ("declared", "field-n", "n", (0, 17)),
-    ("declared", "field-region", "region", ("mars",)),
+    ("declared", "field-region-other", "region", ("mars",)),
 )
 MISTYPED: tuple[tuple[str, str, Any], ...] = (
     ("field-temperature", "temperature", "0.7"),
@@ -136,7 +136,7 @@ def logit_bias(t: Target) -> None:
     invalid(t, "logit_bias", logit_bias={"1": 101})
 
 
-@declared("field-stop")
+@declared("field-stop-most")
 def stop(t: Target) -> None:
     """17 stop strings, or an empty one: 400"""
     invalid(t, "stop", stop=["x"] * 17)
