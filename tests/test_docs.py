@@ -42,9 +42,11 @@ def test_links_lead_to_files_and_headings(path: Path) -> None:
 
 
 def headings(path: Path) -> set[str]:
-    """Anchors as GitHub makes them."""
-    lines = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", line.lower()).strip().replace(" ", "-") for line in lines}
+    """Anchors as GitHub makes them, and those that the text sets itself."""
+    text = path.read_text()
+    lines = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    made = {re.sub(r"[^\w\- ]", "", line.lower()).strip().replace(" ", "-") for line in lines}
+    return made | set(re.findall(r'<a id="([^"]+)">', text))
 
 
 def test_make_targets_in_the_papers_exist() -> None:
