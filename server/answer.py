@@ -242,10 +242,9 @@ class Answer:
             self._meter(d)
             if self._cut is not None:
                 continue
-            chunk = shape.delta(d)
+            chunk = shape.open() + shape.delta(d) if is_first else shape.delta(d)
             if is_first:
                 is_first = False
-                chunk = shape.open() + chunk
                 await self.ledger.opened(self.call.record)
                 if not exchange.started:
                     await exchange.open_stream()

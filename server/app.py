@@ -24,6 +24,8 @@ from server.log import RequestLog, line_of
 from server.metrics import Metrics
 from server.ops import ops_routes
 from server.protocol import CHAT
+from server.responses import build_response
+from server.responses_wire import RESPONSES
 from server.settings import Settings
 from server.tokenize import TOKENIZE, Tokenize
 from server.watch import Watch
@@ -89,6 +91,7 @@ def create_app(
         **dict.fromkeys(CHAT_PATHS, chat),
         **dict.fromkeys(MODEL_PATHS, models),
         "/v1/completions": Generation(front, "completions", COMPLETIONS, build_completion),
+        "/v1/responses": Generation(front, "responses", RESPONSES, build_response),
         **dict.fromkeys(EMBEDDING_PATHS, Embeddings(front, "embeddings", EMBEDDINGS)),
         "/v1/tokenize": Tokenize(front, "tokenize", TOKENIZE),
     }

@@ -21,7 +21,7 @@ from server.protocol import (
 DEFAULT_MAX_TOKENS = 1000
 _TEMPERATURE = 0.7
 _LEAVE_OUT = "nothing: leave it out"
-_REFUSED = {
+REFUSED = {
     "functions": "tools",
     "function_call": "tool_choice",
     "audio": "text messages",
@@ -123,11 +123,17 @@ def structure(
     response_format: ResponseFormat | None, outputs: StructuredOutputs | None
 ) -> Structure | None:
     """The form asked for by response_format or by vLLM's structured_outputs, not by both."""
-    chosen = _response_format(response_format)
+    return structured_outputs(_response_format(response_format), outputs, "response_format")
+
+
+def structured_outputs(
+    chosen: Structure | None, outputs: StructuredOutputs | None, field: str
+) -> Structure | None:
+    """`chosen` (by `field`), or what vLLM's own request field says."""
     if outputs is None:
         return chosen
     if chosen is not None:
-        message = "response_format and structured_outputs exclude each other."
+        message = f"{field} and structured_outputs exclude each other."
         raise ApiError.invalid(message, "structured_outputs", "both", "one of the two")
     return _structured_outputs(outputs)
 
@@ -139,12 +145,12 @@ def json_schema(form: JsonSchema | None, field: str) -> Structure:
     return Structure(kind="json_schema", value=form.schema_)
 
 
-def refuse_unknown_meaning(wire: SamplingFields, *known: str) -> None:
+def refuse_unknown_meaning(wire: SamplingFields, refused: Mapping[str, str] = REFUSED) -> None:
     """400 for fields that we know, cannot honour, and that would change the output."""
     for name, value in (wire.model_extra or {}).items():
-        if name in _REFUSED and name not in known and value not in (None, False, [], {}, "", 1):
-            message = f"{name} is not supported here; use {_REFUSED[name]}."
-            raise ApiError.invalid(message, name, None, _REFUSED[name])
+        if name in refused and value not in (None, False, [], {}, "", 1):
+            message = f"{name} is not supported here; use {refused[name]}."
+            raise ApiError.invalid(message, name, None, refused[name])
         if name == "modalities" and value not in (None, ["text"]):
             raise ApiError.invalid("This model writes text only.", name, str(value), '["text"]')
 

@@ -55,7 +55,7 @@ COMPLETIONS: TypeAdapter[CompletionRequest] = TypeAdapter(CompletionRequest)
 
 def build_completion(wire: CompletionRequest, spec: ModelSpec, request_id: str) -> Plan:
     """One legacy completion. Raises ApiError 400."""
-    refuse_unknown_meaning(wire, "best_of", "echo")
+    refuse_unknown_meaning(wire)
     prompts = _prompts(wire)
     _refuse_what_is_not_there(wire, prompts)
     drawn = sampling(
