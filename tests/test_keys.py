@@ -176,6 +176,7 @@ def test_two_changes_of_a_key_at_once_both_count(tmp_path: Path) -> None:
     ledger = Ledger.open(tmp_path, node="n")
     ledger.lock.release()
     with closing(ledger.open_books()) as one, closing(ledger.open_books()) as two:
+
         def slow_rename(key: Key) -> Key:
             other.start()
             other.join(0.2)
