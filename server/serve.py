@@ -5,8 +5,9 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -39,6 +40,7 @@ from server.watch import Watch
 
 KEEP_ALIVE_S = 75
 """Longer than clients keep idle connections in their pools, so that they close first."""
+THREADS_END_S = 2.0
 AFTER_DRAIN_S = 1
 """The drain has ended or cut every answer; what is left are clients that take their time."""
 
@@ -69,6 +71,7 @@ def serve(settings: Settings) -> int:
                 began=began,
             )
             _run(app, listener, settings.drain_timeout_s, fleet, announcement)
+    leave_stuck_threads(0)
     return 0
 
 
@@ -121,8 +124,37 @@ def _run(
         await server.serve(sockets=[listener])
         speaking.cancel()
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(run())
+    _complete(run())
+
+
+def _complete(main: Coroutine[Any, Any, None]) -> None:
+    """asyncio.Runner would wait for every thread of the loop's pool, however long it takes."""
+    loop = uvloop.new_event_loop()
+    try:
+        loop.run_until_complete(main)
+    finally:
+        loop.run_until_complete(_end_tasks())
+        loop.close()
+
+
+async def _end_tasks() -> None:
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()
+
+
+def leave_stuck_threads(status: int) -> None:
+    """A library's load that is under way cannot be stopped, and Python would wait for its thread.
+    Everything of ours is closed by now."""
+    deadline = time.monotonic() + THREADS_END_S
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and not thread.daemon:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                sys.stdout.flush()
+                os._exit(status)
 
 
 class Server(uvicorn.Server):

@@ -349,6 +349,18 @@ def test_ctrl_c_hastens_a_drain(home: Path) -> None:
             assert server.ends(signal.SIGINT, within_s=8) == 0
 
 
+def test_a_thread_that_cannot_be_stopped_does_not_keep_the_process() -> None:
+    """As a large model's load inside a library."""
+    code = """
+import threading
+from server.serve import leave_stuck_threads
+threading.Thread(target=threading.Event().wait).start()
+leave_stuck_threads(7)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], env=environment(), timeout=30)
+    assert ended.returncode == 7
+
+
 def wait_for_drain(url: str) -> None:
     for _ in range(500):
         if httpx.get(f"{url}/ready").json()["refusing"]:
