@@ -9,6 +9,7 @@ import multiprocessing.resource_tracker
 import os
 import signal
 import threading
+import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -69,6 +70,9 @@ def _load(spec: EngineSpec, path: str, tree: ProcessTree) -> Any:
         except EngineUnavailable:
             raise
         except Exception as error:
+            # vLLM's half-made engine lives in the traceback's frames, with its open sockets.
+            traceback.clear_frames(error.__traceback__)
+            gc.collect()
             if tree.ended:
                 raise EngineUnavailable("The engine was stopped while it started.") from None
             raise EngineUnavailable(why_it_failed(error, log_file, path)) from error
