@@ -108,10 +108,12 @@ def _tokens(choice: Any) -> list[Any]:
 
 
 def _text_and_stop(t: Target) -> tuple[str, str]:
-    """What the model says, and two letters out of the middle of it."""
+    """What the model says, and one or two letters out of the middle of it."""
     text = expect.content(t.chat(**FIXED, max_tokens=16))
-    for start in range(len(text) // 2, len(text) - 1):
-        stop = text[start : start + 2]
-        if "\ufffd" not in stop and stop.strip() == stop:
-            return text, stop
+    middle = len(text) // 2
+    for length in (2, 1):
+        for start in (*range(middle, len(text)), *range(middle)):
+            stop = text[start : start + length]
+            if len(stop) == length and stop.isprintable() and not set(stop) & {" ", "\ufffd"}:
+                return text, stop
     raise Skipped(f"the model says too little: {text!r}")
