@@ -22,6 +22,7 @@ from server.legacy_completions import COMPLETIONS, build_completion
 from server.limits import Limiter
 from server.log import RequestLog, line_of
 from server.metrics import Metrics
+from server.openapi import Documentation
 from server.ops import ops_routes
 from server.protocol import CHAT
 from server.responses import build_response
@@ -99,6 +100,7 @@ def create_app(
     for path in MODEL_PATHS:
         app.router.routes.append(Route(path + "/{alias:path}", one_model))
     app.router.routes.extend(ops_routes(fleet, front.metrics, lambda: _refusals(front)))
+    app.router.routes.extend(Documentation(lambda: app.router.routes).routes())
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(Exception, _internal_error)

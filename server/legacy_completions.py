@@ -36,7 +36,7 @@ class CompletionRequest(ChoiceFields):
     ]
     max_tokens: Annotated[
         Annotated[int, Field(ge=1, le=2**31 - 1)] | None,
-        Field(description="Most completion tokens; 16 if not given"),
+        Field(description="Most completion tokens", json_schema_extra={"default": 16}),
     ] = None
     logprobs: Annotated[
         Annotated[int, Field(ge=0, le=20)] | None,
@@ -47,7 +47,9 @@ class CompletionRequest(ChoiceFields):
     best_of: Annotated[
         Annotated[int, Field(ge=1, le=16)] | None, Field(description="Only as many as n")
     ] = None
-    response_format: ResponseFormat | None = None
+    response_format: Annotated[
+        ResponseFormat | None, Field(description="The form the answer must have")
+    ] = None
 
 
 COMPLETIONS: TypeAdapter[CompletionRequest] = TypeAdapter(CompletionRequest)

@@ -103,9 +103,13 @@ class Asked(Wire):
     """What every request names. Every optional field takes null for "not given"."""
 
     model: Annotated[str, Field(min_length=1, description="Model alias, e.g. 'mixtral-8x7b'")]
-    user: str | None = None
-    region: Annotated[str | None, Field(description="Only 'oslo', or a site's own regions")] = None
-    agent_id: Annotated[str | None, Field(description="Stored with the usage record")] = None
+    user: Annotated[str | None, Field(description="Stored with the usage record")] = None
+    region: Annotated[
+        str | None, Field(description="Datacenter region: 'oslo', or one of the site's own")
+    ] = None
+    agent_id: Annotated[
+        str | None, Field(description="Agent identifier: stored for logging only")
+    ] = None
 
 
 class SamplingFields(Asked):
@@ -115,12 +119,18 @@ class SamplingFields(Asked):
     temperature: Annotated[
         Temperature | None, Field(description="0 always takes the likeliest token")
     ] = 0.7
-    top_p: Probability | None = 1.0
+    top_p: Annotated[
+        Probability | None, Field(description="Only the likeliest tokens of this mass together")
+    ] = 1.0
     stop: Annotated[
         StopString | StopList | None, Field(description="Ends the answer before any of these")
     ] = None
-    presence_penalty: Penalty | None = 0
-    frequency_penalty: Penalty | None = 0
+    presence_penalty: Annotated[
+        Penalty | None, Field(description="Against tokens that were there")
+    ] = 0
+    frequency_penalty: Annotated[
+        Penalty | None, Field(description="Against tokens by how often they were there")
+    ] = 0
     seed: Annotated[Seed | None, Field(description="Same seed, same answer on the same engine")] = (
         None
     )
@@ -128,14 +138,27 @@ class SamplingFields(Asked):
         dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], Bias] | None,
         Field(description="Token id -> what is added to its logit"),
     ] = None
-    min_p: Probability | None = None
-    top_k: Annotated[int, Field(ge=-1, le=2**31 - 1)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0, le=2, allow_inf_nan=False)] | None = None
-    min_tokens: Annotated[int, Field(ge=0, le=2**31 - 1)] | None = None
+    min_p: Annotated[
+        Probability | None, Field(description="No token below this part of the likeliest one's")
+    ] = None
+    top_k: Annotated[
+        Annotated[int, Field(ge=-1, le=2**31 - 1)] | None,
+        Field(description="Only so many likeliest tokens; 0 and -1: all"),
+    ] = None
+    repetition_penalty: Annotated[
+        Annotated[float, Field(gt=0, le=2, allow_inf_nan=False)] | None,
+        Field(description="Above 1: against tokens that were there"),
+    ] = None
+    min_tokens: Annotated[
+        Annotated[int, Field(ge=0, le=2**31 - 1)] | None,
+        Field(description="No end before so many tokens"),
+    ] = None
     ignore_eos: Annotated[
         bool | None, Field(description="Go on to max_tokens; load generators want it")
     ] = None
-    structured_outputs: StructuredOutputs | None = None
+    structured_outputs: Annotated[
+        StructuredOutputs | None, Field(description="vLLM's name for a form the answer must have")
+    ] = None
 
     @property
     def has_max_tokens(self) -> bool:
@@ -146,9 +169,13 @@ class SamplingFields(Asked):
 class ChoiceFields(SamplingFields):
     """What chat and legacy completions share beyond drawing."""
 
-    stream_options: StreamOptions | None = None
+    stream_options: Annotated[
+        StreamOptions | None, Field(description="include_usage: a last chunk with the usage")
+    ] = None
     max_tokens: Annotated[Tokens | None, Field(description="Most completion tokens")] = None
-    n: Annotated[int, Field(ge=1, le=16)] | None = 1
+    n: Annotated[
+        Annotated[int, Field(ge=1, le=16)] | None, Field(description="How many answers")
+    ] = 1
 
     @property
     def wants_usage(self) -> bool:
@@ -162,25 +189,48 @@ class ChoiceFields(SamplingFields):
 class ChatRequest(ChoiceFields):
     """The body of the three chat endpoints."""
 
-    messages: Annotated[list[ChatMessage], Field(min_length=1)]
+    messages: Annotated[
+        list[ChatMessage], Field(min_length=1, description="The conversation so far")
+    ]
     max_tokens: Annotated[
-        Tokens | None, Field(description="Most completion tokens; 1000 if not given")
+        Tokens | None,
+        Field(
+            description="Most completion tokens; at most what the model's limit allows",
+            json_schema_extra={"default": 1000},
+        ),
     ] = None
     max_completion_tokens: Annotated[
         Tokens | None,
         Field(description="The newer name of max_tokens; counts where both are given"),
     ] = None
-    tools: list[ToolSpec] | None = None
-    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
-    parallel_tool_calls: bool | None = None
-    logprobs: bool | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    response_format: ResponseFormat | None = None
-    reasoning_effort: Effort | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
-    metadata: dict[str, Any] | None = None
-    store: bool | None = None
-    service_tier: str | None = None
+    tools: Annotated[
+        list[ToolSpec] | None,
+        Field(description="Functions the model may call; without effect where it cannot"),
+    ] = None
+    tool_choice: Annotated[
+        Literal["none", "auto", "required"] | NamedTool | None,
+        Field(description="Which tool is called: none, auto, required, or a named function"),
+    ] = None
+    parallel_tool_calls: Annotated[bool | None, Field(description="false: one call at most")] = None
+    logprobs: Annotated[bool | None, Field(description="With each token its log probability")] = (
+        None
+    )
+    top_logprobs: Annotated[
+        Annotated[int, Field(ge=0, le=20)] | None,
+        Field(description="So many likeliest tokens at each place; needs logprobs"),
+    ] = None
+    response_format: Annotated[
+        ResponseFormat | None, Field(description="The form the answer must have")
+    ] = None
+    reasoning_effort: Annotated[
+        Effort | None, Field(description="Where the model's registry entry has it")
+    ] = None
+    chat_template_kwargs: Annotated[
+        dict[str, Any] | None, Field(description="Switches of the model's chat template")
+    ] = None
+    metadata: Annotated[dict[str, Any] | None, Field(description="Without effect")] = None
+    store: Annotated[bool | None, Field(description="Without effect: nothing is stored")] = None
+    service_tier: Annotated[str | None, Field(description="Without effect")] = None
 
     @property
     def has_max_tokens(self) -> bool:

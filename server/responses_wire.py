@@ -81,17 +81,30 @@ class ResponsesRequest(SamplingFields):
         Tokens | None,
         Field(description="Most tokens, reasoning included; the model's limit if not"),
     ] = None
-    text: TextConfig | None = None
-    tools: list[FlatTool] | None = None
-    tool_choice: Literal["none", "auto", "required"] | FlatChoice | None = None
-    parallel_tool_calls: bool | None = None
-    reasoning: ReasoningConfig | None = None
-    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    text: Annotated[TextConfig | None, Field(description="The form of the answer")] = None
+    tools: Annotated[
+        list[FlatTool] | None,
+        Field(description="Functions the model may call; without effect where it cannot"),
+    ] = None
+    tool_choice: Annotated[
+        Literal["none", "auto", "required"] | FlatChoice | None,
+        Field(description="Which tool is called: none, auto, required, or a named function"),
+    ] = None
+    parallel_tool_calls: Annotated[bool | None, Field(description="false: one call at most")] = None
+    reasoning: Annotated[
+        ReasoningConfig | None, Field(description="Effort, and whether a summary is wanted")
+    ] = None
+    top_logprobs: Annotated[
+        Annotated[int, Field(ge=0, le=20)] | None,
+        Field(description="So many likeliest tokens at each place"),
+    ] = None
     include: Annotated[
         list[str] | None, Field(description='"message.output_text.logprobs" turns logprobs on')
     ] = None
-    chat_template_kwargs: dict[str, Any] | None = None
-    metadata: dict[str, Any] | None = None
+    chat_template_kwargs: Annotated[
+        dict[str, Any] | None, Field(description="Switches of the model's chat template")
+    ] = None
+    metadata: Annotated[dict[str, Any] | None, Field(description="Comes back as it is")] = None
     store: Annotated[bool | None, Field(description="Accepted; nothing is ever stored")] = None
     truncation: Annotated[
         Literal["auto", "disabled"] | None,
@@ -101,11 +114,13 @@ class ResponsesRequest(SamplingFields):
     previous_response_id: Annotated[str | None, Field(description="Only null")] = None
     conversation: Annotated[Any, Field(description="Only null")] = None
     prompt: Annotated[Any, Field(description="Only null")] = None
-    max_tool_calls: Annotated[int, Field(ge=1)] | None = None
-    stream_options: dict[str, Any] | None = None
-    service_tier: str | None = None
-    safety_identifier: str | None = None
-    prompt_cache_key: str | None = None
+    max_tool_calls: Annotated[
+        Annotated[int, Field(ge=1)] | None, Field(description="Of built-in tools: without effect")
+    ] = None
+    stream_options: Annotated[dict[str, Any] | None, Field(description="Without effect")] = None
+    service_tier: Annotated[str | None, Field(description="Without effect")] = None
+    safety_identifier: Annotated[str | None, Field(description="Without effect")] = None
+    prompt_cache_key: Annotated[str | None, Field(description="Without effect")] = None
 
     @property
     def has_max_tokens(self) -> bool:

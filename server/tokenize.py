@@ -26,9 +26,9 @@ class TokenizeRequest(Asked):
         Field(description="Counted with the alias' chat template"),
     ] = None
     prompt: Annotated[str | None, Field(description="Counted as it is")] = None
-    tools: list[ToolSpec] | None = None
-    reasoning_effort: Effort | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
+    tools: Annotated[list[ToolSpec] | None, Field(description="As in chat")] = None
+    reasoning_effort: Annotated[Effort | None, Field(description="As in chat")] = None
+    chat_template_kwargs: Annotated[dict[str, Any] | None, Field(description="As in chat")] = None
 
 
 TOKENIZE: TypeAdapter[TokenizeRequest] = TypeAdapter(TokenizeRequest)
