@@ -103,11 +103,13 @@ async def test_a_budget_remembers_what_was_spent_before_a_restart(tmp_path: Path
     await again.stop()
 
 
-async def test_money_in_another_currency_is_not_counted(tmp_path: Path) -> None:
+async def test_a_budget_in_another_currency_than_the_prices_refuses_rather_than_never_counts(
+    tmp_path: Path,
+) -> None:
     budget = Budget(kind="money", amount=CAP, period="total")
     async with budgeted(tmp_path, budget) as (ledger, key_id):
-        await ledger.close_record(record("r1", key_id, currency="USD"))
-        await ledger.begin(record("r2", key_id), reserve_micro=CAP)
+        with pytest.raises(BudgetExceeded, match="in NOK and the prices here are in USD"):
+            await ledger.begin(record("r1", key_id, currency="USD"), reserve_micro=1)
 
 
 def test_a_new_period_begins_at_midnight_utc_with_nothing_spent() -> None:
@@ -120,8 +122,9 @@ def test_a_new_period_begins_at_midnight_utc_with_nothing_spent() -> None:
     assert len(loaded) == 1
     budgets.spend(record("r", "k", started_at=november_30))
     with pytest.raises(BudgetExceeded, match="begins in 60 s"):
-        budgets.reserve("k", 0, 1, november_30)
-    assert budgets.reserve("k", 0, 1, november_30 + 60) is not None
+        budgets.reserve(record("a", "k", started_at=november_30), 0, 1)
+    december = record("b", "k", started_at=november_30 + 60)
+    assert budgets.reserve(december, 0, 1) is not None
     budgets.spend(record("late", "k", started_at=november_30))  # belongs to November
     assert budgets.accounts["k"].spent == 0
 

@@ -73,14 +73,19 @@ class Budgets:
             return old
         return Account(key.key_id, budget, currency, period_start(budget.period, now))
 
-    def reserve(self, key_id: str, micro: int, tokens: int, now: float) -> "Reservation | None":
+    def reserve(self, record: UsageRecord, micro: int, tokens: int) -> "Reservation | None":
         """Hold room for one request. Raises BudgetExceeded; None where the key has no budget."""
-        account = self.accounts.get(key_id)
+        account = self.accounts.get(record.key_id)
         if account is None:
             return None
-        account.turn(now)
+        account.turn(record.started_at)
+        if account.budget.kind == "money" and record.currency != account.currency:
+            raise BudgetExceeded(
+                f"The budget of this key is in {account.currency} and the prices here are in "
+                f"{record.currency}; it needs a budget in {record.currency} or in tokens."
+            )
         if account.used() >= account.budget.amount:
-            raise BudgetExceeded(exhausted(account, now))
+            raise BudgetExceeded(exhausted(account, record.started_at))
         held = micro if account.budget.kind == "money" else tokens
         account.reserved += held
         return Reservation(account, held)

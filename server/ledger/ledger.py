@@ -150,9 +150,7 @@ class Ledger:
             raise LedgerUnavailable(trouble)
         if record.record_id in self.open_requests:
             raise DuplicateRecord(f"Request {record.record_id} is open already.")
-        reservation = self.budgets.reserve(
-            record.key_id, reserve_micro, reserve_tokens, record.started_at
-        )
+        reservation = self.budgets.reserve(record, reserve_micro, reserve_tokens)
         durable = asyncio.get_running_loop().create_future()
         self.open_requests[record.record_id] = OpenRequest(durable, reservation)
         self.writer.submit(Open(record.record_id, self.encoded(record), durable))
