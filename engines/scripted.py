@@ -31,6 +31,7 @@ from engines.spec import EngineSpec
 
 _WORDS = re.compile(r"\s*\S+|\s+")
 _VECTOR_SIZE = 16
+_LONGEST = 10_000
 
 
 class ScriptedEngine:
@@ -81,9 +82,10 @@ class ScriptedEngine:
         if len(self._running) >= self.args.get("overload_above", 1 << 30):
             raise EngineOverloaded("the scripted engine was told to be full")
         self._check_alive()
+        call, text = _tool_call(request), self._text(request, prompt)  # refused before any token
         run = self._running[request.request_id] = _Run()
         try:
-            scripts = [self._script(request, prompt, i) for i in range(request.sampling.n)]
+            scripts = [self._script(request, call, text, i) for i in range(request.sampling.n)]
             deltas = self._interleaved(run, scripts)
             async for delta in deltas if request.stream else _folded(deltas):
                 yield delta
@@ -141,7 +143,9 @@ class ScriptedEngine:
         if self._dead:
             raise EngineDead("the scripted engine was told to die")
 
-    def _script(self, request: GenerateRequest, prompt: Prompt, index: int) -> Iterator[Delta]:
+    def _script(
+        self, request: GenerateRequest, call: ToolCallDelta | None, text: str, index: int
+    ) -> Iterator[Delta]:
         """The whole answer of one choice, a delta a token; exactly the last has a finish_reason."""
         s = request.sampling
         budget = s.max_tokens
@@ -153,11 +157,11 @@ class ScriptedEngine:
                     return
                 budget -= 1
                 yield Delta(index, token_count=1, reasoning=word, reasoning_token_count=1)
-        if call := _tool_call(request):
+        if call is not None:
             yield Delta(index, token_count=len(call.arguments), finish_reason="tool_calls",
                         tool_calls=(call,))  # fmt: skip
             return
-        yield from _say(request, self._text(request, prompt), index, budget)
+        yield from _say(request, text, index, budget)
 
     def _text(self, request: GenerateRequest, prompt: Prompt) -> str:
         if request.structure:
@@ -249,7 +253,7 @@ def _tool_call(request: GenerateRequest) -> ToolCallDelta | None:
         return None
     name = request.tool_choice.removeprefix("function:")
     tool = next((t for t in request.tools if t.name == name), request.tools[0])
-    arguments = json.dumps(_instance(tool.parameters))
+    arguments = _filled(tool.parameters, "tools")
     return ToolCallDelta(0, f"call_{zlib.crc32(arguments.encode()):08x}", tool.name, arguments)
 
 
@@ -258,13 +262,21 @@ def _form(kind: str, value: Any) -> str:
         case "json_object":
             return "{}"
         case "json_schema":
-            return json.dumps(_instance(value))
+            return _filled(value, "response_format")
         case "choice":
             return str(value[0])
         case _:
             raise InvalidRequest(
                 f"The scripted engine cannot follow a {kind}.", "structured_outputs"
             )
+
+
+def _filled(schema: Mapping[str, Any], field: str) -> str:
+    """JSON that fits the schema. Raises InvalidRequest where it is none, or asks too much."""
+    try:
+        return json.dumps(_instance(schema))
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise InvalidRequest(f"The JSON schema cannot be followed: {error}.", field) from error
 
 
 def _instance(schema: Mapping[str, Any]) -> Any:
@@ -279,12 +291,19 @@ def _instance(schema: Mapping[str, Any]) -> Any:
             wanted = schema.get("required", list(properties))
             return {k: _instance(properties.get(k, {})) for k in wanted}
         case "array":
-            return [_instance(schema.get("items", {}))] * int(schema.get("minItems", 0))
+            return [_instance(schema.get("items", {}))] * _size(schema, "minItems", 0)
         case "string":
-            return "x" * int(schema.get("minLength", 1))
+            return "x" * _size(schema, "minLength", 1)
         case "integer" | "number":
             return schema.get("minimum", 1)
         case "boolean":
             return True
         case other:
             raise InvalidRequest(f"Unknown JSON schema type {other!r}.", "response_format")
+
+
+def _size(schema: Mapping[str, Any], name: str, default: int) -> int:
+    size = int(schema.get(name, default))
+    if size > _LONGEST:
+        raise ValueError(f"{name} is {size}, more than {_LONGEST}")
+    return size
