@@ -134,6 +134,28 @@ async def test_a_request_id_has_one_record_and_its_double_harms_nobody_else(
     assert rows(tmp_path, "SELECT sum(requests) FROM daily") == [(3,)]
 
 
+async def test_an_id_used_twice_does_not_keep_the_next_start_from_coming_up(tmp_path: Path) -> None:
+    first = Ledger.open(tmp_path, node="node-1")
+    await first.start()
+    await first.close_record(record("a"))
+    await first.begin(record("a"))
+    with pytest.raises(DuplicateRecord):
+        await first.close_record(record("a"))
+    await first.stop()
+    second = Ledger.open(tmp_path, node="node-1")
+    await second.start()
+    assert second.lost_count == 0
+    await second.stop()
+    assert rows(tmp_path, "SELECT count(*) FROM records") == [(1,)]
+
+
+async def test_stopping_without_a_start_frees_the_directory_twice(tmp_path: Path) -> None:
+    never_started = Ledger.open(tmp_path, node="n")
+    await never_started.stop()
+    await never_started.stop()
+    assert never_started.health() is None
+
+
 async def test_beginning_an_open_request_again_is_refused(ledger: Ledger) -> None:
     await ledger.begin(record("a"))
     with pytest.raises(DuplicateRecord, match="open already"):

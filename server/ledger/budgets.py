@@ -95,6 +95,12 @@ class Budgets:
         if account is not None and day_of(record.started_at) >= account.start_day:
             account.spent += account.cost_of(record)
 
+    def refund(self, record: UsageRecord, micro: int) -> None:
+        """Take back what was charged for an answer that was not delivered."""
+        account = self.accounts.get(record.key_id)
+        if account is not None and account.budget.kind == "money":
+            account.spent -= micro
+
     def learn(self, rows: Iterable[tuple[Any, ...]]) -> None:
         """Take over what the site's other nodes spent: (key_id, day, currency, micro, tokens)."""
         sums: dict[str, int] = {}

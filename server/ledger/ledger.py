@@ -65,6 +65,8 @@ class Ledger:
         self.path = path
         self.ledger_url = ledger_url
         self.stale_s = stale_s
+        self.writer = Writer(path)
+        self.watch: KeyWatch | None = None
         self.site: Site | None = None
         self.node = node
         self.currency = currency
@@ -100,7 +102,7 @@ class Ledger:
     async def start(self, on_keys: TakeKeys = ignore_keys) -> None:
         """Close what a crash left open, load the keys, begin to write."""
         self.lost_count = await asyncio.to_thread(close_lost, self.path)
-        self.writer = Writer(self.path, asyncio.get_running_loop())
+        self.writer.start(asyncio.get_running_loop())
         self.watch = KeyWatch(self.path, asyncio.get_running_loop())
         keys = await asyncio.to_thread(self.watch.load)
         self.on_keys = on_keys
@@ -112,10 +114,12 @@ class Ledger:
             self.site.start(asyncio.get_running_loop())
 
     async def stop(self) -> None:
-        """Write what waits, end the threads, free the directory. Idempotent."""
+        """Write what waits, end the threads, free the directory. Idempotent, also when the start
+        failed or never was."""
         if self.lock.fd is None:
             return
-        await asyncio.to_thread(self.watch.stop)
+        if self.watch is not None:
+            await asyncio.to_thread(self.watch.stop)
         await asyncio.to_thread(self.writer.stop)
         if self.site is not None:
             await asyncio.to_thread(self.site.stop)
@@ -171,7 +175,12 @@ class Ledger:
         self.settle(record)
         waiter = asyncio.get_running_loop().create_future()
         self.writer.submit(Close(record, waiter, not is_delivered))
-        await waiter
+        charged = record.amount
+        try:
+            await waiter
+        except LedgerUnavailable:
+            self.budgets.refund(record, charged - record.amount)
+            raise
 
     def settle(self, record: UsageRecord) -> None:
         """Turn the reservation into spending, in one step of the loop."""

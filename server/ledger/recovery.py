@@ -6,11 +6,17 @@ from pathlib import Path
 from server.ledger import sqlite
 from server.ledger.rows import INSERT_RECORDS, Rows, decode_open
 
+ALREADY_CLOSED = """
+DELETE FROM open_requests WHERE record_id IN (SELECT record_id FROM records)
+"""
+"""An id that was used twice left an entry behind; its one record stands."""
+
 
 def close_lost(path: Path) -> int:
     """Close every open entry, billed for what was known of it; return how many there were."""
     with closing(sqlite.connect(path, busy_timeout_s=10.0)) as connection:
         with sqlite.immediate(connection):
+            connection.execute(ALREADY_CLOSED)
             found = connection.execute("SELECT record FROM open_requests").fetchall()
             records = [decode_open(row[0]) for row in found]
             for record in records:

@@ -66,16 +66,19 @@ Op: TypeAlias = "Open | Close | Call | None"
 class Writer:
     """Owns the writing connection and its thread. `submit` never blocks."""
 
-    def __init__(self, path: Path, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.loop = loop
         self.queue: SimpleQueue[Op] = SimpleQueue()
         self.patience_s = PATIENCE_S
         self.trouble: str | None = None
-        self.connection = sqlite.connect(path)
-        self.rows = Rows(self.connection)
         self.kept: list[Close] = []
         self.is_stopping = False
+        self.thread: Thread | None = None
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.connection = sqlite.connect(self.path)
+        self.rows = Rows(self.connection)
         self.thread = Thread(target=self.run, name="ledger-writer", daemon=True)
         self.thread.start()
 
@@ -90,6 +93,8 @@ class Writer:
 
     def stop(self) -> None:
         """Write what waits, then end. Blocks; call it off the loop."""
+        if self.thread is None:
+            return
         self.queue.put(None)
         self.thread.join()
         self.connection.close()
