@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -27,7 +28,7 @@ from engines.llamacpp_run import Run
 from engines.llamacpp_slots import Slots, Task
 from engines.llamacpp_tools import auto_calls
 from engines.spec import EngineSpec
-from engines.thinking import ThinkingSplitter
+from engines.thinking import ThinkingSplitter, as_prompted
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -141,6 +142,7 @@ def _run(model: LlamacppModel, request: GenerateRequest, prompt: Prompt) -> Run:
     if not 0 < prompt.token_count <= model.context_tokens - s.max_tokens:
         raise ContextLengthExceeded(prompt.token_count, s.max_tokens, model.context_tokens)
     marks = _marks(model, request.reasoning)
+    request = _as_prompted(request, prompt, marks)
     grammar = grammar_for(request)
     fields = fields_of(request, list(prompt.token_ids), grammar, model.vocabulary, list(marks))
     tasks = [
@@ -172,6 +174,16 @@ def _marks(model: LlamacppModel, reasoning: Reasoning | None) -> dict[str, int]:
     ids = {mark: model.token_id(mark) for mark in (reasoning.start, reasoning.end)}
     found = {mark: token for mark, token in ids.items() if token is not None}
     return found if len(found) == 2 else {}
+
+
+def _as_prompted(
+    request: GenerateRequest, prompt: Prompt, marks: dict[str, int]
+) -> GenerateRequest:
+    thinking = request.reasoning
+    if thinking is None:
+        return request
+    start, end = marks.get(thinking.start), marks.get(thinking.end)
+    return replace(request, reasoning=as_prompted(thinking, prompt.token_ids, start, end))
 
 
 def _choice(request: GenerateRequest, index: int, marks: dict[str, int]) -> Choice:

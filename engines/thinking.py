@@ -6,10 +6,31 @@ length of it is held back. Knows no engine.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from engines.base import Reasoning
 
 Decode = Callable[[Sequence[int]], str]
+
+_TAIL = 5
+"""Tokens at a prompt's end in which a template opens or closes the thinking: at most <think>, a
+newline, </think>, a newline. Further back stands what a user wrote."""
+
+
+def as_prompted(
+    reasoning: Reasoning, prompt_ids: Sequence[int], start_id: int | None, end_id: int | None
+) -> Reasoning:
+    """`reasoning` as the prompt's own end shows it: a template whose switches turn the thinking off
+    closes it there, and the answer must not be taken for a thought. What the registry says counts
+    where the end shows nothing, or where a mark is no single token."""
+    if start_id is None or end_id is None:
+        return reasoning
+    for token_id in reversed(prompt_ids[-_TAIL:]):
+        if token_id == end_id:
+            return replace(reasoning, opened_by="model")
+        if token_id == start_id:
+            return replace(reasoning, opened_by="template")
+    return reasoning
 
 
 class ThinkingSplitter:
