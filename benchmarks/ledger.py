@@ -6,6 +6,7 @@ python -m benchmarks.ledger [--records 1000000] [--json benchmarks/results/ledge
 import argparse
 import asyncio
 import json
+import os
 import platform
 import random
 import sqlite3
@@ -56,11 +57,12 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/ledger.json"))
     options = parser.parse_args()
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as folder:
         results = asyncio.run(measure(Path(folder), options.records))
     machine = platform.processor() or platform.machine()
     results |= {"machine": machine, "python": platform.python_version()}
-    results |= {"sqlite": sqlite3.sqlite_version}
+    results |= {"sqlite": sqlite3.sqlite_version, "load_average": round(load, 1)}
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(results, indent=2) + "\n")
     for name, value in results.items():
@@ -184,9 +186,10 @@ def reports(ledger: Ledger) -> dict[str, Any]:
     results: dict[str, Any] = {}
     with closing(ledger.open_books()) as books:
         for name in DIMENSIONS:
-            began = time.perf_counter()
+            began, cpu_s = time.perf_counter(), time.process_time()
             usage(books, NOVEMBER, [name])
             results[f"month_by_{name}_s"] = round(time.perf_counter() - began, 3)
+            results[f"month_by_{name}_cpu_s"] = round(time.process_time() - cpu_s, 3)
         (found,) = books.query("SELECT count(*), sum(amount) FROM records")
         (summed,) = books.query("SELECT sum(requests), sum(amount) FROM usage_daily")
         assert found == summed, (found, summed)
