@@ -151,12 +151,18 @@ class ScriptedEngine:
         budget = s.max_tokens
         if request.reasoning:
             for word in _words(str(self.args.get("reasoning", ""))):
-                if budget == 1:
-                    yield Delta(index, token_count=1, finish_reason="length", reasoning=word,
-                                reasoning_token_count=1)  # fmt: skip
+                is_last = budget == 1
+                yield Delta(
+                    index,
+                    token_count=1,
+                    finish_reason="length" if is_last else None,
+                    reasoning=word,
+                    reasoning_token_count=1,
+                    logprobs=_logprobs(word, s.logprobs),
+                )
+                if is_last:
                     return
                 budget -= 1
-                yield Delta(index, token_count=1, reasoning=word, reasoning_token_count=1)
         if call is not None:
             yield Delta(index, token_count=len(call.arguments), finish_reason="tool_calls",
                         tool_calls=(call,))  # fmt: skip
@@ -285,6 +291,8 @@ def _instance(schema: Mapping[str, Any]) -> Any:
         return schema["const"]
     if "enum" in schema:
         return schema["enum"][0]
+    if "anyOf" in schema:
+        return _instance(schema["anyOf"][0])
     match schema.get("type", "object"):
         case "object":
             properties = schema.get("properties", {})

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from engines.base import Delta, TokenLogprob, Usage
-from server.sse import logprobs_body, usage_body
+from server.sse import answer_logprobs, logprobs_body, usage_body
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class Choice:
                 c.index, {"id": c.id, "name": c.name, "arguments": []}
             )
             call["arguments"].append(c.arguments)
-        self.logprobs.extend(d.logprobs)
+        self.logprobs.extend(answer_logprobs(d))
         self.finish_reason = d.finish_reason or self.finish_reason
 
     def message(self) -> dict[str, Any]:

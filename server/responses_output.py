@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from engines.base import Delta, TokenLogprob, ToolCallDelta, Usage
-from server.sse import logprobs_body
+from server.sse import answer_logprobs, logprobs_body
 
 Status: TypeAlias = Literal["in_progress", "completed", "incomplete"]
 _PREFIX = {"reasoning": "rs", "message": "msg", "function_call": "fc"}
@@ -82,8 +82,9 @@ class Output:
             self.is_cut = True
         if d.reasoning:
             yield from self._piece("reasoning", d.reasoning)
-        if d.text or (d.logprobs and not d.reasoning):
-            yield from self._piece("message", d.text, d.logprobs)
+        logprobs = answer_logprobs(d)
+        if d.text or logprobs:
+            yield from self._piece("message", d.text, logprobs)
         for call in d.tool_calls:
             yield from self._call(call)
 

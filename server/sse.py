@@ -61,10 +61,13 @@ class ChatStream:
     def _rare(self, d: Delta) -> bytes:
         out = b""
         if d.reasoning:
+            # As in a whole answer, the root speaks of the first choice alone.
             metadata = b',"model_output_metadata":{"reasoning":' + _json(d.reasoning) + b"}"
-            out += self._chunk(d.index, {"reasoning_content": d.reasoning}, metadata)
-        if d.text or (d.logprobs and not d.reasoning):
-            out += self._chunk(d.index, {"content": d.text}, logprobs=d.logprobs)
+            root = b"" if d.index else metadata
+            out += self._chunk(d.index, {"reasoning_content": d.reasoning}, root)
+        logprobs = answer_logprobs(d)
+        if d.text or logprobs:
+            out += self._chunk(d.index, {"content": d.text}, logprobs=logprobs)
         if d.tool_calls:
             calls = [tool_call_chunk(c) for c in d.tool_calls]
             out += self._chunk(d.index, {"tool_calls": calls})
@@ -100,6 +103,11 @@ def usage_body(usage: Usage) -> dict[str, Any]:
     if usage.reasoning_tokens:
         body["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning_tokens}
     return body
+
+
+def answer_logprobs(d: Delta) -> tuple[TokenLogprob, ...]:
+    """Those of the answer's tokens: in a delta the thought stands first, and has none to show."""
+    return d.logprobs[d.reasoning_token_count :]
 
 
 def logprobs_body(logprobs: tuple[TokenLogprob, ...]) -> dict[str, Any]:
