@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-import dataclasses
 import threading
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from engines.base import (
@@ -20,11 +20,14 @@ from engines.base import (
 )
 from engines.processes import ProcessTree
 from engines.spec import EngineSpec
+from engines.thinking import as_prompted
 from engines.vllm_choice import Choices
+from engines.vllm_embed import all_or_none, embedding
 from engines.vllm_errors import refused
 from engines.vllm_load import load
 from engines.vllm_pace import Pace
-from engines.vllm_request import chat_params, prompt_for_engine, sampling_params, tokens_prompt
+from engines.vllm_render import rendered_chat, rendered_prompts, tokens_prompt
+from engines.vllm_request import sampling_params
 from engines.vllm_structure import may_hold_control_characters, structured_outputs
 from engines.vllm_tools import ToolReading, is_auto
 from engines.vllm_vocabulary import Vocabulary
@@ -113,33 +116,23 @@ class VllmEngine:
 
     async def render(self, request: GenerateRequest) -> Prompt:
         llm = self._alive()
-        renderer = llm.renderer
+        param = "prompt" if request.messages is None else "messages"
         try:
             if request.messages is not None:
-                # No limit here: an over-long prompt must be counted, not refused.
-                lengths = dataclasses.replace(
-                    renderer.default_chat_tok_params, max_total_tokens=None
-                )
-                messages = [dict(message) for message in request.messages]
-                _, rendered = await renderer.render_chat_async(
-                    [messages], chat_params(request), lengths
-                )
+                rendered = await rendered_chat(llm, request)
             else:
-                lengths = dataclasses.replace(
-                    renderer.default_cmpl_tok_params, max_total_tokens=None
-                )
-                rendered = await renderer.render_cmpl_async(
-                    [prompt_for_engine(request, llm.model_config)], lengths
-                )
+                [rendered] = await rendered_prompts(llm, [request.prompt or ""])
         except EngineError:
             raise
         except Exception as error:  # the template's, jinja's or the tokenizer's own kind
-            param = "messages" if request.messages is not None else "prompt"
+            if self._is_stopped:
+                raise EngineDead("The engine was stopped.") from error
             raise InvalidRequest(f"The prompt cannot be rendered: {error}", param) from error
-        return Prompt(token_ids=rendered[0]["prompt_token_ids"], rendered=rendered[0])
+        return Prompt(token_ids=rendered["prompt_token_ids"], rendered=rendered)
 
     async def generate(self, request: GenerateRequest, prompt: Prompt) -> AsyncIterator[Delta]:
         llm = self._alive()
+        request = self._as_prompted(request, prompt)
         try:
             collector, choices = await self._submit(llm, request, prompt)
         except Exception as error:
@@ -162,6 +155,14 @@ class VllmEngine:
             if not is_finished and not self._is_stopped:
                 with contextlib.suppress(Exception):
                     await llm.abort(collector.request_id, internal=True)
+
+    def _as_prompted(self, request: GenerateRequest, prompt: Prompt) -> GenerateRequest:
+        thinking, vocabulary = request.reasoning, self._vocabulary
+        if thinking is None or vocabulary is None:
+            return request
+        start, end = vocabulary.token_id(thinking.start), vocabulary.token_id(thinking.end)
+        thinking = as_prompted(thinking, prompt.token_ids, start, end)
+        return replace(request, reasoning=thinking)
 
     async def _submit(
         self, llm: Any, request: GenerateRequest, prompt: Prompt
@@ -194,7 +195,20 @@ class VllmEngine:
     async def embed(
         self, request_id: str, inputs: Sequence[str | Sequence[int]]
     ) -> list[Embedding]:
-        raise InvalidRequest("This model makes no embeddings.", "model")
+        llm = self._alive()
+        if self._spec.task != "embed":
+            raise InvalidRequest("This model makes no embeddings.", "model")
+        try:
+            prompts = await rendered_prompts(llm, inputs)
+        except EngineError:
+            raise
+        except Exception as error:
+            raise InvalidRequest(f"The input cannot be read: {error}", "input") from error
+        work = (
+            embedding(llm, f"{request_id}-{i}", prompt, self.context_tokens, self._running)
+            for i, prompt in enumerate(prompts)
+        )
+        return await all_or_none(list(work))
 
 
 def _nothing() -> None:

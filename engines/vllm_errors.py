@@ -1,5 +1,7 @@
 """vLLM's exceptions -> ours, by type."""
 
+import re
+
 from engines.base import (
     ContextLengthExceeded,
     EngineDead,
@@ -9,6 +11,9 @@ from engines.base import (
     InvalidRequest,
     Prompt,
 )
+
+_PLACE = re.compile(r"\[[\d:]+\] /\S+:\d+: ")
+"""xgrammar's clock and line of C++, in front of what it says."""
 
 
 def refused(
@@ -32,7 +37,8 @@ def refused(
 
 
 def _message(error: Exception) -> str:
-    return " ".join(str(error.args[0] if error.args else error).split())[:600]
+    said = _PLACE.sub("", str(error.args[0] if error.args else error))
+    return " ".join(said.split())[:600]
 
 
 def _param(error: Exception, request: GenerateRequest) -> str | None:

@@ -1,47 +1,9 @@
-"""GenerateRequest -> vLLM's ChatParams, prompt and SamplingParams."""
+"""GenerateRequest -> vLLM's SamplingParams."""
 
 from collections.abc import Iterable
 from typing import Any
 
-from engines.base import GenerateRequest, InvalidRequest
-from engines.vllm_tools import function
-
-
-def chat_params(request: GenerateRequest) -> Any:
-    from vllm.renderers import ChatParams
-
-    tools = [function(tool) for tool in request.tools] if _sees_tools(request) else None
-    return ChatParams(
-        chat_template_kwargs={
-            "add_generation_prompt": True,
-            "tools": tools,
-            **request.chat_template_kwargs,
-        }
-    )
-
-
-def _sees_tools(request: GenerateRequest) -> bool:
-    return request.tool_parser is not None and bool(request.tools) and request.tool_choice != "none"
-
-
-def prompt_for_engine(request: GenerateRequest, model_config: Any) -> Any:
-    from vllm.inputs import TextPrompt
-
-    if isinstance(request.prompt, str):
-        return TextPrompt(prompt=request.prompt)
-    token_ids = list(request.prompt or ())
-    vocabulary = model_config.get_vocab_size()
-    if not token_ids:
-        raise InvalidRequest("The prompt is empty.", "prompt")
-    if min(token_ids) < 0 or max(token_ids) >= vocabulary:
-        raise InvalidRequest(f"Token ids are from 0 to {vocabulary - 1}.", "prompt")
-    return tokens_prompt(token_ids)
-
-
-def tokens_prompt(token_ids: Iterable[int]) -> Any:
-    from vllm.inputs import TokensPrompt
-
-    return TokensPrompt(prompt_token_ids=list(token_ids))
+from engines.base import GenerateRequest
 
 
 def sampling_params(
