@@ -102,5 +102,6 @@ $(VENV)/.cuda: requirements/cuda.txt | $(VENV)/.made
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.$(TEST_SET)
 	$(SAY) 'installing the test tools'
 	@$(PIP) --require-hashes -r $<
+	$(if $(HAS_GPU),@$(PIP) --require-hashes -r requirements/laptop.txt)
 	$(if $(HAS_GPU),@$(PIP) --require-hashes -r requirements/cuda.txt)
 	@touch $@
