@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -130,7 +130,9 @@ class VllmEngine:
             raise InvalidRequest(f"The prompt cannot be rendered: {error}", param) from error
         return Prompt(token_ids=rendered["prompt_token_ids"], rendered=rendered)
 
-    async def generate(self, request: GenerateRequest, prompt: Prompt) -> AsyncIterator[Delta]:
+    async def generate(
+        self, request: GenerateRequest, prompt: Prompt
+    ) -> AsyncGenerator[Delta, None]:
         llm = self._alive()
         request = self._as_prompted(request, prompt)
         try:
