@@ -13,13 +13,15 @@ SERVE_SET := $(if $(HAS_GPU),cuda,$(if $(filter vllm,$(ENGINE)),cpu,laptop))
 TEST_SET  := $(if $(HAS_GPU),cuda,cpu)
 
 RUN := $(VENV)/bin/python
+# Each in an environment of its own: their pins are not ours, nor each other's.
+CLIENTS := clients clients-instructor clients-litellm
 # --no-deps with a lock that has a hash for everything: nothing comes in that the lock does not name.
 # --no-compile: Python compiles what is imported; compiling all of torch and vLLM takes longer.
 PIP := $(RUN) -m pip --disable-pip-version-check --no-input install -qq --no-deps --no-compile
 SAY := @printf '\033[1m==>\033[0m %s\n'
 
 .DEFAULT_GOAL := help
-.PHONY: help serve setup test test-fast check format lock bench
+.PHONY: help serve setup test test-fast clients check format lock bench
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -32,11 +34,13 @@ serve: $(VENV)/.$(SERVE_SET) ## Set up what is missing, then serve on 127.0.0.1:
 setup: $(VENV)/.$(SERVE_SET) ## Set up alone: packages, embedded model, first key
 	@$(RUN) -m server prepare $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
-test: $(VENV)/.dev ## Run all tests (without a GPU too; about 20 minutes)
+test: $(VENV)/.dev clients ## Run all tests (without a GPU too; about 20 minutes)
 	@$(RUN) -m pytest $(ARGS)
 
 test-fast: $(VENV)/.dev ## Run the tests that need no vLLM (under 30 s)
 	@$(RUN) -m pytest -m "not vllm and not slow and not gpu" $(ARGS)
+
+clients: $(CLIENTS:%=.venv-clients/%/.made) tests/node/node_modules/.package-lock.json ## Install other people's clients, for their tests
 
 check: $(VENV)/.dev ## Formatting, lint, borders, types
 	$(RUN) -m ruff format --check .
@@ -59,6 +63,7 @@ lock: $(VENV)/.dev ## Renew the locks in requirements/ from their .in files
 	$(LOCK) $(LEAN) -c requirements/cpu.txt requirements/laptop.in -o requirements/laptop.txt
 	$(LOCK) $(LEAN) requirements/dev.in -o requirements/dev.txt
 	$(LOCK) requirements/cuda.in -o requirements/cuda.txt
+	for set in $(CLIENTS); do $(LOCK) requirements/$$set.in -o requirements/$$set.txt; done
 
 # One stamp file a set: a set is installed again when its lock changes. The checkout itself is on the
 # environment's path, and `fjord` beside its python: nothing needs to be built.
@@ -105,3 +110,15 @@ $(VENV)/.dev: requirements/dev.txt $(VENV)/.$(TEST_SET)
 	$(if $(HAS_GPU),@$(PIP) --require-hashes -r requirements/laptop.txt)
 	$(if $(HAS_GPU),@$(PIP) --require-hashes -r requirements/cuda.txt)
 	@touch $@
+
+.venv-clients/%/.made: requirements/%.txt | $(VENV)/.dev
+	$(SAY) 'installing other clients: $*'
+	@$(RUN) -m uv venv -q --clear .venv-clients/$*
+	@$(RUN) -m uv pip install -q --python .venv-clients/$*/bin/python --no-deps --require-hashes -r $<
+	@touch $@
+
+# Without npm their tests are skipped, and say so.
+tests/node/node_modules/.package-lock.json: tests/node/package-lock.json
+	$(SAY) "installing Node's clients"
+	@if command -v npm >/dev/null; then cd tests/node && npm ci --silent --no-audit --no-fund; \
+	  else echo 'npm is not here: the tests of Node clients will be skipped'; fi

@@ -1,0 +1,82 @@
+# mypy: ignore-errors
+"""OpenAI's own client: what an application of it uses."""
+
+import asyncio
+import os
+
+import openai
+
+URL, KEY = os.environ["FJORD_URL"] + "/v1", os.environ["FJORD_KEY"]
+ASK = {"model": "mixtral-8x7b", "messages": [{"role": "user", "content": "Hei på deg 🫐"}]}
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "get_weather",
+        "parameters": {"type": "object", "properties": {"city": {"enum": ["Oslo"]}}},
+    },
+}
+
+client = openai.OpenAI(base_url=URL, api_key=KEY, max_retries=0)
+
+assert "mixtral-8x7b" in {m.id for m in client.models.list()}
+assert client.models.retrieve("mixtral-8x7b").owned_by == "wayscloud"
+
+whole = client.chat.completions.create(**ASK, seed=1, logprobs=True, top_logprobs=2)
+assert whole.choices[0].message.content == "Hei på deg 🫐"
+assert whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
+assert len(whole.choices[0].logprobs.content[0].top_logprobs) == 2
+
+options = {"include_usage": True}
+chunks = list(client.chat.completions.create(**ASK, stream=True, stream_options=options))
+said = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+assert said == "Hei på deg 🫐"
+assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
+
+with client.chat.completions.stream(**ASK) as stream:
+    assert stream.get_final_completion().choices[0].message.content == "Hei på deg 🫐"
+
+called = client.chat.completions.create(**ASK, tools=[TOOL], tool_choice="required")
+assert called.choices[0].finish_reason == "tool_calls"
+assert called.choices[0].message.tool_calls[0].function.arguments == '{"city": "Oslo"}'
+
+raw = client.chat.completions.with_raw_response.create(**ASK, extra_body={"agent_id": "a"})
+assert raw.headers["x-request-id"] == raw.parse()._request_id
+
+thought = client.chat.completions.create(**(ASK | {"model": "thinking"}))
+assert thought.model_extra["model_output_metadata"] == {"reasoning": "Norway, so Oslo."}
+
+vectors = client.embeddings.create(model="vectors", input=["a", "b"])
+assert [v.index for v in vectors.data] == [0, 1]
+assert client.completions.create(model="mixtral-8x7b", prompt="Oslo", max_tokens=4).choices[0]
+
+answered = client.responses.create(model="mixtral-8x7b", input="Hei", store=False)
+assert answered.output_text == "Hei"
+events = [e.type for e in client.responses.create(model="mixtral-8x7b", input="Hei", stream=True)]
+assert events[0] == "response.created", events
+assert events[-1] == "response.completed", events
+
+
+def refusal(error, asked, **fields):
+    """The error of this type that the request raises."""
+    try:
+        asked.chat.completions.create(**(ASK | fields))
+    except error as e:
+        return e
+    raise AssertionError(f"{fields} were taken")
+
+
+hot = refusal(openai.BadRequestError, client, temperature=3)
+assert (hot.code, hot.param) == ("INVALID_PARAMETER", "temperature")
+unknown = refusal(openai.NotFoundError, client, model="no-such")
+assert (unknown.code, unknown.param) == ("MODEL_NOT_FOUND", "model")
+stranger = openai.OpenAI(base_url=URL, api_key="wrong")
+assert refusal(openai.AuthenticationError, stranger).code == "AUTH_FAILED"
+
+
+async def at_once() -> None:
+    async with openai.AsyncOpenAI(base_url=URL, api_key=KEY, max_retries=0) as many:
+        answers = await asyncio.gather(*(many.chat.completions.create(**ASK) for _ in range(20)))
+        assert len({a.id for a in answers}) == 20
+
+
+asyncio.run(at_once())

@@ -1,0 +1,54 @@
+// OpenAI's own client for Node: whole, streamed, tools, vectors, errors.
+import assert from "node:assert/strict";
+import OpenAI from "openai";
+
+const client = new OpenAI({
+  baseURL: `${process.env.FJORD_URL}/v1`,
+  apiKey: process.env.FJORD_KEY,
+  maxRetries: 0,
+});
+const ask = { model: "mixtral-8x7b", messages: [{ role: "user", content: "Hei på deg 🫐" }] };
+
+const ids = [];
+for await (const model of client.models.list()) ids.push(model.id);
+assert(ids.includes("mixtral-8x7b"));
+
+const whole = await client.chat.completions.create(ask);
+assert.equal(whole.choices[0].message.content, "Hei på deg 🫐");
+assert.equal(whole.usage.total_tokens, whole.usage.prompt_tokens + whole.usage.completion_tokens);
+
+let said = "";
+for await (const chunk of await client.chat.completions.create({ ...ask, stream: true }))
+  said += chunk.choices[0].delta.content ?? ""; // without `?.`: every chunk has a choice
+assert.equal(said, "Hei på deg 🫐");
+
+const runner = client.chat.completions.stream(ask);
+assert.equal(await runner.finalContent(), "Hei på deg 🫐");
+
+const parameters = { type: "object", properties: { city: { enum: ["Oslo"] } }, required: ["city"] };
+const tools = [{ type: "function", function: { name: "get_weather", parameters } }];
+const called = await client.chat.completions.create({ ...ask, tools, tool_choice: "required" });
+assert.equal(called.choices[0].finish_reason, "tool_calls");
+assert.deepEqual(JSON.parse(called.choices[0].message.tool_calls[0].function.arguments), { city: "Oslo" });
+
+// The client asks for base64 by itself and unpacks it.
+const vectors = await client.embeddings.create({ model: "vectors", input: ["a", "b"] });
+assert.equal(vectors.data.length, 2);
+assert.equal(typeof vectors.data[0].embedding[0], "number");
+
+const answered = await client.responses.create({ model: "mixtral-8x7b", input: "Hei", store: false });
+assert.equal(answered.output_text, "Hei");
+
+await assert.rejects(client.chat.completions.create({ ...ask, temperature: 3 }), (e) => {
+  assert(e instanceof OpenAI.BadRequestError);
+  assert.deepEqual([e.code, e.param], ["INVALID_PARAMETER", "temperature"]);
+  return true;
+});
+await assert.rejects(
+  client.chat.completions.create({ ...ask, model: "no-such" }),
+  OpenAI.NotFoundError,
+);
+
+const left = await client.chat.completions.create({ ...ask, model: "long", stream: true });
+for await (const _ of left) break; // leaves the stream: the server must not mind
+assert.equal((await client.chat.completions.create(ask)).choices.length, 1);

@@ -1,0 +1,73 @@
+"""Other people's Python clients, unmodified, each in its own environment, against a live server."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engines.base import Reasoning
+from engines.spec import EngineSpec, ModelSpec
+from tests.serving import Served, scripted, serving
+
+ROOT = Path(__file__).parent.parent
+CLIENTS = Path(__file__).parent / "clients"
+SCRIPTS = {
+    "openai_client": "clients",
+    "pydantic_ai_client": "clients",
+    "wayscloud_client": "clients",
+    "instructor_client": "clients-instructor",
+    "litellm_client": "clients-litellm",
+}
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    vectors = EngineSpec(kind="scripted", source="vectors", task="embed")
+    models = [
+        scripted("mixtral-8x7b", tool_parser="hermes"),
+        scripted("other"),
+        scripted(
+            "thinking", text="Oslo.", reasoning=Reasoning(), reasoning_text="Norway, so Oslo."
+        ),
+        ModelSpec(alias="vectors", engine=vectors, context_tokens=512, output_tokens=1),
+    ]
+    with serving(tmp_path_factory.mktemp("data"), *models) as server:
+        yield server
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_client(served: Served, script: str) -> None:
+    done = run(served, SCRIPTS[script], str(CLIENTS / f"{script}.py"))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_langchain_passes_its_own_standard_tests(served: Served) -> None:
+    options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(CLIENTS), "-W", "ignore"]
+    options += ["-o", "asyncio_mode=auto", "-o", "asyncio_default_test_loop_scope=session"]
+    options += ["-r", "fE", "--tb", "short"]
+    script = str(CLIENTS / "langchain_standard.py")
+    done = run(served, "clients", "-m", "pytest", *options, "-c", os.devnull, script)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def run(served: Served, environment: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Python of that environment; skips where `make clients` has not made it."""
+    python = ROOT / ".venv-clients" / environment / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"no .venv-clients/{environment}: `make clients` makes it")
+    own = {"FJORD_URL": served.url, "FJORD_KEY": served.key, "PYTHONDONTWRITEBYTECODE": "1"}
+    quiet = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LANGSMITH_TRACING": "false"}
+    kept = {k: v for k, v in os.environ.items() if k in ("PATH", "HOME", "LANG", "TMPDIR")}
+    return subprocess.run(
+        [str(python), *arguments],
+        env=kept | own | quiet,
+        cwd=CLIENTS,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
