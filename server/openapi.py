@@ -171,13 +171,22 @@ def _answer(operation: Operation) -> dict[str, Any]:
         whole["example"] = operation.example
     answer["content"] = {"application/json": whole}
     if operation.event is not None:
-        events = {
-            "type": "string",
-            "description": "Server-sent events",
-            "x-event": _ref(operation.event),
-        }
-        answer["content"]["text/event-stream"] = {"schema": events}
+        answer["content"]["text/event-stream"] = {"schema": _event(operation.event)}
     return answer
+
+
+def _event(model: type[BaseModel]) -> dict[str, Any]:
+    """One server-sent event: a stream is many."""
+    holds = {"contentMediaType": "application/json", "contentSchema": _ref(model)}
+    return {
+        "type": "object",
+        "description": "Each event of the stream",
+        "properties": {
+            "event": {"type": "string"},
+            "data": {"type": "string", "description": "JSON, or [DONE]", **holds},
+        },
+        "required": ["data"],
+    }
 
 
 def _headers(operation: Operation) -> dict[str, Any]:
