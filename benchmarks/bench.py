@@ -16,16 +16,19 @@ from typing import Any
 import msgspec
 from rich.console import Console
 
-from benchmarks.cases import Case, bodies, cases_of
+from benchmarks.cases import WARM_UP, Case, bodies, cases_of
 from benchmarks.figures import Measured, Started, as_json, measured, medians
-from benchmarks.front import front_cost
+from benchmarks.front import Cost, front_cost
 from benchmarks.load import Load, Outcome
 from benchmarks.machine import surroundings
 from benchmarks.models import Model, make_model
+from benchmarks.offline import offline
 from benchmarks.report import save, show
 from benchmarks.servers import (
     FJORD,
     FJORD_PER_TOKEN,
+    OFFLINE,
+    ROOT,
     VLLM,
     DidNotStart,
     Server,
@@ -34,9 +37,12 @@ from benchmarks.servers import (
 )
 from benchmarks.targets import verdicts
 
-WARM_UP = Case(streams=16, requests=32, output_tokens=24)
-PER_TOKEN_STREAMS = (64, 256)
+PER_TOKEN_CASES = ("64 streamed", "256 streamed")
 _CONSOLE = Console(stderr=True)
+
+
+class DidNotMeasure(Exception):
+    """The load generator itself failed."""
 
 
 @dataclass(slots=True)
@@ -66,17 +72,20 @@ def compare(
     for number in range(1, rounds + 1):
         for side in sides:
             try:
-                _one_start(model, side, _cases_for(side, cases), number, folder, results)
-            except DidNotStart as error:
+                start = _one_offline if side == OFFLINE else _one_start
+                start(model, side, _cases_for(side, cases), number, folder, results)
+            except (DidNotStart, DidNotMeasure) as error:
                 results.failures.append(f"{model.name}, {side.name}, round {number}: {error}")
                 _CONSOLE.print(f"[red]{results.failures[-1]}")
     return results
 
 
 def _cases_for(side: Side, cases: Sequence[Case]) -> Sequence[Case]:
-    if side.name != FJORD_PER_TOKEN.name:
+    if side == OFFLINE:
+        return [case for case in cases if case.requests == case.streams]
+    if side != FJORD_PER_TOKEN:
         return cases
-    return [case for case in cases if case.stream and case.streams in PER_TOKEN_STREAMS]
+    return [case for case in cases if case.name in PER_TOKEN_CASES]
 
 
 def _one_start(
@@ -115,6 +124,25 @@ def _one_start(
         )
 
 
+def _one_offline(
+    model: Model, side: Side, cases: Sequence[Case], number: int, folder: Path, results: Results
+) -> None:
+    _CONSOLE.print(f"round {number}: {side.name} on {model.name} …")
+    nothing = Cost(0.0, 0, 0)
+    for case, outcome in zip(cases, offline(model, cases, number, folder), strict=True):
+        result = measured(
+            outcome,
+            nothing,
+            nothing,
+            model=model.name,
+            case=case.name,
+            side=side.name,
+            number=number,
+        )
+        results.measured.append(result)
+        _CONSOLE.print(f"  {_line(result)}")
+
+
 def generate(server: Server, case: Case, seed: int) -> Outcome:
     """Run the load generator on a case."""
     load = Load(
@@ -129,8 +157,11 @@ def generate(server: Server, case: Case, seed: int) -> Outcome:
         [sys.executable, "-m", "benchmarks.load"],
         input=msgspec.json.encode(load),
         stdout=subprocess.PIPE,
-        check=True,
+        check=False,
+        cwd=ROOT,
     )
+    if done.returncode or not done.stdout:
+        raise DidNotMeasure(f"the load generator ended with {done.returncode} and said nothing")
     return msgspec.json.decode(done.stdout, type=Outcome)
 
 

@@ -26,7 +26,12 @@ class Case:
         """Unique among the cases of a model."""
         form = "streamed" if self.stream else "whole"
         prompt = ", 4k prompt" if self.prompt_tokens >= LONG_TOKENS else ""
+        if self.requests == self.streams:
+            form = "at once" if self.stream else "whole at once"
         return f"{self.streams} {form}{prompt}"
+
+
+WARM_UP = Case(streams=16, requests=32, output_tokens=24)
 
 
 def cases_of(model: str, *, quick: bool = False) -> list[Case]:

@@ -17,8 +17,8 @@ COLUMNS: tuple[tuple[str, Callable[[Mapping[str, float]], str]], ...] = (
     ("requests/s", lambda f: f"{f['requests_per_s']:.1f}"),
     ("TTFT p50 / p99 ms", lambda f: _pair(f, "ttft")),
     ("ITL p50 / p99 ms", lambda f: _pair(f, "itl")),
-    ("front µs a token", lambda f: f"{f['front_us_per_token']:.1f}"),
-    ("tokens a chunk", lambda f: f"{f['tokens_per_chunk']:.2f}" if f["tokens_per_chunk"] else "–"),
+    ("front µs a token", lambda f: _or_dash(f["front_us_per_token"], ".1f")),
+    ("tokens a chunk", lambda f: _or_dash(f["tokens_per_chunk"], ".2f")),
 )
 
 
@@ -26,6 +26,10 @@ def _pair(figures: Mapping[str, float], name: str) -> str:
     if not figures["tokens_per_chunk"]:
         return "–"
     return f"{figures[f'{name}_p50_ms']:,.0f} / {figures[f'{name}_p99_ms']:,.0f}"
+
+
+def _or_dash(value: float, form: str) -> str:
+    return format(value, form) if value else "–"
 
 
 def _rows(document: Document) -> Iterator[list[str]]:

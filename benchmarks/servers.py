@@ -20,6 +20,7 @@ import psutil
 
 from benchmarks.models import Model
 
+ROOT = Path(__file__).resolve().parent.parent
 ALIAS = "bench"
 READY_S = 400.0
 STOP_S = 20.0
@@ -35,18 +36,18 @@ class Side:
 
     name: str
     kind: str
-    """fjord or vllm."""
+    """fjord, vllm (its own server) or offline (its LLM.generate)."""
     extra_args: Mapping[str, Any] = field(default_factory=dict)
     """Engine arguments beyond the model's."""
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 FJORD = Side(name="fjord", kind="fjord")
 VLLM = Side(name="vllm", kind="vllm")
 FJORD_PER_TOKEN = Side(
-    name="fjord, a token a chunk", kind="fjord", environment={"FJORD_MERGE_MS": "0"}
+    name="fjord, a token a chunk", kind="fjord", extra_args={"stream_interval": 1}
 )
 """vLLM's own server as shipped already sends one token a chunk."""
+OFFLINE = Side(name="LLM.generate", kind="offline")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +76,7 @@ def serving(side: Side, model: Model, folder: Path) -> Iterator[Server]:
     began = time.monotonic()
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, stdout=out, stderr=out, env=_environment(side), start_new_session=True
+            command, stdout=out, stderr=out, env=_environment(), cwd=ROOT, start_new_session=True
         )
     try:
         health_s = _until(process, port, "/health", began, log)
@@ -138,20 +139,20 @@ def engine_environment() -> dict[str, str]:
     return wanted
 
 
-def _environment(side: Side) -> dict[str, str]:
+def _environment() -> dict[str, str]:
     """The benchmark's key is allowed all it asks for; limits are counted all the same."""
     limits = {
         "FJORD_REQUESTS_PER_MINUTE": "10000000",
         "FJORD_CONCURRENT": "100000",
         "FJORD_QUEUE_LIMIT": "100000",
     }
-    return {**os.environ, **engine_environment(), **limits, **side.environment}
+    return {**os.environ, **engine_environment(), **limits}
 
 
 def _key(data_dir: Path) -> dict[str, str]:
     command = [sys.executable, "-m", "server", "keys", "create", "--name", "benchmark"]
     command += ["--data-dir", str(data_dir), "--json"]
-    made = subprocess.run(command, check=True, capture_output=True, text=True)
+    made = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
     return {"X-API-Key": str(json.loads(made.stdout)["key"])}
 
 
