@@ -79,6 +79,7 @@ class Fleet:
         check_timeout_s: float = 30.0,
         stop_timeout_s: float = 8.0,
         backoff: Backoff | None = None,
+        on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         """`check_timeout_s` is long because a CPU may spend seconds in one step of a long prompt.
         `stop_timeout_s` bounds the end of one engine, and of all of them together in `stop`."""
@@ -88,6 +89,7 @@ class Fleet:
         self._check_timeout_s = check_timeout_s
         self._stop_timeout_s = stop_timeout_s
         self._backoff = backoff or Backoff()
+        self._on_ready = on_ready
         self._slots = shared_slots(models)
         self._by_alias = {alias: slot for slot in self._slots.values() for alias in slot.aliases}
         self._inbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
@@ -196,6 +198,7 @@ class Fleet:
 
     def _became_ready(self, slot: Slot, engine: Engine) -> None:
         slot.become("ready")
+        self._on_ready()
         slot.is_replacement = False
         slot.running = running = Running(engine, time.monotonic())
         slot.task = asyncio.create_task(self._watch(slot, running), name=f"watch {slot.spec.key}")

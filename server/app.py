@@ -11,6 +11,7 @@ from starlette.routing import Match, Route
 
 from engines.fleet import Fleet
 from engines.registry import Registry
+from server.admin import admin_router
 from server.api import Endpoint, Front, Generation, ModelList, OneModel
 from server.auth import KeyRing
 from server.chat_completions import build_chat
@@ -100,11 +101,19 @@ def create_app(
     for path in MODEL_PATHS:
         app.router.routes.append(Route(path + "/{alias:path}", one_model))
     app.router.routes.extend(ops_routes(fleet, front.metrics, lambda: _refusals(front)))
+    app.include_router(admin_router(ring, ledger.open_books))
     app.router.routes.extend(Documentation(lambda: app.router.routes).routes())
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(Exception, _internal_error)
     return RequestLog(app)
+
+
+def freeze_garbage() -> None:
+    """What is loaded by now stays: collections that walk it (100 ms and more with an engine's
+    library) would show as gaps between tokens. Called at the start and after every load."""
+    gc.collect()
+    gc.freeze()
 
 
 @asynccontextmanager
@@ -117,8 +126,7 @@ async def _lifespan(app: FjordApp) -> AsyncIterator[None]:
         stack.push_async_callback(front.fleet.stop)
         await front.watch.start()
         stack.push_async_callback(front.watch.stop)
-        gc.collect()
-        gc.freeze()  # collections of 100 ms and more would show as gaps between tokens
+        freeze_garbage()
         yield
         await front.watch.drain(front.settings.drain_timeout_s)
 

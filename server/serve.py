@@ -19,7 +19,7 @@ from engines.build import build_engine
 from engines.fleet import Fleet
 from engines.registry import Registry
 from server.announce import Announcement, announce
-from server.app import FjordApp, create_app
+from server.app import FjordApp, create_app, freeze_garbage
 from server.auth import KeyRing
 from server.connection import Connection
 from server.first_start import (
@@ -61,6 +61,7 @@ def serve(settings: Settings) -> int:
                 registry.models.values(),
                 build_engine(settings.data_dir, SpokenProgress()),
                 load_timeout_s=settings.load_timeout_s,
+                on_ready=freeze_garbage,
             )
             app = create_app(settings, registry, fleet, ledger, KeyRing(), node=node)
             announcement = Announcement(
@@ -83,6 +84,7 @@ def _ledger(settings: Settings, registry: Registry, node: str) -> Iterator[Ledge
             node=node,
             currency=registry.currency,
             ledger_url=settings.ledger_url,
+            stale_s=settings.ledger_stale_s,
         )
     except LedgerError as error:
         raise CannotStart(str(error)) from None
