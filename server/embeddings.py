@@ -76,6 +76,7 @@ class Embeddings(Asking[EmbeddingsRequest, Job]):
             work=work,
             deadline=self.deadline(exchange),
             ledger=self.front.ledger,
+            wire_names={"messages": "input", "prompt": "input"},
             most_tokens=sum(min(_most_tokens(x), spec.context_tokens) for x in inputs),
         )
 

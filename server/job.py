@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from engines.base import Engine, InvalidRequest
@@ -37,6 +37,8 @@ class Job:
     """None: the request costs nothing and leaves no record."""
     most_tokens: int = 0
     """What it can use at most, for the ledger to reserve."""
+    wire_names: Mapping[str, str] = field(default_factory=dict)
+    """Chat's field names, as errors of engines say them -> this endpoint's own."""
     wait_s: float = 0.0
     _cut: Cut | None = None
     _task: asyncio.Task[Any] | None = None
@@ -114,8 +116,8 @@ class Job:
             await self.exchange.reply(200, outcome)
 
     def _explained(self, exc: Exception) -> ApiError:
-        if isinstance(exc, InvalidRequest) and exc.param == "prompt":
-            exc.param = "input"
+        if isinstance(exc, InvalidRequest) and exc.param is not None:
+            exc.param = self.wire_names.get(exc.param, exc.param)
         error = to_api_error(exc)
         if error.code == "INTERNAL_ERROR":
             log.exception("request %s failed", self.exchange.request_id, exc_info=exc)

@@ -4,6 +4,7 @@ import base64
 import math
 import struct
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -156,3 +157,21 @@ def test_a_model_that_cannot_load_is_a_503(client: httpx.Client) -> None:
     r = client.post(PATHS[0], json=ASK | {"model": "dead"})
     assert_error(r, 503, "MODEL_UNAVAILABLE")
     assert int(r.headers["retry-after"]) >= 1
+
+
+def test_a_deadline_ends_the_wait_for_a_model_with_504(tmp_path: Path) -> None:
+    model = scripted("vectors", task="embed", load_s=30)
+    with serving(tmp_path, model) as server, httpx.Client(headers=server.headers) as client:
+        headers = {"X-Request-Timeout": "0.3"}
+        r = client.post(server.url + PATHS[0], json=ASK, headers=headers)
+        assert_error(r, 504, "REQUEST_TIMEOUT")
+    assert [(r["end"], r["amount"]) for r in read_records(tmp_path)] == [("timed_out", 0)]
+
+
+def test_a_client_that_leaves_ends_its_request(tmp_path: Path) -> None:
+    model = scripted("vectors", task="embed", load_s=30)
+    with serving(tmp_path, model) as server:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(server.url + PATHS[0], json=ASK, headers=server.headers, timeout=0.5)
+        wait_until(lambda: len(server.front.watch) == 0, "the request ends", 3)
+    assert [r["end"] for r in read_records(tmp_path)] == ["client_left"]
