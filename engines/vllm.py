@@ -68,7 +68,8 @@ class VllmEngine:
         self.context_tokens = llm.model_config.max_model_len
         self._vocabulary = Vocabulary(llm.tokenizer)
         self._llm = llm
-        self._pace = Pace(llm)
+        if "stream_interval" not in self._spec.args:
+            self._pace = Pace(llm)
 
     async def stop(self) -> None:
         self._is_stopped = True

@@ -1,6 +1,5 @@
 """vLLM's RequestOutput -> Deltas: reasoning split off, tool calls read, tokens counted."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from engines.base import (
@@ -42,19 +41,14 @@ class Choices:
         )
         self._is_first = True
 
-    def deltas(self, output: Any) -> Iterator[Delta]:
-        for completion in output.outputs:
-            cached = self._cached(output)
-            if not self._is_plain:
-                yield self._made[completion.index].delta(completion, cached)
-                continue
-            yield Delta(
-                completion.index,
-                completion.text,
-                len(completion.token_ids),
-                _finish_reason(completion),
-                cached_tokens=cached,
-            )
+    def deltas(self, output: Any) -> list[Delta]:
+        cached = self._cached(output)
+        if self._is_plain:
+            return [
+                Delta(c.index, c.text, len(c.token_ids), _finish_reason(c), "", 0, cached)
+                for c in output.outputs
+            ]
+        return [self._made[c.index].delta(c, cached) for c in output.outputs]
 
     def _cached(self, output: Any) -> int:
         if not self._is_first:

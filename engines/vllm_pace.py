@@ -14,7 +14,7 @@ DELAY_S = 0.045
 FEW_STREAMS = 8
 """Up to so many streams every token goes out at once."""
 LONGEST = 16
-_EVERY_S = 0.1
+_EVERY_S = 0.2
 
 
 def interval_for(streams: int, tokens_per_s: float) -> int:
@@ -26,7 +26,7 @@ def interval_for(streams: int, tokens_per_s: float) -> int:
 
 
 class Pace:
-    """Sets the interval of an AsyncLLM's running requests ten times a second."""
+    """Sets the interval of an AsyncLLM's running requests five times a second."""
 
     def __init__(self, llm: Any) -> None:
         self._processor = llm.output_processor

@@ -33,6 +33,8 @@ from server.watch import Cut, Watch
 log = logging.getLogger("fjord.answer")
 
 _STUCK_S = 5.0
+PROGRESS_S = 2.0
+"""How much of a running answer a crash may leave unbilled."""
 
 
 class Stream(Protocol):
@@ -93,6 +95,7 @@ class Answer:
         "_cut_at",
         "_engine",
         "_is_settling",
+        "_noted_at",
         "_side_tasks",
         "_tail",
         "_task",
@@ -111,6 +114,7 @@ class Answer:
         self.ledger = ledger
         self.started = time.monotonic()
         self.wait_s = 0.0
+        self._noted_at = self.started
         self._engine: Engine | None = None
         self._cut: Cut | None = None
         self._cut_at = 0.0
@@ -155,7 +159,8 @@ class Answer:
             self.exchange.drop()
         elif self.call.plan.is_stream and now - self.exchange.last_write > self.call.keep_alive_s:
             self._aside(self._keep_alive())
-        if self._engine is not None:
+        if self._engine is not None and now - self._noted_at > PROGRESS_S:
+            self._noted_at = now
             self.ledger.progress(self.call.record)
 
     def _press_on(self, now: float) -> None:
@@ -250,7 +255,7 @@ class Answer:
                     await exchange.open_stream()
             if d.finish_reason and single:
                 self._tail = chunk  # goes out with [DONE], once the record is durable
-            elif chunk:
+            elif chunk and not exchange.write_now(chunk):
                 await exchange.write(chunk)
 
     async def _fold(self, deltas: AsyncIterator[Delta], shape: Whole) -> None:

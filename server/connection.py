@@ -1,13 +1,40 @@
 """One HTTP connection: uvicorn's, with bounds on the headers' size and time, and our error body."""
 
 import asyncio
+from collections.abc import Callable
+from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from server.errors import ApiError
 
 HEADERS_BYTES = 64 * 1024
 HEADERS_TIMEOUT_S = 20.0
+
+
+def direct_writer(send: Any) -> Callable[[bytes], bool] | None:
+    """A way past ASGI for the chunks of an open stream, where `send` is uvicorn's own: no coroutine
+    and no dict a chunk (3 of 25 µs a token). It writes nothing and returns False where the client
+    does not keep up or has left; then `send` knows what to do."""
+    cycle = getattr(send, "__self__", None)
+    if not isinstance(cycle, RequestResponseCycle) or not cycle.chunked_encoding:
+        return None
+    flow, transport = cycle.flow, cycle.transport
+
+    def write(chunk: bytes) -> bool:
+        if flow.write_paused or cycle.disconnected:
+            return False
+        transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        return True
+
+    return write
+
+
+def cut_connection(send: Any) -> None:
+    """Close the connection of uvicorn's `send` without flushing."""
+    transport = getattr(getattr(send, "__self__", None), "transport", None)
+    if transport is not None:
+        transport.abort()
 
 
 class Connection(HttpToolsProtocol):

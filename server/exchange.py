@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias, TypeVar
 
+from server.connection import cut_connection, direct_writer
 from server.errors import ApiError
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -36,6 +37,7 @@ class Exchange:
 
     __slots__ = (
         "_blocked_since",
+        "_direct",
         "_receive",
         "_send",
         "_watcher",
@@ -57,6 +59,7 @@ class Exchange:
         self.started = False
         self.last_write = time.monotonic()
         self._blocked_since = 0.0
+        self._direct: Callable[[bytes], bool] | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     def header(self, name: bytes) -> bytes | None:
@@ -153,6 +156,12 @@ class Exchange:
         self.status = 200
         headers = [*_STREAM_HEADERS, *self.headers]
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        self._direct = direct_writer(self._send)
+
+    def write_now(self, chunk: bytes) -> bool:
+        """Send a piece of an open stream without a suspension, or say that it needs one."""
+        self.last_write = time.monotonic()
+        return self._direct is not None and self._direct(chunk)
 
     async def write(self, chunk: bytes, *, more: bool = True) -> None:
         """Send a piece of the stream; returns when the transport has taken it."""
@@ -166,9 +175,7 @@ class Exchange:
 
     def drop(self) -> None:
         """Cut the connection without flushing: for a client that has stopped reading."""
-        transport = getattr(getattr(self._send, "__self__", None), "transport", None)
-        if transport is not None:
-            transport.abort()
+        cut_connection(self._send)
 
 
 def _too_large(limit: int) -> ApiError:
