@@ -20,6 +20,7 @@ DEFAULT_MAX_TOKENS = 16
 """OpenAI's own for this endpoint; the service documents none."""
 MAX_PROMPTS = 128
 
+_json = msgspec.json.Encoder().encode
 Token = Annotated[int, Field(ge=0, le=2**31 - 1)]
 TokenIds = Annotated[list[Token], Field(min_length=1)]
 
@@ -131,7 +132,7 @@ def _refuse_what_is_not_there(wire: CompletionRequest, prompts: Sequence[object]
 class CompletionStream:
     """The chunks of one streamed completion."""
 
-    __slots__ = ("_echoes", "_head", "_include_usage", "_offsets", "_tail")
+    __slots__ = ("_echoes", "_head", "_include_usage", "_offsets", "_tail", "_text")
 
     def __init__(self, members: dict[str, Any], echoes: Sequence[str], include_usage: bool) -> None:
         self._head = b"data: " + msgspec.json.encode(members)[:-1]
@@ -139,12 +140,19 @@ class CompletionStream:
         self._include_usage = include_usage
         self._echoes = echoes
         self._offsets = [0] * len(echoes)
+        ending = b',"index":%d,"logprobs":null,"finish_reason":null}]'
+        self._text = [
+            (self._head + b',"choices":[{"text":', ending % i + self._tail)
+            for i in range(len(echoes))
+        ]
 
     def open(self) -> bytes:
         """The prompts, where they are to be echoed."""
         return b"".join(self._chunk(i, text) for i, text in enumerate(self._echoes) if text)
 
     def delta(self, d: Delta) -> bytes:
+        if d.text and not (d.finish_reason or d.logprobs):
+            return self._text[d.index][0] + _json(d.text) + self._text[d.index][1]
         if not (d.text or d.logprobs or d.finish_reason):
             return b""
         logprobs = logprobs_body(d.logprobs, self._offsets[d.index]) if d.logprobs else None

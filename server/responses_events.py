@@ -52,6 +52,10 @@ class ResponseStream:
         )
 
     def delta(self, d: Delta) -> bytes:
+        if self._output.goes_on(d):
+            number = self._sequence_number
+            self._sequence_number = number + 1
+            return self._head + _json(d.text) + b',"logprobs":[],"sequence_number":%d}\n\n' % number
         return b"".join(self._step(step) for step in self._output.add(d))
 
     def close(self, usage: Usage) -> bytes:

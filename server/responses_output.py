@@ -88,6 +88,16 @@ class Output:
         for call in d.tool_calls:
             yield from self._call(call)
 
+    def goes_on(self, d: Delta) -> bool:
+        """Whether `d` is only more text of the open message; then it is taken. The usual case."""
+        item = self._open
+        if item is None or item.kind != "message" or not d.text:
+            return False
+        if d.finish_reason or d.reasoning or d.tool_calls or d.logprobs:
+            return False
+        item.pieces.append(d.text)
+        return True
+
     def end(self) -> Iterator[Step]:
         """Close what is open. An answer without a word is an empty message."""
         if not self.items:
