@@ -158,3 +158,29 @@ def test_a_token_of_a_long_trace_costs_no_more_than_one_of_a_short_trace(by_id: 
     turns = [(cost_per_token_s(32_000, by_id), cost_per_token_s(100, by_id)) for _ in range(9)]
     long, short = (min(costs) for costs in zip(*turns, strict=True))
     assert long <= 1.5 * short
+
+
+@pytest.mark.parametrize("said", [BY_MODEL, BY_TEMPLATE])
+@pytest.mark.parametrize(
+    ("prompt_ids", "opened_by"),
+    [
+        ([6, 6, 6, START, 5], "template"),
+        ([6, 6, START, 5, END, 5], "model"),
+        ([6, 6, END], "model"),
+        ([END, 6, 6, START], "template"),
+        ([START], "template"),
+    ],
+)
+def test_the_prompts_own_end_says_whether_the_thinking_is_open(
+    said: Reasoning, prompt_ids: list[int], opened_by: str
+) -> None:
+    assert as_prompted(said, prompt_ids, START, END).opened_by == opened_by
+
+
+@pytest.mark.parametrize("said", [BY_MODEL, BY_TEMPLATE])
+@pytest.mark.parametrize("prompt_ids", [[], [6, 5], [START, END, 6, 6, 6, 6, 6]])
+def test_a_prompt_that_ends_without_a_mark_leaves_the_registrys_word(
+    said: Reasoning, prompt_ids: list[int]
+) -> None:
+    assert as_prompted(said, prompt_ids, START, END) is said
+    assert as_prompted(said, [START], None, END) is said
