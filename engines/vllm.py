@@ -50,6 +50,7 @@ class VllmEngine:
         self._vocabulary: Vocabulary | None = None
         self._knows_thinking = "reasoning_parser" in spec.args
         self._is_stopped = False
+        self._sleep_level = 0
         self._running: set[Any] = set()
 
     @property
@@ -109,6 +110,29 @@ class VllmEngine:
             raise EngineHung(f"The engine did not answer within {timeout_s:g} s.") from None
         except Exception as error:
             raise EngineDead(f"The engine's process is gone: {error}") from error
+
+    async def sleep(self, level: int = 1) -> None:
+        """Give the card's memory back and keep the process; running requests are aborted. Level 1
+        keeps the weights in host memory, 2 reads them again at `wake`. Raises EngineUnavailable."""
+        llm = self._alive()
+        if not llm.model_config.enable_sleep_mode:
+            raise EngineUnavailable(
+                "This engine cannot sleep: it was started without enable_sleep_mode; right would "
+                "be `enable_sleep_mode: true` among its engine arguments, on a CUDA device."
+            )
+        await llm.sleep(level=level)
+        self._sleep_level = level
+
+    async def wake(self) -> None:
+        """Take the card's memory again; returns when it can generate. Awake: does nothing."""
+        llm, level, self._sleep_level = self._alive(), self._sleep_level, 0
+        if level == 1:
+            await llm.wake_up()
+        elif level == 2:
+            await llm.wake_up(["weights"])
+            await llm.collective_rpc("reload_weights")
+            await llm.wake_up(["kv_cache"])
+            await llm.reset_prefix_cache()
 
     def _alive(self) -> Any:
         if self._llm is None or self._llm.errored:
