@@ -48,6 +48,12 @@ def gpus() -> list[str]:
     return []
 
 
+def used_mib() -> int:
+    """Of the first card's memory, by all processes."""
+    asked = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", "0"]
+    return int(subprocess.run(asked, check=True, capture_output=True, text=True).stdout)
+
+
 def _cpu_name() -> str:
     with suppress(OSError, IndexError):
         text = Path("/proc/cpuinfo").read_text()
