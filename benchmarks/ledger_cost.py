@@ -1,0 +1,251 @@
+"""What keys, limits and the ledger cost: one process and one engine behind two doors, in turn.
+
+python -m benchmarks.ledger_cost [--rounds 5] [--json benchmarks/results/ledger_cost.json]
+
+The billed door is Fjord as shipped, its ledger on disk. The free door is the same application
+without keys, with limits that count nothing and a ledger that keeps nothing. Both hand their
+requests to the same engine, so nothing else differs between them.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import uvicorn
+import uvloop
+
+from benchmarks.bench import generate
+from benchmarks.cases import WARM_UP, Case
+from benchmarks.figures import percentile
+from benchmarks.machine import surroundings
+from benchmarks.models import make_model
+from benchmarks.servers import ALIAS, ROOT, Server
+from engines.build import build_engine
+from engines.fleet import Fleet
+from server.app import FjordApp, create_app, freeze_garbage
+from server.auth import KeyRing
+from server.connection import Connection
+from server.ledger import sqlite
+from server.ledger.database import SqliteDatabase
+from server.ledger.keys import Key
+from server.ledger.ledger import Ledger
+from server.ledger.records import Caller, UsageRecord
+from server.ledger.store import KeyStore
+from server.limits import Admission, Limiter
+from server.log import RequestLog
+from server.models import open_registry
+from server.settings import Settings
+
+BILLED, FREE = "billed", "free"
+STREAMS = Case(streams=64, requests=256, output_tokens=128)
+ONE_TOKEN = Case(streams=1, requests=50, output_tokens=1, stream=False)
+TURNS = 4
+"""Short runs of ONE_TOKEN in turn, for a machine whose speed drifts."""
+
+
+class NoLimits(Limiter):
+    """Counts nothing."""
+
+    def admit(self, caller: Caller) -> Admission:
+        return Admission(caller.key_id, None, [])
+
+    def release(self, admission: Admission, *, tokens: int = 0) -> None:
+        pass
+
+
+class NoLedger(Ledger):
+    """Keeps nothing, waits for nothing; never started."""
+
+    async def begin(
+        self, record: UsageRecord, *, reserve_micro: int = 0, reserve_tokens: int = 0
+    ) -> None:
+        pass
+
+    async def opened(self, record: UsageRecord) -> None:
+        pass
+
+    def progress(self, record: UsageRecord) -> None:
+        pass
+
+    async def close_record(self, record: UsageRecord, *, is_delivered: bool = True) -> None:
+        pass
+
+
+async def serve(folder: Path, model: Path, engine_args: dict[str, Any]) -> None:
+    """Both doors, until stdin ends; says their ports and the key once the engine is ready."""
+    settings = Settings(
+        data_dir=folder / BILLED,
+        model=(f"{ALIAS}={model}",),
+        engine="vllm",
+        engine_arg=tuple(f"{name}={json.dumps(value)}" for name, value in engine_args.items()),
+        requests_per_minute=10**7,
+        concurrent=10**5,
+    )
+    registry = open_registry(settings)
+    building = build_engine(folder, lambda *_: None)
+    fleet = Fleet(registry.models.values(), building, on_ready=freeze_garbage)
+    ledger = Ledger.open(folder / BILLED, node="bench", currency=registry.currency)
+    key = new_key(folder / BILLED)
+    billed = create_app(settings, registry, fleet, ledger, KeyRing(), node="bench")
+    free = create_app(
+        settings.model_copy(update={"no_auth": True}),
+        registry,
+        fleet,
+        NoLedger.open(folder / FREE, node="bench", currency=registry.currency),
+        KeyRing(),
+        node="bench",
+    )
+    front = cast(FjordApp, free.app).front
+    front.limiter = NoLimits()
+    async with AsyncExitStack() as stack:
+        ports = {
+            BILLED: await stack.enter_async_context(door(billed, "on")),
+            FREE: await stack.enter_async_context(door(free, "off")),
+        }
+        await front.watch.start()
+        stack.push_async_callback(front.watch.stop)
+        async with fleet.lease(ALIAS):
+            pass
+        print(json.dumps({"ports": ports, "key": key}), flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+
+def new_key(data_dir: Path) -> str:
+    database = SqliteDatabase(sqlite.prepare(data_dir))
+    try:
+        return KeyStore(database).create(Key(key_id="", name="bench", owner="bench"))[1]
+    finally:
+        database.close()
+
+
+@asynccontextmanager
+async def door(app: RequestLog, lifespan: Any) -> Any:
+    """Serves `app` on a free port; yields the port."""
+    config = uvicorn.Config(
+        cast(Any, app),
+        port=0,
+        http=Connection,
+        ws="none",
+        lifespan=lifespan,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+    )
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    while not server.started:
+        await asyncio.sleep(0.01)
+        assert not serving.done(), "the server ended before it started"
+    yield server.servers[0].sockets[0].getsockname()[1]
+    server.should_exit = True
+    await serving
+
+
+@contextmanager
+def both_doors(data: Path, model: Path, engine_args: dict[str, Any]) -> Iterator[dict[str, Server]]:
+    """By name: a process of its own, as the load generator has."""
+    with tempfile.TemporaryDirectory(dir=data, ignore_cleanup_errors=True) as folder:
+        command = [sys.executable, "-m", "benchmarks.ledger_cost", "--serve", folder]
+        command += ["--model", str(model), "--engine-args", json.dumps(engine_args)]
+        log = data / "ledger_cost.log"
+        with (
+            log.open("w") as out,
+            subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=out,
+                text=True,
+                cwd=ROOT,
+            ) as process,
+        ):
+            assert process.stdin is not None
+            assert process.stdout is not None
+            lines = (line for line in process.stdout if line.startswith('{"ports"'))
+            line = next(lines, None)
+            if line is None:
+                raise SystemExit(f"The server did not start; see {log}.")
+            said = json.loads(line)
+            yield {name: a_server(process.pid, said, name, log) for name in (BILLED, FREE)}
+            process.stdin.close()
+
+
+def a_server(pid: int, said: dict[str, Any], name: str, log: Path) -> Server:
+    headers = {"X-API-Key": said["key"]} if name == BILLED else {}
+    port = said["ports"][name]
+    return Server(pid=pid, port=port, headers=headers, health_s=0.0, ready_s=0.0, log=log)
+
+
+def one_round(doors: dict[str, Server], number: int) -> dict[str, Any]:
+    """Each case at both doors; which comes first changes from round to round."""
+    order = [BILLED, FREE] if number % 2 else [FREE, BILLED]
+    found: dict[str, Any] = {}
+    for name in order:
+        outcome = generate(doors[name], STREAMS, seed=number)
+        found[f"{name}_tokens_per_s"] = round(outcome.tokens / outcome.wall_s, 1)
+        found[f"{name}_errors"] = outcome.errors[:3]
+    spent_s: dict[str, list[float]] = {name: [] for name in order}
+    for turn in range(TURNS):
+        for name in order:
+            outcome = generate(doors[name], ONE_TOKEN, seed=number * TURNS + turn)
+            spent_s[name] += outcome.total_s
+            found[f"{name}_errors"] += outcome.errors[:3]
+    for name in order:
+        found[f"{name}_one_token_p50_ms"] = round(1000 * percentile(spent_s[name], 50), 3)
+    return found
+
+
+def summary(rounds: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Medians over the rounds; each round compares with itself."""
+    ratios = [r[f"{BILLED}_tokens_per_s"] / r[f"{FREE}_tokens_per_s"] for r in rounds]
+    added = [r[f"{BILLED}_one_token_p50_ms"] - r[f"{FREE}_one_token_p50_ms"] for r in rounds]
+    return {
+        "tokens_per_s_ratio": round(statistics.median(ratios), 4),
+        "one_token_p50_added_ms": round(statistics.median(added), 3),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--data", type=Path, default=Path("data/benchmarks"))
+    parser.add_argument("--json", type=Path, help="also write the figures here")
+    parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--model", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--engine-args", type=json.loads, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.serve is not None:
+        uvloop.run(serve(given.serve, given.model, given.engine_args))
+        return
+    measure(given.data.resolve(), given.rounds, given.json)
+
+
+def measure(data: Path, rounds: int, path: Path | None) -> None:
+    model = make_model("tiny", data)
+    found = []
+    with both_doors(data, model.folder, dict(model.engine_args)) as doors:
+        for server in doors.values():
+            generate(server, WARM_UP, seed=0)
+        for number in range(1, rounds + 1):
+            found.append(one_round(doors, number))
+            print(json.dumps(found[-1]), flush=True)
+    document = {**surroundings(), **summary(found), "rounds": found}
+    print(json.dumps(summary(found)))
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(document, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
