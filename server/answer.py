@@ -143,10 +143,13 @@ class Answer:
             return
         self._cut, self._cut_at = why, time.monotonic()
         if self._engine is not None:
-            for request in self.call.plan.requests:
-                self._aside(self._engine.abort(request.request_id))
+            self._abort(self._engine)
         elif not self._is_settling:
             self._task.cancel()
+
+    def _abort(self, engine: Engine) -> None:
+        for request in self.call.plan.requests:
+            self._aside(engine.abort(request.request_id))
 
     def tick(self, now: float) -> None:
         """Deadlines, a client that takes nothing, an engine that ignores its abort, silence."""
@@ -164,6 +167,10 @@ class Answer:
             self.ledger.progress(self.call.record)
 
     def _press_on(self, now: float) -> None:
+        if self._engine is not None:
+            # Again: an engine knows nothing of a request that it has not taken yet (vLLM first
+            # compiles its schema), and would generate it to its end.
+            self._abort(self._engine)
         if now - self._cut_at > _STUCK_S and self._task is not None:
             self._cut_at = now
             if self.exchange.blocked_s(now):

@@ -11,14 +11,16 @@ import random
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engines.base import Delta, GenerateRequest, Prompt
+from engines.scripted import ScriptedEngine
 from engines.spec import EngineSpec, ModelSpec
 from engines.tiny import make_llama
 from tests.engine_fixtures import vllm_engine
@@ -243,3 +245,30 @@ async def test_every_token_of_vllm_is_billed_once(tmp_path: Path, log: Lines) ->
     with serving(data, model, settings=NO_LIMITS, build=lambda _: vllm_engine(path)) as server:
         clients, generated = await bills_to_the_token(server, 48, REQUESTS)
     check(clients, generated, data, log)
+
+
+class SlowToTake(ScriptedEngine):
+    """Knows a request only after a while, as vLLM does while it compiles a schema."""
+
+    async def generate(
+        self, request: GenerateRequest, prompt: Prompt
+    ) -> AsyncGenerator[Delta, None]:
+        await asyncio.sleep(0.3)
+        async with aclosing(super().generate(request, prompt)) as deltas:
+            async for delta in deltas:
+                yield delta
+
+
+async def test_a_client_that_leaves_before_the_engine_has_its_request_is_billed_in_full(
+    tmp_path: Path,
+) -> None:
+    model = scripted("m", token_delay_s=0.01)
+    body = {"model": "m", "messages": HELLO, "max_tokens": 2000, "ignore_eos": True}
+    with serving(tmp_path, model, build=SlowToTake) as server:
+        client = Client("early", CHAT, GENERATED, body, leaves_after_s=0.1)
+        await send(server, [client])
+        await asyncio.to_thread(wait_until, lambda: not len(server.front.watch), "it ends")
+        generated = server.engines[0].generated_tokens
+    (record,) = read_records(tmp_path)
+    assert (record["end"], record["completion_tokens"]) == ("client_left", generated)
+    assert record["duration_us"] < 3e6
