@@ -7,6 +7,7 @@ where these are few it costs more than what it measures, so look at the front's 
 import argparse
 import json
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -26,12 +27,23 @@ FIGURES = ("output_throughput", "median_ttft_ms", "p99_ttft_ms", "median_itl_ms"
 def _measure(side: Side, model: Model, folder: Path, given: argparse.Namespace) -> dict[str, Any]:
     with serving(side, model, folder) as server:
         generate(server, WARM_UP, seed=0)
-        before = front_cost(server.pid)
+        before, generator = front_cost(server.pid), _generator_cpu_s()
         found = _bench_serve(server, model, folder, given)
-        after = front_cost(server.pid)
-    cost = 1e6 * (after.cpu_s - before.cpu_s) / found["total_output_tokens"]
-    figures = {name: found[name] for name in FIGURES}
-    return {"side": side.name, **figures, "front_us_per_token": cost}
+        after, generator = front_cost(server.pid), _generator_cpu_s() - generator
+    tokens, chunks = found["total_output_tokens"], sum(1 + len(gaps) for gaps in found["itls"])
+    return {
+        "side": side.name,
+        **{name: found[name] for name in FIGURES},
+        "front_us_per_token": 1e6 * (after.cpu_s - before.cpu_s) / tokens,
+        "tokens_per_chunk": tokens / chunks,
+        "generator_us_per_token": 1e6 * generator / tokens,
+    }
+
+
+def _generator_cpu_s() -> float:
+    """Of all children that have ended; a generator's start is in it."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def command(server: Server, model: Model, folder: Path, given: argparse.Namespace) -> list[str]:
@@ -42,7 +54,14 @@ def command(server: Server, model: Model, folder: Path, given: argparse.Namespac
     line += ["--num-prompts", str(given.requests), "--max-concurrency", str(given.streams)]
     line += ["--ignore-eos", "--temperature", "0", "--seed", "1", "--disable-tqdm"]
     line += ["--percentile-metrics", "ttft,itl", "--metric-percentiles", "99"]
-    line += ["--save-result", "--result-dir", str(folder), "--result-filename", "outside.json"]
+    line += [
+        "--save-result",
+        "--save-detailed",
+        "--result-dir",
+        str(folder),
+        "--result-filename",
+        "outside.json",
+    ]
     pairs = [f"{name}={value}" for name, value in server.headers.items()]
     return line + (["--header", *pairs] if pairs else [])
 
