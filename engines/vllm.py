@@ -32,7 +32,7 @@ from engines.vllm_structure import may_hold_control_characters, structured_outpu
 from engines.vllm_tools import ToolReading, is_auto
 from engines.vllm_vocabulary import Vocabulary
 
-_SHUTDOWN_S = 7.0
+_SHUTDOWN_S = 5.0
 
 
 class VllmEngine:

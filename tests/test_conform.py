@@ -180,6 +180,7 @@ BROKEN: dict[str, tuple[Mangle, set[str]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", BROKEN)
 def test_a_broken_server_is_found_out_and_by_the_right_checks(served: Served, fault: str) -> None:
     mangle, expected = BROKEN[fault]

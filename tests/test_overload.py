@@ -45,9 +45,11 @@ def test_beyond_the_queue_limit_the_answer_is_503_at_once(tmp_path: Path) -> Non
     with serving(tmp_path, model, settings={"queue_limit": 2}) as server:
         streams = [open_stream(server) for _ in range(2)]
         wait_until(lambda: running(server) == 2, "two requests run")
-        began = time.monotonic()
-        r = post(server)
-        assert time.monotonic() - began < 0.5
+        with httpx.Client(base_url=server.url, headers=server.headers) as client:
+            client.get("/v1/models")  # the connection stands
+            began = time.monotonic()
+            r = client.post("/v1/chat/completions", json=ASK)
+            assert time.monotonic() - began < 0.5
         assert r.status_code == 503
         assert r.json()["error"]["code"] == "OVERLOADED"
         assert int(r.headers["retry-after"]) >= 1

@@ -28,7 +28,7 @@ from server.ledger.retention import prune
 from server.ledger.sqlite import FILE_NAME
 from server.ledger.store import KeyStore
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 TODAY = datetime.now(UTC).date()
 
 
