@@ -1,7 +1,7 @@
 """The headline through another generator, vLLM's own `bench serve`.
 
 It knows nothing of our load generator. It parses every chunk as JSON, in Python, on the same cores:
-where these are few it costs more than what it measures, so look at the front's CPU before tokens/s.
+where these are few, look at the front's CPU before tokens/s.
 """
 
 import argparse
