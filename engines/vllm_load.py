@@ -61,12 +61,17 @@ def _load(spec: EngineSpec, path: str, tree: ProcessTree) -> Any:
         try:
             set_environment(path)
             from vllm.engine.arg_utils import AsyncEngineArgs
+            from vllm.usage.usage_lib import UsageContext
             from vllm.v1.engine.async_llm import AsyncLLM
 
             arguments = engine_arguments(spec, path, {f.name for f in fields(AsyncEngineArgs)})
             is_eager = bool(arguments.get("enforce_eager")) and _on_cpu()
             with tree.adopting(), _sigint_blocked(), _no_compiler(is_eager):
-                llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments))
+                llm = AsyncLLM.from_engine_args(
+                    AsyncEngineArgs(**arguments),
+                    # The defaults of vLLM's own server (batch sizes by card), not those of a library.
+                    usage_context=UsageContext.OPENAI_API_SERVER,
+                )
         except EngineUnavailable:
             raise
         except Exception as error:

@@ -22,7 +22,7 @@ def interval_for(streams: int, tokens_per_s: float) -> int:
     if streams <= FEW_STREAMS or tokens_per_s <= 0:
         return 1
     gap_s = streams / tokens_per_s
-    return max(1, min(LONGEST, int(DELAY_S / gap_s)))
+    return min(LONGEST, 1 + int(DELAY_S / gap_s))
 
 
 class Pace:

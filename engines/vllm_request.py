@@ -17,7 +17,7 @@ def sampling_params(
     wanted = request.sampling
     # vLLM refuses several greedy choices; the likeliest token alone is the same.
     is_greedy_many = wanted.temperature == 0 and wanted.n > 1
-    return SamplingParams(
+    params = SamplingParams(
         max_tokens=wanted.max_tokens,
         min_tokens=min(wanted.min_tokens, wanted.max_tokens),
         temperature=1.0 if is_greedy_many else wanted.temperature,
@@ -37,3 +37,6 @@ def sampling_params(
         skip_special_tokens=skip_special_tokens,
         output_kind=(RequestOutputKind.DELTA if request.stream else RequestOutputKind.FINAL_ONLY),
     )
+    if wanted.n == 1:
+        params.skip_clone = True  # nobody else has it: a deep copy of it costs 60 µs
+    return params
