@@ -69,7 +69,7 @@ def _load(spec: EngineSpec, path: str, tree: ProcessTree) -> Any:
             with tree.adopting(), _sigint_blocked(), _no_compiler(is_eager):
                 llm = AsyncLLM.from_engine_args(
                     AsyncEngineArgs(**arguments),
-                    # The defaults of vLLM's own server (batch sizes by card), not those of a library.
+                    # vLLM's own server's defaults (batch sizes by card), not a library's.
                     usage_context=UsageContext.OPENAI_API_SERVER,
                 )
         except EngineUnavailable:
