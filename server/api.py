@@ -1,112 +1,26 @@
 """The routes' common way: request id, key, limits, then the endpoint; every failure is one body."""
 
-import asyncio
 import logging
-import secrets
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
-from typing import Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
-import msgspec
 from pydantic import TypeAdapter
 
-from engines.fleet import Fleet
-from engines.registry import Registry
 from engines.spec import ModelSpec
-from server.answer import Answer, Call, Plan
-from server.auth import KeyRing, check_model
 from server.decode import decode
 from server.errors import ApiError, method_not_allowed, to_api_error
 from server.exchange import ClientLeft, Exchange, Receive, Scope, Send
-from server.ledger.ledger import Ledger
-from server.ledger.records import Caller, KeyLimits, UsageRecord
-from server.limits import Limiter
+from server.front import ANONYMOUS, Front, Task
+from server.ledger.records import Caller, UsageRecord
 from server.log import RequestLine, line_of
-from server.metrics import Metrics
-from server.protocol import Asked, SamplingFields
-from server.settings import Settings
-from server.watch import Watch
+from server.protocol import Asked
 
 log = logging.getLogger("fjord.api")
 
-ANONYMOUS = Caller(
-    key_id="anonymous",
-    name="anonymous",
-    owner="anonymous",
-    limits=KeyLimits(requests_per_minute=10**9, concurrent=10**9),
-)
-"""Everybody, where the server runs without keys; on no address but loopback."""
-Task: TypeAlias = Literal["generate", "embed"]
 A = TypeVar("A", bound=Asked)
 P = TypeVar("P")
-W = TypeVar("W", bound=SamplingFields)
-Build: TypeAlias = Callable[[W, ModelSpec, str], Plan]
-"""Wire body, alias, request id -> what to generate, and the wire form of its answer."""
 Endpoint: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-
-
-@dataclass(slots=True, kw_only=True)
-class Front:
-    """Everything an endpoint needs, made once by create_app."""
-
-    settings: Settings
-    registry: Registry
-    fleet: Fleet
-    ledger: Ledger
-    ring: KeyRing
-    limiter: Limiter
-    metrics: Metrics
-    watch: Watch
-    node: str
-    in_flight: dict[str, int] = field(default_factory=dict)
-    """alias -> requests admitted and not ended."""
-    side_tasks: "set[asyncio.Future[None]]" = field(default_factory=set)
-
-    def note_rejection(self, exchange: Exchange, caller: Caller, endpoint: str) -> None:
-        """Record a request that was refused before it became one; nobody waits for the disk."""
-        record = UsageRecord(
-            record_id=record_id_of(exchange),
-            key_id=caller.key_id,
-            owner=caller.owner,
-            alias="",
-            weights="",
-            revision=None,
-            endpoint=endpoint,
-            stream=False,
-            started_at=time.time(),
-            end="rejected",
-            currency=self.registry.currency,
-            node=self.node,
-        )
-        closing = asyncio.ensure_future(self.ledger.close_record(record))
-        self.side_tasks.add(closing)
-        closing.add_done_callback(self._noted)
-
-    def _noted(self, closing: "asyncio.Future[None]") -> None:
-        self.side_tasks.discard(closing)
-        if not closing.cancelled() and (error := closing.exception()) is not None:
-            log.warning("a rejected request could not be recorded: %s", error)
-
-    def model(self, alias: str, caller: Caller, task: Task | None = None) -> ModelSpec:
-        """The alias' spec. Raises ApiError 404, 403 where the key may not use it, and 400 where
-        it is not for `task`."""
-        spec = self.registry.models.get(alias)
-        if spec is None:
-            known = ", ".join(self.registry.models)
-            message = f"Unknown model {alias!r}; known: {known}."
-            raise ApiError(404, "MODEL_NOT_FOUND", message, param="model")
-        check_model(caller, alias)
-        if task is not None and spec.engine.task != task:
-            raise self._wrong_task(alias, task)
-        return spec
-
-    def _wrong_task(self, alias: str, task: Task) -> ApiError:
-        able = [m.alias for m in self.registry.models.values() if m.engine.task == task]
-        does = "generates text" if task == "embed" else "makes embeddings"
-        expected = "one of " + ", ".join(able) if able else "no model of this server"
-        message = f"{alias} {does} only; right here would be {expected}."
-        return ApiError.invalid(message, "model", alias, expected)
 
 
 class Guarded:
@@ -243,56 +157,6 @@ class Asking(Guarded, Generic[A, P]):
             log.debug("unknown field %s", name[:64])
 
 
-class Generation(Asking[W, Call], Generic[W]):
-    """An endpoint that generates: chat, completions, responses; only the wire forms differ."""
-
-    def __init__(
-        self, front: Front, endpoint: str, adapter: TypeAdapter[W], build: Build[W]
-    ) -> None:
-        super().__init__(front, endpoint, adapter)
-        self.build = build
-
-    async def run(self, exchange: Exchange, call: Call) -> int:
-        front, record = self.front, call.record
-        front.metrics.started(record.alias)
-        answer = Answer(call, exchange, front.fleet, front.ledger)
-        try:
-            await answer.run(front.watch)
-        finally:
-            front.metrics.finished(record, exchange.status, answer.wait_s)
-            line_of(exchange.scope).note(
-                model=record.alias,
-                prompt_tokens=record.prompt_tokens,
-                completion_tokens=record.completion_tokens,
-                end=record.end,
-            )
-        return record.prompt_tokens + record.completion_tokens
-
-    def prepare(self, exchange: Exchange, caller: Caller, wire: W, spec: ModelSpec) -> Call:
-        record_id = record_id_of(exchange)
-        plan = self.build(wire, spec, record_id)
-        if (others := self.front.limiter.in_flight(caller)) > 1:
-            # Fairness: a key's n-th request at once waits behind everybody else's first ones.
-            requests = tuple(replace(r, priority=others - 1) for r in plan.requests)
-            plan = replace(plan, requests=requests)
-        settings = self.front.settings
-        return Call(
-            plan=plan,
-            spec=spec,
-            record=self.record(record_id, caller, wire, spec),
-            deadline=self.deadline(exchange),
-            send_timeout_s=settings.send_timeout_s,
-            keep_alive_s=settings.keep_alive_s,
-        )
-
-
-def record_id_of(exchange: Exchange) -> str:
-    """The request id, made unique where the client chose it: an id is billed once."""
-    if exchange.header(b"x-request-id") is None:
-        return exchange.request_id
-    return f"{exchange.request_id}.{secrets.token_hex(6)}"
-
-
 class _InFlight:
     """Counts a request of an alias; beyond the queue's limit it is refused at once."""
 
@@ -312,47 +176,6 @@ class _InFlight:
 
     def __exit__(self, *exc: object) -> None:
         self._front.in_flight[self._alias] -= 1
-
-
-class ModelList(Guarded):
-    """GET /v1/models and /v1/llm/models."""
-
-    method = "GET"
-    endpoint = "models"
-
-    async def serve(self, exchange: Exchange, caller: Caller) -> int:
-        models = [
-            model_body(spec)
-            for alias, spec in self.front.registry.models.items()
-            if caller.models is None or alias in caller.models
-        ]
-        self.front.metrics.answered("", self.endpoint, 200)
-        await exchange.reply(200, msgspec.json.encode({"object": "list", "data": models}))
-        return 0
-
-
-class OneModel(Guarded):
-    """GET /v1/models/{id} and /v1/llm/models/{id}."""
-
-    method = "GET"
-    endpoint = "models"
-
-    async def serve(self, exchange: Exchange, caller: Caller) -> int:
-        alias = exchange.scope["path"].rsplit("/models/", 1)[1]
-        spec = self.front.model(alias, caller)
-        self.front.metrics.answered(alias, self.endpoint, 200)
-        await exchange.reply(200, msgspec.json.encode(model_body(spec)))
-        return 0
-
-
-def model_body(spec: ModelSpec) -> dict[str, Any]:
-    """The documented four members."""
-    return {
-        "id": spec.alias,
-        "object": "model",
-        "owned_by": "wayscloud",
-        "created": spec.created,
-    }
 
 
 def check_content_type(exchange: Exchange) -> None:

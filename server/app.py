@@ -12,17 +12,20 @@ from starlette.routing import Match, Route
 from engines.fleet import Fleet
 from engines.registry import Registry
 from server.admin import admin_router
-from server.api import Endpoint, Front, Generation, ModelList, OneModel
+from server.api import Endpoint
 from server.auth import KeyRing
 from server.chat_completions import build_chat
 from server.embeddings import EMBEDDINGS, Embeddings
 from server.errors import ApiError, internal_error, method_not_allowed, not_found
 from server.exchange import Receive, Scope, Send
+from server.front import Front
+from server.generation import Generation
 from server.ledger.ledger import Ledger
 from server.legacy_completions import COMPLETIONS, build_completion
 from server.limits import Limiter
 from server.log import RequestLog, line_of
 from server.metrics import Metrics
+from server.model_list import ModelList, OneModel
 from server.openapi import Documentation
 from server.ops import ops_routes
 from server.protocol import CHAT

@@ -11,9 +11,10 @@ from pydantic import Field, TypeAdapter
 
 from engines.base import Embedding, Engine
 from engines.spec import ModelSpec
-from server.api import Asking, Task, record_id_of
+from server.api import Asking
 from server.errors import ApiError
 from server.exchange import Exchange
+from server.front import Task, record_id_of
 from server.job import Job
 from server.ledger.records import Caller
 from server.log import line_of

@@ -7,10 +7,11 @@ from pydantic import Field, TypeAdapter
 
 from engines.base import Engine, GenerateRequest, Sampling
 from engines.spec import ModelSpec
-from server.api import Asking, record_id_of
+from server.api import Asking
 from server.convert import template_kwargs, tools_of
 from server.errors import ApiError
 from server.exchange import Exchange
+from server.front import record_id_of
 from server.job import Job
 from server.ledger.records import Caller
 from server.log import line_of

@@ -19,10 +19,10 @@ from engines.fleet import Fleet
 from engines.registry import Registry
 from engines.scripted import ScriptedEngine
 from engines.spec import EngineSpec, ModelSpec, Price
-from server.api import Front
 from server.app import create_app
 from server.auth import KeyRing
 from server.connection import Connection
+from server.front import Front
 from server.ledger import sqlite
 from server.ledger.database import SqliteDatabase
 from server.ledger.keys import Key
