@@ -33,6 +33,12 @@ def as_prompted(
     return reasoning
 
 
+def is_closed(prompt_ids: Sequence[int], start_id: int | None, end_id: int | None) -> bool:
+    """Whether the prompt's own end closes the thinking, so that the answer begins at once."""
+    marks = [i for i in prompt_ids[-_TAIL:] if i in (start_id, end_id)]
+    return None not in (start_id, end_id) and marks[-1:] == [end_id]
+
+
 class ThinkingSplitter:
     """One choice's splitter: feed it each delta once, in order.
 

@@ -20,7 +20,6 @@ from engines.base import (
 )
 from engines.processes import ProcessTree
 from engines.spec import EngineSpec
-from engines.thinking import as_prompted
 from engines.vllm_choice import Choices
 from engines.vllm_embed import all_or_none, embedding
 from engines.vllm_errors import refused
@@ -187,9 +186,7 @@ class VllmEngine:
         thinking, vocabulary = request.reasoning, self._vocabulary
         if thinking is None or vocabulary is None:
             return request
-        start, end = vocabulary.token_id(thinking.start), vocabulary.token_id(thinking.end)
-        thinking = as_prompted(thinking, prompt.token_ids, start, end)
-        return replace(request, reasoning=thinking)
+        return replace(request, reasoning=vocabulary.as_prompted(thinking, prompt.token_ids))
 
     async def _submit(
         self, llm: Any, request: GenerateRequest, prompt: Prompt
@@ -197,7 +194,11 @@ class VllmEngine:
         vocabulary, reasoning = self._vocabulary, request.reasoning
         assert vocabulary is not None
         reading = ToolReading(request, prompt, llm.tokenizer) if is_auto(request) else None
-        structure = structured_outputs(request, self._knows_thinking)
+        is_answer = reasoning is None or vocabulary.is_closed(reasoning, prompt.token_ids)
+        # vLLM's parser waits for an end mark: an answer without thinking would have no form.
+        is_open = not is_answer and reasoning is not None and reasoning.opened_by == "template"
+        is_theirs = self._knows_thinking and is_open
+        structure = structured_outputs(request, is_answer or is_theirs)
         shows_special = (reasoning is not None and vocabulary.hides(reasoning)) or (
             reading is not None and not reading.skips_special_tokens
         )
@@ -210,8 +211,8 @@ class VllmEngine:
                 forbidden = await asyncio.to_thread(vocabulary.control_ids)
         params = sampling_params(request, structure, not shows_special, forbidden)
         options: dict[str, Any] = {"priority": request.priority}
-        if structure is not None and self._knows_thinking and reasoning is None:
-            options["reasoning_ended"] = True  # else vLLM waits for an end mark
+        if structure is not None and self._knows_thinking:
+            options["reasoning_ended"] = not is_theirs
         collector = await llm.add_request(request.request_id, rendered, params, **options)
         return collector, Choices(request, vocabulary, reading)
 

@@ -60,11 +60,15 @@ def _load(spec: EngineSpec, path: str, tree: ProcessTree) -> Any:
         warnings.simplefilter("ignore")  # its libraries' own, at import; ours may be errors
         try:
             set_environment(path)
+            from vllm.config import StructuredOutputsConfig
             from vllm.engine.arg_utils import AsyncEngineArgs
             from vllm.usage.usage_lib import UsageContext
             from vllm.v1.engine.async_llm import AsyncLLM
 
             arguments = engine_arguments(spec, path, {f.name for f in fields(AsyncEngineArgs)})
+            forms = arguments.get("structured_outputs_config")
+            if isinstance(forms, dict):  # vLLM writes its reasoning_parser into it
+                arguments["structured_outputs_config"] = StructuredOutputsConfig(**forms)
             is_eager = bool(arguments.get("enforce_eager")) and _on_cpu()
             with tree.adopting(), _sigint_blocked(), _no_compiler(is_eager):
                 llm = AsyncLLM.from_engine_args(

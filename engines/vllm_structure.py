@@ -7,15 +7,15 @@ from engines.base import GenerateRequest, Reasoning, Structure
 from engines.forced_calls import forced_schema, is_forced
 
 
-def structured_outputs(request: GenerateRequest, engine_knows_thinking: bool) -> Any:
-    """None: no form is asked for. `engine_knows_thinking`: vLLM was started with its own
-    reasoning_parser, and lets the grammar begin after the thinking by itself."""
+def structured_outputs(request: GenerateRequest, begins_at_once: bool) -> Any:
+    """None: no form is asked for. `begins_at_once`: nothing is thought before it, or vLLM was
+    started with its own reasoning_parser and lets the grammar begin after the thinking."""
     from vllm.sampling_params import StructuredOutputsParams
 
     structure = _wanted(request)
     if structure is None:
         return None
-    if request.reasoning is None or engine_knows_thinking:
+    if request.reasoning is None or begins_at_once:
         return StructuredOutputsParams(**_constraint(structure))
     tag = {"type": "structural_tag", "format": _after_thinking(structure, request.reasoning)}
     return StructuredOutputsParams(structural_tag=json.dumps(tag))
@@ -67,12 +67,18 @@ def _either(*formats: dict[str, Any]) -> dict[str, Any]:
 def _format(structure: Structure) -> dict[str, Any]:
     match structure.kind:
         case "json_object":
-            return {"type": "json_schema", "json_schema": {"type": "object"}}
+            return _json({"type": "object"})
         case "json_schema":
-            return {"type": "json_schema", "json_schema": structure.value}
+            return _json(structure.value)
         case "regex":
             return {"type": "regex", "pattern": structure.value}
         case "choice":
             return _either(*({"type": "const_string", "value": v} for v in structure.value))
         case "grammar":
             return {"type": "grammar", "grammar": structure.value}
+
+
+def _json(schema: Any) -> dict[str, Any]:
+    """vLLM's disable_any_whitespace does not reach a structural tag: without a bound a small model
+    writes spaces and newlines until its tokens are used up. 1 is the least that is allowed."""
+    return {"type": "json_schema", "json_schema": schema, "max_whitespace_cnt": 1}

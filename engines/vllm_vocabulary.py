@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engines.base import Reasoning, TokenLogprob
-from engines.thinking import ThinkingSplitter
+from engines.thinking import ThinkingSplitter, as_prompted, is_closed
 
 _LOWEST = -9999.0
 """JSON has no infinity; OpenAI's documentation names this value for it."""
@@ -26,13 +26,20 @@ class Vocabulary:
         self._byte_of = _byte_of_letter()
 
     def splitter(self, reasoning: Reasoning) -> ThinkingSplitter:
-        start, end = self.token_id(reasoning.start), self.token_id(reasoning.end)
-        return ThinkingSplitter(reasoning, start, end, self._decode)
+        return ThinkingSplitter(reasoning, *self._marks(reasoning), self._decode)
+
+    def as_prompted(self, reasoning: Reasoning, prompt_ids: Sequence[int]) -> Reasoning:
+        return as_prompted(reasoning, prompt_ids, *self._marks(reasoning))
+
+    def is_closed(self, reasoning: Reasoning, prompt_ids: Sequence[int]) -> bool:
+        return is_closed(prompt_ids, *self._marks(reasoning))
+
+    def _marks(self, reasoning: Reasoning) -> tuple[int | None, int | None]:
+        return self.token_id(reasoning.start), self.token_id(reasoning.end)
 
     def hides(self, reasoning: Reasoning) -> bool:
         """Whether the marks are special tokens, which text leaves out unless it is told."""
-        marks = {self.token_id(reasoning.start), self.token_id(reasoning.end)}
-        return not self._special.isdisjoint(marks - {None})
+        return not self._special.isdisjoint({*self._marks(reasoning)} - {None})
 
     def token_id(self, text: str) -> int | None:
         """The id of the single token that is exactly `text`."""
