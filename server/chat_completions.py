@@ -1,6 +1,6 @@
 """Chat and its wire forms, put together: one body in, what to generate and how to say it out."""
 
-import random
+import secrets
 import time
 
 from engines.spec import ModelSpec
@@ -14,7 +14,7 @@ from server.sse import ChatStream
 def build_chat(wire: ChatRequest, spec: ModelSpec, request_id: str) -> Plan:
     """One chat request. Raises ApiError 400."""
     request = chat_request(wire, spec, request_id)
-    answer_id, created = f"chatcmpl-{random.getrandbits(112):028x}", int(time.time())
+    answer_id, created = f"chatcmpl-{secrets.token_hex(14)}", int(time.time())
     n = request.sampling.n
     shape: Stream | Whole = ChatAnswer(answer_id, created, spec.alias, n)
     if request.stream:

@@ -1,8 +1,8 @@
 """The request id, and one structured line a request; knows nothing of what a request means."""
 
 import logging
-import random
 import re
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
@@ -82,7 +82,7 @@ def request_id_of(headers: list[tuple[bytes, bytes]]) -> str:
     for name, value in headers:
         if name == b"x-request-id" and _SANE_ID.fullmatch(value):
             return value.decode()
-    return f"req_{random.getrandbits(96):024x}"
+    return "req_" + secrets.token_hex(12)
 
 
 def _noting(line: RequestLine, send: Send) -> Send:
