@@ -2,6 +2,8 @@
 
 import contextlib
 import multiprocessing
+import os
+import secrets
 import subprocess
 import sys
 import threading
@@ -9,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
+
+from engines.reaper import MARK
 
 ADOPT_EVERY_S = 0.02
 GRACE_S = 3.0
@@ -41,13 +45,16 @@ class ProcessTree:
     def adopting(self) -> Iterator[None]:
         """Adopt every multiprocessing child that appears inside the block. One block at a time."""
         self._before = _children()
-        self._reaper = _start_reaper()
+        mark = secrets.token_hex(8)
+        self._reaper = _start_reaper(mark)
+        os.environ[MARK] = mark  # after the reaper: it must not find itself
         done = threading.Event()
         thread = threading.Thread(target=self._adopt_until, args=(done,), daemon=True)
         thread.start()
         try:
             yield
         finally:
+            os.environ.pop(MARK, None)
             done.set()
             thread.join()
             self._adopt()
@@ -92,9 +99,9 @@ class ProcessTree:
         return not left
 
 
-def _start_reaper() -> subprocess.Popen[bytes]:
+def _start_reaper(mark: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-I", str(Path(__file__).with_name("reaper.py"))],
+        [sys.executable, "-I", str(Path(__file__).with_name("reaper.py")), mark],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
