@@ -177,13 +177,17 @@ def _answer(operation: Operation) -> dict[str, Any]:
 
 def _event(model: type[BaseModel]) -> dict[str, Any]:
     """One server-sent event: a stream is many."""
-    holds = {"contentMediaType": "application/json", "contentSchema": _ref(model)}
+    payload = {
+        "type": "string",
+        "contentMediaType": "application/json",
+        "contentSchema": _ref(model),
+    }
     return {
         "type": "object",
         "description": "Each event of the stream",
         "properties": {
             "event": {"type": "string"},
-            "data": {"type": "string", "description": "JSON, or [DONE]", **holds},
+            "data": {"description": "JSON, or [DONE]", "anyOf": [{"const": "[DONE]"}, payload]},
         },
         "required": ["data"],
     }
