@@ -14,7 +14,7 @@ from engines.llamacpp import LlamacppEngine
 from engines.scripted import ScriptedEngine
 from engines.spec import EngineSpec, ModelSpec
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]  # processes of their own
 
 
 def silent(spec: EngineSpec, what: str, done: int | None, total: int | None) -> None:

@@ -21,6 +21,8 @@ import pytest
 
 from server.cli import main
 
+pytestmark = pytest.mark.slow  # processes of their own
+
 ENDLESS = {"max_tokens": 1000, "ignore_eos": True}
 FJORD = [sys.executable, "-P", "-m", "server"]
 REGISTRY = """\

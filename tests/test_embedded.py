@@ -15,6 +15,8 @@ from engines.base import EngineUnavailable
 from engines.embedded import gguf_path, prepare
 from engines.packages import gguf_in, recorded_sha256
 
+pytestmark = pytest.mark.slow  # processes of their own
+
 TEXTS = [
     "What is the capital of Norway?",
     "In 1905, 1814 and 2024: 3.14159, 1,000,000 or 0x7f; 12:30-13:45, +47 22 33 44 55",

@@ -154,6 +154,7 @@ def cost_per_token_s(length: int, by_id: bool) -> float:
 
 
 @pytest.mark.parametrize("by_id", [True, False], ids=["by id", "by text"])
+@pytest.mark.slow
 def test_a_token_of_a_long_trace_costs_no_more_than_one_of_a_short_trace(by_id: bool) -> None:
     turns = [(cost_per_token_s(32_000, by_id), cost_per_token_s(100, by_id)) for _ in range(9)]
     long, short = (min(costs) for costs in zip(*turns, strict=True))

@@ -23,6 +23,8 @@ from engines.base import EngineUnavailable
 from engines.spec import EngineSpec
 from engines.weights import resolve
 
+pytestmark = pytest.mark.slow  # processes of their own
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 WEIGHTS = bytes(range(256)) * 100_000  # 26 MB: the client writes 10 MB at a time
 FILES = {
