@@ -38,7 +38,7 @@ test: $(VENV)/.dev clients ## Run all tests (without a GPU too; about 20 minutes
 	@$(RUN) -m pytest $(ARGS)
 
 test-fast: $(VENV)/.dev ## Run the tests that need no vLLM (under 30 s)
-	@$(RUN) -m pytest -m "not vllm and not slow and not gpu" -n 2 --dist loadfile $(ARGS)
+	@$(RUN) -m pytest -m "not vllm and not slow and not gpu" -n 2 --dist worksteal $(ARGS)
 
 clients: $(CLIENTS:%=.venv-clients/%/.made) tests/node/node_modules/.package-lock.json ## Install other people's clients, for their tests
 

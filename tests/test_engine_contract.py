@@ -154,7 +154,7 @@ async def test_closing_a_stream_early_frees_the_engine(engine: Engine) -> None:
     assert count(await asyncio.wait_for(answer(engine, ask(max_tokens=3)), 20)) <= 3
 
 
-@pytest.mark.parametrize("number", [40, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [15, pytest.param(200, marks=pytest.mark.slow)])
 async def test_many_requests_with_aborts_count_what_the_engine_counts(
     engine: Engine, number: int
 ) -> None:
