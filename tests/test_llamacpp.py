@@ -243,11 +243,14 @@ async def test_cancelled_requests_leave_no_slot_and_no_thread(engine: LlamacppEn
             break
         await stream.aclose()
 
-    await asyncio.gather(*(leave(i) for i in range(16)))
-    threads = psutil.Process().num_threads()
-    await asyncio.gather(*(leave(i) for i in range(32)))
-    await asyncio.gather(*(answer(engine, ask()) for _ in range(8)))
-    assert psutil.Process().num_threads() <= threads
+    async def round_of_leaving() -> int:
+        await asyncio.gather(*(leave(i) for i in range(32)))
+        await asyncio.gather(*(answer(engine, ask()) for _ in range(8)))
+        return psutil.Process().num_threads()
+
+    warm = [await round_of_leaving() for _ in range(2)]
+    later = [await round_of_leaving() for _ in range(3)]
+    assert max(later) <= max(warm) + 4, "pools may still fill; a thread a request would be 120"
 
 
 async def test_stop_ends_streams_as_dead_and_leaves_no_thread() -> None:

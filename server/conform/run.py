@@ -29,11 +29,12 @@ def run_checks(
         if report is not None:
             report(result)
 
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        list(pool.map(look, [c for c in chosen if not c.is_alone]))
+    # First: the many requests that follow would still be leaving the rate limit's window.
     for check in chosen:
         if check.is_alone:
             look(check)
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(look, [c for c in chosen if not c.is_alone]))
     return [done[c.id] for c in chosen]
 
 
