@@ -88,7 +88,7 @@ def run(served: Served, client: int) -> Counter[int]:
     return statuses
 
 
-@pytest.mark.slow  # 10 s of processor time
+@pytest.mark.slow  # some 5 s of processor time
 def test_any_body_gets_an_answer_or_the_documented_error(served: Served) -> None:
     with ThreadPoolExecutor(CLIENTS) as pool:
         results = list(pool.map(lambda client: run(served, client), range(CLIENTS)))
