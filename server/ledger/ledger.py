@@ -1,7 +1,8 @@
 """The ledger as a server sees it: begin a request, close its record, know the keys.
 
     ledger = Ledger.open(data_dir, node="gpu-1", currency="NOK", ledger_url=None)
-    await ledger.start(on_keys=ring.replace)     # closes what a crash left open as `lost`
+    # open closes what a crash left open as `lost`
+    await ledger.start(on_keys=ring.replace)
     await ledger.begin(record, reserve_micro=..., reserve_tokens=...)    # never waits for the disk
     await ledger.opened(record)                  # before the first byte: the open entry is durable
     ledger.progress(record)                      # now and then: what a crash would bill
@@ -16,6 +17,7 @@ token) may be closed too.
 """
 
 import asyncio
+import sqlite3
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,7 +78,7 @@ class Ledger:
         self.loading: set[asyncio.Future[int]] = set()
         """Accounts whose earlier spending is being read."""
         self.lost_count = 0
-        """Requests that the last crash left open, closed by this start."""
+        """Requests that the last crash left open, closed by `open`."""
 
     @classmethod
     def open(
@@ -88,20 +90,24 @@ class Ledger:
         ledger_url: str | None = None,
         stale_s: float = 86_400.0,
     ) -> "Ledger":
-        """Make or migrate the ledger file. Blocks (under a millisecond where it is up to date).
-        Raises LedgerUnavailable where it cannot be used, and LedgerInUse where another server
-        holds the directory. The site at `ledger_url` is not waited for; without it the node serves
+        """Make or migrate the ledger file, and close what a crash left open. Blocks (under a
+        millisecond where there is nothing to do). Raises LedgerUnavailable where the file cannot
+        be used or the disk is full, and LedgerInUse where another server holds the directory. The site at `ledger_url` is not waited for; without it the node serves
         on what it knows, for `stale_s` seconds."""
         path = sqlite.prepare(data_dir)
         ledger = cls(
             data_dir, path, node=node, currency=currency, ledger_url=ledger_url, stale_s=stale_s
         )
         ledger.lock.take()
+        try:
+            ledger.lost_count = close_lost(path)
+        except sqlite3.Error as error:
+            ledger.lock.release()
+            raise sqlite.unavailable(path, error) from error
         return ledger
 
     async def start(self, on_keys: TakeKeys = ignore_keys) -> None:
-        """Close what a crash left open, load the keys, begin to write."""
-        self.lost_count = await asyncio.to_thread(close_lost, self.path)
+        """Load the keys, begin to write."""
         self.writer.start(asyncio.get_running_loop())
         self.watch = KeyWatch(self.path, asyncio.get_running_loop())
         keys = await asyncio.to_thread(self.watch.load)
