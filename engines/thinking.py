@@ -55,6 +55,7 @@ class ThinkingSplitter:
         "_decode",
         "_end",
         "_end_id",
+        "_first_letters",
         "_held",
         "_inside",
         "_marks_due",
@@ -73,6 +74,7 @@ class ThinkingSplitter:
     ) -> None:
         self._start = reasoning.start
         self._end = reasoning.end
+        self._first_letters = frozenset((reasoning.start[:1], reasoning.end[:1]))
         by_id = start_id is not None and end_id is not None
         self._start_id = start_id if by_id else None
         self._end_id = end_id if by_id else None
@@ -179,6 +181,8 @@ class ThinkingSplitter:
     def _partial_mark(self, text: str) -> int:
         """Length of the longest end of `text` that may become a mark."""
         longest = min(len(text), max(len(self._start), len(self._end)) - 1)
+        if longest < 1 or self._first_letters.isdisjoint(text[-longest:]):
+            return 0  # nearly every token: 1 of 2.4 µs
         for length in range(longest, 0, -1):
             tail = text[-length:]
             if self._start.startswith(tail) or self._end.startswith(tail):
