@@ -92,8 +92,9 @@ class Ledger:
     ) -> "Ledger":
         """Make or migrate the ledger file, and close what a crash left open. Blocks (under a
         millisecond where there is nothing to do). Raises LedgerUnavailable where the file cannot
-        be used or the disk is full, and LedgerInUse where another server holds the directory. The site at `ledger_url` is not waited for; without it the node serves
-        on what it knows, for `stale_s` seconds."""
+        be used or the disk is full, and LedgerInUse where another server holds the directory. The
+        site at `ledger_url` is not waited for; without it the node serves on what it knows, for
+        `stale_s` seconds."""
         path = sqlite.prepare(data_dir)
         ledger = cls(
             data_dir, path, node=node, currency=currency, ledger_url=ledger_url, stale_s=stale_s
