@@ -1,12 +1,15 @@
 """The split of reasoning from the answer: every form models write, and its cost."""
 
+import json
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.reasoning import LENGTHS, Form, measured, table
 from engines.base import Reasoning
 from engines.thinking import ThinkingSplitter, as_prompted
 
@@ -159,6 +162,21 @@ def test_a_token_of_a_long_trace_costs_no_more_than_one_of_a_short_trace(by_id: 
     turns = [(cost_per_token_s(32_000, by_id), cost_per_token_s(100, by_id)) for _ in range(9)]
     long, short = (min(costs) for costs in zip(*turns, strict=True))
     assert long <= 1.5 * short
+
+
+def test_the_docs_show_the_figures_that_were_kept_and_none_grows_with_the_trace() -> None:
+    root = Path(__file__).parent.parent
+    kept = json.loads((root / "benchmarks/results/reasoning.json").read_text())["us_a_token"]
+    assert table(kept) in (root / "docs/benchmarks.md").read_text()
+    for way, delta in (("id", "1"), ("id", "8"), ("text", "1"), ("text", "8")):
+        short, *_, long = (kept[Form(way, delta, length).name] for length in LENGTHS)
+        assert long <= 1.1 * short
+
+
+def test_the_benchmark_of_the_split_measures_every_form() -> None:
+    costs = measured(rounds=1)
+    assert table(costs).count("|") == 5 * 8
+    assert min(costs.values()) > 0
 
 
 @pytest.mark.parametrize("said", [BY_MODEL, BY_TEMPLATE])
