@@ -10,9 +10,16 @@ from types import MappingProxyType
 from typing import Any
 
 from engines.overlay import Overlay, argument_errors
-from engines.registry_file import ALIAS, EngineKind, RegistryError, nearest, read_registry_file
+from engines.registry_file import (
+    ALIAS,
+    Document,
+    EngineKind,
+    RegistryError,
+    nearest,
+    read_registry_file,
+)
 from engines.sources import is_gguf, is_local, locate, longest_context, split_file
-from engines.spec import EngineSpec, ModelSpec
+from engines.spec import EngineSpec, ModelSpec, Price
 from engines.yaml_file import YamlFileError, parse_yaml
 
 __all__ = [
@@ -34,9 +41,19 @@ class Registry:
     profiles: tuple[str, ...]
     """Every profile of the file."""
     currency: str = "NOK"
+    rates: Mapping[str, int] = field(default_factory=dict)
+    """Another currency -> the micro-units of it that one unit of `currency` is."""
     regions: tuple[str, ...] = ("oslo",)
     other_engines: Mapping[str, Mapping[str, EngineSpec]] = field(default_factory=dict)
     """Engine kind -> alias -> the same weights on that engine (the file's `also`)."""
+
+    def price_in(self, currency: str, price: Price) -> Price | None:
+        """A price of ours in `currency`, at our rate; None where we have none. Nothing costs
+        nothing in every currency."""
+        if currency == self.currency or price == Price():
+            return price
+        rate = self.rates.get(currency)
+        return None if rate is None else price.at(rate)
 
     def with_engine(self, kind: str) -> "Registry":
         """Every model that can run on `kind` does; the others stay. RegistryError if none can."""
@@ -63,6 +80,7 @@ def load_registry(path: Path, profile: str) -> Registry:
             f"{path}: unknown profile {profile!r}{nearest(profile, profiles)}; "
             f"its profiles: {', '.join(profiles) or 'none'}"
         )
+    check_rates(document)
     merged = Overlay(document, profile)
     models = {alias: merged.model(alias) for alias in merged.entries}
     return Registry(
@@ -70,9 +88,18 @@ def load_registry(path: Path, profile: str) -> Registry:
         profile=profile,
         profiles=profiles,
         currency=document.file.currency,
+        rates=document.file.rates,
         regions=tuple(document.file.regions),
         other_engines=merged.other_engines(),
     )
+
+
+def check_rates(document: Document) -> None:
+    own = document.file.currency
+    if own in document.file.rates:
+        raise document.error(
+            ("rates", own), f"{own} is the registry's own currency and has no rate"
+        )
 
 
 def default_profile() -> str:

@@ -44,22 +44,31 @@ def _tokens(value: Any) -> Any:
     raise ValueError("not a number of tokens")
 
 
-def _micro_units(value: Any) -> int:
+def _micro_units(value: Any, noun: str = "price") -> int:
     if isinstance(value, float):
-        raise ValueError(f'a price is exact: write it in quotes, "{value}"')
+        raise ValueError(f'a {noun} is exact: write it in quotes, "{value}"')
     if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError("not a price")
+        raise ValueError(f"not a {noun}")
     try:
         micro = Decimal(value) * MICRO
     except InvalidOperation:
-        raise ValueError("not a price") from None
+        raise ValueError(f"not a {noun}") from None
     if not micro.is_finite() or micro < 0 or micro != micro.to_integral_value():
-        raise ValueError("not a price")
+        raise ValueError(f"not a {noun}")
     return int(micro)
+
+
+def _rate(value: Any) -> int:
+    micro = _micro_units(value, "rate")
+    if not micro:
+        raise ValueError("a rate is above 0")
+    return micro
 
 
 Tokens = Annotated[int, BeforeValidator(_tokens), Field(ge=1)]
 Money = Annotated[int, BeforeValidator(_micro_units)]
+Rate = Annotated[int, BeforeValidator(_rate)]
+Currency = Literal["NOK", "USD", "EUR", "SEK", "DKK"]
 Text = Annotated[str, StringConstraints(min_length=1)]
 ALIAS = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
 Alias = Annotated[str, StringConstraints(pattern=ALIAS)]
@@ -154,8 +163,11 @@ class ProfileEntry(_Strict):
 class RegistryFile(_Strict):
     """The whole file."""
 
-    currency: Literal["NOK", "USD", "EUR", "SEK", "DKK"] = Field(
-        "NOK", description="NOK, USD, EUR, SEK or DKK"
+    currency: Currency = Field("NOK", description="NOK, USD, EUR, SEK or DKK")
+    rates: dict[Currency, Rate] = Field(
+        {},
+        description="another currency to what one unit of `currency` is in it, a decimal in "
+        'quotes, at most 6 places: {EUR: "0.087"}',
     )
     regions: list[Text] = Field(["oslo"], min_length=1, description="a list of region names")
     models: dict[Alias, ModelEntry] = Field(description="alias to model")

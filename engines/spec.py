@@ -42,6 +42,15 @@ class Price:
     cached_input: int = 0
     output: int = 0
 
+    def at(self, rate: int) -> "Price":
+        """The same in a currency of which one unit of ours is `rate` micro-units; each of the
+        three rounded half up to a micro-unit."""
+        input, cached, output = (
+            (price * rate + 500_000) // 1_000_000
+            for price in (self.input, self.cached_input, self.output)
+        )
+        return Price(input=input, cached_input=cached, output=output)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:

@@ -122,7 +122,9 @@ class Asking(Guarded, Generic[A, P]):
         return time.monotonic() + _timeout_s(exchange, self.front.settings.request_timeout_s)
 
     def record(self, record_id: str, caller: Caller, wire: A, spec: ModelSpec) -> UsageRecord:
-        """The request's record, as it stands before anything ran."""
+        """The request's record, as it stands before anything ran. Raises ApiError where the model
+        has no price in the key's currency."""
+        price = self.front.price(spec, caller)
         return UsageRecord(
             record_id=record_id,
             key_id=caller.key_id,
@@ -137,10 +139,10 @@ class Asking(Guarded, Generic[A, P]):
             agent_id=wire.agent_id,
             user=wire.user,
             region=wire.region,
-            price_input=spec.price.input,
-            price_cached=spec.price.cached_input,
-            price_output=spec.price.output,
-            currency=self.front.registry.currency,
+            price_input=price.input,
+            price_cached=price.cached_input,
+            price_output=price.output,
+            currency=self.front.currency(caller),
             node=self.front.node,
         )
 

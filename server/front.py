@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 
 from engines.fleet import Fleet
 from engines.registry import Registry
-from engines.spec import ModelSpec
+from engines.spec import ModelSpec, Price
 from server.auth import KeyRing, check_model
 from server.errors import ApiError
 from server.exchange import Exchange
@@ -62,7 +62,7 @@ class Front:
             stream=False,
             started_at=time.time(),
             end="rejected",
-            currency=self.registry.currency,
+            currency=self.currency(caller),
             node=self.node,
         )
         closing = asyncio.ensure_future(self.ledger.close_record(record))
@@ -73,6 +73,24 @@ class Front:
         self.side_tasks.discard(closing)
         if not closing.cancelled() and (error := closing.exception()) is not None:
             log.warning("a rejected request could not be recorded: %s", error)
+
+    def currency(self, caller: Caller) -> str:
+        """What the key is billed in."""
+        return caller.currency or self.registry.currency
+
+    def price(self, spec: ModelSpec, caller: Caller) -> Price:
+        """The alias' price in the key's currency. Raises ApiError 403 where it has none: a record
+        in another currency would be outside the key's budget and reports."""
+        currency = self.currency(caller)
+        price = self.registry.price_in(currency, spec.price)
+        if price is None:
+            known = ", ".join([self.registry.currency, *self.registry.rates])
+            message = (
+                f"This API key is billed in {currency}, and {spec.alias} has a price in {known} "
+                f"only; the server's operator can give the registry a rate for {currency}."
+            )
+            raise ApiError(403, "INSUFFICIENT_PERMISSIONS", message)
+        return price
 
     def model(self, alias: str, caller: Caller, task: Task | None = None) -> ModelSpec:
         """The alias' spec. Raises ApiError 404, 403 where the key may not use it, and 400 where

@@ -1,12 +1,13 @@
 """A real server for tests: uvicorn on a free port, a real ledger, engines by choice."""
 
+import asyncio
 import contextlib
 import socket
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -91,9 +92,10 @@ def serving(
     *models: ModelSpec,
     build: Callable[[EngineSpec], Engine] = ScriptedEngine,
     settings: Mapping[str, Any] | None = None,
+    rates: Mapping[str, int] | None = None,
 ) -> Iterator[Served]:
     """Serve `models` (default: one scripted alias) until the block ends."""
-    registry = registry_of(*(models or (scripted(),)))
+    registry = replace(registry_of(*(models or (scripted(),))), rates=rates or {})
     made: list[Any] = []
 
     def remembered(spec: EngineSpec) -> Engine:
@@ -127,7 +129,7 @@ def running(app: Any) -> Iterator[str]:
     config = uvicorn.Config(
         app, log_level="error", http=Connection, lifespan="on", access_log=False
     )
-    server = uvicorn.Server(config)
+    server = _Server(config)
     # uvloop as in production: it sets TCP_NODELAY here, asyncio would not (40 ms a request).
     thread = threading.Thread(target=lambda: uvloop.run(server.serve([sock])), daemon=True)
     thread.start()
@@ -139,6 +141,15 @@ def running(app: Any) -> Iterator[str]:
         thread.join(20)
         sock.close()
     assert not thread.is_alive(), "the server did not stop within 20 s"
+
+
+class _Server(uvicorn.Server):
+    """It sees `should_exit` at once, not up to 0.1 s later: many servers end in the tests."""
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        while not self.should_exit:
+            await asyncio.sleep(0.01)
 
 
 def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> None:

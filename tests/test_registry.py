@@ -170,6 +170,15 @@ def test_a_model_without_the_engine_stays_on_its_own(tmp_path: Path) -> None:
         ("p: {}", "p: {models: {one: {args: 3}}}", r":7: profile 'p', model 'one', key 'args': 3"),
         ("p: {}", "p: {all: {output: 64K}}", r":7: profile 'p', key 'all.output'.*model 'one'"),
         ("p: {}", "p: {models: {new: {context: 1K}}}", r":7: profile 'p', model 'new', key"),
+        ("models:", "rates: {EUR: 0.1}\nmodels:", r":1: key 'rates.EUR': .*in quotes, \"0.1\""),
+        ("models:", "rates: {EUR: '0'}\nmodels:", r":1: key 'rates.EUR': '0' .* above 0"),
+        ("models:", "rates: {EUR: x}\nmodels:", r":1: key 'rates.EUR': 'x' .*not a rate; right"),
+        ("models:", "rates: {GBP: '1'}\nmodels:", r":1: key 'rates.GBP': 'GBP' is no .*'NOK'"),
+        (
+            "models:",
+            "rates: {NOK: '1'}\nmodels:",
+            r":1: key 'rates.NOK': NOK is the registry's own",
+        ),
         ("models:", "currency: KR\nmodels:", r":1: key 'currency': 'KR' is wrong.*NOK"),
         ("models:", "model:", r":1: key 'model': unknown key.*'models'"),
         ("  one:", "  'o ne':", r":2: model 'o ne'.*no possible name"),
@@ -217,6 +226,17 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_an_unknown_profile_is_named_with_those_there_are(tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match=r"unknown profile 'cdua'; did you mean 'cuda'.*small"):
         load_registry(SHIPPED, "cdua")
+
+
+def test_a_price_in_another_currency_is_rounded_once_to_a_micro_unit(tmp_path: Path) -> None:
+    price = "price: {input: '2.50', cached_input: '0.000005', output: '7'}"
+    text = "rates: {EUR: '0.087412'}\n" + GOOD.replace("output: 4K", f"output: 4K\n    {price}")
+    registry = load(tmp_path, text)
+    ours = registry.models["one"].price
+    assert registry.price_in("NOK", ours) == ours
+    assert registry.price_in("EUR", ours) == Price(input=218_530, cached_input=0, output=611_884)
+    assert registry.price_in("SEK", ours) is None
+    assert registry.price_in("SEK", Price()) == Price()
 
 
 @pytest.mark.parametrize(
