@@ -66,7 +66,7 @@ class _Choice:
         self._vocabulary = vocabulary
         self._splitter = vocabulary.splitter(request.reasoning) if request.reasoning else None
         self._forced = ForcedCalls(request) if is_forced(request) else None
-        self._auto = AutoCalls(reading) if reading else None
+        self._auto = AutoCalls(reading, vocabulary) if reading else None
         self._top_logprobs = request.sampling.logprobs
         self._has_called = False
 

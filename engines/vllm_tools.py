@@ -1,10 +1,14 @@
 """Tool calls that a model makes by itself, read by vLLM's parser for its format."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+from msgspec.structs import replace
 
 from engines.base import EngineUnavailable, GenerateRequest, Prompt, ToolCallDelta
 from engines.forced_calls import is_forced, new_call_id
+from engines.vllm_pieces import Pieces
+from engines.vllm_vocabulary import Vocabulary
 
 
 def is_auto(request: GenerateRequest) -> bool:
@@ -58,9 +62,10 @@ class ToolReading:
 class AutoCalls:
     """One choice's calls: feed it the answer in order; returns (text, calls)."""
 
-    def __init__(self, reading: ToolReading) -> None:
+    def __init__(self, reading: ToolReading, vocabulary: Vocabulary) -> None:
         self._reading = reading
         self._parser = reading.parser()
+        self._pieces = Pieces(vocabulary)
         self._indices: dict[int, int] = {}
 
     def feed(
@@ -68,6 +73,14 @@ class AutoCalls:
     ) -> tuple[str, tuple[ToolCallDelta, ...]]:
         if not self._reading.is_streamed:
             return self._whole(text, token_ids)
+        pieces = list(self._pieces.split(text, token_ids))
+        read = [self._read(*piece, is_last and piece is pieces[-1]) for piece in pieces]
+        calls = joined(call for _, found in read for call in found)
+        return "".join(content for content, _ in read), calls
+
+    def _read(
+        self, text: str, token_ids: Sequence[int], is_last: bool
+    ) -> tuple[str, Sequence[ToolCallDelta]]:
         message = self._parser.parse_delta(
             text,
             list(token_ids),
@@ -77,7 +90,7 @@ class AutoCalls:
         )
         if message is None:
             return "", ()
-        calls = tuple(self._call(call) for call in message.tool_calls or () if self._keeps(call))
+        calls = [self._call(call) for call in message.tool_calls or () if self._keeps(call)]
         return message.content or "", calls
 
     def _keeps(self, call: Any) -> bool:
@@ -107,6 +120,17 @@ class AutoCalls:
             for index, call in enumerate(found)
         )
         return content or "", tuple(calls)
+
+
+def joined(calls: Iterable[ToolCallDelta]) -> tuple[ToolCallDelta, ...]:
+    """Pieces of one call that follow each other are one piece."""
+    found: list[ToolCallDelta] = []
+    for call in calls:
+        if found and found[-1].index == call.index and call.name is None:
+            last = found.pop()
+            call = replace(last, arguments=last.arguments + call.arguments)
+        found.append(call)
+    return tuple(found)
 
 
 def function(tool: Any) -> dict[str, Any]:

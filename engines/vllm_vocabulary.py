@@ -41,6 +41,10 @@ class Vocabulary:
         """Whether the marks are special tokens, which text leaves out unless it is told."""
         return not self._special.isdisjoint({*self._marks(reasoning)} - {None})
 
+    def is_special(self, token_id: int) -> bool:
+        """Whether text leaves it out unless it is told."""
+        return token_id in self._special
+
     def token_id(self, text: str) -> int | None:
         """The id of the single token that is exactly `text`."""
         if text not in self._ids:
@@ -56,7 +60,7 @@ class Vocabulary:
         0.3 s at first: call it in a thread."""
         if self._control_ids is None:
             ids = range(len(self._tokenizer))
-            self._control_ids = tuple(i for i in ids if _CONTROL & set(self._raw(i) or b""))
+            self._control_ids = tuple(i for i in ids if _CONTROL & set(self.raw(i) or b""))
         return self._control_ids
 
     def logprobs(
@@ -76,14 +80,14 @@ class Vocabulary:
 
     def _logprob(self, token_id: int, entry: Any, top: tuple[TokenLogprob, ...]) -> TokenLogprob:
         said = entry.decoded_token or ""
-        raw = self._raw(token_id)
+        raw = self.raw(token_id)
         if raw is None:
             raw = said.encode("utf-8", "surrogatepass")
         # A part of a character has no text: OpenAI writes its bytes as \xNN.
         token = raw.decode("utf-8", "backslashreplace")
         return TokenLogprob(token, max(entry.logprob, _LOWEST), tuple(raw), top)
 
-    def _raw(self, token_id: int) -> bytes | None:
+    def raw(self, token_id: int) -> bytes | None:
         """A token's exact bytes; None where the vocabulary does not show them."""
         if token_id not in self._bytes:
             self._bytes[token_id] = self._read(token_id)
