@@ -88,7 +88,7 @@ def load_registry(path: Path, profile: str) -> Registry:
         profile=profile,
         profiles=profiles,
         currency=document.file.currency,
-        rates=document.file.rates,
+        rates={str(name): rate for name, rate in document.file.rates.items()},
         regions=tuple(document.file.regions),
         other_engines=merged.other_engines(),
     )
