@@ -56,10 +56,17 @@ def spent(data_dir: Path, key: str, kind: str) -> int:
     return sum(r["prompt_tokens"] + r["completion_tokens"] for r in mine if r["end"] != "rejected")
 
 
-@pytest.mark.parametrize("kind", ["money", "tokens"])
-@pytest.mark.parametrize("words", [OUTPUT, 3], ids=["all of the cap", "much less than the cap"])
+@pytest.mark.parametrize(
+    ("words", "kind"),
+    [
+        pytest.param(OUTPUT, "money", id="all of the cap-money"),
+        pytest.param(3, "tokens", id="much less than the cap-tokens"),
+        pytest.param(OUTPUT, "tokens", id="all of the cap-tokens", marks=pytest.mark.slow),
+        pytest.param(3, "money", id="much less than the cap-money", marks=pytest.mark.slow),
+    ],
+)
 async def test_two_hundred_at_once_on_room_for_ten_overspend_by_at_most_one_cap(
-    tmp_path: Path, kind: Any, words: int
+    tmp_path: Path, words: int, kind: Any
 ) -> None:
     model = scripted("m", text="word " * (words - 1), first_token_delay_s=0.3, token_delay_s=0.01)
     with serving(tmp_path, model, settings=WIDE) as server:

@@ -90,8 +90,8 @@ async def test_a_whole_answer_comes_in_fewer_deltas_with_the_same_count(
 
 
 async def test_every_choice_ends_once_and_seeds_repeat(engine: LlamacppEngine) -> None:
-    first = await answer(engine, ask(n=3, seed=7, temperature=1.0))
-    again = await answer(engine, ask(n=3, seed=7, temperature=1.0))
+    first = await answer(engine, ask(n=3, seed=7, temperature=1.0, max_tokens=9))
+    again = await answer(engine, ask(n=3, seed=7, temperature=1.0, max_tokens=9))
     ends = [d.index for d in first if d.finish_reason]
     assert sorted(ends) == [0, 1, 2]
     texts = [text(first, i) for i in range(3)]
@@ -192,7 +192,7 @@ async def test_an_answer_has_the_form_that_was_asked(
 ) -> None:
     import re
 
-    deltas = await answer(engine, ask(structure=Structure(kind=kind, value=value)))
+    deltas = await answer(engine, ask(structure=Structure(kind=kind, value=value), max_tokens=16))
     assert re.fullmatch(expected, text(deltas))
 
 
@@ -224,7 +224,7 @@ async def test_old_prompts_in_the_cache_make_room_for_a_long_one(engine: Llamacp
 
 
 async def test_check_answers_while_streaming_and_a_hang_is_told(engine: LlamacppEngine) -> None:
-    streaming = asyncio.create_task(answer(engine, ask("Story", max_tokens=60)))
+    streaming = asyncio.create_task(answer(engine, ask("Story", max_tokens=20, ignore_eos=True)))
     await engine.check(5)
     await streaming
     hang = threading.Event()
