@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from engines.base import GenerateRequest, InvalidRequest
+from engines.tool_templates import tool_template
 from engines.vllm_tools import function
 
 
@@ -13,7 +14,10 @@ async def rendered_chat(llm: Any, request: GenerateRequest) -> Mapping[str, Any]
     from vllm.renderers import ChatParams
 
     template = {"add_generation_prompt": True, "tools": _tools(request)}
-    params = ChatParams(chat_template_kwargs=template | dict(request.chat_template_kwargs))
+    params = ChatParams(
+        chat_template=tool_template(request, getattr(llm.tokenizer, "chat_template", None)),
+        chat_template_kwargs=template | dict(request.chat_template_kwargs),
+    )
     messages = [dict(message) for message in request.messages or ()]
     lengths = _unlimited(llm.renderer.default_chat_tok_params)
     _, [rendered] = await llm.renderer.render_chat_async([messages], params, lengths)

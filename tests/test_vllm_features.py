@@ -7,6 +7,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from tokenizers import Tokenizer
 
 from engines.base import (
     ContextLengthExceeded,
@@ -17,6 +18,7 @@ from engines.base import (
     Tool,
 )
 from tests.engine_fixtures import (
+    CAPITAL,
     answer,
     ask,
     count,
@@ -120,6 +122,21 @@ async def test_several_required_calls_fit_their_schemas(engine: Engine) -> None:
     for index, name in names.items():
         jsonschema.validate(json.loads(arguments[index]), dict(tools[name].parameters))
     assert names
+
+
+async def test_our_template_shows_the_tools_where_the_published_one_does_not(
+    engine: Engine, pytestconfig: pytest.Config
+) -> None:
+    assert pytestconfig.cache is not None
+    folder = smollm2(pytestconfig.cache.mkdir("models"))
+    read = Tokenizer.from_file(str(folder / "tokenizer.json")).decode
+    request = ask(tools=(CITY,), tool_parser="deepseek_v3", tool_choice="function:get_weather")
+    shown = read(list((await engine.render(request)).token_ids), skip_special_tokens=False)
+    hidden = read(list((await engine.render(ask())).token_ids), skip_special_tokens=False)
+    assert "### get_weather" in shown
+    assert shown.endswith(f"<｜User｜>{CAPITAL}<｜Assistant｜>")
+    assert f"{CAPITAL}<|im_end|>" in hidden
+    assert ends(await answer(engine, request)) == {0: ["tool_calls"]}
 
 
 @pytest.mark.parametrize(
