@@ -22,6 +22,7 @@ from server.ledger.ledger import Ledger
 from server.ledger.records import UsageRecord
 from server.ledger.reports import Period, records, usage
 from server.ledger.retention import prune
+from server.ledger.schema import HEAD
 from server.ledger.sqlite import FILE_NAME
 from server.ledger.store import KeyStore
 from tests.sites import new_site, postgres_server
@@ -226,6 +227,71 @@ async def test_a_budget_counts_what_the_other_nodes_spent(
         KeyStore(site).update(key.key_id, lambda old: replace(old, budget=richer))
         await until(lambda: two.budgets.accounts[key.key_id].budget.amount == 301)
         await two.begin(record("more", key.key_id), reserve_micro=15)
+
+
+async def test_a_budget_counts_what_the_other_nodes_open_requests_may_cost(
+    tmp_path: Path, site_url: str, site: PostgresDatabase
+) -> None:
+    budget = Budget(kind="money", amount=300, period="total")
+    key, _ = KeyStore(site).create(
+        Key(key_id="", name="n", owner="acme", budget=budget, currency="NOK")
+    )
+    async with (
+        node(tmp_path / "n1", site_url) as (one, _),
+        node(tmp_path / "n2", site_url) as (two, _),
+    ):
+        await until(lambda: key.key_id in one.budgets.accounts)
+        await until(lambda: key.key_id in two.budgets.accounts)
+        there = two.budgets.accounts[key.key_id]
+        running = record("running", key.key_id)
+        await one.begin(running, reserve_micro=300)
+        assert await until(lambda: there.elsewhere == 300) < 3
+        with pytest.raises(BudgetExceeded):
+            await two.begin(record("more", key.key_id), reserve_micro=15)
+        await one.close_record(running)
+        await until(lambda: there.elsewhere == 15)
+        await two.begin(record("more", key.key_id), reserve_micro=15)
+        await one.begin(record("other", key.key_id), reserve_micro=100)
+        await until(lambda: there.elsewhere == 115)
+
+
+async def test_a_node_that_died_and_is_back_holds_nothing_of_its_former_life(
+    tmp_path: Path, site_url: str, site: PostgresDatabase
+) -> None:
+    budget = Budget(kind="tokens", amount=300, period="day")
+    key, _ = KeyStore(site).create(Key(key_id="", name="n", owner="acme", budget=budget))
+
+    def held() -> list[Any]:
+        return [row[0] for row in site.query("SELECT reserved FROM reservations")]
+
+    async with node(tmp_path / "n1", site_url) as (one, _):
+        await until(lambda: key.key_id in one.budgets.accounts)
+        await one.begin(record("never ended", key.key_id), reserve_tokens=40)
+        await until(lambda: held() == [40])
+    async with node(tmp_path / "n1", site_url):
+        await until(lambda: held() in ([], [0]))
+
+
+async def test_a_site_of_the_schema_before_is_migrated(site_url: str) -> None:
+    with closing(postgres.connect(site_url)) as old:
+        old.execute("DROP TABLE reservations")
+        old.execute("UPDATE alembic_version SET version_num = '0001'")
+    with closing(postgres.open_database(site_url)) as site:
+        assert site.query("SELECT count(*) FROM reservations") == [(0,)]
+        assert site.query("SELECT version_num FROM alembic_version") == [(HEAD,)]
+
+
+async def test_what_a_dead_node_had_reserved_is_free_again_after_a_minute(
+    tmp_path: Path, site_url: str, site: PostgresDatabase
+) -> None:
+    budget = Budget(kind="tokens", amount=300, period="day")
+    key, _ = KeyStore(site).create(Key(key_id="", name="n", owner="acme", budget=budget))
+    tell = "INSERT INTO reservations VALUES (?, ?, 'tokens', ?, now() - interval '1 second' * ?)"
+    site.execute(tell, ("living", key.key_id, 7, 30))
+    site.execute(tell, ("dead", key.key_id, 300, 61))
+    async with node(tmp_path / "n1", site_url) as (one, _):
+        await until(lambda: key.key_id in one.budgets.accounts)
+        await until(lambda: one.budgets.accounts[key.key_id].elsewhere == 7)
 
 
 async def test_pruning_a_node_keeps_what_its_site_does_not_have_yet(

@@ -26,9 +26,13 @@ class Account:
     spent: int = 0
     """By this node, in this period."""
     elsewhere: int = 0
-    """By the site's other nodes, as last known."""
+    """Spent, or reserved by open requests, on the site's other nodes, as last known."""
     reserved: int = 0
     """By open requests."""
+
+    @property
+    def unit(self) -> str:
+        return "tokens" if self.budget.kind == "tokens" else self.currency
 
     def used(self) -> int:
         return self.spent + self.elsewhere + self.reserved
@@ -101,8 +105,15 @@ class Budgets:
         if account is not None and account.budget.kind == "money":
             account.spent -= micro
 
-    def learn(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        """Take over what the site's other nodes spent: (key_id, day, currency, micro, tokens)."""
+    def reservations(self) -> dict[str, tuple[str, int]]:
+        """Key -> unit, and what its open requests hold here. May be asked on any thread."""
+        return {a.key_id: (a.unit, a.reserved) for a in self.accounts.values()}
+
+    def learn(
+        self, rows: Iterable[tuple[Any, ...]], reserved: Iterable[tuple[str, str, int]] = ()
+    ) -> None:
+        """Take over what the site's other nodes spent (key_id, day, currency, micro, tokens) and
+        what their open requests hold (key_id, unit, amount)."""
         sums: dict[str, int] = {}
         for key_id, day, currency, micro, tokens in rows:
             account = self.accounts.get(key_id)
@@ -112,6 +123,10 @@ class Budgets:
                 sums[key_id] = sums.get(key_id, 0) + tokens
             elif currency == account.currency:
                 sums[key_id] = sums.get(key_id, 0) + micro
+        for key_id, unit, held in reserved:
+            account = self.accounts.get(key_id)
+            if account is not None and unit == account.unit:
+                sums[key_id] = sums.get(key_id, 0) + held
         for key_id, account in self.accounts.items():
             account.elsewhere = sums.get(key_id, 0)
 

@@ -9,7 +9,7 @@ from server.ledger.errors import LedgerError
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-HEAD = "0001"
+HEAD = "0002"
 """The newest step under migrations/versions."""
 
 

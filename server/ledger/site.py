@@ -22,7 +22,16 @@ from server.ledger import postgres
 from server.ledger.budgets import Budgets
 from server.ledger.database import PostgresDatabase, Row, SqliteDatabase
 from server.ledger.errors import LedgerError
-from server.ledger.site_sql import ELSEWHERE, JOIN_KEYS, SHIP, UNSHIPPED, USED_KEYS
+from server.ledger.site_sql import (
+    ELSEWHERE,
+    FORGET_RESERVATIONS,
+    JOIN_KEYS,
+    RESERVE,
+    RESERVED_ELSEWHERE,
+    SHIP,
+    UNSHIPPED,
+    USED_KEYS,
+)
 from server.ledger.store import KeyStore
 
 log = logging.getLogger("fjord.ledger")
@@ -46,6 +55,8 @@ class Site:
         self.node_uid = str(self.remembered("node_uid"))
         self.keys_seen = -1
         self.elsewhere: list[Row] = []
+        self.told: set[str] = set()
+        """Keys of which the site holds a reservation of ours that is not 0."""
         self.seen_at = float(self.remembered("site_seen_at") or 0.0)
         self.noted_at = 0.0
         self.trouble: str | None = None
@@ -94,6 +105,7 @@ class Site:
             self.connect()
         assert self.remote is not None
         self.mirror_keys(self.remote)
+        self.tell_reservations(self.remote)
         shipped = self.ship(self.remote)
         self.learn_spending(self.remote)
         self.note_contact()
@@ -101,6 +113,7 @@ class Site:
 
     def connect(self) -> None:
         self.remote = postgres.open_database(self.url)
+        self.remote.execute(FORGET_RESERVATIONS, (self.node_uid,))
         self.keys_seen = -1
         if self.remembered("site") is None:
             self.bring_keys(self.remote)
@@ -151,6 +164,17 @@ class Site:
         described = self.local.connection.execute(f"SELECT {UNSHIPPED}", (0, 0)).description
         return [column[0] for column in described]
 
+    def tell_reservations(self, remote: PostgresDatabase) -> None:
+        """What our open requests may yet cost; before what has ended is shipped, so that a request
+        which ends now is rather counted twice than not at all."""
+        held = self.budgets.reservations()
+        news = {key: had for key, had in held.items() if had[1] or key in self.told}
+        news |= dict.fromkeys(self.told - held.keys(), ("", 0))
+        if news:
+            rows = [{"key_id": k, "unit": unit, "reserved": n} for k, (unit, n) in news.items()]
+            remote.execute(RESERVE, (self.node_uid, msgspec.json.encode(rows).decode()))
+        self.told = {key for key, (_, n) in news.items() if n}
+
     def learn_spending(self, remote: PostgresDatabase) -> None:
         """What budgeted keys have spent on the other nodes."""
         keys = list(self.budgets.accounts)
@@ -160,10 +184,11 @@ class Site:
         if rows != self.elsewhere:
             self.elsewhere = rows
             self.remember("elsewhere", msgspec.json.encode(rows).decode())
-        self.tell_budgets(rows)
+        held = remote.query(RESERVED_ELSEWHERE, (self.node_uid, keys))
+        self.tell_budgets(rows, held)
 
-    def tell_budgets(self, rows: Iterable[Row]) -> None:
-        self.on_loop(self.budgets.learn, list(rows))
+    def tell_budgets(self, rows: Iterable[Row], held: Iterable[Row] = ()) -> None:
+        self.on_loop(self.budgets.learn, list(rows), list(held))
 
     def on_loop(self, work: Callable[..., None], *arguments: Any) -> None:
         with suppress(RuntimeError):  # the loop is closed

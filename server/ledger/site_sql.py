@@ -57,4 +57,24 @@ GROUP BY key_id, day, currency
 ORDER BY key_id, day, currency
 """
 
+RESERVE = """
+INSERT INTO reservations (node_uid, key_id, unit, reserved, seen_at)
+SELECT ?, key_id, unit, reserved, now()
+FROM jsonb_to_recordset(?::jsonb) AS mine (key_id text, unit text, reserved bigint)
+ON CONFLICT (node_uid, key_id) DO UPDATE
+SET unit = excluded.unit, reserved = excluded.reserved, seen_at = excluded.seen_at
+"""
+
+FORGET_RESERVATIONS = "DELETE FROM reservations WHERE node_uid = ?"
+"""Of this node's former life, or of before a cut; what is open now is told in the same turn."""
+
+RESERVED_ELSEWHERE = """
+SELECT key_id, unit, sum(reserved)::bigint
+FROM reservations
+WHERE node_uid <> ? AND key_id = ANY(?) AND seen_at > now() - interval '1 minute'
+GROUP BY key_id, unit
+"""
+"""A node that has said nothing for a minute is dead or cut off, and what it held is free again; a
+dead one's requests become `lost` records at its next start."""
+
 JOIN_KEYS = "SELECT 1 FROM keys WHERE key_id = ? OR secret_hash = ?"

@@ -1,7 +1,8 @@
 """Group commit: one thread writes everything that waits in one transaction, then the next.
 
-Nothing is delayed on purpose: an idle writer commits at once (0.3 ms), a busy one finds more
-records waiting. A record that cannot be written stays in memory and is tried again until it can.
+An idle writer commits at once (0.3 ms). A busy one waits a few milliseconds for more: a commit
+costs 0.25 ms of CPU whether it holds one record or twenty. A record that cannot be written stays
+in memory and is tried again until it can.
 """
 
 import asyncio
@@ -26,6 +27,10 @@ log = logging.getLogger("fjord.ledger")
 
 BATCH = 2000
 RETRY_S = 0.25
+BUSY_PER_S = 80.0
+"""From so many operations a second on, commits wait for companions."""
+COMPANIONS = 4
+LONGEST_GATHER_S = 0.015
 PATIENCE_S = 5.0
 """A finished record waits so long for a sick disk before its request is told."""
 
@@ -61,6 +66,25 @@ class Call:
 
 
 Op: TypeAlias = "Open | Close | Call | None"
+
+
+class Pace:
+    """How long to wait for companions: so that COMPANIONS come at the present rate."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self.then = clock()
+        self.per_s = 0.0
+
+    def gather_s(self, ops: int) -> float:
+        """Called after each turn with its operations; seconds, 0 where the next may be far."""
+        now = self.clock()
+        gap_s, self.then = max(1e-6, now - self.then), now
+        weight = min(1.0, gap_s / 0.1)
+        self.per_s += weight * (ops / gap_s - self.per_s)
+        if self.per_s < BUSY_PER_S:
+            return 0.0
+        return min(LONGEST_GATHER_S, COMPANIONS / self.per_s)
 
 
 class Writer:
@@ -100,8 +124,12 @@ class Writer:
         self.connection.close()
 
     def run(self) -> None:
+        pace = Pace()
         while not self.is_stopping:
-            self.turn(self.take())
+            batch = self.take()
+            self.turn(batch)
+            if gather_s := pace.gather_s(len(batch)):
+                time.sleep(gather_s)  # what comes meanwhile wakes nobody, and shares a commit
         last_try_at = time.monotonic() + self.patience_s
         while self.kept and time.monotonic() < last_try_at:
             time.sleep(RETRY_S)
@@ -125,8 +153,7 @@ class Writer:
         closed = {op.record.record_id for op in closes}
         opens = [op for op in batch if isinstance(op, Open)]
         try:
-            self.write_closes(closes)
-            self.write_opens([op for op in opens if op.record_id not in closed])
+            self.write(closes, [op for op in opens if op.record_id not in closed])
             if self.trouble:
                 self.probe()
         except sqlite3.Error as error:
@@ -139,13 +166,29 @@ class Writer:
             if isinstance(op, Call):
                 self.answer(op)
 
+    def write(self, closes: list[Close], opens: list[Open]) -> None:
+        """Both in one transaction where both are there; each alone where that fails."""
+        if closes and opens and not self.trouble:
+            self.kept = closes
+            with suppress(sqlite3.Error, ValueError):
+                with sqlite.immediate(self.connection):
+                    self.connection.execute(INSERT_RECORDS, (self.batch_of(closes),))
+                    self.write_opens(opens)
+                self.kept = []
+                self.tell(closes)
+                return
+        self.write_closes(closes)
+        self.write_opens(opens)
+
+    def batch_of(self, closes: list[Close]) -> str:
+        return self.rows.batch([op.record for op in closes])
+
     def write_closes(self, closes: list[Close]) -> None:
         self.kept = closes
         if not closes:
             return
         try:
-            batch = self.rows.batch([op.record for op in closes])
-            self.connection.execute(INSERT_RECORDS, (batch,))
+            self.connection.execute(INSERT_RECORDS, (self.batch_of(closes),))
             self.kept = []
             self.trouble = None
             self.tell(closes)
@@ -158,7 +201,7 @@ class Writer:
             op = self.kept[0]
             error: LedgerError | None = None
             try:
-                self.connection.execute(INSERT_RECORDS, (self.rows.batch([op.record]),))
+                self.connection.execute(INSERT_RECORDS, (self.batch_of([op]),))
             except sqlite3.IntegrityError:
                 error = DuplicateRecord(f"Request {op.record.record_id} already has a record.")
             except ValueError as reason:
