@@ -229,6 +229,17 @@ class Embedding:
     prompt_tokens: int
 
 
+class Sink(Protocol):
+    """A reader that can take deltas the moment they are made, without being woken for each."""
+
+    def is_ready(self) -> bool:
+        """Whether `take` may be called now: not before the first yielded delta, nor while one is
+        being read."""
+
+    def take(self, delta: Delta) -> None:
+        """Read one delta, at once. Must not block."""
+
+
 class Engine(Protocol):
     """One loaded model. All methods belong to the event loop of `start`; none blocks it."""
 
@@ -250,10 +261,14 @@ class Engine(Protocol):
         """Apply the chat template and tokenise, off the event loop. Raises InvalidRequest.
         Checks no length: the caller compares with the context and sets `sampling.max_tokens`."""
 
-    def generate(self, request: GenerateRequest, prompt: Prompt) -> AsyncGenerator[Delta, None]:
-        """Yield the request's deltas, indices interleaved. Raises InvalidRequest before the
-        first delta, EngineOverloaded, EngineDead. Closing the iterator early (aclose) aborts it;
-        tokens not yet read are then lost, so whoever bills calls `abort` and reads to the end."""
+    def generate(
+        self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
+    ) -> AsyncGenerator[Delta, None]:
+        """Yield the request's deltas, indices interleaved. An engine may give deltas to a ready
+        `sink` instead of yielding them: in order, never the first nor one with a finish_reason.
+        Raises InvalidRequest before the first delta, EngineOverloaded, EngineDead. Closing the
+        iterator early (aclose) aborts it; tokens not yet read are then lost, so whoever bills calls
+        `abort` and reads to the end."""
 
     async def abort(self, request_id: str) -> None:
         """End a running request: its iterator yields what was generated so far, then finish_reason

@@ -17,6 +17,7 @@ from engines.base import (
     Prompt,
     Reasoning,
     Sampling,
+    Sink,
 )
 from engines.forced_calls import ForcedCalls, is_forced
 from engines.llamacpp_choice import Choice
@@ -68,7 +69,7 @@ class LlamacppEngine:
         return Prompt(token_ids=await running.aside(_token_ids, running.model, request))
 
     async def generate(
-        self, request: GenerateRequest, prompt: Prompt
+        self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
     ) -> AsyncGenerator[Delta, None]:
         running = self._alive()
         run = await running.aside(_run, running.model, request, prompt)

@@ -24,6 +24,7 @@ from engines.base import (
     GenerateRequest,
     InvalidRequest,
     Prompt,
+    Sink,
     TokenLogprob,
     ToolCallDelta,
 )
@@ -77,7 +78,7 @@ class ScriptedEngine:
         return Prompt(token_ids=_ids(text), rendered=str(_last_user(messages)))
 
     async def generate(
-        self, request: GenerateRequest, prompt: Prompt
+        self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
     ) -> AsyncGenerator[Delta, None]:
         if len(self._running) >= self.args.get("overload_above", 1 << 30):
             raise EngineOverloaded("the scripted engine was told to be full")

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from engines.base import (
     Delta,
@@ -17,19 +18,24 @@ from engines.base import (
     GenerateRequest,
     InvalidRequest,
     Prompt,
+    Sink,
 )
 from engines.processes import ProcessTree
 from engines.spec import EngineSpec
 from engines.vllm_choice import Choices
 from engines.vllm_embed import all_or_none, embedding
 from engines.vllm_errors import refused
-from engines.vllm_load import load
-from engines.vllm_pace import Pace
+from engines.vllm_lane import Lane
+from engines.vllm_load import RENDERERS, load
+from engines.vllm_merge import Merger
 from engines.vllm_render import rendered_chat, rendered_prompts, tokens_prompt
 from engines.vllm_request import sampling_params
 from engines.vllm_structure import may_hold_control_characters, structured_outputs
 from engines.vllm_tools import ToolReading, is_auto
 from engines.vllm_vocabulary import Vocabulary
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _SHUTDOWN_S = 5.0
 
@@ -45,7 +51,8 @@ class VllmEngine:
         self._path = path
         self._processes = ProcessTree()
         self._llm: Any = None
-        self._pace: Pace | None = None
+        self._threads = ThreadPoolExecutor(RENDERERS, thread_name_prefix="vllm-aside")
+        self._merger: Merger | None = None
         self._vocabulary: Vocabulary | None = None
         self._knows_thinking = "reasoning_parser" in spec.args
         self._is_stopped = False
@@ -69,12 +76,14 @@ class VllmEngine:
         self._vocabulary = Vocabulary(llm.tokenizer)
         self._llm = llm
         if "stream_interval" not in self._spec.args:
-            self._pace = Pace(llm)
+            self._merger = Merger(llm.output_processor)
+        elif self._spec.args["stream_interval"] == 1:
+            self._merger = Merger(llm.output_processor, delay_s=0)
 
     async def stop(self) -> None:
         self._is_stopped = True
-        if self._pace is not None:
-            self._pace.stop()
+        if self._merger is not None:
+            self._merger.stop()
         llm, self._llm = self._llm, None
         for collector in self._running:
             collector.put(EngineDead("The engine was stopped."))
@@ -93,6 +102,7 @@ class VllmEngine:
             asking.start()
             asking.join(_SHUTDOWN_S)
         self._processes.end()
+        self._threads.shutdown(wait=True, cancel_futures=True)
         if llm is not None:
             # The frozen garbage collector never frees its cycles: leave it empty, and keep its
             # __del__ from a second shutdown.
@@ -133,6 +143,11 @@ class VllmEngine:
             await llm.wake_up(["kv_cache"])
             await llm.reset_prefix_cache()
 
+    async def _aside(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Off the loop."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: call(*args, **kwargs))
+
     def _alive(self) -> Any:
         if self._llm is None or self._llm.errored:
             raise EngineDead("The engine is not running." if self._llm is None else "It died.")
@@ -143,9 +158,9 @@ class VllmEngine:
         param = "prompt" if request.messages is None else "messages"
         try:
             if request.messages is not None:
-                rendered = await rendered_chat(llm, request)
+                rendered = await self._aside(rendered_chat, llm, request)
             else:
-                [rendered] = await rendered_prompts(llm, [request.prompt or ""])
+                [rendered] = await self._aside(rendered_prompts, llm, [request.prompt or ""])
         except EngineError:
             raise
         except Exception as error:  # the template's, jinja's or the tokenizer's own kind
@@ -155,7 +170,7 @@ class VllmEngine:
         return Prompt(token_ids=rendered["prompt_token_ids"], rendered=rendered)
 
     async def generate(
-        self, request: GenerateRequest, prompt: Prompt
+        self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
     ) -> AsyncGenerator[Delta, None]:
         llm = self._alive()
         request = self._as_prompted(request, prompt)
@@ -164,6 +179,7 @@ class VllmEngine:
         except Exception as error:
             raise refused(error, request, prompt, self.context_tokens) from error
         self._running.add(collector)
+        self._open_lane(collector, request, choices, sink)
         is_finished = False
         try:
             while not is_finished:
@@ -181,6 +197,19 @@ class VllmEngine:
             if not is_finished and not self._is_stopped:
                 with contextlib.suppress(Exception):
                     await llm.abort(collector.request_id, internal=True)
+
+    def _open_lane(
+        self, collector: Any, request: GenerateRequest, choices: Choices, sink: Sink | None
+    ) -> None:
+        state = self._alive().output_processor.request_states.get(collector.request_id)
+        if self._merger is None or state is None or not may_merge(request):
+            return
+        reader = sink if request.stream else None
+        lane = Lane(collector, state, choices, reader, self._count)
+        self._merger.begin(collector.request_id, lane)
+
+    def _count(self, tokens: int) -> None:
+        self.generated_tokens += tokens
 
     def _as_prompted(self, request: GenerateRequest, prompt: Prompt) -> GenerateRequest:
         thinking, vocabulary = request.reasoning, self._vocabulary
@@ -227,7 +256,7 @@ class VllmEngine:
         if self._spec.task != "embed":
             raise InvalidRequest("This model makes no embeddings.", "model")
         try:
-            prompts = await rendered_prompts(llm, inputs)
+            prompts = await self._aside(rendered_prompts, llm, inputs)
         except EngineError:
             raise
         except Exception as error:
@@ -237,6 +266,13 @@ class VllmEngine:
             for i, prompt in enumerate(prompts)
         )
         return await all_or_none(list(work))
+
+
+def may_merge(request: GenerateRequest) -> bool:
+    """Whether its tokens may wait for each other: a stop string is looked for at each, and a log
+    probability comes with each."""
+    wanted = request.sampling
+    return wanted.n == 1 and not wanted.stop and wanted.logprobs is None
 
 
 def _nothing() -> None:

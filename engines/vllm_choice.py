@@ -1,5 +1,7 @@
 """vLLM's RequestOutput -> Deltas: reasoning split off, tool calls read, tokens counted."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from engines.base import (
@@ -50,11 +52,28 @@ class Choices:
             ]
         return [self._made[c.index].delta(c, cached) for c in output.outputs]
 
+    def piece(self, text: str, token_ids: Sequence[int]) -> Delta:
+        """The next delta of a single choice in the middle of its answer."""
+        if self._is_plain:
+            return Delta(0, text, len(token_ids))
+        return self._made[0].delta(_Piece(text, token_ids), 0)
+
     def _cached(self, output: Any) -> int:
         if not self._is_first:
             return 0
         self._is_first = False
         return output.num_cached_tokens or 0
+
+
+@dataclass(slots=True)
+class _Piece:
+    """As much of vLLM's CompletionOutput as a choice reads."""
+
+    text: str
+    token_ids: Sequence[int]
+    index: int = 0
+    finish_reason: str | None = None
+    logprobs: Any = None
 
 
 class _Choice:

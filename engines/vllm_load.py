@@ -27,6 +27,9 @@ _ONE_AT_A_TIME = threading.Lock()
 """Starting reads and writes the process' environment, and children are told apart by time."""
 
 _CPU_CACHE_BYTES = 2 * 2**30
+RENDERERS = 4
+"""Prompts that are rendered at once: vLLM's own value, 1, lets one of a million characters hold up
+everybody's."""
 
 
 async def load(spec: EngineSpec, path: str, tree: ProcessTree) -> Any:
@@ -159,8 +162,7 @@ def engine_arguments(spec: EngineSpec, path: str, known: set[str]) -> dict[str, 
         "disable_log_stats": True,
         "scheduling_policy": "priority",
         "runner": "pooling" if spec.task == "embed" else "generate",
-        # Its own value, 1, lets one prompt of a million characters hold up everybody's.
-        "renderer_num_workers": 4,
+        "renderer_num_workers": RENDERERS,
         "use_tqdm_on_load": False,
         # Compact JSON: small models otherwise write spaces until their tokens are used up.
         "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},

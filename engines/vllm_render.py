@@ -1,4 +1,8 @@
-"""Messages, text or token ids -> what vLLM reads: templates and tokenising, off the event loop."""
+"""Messages, text or token ids -> what vLLM reads: templates and tokenising. Called in threads.
+
+vLLM's own asynchronous forms hop between the loop and a thread for the template, again for the
+tokens, with a task for each: 0.2 ms of a short request's 1.3.
+"""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,8 +13,8 @@ from engines.tool_templates import tool_template
 from engines.vllm_tools import function
 
 
-async def rendered_chat(llm: Any, request: GenerateRequest) -> Mapping[str, Any]:
-    """The chat template applied, and tokenised, in the renderer's threads."""
+def rendered_chat(llm: Any, request: GenerateRequest) -> Mapping[str, Any]:
+    """The chat template applied, and tokenised. Blocks."""
     from vllm.renderers import ChatParams
 
     template = {"add_generation_prompt": True, "tools": _tools(request)}
@@ -20,14 +24,14 @@ async def rendered_chat(llm: Any, request: GenerateRequest) -> Mapping[str, Any]
     )
     messages = [dict(message) for message in request.messages or ()]
     lengths = _unlimited(llm.renderer.default_chat_tok_params)
-    _, [rendered] = await llm.renderer.render_chat_async([messages], params, lengths)
+    _, [rendered] = llm.renderer.render_chat([messages], params, lengths)
     return dict(rendered)
 
 
-async def rendered_prompts(
+def rendered_prompts(
     llm: Any, prompts: Sequence[str | Sequence[int]]
 ) -> Sequence[Mapping[str, Any]]:
-    """Text or token ids as they are, without a template. Raises InvalidRequest."""
+    """Text or token ids as they are, without a template. Blocks. Raises InvalidRequest."""
     from vllm.inputs import TextPrompt
 
     vocabulary = llm.model_config.get_vocab_size()
@@ -38,7 +42,7 @@ async def rendered_prompts(
         for prompt in prompts
     ]
     lengths = _unlimited(llm.renderer.default_cmpl_tok_params)
-    return list(await llm.renderer.render_cmpl_async(read, lengths))
+    return list(llm.renderer.render_cmpl(read, lengths))
 
 
 def tokens_prompt(token_ids: Iterable[int]) -> Any:

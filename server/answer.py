@@ -94,6 +94,7 @@ class Answer:
         "_cut",
         "_cut_at",
         "_engine",
+        "_is_open",
         "_is_settling",
         "_noted_at",
         "_side_tasks",
@@ -119,7 +120,7 @@ class Answer:
         self._cut: Cut | None = None
         self._cut_at = 0.0
         self._tail = b""
-        self._is_settling = False
+        self._is_settling = self._is_open = False
         self._task: asyncio.Task[Any] | None = None
         self._side_tasks: set[asyncio.Task[None]] = set()
 
@@ -221,7 +222,7 @@ class Answer:
             requests, prompts = await self._rendered(engine)
             await self._reserve(requests)
             self._engine = engine
-            async with aclosing(generated(engine, requests, prompts)) as deltas:
+            async with aclosing(generated(engine, requests, prompts, self)) as deltas:
                 if call.plan.is_stream:
                     await self._stream(deltas, cast(Stream, call.plan.shape))
                 else:
@@ -248,27 +249,44 @@ class Answer:
         )
 
     async def _stream(self, deltas: AsyncIterator[Delta], shape: Stream) -> None:
-        exchange, single = self.exchange, self.call.plan.choice_count == 1
         is_first = True
-        async for d in deltas:
-            self._meter(d)
-            if self._cut is not None:
-                continue
-            chunk = shape.open() + shape.delta(d) if is_first else shape.delta(d)
-            if is_first:
-                is_first = False
-                await self.ledger.opened(self.call.record)
-                if not exchange.started:
-                    await exchange.open_stream()
-            if d.finish_reason and single:
-                self._tail = chunk  # goes out with [DONE], once the record is durable
-            elif chunk and not exchange.write_now(chunk):
-                await exchange.write(chunk)
+        try:
+            async for d in deltas:
+                self._is_open = False
+                self._meter(d)
+                if self._cut is None:
+                    await self._say(d, shape, is_first)
+                    is_first = False
+                self._is_open = True  # what comes next may be taken at once
+        finally:
+            self._is_open = False
+
+    async def _say(self, d: Delta, shape: Stream, is_first: bool) -> None:
+        exchange = self.exchange
+        chunk = shape.open() + shape.delta(d) if is_first else shape.delta(d)
+        if is_first:
+            await self.ledger.opened(self.call.record)
+            if not exchange.started:
+                await exchange.open_stream()
+        if d.finish_reason and self.call.plan.choice_count == 1:
+            self._tail = chunk  # goes out with [DONE], once the record is durable
+        elif chunk and not exchange.write_now(chunk):
+            await exchange.write(chunk)
 
     async def _fold(self, deltas: AsyncIterator[Delta], shape: Whole) -> None:
         async for d in deltas:
             self._meter(d)
             shape.add(d)
+
+    def is_ready(self) -> bool:
+        """As a Sink: whether an open stream's client keeps up, so that nobody need wait."""
+        return self._is_open and self._cut is None and self.exchange.is_writable()
+
+    def take(self, delta: Delta) -> None:
+        """As a Sink: a delta in the middle of an open stream, past this request's own task."""
+        self._meter(delta)
+        if chunk := cast(Stream, self.call.plan.shape).delta(delta):
+            self.exchange.write_now(chunk)
 
     def _meter(self, d: Delta) -> None:
         record = self.call.record

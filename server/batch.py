@@ -6,18 +6,19 @@ from contextlib import aclosing
 
 from msgspec.structs import replace
 
-from engines.base import Delta, Engine, GenerateRequest, Prompt
+from engines.base import Delta, Engine, GenerateRequest, Prompt, Sink
 
 _WAITING = 64
 """Deltas that wait for a slow reader; beyond them the engine's generators wait."""
 
 
 def generated(
-    engine: Engine, requests: Sequence[GenerateRequest], prompts: Sequence[Prompt]
+    engine: Engine, requests: Sequence[GenerateRequest], prompts: Sequence[Prompt], sink: Sink
 ) -> AsyncGenerator[Delta, None]:
-    """The deltas of all requests; the usual single one without a hop between."""
+    """The deltas of all requests; the usual single one without a hop between, and past it where
+    `sink` takes them at once."""
     if len(requests) == 1:
-        return engine.generate(requests[0], prompts[0])
+        return engine.generate(requests[0], prompts[0], sink)
     return _interleaved(engine, requests, prompts)
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias, TypeVar
 
-from server.connection import cut_connection, direct_writer
+from server.connection import DirectWriter, cut_connection, direct_writer
 from server.errors import ApiError
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -59,7 +59,7 @@ class Exchange:
         self.started = False
         self.last_write = time.monotonic()
         self._blocked_since = 0.0
-        self._direct: Callable[[bytes], bool] | None = None
+        self._direct: DirectWriter | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     def header(self, name: bytes) -> bytes | None:
@@ -158,10 +158,14 @@ class Exchange:
         await self._send({"type": "http.response.start", "status": 200, "headers": headers})
         self._direct = direct_writer(self._send)
 
+    def is_writable(self) -> bool:
+        """Whether `write_now` would take a chunk."""
+        return self._direct is not None and self._direct.is_ready()
+
     def write_now(self, chunk: bytes) -> bool:
         """Send a piece of an open stream without a suspension, or say that it needs one."""
         self.last_write = time.monotonic()
-        return self._direct is not None and self._direct(chunk)
+        return self._direct is not None and self._direct.write(chunk)
 
     async def write(self, chunk: bytes, *, more: bool = True) -> None:
         """Send a piece of the stream; returns when the transport has taken it."""

@@ -72,6 +72,41 @@ async def test_a_whole_answer_is_the_fold_of_the_stream(engine: Engine) -> None:
     )
 
 
+async def test_a_sink_and_the_iterator_together_read_each_delta_once_in_order(
+    engine: Engine,
+) -> None:
+    plain = await answer(engine, ask(max_tokens=40, ignore_eos=True))
+    reader = Reader()
+    request = ask(max_tokens=40, ignore_eos=True)
+    async for delta in engine.generate(request, await engine.render(request), reader):
+        reader.is_reading = True
+        reader.deltas.append(delta)
+        await asyncio.sleep(0.01)  # what comes meanwhile may not overtake this one
+        reader.is_reading = False
+    assert (text(reader.deltas), count(reader.deltas)) == (text(plain), count(plain))
+    assert not any(d.finish_reason for d in reader.taken)
+    assert reader.deltas[0] not in reader.taken
+
+
+class Reader:
+    """A Sink that is often not ready."""
+
+    def __init__(self) -> None:
+        self.deltas: list[Delta] = []
+        self.taken: list[Delta] = []
+        self.is_reading = False
+        self.asked = 0
+
+    def is_ready(self) -> bool:
+        self.asked += 1
+        return bool(self.deltas) and not self.is_reading and self.asked % 3 != 0
+
+    def take(self, delta: Delta) -> None:
+        assert not self.is_reading
+        self.deltas.append(delta)
+        self.taken.append(delta)
+
+
 async def test_a_real_model_knows_the_capital(engine: Engine, case: EngineCase) -> None:
     if not case.talks:
         pytest.skip("says nothing that means anything")

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from engines.base import Delta, GenerateRequest, Prompt
+from engines.base import Delta, GenerateRequest, Prompt, Sink
 from engines.scripted import ScriptedEngine
 from engines.spec import EngineSpec, ModelSpec
 from engines.tiny import make_llama
@@ -251,7 +251,7 @@ class SlowToTake(ScriptedEngine):
     """Knows a request only after a while, as vLLM does while it compiles a schema."""
 
     async def generate(
-        self, request: GenerateRequest, prompt: Prompt
+        self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
     ) -> AsyncGenerator[Delta, None]:
         await asyncio.sleep(0.3)
         async with aclosing(super().generate(request, prompt)) as deltas:
