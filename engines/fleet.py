@@ -94,18 +94,27 @@ class Fleet:
         self._by_alias = {alias: slot for slot in self._slots.values() for alias in slot.aliases}
         self._inbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
         self._owner: asyncio.Task[None] | None = None
-        self._is_stopped = False
+        self._stopping: asyncio.Task[None] | None = None
+
+    @property
+    def _is_stopped(self) -> bool:
+        return self._stopping is not None
 
     async def start(self) -> None:
         """Returns at once; preloads go on in the background, one after another."""
         if self._owner is None:
             self._owner = asyncio.create_task(self._own(), name="fleet")
 
-    async def stop(self) -> None:
-        """End every engine, whatever it is doing, within `stop_timeout_s` + 1. Idempotent."""
-        if self._is_stopped:
-            return
-        self._is_stopped = True
+    async def stop(self, timeout_s: float | None = None) -> None:
+        """End every engine, whatever it is doing, within `timeout_s` (`stop_timeout_s`, unless it
+        is told) + 1. A second call waits for what the first began."""
+        if self._stopping is None:
+            if timeout_s is not None:
+                self._stop_timeout_s = timeout_s
+            self._stopping = asyncio.create_task(self._stop(), name="fleet stops")
+        await asyncio.shield(self._stopping)
+
+    async def _stop(self) -> None:
         slots = self._slots.values()
         for slot in slots:
             slot.wake()

@@ -7,6 +7,7 @@ import secrets
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -88,15 +89,14 @@ class ProcessTree:
             self._ended = True
             processes = _with_descendants(self._adopted.values())
             _kill(processes)
-        psutil.wait_procs(processes, timeout=GRACE_S)
+        _wait_gone(processes, GRACE_S)
         if self._reaper is not None:
             self._reaper.kill()
             self._reaper.communicate()
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for every process to end by itself; whether they did."""
-        left = psutil.wait_procs(_with_descendants(self._adopted.values()), timeout=timeout_s)[1]
-        return not left
+        return _wait_gone(_with_descendants(self._adopted.values()), timeout_s)
 
 
 def _start_reaper(mark: str) -> subprocess.Popen[bytes]:
@@ -128,6 +128,22 @@ def _with_descendants(roots: Iterable[psutil.Process]) -> list[psutil.Process]:
                 found[root.pid] = root
                 found.update((child.pid, child) for child in root.children(recursive=True))
     return list(found.values())
+
+
+def _wait_gone(processes: list[psutil.Process], timeout_s: float) -> bool:
+    """Whether they ended in time. A zombie has: an orphaned grandchild stays one until init looks
+    after it, which took a second and more where pid 1 is slow."""
+    deadline, left = time.monotonic() + timeout_s, processes
+    while left and time.monotonic() < deadline:
+        left = [p for p in psutil.wait_procs(left, timeout=0.05)[1] if _is_alive(p)]
+    return not left
+
+
+def _is_alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _kill(processes: Iterable[psutil.Process]) -> None:

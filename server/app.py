@@ -131,7 +131,8 @@ async def _lifespan(app: FjordApp) -> AsyncIterator[None]:
         stack.push_async_callback(front.watch.stop)
         freeze_garbage()
         yield
-        await front.watch.drain(front.settings.drain_timeout_s)
+        if not front.watch.draining:  # a signal's drain is over: who still runs has had its time
+            await front.watch.drain(front.settings.drain_timeout_s)
 
 
 def _refusals(front: Front) -> dict[str, str]:

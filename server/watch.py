@@ -55,16 +55,16 @@ class Watch:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._task
 
-    async def drain(self, timeout_s: float) -> None:
+    async def drain(self, timeout_s: float, cut_s: float = 5.0) -> None:
         """Refuse new work, give running answers `timeout_s` seconds, then cut them; returns when
-        none is left. A second call with a shorter time hastens the first."""
+        none is left, or after `cut_s` more. A second call with a shorter time hastens the first."""
         self.draining = True
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), timeout_s)
         for answer in tuple(self._answers):
             answer.cut("shut_down")
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), 5.0)
+            await asyncio.wait_for(self._idle.wait(), cut_s)
 
     async def _run(self) -> None:
         while True:
