@@ -111,7 +111,10 @@ def _emit(scope: Scope, line: RequestLine, duration_s: float) -> None:
         "duration_ms": round(duration_s * 1000, 1),
         **line.facts,
     }
-    log.log(level, "request", extra={"facts": facts})
+    # By hand: `log.log` walks the stack for the caller's line, which is always this one.
+    log.handle(
+        log.makeRecord(log.name, level, __file__, 0, "request", (), None, extra={"facts": facts})
+    )
 
 
 class JsonLines(logging.Formatter):
