@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engines.base import GenerateRequest, InvalidRequest, Tool, ToolCallDelta
+from engines.closed_schema import closed
 
 _NAMED = "function:"
 
@@ -39,7 +40,8 @@ def _named(request: GenerateRequest) -> Tool:
 
 
 def _parameters(tool: Tool) -> dict[str, Any]:
-    return {"type": "object"} | dict(tool.parameters)
+    schema: dict[str, Any] = closed({"type": "object"} | dict(tool.parameters))
+    return schema
 
 
 def _call(tool: Tool, prefix: str, definitions: dict[str, Any]) -> dict[str, Any]:

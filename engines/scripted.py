@@ -2,7 +2,9 @@
 
 `spec.args` (all optional): text (default: the last user message, echoed), reasoning,
 token_delay_s, first_token_delay_s, load_s, fail_load (a reason), die_after_tokens,
-hang_after_tokens, overload_above, context_tokens. Tokens are words with the space before them.
+hang_after_tokens, overload_above, context_tokens, calls_tools (true: a user's question that brings
+tools is answered by a call of the first, what a tool said by the text). Tokens are words with the
+space before them.
 """
 
 import asyncio
@@ -83,7 +85,7 @@ class ScriptedEngine:
         if len(self._running) >= self.args.get("overload_above", 1 << 30):
             raise EngineOverloaded("the scripted engine was told to be full")
         self._check_alive()
-        call, text = _tool_call(request), self._text(request, prompt)  # refused before any token
+        call, text = self._call(request), self._text(request, prompt)  # refused before any token
         run = self._running[request.request_id] = _Run()
         try:
             scripts = [self._script(request, call, text, i) for i in range(request.sampling.n)]
@@ -170,6 +172,10 @@ class ScriptedEngine:
             return
         yield from _say(request, text, index, budget)
 
+    def _call(self, request: GenerateRequest) -> ToolCallDelta | None:
+        last = request.messages[-1]["role"] if request.messages else None
+        return _tool_call(request, last == "user" and bool(self.args.get("calls_tools")))
+
     def _text(self, request: GenerateRequest, prompt: Prompt) -> str:
         if request.structure:
             return _form(request.structure.kind, request.structure.value)
@@ -255,8 +261,9 @@ def _embedding(x: str | Sequence[int]) -> Embedding:
     return Embedding(vector=[v / norm for v in raw], prompt_tokens=len(ids))
 
 
-def _tool_call(request: GenerateRequest) -> ToolCallDelta | None:
-    if not (request.tools and request.tool_parser) or request.tool_choice in ("auto", "none"):
+def _tool_call(request: GenerateRequest, is_its_own_wish: bool) -> ToolCallDelta | None:
+    unforced = {"none"} if is_its_own_wish else {"auto", "none"}
+    if not (request.tools and request.tool_parser) or request.tool_choice in unforced:
         return None
     name = request.tool_choice.removeprefix("function:")
     tool = next((t for t in request.tools if t.name == name), request.tools[0])
