@@ -2,7 +2,6 @@
 
 import difflib
 import secrets
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,10 +57,6 @@ def lock_door(params: Any, folder: Path | None) -> str:
     params.hostnames = [str(folder / "llama.sock") if folder else "127.0.0.1"]
     params.port = 0
     return key
-
-
-def private_folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="fjord-"))
 
 
 def _set(xllamacpp: Any, params: Any, name: str, value: Any) -> None:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,8 +12,9 @@ import msgspec
 from engines.base import Embedding, EngineDead, EngineUnavailable, InvalidRequest
 from engines.chat_template import ChatTemplate
 from engines.gguf import BadGguf, GgufFile
-from engines.llamacpp_args import common_params, lock_door, private_folder
+from engines.llamacpp_args import common_params, lock_door
 from engines.llamacpp_door import Door
+from engines.private_folder import PrivateFolder
 from engines.spec import EngineSpec
 
 SPECIAL_TOKENS = {
@@ -37,8 +37,8 @@ class LlamacppModel:
         self._template_name = path.name
         self._known_ids: dict[str, int | None] = {}
         # Windows' Python knows no Unix sockets
-        self._folder = None if sys.platform == "win32" else private_folder()
-        key = lock_door(params, self._folder)
+        self._folder = None if sys.platform == "win32" else PrivateFolder()
+        key = lock_door(params, self._folder.path if self._folder else None)
         try:
             self.server = xllamacpp.Server(params)
             self._door = Door(self.server.listening_address, key)
@@ -56,7 +56,7 @@ class LlamacppModel:
         """Free the model; returns when llama.cpp's own threads are gone."""
         self.server = None
         if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder.remove()
 
     def chat_template(self) -> ChatTemplate:
         if self._template is None:

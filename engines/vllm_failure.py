@@ -4,9 +4,10 @@ import contextlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from engines.private_folder import PrivateFolder
 
 _LAST_LINE = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception)): (.+)$", re.MULTILINE)
 _ONLY_POINTS_ELSEWHERE = ("WorkerProc initialization failed", "Engine core initialization failed")
@@ -18,10 +19,10 @@ def failure_log() -> Iterator[Path]:
     only that one of them failed. vLLM takes a logging configuration from the environment."""
     variable = "VLLM_LOGGING_CONFIG_PATH"
     given = os.environ.get(variable)
-    with tempfile.TemporaryDirectory(prefix="fjord-engine-") as folder:
-        log_file = Path(folder, "errors.log")
+    with PrivateFolder() as folder:
+        log_file = folder / "errors.log"
         if given is None:
-            configuration = Path(folder, "logging.json")
+            configuration = folder / "logging.json"
             configuration.write_text(json.dumps(_logging(log_file)))
             os.environ[variable] = str(configuration)
         try:
