@@ -59,22 +59,23 @@ class AutoCalls:
         return ("" if self._index >= 0 and not content.strip() else content), tuple(calls)
 
     def _safe_length(self) -> int:
-        """How much of the held text cannot belong to a call any more."""
+        """How much of the held text cannot belong to a call any more. Line ends before a call
+        are no content, so they wait for what follows them."""
         begin = self._held.find(self._start)
-        if begin >= 0:
-            return begin
-        for length in range(min(len(self._start) - 1, len(self._held)), 0, -1):
-            if self._start.startswith(self._held[-length:]):
-                return len(self._held) - length
-        return len(self._held)
+        if begin < 0:
+            lengths = range(min(len(self._start) - 1, len(self._held)), 0, -1)
+            begun = (n for n in lengths if self._start.startswith(self._held[-n:]))
+            begin = len(self._held) - next(begun, 0)
+        return len(self._held[:begin].rstrip("\n"))
 
     def _feed_whole(self, is_last: bool) -> tuple[str, tuple[ToolCallDelta, ...]]:
-        """Llama 3 answers with one JSON object, or with words."""
+        """Llama 3 answers with JSON objects, several with "; " between them, or with words."""
         if self._held.lstrip()[:1] in ("", "{", "<") and not is_last:
             return "", ()
-        call = self._call(self._held.strip().removeprefix("<|python_tag|>")) if is_last else None
         text, self._held = self._held, ""
-        return ("", (call,)) if call else (text, ())
+        said = _objects(text.strip().removeprefix("<|python_tag|>")) if is_last else []
+        calls = [call for one in said if (call := self._call(one))]
+        return ("", tuple(calls)) if calls and len(calls) == len(said) else (text, ())
 
     def _call(self, text: str) -> ToolCallDelta | None:
         """The arguments go on as the model wrote them, where they are JSON."""
@@ -88,3 +89,16 @@ class AutoCalls:
         self._index += 1
         written = arguments if isinstance(arguments, str) else json.dumps(arguments)
         return ToolCallDelta(index=self._index, id=new_call_id(), name=name, arguments=written)
+
+
+def _objects(text: str) -> list[str]:
+    """The JSON texts of `text`; none where anything else stands between them."""
+    found, decoder = [], json.JSONDecoder()
+    while text := text.lstrip("; \n"):
+        try:
+            end = decoder.raw_decode(text)[1]
+        except ValueError:
+            return []
+        found.append(text[:end])
+        text = text[end:]
+    return found
