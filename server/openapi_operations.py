@@ -128,7 +128,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         paths=("/v1/completions",),
         summary="Legacy completion",
-        tag="beyond chat",
+        tag="completions",
         description="A text goes on, without a chat template. OpenAI's older form.",
         body=CompletionRequest,
         answer=answers.Completion,
@@ -139,7 +139,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         paths=("/v1/responses",),
         summary="Response",
-        tag="beyond chat",
+        tag="responses",
         description="OpenAI's newer form of chat, without anything stored.",
         body=ResponsesRequest,
         answer=answers.Response,
@@ -167,7 +167,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         paths=("/v1/tokenize",),
         summary="Count tokens",
-        tag="beyond chat",
+        tag="tokenize",
         description="What a request would be billed as input, before it is sent. Costs nothing.",
         body=TokenizeRequest,
         answer=answers.TokenCount,
