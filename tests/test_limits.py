@@ -1,6 +1,7 @@
 """Limits per key: what is admitted, what the headers say, and that Retry-After is true."""
 
 import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -176,3 +177,18 @@ def test_an_admission_costs_tens_of_microseconds_with_a_full_window() -> None:
             one_request(limiter, who)
         rounds.append((time.perf_counter() - began) / 1000)
     assert min(rounds) < 60e-6
+
+
+def test_a_key_is_counted_exactly_over_hours_and_its_past_is_let_go() -> None:
+    clock = Clock()
+    limiter = Limiter(requests_per_minute=100, burst=0, clock=clock)
+    admitted: list[float] = []
+    for _ in range(20_000):
+        clock.now += 0.25
+        with suppress(RateLimited):
+            one_request(limiter, caller())
+            admitted.append(clock.now)
+    assert all(b - a >= 60 for a, b in zip(admitted, admitted[100:], strict=False))
+    assert len(admitted) > 100 * 80
+    (hits,) = limiter.moving.storage.hits.values()  # type: ignore[attr-defined]
+    assert len(hits.kept) < 300
