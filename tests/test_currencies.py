@@ -10,7 +10,7 @@ from server.ledger.keys import Budget
 from server.ledger.periods import date_of, day_of
 from server.ledger.reports import Period, usage
 from server.ledger.sqlite import FILE_NAME
-from tests.serving import Served, read_records, scripted, serving
+from tests.serving import Served, make_key, read_records, scripted, serving
 
 RATES = {"EUR": 87_412}
 """Of one krone, in millionths of a euro."""
@@ -23,9 +23,9 @@ def ask(server: Served, key: str, model: str = "m") -> httpx.Response:
 
 
 def test_a_key_in_euro_is_billed_in_euro_at_the_registrys_rate(tmp_path: Path) -> None:
+    euro = make_key(tmp_path, owner="acme", currency="EUR")
+    plain = make_key(tmp_path, owner="acme")
     with serving(tmp_path, scripted("m", text="word " * 50), rates=RATES) as server:
-        euro = server.new_key(owner="acme", currency="EUR")
-        plain = server.new_key(owner="acme")
         assert ask(server, euro).status_code == 200
         assert ask(server, plain).status_code == 200
     in_euro, in_kroner = read_records(tmp_path)
@@ -44,8 +44,9 @@ def test_a_key_in_euro_is_billed_in_euro_at_the_registrys_rate(tmp_path: Path) -
 
 
 def test_reports_and_invoices_keep_two_currencies_of_an_owner_apart(tmp_path: Path) -> None:
+    keys = [make_key(tmp_path, owner="acme", currency=currency) for currency in ("EUR", None)]
     with serving(tmp_path, scripted("m", text="word " * 50), rates=RATES) as server:
-        for key in (server.new_key(owner="acme", currency="EUR"), server.new_key(owner="acme")):
+        for key in keys:
             for _ in range(2):
                 assert ask(server, key).status_code == 200
     records = read_records(tmp_path)
@@ -60,9 +61,9 @@ def test_reports_and_invoices_keep_two_currencies_of_an_owner_apart(tmp_path: Pa
 
 
 def test_a_budget_in_euro_ends_in_euro(tmp_path: Path) -> None:
+    budget = Budget(kind="money", amount=20, period="day")
+    key = make_key(tmp_path, currency="EUR", budget=budget)
     with serving(tmp_path, scripted("m", text="word " * 50), rates=RATES) as server:
-        budget = Budget(kind="money", amount=20, period="day")
-        key = server.new_key(currency="EUR", budget=budget)
         statuses = [ask(server, key).status_code for _ in range(5)]
     amount = next(r["amount"] for r in read_records(tmp_path) if r["end"] != "rejected")
     served = -(-20 // amount)
@@ -73,8 +74,9 @@ def test_a_budget_in_euro_ends_in_euro(tmp_path: Path) -> None:
 def test_a_key_in_a_currency_without_a_rate_is_refused_and_not_billed_in_another(
     tmp_path: Path,
 ) -> None:
+    key = make_key(tmp_path, currency="SEK")
     with serving(tmp_path, scripted("m"), rates=RATES) as server:
-        answer = ask(server, server.new_key(currency="SEK"))
+        answer = ask(server, key)
     assert answer.status_code == 403
     error = answer.json()["error"]
     assert error["code"] == "INSUFFICIENT_PERMISSIONS"
