@@ -57,6 +57,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=100_000)
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/soak.json"))
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server goes with us
     result = {**surroundings(), **soak(given.requests)}
     given.json.parent.mkdir(parents=True, exist_ok=True)
     given.json.write_text(json.dumps(result, indent=2) + "\n")
