@@ -227,7 +227,7 @@ class VllmEngine:
         # vLLM's parser waits for an end mark: an answer without thinking would have no form.
         is_open = not is_answer and reasoning is not None and reasoning.opened_by == "template"
         is_theirs = self._knows_thinking and is_open
-        structure = structured_outputs(request, is_answer or is_theirs)
+        structure = structured_outputs(request, is_answer or is_theirs, vocabulary)
         shows_special = (reasoning is not None and vocabulary.hides(reasoning)) or (
             reading is not None and not reading.skips_special_tokens
         )

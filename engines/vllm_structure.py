@@ -1,13 +1,20 @@
 """The form an answer must have -> vLLM's StructuredOutputsParams."""
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 from engines.base import GenerateRequest, Reasoning, Structure
 from engines.forced_calls import forced_schema, is_forced
+from engines.vllm_vocabulary import Vocabulary
+
+_Format: TypeAlias = dict[str, Any]
+"""A part of xgrammar's structural tag."""
 
 
-def structured_outputs(request: GenerateRequest, begins_at_once: bool) -> Any:
+def structured_outputs(
+    request: GenerateRequest, begins_at_once: bool, vocabulary: Vocabulary
+) -> Any:
     """None: no form is asked for. `begins_at_once`: nothing is thought before it, or vLLM was
     started with its own reasoning_parser and lets the grammar begin after the thinking."""
     from vllm.sampling_params import StructuredOutputsParams
@@ -17,7 +24,9 @@ def structured_outputs(request: GenerateRequest, begins_at_once: bool) -> Any:
         return None
     if request.reasoning is None or begins_at_once:
         return StructuredOutputsParams(**_constraint(structure))
-    tag = {"type": "structural_tag", "format": _after_thinking(structure, request.reasoning)}
+    thinking = _thinking(request.reasoning, *vocabulary.marks(request.reasoning))
+    is_open = request.reasoning.opened_by == "template"
+    tag = {"type": "structural_tag", "format": _after(thinking, is_open, _format(structure))}
     return StructuredOutputsParams(structural_tag=json.dumps(tag))
 
 
@@ -46,18 +55,29 @@ def _constraint(structure: Structure) -> dict[str, Any]:
             return {kind: structure.value}
 
 
-def _after_thinking(structure: Structure, reasoning: Reasoning) -> dict[str, Any]:
-    """Anything up to the end mark, then the form. A model that opens the thinking itself may
-    also answer at once."""
-    begin = "" if reasoning.opened_by == "template" else reasoning.start
-    form = _format(structure)
-    thinking = {"type": "tag", "begin": begin, "content": {"type": "any_text"}}
+def _thinking(reasoning: Reasoning, start_id: int | None, end_id: int | None) -> list[_Format]:
+    """The start mark; then anything with the end mark. As the splitter has it: marks that are
+    single tokens count as those tokens, and the same letters in other tokens are a thought."""
+    if start_id is None or end_id is None:
+        anything: _Format = {"type": "any_text"}
+        thought = {"type": "tag", "begin": "", "content": anything, "end": reasoning.end}
+        return [{"type": "const_string", "value": reasoning.start}, thought]
+    anything = {"type": "any_tokens", "exclude_tokens": [end_id]}
+    return [_token(start_id), {"type": "sequence", "elements": [anything, _token(end_id)]}]
+
+
+def _after(thinking: Sequence[_Format], is_open: bool, form: _Format) -> _Format:
+    """The form after the thinking. A model that opens the thinking itself may also answer at
+    once."""
     newlines = {"type": "regex", "pattern": "\\n{0,2}"}
-    thought = {
-        "type": "sequence",
-        "elements": [thinking | {"end": reasoning.end}, newlines, form],
-    }
-    return thought if reasoning.opened_by == "template" else _either(thought, form)
+    start, thought = thinking
+    if is_open:
+        return {"type": "sequence", "elements": [thought, newlines, form]}
+    return _either({"type": "sequence", "elements": [start, thought, newlines, form]}, form)
+
+
+def _token(token_id: int) -> _Format:
+    return {"type": "token", "token": token_id}
 
 
 def _either(*formats: dict[str, Any]) -> dict[str, Any]:

@@ -26,20 +26,21 @@ class Vocabulary:
         self._byte_of = _byte_of_letter()
 
     def splitter(self, reasoning: Reasoning) -> ThinkingSplitter:
-        return ThinkingSplitter(reasoning, *self._marks(reasoning), self._decode)
+        return ThinkingSplitter(reasoning, *self.marks(reasoning), self._decode)
 
     def as_prompted(self, reasoning: Reasoning, prompt_ids: Sequence[int]) -> Reasoning:
-        return as_prompted(reasoning, prompt_ids, *self._marks(reasoning))
+        return as_prompted(reasoning, prompt_ids, *self.marks(reasoning))
 
     def is_closed(self, reasoning: Reasoning, prompt_ids: Sequence[int]) -> bool:
-        return is_closed(prompt_ids, *self._marks(reasoning))
+        return is_closed(prompt_ids, *self.marks(reasoning))
 
-    def _marks(self, reasoning: Reasoning) -> tuple[int | None, int | None]:
+    def marks(self, reasoning: Reasoning) -> tuple[int | None, int | None]:
+        """The ids of its start and end, where they are single tokens."""
         return self.token_id(reasoning.start), self.token_id(reasoning.end)
 
     def hides(self, reasoning: Reasoning) -> bool:
         """Whether the marks are special tokens, which text leaves out unless it is told."""
-        return not self._special.isdisjoint({*self._marks(reasoning)} - {None})
+        return not self._special.isdisjoint({*self.marks(reasoning)} - {None})
 
     def is_special(self, token_id: int) -> bool:
         """Whether text leaves it out unless it is told."""

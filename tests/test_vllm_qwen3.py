@@ -186,6 +186,26 @@ async def test_a_form_begins_after_the_thinking(
     assert any(thought(deltas, index).strip() for index in range(8))
 
 
+async def test_a_mark_spelled_by_other_tokens_ends_no_thinking_before_a_form(
+    engine: Engine, only: Callable[..., dict[int, float]]
+) -> None:
+    spelled, rarely = only("</", "think", ">"), dict.fromkeys(only(CLOSE), 57.0)
+    request = ask(
+        reasoning=BY_TEMPLATE,
+        structure=FORM,
+        logit_bias=spelled | rarely,
+        temperature=1.0,
+        seed=3,
+        n=8,
+        max_tokens=1000,
+    )
+    deltas = await answer(engine, request)
+    for index, reasons in ends(deltas).items():
+        assert reasons == ["stop"]
+        assert json.loads(text(deltas, index))["city"] in ("Oslo", "Bergen")
+    assert any(CLOSE in thought(deltas, index) for index in range(8))
+
+
 @by_anyone
 async def test_a_form_begins_at_once_where_thinking_is_off(
     engine: Engine, reasoning: Reasoning
