@@ -148,7 +148,7 @@ class _Server(uvicorn.Server):
 
     async def main_loop(self) -> None:
         await self.on_tick(0)
-        while not self.should_exit:
+        while not self.should_exit:  # noqa: ASYNC110 - a plain attribute of uvicorn's
             await asyncio.sleep(0.01)
 
 
