@@ -125,10 +125,12 @@ def _special_tokens(file: GgufFile) -> Mapping[str, str]:
 
 
 def _xllamacpp() -> Any:
-    # llama.cpp's two threads meet some 300 times a token. libgomp lets the first one spin for a
-    # millisecond, which on a machine with other work takes the CPU from the one it waits for:
-    # 5 tokens/s at 8 streams became 62, and 168 stayed 180 on a quiet one. It is read on import.
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # llama.cpp's two threads meet some 300 times a token. libgomp lets the first one spin, which on
+    # a machine with other work takes the CPU from the one it waits for. Tokens/s at 1, 8 and 32
+    # streams, SmolLM2 on 2 cores, in alternating runs: quiet, with 10000 spins 136, 178, 165; with
+    # 1000 133, 180, 165; with none 50, 141, 157. Beside busy processes (load 5): libgomp's default
+    # 12, 20, 42; 10000 7, 31, 44; 1000 30, 85, 101; none 65, 87, 71. It is read on import.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         import xllamacpp
     except ImportError as error:
