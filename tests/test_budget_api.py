@@ -56,13 +56,14 @@ def spent(data_dir: Path, key: str, kind: str) -> int:
     return sum(r["prompt_tokens"] + r["completion_tokens"] for r in mine if r["end"] != "rejected")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "kind"),
     [
         pytest.param(OUTPUT, "money", id="all of the cap-money"),
         pytest.param(3, "tokens", id="much less than the cap-tokens"),
-        pytest.param(OUTPUT, "tokens", id="all of the cap-tokens", marks=pytest.mark.slow),
-        pytest.param(3, "money", id="much less than the cap-money", marks=pytest.mark.slow),
+        pytest.param(OUTPUT, "tokens", id="all of the cap-tokens"),
+        pytest.param(3, "money", id="much less than the cap-money"),
     ],
 )
 async def test_two_hundred_at_once_on_room_for_ten_overspend_by_at_most_one_cap(

@@ -75,9 +75,9 @@ async def test_a_whole_answer_is_the_fold_of_the_stream(engine: Engine) -> None:
 async def test_a_sink_and_the_iterator_together_read_each_delta_once_in_order(
     engine: Engine,
 ) -> None:
-    plain = await answer(engine, ask(max_tokens=40, ignore_eos=True))
+    plain = await answer(engine, ask(max_tokens=16, ignore_eos=True))
     reader = Reader()
-    request = ask(max_tokens=40, ignore_eos=True)
+    request = ask(max_tokens=16, ignore_eos=True)
     async for delta in engine.generate(request, await engine.render(request), reader):
         reader.is_reading = True
         reader.deltas.append(delta)

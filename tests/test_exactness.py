@@ -259,6 +259,7 @@ class SlowToTake(ScriptedEngine):
                 yield delta
 
 
+@pytest.mark.slow
 async def test_a_client_that_leaves_before_the_engine_has_its_request_is_billed_in_full(
     tmp_path: Path,
 ) -> None:

@@ -178,6 +178,7 @@ async def test_concurrent_records_are_all_written_and_sums_agree(
     assert rows(tmp_path, sums) == found
 
 
+@pytest.mark.slow
 async def test_a_locked_file_refuses_new_work_and_recovers(ledger: Ledger, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

@@ -38,6 +38,7 @@ def run_and_kill(data_dir: Path, prefix: str, lines: int) -> list[str]:
     return [line for line in said if line.endswith("\n")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [5, pytest.param(30, marks=pytest.mark.slow)])
 async def test_no_kill_loses_or_doubles_a_record(tmp_path: Path, rounds: int) -> None:
     chance = random.Random(4)

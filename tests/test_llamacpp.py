@@ -26,7 +26,7 @@ from engines.llamacpp import LlamacppEngine
 from engines.llamacpp_pulse import Pulse
 from engines.spec import EngineSpec
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 def llamacpp(**args: Any) -> LlamacppEngine:
@@ -213,7 +213,6 @@ async def test_logit_bias_forbids_a_token(engine: LlamacppEngine) -> None:
     assert not text(await answer(engine, ask(logit_bias={the: -100.0}))).startswith("The")
 
 
-@pytest.mark.slow
 async def test_old_prompts_in_the_cache_make_room_for_a_long_one(engine: LlamacppEngine) -> None:
     for i in range(8):
         await answer(engine, ask(f"{i} " + "word " * 10, max_tokens=1))
@@ -233,7 +232,6 @@ async def test_check_answers_while_streaming_and_a_hang_is_told(engine: Llamacpp
     hang.set()
 
 
-@pytest.mark.slow
 async def test_cancelled_requests_leave_no_slot_and_no_thread(engine: LlamacppEngine) -> None:
     async def leave(i: int) -> None:
         request = ask(f"Tell story {i}", max_tokens=200, ignore_eos=True)

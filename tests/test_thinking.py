@@ -173,6 +173,7 @@ def test_the_docs_show_the_figures_that_were_kept_and_none_grows_with_the_trace(
         assert long <= 1.1 * short
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_the_split_measures_every_form() -> None:
     costs = measured(rounds=1)
     assert table(costs).count("|") == 5 * 8

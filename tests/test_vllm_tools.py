@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from transformers import PreTrainedTokenizerFast
 
 from engines.base import GenerateRequest, Prompt, Sampling, Tool
 from engines.tiny import make_llama
@@ -74,6 +73,8 @@ SIZES = (1, 2, 3, 5, 8, 13, 21, 34, 1000)
 
 @pytest.fixture(scope="module")
 def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    from transformers import PreTrainedTokenizerFast  # 1 s: not while tests are collected
+
     folder = make_llama(tmp_path_factory.mktemp("tiny"))
     made: Any = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
     made.add_special_tokens({"additional_special_tokens": list(MARKS)})
