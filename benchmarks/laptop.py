@@ -1,7 +1,8 @@
 """Tokens/s of the llama.cpp engine and of the whole server beside llama.cpp's own HTTP server: same
-weights, threads, context and requests, alternating in one run.
+weights, threads, context and requests, alternating in one run. And what the server's event loop
+takes of it: CPU µs a token of its thread; the others compute, or wait for those that do.
 
-    python benchmarks/laptop.py [--rounds 3] [--tokens 96] [--json benchmarks/results/laptop.json]
+    python -m benchmarks.laptop [--rounds 3] [--tokens 96] [--json benchmarks/results/laptop.json]
 """
 
 import argparse
@@ -126,18 +127,26 @@ async def started(path: Path, notes: dict[str, Any]) -> AsyncIterator[LlamacppEn
     await engine.stop()
 
 
-async def measure(ways: dict[str, Ask], rounds: int, tokens: int) -> dict[str, dict[int, float]]:
-    """Medians; the order turns each round, so that nobody always runs first."""
+async def measure(
+    ways: dict[str, Ask], rounds: int, tokens: int, loop_s: Callable[[], float]
+) -> tuple[dict[str, dict[int, float]], dict[int, float]]:
+    """Medians of tokens/s, and the event loop's µs a token of Fjord; the order turns each round, so
+    that nobody always runs first."""
     seen: dict[tuple[str, int], list[float]] = {}
+    spent_s = dict.fromkeys(STREAMS, 0.0)
     for ask in ways.values():
         await tokens_per_s(ask, 2, 8)
     for turn in range(rounds):
         for streams in STREAMS:
             names = list(ways)[turn % len(ways) :] + list(ways)[: turn % len(ways)]
             for name in names:
+                before_s = loop_s()
                 rate = await tokens_per_s(ways[name], streams, tokens)
                 seen.setdefault((name, streams), []).append(rate)
-    return {n: {s: round(statistics.median(seen[n, s]), 1) for s in STREAMS} for n in ways}
+                if name == "fjord":
+                    spent_s[streams] += loop_s() - before_s
+    rates = {n: {s: round(statistics.median(seen[n, s]), 1) for s in STREAMS} for n in ways}
+    return rates, {s: round(1e6 * spent_s[s] / (rounds * s * tokens), 1) for s in STREAMS}
 
 
 def imports_s(module: str) -> float:
@@ -163,17 +172,27 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
         ways["fjord"] = lambda i, n: over_http(ours, "smollm2", i, n)
         async with started(path, notes) as engine:
             ways["engine"] = in_process(engine)
-            rates = await measure(ways, options.rounds, options.tokens)
-            notes["server_rss_mb"] = _rss_mb(ours)
+            server = _listener(ours)
+            rates, loop_us = await measure(
+                ways, options.rounds, options.tokens, lambda: _loop_s(server)
+            )
+            notes["loop_us_per_token"] = loop_us
+            notes["server_rss_mb"] = round(server.memory_info().rss / 2**20, 1)
     return {"machine": _machine(), "tokens_per_s": rates, "load": os.getloadavg()} | notes
 
 
-def _rss_mb(url: str) -> float:
+def _listener(url: str) -> psutil.Process:
     port = urlsplit(url).port
     for process in psutil.Process().children(recursive=True):
         if any(c.laddr.port == port for c in process.net_connections() if c.status == "LISTEN"):
-            return round(process.memory_info().rss / 2**20, 1)
+            return process
     raise SystemExit(f"no process of ours listens on {url}")
+
+
+def _loop_s(process: psutil.Process) -> float:
+    """CPU seconds of the main thread, where the event loop runs."""
+    [main] = [thread for thread in process.threads() if thread.id == process.pid]
+    return float(main.user_time + main.system_time)
 
 
 def _machine() -> str:
