@@ -45,7 +45,7 @@ from server.models import open_registry
 from server.settings import Settings
 
 BILLED, FREE = "billed", "free"
-STREAMS = Case(streams=64, requests=256, output_tokens=128)
+STREAMS = Case(streams=64, requests=768, output_tokens=128)
 ONE_TOKEN = Case(streams=1, requests=50, output_tokens=1, stream=False)
 TURNS = 4
 """Short runs of ONE_TOKEN in turn, for a machine whose speed drifts."""

@@ -67,7 +67,7 @@ class Ledger:
         self.path = path
         self.ledger_url = ledger_url
         self.stale_s = stale_s
-        self.writer = Writer(path)
+        self.writer = Writer(path, lambda: len(self.open_requests))
         self.watch: KeyWatch | None = None
         self.site: Site | None = None
         self.node = node

@@ -27,10 +27,9 @@ log = logging.getLogger("fjord.ledger")
 
 BATCH = 2000
 RETRY_S = 0.25
-BUSY_PER_S = 80.0
-"""From so many operations a second on, commits wait for companions."""
-COMPANIONS = 4
-LONGEST_GATHER_S = 0.015
+FEW_IN_FLIGHT = 8
+"""With more requests open than this, commits wait for companions."""
+GATHER_S = 0.005
 PATIENCE_S = 5.0
 """A finished record waits so long for a sick disk before its request is told."""
 
@@ -68,30 +67,12 @@ class Call:
 Op: TypeAlias = "Open | Close | Call | None"
 
 
-class Pace:
-    """How long to wait for companions: so that COMPANIONS come at the present rate."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.clock = clock
-        self.then = clock()
-        self.per_s = 0.0
-
-    def gather_s(self, ops: int) -> float:
-        """Called after each turn with its operations; seconds, 0 where the next may be far."""
-        now = self.clock()
-        gap_s, self.then = max(1e-6, now - self.then), now
-        weight = min(1.0, gap_s / 0.1)
-        self.per_s += weight * (ops / gap_s - self.per_s)
-        if self.per_s < BUSY_PER_S:
-            return 0.0
-        return min(LONGEST_GATHER_S, COMPANIONS / self.per_s)
-
-
 class Writer:
     """Owns the writing connection and its thread. `submit` never blocks."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, in_flight: Callable[[], int] = lambda: 0) -> None:
         self.path = path
+        self.in_flight = in_flight
         self.queue: SimpleQueue[Op] = SimpleQueue()
         self.patience_s = PATIENCE_S
         self.trouble: str | None = None
@@ -124,12 +105,10 @@ class Writer:
         self.connection.close()
 
     def run(self) -> None:
-        pace = Pace()
         while not self.is_stopping:
-            batch = self.take()
-            self.turn(batch)
-            if gather_s := pace.gather_s(len(batch)):
-                time.sleep(gather_s)  # what comes meanwhile wakes nobody, and shares a commit
+            self.turn(self.take())
+            if self.in_flight() > FEW_IN_FLIGHT:
+                time.sleep(GATHER_S)  # what comes meanwhile wakes nobody, and shares a commit
         last_try_at = time.monotonic() + self.patience_s
         while self.kept and time.monotonic() < last_try_at:
             time.sleep(RETRY_S)
