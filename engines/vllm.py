@@ -37,7 +37,7 @@ from engines.vllm_vocabulary import Vocabulary
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_SHUTDOWN_S = 3.5
+_SHUTDOWN_S = 5.0
 
 
 class VllmEngine:
