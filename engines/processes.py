@@ -40,7 +40,8 @@ class ProcessTree:
     @property
     def pids(self) -> list[int]:
         """Every process of the engine that is alive now."""
-        return [process.pid for process in _with_descendants(self._adopted.values())]
+        processes = _with_descendants(self._adopted.values())
+        return [process.pid for process in processes if _is_alive(process)]
 
     @contextlib.contextmanager
     def adopting(self) -> Iterator[None]:

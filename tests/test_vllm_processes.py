@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -137,6 +138,27 @@ async def test_a_start_that_is_given_up_leaves_nothing(tiny: Path) -> None:
     with pytest.raises(asyncio.CancelledError):
         await starting
     await engine.stop()
+    assert time.monotonic() - began < 10
+    assert engine.pids == []
+
+
+@pytest.mark.timeout(60)
+async def test_a_stop_does_not_hang_where_vllm_still_holds_its_sockets(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """vLLM closes them on the loop, at the end of a shutdown that may be too slow to wait for."""
+    release = threading.Event()
+    monkeypatch.setattr("engines.vllm._SHUTDOWN_S", 0.1)
+    engine = vllm_engine(tiny)
+    await engine.start()
+    await answer(engine, ask(max_tokens=2))
+    resources = "vllm.v1.engine.core_client.BackgroundResources"
+    monkeypatch.setattr(f"{resources}.__call__", lambda held: release.wait(50))
+    began = time.monotonic()
+    try:
+        await engine.stop()
+    finally:
+        release.set()
     assert time.monotonic() - began < 10
     assert engine.pids == []
 
