@@ -1,12 +1,11 @@
 """llama.cpp in this process, through xllamacpp: no torch, ready within a second."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
+from engines.aside import Aside
 from engines.base import (
     ContextLengthExceeded,
     Delta,
@@ -30,9 +29,6 @@ from engines.llamacpp_slots import Slots, Task
 from engines.llamacpp_tools import auto_calls
 from engines.spec import EngineSpec
 from engines.thinking import ThinkingSplitter, as_prompted
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class LlamacppEngine:
@@ -111,17 +107,12 @@ class _Running:
         self.model = model
         self.slots = Slots(model.server, model.slot_count, model.cells)
         self.pulse = Pulse(model.server.handle_metrics)
-        self._threads = ThreadPoolExecutor(2, thread_name_prefix="llama-aside")
-
-    async def aside(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Off the loop and off the streams' threads."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: call(*args, **kwargs))
+        self.aside = Aside(2, "llama-aside")
 
     def close(self) -> None:
         """Blocks until nothing of it is left."""
         self.slots.close()
-        self._threads.shutdown(wait=True)
+        self.aside.close()
         self.pulse.close()
         self.model.close()
 

@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
+from engines.aside import Aside
 from engines.base import (
     Delta,
     Embedding,
@@ -30,14 +30,12 @@ from engines.vllm_load import RENDERERS, load
 from engines.vllm_merge import Merger
 from engines.vllm_render import rendered_chat, rendered_prompts, tokens_prompt
 from engines.vllm_request import sampling_params
+from engines.vllm_sockets import close_sockets
 from engines.vllm_structure import may_hold_control_characters, structured_outputs
 from engines.vllm_tools import ToolReading, is_auto
 from engines.vllm_vocabulary import Vocabulary
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-_SHUTDOWN_S = 5.0
+_SHUTDOWN_S = 3.5
 
 
 class VllmEngine:
@@ -51,7 +49,7 @@ class VllmEngine:
         self._path = path
         self._processes = ProcessTree()
         self._llm: Any = None
-        self._threads = ThreadPoolExecutor(RENDERERS, thread_name_prefix="vllm-aside")
+        self._aside = Aside(RENDERERS, "vllm-aside")
         self._merger: Merger | None = None
         self._vocabulary: Vocabulary | None = None
         self._knows_thinking = "reasoning_parser" in spec.args
@@ -89,10 +87,10 @@ class VllmEngine:
             collector.put(EngineDead("The engine was stopped."))
         if llm is not None and llm.output_handler is not None:
             llm.output_handler.cancel()  # else it logs our own stop as the engine's death
-        sockets = None if llm is None else llm.engine_core.resources.ctx
+        client = None if llm is None else llm.engine_core
         await asyncio.shield(asyncio.to_thread(self._end, llm))
-        if sockets is not None:
-            sockets.destroy(linger=0)  # vLLM leaves its context to the garbage collector
+        if client is not None:
+            close_sockets(client)
 
     def _end(self, llm: Any) -> None:
         """Ask first: a worker that is asked frees shared memory. A frozen one never answers, and
@@ -102,7 +100,7 @@ class VllmEngine:
             asking.start()
             asking.join(_SHUTDOWN_S)
         self._processes.end()
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._aside.close()
         if llm is not None:
             # The frozen garbage collector never frees its cycles: leave it empty, and keep its
             # __del__ from a second shutdown.
@@ -143,11 +141,6 @@ class VllmEngine:
             await llm.wake_up(["kv_cache"])
             await llm.reset_prefix_cache()
 
-    async def _aside(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Off the loop."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: call(*args, **kwargs))
-
     def _alive(self) -> Any:
         if self._llm is None or self._llm.errored:
             raise EngineDead("The engine is not running." if self._llm is None else "It died.")
@@ -179,7 +172,7 @@ class VllmEngine:
         except Exception as error:
             raise refused(error, request, prompt, self.context_tokens) from error
         self._running.add(collector)
-        self._open_lane(collector, request, choices, sink)
+        self._open_lane(llm, collector, request, choices, sink)
         is_finished = False
         try:
             while not is_finished:
@@ -199,9 +192,14 @@ class VllmEngine:
                     await llm.abort(collector.request_id, internal=True)
 
     def _open_lane(
-        self, collector: Any, request: GenerateRequest, choices: Choices, sink: Sink | None
+        self,
+        llm: Any,
+        collector: Any,
+        request: GenerateRequest,
+        choices: Choices,
+        sink: Sink | None,
     ) -> None:
-        state = self._alive().output_processor.request_states.get(collector.request_id)
+        state = llm.output_processor.request_states.get(collector.request_id)
         if self._merger is None or state is None or not may_merge(request):
             return
         reader = sink if request.stream else None

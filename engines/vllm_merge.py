@@ -77,8 +77,8 @@ class Merger:
         """In vLLM's place: what was generated is counted before its request ends."""
         self.flush()
         ended = self._abort(request_ids, *args, **kwargs)
-        for request_id in self._lanes.keys() - self._streams.keys():
-            del self._lanes[request_id]
+        for request_id in ended:
+            self._lanes.pop(request_id, None)
         return ended
 
     def flush(self) -> None:

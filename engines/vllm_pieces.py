@@ -1,7 +1,7 @@
 """A merged delta, taken apart into its tokens for readers that must see them one by one.
 
 vLLM's parsers deepseek_v3 and llama3_json lose names and arguments of a call where a delta holds
-more than one of their marks (0.32.0: from 6 and from 16 tokens a delta on).
+more than one of their marks (0.32.0: from 5 and from 16 tokens a delta on).
 """
 
 from collections.abc import Iterator, Sequence
