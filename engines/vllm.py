@@ -202,8 +202,7 @@ class VllmEngine:
         state = llm.output_processor.request_states.get(collector.request_id)
         if self._merger is None or state is None or not may_merge(request):
             return
-        reader = sink if request.stream else None
-        lane = Lane(collector, state, choices, reader, self._count)
+        lane = Lane(collector, state, choices, sink, self._count, is_whole=not request.stream)
         self._merger.begin(collector.request_id, lane)
 
     def _count(self, tokens: int) -> None:

@@ -17,7 +17,16 @@ log = logging.getLogger("fjord.vllm")
 class Lane:
     """One request with a single choice, no stop strings and no log probabilities."""
 
-    __slots__ = ("_choices", "_collector", "_count", "_detokenizer", "_sink", "is_begun", "waiting")
+    __slots__ = (
+        "_choices",
+        "_collector",
+        "_count",
+        "_detokenizer",
+        "_sink",
+        "is_begun",
+        "is_whole",
+        "waiting",
+    )
 
     def __init__(
         self,
@@ -26,12 +35,15 @@ class Lane:
         choices: Choices,
         sink: Sink | None,
         count: Callable[[int], None],
+        is_whole: bool = False,
     ) -> None:
         self._collector = collector
         self._detokenizer = state.detokenizer
         self._choices = choices
         self._sink = sink
         self._count = count
+        self.is_whole = is_whole
+        """Nobody reads it before its end."""
         self.is_begun = False
         """Its first token went the long way."""
         self.waiting: Any = None

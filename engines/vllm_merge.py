@@ -3,6 +3,7 @@
 Handing a token over is what costs the front (30 of 40 µs are the write and the wake-up), so with
 many streams the tokens of several steps go together. A stream's first token and its last never
 wait, no token waits longer than DELAY_S, and none waits for a companion that would come too late.
+Nobody waits for the tokens of a whole answer: they go together after HOLD_S, or at its end.
 """
 
 import asyncio
@@ -14,6 +15,8 @@ from engines.vllm_lane import Lane
 
 DELAY_S = 0.048
 """The longest a token may wait for its companions."""
+HOLD_S = 0.25
+"""The longest that a whole answer's tokens go uncounted."""
 FEW_STREAMS = 8
 """Up to so many streams every token goes at once."""
 IDLE_S = 1.0
@@ -36,10 +39,13 @@ class Merger:
         self._clock = clock
         self._process = processor.process_outputs
         self._abort = processor.abort_requests
+        self._propagate_error = processor.propagate_error
         self._streams = processor.request_states
         self._lanes: dict[str, Lane] = {}
         self._waiting: list[Lane] = []
         self._oldest = 0.0
+        self._held: list[Lane] = []
+        self._held_since = 0.0
         self._how: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
         self._timer: asyncio.TimerHandle | None = None
         self._last_stamp: tuple[Any, ...] = ()
@@ -47,16 +53,16 @@ class Merger:
         self._step_s = 0.0
         processor.process_outputs = self.process_outputs
         processor.abort_requests = self.abort_requests
+        processor.propagate_error = self.propagate_error
 
     def begin(self, request_id: str, lane: Lane) -> None:
         """A request that was just added may go short."""
         self._lanes[request_id] = lane
 
     def stop(self) -> None:
-        """Nothing is handed over any more."""
-        self._lanes.clear()
-        self._waiting.clear()
+        """Hand over what waits, and nothing more."""
         self.flush()
+        self._lanes.clear()
 
     def process_outputs(self, outputs: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
         """In vLLM's place; returns what vLLM's own returns."""
@@ -65,12 +71,14 @@ class Merger:
         self._note_step(now, args)
         merges = len(self._streams) > FEW_STREAMS and self._step_s < self._delay_s
         if not merges:
-            self.flush()
+            self._flush_waiting()
         due = self._due(outputs, merges)
         done = self._process(due, *args, **kwargs)
         self._note_processed(due)
         if self._waiting:
             self._schedule(now)
+        if self._held and now - self._held_since > HOLD_S:
+            self._flush_held()
         return done
 
     def abort_requests(self, request_ids: Iterable[str], *args: Any, **kwargs: Any) -> Any:
@@ -81,14 +89,33 @@ class Merger:
             self._lanes.pop(request_id, None)
         return ended
 
+    def propagate_error(self, error: Exception) -> Any:
+        """In vLLM's place: what a dying engine generated is counted before its requests end."""
+        self.flush()
+        return self._propagate_error(error)
+
     def flush(self) -> None:
         """Hand over everything that waits."""
+        self._flush_waiting()
+        self._flush_held()
+
+    def _flush_waiting(self) -> None:
+        self._end_wait()
+        if self._waiting:
+            lanes, self._waiting = self._waiting, []
+            self._hand_over(lanes)
+
+    def _flush_held(self) -> None:
+        if self._held:
+            lanes, self._held = self._held, []
+            self._hand_over(lanes)
+
+    def _end_wait(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not self._waiting:
-            return
-        lanes, self._waiting = self._waiting, []
+
+    def _hand_over(self, lanes: Iterable[Lane]) -> None:
         due = []
         for lane in lanes:
             output, lane.waiting = lane.waiting, None
@@ -114,17 +141,24 @@ class Merger:
                     output.new_token_ids = lane.waiting.new_token_ids + output.new_token_ids
                     lane.waiting = None
                 due.append(output)
-            elif not merges:
-                if lane.is_open():
-                    lane.give(output.new_token_ids)
-                else:
-                    due.append(output)
-            elif lane.waiting is None:
-                lane.waiting = output
-                self._waiting.append(lane)
-            else:
+            elif lane.waiting is not None:
                 lane.waiting.new_token_ids += output.new_token_ids
+            elif lane.is_whole or merges:
+                lane.waiting = output
+                self._wait(lane)
+            elif lane.is_open():
+                lane.give(output.new_token_ids)
+            else:
+                due.append(output)
         return due
+
+    def _wait(self, lane: Lane) -> None:
+        if not lane.is_whole:
+            self._waiting.append(lane)
+            return
+        if not self._held:
+            self._held_since = self._stepped_at
+        self._held.append(lane)
 
     def _note_processed(self, outputs: Iterable[Any]) -> None:
         for output in outputs:
@@ -140,9 +174,9 @@ class Merger:
         if self._timer is None:
             self._oldest = now
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(self._delay_s, self.flush)
+            self._timer = loop.call_later(self._delay_s, self._flush_waiting)
         if now + self._step_s > self._oldest + self._delay_s:
-            self.flush()
+            self._flush_waiting()
 
     def _note_step(self, now: float, args: tuple[Any, ...]) -> None:
         """How long a step takes: vLLM gives a large one in slices, with the same time stamp."""

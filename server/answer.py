@@ -274,18 +274,28 @@ class Answer:
             await exchange.write(chunk)
 
     async def _fold(self, deltas: AsyncIterator[Delta], shape: Whole) -> None:
-        async for d in deltas:
-            self._meter(d)
-            shape.add(d)
+        try:
+            async for d in deltas:
+                self._is_open = False
+                self._meter(d)
+                shape.add(d)
+                self._is_open = True
+        finally:
+            self._is_open = False
 
     def is_ready(self) -> bool:
-        """As a Sink: whether an open stream's client keeps up, so that nobody need wait."""
-        return self._is_open and self._cut is None and self.exchange.is_writable()
+        """As a Sink: whether an open answer's client keeps up, so that nobody need wait."""
+        if not self._is_open or self._cut is not None:
+            return False
+        return not self.call.plan.is_stream or self.exchange.is_writable()
 
     def take(self, delta: Delta) -> None:
-        """As a Sink: a delta in the middle of an open stream, past this request's own task."""
+        """As a Sink: a delta in the middle of an open answer, past this request's own task."""
         self._meter(delta)
-        if chunk := cast(Stream, self.call.plan.shape).delta(delta):
+        shape = self.call.plan.shape
+        if not self.call.plan.is_stream:
+            cast(Whole, shape).add(delta)
+        elif chunk := cast(Stream, shape).delta(delta):
             self.exchange.write_now(chunk)
 
     def _meter(self, d: Delta) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from engines.base import Delta
 from engines.vllm_lane import Lane
-from engines.vllm_merge import DELAY_S, FEW_STREAMS, Merger
+from engines.vllm_merge import DELAY_S, FEW_STREAMS, HOLD_S, Merger
 
 pytestmark = pytest.mark.anyio
 
@@ -92,11 +92,15 @@ class Processor:
     def abort_requests(self, ids: list[str], internal: bool) -> list[str]:
         return [i for i in ids if self.request_states.pop(i, None)]
 
+    def propagate_error(self, error: Exception) -> None:
+        for stream in self.request_states.values():
+            stream.put(error)
+
 
 class Engine:
     """Steps all streams, one token each, on a clock of its own."""
 
-    def __init__(self, streams: int, delay_s: float = DELAY_S) -> None:
+    def __init__(self, streams: int, delay_s: float = DELAY_S, *, is_whole: bool = False) -> None:
         self.now = 100.0
         self.processor: Any = Processor()
         self.merger = Merger(self.processor, delay_s, lambda: self.now)
@@ -105,7 +109,7 @@ class Engine:
         self.counted = 0
         for name, stream in self.streams.items():
             made: Any = stream
-            self.merger.begin(name, Lane(made, made, made, stream, self.count))
+            self.merger.begin(name, Lane(made, made, made, stream, self.count, is_whole))
 
     def count(self, tokens: int) -> None:
         self.counted += tokens
@@ -226,3 +230,37 @@ async def test_without_a_delay_nothing_merges() -> None:
     engine = Engine(MANY, delay_s=0.0)
     engine.steps(10)
     assert all([d.token_count for d in s.short] == [1] * 9 for s in engine.streams.values())
+
+
+@pytest.mark.parametrize("streams", [1, MANY])
+async def test_the_tokens_of_a_whole_answer_go_together(streams: int) -> None:
+    engine = Engine(streams, is_whole=True)
+    engine.steps(101)
+    sizes = [d.token_count for d in engine.streams["r0"].short]
+    assert min(sizes) >= HOLD_S / STEP_S, sizes
+    assert 0 <= 101 - engine.streams["r0"].tokens <= 1 + HOLD_S / STEP_S
+    engine.step({"r0": 101}, ends="r0")
+    assert engine.streams["r0"].tokens == 102
+
+
+async def test_streams_beside_whole_answers_wait_no_longer() -> None:
+    engine = Engine(MANY, is_whole=True)
+    stream: Any = Stream()
+    engine.streams["s"] = engine.processor.request_states["s"] = stream
+    engine.merger.begin("s", Lane(stream, stream, stream, stream, engine.count))
+    engine.steps(60)
+    assert {d.token_count for d in stream.short[5:]} == {1 + int(DELAY_S / STEP_S)}
+
+
+@pytest.mark.parametrize("ending", ["abort", "error", "stop"])
+async def test_whatever_ends_a_whole_answer_counts_what_was_held(ending: str) -> None:
+    engine = Engine(MANY, is_whole=True)
+    engine.steps(20)
+    assert engine.streams["r0"].tokens == 1
+    if ending == "abort":
+        engine.processor.abort_requests(["r0"], True)
+    elif ending == "error":
+        engine.processor.propagate_error(RuntimeError("it died"))
+    else:
+        engine.merger.stop()
+    assert [s.tokens for s in engine.streams.values()] == [20] * MANY
