@@ -1,6 +1,7 @@
 """One HTTP connection: uvicorn's, with bounds on the headers' size and time, and our error body."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -42,6 +43,15 @@ def direct_writer(send: Any) -> DirectWriter | None:
     return DirectWriter(cycle)
 
 
+def connection_of(send: Any) -> "Connection | None":
+    """The open connection of uvicorn's `send`; None where it is another's, or already lost."""
+    cycle = getattr(send, "__self__", None)
+    if not isinstance(cycle, RequestResponseCycle) or cycle.disconnected:
+        return None
+    protocol = cycle.transport.get_protocol()
+    return protocol if isinstance(protocol, Connection) else None
+
+
 def cut_connection(send: Any) -> None:
     """Close the connection of uvicorn's `send` without flushing."""
     transport = getattr(getattr(send, "__self__", None), "transport", None)
@@ -54,6 +64,7 @@ class Connection(HttpToolsProtocol):
 
     _deadline: asyncio.TimerHandle | None = None
     _header_bytes = 0
+    _lost: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -62,6 +73,15 @@ class Connection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._headers_came()
         super().connection_lost(exc)
+        lost, self._lost = self._lost, None
+        if lost is not None:
+            lost()
+
+    def watch(self, lost: Callable[[], None] | None) -> None:
+        """Call `lost` once when the client goes away; None: no longer. No task has to wait."""
+        self._lost = lost
+        if lost is not None:
+            self.flow.resume_reading()  # a long body may have paused it, and then nothing is seen
 
     def data_received(self, data: bytes) -> None:
         if self._deadline is not None:

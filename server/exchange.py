@@ -6,7 +6,13 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias, TypeVar
 
-from server.connection import DirectWriter, cut_connection, direct_writer
+from server.connection import (
+    Connection,
+    DirectWriter,
+    connection_of,
+    cut_connection,
+    direct_writer,
+)
 from server.errors import ApiError
 
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -37,6 +43,7 @@ class Exchange:
 
     __slots__ = (
         "_blocked_since",
+        "_connection",
         "_direct",
         "_receive",
         "_send",
@@ -60,6 +67,7 @@ class Exchange:
         self.last_write = time.monotonic()
         self._blocked_since = 0.0
         self._direct: DirectWriter | None = None
+        self._connection: Connection | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     def header(self, name: bytes) -> bytes | None:
@@ -116,10 +124,17 @@ class Exchange:
 
     def watch_disconnect(self, left: Callable[[], None]) -> None:
         """Call `left` once if the client goes away before `unwatch`. Needs the body read."""
-        self._watcher = asyncio.ensure_future(self._wait_for_disconnect(left))
+        self._connection = connection_of(self._send)
+        if self._connection is not None:
+            self._connection.watch(left)
+        else:
+            self._watcher = asyncio.ensure_future(self._wait_for_disconnect(left))
 
     def unwatch(self) -> None:
         """Stop looking for a disconnect."""
+        if self._connection is not None:
+            self._connection.watch(None)
+            self._connection = None
         if self._watcher is not None:
             self._watcher.cancel()
             self._watcher = None
