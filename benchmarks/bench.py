@@ -162,7 +162,11 @@ def generate(server: Server, case: Case, seed: int) -> Outcome:
     )
     if done.returncode or not done.stdout:
         raise DidNotMeasure(f"the load generator ended with {done.returncode} and said nothing")
-    return msgspec.json.decode(done.stdout, type=Outcome)
+    try:
+        return msgspec.json.decode(done.stdout, type=Outcome)
+    except msgspec.DecodeError as error:
+        said = f"{len(done.stdout)} bytes, the last {done.stdout[-80:]!r}"
+        raise DidNotMeasure(f"the load generator said half an outcome ({error}): {said}") from None
 
 
 def _line(result: Measured) -> str:

@@ -45,10 +45,11 @@ from server.models import open_registry
 from server.settings import Settings
 
 BILLED, FREE = "billed", "free"
-STREAMS = Case(streams=64, requests=768, output_tokens=128)
+DOORS = [BILLED, FREE]
+STREAMS = Case(streams=64, requests=256, output_tokens=128)
 ONE_TOKEN = Case(streams=1, requests=50, output_tokens=1, stream=False)
 TURNS = 4
-"""Short runs of ONE_TOKEN in turn, for a machine whose speed drifts."""
+"""Short runs of each case in turn, A B B A, for a machine whose speed drifts."""
 
 
 class NoLimits(Limiter):
@@ -175,7 +176,7 @@ def both_doors(data: Path, model: Path, engine_args: dict[str, Any]) -> Iterator
             if line is None:
                 raise SystemExit(f"The server did not start; see {log}.")
             said = json.loads(line)
-            yield {name: a_server(process.pid, said, name, log) for name in (BILLED, FREE)}
+            yield {name: a_server(process.pid, said, name, log) for name in DOORS}
             process.stdin.close()
 
 
@@ -186,21 +187,27 @@ def a_server(pid: int, said: dict[str, Any], name: str, log: Path) -> Server:
 
 
 def one_round(doors: dict[str, Server], number: int) -> dict[str, Any]:
-    """Each case at both doors; which comes first changes from round to round."""
-    order = [BILLED, FREE] if number % 2 else [FREE, BILLED]
-    found: dict[str, Any] = {}
-    for name in order:
-        outcome = generate(doors[name], STREAMS, seed=number)
-        found[f"{name}_tokens_per_s"] = round(outcome.tokens / outcome.wall_s, 1)
-        found[f"{name}_errors"] = outcome.errors[:3]
-    spent_s: dict[str, list[float]] = {name: [] for name in order}
+    """Each case at both doors in turn."""
+    tokens: dict[str, int] = dict.fromkeys(DOORS, 0)
+    wall_s: dict[str, float] = dict.fromkeys(DOORS, 0.0)
+    one_token_s: dict[str, list[float]] = {name: [] for name in DOORS}
+    errors: dict[str, list[str]] = {name: [] for name in DOORS}
     for turn in range(TURNS):
+        order = DOORS if (number + turn) % 2 else DOORS[::-1]
+        for name in order:
+            outcome = generate(doors[name], STREAMS, seed=number * TURNS + turn)
+            tokens[name] += outcome.tokens
+            wall_s[name] += outcome.wall_s
+            errors[name] += outcome.errors[:3]
         for name in order:
             outcome = generate(doors[name], ONE_TOKEN, seed=number * TURNS + turn)
-            spent_s[name] += outcome.total_s
-            found[f"{name}_errors"] += outcome.errors[:3]
-    for name in order:
-        found[f"{name}_one_token_p50_ms"] = round(1000 * percentile(spent_s[name], 50), 3)
+            one_token_s[name] += outcome.total_s
+            errors[name] += outcome.errors[:3]
+    found: dict[str, Any] = {}
+    for name in DOORS:
+        found[f"{name}_tokens_per_s"] = round(tokens[name] / wall_s[name], 1)
+        found[f"{name}_one_token_p50_ms"] = round(1000 * percentile(one_token_s[name], 50), 3)
+        found[f"{name}_errors"] = errors[name]
     return found
 
 
