@@ -6,19 +6,18 @@ python -m benchmarks                           everything (about half an hour on
 """
 
 import argparse
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from rich.console import Console
 
 from benchmarks.cases import WARM_UP, Case, bodies, cases_of
 from benchmarks.figures import Measured, Started, as_json, measured, medians
 from benchmarks.front import Cost, front_cost
+from benchmarks.generator import DidNotMeasure, drive
 from benchmarks.load import Load, Outcome
 from benchmarks.machine import surroundings
 from benchmarks.models import Model, make_model
@@ -28,7 +27,6 @@ from benchmarks.servers import (
     FJORD,
     FJORD_PER_TOKEN,
     OFFLINE,
-    ROOT,
     VLLM,
     DidNotStart,
     Server,
@@ -39,10 +37,6 @@ from benchmarks.targets import verdicts
 
 PER_TOKEN_CASES = ("64 streamed", "256 streamed")
 _CONSOLE = Console(stderr=True)
-
-
-class DidNotMeasure(Exception):
-    """The load generator itself failed."""
 
 
 @dataclass(slots=True)
@@ -144,7 +138,7 @@ def _one_offline(
 
 
 def generate(server: Server, case: Case, seed: int) -> Outcome:
-    """Run the load generator on a case."""
+    """Run the load generator on a case. Raises DidNotMeasure."""
     load = Load(
         host="127.0.0.1",
         port=server.port,
@@ -153,20 +147,7 @@ def generate(server: Server, case: Case, seed: int) -> Outcome:
         streams=case.streams,
         bodies=bodies(case, seed),
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.load"],
-        input=msgspec.json.encode(load),
-        stdout=subprocess.PIPE,
-        check=False,
-        cwd=ROOT,
-    )
-    if done.returncode or not done.stdout:
-        raise DidNotMeasure(f"the load generator ended with {done.returncode} and said nothing")
-    try:
-        return msgspec.json.decode(done.stdout, type=Outcome)
-    except msgspec.DecodeError as error:
-        said = f"{len(done.stdout)} bytes, the last {done.stdout[-80:]!r}"
-        raise DidNotMeasure(f"the load generator said half an outcome ({error}): {said}") from None
+    return drive(load)
 
 
 def _line(result: Measured) -> str:

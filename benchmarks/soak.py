@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 import psutil
 
+from benchmarks.generator import drive
 from benchmarks.load import Load, Outcome
 from benchmarks.machine import surroundings
 
@@ -99,16 +99,7 @@ def ask(port: int, key: str, count: int, seed: int) -> Outcome:
         bodies=[body(random.Random(f"{seed}-{number}")) for number in range(count)],
         limit_s=300.0,
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.load"],
-        input=msgspec.json.encode(load),
-        stdout=subprocess.PIPE,
-        check=True,
-        cwd=ROOT,
-    )
-    if not done.stdout:
-        raise SystemExit("The load generator said nothing.")
-    return msgspec.json.decode(done.stdout, type=Outcome)
+    return drive(load)
 
 
 def body(drawn: random.Random) -> str:
