@@ -1,12 +1,12 @@
 """Chat and its wire forms, put together: one body in, what to generate and how to say it out."""
 
-import secrets
 import time
 
 from engines.spec import ModelSpec
 from server.answer import Plan, Stream, Whole
 from server.convert import chat_request
 from server.fold import ChatAnswer
+from server.ids import new_id
 from server.protocol import ChatRequest
 from server.sse import ChatStream
 
@@ -14,7 +14,7 @@ from server.sse import ChatStream
 def build_chat(wire: ChatRequest, spec: ModelSpec, request_id: str) -> Plan:
     """One chat request. Raises ApiError 400."""
     request = chat_request(wire, spec, request_id)
-    answer_id, created = f"chatcmpl-{secrets.token_hex(14)}", int(time.time())
+    answer_id, created = f"chatcmpl-{new_id(28)}", int(time.time())
     n = request.sampling.n
     shape: Stream | Whole = ChatAnswer(answer_id, created, spec.alias, n)
     if request.stream:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import secrets
 import time
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -13,6 +12,7 @@ from engines.spec import ModelSpec, Price
 from server.auth import KeyRing, check_model
 from server.errors import ApiError
 from server.exchange import Exchange
+from server.ids import new_id
 from server.ledger.ledger import Ledger
 from server.ledger.records import Caller, KeyLimits, UsageRecord
 from server.limits import Limiter
@@ -117,4 +117,4 @@ def record_id_of(exchange: Exchange) -> str:
     """The request id, made unique where the client chose it: an id is billed once."""
     if exchange.header(b"x-request-id") is None:
         return exchange.request_id
-    return f"{exchange.request_id}.{secrets.token_hex(6)}"
+    return f"{exchange.request_id}.{new_id(12)}"

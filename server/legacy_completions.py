@@ -1,6 +1,5 @@
 """/v1/completions: a text goes on; OpenAI's older form, over the same way as chat."""
 
-import secrets
 import time
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -13,6 +12,7 @@ from engines.spec import ModelSpec
 from server.answer import Plan, Stream, Whole
 from server.convert import bound, refuse_unknown_meaning, sampling, structure
 from server.errors import ApiError
+from server.ids import new_id
 from server.protocol import ChoiceFields, ResponseFormat
 from server.sse import DONE, event, usage_body
 
@@ -76,7 +76,7 @@ def build_completion(wire: CompletionRequest, spec: ModelSpec, request_id: str) 
         p if wire.echo and isinstance(p, str) else "" for p in prompts for _ in range(drawn.n)
     ]
     members = {
-        "id": f"cmpl-{secrets.token_hex(14)}",
+        "id": f"cmpl-{new_id(28)}",
         "object": "text_completion",
         "created": int(time.time()),
         "model": spec.alias,

@@ -2,7 +2,6 @@
 
 import logging
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
@@ -11,6 +10,8 @@ from queue import Empty, SimpleQueue
 from typing import Any, TextIO, TypeAlias
 
 import msgspec
+
+from server.ids import new_id
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Message: TypeAlias = MutableMapping[str, Any]
@@ -83,7 +84,7 @@ def request_id_of(headers: list[tuple[bytes, bytes]]) -> str:
     for name, value in headers:
         if name == b"x-request-id" and _SANE_ID.fullmatch(value):
             return value.decode()
-    return "req_" + secrets.token_hex(12)
+    return "req_" + new_id(24)
 
 
 def _noting(line: RequestLine, send: Send) -> Send:
@@ -111,10 +112,11 @@ def _emit(scope: Scope, line: RequestLine, duration_s: float) -> None:
         "duration_ms": round(duration_s * 1000, 1),
         **line.facts,
     }
-    # By hand: `log.log` walks the stack for the caller's line, which is always this one.
-    log.handle(
-        log.makeRecord(log.name, level, __file__, 0, "request", (), None, extra={"facts": facts})
-    )
+    # By hand: `log.log` walks the stack for the caller's line, which is always this one, and vLLM
+    # has every record made by a factory of its own.
+    record = logging.LogRecord(log.name, level, __file__, 0, "request", (), None)
+    record.facts = facts
+    log.handle(record)
 
 
 class JsonLines(logging.Formatter):

@@ -1,6 +1,5 @@
 """/v1/responses, stateless: OpenAI's newer form, over the same way as chat."""
 
-import secrets
 import time
 from typing import Any
 
@@ -18,6 +17,7 @@ from server.convert import (
     template_kwargs,
 )
 from server.errors import ApiError
+from server.ids import new_id
 from server.messages import missing, with_system_prompt
 from server.responses_events import ResponseStream
 from server.responses_input import conversation
@@ -156,7 +156,7 @@ def _members(wire: ResponsesRequest, spec: ModelSpec, request: GenerateRequest) 
         effort, summary = wire.reasoning.effort, wire.reasoning.summary
     choice = wire.tool_choice
     return {
-        "id": f"resp_{secrets.token_hex(16)}",
+        "id": f"resp_{new_id(32)}",
         "object": "response",
         "created_at": int(time.time()),
         "status": "in_progress",

@@ -1,6 +1,5 @@
 """Deltas -> the output items of a response: reasoning, message, function calls, in their order."""
 
-import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -8,6 +7,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from engines.base import Delta, TokenLogprob, ToolCallDelta, Usage
+from server.ids import new_id
 from server.sse import answer_logprobs, logprobs_body
 
 Status: TypeAlias = Literal["in_progress", "completed", "incomplete"]
@@ -29,7 +29,7 @@ class Item:
     logprobs: list[TokenLogprob] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.id = f"{_PREFIX[self.kind]}_{secrets.token_hex(14)}"
+        self.id = f"{_PREFIX[self.kind]}_{new_id(28)}"
 
     @property
     def text(self) -> str:
