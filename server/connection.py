@@ -77,11 +77,15 @@ class Connection(HttpToolsProtocol):
         if lost is not None:
             lost()
 
-    def watch(self, lost: Callable[[], None] | None) -> None:
-        """Call `lost` once when the client goes away; None: no longer. No task has to wait."""
+    def watch(self, lost: Callable[[], None]) -> None:
+        """Call `lost` once when the client goes away. No task has to wait for it."""
         self._lost = lost
-        if lost is not None:
-            self.flow.resume_reading()  # a long body may have paused it, and then nothing is seen
+        self.flow.resume_reading()  # a long body may have paused it, and then nothing is seen
+
+    def unwatch(self, lost: Callable[[], None]) -> None:
+        """No longer call `lost`; the next request's watch stays."""
+        if self._lost is lost:
+            self._lost = None
 
     def data_received(self, data: bytes) -> None:
         if self._deadline is not None:

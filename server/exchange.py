@@ -45,6 +45,7 @@ class Exchange:
         "_blocked_since",
         "_connection",
         "_direct",
+        "_left",
         "_receive",
         "_send",
         "_watcher",
@@ -68,6 +69,7 @@ class Exchange:
         self._blocked_since = 0.0
         self._direct: DirectWriter | None = None
         self._connection: Connection | None = None
+        self._left: Callable[[], None] | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     def header(self, name: bytes) -> bytes | None:
@@ -126,15 +128,16 @@ class Exchange:
         """Call `left` once if the client goes away before `unwatch`. Needs the body read."""
         self._connection = connection_of(self._send)
         if self._connection is not None:
+            self._left = left
             self._connection.watch(left)
         else:
             self._watcher = asyncio.ensure_future(self._wait_for_disconnect(left))
 
     def unwatch(self) -> None:
         """Stop looking for a disconnect."""
-        if self._connection is not None:
-            self._connection.watch(None)
-            self._connection = None
+        if self._connection is not None and self._left is not None:
+            self._connection.unwatch(self._left)
+            self._connection = self._left = None
         if self._watcher is not None:
             self._watcher.cancel()
             self._watcher = None

@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 import time
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,24 @@ def test_a_client_that_stops_reading_is_dropped_and_billed(tmp_path: Path) -> No
     first, second = read_records(tmp_path)
     assert first["end"] == "client_left"
     assert first["completion_tokens"] + second["completion_tokens"] == generated
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_leaving_is_noticed_in_a_later_request_of_the_same_connection(
+    tmp_path: Path, stream: bool
+) -> None:
+    model = scripted("m", text=LONG, token_delay_s=0.02)
+    with serving(tmp_path, model) as server:
+        client = HTTPConnection(server.url.removeprefix("http://"), timeout=20)
+        for max_tokens, is_stream in ((1, False), (1, True), (1000, stream)):
+            asked = {**ASK, "max_tokens": max_tokens, "stream": is_stream}
+            client.request("POST", "/v1/chat/completions", json.dumps(asked), server.headers)
+            if max_tokens == 1:
+                assert client.getresponse().read()
+        wait_until(lambda: running(server) == 1, "it runs")
+        client.close()
+        wait_until(lambda: running(server) == 0, "it ends", 2)
+    assert [r["end"] for r in read_records(tmp_path)] == ["length", "length", "client_left"]
 
 
 def test_an_engine_that_dies_ends_the_stream_with_an_error_and_a_bill(tmp_path: Path) -> None:
