@@ -2,17 +2,15 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import msgspec
 
 from benchmarks.load import Load, Outcome
-
-ROOT = Path(__file__).resolve().parent.parent
+from benchmarks.servers import ROOT
 
 
 class DidNotMeasure(Exception):
-    """The generator ended without an outcome."""
+    """The generator failed, or ended without an outcome."""
 
 
 def drive(load: Load) -> Outcome:
@@ -24,9 +22,10 @@ def drive(load: Load) -> Outcome:
         check=False,
         cwd=ROOT,
     )
+    said = f"{len(done.stdout)} bytes, at last {done.stdout[-80:]!r}"
+    if done.returncode:
+        raise DidNotMeasure(f"the load generator ended with status {done.returncode}, {said}")
     try:
         return msgspec.json.decode(done.stdout, type=Outcome)
     except msgspec.DecodeError as error:
-        said = f"{len(done.stdout)} bytes, at last {done.stdout[-80:]!r}"
-        message = f"the load generator ended with {done.returncode}, {said}: {error}"
-        raise DidNotMeasure(message) from None
+        raise DidNotMeasure(f"the load generator brought no outcome, {said}: {error}") from None

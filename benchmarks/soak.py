@@ -27,26 +27,13 @@ import psutil
 from benchmarks.generator import drive
 from benchmarks.load import Load, Outcome
 from benchmarks.machine import surroundings
+from benchmarks.servers import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 STEPS = 10
 STREAMS = 32
 USERS = 2000
 MAY_GROW = 0.05
 STARTS_S = 60.0
-REGISTRY = """\
-models:
-  soak:
-    source: nowhere
-    engine: scripted
-    args: {text: "the boats come home before the storm"}
-    context: 4K
-    output: 1K
-    price: {input: "5.00", output: "10.00"}
-    preload: true
-profiles:
-  embedded: {}
-"""
 LIMITS = {"FJORD_REQUESTS_PER_MINUTE": "10000000", "FJORD_CONCURRENT": "1000"}
 
 
@@ -118,10 +105,28 @@ def body(drawn: random.Random) -> str:
     return json.dumps(asked)
 
 
+def registry(alias: str, **args: Any) -> str:
+    """The text of a registry of one preloaded scripted model with a price; `args`: its engine's."""
+    return f"""\
+models:
+  {alias}:
+    source: nowhere
+    engine: scripted
+    args: {json.dumps(args)}
+    context: 4K
+    output: 1K
+    price: {{input: "5.00", output: "10.00"}}
+    preload: true
+profiles:
+  embedded: {{}}
+"""
+
+
 @contextmanager
 def serving(folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", int, str]]:
     """`fjord serve` on a free port: the process, its port and a good key."""
-    (folder / "registry.yaml").write_text(REGISTRY)
+    text = registry("soak", text="the boats come home before the storm")
+    (folder / "registry.yaml").write_text(text)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     places = ["--data-dir", str(folder / "data")]

@@ -16,24 +16,13 @@ from typing import Any
 
 import httpx
 
+from benchmarks.soak import registry
 from server.ledger.sqlite import FILE_NAME
 from tests.serving import read_records, wait_until
 
 CLIENTS = 20
 OURS = {"FJORD_PROFILE": "embedded", "FJORD_REQUESTS_PER_MINUTE": "10000000"}
-REGISTRY = """\
-models:
-  m:
-    source: nowhere
-    engine: scripted
-    args: {text: "the boats come home", token_delay_s: 0.003}
-    context: 4K
-    output: 1K
-    price: {input: "5.00", output: "10.00"}
-    preload: true
-profiles:
-  embedded: {}
-"""
+REGISTRY = registry("m", text="the boats come home", token_delay_s=0.003)
 
 
 @dataclass

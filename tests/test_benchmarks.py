@@ -8,12 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from benchmarks.cases import Case, bodies, cases_of
 from benchmarks.figures import FIGURES, Measured, Started, as_json, measured, medians, percentile
 from benchmarks.front import Cost
-from benchmarks.load import Outcome
+from benchmarks.generator import DidNotMeasure, drive
+from benchmarks.load import Load, Outcome
 from benchmarks.machine import gpus
 from benchmarks.readme import inserted, newest, section
 from benchmarks.report import markdown
@@ -201,6 +203,41 @@ def test_a_readme_without_markers_is_refused() -> None:
     )
     with pytest.raises(ValueError, match="no <!-- bench -->"):
         inserted("a README", "new")
+
+
+NOTHING = Load(host="127.0.0.1", port=9, path="/", headers={}, streams=1, bodies=[], limit_s=0.1)
+
+
+def generator_that(folder: Path, *, says: bytes, ends_with: int) -> str:
+    """A program in Python's place: it reads the load, says what it is told and ends."""
+    (folder / "said").write_bytes(says)
+    program = folder / "python"
+    program.write_text(f"#!/bin/sh\ncat > /dev/null\ncat '{folder}/said'\nexit {ends_with}\n")
+    program.chmod(0o755)
+    return str(program)
+
+
+def test_the_generators_outcome_comes_back_from_its_process() -> None:
+    outcome = drive(NOTHING)
+    assert (outcome.tokens, outcome.errors) == (0, ["not done after 0.1 s"])
+
+
+@pytest.mark.parametrize(
+    ("says", "status", "told"),
+    [
+        (msgspec.json.encode(OUTCOME), 3, r"ended with status 3, \d+ bytes"),
+        (msgspec.json.encode(OUTCOME)[:-1], 0, r"no outcome, \d+ bytes"),
+        (b"", 1, "ended with status 1, 0 bytes"),
+    ],
+    ids=["failed at its end", "cut", "failed at once"],
+)
+def test_a_generator_that_fails_did_not_measure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, says: bytes, status: int, told: str
+) -> None:
+    program = generator_that(tmp_path, says=says, ends_with=status)
+    monkeypatch.setattr(sys, "executable", program)
+    with pytest.raises(DidNotMeasure, match=told):
+        drive(NOTHING)
 
 
 def called(*command: str, limit_s: float) -> subprocess.CompletedProcess[str]:

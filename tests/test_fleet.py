@@ -1,85 +1,26 @@
-"""The fleet: which engines run, who waits for them, and what happens when one breaks."""
+"""The fleet: which engines run, who waits for them, and loads that take long or fail."""
 
 import asyncio
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 
-from engines.base import (
-    Delta,
-    Engine,
-    EngineDead,
-    EngineLoadTimeout,
-    EngineUnavailable,
-    GenerateRequest,
-    Sampling,
-)
-from engines.fleet import EngineStatus, Fleet
-from engines.lifecycle import Action, Backoff, EngineView, Start, Stop, decide, next_retry_at
+from engines.base import EngineLoadTimeout, EngineUnavailable
 from engines.scripted import ScriptedEngine
-from engines.spec import EngineSpec, ModelSpec
+from engines.spec import EngineSpec
+from tests.fleets import (
+    PATIENT,
+    QUICK,
+    Workshop,
+    enter,
+    model,
+    running,
+    say,
+    scripted,
+    status,
+    until,
+)
 
 pytestmark = pytest.mark.anyio
-
-QUICK = Backoff(first_s=0.01, longest_s=0.05)
-PATIENT = Backoff(first_s=60.0)
-
-
-def scripted(name: str = "echo", **args: Any) -> EngineSpec:
-    return EngineSpec(kind="scripted", source=name, args=args)
-
-
-def model(alias: str, engine: EngineSpec, preload: bool = False) -> ModelSpec:
-    return ModelSpec(
-        alias=alias, engine=engine, context_tokens=4096, output_tokens=512, preload=preload
-    )
-
-
-class Workshop:
-    """Builds scripted engines and keeps them, so that a test can kill one."""
-
-    def __init__(self, make: Callable[[EngineSpec], ScriptedEngine] = ScriptedEngine) -> None:
-        self.make = make
-        self.built: list[ScriptedEngine] = []
-
-    async def __call__(self, spec: EngineSpec) -> Engine:
-        engine = self.make(spec)
-        self.built.append(engine)
-        return engine
-
-
-@asynccontextmanager
-async def running(*models: ModelSpec, build: Any = None, **options: Any) -> AsyncIterator[Fleet]:
-    options = {"check_interval_s": 0.01, "backoff": QUICK, **options}
-    fleet = Fleet(models, build or Workshop(), **options)
-    await fleet.start()
-    try:
-        yield fleet
-    finally:
-        await fleet.stop()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - the fleet promises states, not events
-            await asyncio.sleep(0.002)
-
-
-def status(fleet: Fleet, alias: str) -> EngineStatus:
-    return next(s for s in fleet.statuses() if alias in s.aliases)
-
-
-async def say(engine: Engine, text: str) -> list[Delta]:
-    request = GenerateRequest(request_id="r", sampling=Sampling(max_tokens=64), prompt=text)
-    return [delta async for delta in engine.generate(request, await engine.render(request))]
-
-
-def broken(fleet: Fleet) -> bool:
-    return any(s.restarts for s in fleet.statuses())
-
 
 # Serving
 
@@ -148,11 +89,6 @@ async def test_a_failed_load_tells_every_waiting_request_why() -> None:
             assert "8 GPUs are needed" in str(refusal)
             assert 0 < refusal.retry_after_s <= 60
         assert status(fleet, "a").state == "failed"
-
-
-async def enter(fleet: Fleet, alias: str) -> None:
-    async with fleet.lease(alias):
-        pass
 
 
 async def test_a_failed_load_is_refused_at_once_until_its_backoff_is_over() -> None:
@@ -226,169 +162,3 @@ async def test_one_waiting_client_that_leaves_does_not_disturb_the_others() -> N
         await until(lambda: status(fleet, "a").waiting == 2)
         leaves.cancel()
         await stays
-
-
-# Death
-
-
-async def test_a_dead_engine_is_replaced_without_a_request() -> None:
-    workshop = Workshop()
-    async with running(model("a", scripted()), build=workshop) as fleet:
-        await enter(fleet, "a")
-        workshop.built[0].kill()
-        await until(lambda: len(workshop.built) == 2 and status(fleet, "a").state == "ready")
-        assert status(fleet, "a").restarts == 1
-
-
-async def test_a_request_that_sees_its_engine_die_starts_the_replacement_at_once() -> None:
-    workshop = Workshop()
-    models = model("a", scripted(text="a b c", die_after_tokens=2))
-    async with running(models, build=workshop, check_interval_s=3600) as fleet:
-        with pytest.raises(EngineDead):
-            async with fleet.lease("a") as engine:
-                await say(engine, "")
-        async with fleet.lease("a") as engine:
-            assert engine is workshop.built[1]
-        assert status(fleet, "a").leases == 0
-
-
-async def test_a_hung_engine_is_replaced_and_requests_wait_for_the_new_one() -> None:
-    workshop = Workshop()
-    models = model("a", scripted(text="a b c", hang_after_tokens=2))
-    async with running(models, build=workshop) as fleet:
-        with pytest.raises(EngineDead):  # stopping a hung engine ends its streams
-            async with fleet.lease("a") as engine:
-                await say(engine, "")
-        async with fleet.lease("a") as engine:
-            assert engine is workshop.built[1]
-
-
-async def test_a_lease_that_outlives_its_engine_is_not_counted_on_the_next() -> None:
-    workshop = Workshop()
-    async with running(model("a", scripted()), build=workshop) as fleet:
-        async with fleet.lease("a"):
-            workshop.built[0].kill()
-            await until(lambda: len(workshop.built) == 2 and status(fleet, "a").state == "ready")
-            assert status(fleet, "a").leases == 0
-            async with fleet.lease("a"):
-                assert status(fleet, "a").leases == 1
-        assert status(fleet, "a").leases == 0
-
-
-async def test_an_engine_that_dies_again_and_again_is_left_alone_for_longer_and_longer() -> None:
-    class Stillborn(ScriptedEngine):
-        async def check(self, timeout_s: float) -> None:
-            raise EngineDead("killed by the kernel")
-
-    workshop = Workshop(Stillborn)
-    backoff = Backoff(first_s=0.02, factor=100.0, longest_s=60.0)
-    async with running(model("a", scripted(), preload=True), build=workshop, backoff=backoff) as f:
-        await until(lambda: status(f, "a").restarts == 2 and status(f, "a").state == "cold")
-        assert len(workshop.built) == 2
-        assert status(f, "a").reason == "killed by the kernel"
-
-
-# The end
-
-
-async def test_stop_ends_every_engine_and_refuses_who_waits() -> None:
-    workshop = Workshop()
-    models = [model("a", scripted()), model("slow", scripted("slow", load_s=60))]
-    async with running(*models, build=workshop) as fleet:
-        await enter(fleet, "a")
-        waiting = asyncio.create_task(enter(fleet, "slow"))
-        await until(lambda: status(fleet, "slow").state == "starting" and len(workshop.built) == 2)
-        began = time.monotonic()
-        await fleet.stop()
-        assert time.monotonic() - began < 1
-        with pytest.raises(EngineUnavailable, match="shutting down"):
-            await waiting
-        with pytest.raises(EngineUnavailable, match="shutting down"):
-            await enter(fleet, "a")
-        for engine in workshop.built:
-            with pytest.raises(EngineDead):
-                await engine.check(1)
-        assert not fleet.is_ready()
-
-
-async def test_stop_does_not_wait_for_a_build_that_takes_long() -> None:
-    async def fetch(spec: EngineSpec) -> Engine:
-        await asyncio.sleep(60)
-        return ScriptedEngine(spec)
-
-    async with running(model("a", scripted(), preload=True), build=fetch) as fleet:
-        await until(lambda: status(fleet, "a").state == "starting")
-        async with asyncio.timeout(1):
-            await fleet.stop()
-
-
-async def test_stop_gives_up_on_an_engine_that_does_not_end() -> None:
-    class Stubborn(ScriptedEngine):
-        async def stop(self) -> None:
-            await asyncio.sleep(60)
-
-    async with running(
-        model("a", scripted(), preload=True), build=Workshop(Stubborn), stop_timeout_s=0.05
-    ) as fleet:
-        await until(fleet.is_ready)
-        async with asyncio.timeout(1):
-            await fleet.stop()
-
-
-async def test_a_stop_during_a_replacement_still_stops_the_old_engine() -> None:
-    stopped = []
-
-    class Slow(ScriptedEngine):
-        async def stop(self) -> None:
-            await asyncio.sleep(0.05)
-            stopped.append(self)
-
-    workshop = Workshop(Slow)
-    async with running(model("a", scripted(), preload=True), build=workshop) as fleet:
-        await until(fleet.is_ready)
-        workshop.built[0].kill()
-        await until(lambda: status(fleet, "a").state == "stopping" and broken(fleet))
-    assert stopped == [workshop.built[0]]
-
-
-# Decisions
-
-
-def view(key: str, **facts: Any) -> EngineView:
-    return EngineView(key=key, **facts)
-
-
-@pytest.mark.parametrize(
-    ("engines", "actions"),
-    [
-        ([], []),
-        ([view("a")], []),
-        ([view("a", keep_ready=True)], [Start("a")]),
-        ([view("a", waiting_since=1.0)], [Start("a")]),
-        ([view("a", state="failed", waiting_since=1.0)], [Start("a")]),
-        ([view("a", state="failed")], []),
-        ([view("a", keep_ready=True, retry_at=101.0)], []),
-        ([view("a", keep_ready=True), view("b", keep_ready=True)], [Start("a")]),
-        ([view("a", keep_ready=True), view("b", waiting_since=5.0)], [Start("b")]),
-        ([view("a", waiting_since=6.0), view("b", waiting_since=5.0)], [Start("b")]),
-        ([view("a", state="starting"), view("b", waiting_since=5.0)], []),
-        ([view("a", state="stopping"), view("b", waiting_since=5.0)], []),
-        ([view("a", state="ready", is_broken=True), view("b", waiting_since=5.0)], [Stop("a")]),
-        ([view("a", state="ready", leases=3), view("b", waiting_since=5.0)], [Start("b")]),
-    ],
-)
-def test_the_next_step_follows_from_the_snapshot(
-    engines: list[EngineView], actions: list[Action]
-) -> None:
-    assert decide(engines, now=100.0) == actions
-
-
-def test_the_owner_sleeps_until_the_first_retry_that_somebody_wants() -> None:
-    engines = [view("a", keep_ready=True, retry_at=130.0), view("b", retry_at=110.0)]
-    assert next_retry_at(engines, now=100.0) == 130.0
-    assert next_retry_at(engines[1:], now=100.0) is None
-
-
-def test_backoff_grows_to_its_bound_and_never_overflows() -> None:
-    backoff = Backoff(first_s=1.0, factor=2.0, longest_s=60.0)
-    assert [backoff.delay_s(n) for n in (0, 1, 2, 3, 7, 10**6)] == [0.0, 1.0, 2.0, 4.0, 60.0, 60.0]

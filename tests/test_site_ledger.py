@@ -59,6 +59,12 @@ async def node(folder: Path, url: str, **options: Any) -> AsyncIterator[tuple[Le
         await ledger.stop()
 
 
+@asynccontextmanager
+async def two_nodes(folder: Path, url: str) -> AsyncIterator[tuple[Ledger, Ledger]]:
+    async with node(folder / "n1", url) as (one, _), node(folder / "n2", url) as (two, _):
+        yield one, two
+
+
 async def until(is_true: Callable[[], bool], timeout_s: float = 15.0) -> float:
     """The seconds until `is_true`; fails when it does not become so."""
     began = time.monotonic()
@@ -92,6 +98,18 @@ async def write(ledger: Ledger, prefix: str, count: int) -> None:
     await asyncio.gather(*(ledger.close_record(record(f"{prefix}-{i}")) for i in range(count)))
 
 
+def limited_key(site: PostgresDatabase, budget: Budget) -> str:
+    """The id of a new key that may spend no more than this."""
+    currency = "NOK" if budget.kind == "money" else None
+    key = Key(key_id="", name="n", owner="acme", budget=budget, currency=currency)
+    return KeyStore(site).create(key)[0].key_id
+
+
+async def until_known(key_id: str, *nodes: Ledger) -> None:
+    """Until every node counts what the key spends."""
+    await until(lambda: all(key_id in node.budgets.accounts for node in nodes))
+
+
 def arrived(site: PostgresDatabase) -> int:
     return int(site.query("SELECT count(*) FROM usage_records")[0][0])
 
@@ -104,13 +122,7 @@ def summed(site: PostgresDatabase) -> tuple[int, int]:
 async def test_two_nodes_ship_every_record_and_the_sums_agree(
     tmp_path: Path, site_url: str, site: PostgresDatabase
 ) -> None:
-    async with (
-        node(tmp_path / "n1", site_url) as (one, _),
-        node(tmp_path / "n2", site_url) as (
-            two,
-            _,
-        ),
-    ):
+    async with two_nodes(tmp_path, site_url) as (one, two):
         await asyncio.gather(write(one, "a", 1500), write(two, "b", 700))
         await until(lambda: arrived(site) == 2200)
     assert summed(site) == (2200, 2200 * 15)
@@ -203,70 +215,52 @@ async def test_a_node_whose_site_was_away_too_long_refuses_new_work(
 async def test_a_budget_counts_what_the_other_nodes_spent(
     tmp_path: Path, site_url: str, site: PostgresDatabase
 ) -> None:
-    budget = Budget(kind="money", amount=300, period="total")
-    key, _ = KeyStore(site).create(
-        Key(key_id="", name="n", owner="acme", budget=budget, currency="NOK")
-    )
-    async with (
-        node(tmp_path / "n1", site_url) as (one, _),
-        node(tmp_path / "n2", site_url) as (
-            two,
-            _,
-        ),
-    ):
-        await until(lambda: key.key_id in one.budgets.accounts)
-        await until(lambda: key.key_id in two.budgets.accounts)
+    key_id = limited_key(site, Budget(kind="money", amount=300, period="total"))
+    async with two_nodes(tmp_path, site_url) as (one, two):
+        await until_known(key_id, one, two)
         for number in range(20):
-            await one.close_record(record(f"r{number}", key.key_id))
-        await until(lambda: two.budgets.accounts[key.key_id].elsewhere == 300)
+            await one.close_record(record(f"r{number}", key_id))
+        await until(lambda: two.budgets.accounts[key_id].elsewhere == 300)
         with pytest.raises(BudgetExceeded):
-            await two.begin(record("more", key.key_id), reserve_micro=15)
+            await two.begin(record("more", key_id), reserve_micro=15)
     async with node(tmp_path / "n2", site_url) as (two, _):
-        await until(lambda: two.budgets.accounts[key.key_id].elsewhere == 300)
+        await until(lambda: two.budgets.accounts[key_id].elsewhere == 300)
         richer = Budget(kind="money", amount=301, period="total")
-        KeyStore(site).update(key.key_id, lambda old: replace(old, budget=richer))
-        await until(lambda: two.budgets.accounts[key.key_id].budget.amount == 301)
-        await two.begin(record("more", key.key_id), reserve_micro=15)
+        KeyStore(site).update(key_id, lambda old: replace(old, budget=richer))
+        await until(lambda: two.budgets.accounts[key_id].budget.amount == 301)
+        await two.begin(record("more", key_id), reserve_micro=15)
 
 
 async def test_a_budget_counts_what_the_other_nodes_open_requests_may_cost(
     tmp_path: Path, site_url: str, site: PostgresDatabase
 ) -> None:
-    budget = Budget(kind="money", amount=300, period="total")
-    key, _ = KeyStore(site).create(
-        Key(key_id="", name="n", owner="acme", budget=budget, currency="NOK")
-    )
-    async with (
-        node(tmp_path / "n1", site_url) as (one, _),
-        node(tmp_path / "n2", site_url) as (two, _),
-    ):
-        await until(lambda: key.key_id in one.budgets.accounts)
-        await until(lambda: key.key_id in two.budgets.accounts)
-        there = two.budgets.accounts[key.key_id]
-        running = record("running", key.key_id)
+    key_id = limited_key(site, Budget(kind="money", amount=300, period="total"))
+    async with two_nodes(tmp_path, site_url) as (one, two):
+        await until_known(key_id, one, two)
+        there = two.budgets.accounts[key_id]
+        running = record("running", key_id)
         await one.begin(running, reserve_micro=300)
         assert await until(lambda: there.elsewhere == 300) < 3
         with pytest.raises(BudgetExceeded):
-            await two.begin(record("more", key.key_id), reserve_micro=15)
+            await two.begin(record("more", key_id), reserve_micro=15)
         await one.close_record(running)
         await until(lambda: there.elsewhere == 15)
-        await two.begin(record("more", key.key_id), reserve_micro=15)
-        await one.begin(record("other", key.key_id), reserve_micro=100)
+        await two.begin(record("more", key_id), reserve_micro=15)
+        await one.begin(record("other", key_id), reserve_micro=100)
         await until(lambda: there.elsewhere == 115)
 
 
 async def test_a_node_that_died_and_is_back_holds_nothing_of_its_former_life(
     tmp_path: Path, site_url: str, site: PostgresDatabase
 ) -> None:
-    budget = Budget(kind="tokens", amount=300, period="day")
-    key, _ = KeyStore(site).create(Key(key_id="", name="n", owner="acme", budget=budget))
+    key_id = limited_key(site, Budget(kind="tokens", amount=300, period="day"))
 
     def held() -> list[Any]:
         return [row[0] for row in site.query("SELECT reserved FROM reservations")]
 
     async with node(tmp_path / "n1", site_url) as (one, _):
-        await until(lambda: key.key_id in one.budgets.accounts)
-        await one.begin(record("never ended", key.key_id), reserve_tokens=40)
+        await until_known(key_id, one)
+        await one.begin(record("never ended", key_id), reserve_tokens=40)
         await until(lambda: held() == [40])
     async with node(tmp_path / "n1", site_url):
         await until(lambda: held() in ([], [0]))
@@ -284,14 +278,13 @@ async def test_a_site_of_the_schema_before_is_migrated(site_url: str) -> None:
 async def test_what_a_dead_node_had_reserved_is_free_again_after_a_minute(
     tmp_path: Path, site_url: str, site: PostgresDatabase
 ) -> None:
-    budget = Budget(kind="tokens", amount=300, period="day")
-    key, _ = KeyStore(site).create(Key(key_id="", name="n", owner="acme", budget=budget))
+    key_id = limited_key(site, Budget(kind="tokens", amount=300, period="day"))
     tell = "INSERT INTO reservations VALUES (?, ?, 'tokens', ?, now() - interval '1 second' * ?)"
-    site.execute(tell, ("living", key.key_id, 7, 30))
-    site.execute(tell, ("dead", key.key_id, 300, 61))
+    site.execute(tell, ("living", key_id, 7, 30))
+    site.execute(tell, ("dead", key_id, 300, 61))
     async with node(tmp_path / "n1", site_url) as (one, _):
-        await until(lambda: key.key_id in one.budgets.accounts)
-        await until(lambda: one.budgets.accounts[key.key_id].elsewhere == 7)
+        await until_known(key_id, one)
+        await until(lambda: one.budgets.accounts[key_id].elsewhere == 7)
 
 
 async def test_pruning_a_node_keeps_what_its_site_does_not_have_yet(
