@@ -75,8 +75,7 @@ class EngineHung(EngineError):
     """The engine did not answer a liveness question in time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
+class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     """How tokens are drawn. Every value is validated and final; defaults are neutral."""
 
     max_tokens: int
@@ -97,7 +96,7 @@ class Sampling:
     ignore_eos: bool = False
     logprobs: int | None = None
     """None: off. k: the chosen token's log probability and the k most likely ones (0..20)."""
-    logit_bias: Mapping[int, float] = field(default_factory=dict)
+    logit_bias: Mapping[int, float] = msgspec.field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,8 +128,7 @@ class Reasoning:
     """"template": the rendered prompt ends inside the thinking, the answer begins there."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerateRequest:
+class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One validated request. Exactly one of `messages` and `prompt` is given.
 
     Messages are plain dicts in OpenAI's form with string content (roles system, user, assistant,
@@ -150,14 +148,13 @@ class GenerateRequest:
     structure: Structure | None = None
     reasoning: Reasoning | None = None
     """None: the output is not split."""
-    chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    chat_template_kwargs: Mapping[str, Any] = msgspec.field(default_factory=dict)
     priority: int = 0
     """Lower runs first."""
     stream: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prompt:
+class Prompt(msgspec.Struct, frozen=True, kw_only=True):
     """A rendered, tokenised prompt: what the model will read, and what is billed as input."""
 
     token_ids: Sequence[int]

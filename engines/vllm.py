@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from engines.aside import Aside
 from engines.base import (
@@ -26,14 +27,15 @@ from engines.vllm_choice import Choices
 from engines.vllm_embed import all_or_none, embedding
 from engines.vllm_errors import refused
 from engines.vllm_lane import Lane
-from engines.vllm_load import RENDERERS, load
-from engines.vllm_merge import Merger
-from engines.vllm_render import rendered_chat, rendered_prompts, tokens_prompt
+from engines.vllm_load import RENDERERS, THEIR_RENDERERS, load
+from engines.vllm_render import Renderer, tokens_prompt
 from engines.vllm_request import sampling_params
+from engines.vllm_route import Router
 from engines.vllm_sockets import close_sockets
 from engines.vllm_structure import may_hold_control_characters, structured_outputs
 from engines.vllm_tools import ToolReading, is_auto
 from engines.vllm_vocabulary import Vocabulary
+from engines.vllm_words import Endings, Words
 
 _SHUTDOWN_S = 3.5
 
@@ -43,15 +45,16 @@ class VllmEngine:
 
     def __init__(self, spec: EngineSpec, path: str) -> None:
         self.context_tokens = 0
-        self.generated_tokens = 0
-        """Of all requests so far: the engine's own ids."""
         self._spec = spec
         self._path = path
         self._processes = ProcessTree()
         self._llm: Any = None
         self._aside = Aside(RENDERERS, "vllm-aside")
-        self._merger: Merger | None = None
+        self._router: Router | None = None
+        self._long_way_tokens = 0
         self._vocabulary: Vocabulary | None = None
+        self._renderer: Renderer | None = None
+        self._endings: Endings | None = None
         self._knows_thinking = "reasoning_parser" in spec.args
         self._is_stopped = False
         self._sleep_level = 0
@@ -61,6 +64,11 @@ class VllmEngine:
     def pids(self) -> list[int]:
         """Every process of the engine that is alive."""
         return self._processes.pids
+
+    @property
+    def generated_tokens(self) -> int:
+        """Of all requests so far: the engine's own ids."""
+        return self._long_way_tokens + (self._router.tokens if self._router else 0)
 
     async def start(self) -> None:
         try:
@@ -72,16 +80,14 @@ class VllmEngine:
             raise EngineUnavailable("The engine was stopped while it started.")
         self.context_tokens = llm.model_config.max_model_len
         self._vocabulary = Vocabulary(llm.tokenizer)
+        self._renderer = await asyncio.to_thread(Renderer, llm, THEIR_RENDERERS)
         self._llm = llm
-        if "stream_interval" not in self._spec.args:
-            self._merger = Merger(llm.output_processor)
-        elif self._spec.args["stream_interval"] == 1:
-            self._merger = Merger(llm.output_processor, delay_s=0)
+        self._endings = Endings(llm.tokenizer)
+        if self._spec.args.get("stream_interval", 1) == 1:  # else vLLM counts a stream's outputs
+            self._router = Router(llm.output_processor)
 
     async def stop(self) -> None:
         self._is_stopped = True
-        if self._merger is not None:
-            self._merger.stop()
         llm, self._llm = self._llm, None
         for collector in self._running:
             collector.put(EngineDead("The engine was stopped."))
@@ -147,13 +153,15 @@ class VllmEngine:
         return self._llm
 
     async def render(self, request: GenerateRequest) -> Prompt:
-        llm = self._alive()
+        self._alive()
+        renderer = self._renderer
+        assert renderer is not None
         param = "prompt" if request.messages is None else "messages"
         try:
             if request.messages is not None:
-                rendered = await self._aside(rendered_chat, llm, request)
+                rendered = await self._aside(renderer.chat, request)
             else:
-                [rendered] = await self._aside(rendered_prompts, llm, [request.prompt or ""])
+                [rendered] = await self._aside(renderer.prompts, [request.prompt or ""])
         except EngineError:
             raise
         except Exception as error:  # the template's, jinja's or the tokenizer's own kind
@@ -172,14 +180,15 @@ class VllmEngine:
         except Exception as error:
             raise refused(error, request, prompt, self.context_tokens) from error
         self._running.add(collector)
-        self._open_lane(llm, collector, request, choices, sink)
+        if sink is not None and may_go_short(request):
+            self._open_lane(llm, collector, choices, sink)
         is_finished = False
         try:
             while not is_finished:
                 output = collector.get_nowait() or await collector.get()
                 is_finished = output.finished
                 for delta in choices.deltas(output):
-                    self.generated_tokens += delta.token_count
+                    self._long_way_tokens += delta.token_count
                     yield delta
         except EngineError:
             raise
@@ -187,26 +196,18 @@ class VllmEngine:
             raise EngineDead(f"The engine died while it generated: {error}") from error
         finally:
             self._running.discard(collector)
+            if self._router is not None:
+                self._router.end(collector.request_id)
             if not is_finished and not self._is_stopped:
                 with contextlib.suppress(Exception):
                     await llm.abort(collector.request_id, internal=True)
 
-    def _open_lane(
-        self,
-        llm: Any,
-        collector: Any,
-        request: GenerateRequest,
-        choices: Choices,
-        sink: Sink | None,
-    ) -> None:
+    def _open_lane(self, llm: Any, collector: Any, choices: Choices, sink: Sink) -> None:
         state = llm.output_processor.request_states.get(collector.request_id)
-        if self._merger is None or state is None or not may_merge(request):
+        if self._router is None or self._endings is None or state is None:
             return
-        lane = Lane(collector, state, choices, sink, self._count, is_whole=not request.stream)
-        self._merger.begin(collector.request_id, lane)
-
-    def _count(self, tokens: int) -> None:
-        self.generated_tokens += tokens
+        words = Words(state.detokenizer, self._endings)
+        self._router.begin(collector.request_id, Lane(collector, words, choices, sink))
 
     def _as_prompted(self, request: GenerateRequest, prompt: Prompt) -> GenerateRequest:
         thinking, vocabulary = request.reasoning, self._vocabulary
@@ -250,10 +251,10 @@ class VllmEngine:
         self, request_id: str, inputs: Sequence[str | Sequence[int]]
     ) -> list[Embedding]:
         llm = self._alive()
-        if self._spec.task != "embed":
+        if self._spec.task != "embed" or self._renderer is None:
             raise InvalidRequest("This model makes no embeddings.", "model")
         try:
-            prompts = await self._aside(rendered_prompts, llm, inputs)
+            prompts = await self._aside(self._renderer.prompts, inputs)
         except EngineError:
             raise
         except Exception as error:
@@ -265,11 +266,11 @@ class VllmEngine:
         return await all_or_none(list(work))
 
 
-def may_merge(request: GenerateRequest) -> bool:
-    """Whether its tokens may wait for each other: a stop string is looked for at each, and a log
-    probability comes with each."""
+def may_go_short(request: GenerateRequest) -> bool:
+    """Whether its tokens need no more than their text: a stop string is looked for at each, and a
+    log probability comes with each. Nobody waits for those of a whole answer."""
     wanted = request.sampling
-    return wanted.n == 1 and not wanted.stop and wanted.logprobs is None
+    return request.stream and wanted.n == 1 and not wanted.stop and wanted.logprobs is None
 
 
 def _nothing() -> None:

@@ -28,8 +28,10 @@ _ONE_AT_A_TIME = threading.Lock()
 
 _CPU_CACHE_BYTES = 2 * 2**30
 RENDERERS = max(2, min(4, (os.cpu_count() or 1) // 2))
-"""Prompts that are rendered at once: vLLM's own value, 1, lets one of a million characters hold up
-everybody's. Each has a tokenizer of its own (SmolLM2's: 65 MiB)."""
+"""Prompts that are rendered at once: with one thread, as in vLLM itself, one of a million
+characters holds up everybody's. Ordinary ones share a tokenizer."""
+THEIR_RENDERERS = RENDERERS if (os.cpu_count() or 1) > 4 else 1
+"""... of which so many may go vLLM's way, each with a tokenizer of its own (SmolLM2's: 65 MiB)."""
 
 
 async def load(spec: EngineSpec, path: str, tree: ProcessTree) -> Any:
@@ -74,10 +76,16 @@ def _load(spec: EngineSpec, path: str, tree: ProcessTree) -> Any:
                 arguments["structured_outputs_config"] = StructuredOutputsConfig(**forms)
             is_eager = bool(arguments.get("enforce_eager")) and _on_cpu()
             with tree.adopting(), _sigint_blocked(), _no_compiler(is_eager):
-                llm = AsyncLLM.from_engine_args(
-                    AsyncEngineArgs(**arguments),
-                    # vLLM's own server's defaults (batch sizes by card), not a library's.
-                    usage_context=UsageContext.OPENAI_API_SERVER,
+                # vLLM's own server's defaults (batch sizes by card), not a library's.
+                context = UsageContext.OPENAI_API_SERVER
+                config = AsyncEngineArgs(**arguments).create_engine_config(context)
+                if "stream_interval" not in arguments:
+                    merge_at_source(config.scheduler_config)
+                llm = AsyncLLM.from_vllm_config(
+                    config,
+                    usage_context=context,
+                    disable_log_stats=bool(arguments.get("disable_log_stats")),
+                    enable_log_requests=bool(arguments.get("enable_log_requests")),
                 )
         except EngineUnavailable:
             raise
@@ -93,6 +101,14 @@ def _load(spec: EngineSpec, path: str, tree: ProcessTree) -> Any:
         gc.freeze()
         _remember_end(llm.renderer)
         return llm
+
+
+def merge_at_source(scheduler: Any) -> None:
+    """Have a SchedulerConfig make the merging form of the scheduler that it would make."""
+    from engines.vllm_scheduler import merging
+
+    if scheduler.scheduler_cls is None:
+        scheduler.scheduler_cls = merging(scheduler.get_scheduler_cls())
 
 
 def _remember_end(renderer: Any) -> None:
@@ -175,7 +191,7 @@ def engine_arguments(spec: EngineSpec, path: str, known: set[str]) -> dict[str, 
         "disable_log_stats": True,
         "scheduling_policy": "priority",
         "runner": "pooling" if spec.task == "embed" else "generate",
-        "renderer_num_workers": RENDERERS,
+        "renderer_num_workers": THEIR_RENDERERS,
         "use_tqdm_on_load": False,
         # Compact JSON: small models otherwise write spaces until their tokens are used up.
         "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},

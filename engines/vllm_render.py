@@ -5,44 +5,88 @@ tokens, with a task for each: 0.2 ms of a short request's 1.3.
 """
 
 import dataclasses
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from engines.base import GenerateRequest, InvalidRequest
 from engines.tool_templates import tool_template
+from engines.vllm_plain import plain_renderer
 from engines.vllm_tools import function
 
 
-def rendered_chat(llm: Any, request: GenerateRequest) -> Mapping[str, Any]:
-    """The chat template applied, and tokenised. Blocks."""
-    from vllm.renderers import ChatParams
+class Renderer:
+    """One engine's. Safe to call from several threads."""
 
-    template = {"add_generation_prompt": True, "tools": _tools(request)}
-    params = ChatParams(
-        chat_template=tool_template(request, getattr(llm.tokenizer, "chat_template", None)),
-        chat_template_kwargs=template | dict(request.chat_template_kwargs),
-    )
-    messages = [dict(message) for message in request.messages or ()]
-    lengths = _unlimited(llm.renderer.default_chat_tok_params)
-    _, [rendered] = llm.renderer.render_chat([messages], params, lengths)
-    return dict(rendered)
+    def __init__(self, llm: Any, their_turns: int = 1) -> None:
+        """Blocks: vLLM's first prompt takes up to a second. `their_turns`: so many threads go
+        vLLM's way at once. It keeps one tokenizer more than its `renderer_num_workers`, for the
+        event loop; who finds none copies one on the spot, which stops everybody for half a
+        second."""
+        self._llm = llm
+        self._their_turn = threading.BoundedSemaphore(their_turns)
+        self._plain = None
+        if not getattr(llm.model_config, "enable_prompt_embeds", False):  # marks in the text
+            self._plain = plain_renderer(
+                llm.tokenizer,
+                llm.renderer.default_cmpl_tok_params.add_special_tokens,
+                lambda messages: self._their_chat(messages, {}),
+                lambda text: self._theirs([text])[0],
+            )
 
+    def chat(self, request: GenerateRequest) -> Mapping[str, Any]:
+        """The chat template applied, and tokenised. Blocks."""
+        messages = [dict(message) for message in request.messages or ()]
+        switches = request.chat_template_kwargs
+        if self._plain is not None and not request.tools:
+            rendered = self._plain.chat(messages, switches)
+            if rendered is not None:
+                return rendered
+        published = getattr(self._llm.tokenizer, "chat_template", None)
+        template = tool_template(request, published)
+        return self._their_chat(messages, switches, _tools(request), template)
 
-def rendered_prompts(
-    llm: Any, prompts: Sequence[str | Sequence[int]]
-) -> Sequence[Mapping[str, Any]]:
-    """Text or token ids as they are, without a template. Blocks. Raises InvalidRequest."""
-    from vllm.inputs import TextPrompt
+    def prompts(self, prompts: Sequence[str | Sequence[int]]) -> Sequence[Mapping[str, Any]]:
+        """Text or token ids as they are, without a template. Blocks. Raises InvalidRequest."""
+        if self._plain is None or not prompts:
+            return self._theirs(prompts)
+        return [
+            self._plain.text(prompt)
+            if prompt and isinstance(prompt, str)
+            else self._theirs([prompt])[0]
+            for prompt in prompts
+        ]
 
-    vocabulary = llm.model_config.get_vocab_size()
-    read = [
-        TextPrompt(prompt=prompt)
-        if isinstance(prompt, str)
-        else tokens_prompt(_checked(prompt, vocabulary))
-        for prompt in prompts
-    ]
-    lengths = _unlimited(llm.renderer.default_cmpl_tok_params)
-    return list(llm.renderer.render_cmpl(read, lengths))
+    def _their_chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        switches: Mapping[str, Any],
+        tools: list[dict[str, Any]] | None = None,
+        template: str | None = None,
+    ) -> Mapping[str, Any]:
+        from vllm.renderers import ChatParams
+
+        always = {"add_generation_prompt": True, "tools": tools}
+        params = ChatParams(chat_template=template, chat_template_kwargs=always | dict(switches))
+        renderer = self._llm.renderer
+        lengths = _unlimited(renderer.default_chat_tok_params)
+        with self._their_turn:
+            _, [rendered] = renderer.render_chat([messages], params, lengths)
+        return dict(rendered)
+
+    def _theirs(self, prompts: Sequence[str | Sequence[int]]) -> Sequence[Mapping[str, Any]]:
+        from vllm.inputs import TextPrompt
+
+        vocabulary = self._llm.model_config.get_vocab_size()
+        read = [
+            TextPrompt(prompt=prompt)
+            if isinstance(prompt, str)
+            else tokens_prompt(_checked(prompt, vocabulary))
+            for prompt in prompts
+        ]
+        renderer = self._llm.renderer
+        with self._their_turn:
+            return list(renderer.render_cmpl(read, _unlimited(renderer.default_cmpl_tok_params)))
 
 
 def tokens_prompt(token_ids: Iterable[int]) -> Any:

@@ -84,7 +84,7 @@ CASES = (
 
 def ask(text: str = CAPITAL, **fields: Any) -> GenerateRequest:
     """A request; keywords of Sampling go there, the rest to GenerateRequest."""
-    names = Sampling.__dataclass_fields__
+    names = Sampling.__struct_fields__
     sampling = {k: fields.pop(k) for k in list(fields) if k in names}
     if "prompt" not in fields:
         fields.setdefault("messages", [{"role": "user", "content": text}])

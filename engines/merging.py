@@ -1,0 +1,108 @@
+"""The rule by which tokens wait for each other in a busy engine.
+
+A stream's first token and its last never wait, no token waits longer than DELAY_S for companions,
+and none waits for a step that would end too late.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+DELAY_S = 0.048
+"""The longest a token may wait for its companions."""
+FEW_STREAMS = 8
+"""Up to so many requests every token goes at once."""
+IDLE_S = 1.0
+"""Without an output for so long, no step was running."""
+_SMOOTHING = 0.25
+
+
+class Merging:
+    """One engine's waiting outputs. Each has `request_id`, `new_token_ids` and `finish_reason`."""
+
+    def __init__(
+        self, delay_s: float = DELAY_S, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._delay_s = delay_s
+        self._clock = clock
+        self._waiting: dict[int, dict[str, Any]] = {}
+        self._oldest = 0.0
+        self._ended_at = 0.0
+        self._step_s = 0.0
+        self._step_tokens = 0.0
+        self._running: list[int] = []
+
+    def begins(self, tokens: int) -> None:
+        """A step over so many tokens was planned."""
+        self._running.append(tokens)
+
+    def due(
+        self, outputs: Mapping[int, Sequence[Any]], requests: Mapping[str, Any]
+    ) -> dict[int, list[Any]]:
+        """A step has ended with these outputs, by client: what each client is to be sent now.
+        `requests` are those that go on."""
+        now = self._clock()
+        self._note_step(now)
+        found = {client: self._sorted(client, some, requests) for client, some in outputs.items()}
+        if any(self._waiting.values()) and self._must_go(now, len(requests)):
+            for client, waiting in self._waiting.items():
+                due = [output for name, output in waiting.items() if name in requests]
+                found[client] = due + found.get(client, [])
+            self._waiting = {}
+        return found
+
+    def _sorted(
+        self, client: int, outputs: Sequence[Any], requests: Mapping[str, Any]
+    ) -> list[Any]:
+        """Those that go at once; the others wait."""
+        waiting = self._waiting.setdefault(client, {})
+        if not waiting and not any(self._waiting.values()):
+            self._oldest = self._ended_at
+        at_once = []
+        for output in outputs:
+            name = output.request_id
+            before = waiting.get(name)
+            request = requests.get(name)
+            if request is not None and _may_wait(output, request):
+                if before is None:
+                    waiting[name] = output
+                else:
+                    before.new_token_ids = before.new_token_ids + output.new_token_ids
+                continue
+            if before is not None:
+                output.new_token_ids = before.new_token_ids + output.new_token_ids
+                del waiting[name]
+            at_once.append(output)
+        return at_once
+
+    def _must_go(self, now: float, requests: int) -> bool:
+        if requests <= FEW_STREAMS:
+            return True
+        return now + self._next_step_s() > self._oldest + self._delay_s
+
+    def _next_step_s(self) -> float:
+        """A step over more tokens than usual takes longer, at most in proportion."""
+        if not self._running or self._step_tokens <= 0:
+            return self._step_s
+        return self._step_s * max(1.0, self._running[0] / self._step_tokens)
+
+    def _note_step(self, now: float) -> None:
+        tokens = self._running.pop(0) if self._running else 0
+        step_s = now - self._ended_at
+        self._ended_at = now
+        if step_s < IDLE_S and tokens:
+            self._step_s += _SMOOTHING * (step_s - self._step_s)
+            self._step_tokens += _SMOOTHING * (tokens - self._step_tokens)
+
+
+def _may_wait(output: Any, request: Any) -> bool:
+    """A stop string is looked for at each token, and a log probability comes with each."""
+    wanted = request.sampling_params
+    return (
+        output.finish_reason is None
+        and output.new_logprobs is None
+        and wanted is not None
+        and not wanted.stop
+        and wanted.logprobs is None
+        and request.num_output_tokens > len(output.new_token_ids)
+    )
