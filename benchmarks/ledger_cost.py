@@ -76,8 +76,12 @@ class NoLedger(Ledger):
     def progress(self, record: UsageRecord) -> None:
         pass
 
-    async def close_record(self, record: UsageRecord, *, is_delivered: bool = True) -> None:
-        pass
+    def close_record(
+        self, record: UsageRecord, *, is_delivered: bool = True
+    ) -> "asyncio.Future[None]":
+        closed = asyncio.get_running_loop().create_future()
+        closed.set_result(None)
+        return closed
 
 
 async def serve(folder: Path, model: Path, engine_args: dict[str, Any]) -> None:

@@ -5,8 +5,10 @@ import logging
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
+
+import msgspec
+from msgspec.structs import replace
 
 from engines.base import (
     ContextLengthExceeded,
@@ -53,8 +55,7 @@ class Whole(Protocol):
     def body(self, usage: Usage) -> bytes: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What one body asks for: what to generate, and how the answer is said."""
 
     requests: tuple[GenerateRequest, ...]
@@ -62,7 +63,7 @@ class Plan:
     shape: Stream | Whole
     has_max_tokens: bool
     """Whether the caller named a bound: then it is refused, not shrunk, where it does not fit."""
-    wire_names: Mapping[str, str] = field(default_factory=dict)
+    wire_names: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Chat's field names, as errors of engines say them -> this endpoint's own."""
 
     @property
@@ -74,8 +75,7 @@ class Plan:
         return sum(r.sampling.n for r in self.requests)
 
 
-@dataclass(slots=True, kw_only=True)
-class Call:
+class Call(msgspec.Struct, kw_only=True, eq=False):
     """One admitted request: its plan, and what is remembered of it."""
 
     plan: Plan
@@ -96,9 +96,9 @@ class Answer:
         "_engine",
         "_is_open",
         "_is_settling",
+        "_is_stream",
         "_noted_at",
         "_side_tasks",
-        "_tail",
         "_task",
         "call",
         "exchange",
@@ -119,8 +119,8 @@ class Answer:
         self._engine: Engine | None = None
         self._cut: Cut | None = None
         self._cut_at = 0.0
-        self._tail = b""
         self._is_settling = self._is_open = False
+        self._is_stream = call.plan.is_stream
         self._task: asyncio.Task[Any] | None = None
         self._side_tasks: set[asyncio.Task[None]] = set()
 
@@ -161,7 +161,7 @@ class Answer:
         elif self.exchange.blocked_s(now) > self.call.send_timeout_s:
             self.cut("client_left")
             self.exchange.drop()
-        elif self.call.plan.is_stream and now - self.exchange.last_write > self.call.keep_alive_s:
+        elif self._is_stream and self.exchange.silent_s(now) > self.call.keep_alive_s:
             self._aside(self._keep_alive())
         if self._engine is not None and now - self._noted_at > PROGRESS_S:
             self._noted_at = now
@@ -223,7 +223,7 @@ class Answer:
             await self._reserve(requests)
             self._engine = engine
             async with aclosing(generated(engine, requests, prompts, self)) as deltas:
-                if call.plan.is_stream:
+                if self._is_stream:
                     await self._stream(deltas, cast(Stream, call.plan.shape))
                 else:
                     await self._fold(deltas, cast(Whole, call.plan.shape))
@@ -267,10 +267,9 @@ class Answer:
         if is_first:
             await self.ledger.opened(self.call.record)
             if not exchange.started:
-                await exchange.open_stream()
-        if d.finish_reason and self.call.plan.choice_count == 1:
-            self._tail = chunk  # goes out with [DONE], once the record is durable
-        elif chunk and not exchange.write_now(chunk):
+                await exchange.open_stream(chunk)
+                return
+        if chunk and not exchange.write_now(chunk):
             await exchange.write(chunk)
 
     async def _fold(self, deltas: AsyncIterator[Delta], shape: Whole) -> None:
@@ -287,13 +286,16 @@ class Answer:
         """As a Sink: whether an open answer's client keeps up, so that nobody need wait."""
         if not self._is_open or self._cut is not None:
             return False
-        return not self.call.plan.is_stream or self.exchange.is_writable()
+        return not self._is_stream or self.exchange.is_writable()
 
     def take(self, delta: Delta) -> None:
         """As a Sink: a delta in the middle of an open answer, past this request's own task."""
-        self._meter(delta)
+        record = self.call.record
+        record.completion_tokens += delta.token_count
+        if delta.reasoning_token_count:
+            record.reasoning_tokens += delta.reasoning_token_count
         shape = self.call.plan.shape
-        if not self.call.plan.is_stream:
+        if not self._is_stream:
             cast(Whole, shape).add(delta)
         elif chunk := cast(Stream, shape).delta(delta):
             self.exchange.write_now(chunk)
@@ -315,9 +317,8 @@ class Answer:
         record = self.call.record
         record.duration_s = time.monotonic() - self.started
         try:
-            delivered = self.call.plan.is_stream and self.exchange.started
-            closing = self.ledger.close_record(record, is_delivered=delivered)
-            await asyncio.shield(asyncio.ensure_future(closing))
+            delivered = self._is_stream and self.exchange.started
+            await asyncio.shield(self.ledger.close_record(record, is_delivered=delivered))
         except Exception as exc:
             error = self._explained(exc)
         if self._cut == "client_left":
@@ -328,7 +329,7 @@ class Answer:
     async def _finish(self, error: ApiError | None) -> None:
         call, exchange = self.call, self.exchange
         usage = usage_of(call.record)
-        if not call.plan.is_stream:
+        if not self._is_stream:
             if error is None:
                 await exchange.reply(200, cast(Whole, call.plan.shape).body(usage))
             else:
@@ -336,7 +337,7 @@ class Answer:
             return
         stream = cast(Stream, call.plan.shape)
         if error is None:
-            await exchange.write(self._tail + stream.close(usage), more=False)
+            await exchange.write(stream.close(usage), more=False)
         elif exchange.started:
             await exchange.write(stream.fail(error.body()), more=False)
         else:

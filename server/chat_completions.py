@@ -16,9 +16,11 @@ def build_chat(wire: ChatRequest, spec: ModelSpec, request_id: str) -> Plan:
     request = chat_request(wire, spec, request_id)
     answer_id, created = f"chatcmpl-{new_id(28)}", int(time.time())
     n = request.sampling.n
-    shape: Stream | Whole = ChatAnswer(answer_id, created, spec.alias, n)
+    shape: Stream | Whole
     if request.stream:
         shape = ChatStream(answer_id, created, spec.alias, n, wire.wants_usage)
+    else:
+        shape = ChatAnswer(answer_id, created, spec.alias, n)
     newer = {} if wire.max_completion_tokens is None else {"max_tokens": "max_completion_tokens"}
     return Plan(
         requests=(request,),

@@ -1,7 +1,7 @@
 """One HTTP connection: uvicorn's, with bounds on the headers' size and time, and our error body."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -41,6 +41,38 @@ def direct_writer(send: Any) -> DirectWriter | None:
     if not isinstance(cycle, RequestResponseCycle) or not cycle.chunked_encoding:
         return None
     return DirectWriter(cycle)
+
+
+class _Gathered:
+    """Stands in for a transport, and keeps what it is given."""
+
+    __slots__ = ("data",)
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def write(self, data: bytes) -> None:
+        self.data += data
+
+
+async def send_together(send: Any, head: MutableMapping[str, Any], chunk: bytes) -> None:
+    """The head of an event stream and its first chunk, in one write where `send` is uvicorn's: a
+    write is a call into the kernel, and wakes the client."""
+    cycle = getattr(send, "__self__", None)
+    if not isinstance(cycle, RequestResponseCycle) or cycle.flow.write_paused or not chunk:
+        await send(head)
+        if chunk:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        return
+    transport, gathered = cycle.transport, _Gathered()
+    cycle.transport = gathered  # type: ignore[assignment]
+    try:
+        await send(head)  # does not suspend: nothing is paused
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    finally:
+        cycle.transport = transport
+    if gathered.data:
+        transport.write(gathered.data)
 
 
 def connection_of(send: Any) -> "Connection | None":

@@ -4,14 +4,15 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from server.connection import (
-    Connection,
     DirectWriter,
     connection_of,
     cut_connection,
     direct_writer,
+    send_together,
 )
 from server.errors import ApiError
 
@@ -43,14 +44,13 @@ class Exchange:
 
     __slots__ = (
         "_blocked_since",
-        "_connection",
         "_direct",
-        "_left",
+        "_has_written",
+        "_last_write",
         "_receive",
         "_send",
-        "_watcher",
+        "_unwatch",
         "headers",
-        "last_write",
         "request_id",
         "scope",
         "started",
@@ -65,12 +65,11 @@ class Exchange:
         self.headers: list[tuple[bytes, bytes]] = [(b"x-request-id", request_id.encode())]
         self.status = 0
         self.started = False
-        self.last_write = time.monotonic()
+        self._last_write = time.monotonic()
+        self._has_written = False
         self._blocked_since = 0.0
         self._direct: DirectWriter | None = None
-        self._connection: Connection | None = None
-        self._left: Callable[[], None] | None = None
-        self._watcher: asyncio.Task[None] | None = None
+        self._unwatch: Callable[[], object] | None = None
 
     def header(self, name: bytes) -> bytes | None:
         """The first request header of that lower-case name."""
@@ -126,21 +125,18 @@ class Exchange:
 
     def watch_disconnect(self, left: Callable[[], None]) -> None:
         """Call `left` once if the client goes away before `unwatch`. Needs the body read."""
-        self._connection = connection_of(self._send)
-        if self._connection is not None:
-            self._left = left
-            self._connection.watch(left)
+        connection = connection_of(self._send)
+        if connection is not None:
+            connection.watch(left)
+            self._unwatch = partial(connection.unwatch, left)
         else:
-            self._watcher = asyncio.ensure_future(self._wait_for_disconnect(left))
+            self._unwatch = asyncio.ensure_future(self._wait_for_disconnect(left)).cancel
 
     def unwatch(self) -> None:
         """Stop looking for a disconnect."""
-        if self._connection is not None and self._left is not None:
-            self._connection.unwatch(self._left)
-            self._connection = self._left = None
-        if self._watcher is not None:
-            self._watcher.cancel()
-            self._watcher = None
+        if self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None
 
     async def _wait_for_disconnect(self, left: Callable[[], None]) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -168,12 +164,13 @@ class Exchange:
         self.headers += [(k.lower().encode(), v.encode()) for k, v in error.headers.items()]
         await self.reply(error.status, error.encoded(), close=error.status == 413)
 
-    async def open_stream(self) -> None:
-        """Send the headers of an event stream."""
-        self.started = True
+    async def open_stream(self, chunk: bytes = b"") -> None:
+        """Send the headers of an event stream, with its first piece."""
+        self.started = self._has_written = True
         self.status = 200
         headers = [*_STREAM_HEADERS, *self.headers]
-        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        head = {"type": "http.response.start", "status": 200, "headers": headers}
+        await send_together(self._send, head, chunk)
         self._direct = direct_writer(self._send)
 
     def is_writable(self) -> bool:
@@ -182,14 +179,21 @@ class Exchange:
 
     def write_now(self, chunk: bytes) -> bool:
         """Send a piece of an open stream without a suspension, or say that it needs one."""
-        self.last_write = time.monotonic()
+        self._has_written = True
         return self._direct is not None and self._direct.write(chunk)
 
     async def write(self, chunk: bytes, *, more: bool = True) -> None:
         """Send a piece of the stream; returns when the transport has taken it."""
-        self._blocked_since = self.last_write = time.monotonic()
+        self._blocked_since = self._last_write = time.monotonic()
         await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
         self._blocked_since = 0.0
+
+    def silent_s(self, now: float) -> float:
+        """Seconds since the last piece, to be asked at intervals: a piece costs no look at the
+        clock, and counts from the next time that this is asked."""
+        if self._has_written:
+            self._has_written, self._last_write = False, now
+        return now - self._last_write
 
     def blocked_s(self, now: float) -> float:
         """Seconds since when the client has taken nothing of a waiting write; 0 when none waits."""

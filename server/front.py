@@ -65,7 +65,7 @@ class Front:
             currency=self.currency(caller),
             node=self.node,
         )
-        closing = asyncio.ensure_future(self.ledger.close_record(record))
+        closing = self.ledger.close_record(record)
         self.side_tasks.add(closing)
         closing.add_done_callback(self._noted)
 

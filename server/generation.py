@@ -2,9 +2,9 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Generic, TypeAlias, TypeVar
 
+from msgspec.structs import replace
 from pydantic import TypeAdapter
 
 from engines.spec import ModelSpec

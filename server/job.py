@@ -101,8 +101,7 @@ class Job:
         if self.ledger is None:
             return outcome
         try:
-            closing = self.ledger.close_record(self.record, is_delivered=False)
-            await asyncio.shield(asyncio.ensure_future(closing))
+            await asyncio.shield(self.ledger.close_record(self.record, is_delivered=False))
         except Exception as exc:
             return self._explained(exc)
         return outcome

@@ -20,6 +20,7 @@ import asyncio
 import sqlite3
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from server.ledger import sqlite
@@ -168,26 +169,32 @@ class Ledger:
 
     async def opened(self, record: UsageRecord) -> None:
         """Return once the open entry is durable: a crash from now on leaves a `lost` record."""
-        await asyncio.shield(self.open_requests[record.record_id].durable)
+        durable = self.open_requests[record.record_id].durable
+        if not durable.done():
+            self.writer.hurry()
+        await asyncio.shield(durable)
 
     def progress(self, record: UsageRecord) -> None:
         """Note how far an open request got; not waited for. Once a second a stream is plenty."""
         if record.record_id in self.open_requests:
             self.writer.submit(Open(record.record_id, self.encoded(record)))
 
-    async def close_record(self, record: UsageRecord, *, is_delivered: bool = True) -> None:
-        """Return once the record is durable. `is_delivered=False`: the answer waits for this call,
-        so if it raises LedgerUnavailable the record will be written as failed, at no charge."""
+    def close_record(
+        self, record: UsageRecord, *, is_delivered: bool = True
+    ) -> "asyncio.Future[None]":
+        """Done once the record is durable. `is_delivered=False`: the answer waits for this, so if
+        it ends with LedgerUnavailable the record will be written as failed, at no charge."""
         record.amount = amount_of(record)
         self.settle(record)
         waiter = asyncio.get_running_loop().create_future()
+        waiter.add_done_callback(partial(self.refund, record, record.amount))
         self.writer.submit(Close(record, waiter, not is_delivered))
-        charged = record.amount
-        try:
-            await waiter
-        except LedgerUnavailable:
+        return waiter
+
+    def refund(self, record: UsageRecord, charged: int, closed: "asyncio.Future[None]") -> None:
+        """What is not charged in the end may be spent again."""
+        if not closed.cancelled() and isinstance(closed.exception(), LedgerUnavailable):
             self.budgets.refund(record, charged - record.amount)
-            raise
 
     def settle(self, record: UsageRecord) -> None:
         """Turn the reservation into spending, in one step of the loop."""
