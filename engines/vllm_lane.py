@@ -28,15 +28,16 @@ class Lane:
         self.is_begun = False
         """Its first token went the long way."""
 
-    def is_open(self) -> bool:
-        """Whether everything before was read, and the reader takes more at once."""
-        return self._collector.output is None and self._sink.is_ready()
-
-    def give(self, token_ids: Sequence[int]) -> None:
-        """Only while it is open. Raises nothing: what fails, fails this request alone."""
+    def take(self, token_ids: Sequence[int]) -> bool:
+        """Hand them over; False where something before was not read yet, or the reader is not
+        ready. Raises nothing: what fails, fails this request alone."""
+        sink = self._sink
+        if self._collector.output is not None or not sink.is_ready():
+            return False
         try:
             text = self._words.of(token_ids)
-            self._sink.take(self._choices.piece(text, token_ids))
+            sink.take(self._choices.piece(text, token_ids))
         except Exception as error:
             log.exception("a delta could not be handed over", exc_info=error)
             self._collector.put(error)
+        return True

@@ -28,15 +28,16 @@ class Router:
 
     def process_outputs(self, outputs: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
         """In vLLM's place; returns what vLLM's own returns."""
-        rest = []
+        rest, lane_of = [], self._lanes.get
         for output in outputs:
-            lane = self._lanes.get(output.request_id)
+            lane = lane_of(output.request_id)
             if lane is None:
                 rest.append(output)
-            elif lane.is_begun and output.finish_reason is None and lane.is_open():
-                self.tokens += len(output.new_token_ids)
-                lane.give(output.new_token_ids)
-            else:
+            elif not lane.is_begun:
                 lane.is_begun = True
+                rest.append(output)
+            elif output.finish_reason is None and lane.take(output.new_token_ids):
+                self.tokens += len(output.new_token_ids)
+            else:
                 rest.append(output)
         return self._process(rest, *args, **kwargs)

@@ -269,8 +269,8 @@ class Answer:
             if not exchange.started:
                 await exchange.open_stream(chunk)
                 return
-        if chunk and not exchange.write_now(chunk):
-            await exchange.write(chunk)
+        if chunk:
+            await exchange.write_soon(chunk)
 
     async def _fold(self, deltas: AsyncIterator[Delta], shape: Whole) -> None:
         try:
@@ -286,7 +286,10 @@ class Answer:
         """As a Sink: whether an open answer's client keeps up, so that nobody need wait."""
         if not self._is_open or self._cut is not None:
             return False
-        return not self._is_stream or self.exchange.is_writable()
+        if not self._is_stream:
+            return True
+        direct = self.exchange.direct
+        return direct is not None and direct.is_ready()
 
     def take(self, delta: Delta) -> None:
         """As a Sink: a delta in the middle of an open answer, past this request's own task."""
@@ -297,8 +300,8 @@ class Answer:
         shape = self.call.plan.shape
         if not self._is_stream:
             cast(Whole, shape).add(delta)
-        elif chunk := cast(Stream, shape).delta(delta):
-            self.exchange.write_now(chunk)
+        elif (chunk := cast(Stream, shape).delta(delta)) and (direct := self.exchange.direct):
+            direct.write(chunk)
 
     def _meter(self, d: Delta) -> None:
         record = self.call.record

@@ -40,6 +40,11 @@ EMBEDDING_PATHS = ("/v1/llm/embeddings", "/v1/embeddings")
 MODEL_PATHS = ("/v1/llm/models", "/v1/models")
 
 
+_YOUNG = 10_000
+"""New objects between two looks at the young ones: a request makes some thousand, nearly all of
+them gone before."""
+
+
 class FjordApp(FastAPI):
     """FastAPI, with the request path of answers taken past its middleware: a wrapped `send` costs a
     hop a streamed chunk."""
@@ -117,6 +122,7 @@ def freeze_garbage() -> None:
     library) would show as gaps between tokens. Called at the start and after every load."""
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_YOUNG, 20, 20)
 
 
 @asynccontextmanager

@@ -16,23 +16,23 @@ class DirectWriter:
     """A way past ASGI for the chunks of an open stream: no coroutine and no dict a chunk (3 of 25
     µs a token)."""
 
-    __slots__ = ("_cycle", "_flow", "_transport")
+    __slots__ = ("_cycle", "_flow", "_write", "has_written")
 
     def __init__(self, cycle: RequestResponseCycle) -> None:
         self._cycle = cycle
         self._flow = cycle.flow
-        self._transport = cycle.transport
+        self._write = cycle.transport.write
+        self.has_written = False
+        """For its owner to take back."""
 
     def is_ready(self) -> bool:
         """False where the client does not keep up or has left; then `send` knows what to do."""
         return not (self._flow.write_paused or self._cycle.disconnected)
 
-    def write(self, chunk: bytes) -> bool:
-        """Writes nothing and returns False where it is not ready."""
-        if self._flow.write_paused or self._cycle.disconnected:
-            return False
-        self._transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
-        return True
+    def write(self, chunk: bytes) -> None:
+        """Only while it is ready."""
+        self.has_written = True
+        self._write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
 
 
 def direct_writer(send: Any) -> DirectWriter | None:

@@ -44,12 +44,11 @@ class Exchange:
 
     __slots__ = (
         "_blocked_since",
-        "_direct",
-        "_has_written",
         "_last_write",
         "_receive",
         "_send",
         "_unwatch",
+        "direct",
         "headers",
         "request_id",
         "scope",
@@ -66,9 +65,9 @@ class Exchange:
         self.status = 0
         self.started = False
         self._last_write = time.monotonic()
-        self._has_written = False
         self._blocked_since = 0.0
-        self._direct: DirectWriter | None = None
+        self.direct: DirectWriter | None = None
+        """The way of an open stream's chunks past `write`; None where there is none."""
         self._unwatch: Callable[[], object] | None = None
 
     def header(self, name: bytes) -> bytes | None:
@@ -166,21 +165,20 @@ class Exchange:
 
     async def open_stream(self, chunk: bytes = b"") -> None:
         """Send the headers of an event stream, with its first piece."""
-        self.started = self._has_written = True
+        self.started = True
         self.status = 200
+        self._last_write = time.monotonic()
         headers = [*_STREAM_HEADERS, *self.headers]
         head = {"type": "http.response.start", "status": 200, "headers": headers}
         await send_together(self._send, head, chunk)
-        self._direct = direct_writer(self._send)
+        self.direct = direct_writer(self._send)
 
-    def is_writable(self) -> bool:
-        """Whether `write_now` would take a chunk."""
-        return self._direct is not None and self._direct.is_ready()
-
-    def write_now(self, chunk: bytes) -> bool:
-        """Send a piece of an open stream without a suspension, or say that it needs one."""
-        self._has_written = True
-        return self._direct is not None and self._direct.write(chunk)
+    async def write_soon(self, chunk: bytes) -> None:
+        """Send a piece of an open stream; suspends only where the client does not keep up."""
+        if self.direct is not None and self.direct.is_ready():
+            self.direct.write(chunk)
+        else:
+            await self.write(chunk)
 
     async def write(self, chunk: bytes, *, more: bool = True) -> None:
         """Send a piece of the stream; returns when the transport has taken it."""
@@ -191,8 +189,8 @@ class Exchange:
     def silent_s(self, now: float) -> float:
         """Seconds since the last piece, to be asked at intervals: a piece costs no look at the
         clock, and counts from the next time that this is asked."""
-        if self._has_written:
-            self._has_written, self._last_write = False, now
+        if self.direct is not None and self.direct.has_written:
+            self.direct.has_written, self._last_write = False, now
         return now - self._last_write
 
     def blocked_s(self, now: float) -> float:

@@ -4,9 +4,11 @@ from typing import Any
 
 import msgspec
 
-from engines.base import Delta, FinishReason, TokenLogprob, ToolCallDelta, Usage
+from engines.base import Delta, TokenLogprob, ToolCallDelta, Usage
 
 DONE = b"data: [DONE]\n\n"
+_ROLE = b',"choices":[{"index":%d,"delta":{"role":"assistant","content":""},"finish_reason":null}]'
+_END = b',"choices":[{"index":%d,"delta":{},"finish_reason":"%b"}]'
 _json = msgspec.json.Encoder().encode
 
 
@@ -37,9 +39,7 @@ class ChatStream:
 
     def open(self) -> bytes:
         """The first chunk of every choice: the role, and no content yet."""
-        return b"".join(
-            self._chunk(i, {"role": "assistant", "content": ""}) for i in range(self._n)
-        )
+        return b"".join(self._head + _ROLE % i + self._tail for i in range(self._n))
 
     def delta(self, d: Delta) -> bytes:
         """The chunks of one delta. A finish_reason is kept for `close`."""
@@ -72,7 +72,8 @@ class ChatStream:
             calls = [tool_call_chunk(c) for c in d.tool_calls]
             out += self._chunk(d.index, {"tool_calls": calls})
         if d.finish_reason:
-            self._ends.append(self._chunk(d.index, {}, finish_reason=d.finish_reason))
+            end = _END % (d.index, d.finish_reason.encode())
+            self._ends.append(self._head + end + self._tail)
         return out
 
     def _chunk(
@@ -82,12 +83,11 @@ class ChatStream:
         root: bytes = b"",
         *,
         logprobs: tuple[TokenLogprob, ...] = (),
-        finish_reason: FinishReason | None = None,
     ) -> bytes:
         choice: dict[str, Any] = {"index": index, "delta": delta}
         if logprobs:
             choice["logprobs"] = logprobs_body(logprobs)
-        choice["finish_reason"] = finish_reason
+        choice["finish_reason"] = None
         return self._head + b',"choices":[' + _json(choice) + b"]" + root + self._tail
 
 
