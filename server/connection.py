@@ -1,7 +1,7 @@
 """One HTTP connection: uvicorn's, with bounds on the headers' size and time, and our error body."""
 
 import asyncio
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -43,36 +43,23 @@ def direct_writer(send: Any) -> DirectWriter | None:
     return DirectWriter(cycle)
 
 
-class _Gathered:
-    """Stands in for a transport, and keeps what it is given."""
-
-    __slots__ = ("data",)
-
-    def __init__(self) -> None:
-        self.data = b""
-
-    def write(self, data: bytes) -> None:
-        self.data += data
-
-
-async def send_together(send: Any, head: MutableMapping[str, Any], chunk: bytes) -> None:
-    """The head of an event stream and its first chunk, in one write where `send` is uvicorn's: a
-    write is a call into the kernel, and wakes the client."""
+def begin_stream(send: Any, headers: Iterable[tuple[bytes, bytes]], chunk: bytes) -> bool:
+    """Write the head of an event stream with its first chunk, where `send` is uvicorn's; else, or
+    where the client does not keep up, False. `send` itself would write twice, each a call into the
+    kernel that wakes the client, and look through every header."""
     cycle = getattr(send, "__self__", None)
-    if not isinstance(cycle, RequestResponseCycle) or cycle.flow.write_paused or not chunk:
-        await send(head)
-        if chunk:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        return
-    transport, gathered = cycle.transport, _Gathered()
-    cycle.transport = gathered  # type: ignore[assignment]
-    try:
-        await send(head)  # does not suspend: nothing is paused
-        await send({"type": "http.response.body", "body": chunk, "more_body": True})
-    finally:
-        cycle.transport = transport
-    if gathered.data:
-        transport.write(gathered.data)
+    if not isinstance(cycle, RequestResponseCycle) or cycle.response_started:
+        return False
+    if cycle.flow.write_paused or cycle.disconnected:
+        return False
+    cycle.response_started = cycle.chunked_encoding = True
+    cycle.waiting_for_100_continue = False
+    lines = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
+    if not cycle.keep_alive:
+        lines.append(b"connection: close\r\n")
+    head = b"HTTP/1.1 200 OK\r\n" + b"".join(lines) + b"transfer-encoding: chunked\r\n\r\n"
+    cycle.transport.write(head + (b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunk else b""))
+    return True
 
 
 def connection_of(send: Any) -> "Connection | None":

@@ -9,10 +9,10 @@ from typing import Any, TypeAlias, TypeVar
 
 from server.connection import (
     DirectWriter,
+    begin_stream,
     connection_of,
     cut_connection,
     direct_writer,
-    send_together,
 )
 from server.errors import ApiError
 
@@ -169,8 +169,11 @@ class Exchange:
         self.status = 200
         self._last_write = time.monotonic()
         headers = [*_STREAM_HEADERS, *self.headers]
-        head = {"type": "http.response.start", "status": 200, "headers": headers}
-        await send_together(self._send, head, chunk)
+        if not begin_stream(self._send, headers, chunk):
+            head = {"type": "http.response.start", "status": 200, "headers": headers}
+            await self._send(head)
+            if chunk:
+                await self.write(chunk)
         self.direct = direct_writer(self._send)
 
     async def write_soon(self, chunk: bytes) -> None:
