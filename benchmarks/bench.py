@@ -165,7 +165,7 @@ def _arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--quick", action="store_true", help="one short round of the tiny model")
-    parser.add_argument("--model", choices=("tiny", "smollm2", "all"), default="all")
+    parser.add_argument("--model", choices=("tiny", "deep", "smollm2", "all"), default="all")
     parser.add_argument("--rounds", type=int, help="alternations (default 3)")
     parser.add_argument("--streams", type=_numbers, help="only these, for example 64,256")
     parser.add_argument("--only", help="only cases whose name contains this, for example whole")
@@ -190,6 +190,11 @@ def _sides(given: argparse.Namespace) -> list[Side]:
     return [known[name] for name in names]
 
 
+def _belongs(side: Side, model: str) -> bool:
+    """The merged and the unmerged front differ on front-bound models only."""
+    return side == VLLM or model == "tiny" or (side == FJORD_PER_TOKEN) == (model == "deep")
+
+
 def _chosen(model: str, given: argparse.Namespace) -> Iterator[Case]:
     for case in cases_of(model, quick=given.quick):
         if given.streams and case.streams not in given.streams:
@@ -201,15 +206,14 @@ def _chosen(model: str, given: argparse.Namespace) -> Iterator[Case]:
 
 def main() -> None:
     given = _arguments()
-    names = ["tiny", "smollm2"] if given.model == "all" and not given.quick else [given.model]
-    names = ["tiny" if name == "all" else name for name in names]
+    every = ["tiny"] if given.quick else ["tiny", "deep", "smollm2"]
+    names = every if given.model == "all" else [given.model]
     around, results = surroundings(), Results()
     engine_args = {}
     for name in names:
         model = make_model(name, given.data.resolve())
         engine_args[name] = dict(model.engine_args)
-        # The merged and the unmerged front differ on front-bound models only.
-        sides = [s for s in _sides(given) if name == "tiny" or s != FJORD_PER_TOKEN]
+        sides = [side for side in _sides(given) if _belongs(side, name)]
         rounds = given.rounds or (1 if given.quick else 3)
         found = compare(model, sides, list(_chosen(name, given)), rounds, given.data)
         results.measured += found.measured

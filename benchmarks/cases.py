@@ -41,6 +41,8 @@ def cases_of(model: str, *, quick: bool = False) -> list[Case]:
             Case(streams=16, requests=64, output_tokens=48),
             Case(streams=16, requests=64, output_tokens=48, stream=False),
         ]
+    if model == "deep":
+        return [Case(streams=256, requests=512, output_tokens=128)]
     if model == "smollm2":
         return [
             Case(streams=1, requests=3, output_tokens=64),

@@ -26,16 +26,21 @@ class Model:
     engine_args: Mapping[str, Any] = field(default_factory=dict)
 
 
+MODELS = "tiny, deep, smollm2, llama8b"
+
+
 def make_model(name: str, folder: Path) -> Model:
-    """tiny, smollm2 or llama8b under `folder`."""
+    """tiny, deep, smollm2 or llama8b under `folder`."""
     match name:
         case "tiny":
             return _tiny(folder / "tiny")
+        case "deep":
+            return _deep(folder / "deep")
         case "smollm2":
             return _smollm2(folder)
         case "llama8b":
             return _llama8b(folder / "llama8b")
-    raise ValueError(f"There is no benchmark model {name!r}; right would be tiny, smollm2, llama8b")
+    raise ValueError(f"There is no benchmark model {name!r}; right would be {MODELS}")
 
 
 def _tiny(folder: Path) -> Model:
@@ -48,6 +53,16 @@ def _tiny(folder: Path) -> Model:
         folder=folder,
         engine_args=_on_cpu("float32") | {"max_model_len": 8192},
     )
+
+
+def _deep(folder: Path) -> Model:
+    """The tiny one with ten layers of random weights: slow enough for vLLM's server to send each
+    token of 256 streams in a chunk of its own, as it does until it falls behind."""
+    model = _tiny(folder)
+    config = json.loads((folder / "config.json").read_text())
+    _write(folder / "config.json", config | {"num_hidden_layers": 10})
+    arguments = {**model.engine_args, "load_format": "dummy"}
+    return Model(name="deep", folder=folder, engine_args=arguments)
 
 
 def _smollm2(folder: Path) -> Model:
