@@ -3,33 +3,25 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Any, Protocol, cast
-
-import msgspec
-from msgspec.structs import replace
+from typing import Any, cast
 
 from engines.base import (
-    ContextLengthExceeded,
     Delta,
     Engine,
-    EngineDead,
-    EngineError,
-    EngineHung,
     GenerateRequest,
     InvalidRequest,
     Prompt,
-    Usage,
 )
 from engines.fleet import Fleet
-from engines.spec import ModelSpec
 from server.batch import generated
+from server.ends import cut_error, end_of, usage_of
 from server.errors import ApiError, to_api_error
 from server.exchange import Exchange
 from server.ledger.ledger import Ledger
 from server.ledger.money import reserve_of
-from server.ledger.records import End, UsageRecord
+from server.plan import Call, Stream, Whole, fitted
 from server.watch import Cut, Watch
 
 log = logging.getLogger("fjord.answer")
@@ -37,54 +29,6 @@ log = logging.getLogger("fjord.answer")
 _STUCK_S = 5.0
 PROGRESS_S = 2.0
 """How much of a running answer a crash may leave unbilled."""
-
-
-class Stream(Protocol):
-    """The wire form of a streamed answer: deltas to bytes."""
-
-    def open(self) -> bytes: ...
-    def delta(self, d: Delta) -> bytes: ...
-    def close(self, usage: Usage) -> bytes: ...
-    def fail(self, body: dict[str, Any]) -> bytes: ...
-
-
-class Whole(Protocol):
-    """The wire form of a whole answer: the fold of its deltas."""
-
-    def add(self, d: Delta) -> None: ...
-    def body(self, usage: Usage) -> bytes: ...
-
-
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """What one body asks for: what to generate, and how the answer is said."""
-
-    requests: tuple[GenerateRequest, ...]
-    """One, or one a prompt: the choices of each come after those of the one before."""
-    shape: Stream | Whole
-    has_max_tokens: bool
-    """Whether the caller named a bound: then it is refused, not shrunk, where it does not fit."""
-    wire_names: Mapping[str, str] = msgspec.field(default_factory=dict)
-    """Chat's field names, as errors of engines say them -> this endpoint's own."""
-
-    @property
-    def is_stream(self) -> bool:
-        return self.requests[0].stream
-
-    @property
-    def choice_count(self) -> int:
-        return sum(r.sampling.n for r in self.requests)
-
-
-class Call(msgspec.Struct, kw_only=True, eq=False):
-    """One admitted request: its plan, and what is remembered of it."""
-
-    plan: Plan
-    spec: ModelSpec
-    record: UsageRecord
-    deadline: float
-    """time.monotonic() at which it ends with REQUEST_TIMEOUT."""
-    send_timeout_s: float
-    keep_alive_s: float
 
 
 class Answer:
@@ -223,10 +167,7 @@ class Answer:
             await self._reserve(requests)
             self._engine = engine
             async with aclosing(generated(engine, requests, prompts, self)) as deltas:
-                if self._is_stream:
-                    await self._stream(deltas, cast(Stream, call.plan.shape))
-                else:
-                    await self._fold(deltas, cast(Whole, call.plan.shape))
+                await self._read(deltas)
 
     async def _rendered(self, engine: Engine) -> tuple[list[GenerateRequest], list[Prompt]]:
         call = self.call
@@ -248,14 +189,16 @@ class Answer:
             reserve_tokens=record.prompt_tokens + cap_tokens,
         )
 
-    async def _stream(self, deltas: AsyncIterator[Delta], shape: Stream) -> None:
-        is_first = True
+    async def _read(self, deltas: AsyncIterator[Delta]) -> None:
+        shape, is_first = self.call.plan.shape, True
         try:
             async for d in deltas:
                 self._is_open = False
                 self._meter(d)
-                if self._cut is None:
-                    await self._say(d, shape, is_first)
+                if not self._is_stream:
+                    cast(Whole, shape).add(d)
+                elif self._cut is None:
+                    await self._say(d, cast(Stream, shape), is_first)
                     is_first = False
                 self._is_open = True  # what comes next may be taken at once
         finally:
@@ -271,16 +214,6 @@ class Answer:
                 return
         if chunk:
             await exchange.write_soon(chunk)
-
-    async def _fold(self, deltas: AsyncIterator[Delta], shape: Whole) -> None:
-        try:
-            async for d in deltas:
-                self._is_open = False
-                self._meter(d)
-                shape.add(d)
-                self._is_open = True
-        finally:
-            self._is_open = False
 
     def is_ready(self) -> bool:
         """As a Sink: whether an open answer's client keeps up, so that nobody need wait."""
@@ -353,46 +286,3 @@ class Answer:
         if error.code == "INTERNAL_ERROR":
             log.exception("request %s failed", self.exchange.request_id, exc_info=exc)
         return error
-
-
-def fitted(
-    call: Call, request: GenerateRequest, prompt: Prompt, engine_context_tokens: int
-) -> GenerateRequest:
-    """The request with a max_tokens that fits the context: an explicit one is refused, a default
-    one shrinks. Raises ContextLengthExceeded."""
-    context = min(call.spec.context_tokens, engine_context_tokens)
-    asked = request.sampling.max_tokens
-    room = context - prompt.token_count
-    if room < 1:
-        raise ContextLengthExceeded(prompt.token_count, None, context)
-    if asked <= room:
-        return request
-    if call.plan.has_max_tokens:
-        raise ContextLengthExceeded(prompt.token_count, asked, context)
-    return replace(request, sampling=replace(request.sampling, max_tokens=room))
-
-
-def usage_of(record: UsageRecord) -> Usage:
-    """The record's token counts."""
-    return Usage(
-        record.prompt_tokens,
-        record.completion_tokens,
-        record.cached_tokens,
-        record.reasoning_tokens,
-    )
-
-
-def end_of(exc: Exception) -> End:
-    """How a record ends whose request raised `exc`."""
-    if isinstance(exc, EngineDead | EngineHung):
-        return "engine_died"
-    if isinstance(exc, EngineError | ApiError):
-        return "rejected"
-    return "failed"
-
-
-def cut_error(cut: Cut) -> ApiError:
-    """What the client hears of an answer that was ended from outside."""
-    if cut == "timed_out":
-        return ApiError(504, "REQUEST_TIMEOUT", "The request ran past its deadline.")
-    return ApiError.retry(503, "SHUTTING_DOWN", "The server is shutting down.", 10)

@@ -3,10 +3,10 @@
 import time
 
 from engines.spec import ModelSpec
-from server.answer import Plan, Stream, Whole
 from server.convert import chat_request
 from server.fold import ChatAnswer
 from server.ids import new_id
+from server.plan import Plan, Stream, Whole
 from server.protocol import ChatRequest
 from server.sse import ChatStream
 

@@ -8,12 +8,13 @@ from msgspec.structs import replace
 from pydantic import TypeAdapter
 
 from engines.spec import ModelSpec
-from server.answer import Answer, Call, Plan
+from server.answer import Answer
 from server.api import Asking
 from server.exchange import Exchange
 from server.front import Front, record_id_of
 from server.ledger.records import Caller
 from server.log import line_of
+from server.plan import Call, Plan
 from server.protocol import SamplingFields
 
 log = logging.getLogger("fjord.api")

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from engines.base import Engine, InvalidRequest
 from engines.fleet import Fleet
-from server.answer import cut_error, end_of
+from server.ends import cut_error, end_of
 from server.errors import ApiError, to_api_error
 from server.exchange import Exchange
 from server.ledger.ledger import Ledger

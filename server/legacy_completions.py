@@ -9,10 +9,10 @@ from pydantic import Field, TypeAdapter
 
 from engines.base import Delta, FinishReason, GenerateRequest, Sampling, TokenLogprob, Usage
 from engines.spec import ModelSpec
-from server.answer import Plan, Stream, Whole
 from server.convert import bound, refuse_unknown_meaning, sampling, structure
 from server.errors import ApiError
 from server.ids import new_id
+from server.plan import Plan, Stream, Whole
 from server.protocol import ChoiceFields, ResponseFormat
 from server.sse import DONE, event, usage_body
 

@@ -5,7 +5,6 @@ from typing import Any
 
 from engines.base import GenerateRequest, Structure, Tool
 from engines.spec import ModelSpec
-from server.answer import Plan, Stream, Whole
 from server.convert import (
     REFUSED,
     bound,
@@ -19,6 +18,7 @@ from server.convert import (
 from server.errors import ApiError
 from server.ids import new_id
 from server.messages import missing, with_system_prompt
+from server.plan import Plan, Stream, Whole
 from server.responses_events import ResponseStream
 from server.responses_input import conversation
 from server.responses_output import Output, ResponseAnswer
