@@ -101,6 +101,7 @@ def _may_wait(output: Any, request: Any) -> bool:
     return (
         output.finish_reason is None
         and output.new_logprobs is None
+        and not output.events
         and wanted is not None
         and not wanted.stop
         and wanted.logprobs is None

@@ -80,7 +80,7 @@ def _load(spec: EngineSpec, path: str, tree: ProcessTree) -> Any:
                 context = UsageContext.OPENAI_API_SERVER
                 config = AsyncEngineArgs(**arguments).create_engine_config(context)
                 if "stream_interval" not in arguments:
-                    merge_at_source(config.scheduler_config)
+                    merge_at_source(config)
                 llm = AsyncLLM.from_vllm_config(
                     config,
                     usage_context=context,
@@ -103,11 +103,13 @@ def _load(spec: EngineSpec, path: str, tree: ProcessTree) -> Any:
         return llm
 
 
-def merge_at_source(scheduler: Any) -> None:
-    """Have a SchedulerConfig make the merging form of the scheduler that it would make."""
+def merge_at_source(config: Any) -> None:
+    """Have a VllmConfig make the merging form of the scheduler that it would make. Not where
+    engines run on a Ray cluster's other machines, which do not have it."""
     from engines.vllm_scheduler import merging
 
-    if scheduler.scheduler_cls is None:
+    scheduler = config.scheduler_config
+    if scheduler.scheduler_cls is None and config.parallel_config.data_parallel_backend != "ray":
         scheduler.scheduler_cls = merging(scheduler.get_scheduler_cls())
 
 

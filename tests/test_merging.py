@@ -19,6 +19,7 @@ class Output:
     new_token_ids: list[int]
     finish_reason: str | None = None
     new_logprobs: object = None
+    events: object = None
 
 
 @dataclass
