@@ -42,6 +42,7 @@ class Answer:
         "_is_settling",
         "_is_stream",
         "_noted_at",
+        "_noted_tokens",
         "_side_tasks",
         "_task",
         "call",
@@ -60,6 +61,7 @@ class Answer:
         self.started = time.monotonic()
         self.wait_s = 0.0
         self._noted_at = self.started
+        self._noted_tokens = 0
         self._engine: Engine | None = None
         self._cut: Cut | None = None
         self._cut_at = 0.0
@@ -108,7 +110,14 @@ class Answer:
         elif self._is_stream and self.exchange.silent_s(now) > self.call.keep_alive_s:
             self._aside(self._keep_alive())
         if self._engine is not None and now - self._noted_at > PROGRESS_S:
-            self._noted_at = now
+            self._note_progress(now)
+
+    def _note_progress(self, now: float) -> None:
+        """While it waits for its first token, the ledger knows all there is to know."""
+        self._noted_at = now
+        tokens = self.call.record.completion_tokens
+        if tokens != self._noted_tokens:
+            self._noted_tokens = tokens
             self.ledger.progress(self.call.record)
 
     def _press_on(self, now: float) -> None:
