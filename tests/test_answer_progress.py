@@ -21,7 +21,7 @@ def test_progress_is_noted_at_intervals_and_only_where_there_is_some() -> None:
     noted: list[int] = []
     ledger: Any = SimpleNamespace(progress=lambda record: noted.append(record.completion_tokens))
     answer = Answer(call, exchange, SimpleNamespace(), ledger)  # type: ignore[arg-type]
-    answer._engine = SimpleNamespace()  # type: ignore[assignment]
+    answer._engine = SimpleNamespace()
     began = time.monotonic()
     for number, tokens in enumerate([0, 0, 5, 5, 9], start=1):
         record.completion_tokens = tokens
