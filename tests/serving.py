@@ -12,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import pytest
 import uvicorn
 import uvloop
 
@@ -110,6 +111,17 @@ def serving(
     app = create_app(Settings(**options), registry, fleet, ledger, KeyRing(), node="test")
     with running(app) as url:
         yield Served(url, key, data_dir, _front(app), made)
+
+
+def server_of(*models: ModelSpec, settings: Mapping[str, Any] | None = None) -> Any:
+    """A fixture, one server of `models` for a whole file: `served = server_of(scripted("m"))`."""
+
+    @pytest.fixture(scope="module")
+    def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+        with serving(tmp_path_factory.mktemp("data"), *models, settings=settings) as server:
+            yield server
+
+    return served
 
 
 def make_key(data_dir: Path, **fields: Any) -> str:

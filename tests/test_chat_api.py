@@ -4,7 +4,6 @@ import json
 import re
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import openai
 import pytest
 
 from engines.base import Reasoning
-from tests.serving import Served, read_records, scripted, serving, wait_until
+from tests.serving import Served, read_records, scripted, server_of, serving, wait_until
 from tests.wire_checks import assert_error, events
 
 CHAT_PATHS = ["/v1/llm/chat", "/v1/llm/chat/completions", "/v1/chat/completions"]
@@ -22,24 +21,19 @@ HELLO: dict[str, Any] = {
     "messages": [{"role": "user", "content": "Hi you"}],
 }
 
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    models = [
-        scripted("mixtral-8x7b"),
-        scripted("qwen3-80b-instruct", text="A story."),
-        scripted("deepseek-v3", text="Help is here."),
-        scripted(
-            "qwen3-235b-thinking",
-            text="The capital of Norway is Oslo.",
-            reasoning=Reasoning(),
-            reasoning_text="Norway, so Oslo.",
-        ),
-        scripted("slow", text="word " * 2000, token_delay_s=0.01),
-        scripted("tiny", context_tokens=20, output_tokens=10),
-    ]
-    with serving(tmp_path_factory.mktemp("data"), *models) as server:
-        yield server
+served = server_of(
+    scripted("mixtral-8x7b"),
+    scripted("qwen3-80b-instruct", text="A story."),
+    scripted("deepseek-v3", text="Help is here."),
+    scripted(
+        "qwen3-235b-thinking",
+        text="The capital of Norway is Oslo.",
+        reasoning=Reasoning(),
+        reasoning_text="Norway, so Oslo.",
+    ),
+    scripted("slow", text="word " * 2000, token_delay_s=0.01),
+    scripted("tiny", context_tokens=20, output_tokens=10),
+)
 
 
 @pytest.mark.parametrize("path", CHAT_PATHS)
@@ -203,19 +197,18 @@ def test_a_client_that_leaves_stops_its_generation_within_a_second(
     wait_until(lambda: engine.running and engine.running.leases == 0, "it ends", 1.0)
 
 
-def test_openai_client_reads_whole_streamed_and_failed_answers(served: Served) -> None:
-    with openai.OpenAI(base_url=served.url + "/v1", api_key=served.key, max_retries=0) as client:
-        messages: Any = HELLO["messages"]
-        whole = client.chat.completions.create(model="mixtral-8x7b", messages=messages)
-        assert whole.choices[0].message.content == "Hi you"
-        parts = client.chat.completions.create(model="mixtral-8x7b", messages=messages, stream=True)
-        assert "".join(c.choices[0].delta.content or "" for c in parts) == "Hi you"
-        assert "mixtral-8x7b" in [m.id for m in client.models.list()]
-        assert client.models.retrieve("tiny").id == "tiny"
-        with pytest.raises(openai.NotFoundError) as e:
-            client.chat.completions.create(model="nosuch", messages=messages)
-        assert e.value.code == "MODEL_NOT_FOUND"
-        assert e.value.param == "model"
+def test_openai_client_reads_whole_streamed_and_failed_answers(sdk: openai.OpenAI) -> None:
+    messages: Any = HELLO["messages"]
+    whole = sdk.chat.completions.create(model="mixtral-8x7b", messages=messages)
+    assert whole.choices[0].message.content == "Hi you"
+    parts = sdk.chat.completions.create(model="mixtral-8x7b", messages=messages, stream=True)
+    assert "".join(c.choices[0].delta.content or "" for c in parts) == "Hi you"
+    assert "mixtral-8x7b" in [m.id for m in sdk.models.list()]
+    assert sdk.models.retrieve("tiny").id == "tiny"
+    with pytest.raises(openai.NotFoundError) as e:
+        sdk.chat.completions.create(model="nosuch", messages=messages)
+    assert e.value.code == "MODEL_NOT_FOUND"
+    assert e.value.param == "model"
 
 
 def test_every_ended_request_has_one_record_with_its_tokens_and_price(

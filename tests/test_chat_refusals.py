@@ -1,13 +1,12 @@
 """What the documented endpoints refuse: every failure has its code, its field and the one body."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.serving import Served, scripted, serving
+from tests.serving import Served, scripted, server_of
 from tests.wire_checks import assert_error
 
 HELLO: dict[str, Any] = {
@@ -15,12 +14,10 @@ HELLO: dict[str, Any] = {
     "messages": [{"role": "user", "content": "Hi you"}],
 }
 
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    models = [scripted("mixtral-8x7b"), scripted("tiny", context_tokens=20, output_tokens=10)]
-    with serving(tmp_path_factory.mktemp("data"), *models) as server:
-        yield server
+served = server_of(
+    scripted("mixtral-8x7b"),
+    scripted("tiny", context_tokens=20, output_tokens=10),
+)
 
 
 @pytest.mark.parametrize(

@@ -3,33 +3,25 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from engines.base import Reasoning
 from engines.spec import EngineSpec, ModelSpec
-from tests.serving import Served, scripted, serving
+from tests.serving import Served, scripted, server_of
 
 FOLDER = Path(__file__).parent / "node"
 
 pytestmark = pytest.mark.slow
 
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    vectors = EngineSpec(kind="scripted", source="vectors", task="embed")
-    models = [
-        scripted("mixtral-8x7b", tool_parser="hermes"),
-        scripted("long", text="word " * 2000, token_delay_s=0.01),
-        scripted(
-            "thinking", text="Oslo.", reasoning=Reasoning(), reasoning_text="Norway, so Oslo."
-        ),
-        ModelSpec(alias="vectors", engine=vectors, context_tokens=512, output_tokens=1),
-    ]
-    with serving(tmp_path_factory.mktemp("data"), *models) as server:
-        yield server
+VECTORS = EngineSpec(kind="scripted", source="vectors", task="embed")
+served = server_of(
+    scripted("mixtral-8x7b", tool_parser="hermes"),
+    scripted("long", text="word " * 2000, token_delay_s=0.01),
+    scripted("thinking", text="Oslo.", reasoning=Reasoning(), reasoning_text="Norway, so Oslo."),
+    ModelSpec(alias="vectors", engine=VECTORS, context_tokens=512, output_tokens=1),
+)
 
 
 @pytest.mark.parametrize("script", ["openai_client.mjs", "ai_sdk.mjs"])

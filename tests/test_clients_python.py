@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from engines.base import Reasoning
 from engines.spec import EngineSpec, ModelSpec
 from tests.engine_fixtures import llamacpp_smollm2
-from tests.serving import Served, scripted, serving
+from tests.serving import Served, scripted, server_of, serving
 
 ROOT = Path(__file__).parent.parent
 CLIENTS = Path(__file__).parent / "clients"
@@ -25,21 +24,14 @@ SCRIPTS = {
 
 pytestmark = pytest.mark.slow
 
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    vectors = EngineSpec(kind="scripted", source="vectors", task="embed")
-    models = [
-        scripted("mixtral-8x7b", tool_parser="hermes"),
-        scripted("other"),
-        scripted("agent", tool_parser="hermes", calls_tools=True),
-        scripted(
-            "thinking", text="Oslo.", reasoning=Reasoning(), reasoning_text="Norway, so Oslo."
-        ),
-        ModelSpec(alias="vectors", engine=vectors, context_tokens=512, output_tokens=1),
-    ]
-    with serving(tmp_path_factory.mktemp("data"), *models) as server:
-        yield server
+VECTORS = EngineSpec(kind="scripted", source="vectors", task="embed")
+served = server_of(
+    scripted("mixtral-8x7b", tool_parser="hermes"),
+    scripted("other"),
+    scripted("agent", tool_parser="hermes", calls_tools=True),
+    scripted("thinking", text="Oslo.", reasoning=Reasoning(), reasoning_text="Norway, so Oslo."),
+    ModelSpec(alias="vectors", engine=VECTORS, context_tokens=512, output_tokens=1),
+)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

@@ -1,40 +1,22 @@
 """/v1/completions as OpenAI's client uses it: prompts of every form, choices, echo, logprobs."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
-from tests.serving import Served, read_records, scripted, serving
+from tests.serving import Served, read_records, scripted, server_of
 from tests.wire_checks import assert_error, events
 
 ASK: dict[str, Any] = {"model": "m", "prompt": "Say it"}
 
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    models = [
-        scripted("m"),
-        scripted("long", text="word " * 100),
-        scripted("tiny", context_tokens=8, output_tokens=8),
-        scripted("dies", text="word " * 100, die_after_tokens=12, token_delay_s=0.001),
-    ]
-    with serving(tmp_path_factory.mktemp("data"), *models) as server:
-        yield server
-
-
-@pytest.fixture
-def client(served: Served) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=served.url, headers=served.headers) as c:
-        yield c
-
-
-@pytest.fixture
-def sdk(served: Served) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=served.url + "/v1", api_key=served.key, max_retries=0) as c:
-        yield c
+served = server_of(
+    scripted("m"),
+    scripted("long", text="word " * 100),
+    scripted("tiny", context_tokens=8, output_tokens=8),
+    scripted("dies", text="word " * 100, die_after_tokens=12, token_delay_s=0.001),
+)
 
 
 def test_a_whole_completion_has_exactly_openais_shape(client: httpx.Client) -> None:
@@ -101,10 +83,11 @@ def test_every_prompt_has_n_choices_in_order(
     assert ends == dict.fromkeys(range(len(texts)), "stop")
 
 
-def test_several_prompts_are_one_record_with_all_their_tokens(served: Served) -> None:
-    with httpx.Client(base_url=served.url, headers=served.headers) as client:
-        many = {"prompt": ["a b", "c", "d e f"], "n": 2, "user": "many-prompts"}
-        body = client.post("/v1/completions", json=ASK | many).json()
+def test_several_prompts_are_one_record_with_all_their_tokens(
+    served: Served, client: httpx.Client
+) -> None:
+    many = {"prompt": ["a b", "c", "d e f"], "n": 2, "user": "many-prompts"}
+    body = client.post("/v1/completions", json=ASK | many).json()
     assert body["usage"] == {"prompt_tokens": 6, "completion_tokens": 18, "total_tokens": 24}
     records = [r for r in read_records(served.data_dir) if r["user"] == "many-prompts"]
     assert [(r["endpoint"], r["prompt_tokens"], r["completion_tokens"]) for r in records] == [
@@ -193,10 +176,11 @@ def test_a_prompt_over_the_context_names_the_prompt(client: httpx.Client) -> Non
     assert error["details"]["context_tokens"] == 8
 
 
-def test_an_engine_that_dies_ends_all_prompts_and_bills_what_it_made(served: Served) -> None:
-    with httpx.Client(base_url=served.url, headers=served.headers) as client:
-        body = {"model": "dies", "prompt": ["a", "b", "c"], "stream": True, "max_tokens": 90}
-        chunks = events(client.post("/v1/completions", json=body | {"user": "dying"}).text)
+def test_an_engine_that_dies_ends_all_prompts_and_bills_what_it_made(
+    served: Served, client: httpx.Client
+) -> None:
+    body = {"model": "dies", "prompt": ["a", "b", "c"], "stream": True, "max_tokens": 90}
+    chunks = events(client.post("/v1/completions", json=body | {"user": "dying"}).text)
     assert chunks[-1]["error"]["code"] == "MODEL_UNAVAILABLE"
     records = [r for r in read_records(served.data_dir) if r["user"] == "dying"]
     assert [r["end"] for r in records] == ["engine_died"]

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,26 +23,19 @@ from server.conform.target import Options, reached
 from server.conform_cli import app
 from tests.conforming import conform, topic_of, unmet
 from tests.engine_fixtures import llamacpp_smollm2, vllm_engine
-from tests.serving import Served, running, scripted, serving
+from tests.serving import Served, running, scripted, server_of, serving
 
 ROOT = Path(__file__).parent.parent
 RULE = re.compile(r'<a id="([a-z0-9-]+)"></a>\*\*(documented|declared)\*\*( ◦)?')
 Mangle: TypeAlias = Callable[[str, httpx.Response], bytes]
 
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    vectors = EngineSpec(kind="scripted", source="vectors", task="embed")
-    models = [
-        scripted("mixtral-8x7b"),
-        scripted(
-            "thinking", text="Oslo.", reasoning=Reasoning(), reasoning_text="Norway, so Oslo."
-        ),
-        scripted("small", context_tokens=1200, output_tokens=1100, tool_parser="hermes"),
-        ModelSpec(alias="vectors", engine=vectors, context_tokens=512, output_tokens=1),
-    ]
-    with serving(tmp_path_factory.mktemp("data"), *models) as server:
-        yield server
+VECTORS = EngineSpec(kind="scripted", source="vectors", task="embed")
+served = server_of(
+    scripted("mixtral-8x7b"),
+    scripted("thinking", text="Oslo.", reasoning=Reasoning(), reasoning_text="Norway, so Oslo."),
+    scripted("small", context_tokens=1200, output_tokens=1100, tool_parser="hermes"),
+    ModelSpec(alias="vectors", engine=VECTORS, context_tokens=512, output_tokens=1),
+)
 
 
 def test_fjord_keeps_every_rule(served: Served) -> None:

@@ -3,7 +3,6 @@
 import base64
 import math
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +10,18 @@ import httpx
 import openai
 import pytest
 
-from tests.serving import Served, read_records, scripted, serving, wait_until
+from tests.serving import Served, read_records, scripted, server_of, serving, wait_until
 from tests.wire_checks import assert_error
 
 PATHS = ["/v1/embeddings", "/v1/llm/embeddings"]
 ASK: dict[str, Any] = {"model": "vectors", "input": "Hei på deg"}
 
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    models = [
-        scripted("m"),
-        scripted("vectors", task="embed", context_tokens=20),
-        scripted("matryoshka", task="embed", dimensions=(4, 8)),
-        scripted("dead", task="embed", fail_load="no weights here"),
-    ]
-    with serving(tmp_path_factory.mktemp("data"), *models) as server:
-        yield server
-
-
-@pytest.fixture
-def client(served: Served) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=served.url, headers=served.headers) as c:
-        yield c
-
-
-@pytest.fixture
-def sdk(served: Served) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=served.url + "/v1", api_key=served.key, max_retries=0) as c:
-        yield c
+served = server_of(
+    scripted("m"),
+    scripted("vectors", task="embed", context_tokens=20),
+    scripted("matryoshka", task="embed", dimensions=(4, 8)),
+    scripted("dead", task="embed", fail_load="no weights here"),
+)
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -4,7 +4,6 @@ import http.client
 import json
 import random
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 
 from engines.base import Reasoning
 from tests.mutants import body
-from tests.serving import Served, scripted, serving
+from tests.serving import Served, scripted, server_of
 
 CASES = 5_000
 CLIENTS = 4
@@ -22,24 +21,20 @@ CODES = {
     404: {"MODEL_NOT_FOUND"},
 }
 
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    small = {"output_tokens": 64}
-    models = [
-        scripted("m", tool_parser="hermes", **small),
-        scripted(
-            "thinks",
-            reasoning=Reasoning(),
-            reasoning_text="I think.",
-            reasoning_efforts={"low": {}},
-            **small,
-        ),
-        scripted("vectors", task="embed", dimensions=(4,), **small),
-    ]
-    unlimited = {"requests_per_minute": 10**6, "concurrent": 100}
-    with serving(tmp_path_factory.mktemp("data"), *models, settings=unlimited) as server:
-        yield server
+SMALL = {"output_tokens": 64}
+UNLIMITED = {"requests_per_minute": 10**6, "concurrent": 100}
+served = server_of(
+    scripted("m", tool_parser="hermes", **SMALL),
+    scripted(
+        "thinks",
+        reasoning=Reasoning(),
+        reasoning_text="I think.",
+        reasoning_efforts={"low": {}},
+        **SMALL,
+    ),
+    scripted("vectors", task="embed", dimensions=(4,), **SMALL),
+    settings=UNLIMITED,
+)
 
 
 def sent(served: Served, connection: http.client.HTTPConnection, path: str, raw: bytes) -> int:

@@ -13,27 +13,16 @@ import pytest
 from engines.base import Reasoning
 from server.app import CHAT_PATHS, EMBEDDING_PATHS, MODEL_PATHS
 from server.openapi_operations import CHAT_EXAMPLES, OPERATIONS
-from tests.serving import Served, scripted, serving
+from tests.serving import Served, scripted, server_of
 
 ALIASES = ("mixtral-8x7b", "qwen3-80b-instruct", "deepseek-v3")
 
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    models = [
-        *(scripted(alias) for alias in ALIASES),
-        scripted("qwen3-235b-thinking", reasoning=Reasoning(), reasoning_text="Norway, so Oslo."),
-        scripted("all-minilm-l6-v2", task="embed"),
-        scripted("tools", tool_parser="hermes"),
-    ]
-    with serving(tmp_path_factory.mktemp("data"), *models) as server:
-        yield server
-
-
-@pytest.fixture
-def client(served: Served) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=served.url, headers=served.headers) as c:
-        yield c
+served = server_of(
+    *(scripted(alias) for alias in ALIASES),
+    scripted("qwen3-235b-thinking", reasoning=Reasoning(), reasoning_text="Norway, so Oslo."),
+    scripted("all-minilm-l6-v2", task="embed"),
+    scripted("tools", tool_parser="hermes"),
+)
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,14 @@
 """/v1/responses as OpenAI's client uses it: items in, events out, tools, forms, reasoning."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import openai
-import pytest
 from pydantic import BaseModel
 
 from engines.base import Reasoning
-from tests.serving import Served, read_records, scripted, serving
+from tests.serving import Served, read_records, scripted, server_of
 
 ASK: dict[str, Any] = {"model": "m", "input": "Hi you"}
 WEATHER: dict[str, Any] = {
@@ -21,24 +19,19 @@ WEATHER: dict[str, Any] = {
     "strict": None,
 }
 
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    models = [
-        scripted("m"),
-        scripted(
-            "thinks",
-            text="The capital of Norway is Oslo.",
-            reasoning=Reasoning(),
-            reasoning_text="Norway, so Oslo.",
-            reasoning_efforts={"low": {"enable_thinking": False}},
-        ),
-        scripted("tools", tool_parser="hermes"),
-        scripted("dies", text="word " * 50, die_after_tokens=3, token_delay_s=0.001),
-        scripted("tiny", context_tokens=20, output_tokens=10),
-    ]
-    with serving(tmp_path_factory.mktemp("data"), *models) as server:
-        yield server
+served = server_of(
+    scripted("m"),
+    scripted(
+        "thinks",
+        text="The capital of Norway is Oslo.",
+        reasoning=Reasoning(),
+        reasoning_text="Norway, so Oslo.",
+        reasoning_efforts={"low": {"enable_thinking": False}},
+    ),
+    scripted("tools", tool_parser="hermes"),
+    scripted("dies", text="word " * 50, die_after_tokens=3, token_delay_s=0.001),
+    scripted("tiny", context_tokens=20, output_tokens=10),
+)
 
 
 def events(r: httpx.Response) -> list[dict[str, Any]]:
@@ -299,10 +292,11 @@ def test_logprobs_come_when_they_are_asked_for(client: httpx.Client) -> None:
     assert [e["logprobs"][0]["token"] for e in deltas] == ["Hi", " you"]
 
 
-def test_an_error_in_a_stream_is_told_twice_and_billed(served: Served) -> None:
+def test_an_error_in_a_stream_is_told_twice_and_billed(
+    served: Served, client: httpx.Client
+) -> None:
     body = ASK | {"model": "dies", "stream": True, "user": "dying response"}
-    with httpx.Client(base_url=served.url, headers=served.headers) as client:
-        got = events(client.post("/v1/responses", json=body))
+    got = events(client.post("/v1/responses", json=body))
     error, failed = got[-2:]
     assert (error["type"], error["code"]) == ("error", "MODEL_UNAVAILABLE")
     assert failed["type"] == "response.failed"

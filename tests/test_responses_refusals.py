@@ -1,23 +1,20 @@
 """/v1/responses: what is refused by its name, and what changes nothing and is accepted."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.serving import Served, scripted, serving
+from tests.serving import scripted, server_of
 from tests.wire_checks import assert_error
 
 ASK: dict[str, Any] = {"model": "m", "input": "Hi you"}
 IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AA=="}
 
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    models = [scripted("m"), scripted("tiny", context_tokens=20, output_tokens=10)]
-    with serving(tmp_path_factory.mktemp("data"), *models) as server:
-        yield server
+served = server_of(
+    scripted("m"),
+    scripted("tiny", context_tokens=20, output_tokens=10),
+)
 
 
 @pytest.mark.parametrize(

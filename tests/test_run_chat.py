@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -19,20 +19,15 @@ from engines.spec import Price
 from server.chat import run_chat
 from server.chat_client import ChatFailed
 from server.chat_server import is_up, own_server
-from tests.serving import Served, scripted, serving
+from tests.serving import Served, scripted, server_of
 
 SLOW = "one two three four five six seven eight nine ten " * 40
 
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    models = (
-        scripted(),
-        scripted("slow", text=SLOW, token_delay_s=0.02),
-        scripted("thinker", text="Oslo", reasoning_text="hmm well", reasoning=Reasoning()),
-    )
-    with serving(tmp_path_factory.mktemp("data"), *models) as served:
-        yield served
+served = server_of(
+    scripted(),
+    scripted("slow", text=SLOW, token_delay_s=0.02),
+    scripted("thinker", text="Oslo", reasoning_text="hmm well", reasoning=Reasoning()),
+)
 
 
 class Terminal(io.StringIO):

@@ -1,7 +1,6 @@
 """Bodies made from /openapi.json itself: no 5xx, no answer that the document does not tell of."""
 
 from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +11,7 @@ from schemathesis.checks import CHECKS, load_all_checks
 
 from engines.base import Reasoning
 from server.openapi_operations import OPERATIONS, Operation
-from tests.serving import Served, scripted, serving
+from tests.serving import Served, scripted, server_of
 
 CASES = 100
 """Of each path that takes a body, good ones and bad ones apart: 2,200 in all."""
@@ -20,17 +19,13 @@ WITH_BODY = [(o, path) for o in OPERATIONS if o.body is not None for path in o.p
 WITHOUT_BODY = [(o, path) for o in OPERATIONS if o.body is None for path in o.paths]
 KINDS = (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE)
 
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    small = {"output_tokens": 64}
-    models = [
-        scripted("generates", reasoning=Reasoning(), reasoning_text="So.", **small),
-        scripted("embeds", task="embed", **small),
-    ]
-    unlimited = {"requests_per_minute": 10**6, "concurrent": 100}
-    with serving(tmp_path_factory.mktemp("data"), *models, settings=unlimited) as server:
-        yield server
+SMALL = {"output_tokens": 64}
+UNLIMITED = {"requests_per_minute": 10**6, "concurrent": 100}
+served = server_of(
+    scripted("generates", reasoning=Reasoning(), reasoning_text="So.", **SMALL),
+    scripted("embeds", task="embed", **SMALL),
+    settings=UNLIMITED,
+)
 
 
 @pytest.fixture(scope="module")

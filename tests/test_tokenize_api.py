@@ -1,32 +1,20 @@
 """POST /v1/tokenize counts as a request would be counted, and costs nothing."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 
-from tests.serving import Served, read_records, scripted, serving
+from tests.serving import Served, read_records, scripted, server_of
 from tests.wire_checks import assert_error
 
 MESSAGES = [{"role": "user", "content": "Hi you there"}]
 
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    models = [
-        scripted("m", context_tokens=1000),
-        scripted("prompted", system_prompt="Be kind."),
-        scripted("vectors", task="embed"),
-    ]
-    with serving(tmp_path_factory.mktemp("data"), *models) as server:
-        yield server
-
-
-@pytest.fixture
-def client(served: Served) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=served.url, headers=served.headers) as c:
-        yield c
+served = server_of(
+    scripted("m", context_tokens=1000),
+    scripted("prompted", system_prompt="Be kind."),
+    scripted("vectors", task="embed"),
+)
 
 
 @pytest.mark.parametrize("model", ["m", "prompted"])

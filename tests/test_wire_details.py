@@ -1,7 +1,6 @@
 """The fine print of a chat body: every form that is right works, every wrong one is named."""
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -12,29 +11,18 @@ from engines.spec import ModelSpec
 from server.convert import chat_request
 from server.errors import ApiError
 from server.protocol import ChatRequest
-from tests.serving import Served, scripted, serving
+from tests.serving import scripted, server_of
 from tests.wire_checks import assert_error, events
 
 PATH = "/v1/chat/completions"
 ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "Hi you"}]}
 FAMILY = "Hei 👨‍👩‍👧‍👦 på deg 你好"
 
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    models = [
-        scripted("m"),
-        scripted("thinks", reasoning=Reasoning(), reasoning_text="So so.", text="Oslo it is"),
-        scripted("tools", tool_parser="hermes"),
-    ]
-    with serving(tmp_path_factory.mktemp("data"), *models) as server:
-        yield server
-
-
-@pytest.fixture
-def client(served: Served) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=served.url, headers=served.headers) as c:
-        yield c
+served = server_of(
+    scripted("m"),
+    scripted("thinks", reasoning=Reasoning(), reasoning_text="So so.", text="Oslo it is"),
+    scripted("tools", tool_parser="hermes"),
+)
 
 
 def post(client: httpx.Client, raw: str | bytes) -> httpx.Response:
