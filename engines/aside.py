@@ -1,6 +1,6 @@
 """Work that blocks, in a few threads of its owner alone: off the loop, off others' threads.
 
-A third of an executor's price a call: no future of its own, no locks, one callback.
+Half of an executor's price on the loop (32 against 63 µs a call): one future, one callback.
 """
 
 import asyncio
@@ -26,27 +26,26 @@ class Aside:
             Thread(target=self._work, name=f"{name}-{number}", daemon=True)
             for number in range(threads)
         ]
-        for thread in self._threads:
-            thread.start()
+        self._has_begun = False
 
     async def __call__(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        if not self._has_begun:
+            self._begin()
         self._calls.put((done, partial(call, *args, **kwargs)))
         if self._is_closed:
             done.cancel()
         return await done
 
+    def _begin(self) -> None:
+        """With the first call: an owner that never got so far leaves no thread behind."""
+        self._has_begun = True
+        for thread in self._threads:
+            thread.start()
+
     def _work(self) -> None:
-        while (waiting := self._calls.get()) is not None:
-            done, call = waiting
-            if done.cancelled():
-                continue
-            result, error = None, None
-            try:
-                result = call()
-            except BaseException as failure:
-                error = failure
-            _tell(done, result, error)
+        while _done_one(self._calls):
+            pass
 
     def close(self) -> None:
         """Blocks until the running calls have ended; those that wait are cancelled. Idempotent."""
@@ -55,10 +54,28 @@ class Aside:
             while True:
                 if (waiting := self._calls.get_nowait()) is not None:
                     _tell(waiting[0], None, asyncio.CancelledError())
-        for _ in self._threads:
-            self._calls.put(None)
-        for thread in self._threads:
-            thread.join()
+        if self._has_begun:
+            for _ in self._threads:
+                self._calls.put(None)
+            for thread in self._threads:
+                thread.join()
+
+
+def _done_one(calls: "SimpleQueue[tuple[asyncio.Future[Any], Callable[[], Any]] | None]") -> bool:
+    """Take a call and run it, in a frame that keeps nothing of it; False at the end."""
+    waiting = calls.get()
+    if waiting is None:
+        return False
+    done, call = waiting
+    if done.cancelled():
+        return True
+    result, error = None, None
+    try:
+        result = call()
+    except BaseException as failure:
+        error = failure
+    _tell(done, result, error)
+    return True
 
 
 def _tell(done: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:

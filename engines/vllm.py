@@ -27,7 +27,7 @@ from engines.vllm_choice import Choices
 from engines.vllm_embed import all_or_none, embedding
 from engines.vllm_errors import refused
 from engines.vllm_lane import Lane
-from engines.vllm_load import RENDERERS, THEIR_RENDERERS, load
+from engines.vllm_load import RENDERERS, load
 from engines.vllm_render import Renderer, tokens_prompt
 from engines.vllm_request import sampling_params
 from engines.vllm_route import Router
@@ -35,7 +35,7 @@ from engines.vllm_sockets import close_sockets
 from engines.vllm_structure import may_hold_control_characters, structured_outputs
 from engines.vllm_tools import ToolReading, is_auto
 from engines.vllm_vocabulary import Vocabulary
-from engines.vllm_words import Endings, Words
+from engines.vllm_words import Words
 
 _SHUTDOWN_S = 3.5
 
@@ -54,7 +54,6 @@ class VllmEngine:
         self._long_way_tokens = 0
         self._vocabulary: Vocabulary | None = None
         self._renderer: Renderer | None = None
-        self._endings: Endings | None = None
         self._knows_thinking = "reasoning_parser" in spec.args
         self._is_stopped = False
         self._sleep_level = 0
@@ -72,17 +71,16 @@ class VllmEngine:
 
     async def start(self) -> None:
         try:
-            llm = await load(self._spec, self._path, self._processes)
+            llm, self._renderer = await load(self._spec, self._path, self._processes)
         except asyncio.CancelledError:
             await asyncio.shield(asyncio.to_thread(self._processes.end))
             raise
+        self._llm = llm
         if self._is_stopped:
+            await self.stop()
             raise EngineUnavailable("The engine was stopped while it started.")
         self.context_tokens = llm.model_config.max_model_len
         self._vocabulary = Vocabulary(llm.tokenizer)
-        self._renderer = await asyncio.to_thread(Renderer, llm, THEIR_RENDERERS)
-        self._llm = llm
-        self._endings = Endings(llm.tokenizer)
         if self._spec.args.get("stream_interval", 1) == 1:  # else vLLM counts a stream's outputs
             self._router = Router(llm.output_processor)
 
@@ -204,9 +202,9 @@ class VllmEngine:
 
     def _open_lane(self, llm: Any, collector: Any, choices: Choices, sink: Sink) -> None:
         state = llm.output_processor.request_states.get(collector.request_id)
-        if self._router is None or self._endings is None or state is None:
+        if self._router is None or self._vocabulary is None or state is None:
             return
-        words = Words(state.detokenizer, self._endings)
+        words = Words(state.detokenizer, self._vocabulary)
         self._router.begin(collector.request_id, Lane(collector, words, choices, sink))
 
     def _as_prompted(self, request: GenerateRequest, prompt: Prompt) -> GenerateRequest:

@@ -22,6 +22,7 @@ from engines.base import EngineUnavailable
 from engines.processes import ProcessTree
 from engines.spec import EngineSpec
 from engines.vllm_failure import failure_log, why_it_failed
+from engines.vllm_render import Renderer
 
 _ONE_AT_A_TIME = threading.Lock()
 """Starting reads and writes the process' environment, and children are told apart by time."""
@@ -34,30 +35,44 @@ THEIR_RENDERERS = RENDERERS if (os.cpu_count() or 1) > 4 else 1
 """... of which so many may go vLLM's way, each with a tokenizer of its own (SmolLM2's: 65 MiB)."""
 
 
-async def load(spec: EngineSpec, path: str, tree: ProcessTree) -> Any:
-    """Start the engine; returns its AsyncLLM. Ending `tree` meanwhile makes this raise."""
-    ready: concurrent.futures.Future[Any] = concurrent.futures.Future()
+async def load(spec: EngineSpec, path: str, tree: ProcessTree) -> tuple[Any, Renderer]:
+    """Start the engine; returns its AsyncLLM, with what renders its prompts. Ending `tree`
+    meanwhile makes this raise."""
+    ready: concurrent.futures.Future[tuple[Any, Renderer]] = concurrent.futures.Future()
     # A daemon thread of its own: a start that was given up must not keep the process from
     # exiting, and what it blocks (SIGINT) must not leak into a pool's thread.
     threading.Thread(target=_run, args=(ready, spec, path, tree), daemon=True).start()
-    return await asyncio.wrap_future(ready)
+    try:
+        return await asyncio.wrap_future(ready)
+    except asyncio.CancelledError:
+        if not ready.cancel() and ready.exception() is None:  # it came at the same moment
+            await asyncio.shield(asyncio.to_thread(_discard, ready.result()[0], tree))
+        raise
 
 
 def _run(
-    ready: "concurrent.futures.Future[Any]", spec: EngineSpec, path: str, tree: ProcessTree
+    ready: "concurrent.futures.Future[tuple[Any, Renderer]]",
+    spec: EngineSpec,
+    path: str,
+    tree: ProcessTree,
 ) -> None:
     try:
         llm = _load(spec, path, tree)
+        renderer = Renderer(llm, THEIR_RENDERERS)
     except BaseException as error:
         tree.end()
         with contextlib.suppress(concurrent.futures.InvalidStateError):
             ready.set_exception(error)
         return
     try:
-        ready.set_result(llm)
+        ready.set_result((llm, renderer))
     except concurrent.futures.InvalidStateError:  # nobody waits any more
-        llm.shutdown(timeout=1)
-        tree.end()
+        _discard(llm, tree)
+
+
+def _discard(llm: Any, tree: ProcessTree) -> None:
+    llm.shutdown(timeout=1)
+    tree.end()
 
 
 def _load(spec: EngineSpec, path: str, tree: ProcessTree) -> Any:

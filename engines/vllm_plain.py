@@ -59,7 +59,7 @@ class PlainRenderer:
             return None
         try:
             [text], _ = self._render(
-                conversations=[messages],
+                conversations=[list(messages)],
                 chat_template=self._template,
                 add_generation_prompt=True,
                 **self._words,

@@ -36,8 +36,7 @@ class Renderer:
 
     def chat(self, request: GenerateRequest) -> Mapping[str, Any]:
         """The chat template applied, and tokenised. Blocks."""
-        messages = [dict(message) for message in request.messages or ()]
-        switches = request.chat_template_kwargs
+        messages, switches = request.messages or (), request.chat_template_kwargs
         if self._plain is not None and not request.tools:
             rendered = self._plain.chat(messages, switches)
             if rendered is not None:
@@ -68,10 +67,10 @@ class Renderer:
 
         always = {"add_generation_prompt": True, "tools": tools}
         params = ChatParams(chat_template=template, chat_template_kwargs=always | dict(switches))
-        renderer = self._llm.renderer
+        renderer, own = self._llm.renderer, [dict(message) for message in messages]
         lengths = _unlimited(renderer.default_chat_tok_params)
         with self._their_turn:
-            _, [rendered] = renderer.render_chat([messages], params, lengths)
+            _, [rendered] = renderer.render_chat([own], params, lengths)
         return dict(rendered)
 
     def _theirs(self, prompts: Sequence[str | Sequence[int]]) -> Sequence[Mapping[str, Any]]:

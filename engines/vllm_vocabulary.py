@@ -20,6 +20,7 @@ class Vocabulary:
         self._tokenizer = tokenizer
         self._bytes: dict[int, bytes | None] = {}
         self._ids: dict[str, int | None] = {}
+        self._ends: dict[int, bool] = {}
         self._special = frozenset(tokenizer.all_special_ids)
         self._added = frozenset(tokenizer.get_added_vocab().values())
         self._control_ids: tuple[int, ...] | None = None
@@ -52,6 +53,14 @@ class Vocabulary:
             ids = self._tokenizer.encode(text, add_special_tokens=False)
             self._ids[text] = ids[0] if len(ids) == 1 else None
         return self._ids[text]
+
+    def ends_character(self, token_id: int) -> bool:
+        """Whether it surely does: its own text, shown as answers are, is there and whole."""
+        known = self._ends.get(token_id)
+        if known is None:
+            text = self._tokenizer.decode([token_id], skip_special_tokens=True)
+            known = self._ends[token_id] = bool(text) and not text.endswith("\ufffd")
+        return known
 
     def _decode(self, token_ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=False))

@@ -8,41 +8,25 @@ them all.
 from collections.abc import Sequence
 from typing import Any
 
-_UNFINISHED = "\ufffd"
-
-
-class Endings:
-    """Which tokens of a vocabulary surely end a character: their own text is one that does."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        """`tokenizer` is transformers'."""
-        self._tokenizer = getattr(tokenizer, "backend_tokenizer", tokenizer)
-        self._known: dict[int, bool] = {}
-
-    def is_clean(self, token_id: int) -> bool:
-        known = self._known.get(token_id)
-        if known is None:
-            text = self._tokenizer.decode([token_id], skip_special_tokens=True)
-            known = self._known[token_id] = bool(text) and not text.endswith(_UNFINISHED)
-        return known
+from engines.vllm_vocabulary import Vocabulary
 
 
 class Words:
     """One answer's text; vLLM's own detokenizer has read what came before, and reads the end. No
     stop string is looked for."""
 
-    __slots__ = ("_detokenizer", "_endings", "_is_fast")
+    __slots__ = ("_detokenizer", "_is_fast", "_vocabulary")
 
-    def __init__(self, detokenizer: Any, endings: Endings) -> None:
+    def __init__(self, detokenizer: Any, vocabulary: Vocabulary) -> None:
         self._detokenizer = detokenizer
-        self._endings = endings
+        self._vocabulary = vocabulary
         # Else it writes special tokens in a way of its own.
         self._is_fast = getattr(detokenizer, "spaces_between_special_tokens", False)
 
     def of(self, token_ids: Sequence[int]) -> str:
         """The text that these add."""
         detokenizer = self._detokenizer
-        if self._is_fast and self._endings.is_clean(token_ids[-1]):
+        if self._is_fast and self._vocabulary.ends_character(token_ids[-1]):
             try:
                 text = detokenizer.stream.step(detokenizer.tokenizer, token_ids)
             except Exception:  # a stream out of step, or one that takes single tokens only

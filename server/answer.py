@@ -235,10 +235,7 @@ class Answer:
 
     def take(self, delta: Delta) -> None:
         """As a Sink: a delta in the middle of an open answer, past this request's own task."""
-        record = self.call.record
-        record.completion_tokens += delta.token_count
-        if delta.reasoning_token_count:
-            record.reasoning_tokens += delta.reasoning_token_count
+        self._meter(delta)
         shape = self.call.plan.shape
         if not self._is_stream:
             cast(Whole, shape).add(delta)

@@ -10,6 +10,8 @@ from server.errors import ApiError
 
 HEADERS_BYTES = 64 * 1024
 HEADERS_TIMEOUT_S = 20.0
+_FRAME = b"%x\r\n%b\r\n"
+"""Of a chunk in HTTP/1.1: its length, itself."""
 
 
 class DirectWriter:
@@ -32,7 +34,7 @@ class DirectWriter:
     def write(self, chunk: bytes) -> None:
         """Only while it is ready."""
         self.has_written = True
-        self._write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+        self._write(_FRAME % (len(chunk), chunk))
 
 
 def direct_writer(send: Any) -> DirectWriter | None:
@@ -58,7 +60,7 @@ def begin_stream(send: Any, headers: Iterable[tuple[bytes, bytes]], chunk: bytes
     if not cycle.keep_alive:
         lines.append(b"connection: close\r\n")
     head = b"HTTP/1.1 200 OK\r\n" + b"".join(lines) + b"transfer-encoding: chunked\r\n\r\n"
-    cycle.transport.write(head + (b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunk else b""))
+    cycle.transport.write(head + (_FRAME % (len(chunk), chunk) if chunk else b""))
     return True
 
 

@@ -15,7 +15,8 @@ from engines.base import Delta
 from engines.tiny import make_llama
 from engines.vllm_lane import Lane
 from engines.vllm_route import Router
-from engines.vllm_words import Endings, Words
+from engines.vllm_vocabulary import Vocabulary
+from engines.vllm_words import Words
 
 
 @dataclass
@@ -158,7 +159,7 @@ def in_groups(words: Words, ids: list[int], drawn: random.Random) -> str:
 
 @pytest.mark.parametrize("is_plain", [True, False])
 def test_groups_of_tokens_say_what_single_ones_do(tokenizer: Any, is_plain: bool) -> None:
-    drawn, endings = random.Random(1), Endings(tokenizer)
+    drawn, vocabulary = random.Random(1), Vocabulary(tokenizer)
     inside = tokenizer.backend_tokenizer
     pieces = ["héllo", "🙂", "中文字", "a", "  ", "\n", "🇳🇴", "x1", tokenizer.eos_token]
     for number in range(400):
@@ -167,7 +168,7 @@ def test_groups_of_tokens_say_what_single_ones_do(tokenizer: Any, is_plain: bool
             ids = [drawn.randrange(len(tokenizer)) for _ in range(30)]
         alone, grouped = Detokenizer(inside), Detokenizer(inside, is_plain)
         alone.update(ids, False)
-        text = in_groups(Words(grouped, endings), ids, drawn)
+        text = in_groups(Words(grouped, vocabulary), ids, drawn)
         text += grouped.get_next_output_text(True, True)
         assert text == alone.get_next_output_text(True, True)
         assert grouped.token_ids == ids
@@ -176,14 +177,14 @@ def test_groups_of_tokens_say_what_single_ones_do(tokenizer: Any, is_plain: bool
 def test_most_groups_of_plain_text_take_one_step(tokenizer: Any) -> None:
     detokenizer = Detokenizer(tokenizer.backend_tokenizer)
     ids = tokenizer.encode("the fjord is deep and cold " * 20, add_special_tokens=False)
-    in_groups(Words(detokenizer, Endings(tokenizer)), ids, random.Random(1))
+    in_groups(Words(detokenizer, Vocabulary(tokenizer)), ids, random.Random(1))
     assert detokenizer.updates == 0
 
 
 def test_text_is_not_kept_back_by_half_a_character(tokenizer: Any) -> None:
     detokenizer = Detokenizer(tokenizer.backend_tokenizer)
     ids = tokenizer.encode("so 🙂", add_special_tokens=False)
-    assert Words(detokenizer, Endings(tokenizer)).of(ids[:-1]) == "so "
+    assert Words(detokenizer, Vocabulary(tokenizer)).of(ids[:-1]) == "so "
 
 
 def test_a_stream_that_is_out_of_step_falls_back(tokenizer: Any) -> None:
@@ -196,7 +197,7 @@ def test_a_stream_that_is_out_of_step_falls_back(tokenizer: Any) -> None:
     detokenizer = Detokenizer(tokenizer.backend_tokenizer)
     detokenizer.stream = Broken()
     ids = tokenizer.encode("abc", add_special_tokens=False)
-    words = Words(detokenizer, Endings(tokenizer))
+    words = Words(detokenizer, Vocabulary(tokenizer))
     assert words.of(ids) == "x" * len(ids)
     assert words.of(ids) == "x" * len(ids)
     assert detokenizer.token_ids == ids * 2
