@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncGenerator, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -26,16 +27,15 @@ from engines.spec import EngineSpec
 from engines.vllm_choice import Choices
 from engines.vllm_embed import all_or_none, embedding
 from engines.vllm_errors import refused
-from engines.vllm_lane import Lane
+from engines.vllm_lane import Collected, Lane
 from engines.vllm_load import RENDERERS, load
 from engines.vllm_render import Renderer, tokens_prompt
 from engines.vllm_request import sampling_params
-from engines.vllm_route import Router
+from engines.vllm_route import Router, can_route
 from engines.vllm_sockets import close_sockets
 from engines.vllm_structure import may_hold_control_characters, structured_outputs
 from engines.vllm_tools import ToolReading, is_auto
 from engines.vllm_vocabulary import Vocabulary
-from engines.vllm_words import Words
 
 _SHUTDOWN_S = 3.5
 
@@ -51,7 +51,7 @@ class VllmEngine:
         self._llm: Any = None
         self._aside = Aside(RENDERERS, "vllm-aside")
         self._router: Router | None = None
-        self._long_way_tokens = 0
+        self._read_tokens = 0
         self._vocabulary: Vocabulary | None = None
         self._renderer: Renderer | None = None
         self._knows_thinking = "reasoning_parser" in spec.args
@@ -67,7 +67,7 @@ class VllmEngine:
     @property
     def generated_tokens(self) -> int:
         """Of all requests so far: the engine's own ids."""
-        return self._long_way_tokens + (self._router.tokens if self._router else 0)
+        return self._read_tokens + (self._router.tokens if self._router else 0)
 
     async def start(self) -> None:
         try:
@@ -81,8 +81,8 @@ class VllmEngine:
             raise EngineUnavailable("The engine was stopped while it started.")
         self.context_tokens = llm.model_config.max_model_len
         self._vocabulary = Vocabulary(llm.tokenizer)
-        if self._spec.args.get("stream_interval", 1) == 1:  # else vLLM counts a stream's outputs
-            self._router = Router(llm.output_processor)
+        if can_route(llm):
+            self._router = Router(llm, self._vocabulary)
 
     async def stop(self) -> None:
         self._is_stopped = True
@@ -174,38 +174,26 @@ class VllmEngine:
         llm = self._alive()
         request = self._as_prompted(request, prompt)
         try:
-            collector, choices = await self._submit(llm, request, prompt)
+            reader = await self._submit(llm, request, prompt, sink)
         except Exception as error:
             raise refused(error, request, prompt, self.context_tokens) from error
-        self._running.add(collector)
-        if sink is not None and may_go_short(request):
-            self._open_lane(llm, collector, choices, sink)
-        is_finished = False
+        self._running.add(reader)
         try:
-            while not is_finished:
-                output = collector.get_nowait() or await collector.get()
-                is_finished = output.finished
-                for delta in choices.deltas(output):
-                    self._long_way_tokens += delta.token_count
+            while not reader.is_finished:
+                for delta in await reader.read():
+                    self._read_tokens += delta.token_count
                     yield delta
         except EngineError:
             raise
         except Exception as error:
             raise EngineDead(f"The engine died while it generated: {error}") from error
         finally:
-            self._running.discard(collector)
+            self._running.discard(reader)
             if self._router is not None:
-                self._router.end(collector.request_id)
-            if not is_finished and not self._is_stopped:
+                self._router.end(reader.request_id)
+            if not reader.is_finished and not self._is_stopped:
                 with contextlib.suppress(Exception):
-                    await llm.abort(collector.request_id, internal=True)
-
-    def _open_lane(self, llm: Any, collector: Any, choices: Choices, sink: Sink) -> None:
-        state = llm.output_processor.request_states.get(collector.request_id)
-        if self._router is None or self._vocabulary is None or state is None:
-            return
-        words = Words(state.detokenizer, self._vocabulary)
-        self._router.begin(collector.request_id, Lane(collector, words, choices, sink))
+                    await llm.abort(reader.request_id, internal=True)
 
     def _as_prompted(self, request: GenerateRequest, prompt: Prompt) -> GenerateRequest:
         thinking, vocabulary = request.reasoning, self._vocabulary
@@ -214,8 +202,8 @@ class VllmEngine:
         return replace(request, reasoning=vocabulary.as_prompted(thinking, prompt.token_ids))
 
     async def _submit(
-        self, llm: Any, request: GenerateRequest, prompt: Prompt
-    ) -> tuple[Any, Choices]:
+        self, llm: Any, request: GenerateRequest, prompt: Prompt, sink: Sink | None
+    ) -> Lane | Collected:
         vocabulary, reasoning = self._vocabulary, request.reasoning
         assert vocabulary is not None
         reading = ToolReading(request, prompt, llm.tokenizer) if is_auto(request) else None
@@ -228,18 +216,44 @@ class VllmEngine:
             reading is not None and not reading.skips_special_tokens
         )
         forbidden: Sequence[int] = ()
-        rendered = prompt.rendered
-        if structure is not None:
-            # Raw tokens are processed in a thread: compiling a large schema takes a second.
-            rendered = tokens_prompt(prompt.token_ids)
-            if may_hold_control_characters(structure):
-                forbidden = await asyncio.to_thread(vocabulary.control_ids)
+        if structure is not None and may_hold_control_characters(structure):
+            forbidden = await asyncio.to_thread(vocabulary.control_ids)
         params = sampling_params(request, structure, not shows_special, forbidden)
-        options: dict[str, Any] = {"priority": request.priority}
-        if structure is not None and self._knows_thinking:
-            options["reasoning_ended"] = not is_theirs
-        collector = await llm.add_request(request.request_id, rendered, params, **options)
-        return collector, Choices(request, vocabulary, reading)
+        choices = Choices(request, vocabulary, reading)
+        ended = not is_theirs if structure is not None and self._knows_thinking else None
+        if self._router is not None and sink is not None and may_go_short(request):
+            made = await self._core_request(llm, request, prompt, params)
+            made.reasoning_ended = ended
+            lane = Lane(made.request_id, choices, sink)
+            await self._router.add(made, lane)
+            return lane
+        # Raw tokens are processed in a thread: compiling a large schema takes a second.
+        rendered = prompt.rendered if structure is None else tokens_prompt(prompt.token_ids)
+        collector = await llm.add_request(
+            request.request_id,
+            rendered,
+            params,
+            priority=request.priority,
+            **({} if ended is None else {"reasoning_ended": ended}),
+        )
+        return Collected(collector, choices)
+
+    async def _core_request(
+        self, llm: Any, request: GenerateRequest, prompt: Prompt, params: Any
+    ) -> Any:
+        """vLLM's EngineCoreRequest, under an id of its own."""
+        work = partial(
+            llm.input_processor.process_inputs,
+            request.request_id,
+            prompt.rendered,
+            params,
+            supported_tasks=await llm.get_supported_tasks(),
+            priority=request.priority,
+        )
+        compiles = params.structured_outputs is not None  # a large schema takes a second
+        made = await asyncio.to_thread(work) if compiles else work()
+        llm.input_processor.assign_request_id(made)
+        return made
 
     async def abort(self, request_id: str) -> None:
         if self._llm is not None and not self._llm.errored:

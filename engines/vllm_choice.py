@@ -52,11 +52,16 @@ class Choices:
             ]
         return [self._made[c.index].delta(c, cached) for c in output.outputs]
 
-    def piece(self, text: str, token_ids: Sequence[int]) -> Delta:
-        """The next delta of a single choice in the middle of its answer."""
+    def piece(
+        self, text: str, token_ids: Sequence[int], finish: str | None = None, cached: int = 0
+    ) -> Delta:
+        """The next delta of a single choice; `finish` is vLLM's word for why it was the last."""
+        if self._is_plain and finish is None:
+            return Delta(0, text, len(token_ids), None, "", 0, cached)
+        piece = _Piece(text, token_ids, 0, finish)
         if self._is_plain:
-            return Delta(0, text, len(token_ids))
-        return self._made[0].delta(_Piece(text, token_ids), 0)
+            return Delta(0, text, len(token_ids), _finish_reason(piece), "", 0, cached)
+        return self._made[0].delta(piece, cached)
 
     def _cached(self, output: Any) -> int:
         if not self._is_first:

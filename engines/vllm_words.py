@@ -12,8 +12,7 @@ from engines.vllm_vocabulary import Vocabulary
 
 
 class Words:
-    """One answer's text; vLLM's own detokenizer has read what came before, and reads the end. No
-    stop string is looked for."""
+    """One answer's text, on vLLM's own detokenizer. No stop string is looked for."""
 
     __slots__ = ("_detokenizer", "_is_fast", "_vocabulary")
 
@@ -36,3 +35,8 @@ class Words:
                 return text or ""
         detokenizer.update(token_ids, False)
         return str(detokenizer.get_next_output_text(False, True))
+
+    def last(self, token_ids: Sequence[int], is_stop: bool) -> str:
+        """The text that an answer's last ones add; `is_stop`: the very last is an end mark."""
+        self._detokenizer.update(token_ids, is_stop)
+        return str(self._detokenizer.get_next_output_text(True, True))

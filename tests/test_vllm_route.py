@@ -1,11 +1,12 @@
 """The short way of a stream's tokens: when it is taken, and that order and text stay."""
 
+import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tokenizers import Tokenizer
@@ -14,7 +15,7 @@ from tokenizers.decoders import DecodeStream
 from engines.base import Delta
 from engines.tiny import make_llama
 from engines.vllm_lane import Lane
-from engines.vllm_route import Router
+from engines.vllm_route import Router, can_route
 from engines.vllm_vocabulary import Vocabulary
 from engines.vllm_words import Words
 
@@ -26,97 +27,180 @@ class Output:
     request_id: str
     new_token_ids: list[int]
     finish_reason: str | None = None
+    prefill_stats: Any = None
+
+
+class Text:
+    """In the place of Words: ids as words."""
+
+    def of(self, ids: list[int]) -> str:
+        return "".join(f"{number} " for number in ids)
+
+    def last(self, ids: list[int], is_stop: bool) -> str:
+        return self.of(ids[:-1] if is_stop else ids)
+
+
+class Plain:
+    """In the place of Choices."""
+
+    def piece(self, text: str, ids: list[int], finish: Any = None, cached: int = 0) -> Delta:
+        return Delta(0, text, len(ids), finish, "", 0, cached)
 
 
 @dataclass
-class Stream:
-    """One request: vLLM's collector, the text, the choices and our reader in one."""
+class Reader:
+    """A Sink, and what the request's own task would read."""
 
-    output: Any = None
-    short: list[list[int]] = field(default_factory=list)
-    long: list[list[int]] = field(default_factory=list)
-    ready: bool = True
+    short: list[Delta] = field(default_factory=list)
+    is_open: bool = False
     fails: bool = False
 
     def is_ready(self) -> bool:
-        return self.ready
-
-    def of(self, ids: list[int]) -> str:
-        return str(ids)
-
-    def piece(self, text: str, ids: list[int]) -> Delta:
-        assert text == str(ids)
-        self.short.append(ids)
-        return Delta(0, text, len(ids))
+        return self.is_open
 
     def take(self, delta: Delta) -> None:
         if self.fails:
             raise RuntimeError("this reader is broken")
-
-    def put(self, error: Exception) -> None:
-        self.output = error
+        self.short.append(delta)
 
 
 class Engine:
-    """vLLM's output processor, the long way, with a router before it."""
+    """As much of vLLM's AsyncLLM as a Router uses; records what goes vLLM's own way."""
 
-    def __init__(self, *names: str) -> None:
-        self.streams = {name: Stream() for name in names}
-        processor: Any = SimpleNamespace(process_outputs=self.process_outputs)
-        self.router = Router(processor)
-        self.processor = processor
-        for name, stream in self.streams.items():
-            made: Any = stream
-            self.router.begin(name, Lane(made, made, made, stream))
+    def __init__(self) -> None:
+        self.output_processor = self
+        self.engine_core = self
+        self.request_states: dict[str, Any] = {}
+        self.theirs: list[str] = []
+        self.aborted: list[str] = []
+        self.is_dead = False
+        self.router = Router(self, cast(Vocabulary, None))
+
+    def _run_output_handler(self) -> None:
+        pass
+
+    def add_request(self, request: Any, prompt: None, parent: None, index: int, lane: Any) -> None:
+        self.request_states[request.request_id] = SimpleNamespace(detokenizer=None, queue=lane)
+
+    async def add_request_async(self, request: Any) -> None:
+        if self.is_dead:
+            raise RuntimeError("the engine is dead")
+
+    async def abort(self, name: str, internal: bool) -> None:
+        assert internal
+        self.aborted.append(name)
+        self.request_states.pop(name, None)
+
+    def _finish_request(self, state: Any) -> None:
+        [name] = [name for name, known in self.request_states.items() if known is state]
+        del self.request_states[name]
 
     def process_outputs(self, outputs: Sequence[Output], stamp: float) -> str:
         assert stamp == 1.0
-        for output in outputs:
-            self.streams[output.request_id].long.append(output.new_token_ids)
+        self.theirs += [output.request_id for output in outputs]
         return "vLLM's own"
 
+    async def add(self, name: str) -> tuple[Lane, Reader]:
+        reader = Reader()
+        lane = Lane(name, cast(Any, Plain()), reader)
+        await self.router.add(SimpleNamespace(request_id=name), lane)
+        lane.begin(cast(Any, Text()))
+        return lane, reader
+
     def send(self, *outputs: Output) -> None:
-        assert self.processor.process_outputs(list(outputs), 1.0) == "vLLM's own"
+        assert self.output_processor.process_outputs(list(outputs), 1.0) == "vLLM's own"
 
 
-def test_the_first_and_the_last_go_long_and_those_between_short() -> None:
-    engine = Engine("a")
-    for ids in ([1], [2, 3], [4]):
-        engine.send(Output("a", ids))
-    engine.send(Output("a", [5], "stop"))
-    assert engine.streams["a"].long == [[1], [5]]
-    assert engine.streams["a"].short == [[2, 3], [4]]
-    assert engine.router.tokens == 3
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
 
 
-def test_a_request_without_a_lane_goes_long() -> None:
-    engine = Engine("a", "b")
-    engine.router.end("b")
-    engine.router.end("b")
-    for _ in range(3):
-        engine.send(Output("a", [1]), Output("b", [1]))
-    assert (len(engine.streams["a"].long), len(engine.streams["b"].long)) == (1, 3)
+pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.parametrize("why", ["unread", "not ready"])
-def test_a_reader_that_is_behind_gets_the_same_tokens_the_long_way(why: str) -> None:
-    engine = Engine("a")
-    stream = engine.streams["a"]
+async def test_between_its_first_and_its_last_a_stream_wakes_nobody(engine: Engine) -> None:
+    lane, reader = await engine.add("a")
+    engine.send(Output("a", [1], prefill_stats=SimpleNamespace(num_cached_tokens=7)))
+    assert await lane.read() == [Delta(0, "1 ", 1, None, "", 0, 7)]
+    reader.is_open = True
+    engine.send(Output("a", [2, 3]))
+    engine.send(Output("a", [4]))
+    assert reader.short == [Delta(0, "2 3 ", 2), Delta(0, "4 ", 1)]
+    assert (engine.router.tokens, lane.is_finished) == (3, False)
+    engine.send(Output("a", [5, 6], "stop"))
+    assert await lane.read() == [Delta(0, "5 ", 2, cast(Any, "stop"))]
+    assert (lane.is_finished, engine.request_states, engine.theirs) == (True, {}, [])
+
+
+async def test_a_task_that_waits_is_woken(engine: Engine) -> None:
+    lane, _ = await engine.add("a")
+    waiting = asyncio.ensure_future(lane.read())
+    await asyncio.sleep(0)
     engine.send(Output("a", [1]))
-    stream.output, stream.ready = ("an output", True) if why == "unread" else (None, False)
-    engine.send(Output("a", [2]))
-    stream.output, stream.ready = None, True
-    engine.send(Output("a", [3]))
-    assert (stream.long, stream.short) == ([[1], [2]], [[3]])
+    assert await waiting == [Delta(0, "1 ", 1)]
 
 
-def test_a_broken_reader_fails_alone() -> None:
-    engine = Engine("a", "b")
-    engine.streams["a"].fails = True
-    for number in range(3):
-        engine.send(Output("a", [number]), Output("b", [number]))
-    assert isinstance(engine.streams["a"].output, RuntimeError)
-    assert engine.streams["b"].short == [[1], [2]]
+async def test_a_request_without_a_lane_goes_their_way(engine: Engine) -> None:
+    await engine.add("a")
+    await engine.add("b")
+    engine.router.end("b")
+    engine.router.end("b")
+    engine.send(Output("a", [1]), Output("b", [1]))
+    assert engine.theirs == ["b"]
+
+
+async def test_a_reader_that_is_behind_gets_all_in_one(engine: Engine) -> None:
+    lane, reader = await engine.add("a")
+    for ids in ([1], [2], [3, 4]):
+        engine.send(Output("a", ids))
+    reader.is_open = True
+    engine.send(Output("a", [5]))  # what is owed comes first
+    assert await lane.read() == [Delta(0, "1 2 3 4 5 ", 5)]
+    engine.send(Output("a", [6]))
+    assert reader.short == [Delta(0, "6 ", 1)]
+
+
+async def test_what_comes_after_an_abort_is_not_said(engine: Engine) -> None:
+    lane, reader = await engine.add("a")
+    engine.send(Output("a", [1]))
+    lane.put(
+        SimpleNamespace(outputs=[SimpleNamespace(text="", token_ids=[], finish_reason="abort")])
+    )
+    reader.is_open = True
+    engine.send(Output("a", [2]), Output("a", [3], "length"))
+    assert await lane.read() == [Delta(0, "1 ", 1, "abort")]
+    assert (lane.is_finished, reader.short) == (True, [])
+
+
+async def test_a_broken_reader_fails_alone(engine: Engine) -> None:
+    one, broken = await engine.add("a")
+    _, reader = await engine.add("b")
+    broken.fails = broken.is_open = reader.is_open = True
+    engine.send(Output("a", [1]), Output("b", [1]))
+    with pytest.raises(RuntimeError, match="broken"):
+        await one.read()
+    assert reader.short == [Delta(0, "1 ", 1)]
+
+
+async def test_a_dead_engine_keeps_nothing_of_a_request(engine: Engine) -> None:
+    engine.is_dead = True
+    with pytest.raises(RuntimeError, match="dead"):
+        await engine.add("a")
+    assert (engine.aborted, engine.request_states) == (["a"], {})
+    engine.send(Output("a", [1]))
+    assert engine.theirs == ["a"]
+
+
+@pytest.mark.parametrize("why", ["log_stats", "tracing_enabled", "log_requests", "stream_interval"])
+def test_no_short_way_where_vllm_must_see_all(why: str) -> None:
+    processor = SimpleNamespace(
+        log_stats=False, tracing_enabled=False, stream_interval=1, _finish_request=print
+    )
+    llm = SimpleNamespace(output_processor=processor, log_requests=False)
+    assert can_route(llm)
+    setattr(llm if why == "log_requests" else processor, why, 2)
+    assert not can_route(llm)
 
 
 class Detokenizer:
