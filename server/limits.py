@@ -20,11 +20,8 @@ from dataclasses import dataclass
 from math import ceil
 from typing import TypeAlias
 
-from limits.limits import RateLimitItemPerMinute
-from limits.strategies import FixedWindowRateLimiter, MovingWindowRateLimiter
-
 from server.ledger.records import Caller, KeyLimits
-from server.windows import Windows
+from server.windows import MINUTE_S, Requests, Tokens
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 
@@ -53,18 +50,66 @@ class Admission:
     """One admitted request, holding a slot of its key until it is released."""
 
     key_id: str
-    tokens: RateLimitItemPerMinute | None
+    tokens: int | None
+    """The key's tokens a minute; None: no limit, so nothing is to be counted."""
     headers: Headers
 
 
-@dataclass(slots=True)
-class Allowance:
-    """One key's limits, the server's defaults filled in."""
+class Account:
+    """One key: its limits, the server's defaults filled in, and what it has used of them. A change
+    of the limits forgets nothing of what was used."""
 
-    rate: int
-    requests: RateLimitItemPerMinute
-    concurrent: int
-    tokens: RateLimitItemPerMinute | None
+    __slots__ = ("burst", "concurrent", "limits", "rate", "requests", "slots", "spent", "tokens")
+
+    def __init__(self, limits: KeyLimits, defaults: KeyLimits) -> None:
+        self.requests = Requests()
+        self.spent = Tokens()
+        self.slots: dict[Admission, float] = {}
+        """The requests that hold a slot, oldest first, and since when."""
+        self.set_limits(limits, defaults)
+
+    def set_limits(self, limits: KeyLimits, defaults: KeyLimits) -> None:
+        self.limits = limits
+        self.rate = first(limits.requests_per_minute, defaults.requests_per_minute)
+        self.burst = first(limits.burst, defaults.burst)
+        self.concurrent = first(limits.concurrent, defaults.concurrent)
+        self.tokens = limits.tokens_per_minute
+        """A minute; None: no limit."""
+
+    def headers(self, now: float) -> Headers:
+        """X-RateLimit-*. Remaining counts the plain rate; the burst is extra. Reset is when the
+        oldest counted request leaves the window."""
+        remaining = self.rate - self.requests.count(now)
+        return [
+            (b"x-ratelimit-limit", b"%d" % self.rate),
+            (b"x-ratelimit-remaining", b"%d" % max(0, remaining)),
+            (b"x-ratelimit-reset", b"%d" % ceil(self.requests.oldest_ends(now))),
+        ]
+
+    def concurrency_limited(self, slot_s: float, now: float) -> ConcurrencyLimited:
+        oldest = next(iter(self.slots.values()))
+        return ConcurrencyLimited(
+            f"This API key has {self.concurrent} requests in flight, its limit; "
+            "send the next one when one of them has ended.",
+            oldest + slot_s - now,
+            self.headers(now),
+        )
+
+    def rate_limited(self, now: float) -> RateLimited:
+        most = self.rate + self.burst
+        return RateLimited(
+            f"This API key may send {self.rate} requests a minute "
+            f"and {self.burst} more in a burst; it did.",
+            self.requests.room_at(most) - now if most else MINUTE_S,
+            self.headers(now),
+        )
+
+    def token_limited(self, now: float) -> RateLimited:
+        return RateLimited(
+            f"This API key may use {self.tokens} tokens a minute; it did.",
+            self.spent.ends - now,
+            self.headers(now),
+        )
 
 
 class Limiter:
@@ -85,99 +130,45 @@ class Limiter:
         self.slot_s = slot_s
         """No request holds its slot for longer: the server's request timeout."""
         self.clock = clock
-        windows = Windows(clock)
-        self.moving = MovingWindowRateLimiter(windows)
-        self.fixed = FixedWindowRateLimiter(windows)
-        self.allowances: dict[KeyLimits, Allowance] = {}
-        self.slots: dict[str, dict[Admission, float]] = {}
-        """Per key the requests that hold a slot, oldest first, and since when."""
+        self.accounts: dict[str, Account] = {}
 
     def admit(self, caller: Caller) -> Admission:
         """Count one request and hold a slot for it. Raises LimitExceeded; then nothing counts."""
-        allowance = self.allowance(caller.limits)
-        slots = self.slots.get(caller.key_id)
-        if slots is not None and len(slots) >= allowance.concurrent:
-            raise self.concurrency_limited(caller, allowance, next(iter(slots.values())))
-        if allowance.tokens is not None and not self.fixed.test(allowance.tokens, caller.key_id):
-            raise self.token_limited(caller, allowance.tokens)
-        if not self.moving.hit(allowance.requests, caller.key_id):
-            raise self.rate_limited(caller, allowance)
-        admission = Admission(caller.key_id, allowance.tokens, self.headers(caller))
-        self.slots.setdefault(caller.key_id, {})[admission] = self.clock()
+        account, now = self.account(caller), self.clock()
+        if account.slots and len(account.slots) >= account.concurrent:
+            raise account.concurrency_limited(self.slot_s, now)
+        if account.tokens is not None and account.spent.count(now) >= account.tokens:
+            raise account.token_limited(now)
+        if account.requests.count(now) >= account.rate + account.burst:
+            raise account.rate_limited(now)
+        account.requests.add(now)
+        admission = Admission(caller.key_id, account.tokens, account.headers(now))
+        account.slots[admission] = now
         return admission
 
     def in_flight(self, caller: Caller) -> int:
         """Requests of the key that hold a slot now."""
-        return len(self.slots.get(caller.key_id, ()))
+        return len(self.account(caller).slots)
 
     def release(self, admission: Admission, *, tokens: int = 0) -> None:
         """Free the slot and count the request's tokens. The second time does nothing."""
-        slots = self.slots.get(admission.key_id, {})
-        if slots.pop(admission, None) is None:
+        account = self.accounts[admission.key_id]
+        if account.slots.pop(admission, None) is None:
             return
-        if not slots:
-            del self.slots[admission.key_id]
         if admission.tokens is not None and tokens:
-            self.fixed.hit(admission.tokens, admission.key_id, cost=tokens)
+            account.spent.add(tokens, self.clock())
 
     def headers(self, caller: Caller) -> Headers:
-        """X-RateLimit-*. Remaining counts the plain rate; the burst is extra. Reset is when the
-        oldest counted request leaves the window."""
-        allowance = self.allowance(caller.limits)
-        reset, left = self.moving.get_window_stats(allowance.requests, caller.key_id)
-        remaining = left - (allowance.requests.amount - allowance.rate)
-        return [
-            (b"x-ratelimit-limit", b"%d" % allowance.rate),
-            (b"x-ratelimit-remaining", b"%d" % max(0, remaining)),
-            (b"x-ratelimit-reset", b"%d" % ceil(reset)),
-        ]
+        """X-RateLimit-* as they stand; nothing is counted."""
+        return self.account(caller).headers(self.clock())
 
-    def allowance(self, limits: KeyLimits) -> Allowance:
-        found = self.allowances.get(limits)
-        if found is None:
-            found = self.allowances[limits] = self.new_allowance(limits)
-        return found
-
-    def new_allowance(self, limits: KeyLimits) -> Allowance:
-        rate = first(limits.requests_per_minute, self.defaults.requests_per_minute)
-        tokens = limits.tokens_per_minute
-        return Allowance(
-            rate=rate,
-            requests=RateLimitItemPerMinute(
-                rate + first(limits.burst, self.defaults.burst), namespace="requests"
-            ),
-            concurrent=first(limits.concurrent, self.defaults.concurrent),
-            tokens=None if tokens is None else RateLimitItemPerMinute(tokens, namespace="tokens"),
-        )
-
-    def concurrency_limited(
-        self, caller: Caller, allowance: Allowance, oldest: float
-    ) -> ConcurrencyLimited:
-        return ConcurrencyLimited(
-            f"This API key has {allowance.concurrent} requests in flight, its limit; "
-            "send the next one when one of them has ended.",
-            oldest + self.slot_s - self.clock(),
-            self.headers(caller),
-        )
-
-    def rate_limited(self, caller: Caller, allowance: Allowance) -> RateLimited:
-        reset = self.moving.get_window_stats(allowance.requests, caller.key_id).reset_time
-        wait_s = reset - self.clock() if allowance.requests.amount else 60.0
-        burst = allowance.requests.amount - allowance.rate
-        return RateLimited(
-            f"This API key may send {allowance.rate} requests a minute "
-            f"and {burst} more in a burst; it did.",
-            wait_s,
-            self.headers(caller),
-        )
-
-    def token_limited(self, caller: Caller, tokens: RateLimitItemPerMinute) -> RateLimited:
-        reset = self.fixed.get_window_stats(tokens, caller.key_id).reset_time
-        return RateLimited(
-            f"This API key may use {tokens.amount} tokens a minute; it did.",
-            reset - self.clock(),
-            self.headers(caller),
-        )
+    def account(self, caller: Caller) -> Account:
+        account = self.accounts.get(caller.key_id)
+        if account is None:
+            account = self.accounts[caller.key_id] = Account(caller.limits, self.defaults)
+        elif account.limits is not caller.limits:
+            account.set_limits(caller.limits, self.defaults)
+        return account
 
 
 def first(own: int | None, default: int | None) -> int:

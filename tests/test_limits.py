@@ -117,7 +117,7 @@ def test_a_slot_is_held_until_it_is_released_and_only_once() -> None:
         limiter.admit(caller())
     limiter.release(second)
     limiter.release(third)
-    assert limiter.slots == {}
+    assert limiter.in_flight(caller()) == 0
 
 
 def test_a_refused_request_counts_as_nothing() -> None:
@@ -141,6 +141,23 @@ def test_each_key_has_its_own_room_and_its_own_limits() -> None:
         limiter.admit(generous)
     with pytest.raises(RateLimited):
         limiter.admit(caller("a"))
+
+
+def test_a_change_of_a_keys_limits_forgets_nothing_of_what_it_used() -> None:
+    clock = Clock()
+    limiter = Limiter(burst=0, clock=clock)
+    for _ in range(10):
+        one_request(limiter, caller(requests_per_minute=10))
+        clock.now += 1
+    lowered = caller(requests_per_minute=3)
+    with pytest.raises(RateLimited) as refusal:
+        limiter.admit(lowered)
+    assert refusal.value.retry_after_s == 57  # when only the last two still count
+    clock.now += refusal.value.retry_after_s
+    one_request(limiter, lowered)
+    with pytest.raises(RateLimited):
+        limiter.admit(lowered)
+    one_request(limiter, caller(requests_per_minute=4))
 
 
 def test_tokens_a_minute_refuse_until_their_minute_is_over() -> None:
@@ -190,5 +207,4 @@ def test_a_key_is_counted_exactly_over_hours_and_its_past_is_let_go() -> None:
             admitted.append(clock.now)
     assert all(b - a >= 60 for a, b in zip(admitted, admitted[100:], strict=False))
     assert len(admitted) > 100 * 80
-    (hits,) = limiter.moving.storage.hits.values()  # type: ignore[attr-defined]
-    assert len(hits.kept) < 300
+    assert len(limiter.account(caller()).requests.kept) < 300
