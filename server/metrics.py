@@ -1,6 +1,7 @@
 """What /metrics tells: counted once a request, never once a token; a registry of its own."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -31,12 +32,13 @@ class Metrics:
         self, aliases: Iterable[str], statuses: Callable[[], Iterable[EngineStatus]]
     ) -> None:
         self.registry = CollectorRegistry()
-        self._requests = Counter(
+        requests = Counter(
             "fjord_requests_total",
             "Requests answered, by HTTP status (0: the client left before an answer).",
             ("alias", "endpoint", "status"),
             registry=self.registry,
         )
+        self._requests = cache(requests.labels)
         self._unknown_fields = Counter(
             "fjord_unknown_fields_total",
             "Request fields that nobody knows: accepted, without effect.",
@@ -63,7 +65,7 @@ class Metrics:
         """A request that never `started`: refused early, or one that generates nothing."""
         name = alias if alias in self._by_alias else UNKNOWN
         where = endpoint if endpoint in ENDPOINTS else "other"
-        self._requests.labels(name, where, str(status)).inc()
+        self._requests(name, where, status).inc()
 
     def unknown_field(self, name: str) -> None:
         self._unknown_fields.labels(field_kind(name)).inc()

@@ -31,7 +31,7 @@ FEW_IN_FLIGHT = 8
 """With more requests open than this, commits wait for companions."""
 GATHER_S = 0.0004
 """... so long for each of them, ..."""
-MOST_GATHER_S = 0.025
+MOST_GATHER_S = 0.05
 """... and never longer."""
 PATIENCE_S = 5.0
 """A finished record waits so long for a sick disk before its request is told."""
