@@ -10,6 +10,7 @@ import logging
 from typing import Any
 
 from engines.base import Delta, Sink
+from engines.vllm_bytes import ByteText
 from engines.vllm_choice import Choices
 from engines.vllm_words import Words
 
@@ -42,7 +43,7 @@ class Lane:
         """The last delta was read."""
         self._choices = choices
         self._sink = sink
-        self._words: Words | None = None
+        self._words: Words | ByteText | None = None
         self._text, self._ids = "", list[int]()
         self._finish: str | None = None
         self._cached = 0
@@ -50,7 +51,7 @@ class Lane:
         self._error: Exception | None = None
         self._reader: asyncio.Future[None] | None = None
 
-    def begin(self, words: Words) -> None:
+    def begin(self, words: Words | ByteText) -> None:
         """With what makes its text, before the first output."""
         self._words = words
 

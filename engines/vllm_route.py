@@ -5,7 +5,7 @@ from typing import Any
 
 from engines.vllm_lane import Lane
 from engines.vllm_vocabulary import Vocabulary
-from engines.vllm_words import Words
+from engines.vllm_words import Texts
 
 
 def can_route(llm: Any) -> bool:
@@ -25,7 +25,7 @@ class Router:
         self.tokens = 0
         """That no task was woken for, so far."""
         self._llm = llm
-        self._vocabulary = vocabulary
+        self._texts = Texts(vocabulary)
         self._processor = llm.output_processor
         self._process = self._processor.process_outputs
         self._admit = getattr(llm, "check_admission", None)  # came after 0.26
@@ -40,7 +40,8 @@ class Router:
             self._admit(request_id=name)
         llm._run_output_handler()  # idempotent
         processor.add_request(request, None, None, 0, lane)
-        lane.begin(Words(processor.request_states[name].detokenizer, self._vocabulary))
+        detokenizer = processor.request_states[name].detokenizer
+        lane.begin(self._texts.begin(detokenizer, request.prompt_token_ids or ()))
         self._lanes[name] = lane
         try:
             await llm.engine_core.add_request_async(request)

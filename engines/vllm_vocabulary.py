@@ -24,7 +24,7 @@ class Vocabulary:
         self._special = frozenset(tokenizer.all_special_ids)
         self._added = frozenset(tokenizer.get_added_vocab().values())
         self._control_ids: tuple[int, ...] | None = None
-        self._byte_of = _byte_of_letter()
+        self._byte_of = byte_of_letter()
 
     def splitter(self, reasoning: Reasoning) -> ThinkingSplitter:
         return ThinkingSplitter(reasoning, *self.marks(reasoning), self._decode)
@@ -119,7 +119,7 @@ class Vocabulary:
             return None
 
 
-def _byte_of_letter() -> dict[str, int]:
+def byte_of_letter() -> dict[str, int]:
     """Byte-level BPE writes each byte as one printable letter; GPT-2's table, all use it."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]

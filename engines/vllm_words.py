@@ -8,7 +8,28 @@ them all.
 from collections.abc import Sequence
 from typing import Any
 
+from engines.vllm_bytes import ByteText, Shown, ends_character, is_byte_level
 from engines.vllm_vocabulary import Vocabulary
+
+
+class Texts:
+    """Makes what makes an answer's text; one for each model."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._shown: dict[bool, Shown] = {}
+
+    def begin(self, detokenizer: Any, prompt_ids: Sequence[int]) -> "Words | ByteText":
+        """For one answer. `detokenizer`: vLLM's own for it."""
+        tokenizer = getattr(detokenizer, "tokenizer", None)
+        if hasattr(detokenizer, "stream") and is_byte_level(tokenizer):
+            hides = bool(detokenizer.skip_special_tokens)
+            shown = self._shown.get(hides)
+            if shown is None:
+                shown = self._shown[hides] = Shown(tokenizer, hides)
+            if ends_character(shown, prompt_ids):
+                return ByteText(shown)
+        return Words(detokenizer, self._vocabulary)
 
 
 class Words:

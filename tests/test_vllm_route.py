@@ -103,7 +103,7 @@ class Engine:
     async def add(self, name: str) -> tuple[Lane, Reader]:
         reader = Reader()
         lane = Lane(name, cast(Any, Plain()), reader)
-        await self.router.add(SimpleNamespace(request_id=name), lane)
+        await self.router.add(SimpleNamespace(request_id=name, prompt_token_ids=[1]), lane)
         lane.begin(cast(Any, Text()))
         return lane, reader
 
