@@ -4,7 +4,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from logging.handlers import QueueHandler, QueueListener
 from queue import Empty, SimpleQueue
 from typing import Any, TextIO, TypeAlias
@@ -26,6 +26,7 @@ _SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _PROBES = frozenset({"/health", "/ready", "/metrics"})
 _API_PREFIX = "/v1/"
 _GATHER_S = 0.05
+_MOST_LINES = 500
 
 log = logging.getLogger("fjord.request")
 
@@ -187,25 +188,61 @@ class _Raw(QueueHandler):
         return record
 
 
+class _Lines(logging.StreamHandler[TextIO]):
+    """Writes at `flush`, all that came since the last: a write lets other threads in, and to take
+    turns with them costs more than the line."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._waiting: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._waiting.append(self.format(record) + self.terminator)
+            if len(self._waiting) >= _MOST_LINES:
+                self.flush()
+        except Exception:
+            self.handleError(record)
+
+    def flush(self) -> None:
+        lines, self._waiting = "".join(self._waiting), []
+        if lines:
+            self.stream.write(lines)
+        super().flush()
+
+
 class _Batches(QueueListener):
     """Wakes up at most 20 times a second: to wake a thread for each line costs the event loop more
     (30 µs) than everything else about a line."""
 
     queue: SimpleQueue[Any]
 
+    def __init__(self, queue: SimpleQueue[Any], writer: _Lines) -> None:
+        super().__init__(queue, writer)
+        self._writer = writer
+
     def dequeue(self, block: bool) -> Any:
         try:
             return self.queue.get_nowait()
         except Empty:
+            self._write()
             time.sleep(_GATHER_S)  # what comes meanwhile wakes nobody
         return self.queue.get(block)
+
+    def stop(self) -> None:
+        super().stop()
+        self._write()
+
+    def _write(self) -> None:
+        with suppress(OSError, ValueError):  # nobody reads any more
+            self._writer.flush()
 
 
 @contextmanager
 def logging_to(stream: TextIO, level: str = "info") -> Iterator[None]:
     """Log to `stream` for the block's time, from a thread of its own: a reader of the log that
     stalls (a full pipe, a slow disk) must not stall the streams."""
-    writer = logging.StreamHandler(stream)
+    writer = _Lines(stream)
     writer.setFormatter(ReadableLines() if stream.isatty() else JsonLines())
     queue: SimpleQueue[logging.LogRecord] = SimpleQueue()
     listener = _Batches(queue, writer)
