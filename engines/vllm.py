@@ -218,11 +218,17 @@ class VllmEngine:
         forbidden: Sequence[int] = ()
         if structure is not None and may_hold_control_characters(structure):
             forbidden = await asyncio.to_thread(vocabulary.control_ids)
-        params = sampling_params(request, structure, not shows_special, forbidden)
+        params = partial(sampling_params, request, structure, not shows_special, forbidden)
         choices = Choices(request, vocabulary, reading)
         ended = not is_theirs if structure is not None and self._knows_thinking else None
         if self._router is not None and sink is not None and may_go_short(request):
-            made = await self._core_request(llm, request, prompt, params)
+            made = await self._router.requests.make(
+                request,
+                prompt,
+                params,
+                is_plain=structure is None,
+                skips_special_tokens=not shows_special,
+            )
             made.reasoning_ended = ended
             lane = Lane(made.request_id, choices, sink)
             await self._router.add(made, lane)
@@ -232,28 +238,11 @@ class VllmEngine:
         collector = await llm.add_request(
             request.request_id,
             rendered,
-            params,
+            params(),
             priority=request.priority,
             **({} if ended is None else {"reasoning_ended": ended}),
         )
         return Collected(collector, choices)
-
-    async def _core_request(
-        self, llm: Any, request: GenerateRequest, prompt: Prompt, params: Any
-    ) -> Any:
-        """vLLM's EngineCoreRequest, under an id of its own."""
-        work = partial(
-            llm.input_processor.process_inputs,
-            request.request_id,
-            prompt.rendered,
-            params,
-            supported_tasks=await llm.get_supported_tasks(),
-            priority=request.priority,
-        )
-        compiles = params.structured_outputs is not None  # a large schema takes a second
-        made = await asyncio.to_thread(work) if compiles else work()
-        llm.input_processor.assign_request_id(made)
-        return made
 
     async def abort(self, request_id: str) -> None:
         if self._llm is not None and not self._llm.errored:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from engines.vllm_core_request import CoreRequests
 from engines.vllm_lane import Lane
 from engines.vllm_vocabulary import Vocabulary
 from engines.vllm_words import Texts
@@ -24,6 +25,7 @@ class Router:
     def __init__(self, llm: Any, vocabulary: Vocabulary) -> None:
         self.tokens = 0
         """That no task was woken for, so far."""
+        self.requests = CoreRequests(llm)
         self._llm = llm
         self._texts = Texts(vocabulary)
         self._processor = llm.output_processor

@@ -82,7 +82,10 @@ def llm_of(folder: Path) -> Any:
         config = AsyncEngineArgs(**arguments).create_engine_config()
         renderer = renderer_from_config(config)
     return SimpleNamespace(
-        renderer=renderer, tokenizer=renderer.tokenizer, model_config=config.model_config
+        renderer=renderer,
+        tokenizer=renderer.tokenizer,
+        model_config=config.model_config,
+        vllm_config=config,
     )
 
 

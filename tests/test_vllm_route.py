@@ -68,6 +68,7 @@ class Engine:
     """As much of vLLM's AsyncLLM as a Router uses; records what goes vLLM's own way."""
 
     def __init__(self) -> None:
+        self.model_config = SimpleNamespace(max_model_len=100)
         self.output_processor = self
         self.engine_core = self
         self.request_states: dict[str, Any] = {}

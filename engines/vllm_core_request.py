@@ -1,0 +1,103 @@
+"""GenerateRequest -> vLLM's EngineCoreRequest.
+
+vLLM checks and fills in each for itself, in 80 µs. Most differ from one before in prompt, length
+and priority alone: those are copies of it.
+"""
+
+import asyncio
+import copy
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias
+
+from engines.base import GenerateRequest, Prompt
+
+_MOST = 64
+"""Settings that are remembered; beyond them all are forgotten."""
+
+Settings: TypeAlias = tuple[Any, ...]
+
+
+class CoreRequests:
+    """One AsyncLLM's. Belongs to the event loop."""
+
+    def __init__(self, llm: Any) -> None:
+        self._llm = llm
+        self._context_tokens = llm.model_config.max_model_len
+        self._known: dict[Settings, Any] = {}
+
+    async def make(
+        self,
+        request: GenerateRequest,
+        prompt: Prompt,
+        sampling_params: Callable[[], Any],
+        *,
+        is_plain: bool,
+        skips_special_tokens: bool,
+    ) -> Any:
+        """Under an id of its own. `sampling_params` makes vLLM's; `is_plain`: the request alone
+        decides on them. Raises what vLLM raises."""
+        settings = _settings(request, skips_special_tokens) if is_plain else None
+        known = None if settings is None else self._known.get(settings)
+        if known is not None and self._is_ordinary(prompt):
+            made = _like(known, request, prompt)
+        else:
+            made = await self._processed(request, prompt, sampling_params())
+            if settings is not None and self._is_ordinary(prompt):
+                self._remember(settings, made)
+        self._llm.input_processor.assign_request_id(made)
+        return made
+
+    async def _processed(self, request: GenerateRequest, prompt: Prompt, params: Any) -> Any:
+        work = partial(
+            self._llm.input_processor.process_inputs,
+            request.request_id,
+            prompt.rendered,
+            params,
+            supported_tasks=await self._llm.get_supported_tasks(),
+            priority=request.priority,
+        )
+        compiles = params.structured_outputs is not None  # a large schema takes a second
+        return await asyncio.to_thread(work) if compiles else work()
+
+    def _is_ordinary(self, prompt: Prompt) -> bool:
+        """Tokens alone, that vLLM has nothing to say against."""
+        rendered = prompt.rendered
+        is_tokens = rendered.get("type") == "token" and rendered.get("cache_salt") is None
+        return is_tokens and 0 < prompt.token_count < self._context_tokens
+
+    def _remember(self, settings: Settings, made: Any) -> None:
+        if len(self._known) >= _MOST:
+            self._known.clear()
+        self._known[settings] = copy.copy(made)
+
+
+def _settings(request: GenerateRequest, skips_special_tokens: bool) -> Settings | None:
+    """What must be the same; None where there is more to it than numbers."""
+    wanted = request.sampling
+    if wanted.stop or wanted.logit_bias or wanted.min_tokens or wanted.seed is not None:
+        return None
+    if wanted.logprobs is not None or wanted.n != 1 or not request.stream:
+        return None
+    return (
+        wanted.temperature,
+        wanted.top_p,
+        wanted.top_k,
+        wanted.min_p,
+        wanted.presence_penalty,
+        wanted.frequency_penalty,
+        wanted.repetition_penalty,
+        wanted.ignore_eos,
+        skips_special_tokens,
+    )
+
+
+def _like(known: Any, request: GenerateRequest, prompt: Prompt) -> Any:
+    made, params = copy.copy(known), copy.copy(known.sampling_params)
+    params.max_tokens = request.sampling.max_tokens
+    made.request_id = request.request_id
+    made.prompt_token_ids = prompt.rendered["prompt_token_ids"]
+    made.arrival_time = prompt.rendered["arrival_time"]
+    made.sampling_params = params
+    made.priority = request.priority
+    return made
