@@ -41,7 +41,8 @@ async def load(spec: EngineSpec, path: str, tree: ProcessTree) -> tuple[Any, Ren
     ready: concurrent.futures.Future[tuple[Any, Renderer]] = concurrent.futures.Future()
     # A daemon thread of its own: a start that was given up must not keep the process from
     # exiting, and what it blocks (SIGINT) must not leak into a pool's thread.
-    threading.Thread(target=_run, args=(ready, spec, path, tree), daemon=True).start()
+    arguments = (ready, spec, path, tree)
+    threading.Thread(target=_run, args=arguments, name="vllm-load", daemon=True).start()
     try:
         return await asyncio.wrap_future(ready)
     except asyncio.CancelledError:
@@ -56,22 +57,24 @@ def _run(
     path: str,
     tree: ProcessTree,
 ) -> None:
+    llm = None
     try:
         llm = _load(spec, path, tree)
-        renderer = Renderer(llm, THEIR_RENDERERS)
+        made = llm, Renderer(llm, THEIR_RENDERERS)
     except BaseException as error:
-        tree.end()
+        _discard(llm, tree)
         with contextlib.suppress(concurrent.futures.InvalidStateError):
             ready.set_exception(error)
         return
     try:
-        ready.set_result((llm, renderer))
+        ready.set_result(made)
     except concurrent.futures.InvalidStateError:  # nobody waits any more
         _discard(llm, tree)
 
 
 def _discard(llm: Any, tree: ProcessTree) -> None:
-    llm.shutdown(timeout=1)
+    if llm is not None:
+        llm.shutdown(timeout=1)
     tree.end()
 
 
