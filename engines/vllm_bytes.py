@@ -8,9 +8,8 @@ tokens: nothing is said that might still be half a character.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engines.vllm_vocabulary import byte_of_letter
+from engines.vllm_vocabulary import BYTE_OF_LETTER, UNFINISHED
 
-UNFINISHED = "\ufffd"
 _LONGEST_CHARACTER = 4
 """In bytes."""
 
@@ -28,7 +27,7 @@ class Shown(dict[int, bytes]):
         text = self._tokenizer.decode([token_id], skip_special_tokens=self._hides_special)
         if UNFINISHED in text:
             letters = self._tokenizer.id_to_token(token_id)
-            shown = bytes(_BYTE_OF_LETTER[letter] for letter in letters)
+            shown = bytes(BYTE_OF_LETTER[letter] for letter in letters)
         else:
             shown = text.encode()
         self[token_id] = shown
@@ -74,14 +73,11 @@ def is_byte_level(tokenizer: Any) -> bool:
     return type(getattr(tokenizer, "decoder", None)).__name__ == "ByteLevel"
 
 
-def ends_character(shown: Mapping[int, bytes], token_ids: Sequence[int]) -> bool:
-    """Whether a text of these ends with a whole one."""
+def is_whole(shown: Mapping[int, bytes], token_ids: Sequence[int]) -> bool:
+    """Whether a text of these ends with a whole character."""
     end = b""
     for token_id in reversed(token_ids):
         end = shown[token_id] + end
         if len(end) >= _LONGEST_CHARACTER:
             break
     return not end.decode("utf-8", "replace").endswith(UNFINISHED)
-
-
-_BYTE_OF_LETTER = byte_of_letter()

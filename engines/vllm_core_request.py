@@ -8,9 +8,10 @@ import asyncio
 import copy
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 from typing import Any, TypeAlias
 
-from engines.base import GenerateRequest, Prompt
+from engines.base import GenerateRequest, Prompt, Sampling
 
 _MOST = 64
 """Settings that are remembered; beyond them all are forgotten."""
@@ -72,24 +73,16 @@ class CoreRequests:
         self._known[settings] = copy.copy(made)
 
 
+_OF_ONE = ("max_tokens", "min_tokens", "seed", "logit_bias")
+_shared = attrgetter(*(name for name in Sampling.__struct_fields__ if name not in _OF_ONE))
+
+
 def _settings(request: GenerateRequest, skips_special_tokens: bool) -> Settings | None:
-    """What must be the same; None where there is more to it than numbers."""
+    """What must be the same; None where what is hardly ever the same is asked for."""
     wanted = request.sampling
-    if wanted.stop or wanted.logit_bias or wanted.min_tokens or wanted.seed is not None:
+    if wanted.logit_bias or wanted.min_tokens or wanted.seed is not None:
         return None
-    if wanted.logprobs is not None or wanted.n != 1 or not request.stream:
-        return None
-    return (
-        wanted.temperature,
-        wanted.top_p,
-        wanted.top_k,
-        wanted.min_p,
-        wanted.presence_penalty,
-        wanted.frequency_penalty,
-        wanted.repetition_penalty,
-        wanted.ignore_eos,
-        skips_special_tokens,
-    )
+    return (*_shared(wanted), request.stream, skips_special_tokens)
 
 
 def _like(known: Any, request: GenerateRequest, prompt: Prompt) -> Any:

@@ -63,8 +63,8 @@ class Lane:
             return False  # aborted before
         try:
             if output.finish_reason is not None:
-                text = words.last(ids, str(output.finish_reason) == "stop")
-                self._owe(text, ids, str(output.finish_reason), _cached_tokens(output))
+                finish = str(output.finish_reason)
+                self._owe(words.last(ids, finish == "stop"), ids, finish, _cached_tokens(output))
             elif self._is_owed or not self._sink.is_ready():
                 self._owe(words.of(ids), ids, None, _cached_tokens(output))
             else:

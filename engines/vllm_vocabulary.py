@@ -7,6 +7,8 @@ from typing import Any
 from engines.base import Reasoning, TokenLogprob
 from engines.thinking import ThinkingSplitter, as_prompted, is_closed
 
+UNFINISHED = "\ufffd"
+"""What a text ends with whose last character is not whole."""
 _LOWEST = -9999.0
 """JSON has no infinity; OpenAI's documentation names this value for it."""
 _CONTROL = frozenset(range(0x20)) - {0x0A, 0x0D}
@@ -24,7 +26,6 @@ class Vocabulary:
         self._special = frozenset(tokenizer.all_special_ids)
         self._added = frozenset(tokenizer.get_added_vocab().values())
         self._control_ids: tuple[int, ...] | None = None
-        self._byte_of = byte_of_letter()
 
     def splitter(self, reasoning: Reasoning) -> ThinkingSplitter:
         return ThinkingSplitter(reasoning, *self.marks(reasoning), self._decode)
@@ -59,7 +60,7 @@ class Vocabulary:
         known = self._ends.get(token_id)
         if known is None:
             text = self._tokenizer.decode([token_id], skip_special_tokens=True)
-            known = self._ends[token_id] = bool(text) and not text.endswith("\ufffd")
+            known = self._ends[token_id] = bool(text) and not text.endswith(UNFINISHED)
         return known
 
     def _decode(self, token_ids: Sequence[int]) -> str:
@@ -114,15 +115,18 @@ class Vocabulary:
         if "\u2581" in letters:  # SentencePiece's space
             return str(letters).replace("\u2581", " ").encode()
         try:
-            return bytes(self._byte_of[letter] for letter in letters)
+            return bytes(BYTE_OF_LETTER[letter] for letter in letters)
         except KeyError:
             return None
 
 
-def byte_of_letter() -> dict[str, int]:
+def _byte_of_letter() -> dict[str, int]:
     """Byte-level BPE writes each byte as one printable letter; GPT-2's table, all use it."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in printable]
     return {chr(byte): byte for byte in printable} | {
         chr(256 + position): byte for position, byte in enumerate(others)
     }
+
+
+BYTE_OF_LETTER = _byte_of_letter()

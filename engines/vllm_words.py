@@ -8,7 +8,7 @@ them all.
 from collections.abc import Sequence
 from typing import Any
 
-from engines.vllm_bytes import ByteText, Shown, ends_character, is_byte_level
+from engines.vllm_bytes import ByteText, Shown, is_byte_level, is_whole
 from engines.vllm_vocabulary import Vocabulary
 
 
@@ -17,19 +17,21 @@ class Texts:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
-        self._shown: dict[bool, Shown] = {}
+        self._shown: dict[bool, Shown | None] = {}
 
     def begin(self, detokenizer: Any, prompt_ids: Sequence[int]) -> "Words | ByteText":
         """For one answer. `detokenizer`: vLLM's own for it."""
-        tokenizer = getattr(detokenizer, "tokenizer", None)
-        if hasattr(detokenizer, "stream") and is_byte_level(tokenizer):
-            hides = bool(detokenizer.skip_special_tokens)
-            shown = self._shown.get(hides)
-            if shown is None:
-                shown = self._shown[hides] = Shown(tokenizer, hides)
-            if ends_character(shown, prompt_ids):
-                return ByteText(shown)
+        shown = self._table(detokenizer) if hasattr(detokenizer, "stream") else None
+        if shown is not None and is_whole(shown, prompt_ids):
+            return ByteText(shown)
         return Words(detokenizer, self._vocabulary)
+
+    def _table(self, detokenizer: Any) -> Shown | None:
+        hides = bool(detokenizer.skip_special_tokens)
+        if hides not in self._shown:
+            tokenizer = detokenizer.tokenizer
+            self._shown[hides] = Shown(tokenizer, hides) if is_byte_level(tokenizer) else None
+        return self._shown[hides]
 
 
 class Words:

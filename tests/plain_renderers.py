@@ -112,21 +112,31 @@ def with_bos(folder: Path) -> Any:
     )
 
 
+_MADE: dict[str, Counting] = {}
+"""Made once, whichever files' tests ask for them: Qwen3's and SmolLM2's take seconds."""
+
+
 @pytest.fixture(scope="module", params=["tiny", "bos", "parts or text", "smollm2", "qwen3"])
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Counting:
-    folder = tmp_path_factory.mktemp("model")
-    if request.param == "qwen3" and not QWEN3.exists():
+    kind = request.param
+    if kind == "qwen3" and not QWEN3.exists():
         pytest.skip(f"no {QWEN3}: `make clients` makes it, where npm is")
-    if request.param == "smollm2":
+    if kind not in _MADE:
+        _MADE[kind] = Counting(llm_named(kind, request, tmp_path_factory.mktemp("model")))
+    return _MADE[kind]
+
+
+def llm_named(kind: str, request: pytest.FixtureRequest, folder: Path) -> Any:
+    if kind == "smollm2":
         assert request.config.cache is not None
-        return Counting(llm_of(smollm2(request.config.cache.mkdir("models"))))
+        return llm_of(smollm2(request.config.cache.mkdir("models")))
     makers: dict[str, Callable[[], Any]] = {
         "tiny": lambda: tiny(folder),
         "bos": lambda: with_bos(folder),
         "parts or text": lambda: tiny(folder, OF_BOTH),
         "qwen3": lambda: llm_of(make_qwen3(folder, QWEN3)),
     }
-    return Counting(makers[request.param]())
+    return makers[kind]()
 
 
 @pytest.fixture

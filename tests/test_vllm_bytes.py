@@ -10,8 +10,8 @@ from tokenizers import Tokenizer, decoders
 from tokenizers.decoders import DecodeStream
 
 from engines.tiny import make_llama
-from engines.vllm_bytes import UNFINISHED, ByteText, Shown, is_byte_level
-from engines.vllm_vocabulary import Vocabulary
+from engines.vllm_bytes import ByteText, Shown, is_byte_level
+from engines.vllm_vocabulary import UNFINISHED, Vocabulary
 from engines.vllm_words import Texts, Words
 from tests.plain_renderers import QWEN3
 
