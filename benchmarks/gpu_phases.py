@@ -18,7 +18,7 @@ from benchmarks.machine import used_mib
 from benchmarks.models import Model, make_model
 from benchmarks.servers import FJORD, OFFLINE, ROOT, VLLM, Side, engine_environment
 from engines.base import GenerateRequest, Sampling
-from engines.spec import EngineSpec
+from engines.registry.spec import EngineSpec
 
 GIB = 2**30
 SIDES = (VLLM, FJORD, OFFLINE)
@@ -59,7 +59,7 @@ def contract(setting: Setting) -> None:
     report = setting.folder / "contract.xml"
     report.unlink(missing_ok=True)
     chosen = "vllm" if _can_convert() and not setting.rehearse else "vllm-tiny"
-    command = [sys.executable, "-m", "pytest", "tests/test_engine_contract.py", "-k", chosen, "-v"]
+    command = [sys.executable, "-m", "pytest", "tests/engines/test_contract.py", "-k", chosen, "-v"]
     # Another machine's libraries warn of other things; here the engine's behaviour is asked for.
     command += ["-W", "default", "-o", f"cache_dir={setting.folder / 'pytest'}"]
     ended = subprocess.run([*command, f"--junitxml={report}"], cwd=ROOT, check=False)
@@ -217,7 +217,7 @@ def _settled(before: int) -> int:
 def _engine(model: Model, name: str) -> Any:
     """Small beside the card, so that two have room."""
     os.environ.update(engine_environment())
-    from engines.vllm import VllmEngine
+    from engines.vllm.engine import VllmEngine
 
     args = {
         **model.engine_args,

@@ -24,10 +24,10 @@ from urllib.parse import urlsplit
 import psutil
 
 from engines.base import GenerateRequest, Sampling
-from engines.embedded import gguf_path
-from engines.llamacpp import LlamacppEngine
-from engines.spec import EngineSpec
-from server.chat_server import own_server
+from engines.llamacpp.engine import LlamacppEngine
+from engines.registry.spec import EngineSpec
+from engines.weights.packaged_model import gguf_path
+from server.cli.chat.own_server import own_server
 
 STREAMS = (1, 8, 32)
 ARGS = {"n_ctx": 8192, "n_parallel": 32}
@@ -158,7 +158,7 @@ def imports_s(module: str) -> float:
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
     path = gguf_path()
-    notes: dict[str, Any] = {"import_engine_s": imports_s("engines.llamacpp")}
+    notes: dict[str, Any] = {"import_engine_s": imports_s("engines.llamacpp.engine")}
     notes["import_xllamacpp_s"] = imports_s("xllamacpp")
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())

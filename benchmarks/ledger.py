@@ -21,12 +21,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from server.auth import KeyRing
+from server.accounts.auth import KeyRing
+from server.accounts.limits import Limiter
 from server.ledger.keys import Key, hash_of, new_key_text
 from server.ledger.ledger import Ledger
 from server.ledger.records import Caller, UsageRecord
 from server.ledger.reports import DIMENSIONS, Period, usage
-from server.limits import Limiter
 
 NOVEMBER = Period(date(2026, 11, 1), date(2026, 11, 30))
 FIRST_S = datetime(2026, 11, 1, tzinfo=UTC).timestamp()

@@ -29,19 +29,19 @@ from benchmarks.machine import surroundings
 from benchmarks.models import make_model
 from benchmarks.servers import ALIAS, ROOT, Server
 from engines.build import build_engine
-from engines.fleet import Fleet
+from engines.fleet.fleet import Fleet
+from server.accounts.auth import KeyRing
+from server.accounts.limits import Admission, Limiter
 from server.app import FjordApp, create_app, freeze_garbage
-from server.auth import KeyRing
-from server.connection import Connection
+from server.cli.registry_choice import open_registry
+from server.http.connection import Connection
+from server.http.request_log import RequestLog
 from server.ledger import sqlite
 from server.ledger.database import SqliteDatabase
+from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key
 from server.ledger.ledger import Ledger
 from server.ledger.records import Caller, UsageRecord
-from server.ledger.store import KeyStore
-from server.limits import Admission, Limiter
-from server.log import RequestLog
-from server.models import open_registry
 from server.settings import Settings
 
 BILLED, FREE = "billed", "free"

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engines.embedded import prepare
-from engines.tiny import SPECIALS, make_llama
+from engines.testing.tiny import SPECIALS, make_llama
+from engines.weights.packaged_model import prepare
 
 TEXT = "the fjord is deep and cold water runs under a grey sky while small boats return home"
 WORDS = tuple(TEXT.split())
@@ -44,8 +44,8 @@ def make_model(name: str, folder: Path) -> Model:
 
 
 def _tiny(folder: Path) -> Model:
-    """Front-bound: 0.1 M parameters. Every token is printable, as with real models; the byte tokens
-    of engines.tiny are mostly parts of characters, for which no side has anything to send."""
+    """Front-bound: 0.1 M parameters. Every token is printable, as with real models; the byte
+    tokens of engines.testing.tiny are mostly parts of characters: nothing to send."""
     make_llama(folder)
     write_tokenizer(folder / "tokenizer.json", 256, SPECIALS)
     return Model(

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import surroundings
+from engines.answers.thinking import ThinkingSplitter
 from engines.base import Reasoning
-from engines.thinking import ThinkingSplitter
 
 LENGTHS = (100, 1_000, 32_000)
 DELTAS: dict[str, int | None] = {"1": 1, "8": 8, "whole": None}

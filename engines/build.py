@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from engines.base import Engine
-from engines.fleet import Build
-from engines.spec import EngineSpec
-from engines.weights import resolve
+from engines.fleet.fleet import Build
+from engines.registry.spec import EngineSpec
+from engines.weights.resolve import resolve
 
 Said: TypeAlias = Callable[[EngineSpec, str, int | None, int | None], None]
 """What is being done for a spec's weights; bytes or steps done, of how many (None: unknown)."""
@@ -36,15 +36,15 @@ def _made(spec: EngineSpec, path: Path) -> Engine:
     """Engines are imported here and nowhere else: vLLM alone takes seconds."""
     match spec.kind:
         case "vllm":
-            from engines.vllm import VllmEngine
+            from engines.vllm.engine import VllmEngine
 
             return VllmEngine(spec, str(path))
         case "llamacpp":
-            from engines.llamacpp import LlamacppEngine
+            from engines.llamacpp.engine import LlamacppEngine
 
             return LlamacppEngine(spec, path)
         case "scripted":
-            from engines.scripted import ScriptedEngine
+            from engines.testing.scripted import ScriptedEngine
 
             return ScriptedEngine(spec)
 

@@ -9,31 +9,31 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
-from engines.fleet import Fleet
-from engines.registry import Registry
-from server.admin import admin_router
-from server.api import Endpoint
-from server.auth import KeyRing
-from server.chat_completions import build_chat
-from server.embeddings import EMBEDDINGS, Embeddings
+from engines.fleet.fleet import Fleet
+from engines.registry.registry import Registry
+from server.accounts.auth import KeyRing
+from server.accounts.limits import Limiter
+from server.api.admin import admin_router
+from server.api.chat.build import build_chat
+from server.api.chat.wire import CHAT
+from server.api.completions import COMPLETIONS, build_completion
+from server.api.embeddings import EMBEDDINGS, Embeddings
+from server.api.endpoint import Endpoint
+from server.api.generation import Generation
+from server.api.models import ModelList, OneModel
+from server.api.openapi.document import Documentation
+from server.api.ops import ops_routes
+from server.api.responses.build import build_response
+from server.api.responses.wire import RESPONSES
+from server.api.services import Front
+from server.api.tokenize import TOKENIZE, Tokenize
 from server.errors import ApiError, internal_error, method_not_allowed, not_found
-from server.exchange import Receive, Scope, Send
-from server.front import Front
-from server.generation import Generation
+from server.http.exchange import Receive, Scope, Send
+from server.http.request_log import RequestLog, line_of
 from server.ledger.ledger import Ledger
-from server.legacy_completions import COMPLETIONS, build_completion
-from server.limits import Limiter
-from server.log import RequestLog, line_of
 from server.metrics import Metrics
-from server.model_list import ModelList, OneModel
-from server.openapi import Documentation
-from server.ops import ops_routes
-from server.protocol import CHAT
-from server.responses import build_response
-from server.responses_wire import RESPONSES
+from server.requests.supervisor import Watch
 from server.settings import Settings
-from server.tokenize import TOKENIZE, Tokenize
-from server.watch import Watch
 
 CHAT_PATHS = ("/v1/llm/chat", "/v1/llm/chat/completions", "/v1/chat/completions")
 EMBEDDING_PATHS = ("/v1/llm/embeddings", "/v1/embeddings")

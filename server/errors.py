@@ -15,9 +15,9 @@ from engines.base import (
     EngineUnavailable,
     InvalidRequest,
 )
-from server.auth import AuthFailed, NotPermitted
+from server.accounts.auth import AuthFailed, NotPermitted
+from server.accounts.limits import ConcurrencyLimited, LimitExceeded
 from server.ledger.errors import BudgetExceeded, LedgerUnavailable
-from server.limits import ConcurrencyLimited, LimitExceeded
 
 _TYPES = {
     400: "invalid_request_error",

@@ -9,8 +9,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from engines.fleet import EngineStatus
-from engines.lifecycle import State
+from engines.fleet.decisions import State
+from engines.fleet.fleet import EngineStatus
 from server.ledger.records import UsageRecord
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

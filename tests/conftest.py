@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     import openai
 
-    from tests.serving import Served
+    from tests.support.serving import Served
 
 
 @pytest.fixture(scope="session")

@@ -24,18 +24,18 @@ from functools import partial
 from pathlib import Path
 
 from server.ledger import sqlite
-from server.ledger.books import open_books
 from server.ledger.budgets import Account, Budgets, Reservation
 from server.ledger.database import Database
 from server.ledger.errors import DuplicateRecord, LedgerUnavailable
+from server.ledger.key_watcher import KeyWatch, TakeKeys
 from server.ledger.keys import Key
 from server.ledger.money import amount_of
+from server.ledger.open_books import open_books
 from server.ledger.records import UsageRecord
 from server.ledger.recovery import close_lost
-from server.ledger.rows import encode_open
-from server.ledger.site import Site
+from server.ledger.replication import Site
 from server.ledger.spending import spent
-from server.ledger.watch import KeyWatch, TakeKeys
+from server.ledger.sqlite_rows import encode_open
 from server.ledger.writer import Close, Open, Writer
 
 

@@ -4,7 +4,7 @@ from contextlib import closing
 from pathlib import Path
 
 from server.ledger import sqlite
-from server.ledger.rows import INSERT_RECORDS, Rows, decode_open
+from server.ledger.sqlite_rows import INSERT_RECORDS, Rows, decode_open
 
 ALREADY_CLOSED = """
 DELETE FROM open_requests WHERE record_id IN (SELECT record_id FROM records)

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 from server.ledger import sqlite
 from server.ledger.errors import DuplicateRecord, LedgerError, LedgerUnavailable
 from server.ledger.records import UsageRecord
-from server.ledger.rows import INSERT_OPEN, INSERT_RECORDS, Rows
+from server.ledger.sqlite_rows import INSERT_OPEN, INSERT_RECORDS, Rows
 
 log = logging.getLogger("fjord.ledger")
 

@@ -1,0 +1,1 @@
+"""What is done to any engine's tokens: thinking split off, tool calls held to a schema."""

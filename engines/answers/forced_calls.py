@@ -1,0 +1,161 @@
+"""Tool calls that must be made: the JSON schema an answer is held to, and its calls while it
+streams. Knows no engine."""
+
+import json
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from engines.answers.closed_schema import closed
+from engines.base import GenerateRequest, InvalidRequest, Tool, ToolCallDelta
+
+_NAMED = "function:"
+
+
+def is_forced(request: GenerateRequest) -> bool:
+    """Whether the answer must be tool calls and nothing else."""
+    choice = request.tool_choice
+    return request.tool_parser is not None and (choice == "required" or choice.startswith(_NAMED))
+
+
+def forced_schema(request: GenerateRequest) -> dict[str, Any]:
+    """What `ForcedCalls` can read: the arguments of the named function, or an array of
+    {"name", "arguments"}, in that order."""
+    if request.tool_choice.startswith(_NAMED):
+        return _parameters(_named(request))
+    definitions: dict[str, Any] = {}
+    calls = [_call(tool, f"t{i}", definitions) for i, tool in enumerate(request.tools)]
+    schema: dict[str, Any] = {"type": "array", "items": {"anyOf": calls}, "minItems": 1}
+    if not request.parallel_tool_calls:
+        schema["maxItems"] = 1
+    return schema | ({"$defs": definitions} if definitions else {})
+
+
+def _named(request: GenerateRequest) -> Tool:
+    name = request.tool_choice.removeprefix(_NAMED)
+    for tool in request.tools:
+        if tool.name == name:
+            return tool
+    raise InvalidRequest(f"tool_choice names {name!r}, which is none of tools.", "tool_choice")
+
+
+def _parameters(tool: Tool) -> dict[str, Any]:
+    schema: dict[str, Any] = closed({"type": "object"} | dict(tool.parameters))
+    return schema
+
+
+def _call(tool: Tool, prefix: str, definitions: dict[str, Any]) -> dict[str, Any]:
+    parameters = _parameters(tool)
+    for place in ("$defs", "definitions"):
+        for name, schema in parameters.pop(place, {}).items():
+            definitions[f"{prefix}_{name}"] = _rebased(schema, prefix)
+    return {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "enum": [tool.name]},
+            "arguments": _rebased(parameters, prefix),
+        },
+        "required": ["name", "arguments"],
+        "additionalProperties": False,
+    }
+
+
+def _rebased(schema: Any, prefix: str) -> Any:
+    """References are absolute: inside a larger schema they must point to where it put them."""
+    if isinstance(schema, Mapping):
+        return {
+            key: _moved(value, prefix)
+            if key == "$ref" and isinstance(value, str)
+            else _rebased(value, prefix)
+            for key, value in schema.items()
+        }
+    if isinstance(schema, list):
+        return [_rebased(item, prefix) for item in schema]
+    return schema
+
+
+def _moved(reference: str, prefix: str) -> str:
+    for place in ("#/$defs/", "#/definitions/"):
+        if reference.startswith(place):
+            return f"#/$defs/{prefix}_{reference.removeprefix(place)}"
+    return reference
+
+
+def new_call_id() -> str:
+    return f"call_{uuid.uuid4().hex[:24]}"
+
+
+class ForcedCalls:
+    """One choice's calls: feed it the answer's text in order."""
+
+    def __init__(self, request: GenerateRequest) -> None:
+        is_named = request.tool_choice.startswith(_NAMED)
+        self._reader = (
+            _NamedCall(request.tool_choice.removeprefix(_NAMED)) if is_named else _CallArray()
+        )
+
+    def feed(self, text: str) -> tuple[ToolCallDelta, ...]:
+        return tuple(self._reader.feed(text)) if text else ()
+
+
+class _NamedCall:
+    """The whole text is the arguments."""
+
+    def __init__(self, name: str) -> None:
+        self._name: str | None = name
+
+    def feed(self, text: str) -> Iterator[ToolCallDelta]:
+        if self._name is not None:
+            yield ToolCallDelta(index=0, id=new_call_id(), name=self._name)
+            self._name = None
+        yield ToolCallDelta(index=0, arguments=text)
+
+
+class _CallArray:
+    """[{"name": "f", "arguments": {…}}, …]: arguments go on as they come, unchanged."""
+
+    def __init__(self) -> None:
+        self._index = -1
+        self._depth = 0
+        self._in_string = False
+        self._is_escaped = False
+        self._string = ""
+        self._strings: list[str] = []
+
+    def feed(self, text: str) -> Iterator[ToolCallDelta]:
+        arguments = ""
+        for char in text:
+            was_inside = self._depth > 2
+            self._step(char)
+            if was_inside or self._depth > 2:
+                arguments += char
+            if was_inside and self._depth == 2:
+                yield ToolCallDelta(index=self._index, arguments=arguments)
+                arguments = ""
+            elif not was_inside and self._depth > 2:
+                yield ToolCallDelta(index=self._index, id=new_call_id(), name=self._strings[1])
+        if arguments:
+            yield ToolCallDelta(index=self._index, arguments=arguments)
+
+    def _step(self, char: str) -> None:
+        if self._in_string:
+            self._step_in_string(char)
+        elif char == '"':
+            self._in_string, self._string = True, ""
+        elif char in "[{":
+            self._depth += 1
+            if self._depth == 2:
+                self._index += 1
+                self._strings = []
+        elif char in "]}":
+            self._depth -= 1
+
+    def _step_in_string(self, char: str) -> None:
+        if char == '"' and not self._is_escaped:
+            self._in_string = False
+            if self._depth == 2:
+                self._strings.append(json.loads(f'"{self._string}"'))
+            return
+        self._is_escaped = char == "\\" and not self._is_escaped
+        if self._depth == 2:
+            self._string += char

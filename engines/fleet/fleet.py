@@ -1,0 +1,292 @@
+"""Which engines run: load, share, watch, restart, stop.
+
+One task owns every state; requests, watchers and loaders only tell it what happened.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from inspect import isawaitable
+from types import TracebackType
+from typing import TypeAlias
+
+from engines.base import (
+    Engine,
+    EngineDead,
+    EngineError,
+    EngineHung,
+    EngineLoadTimeout,
+    EngineUnavailable,
+)
+from engines.fleet.decisions import Action, Backoff, Start, decide, next_retry_at
+from engines.fleet.engine_state import EngineStatus, Running, Slot, shared_slots
+from engines.registry.spec import EngineSpec, ModelSpec
+
+Build: TypeAlias = Callable[[EngineSpec], Awaitable[Engine] | Engine]
+"""Makes an engine that is not started yet. May take long (weights are fetched) when awaited;
+raises EngineUnavailable with the reason in words."""
+
+__all__ = ["Build", "EngineStatus", "Fleet", "Lease"]
+
+log = logging.getLogger("fjord.fleet")
+
+
+class Lease:
+    """`async with fleet.lease(alias) as engine`: the engine is kept for the block's time.
+
+    Entering costs no suspension while the engine is ready. An EngineDead or EngineHung that leaves
+    the block is taken as news of the engine, and starts its replacement at once.
+    """
+
+    __slots__ = ("_alias", "_fleet", "_running", "_slot")
+
+    def __init__(self, fleet: "Fleet", slot: Slot, alias: str) -> None:
+        self._fleet, self._slot, self._alias = fleet, slot, alias
+        self._running: Running | None = None
+
+    async def __aenter__(self) -> Engine:
+        running = self._slot.running or await self._fleet._wait(self._slot, self._alias)
+        running.leases += 1
+        self._running = running
+        return running.engine
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        running = self._running
+        if running is None:
+            return
+        running.leases -= 1
+        if isinstance(error, EngineDead | EngineHung):
+            self._fleet._broke(self._slot, running, str(error))
+
+
+class Fleet:
+    """The engines behind the aliases of `models`; aliases with equal EngineSpecs share one."""
+
+    def __init__(
+        self,
+        models: Iterable[ModelSpec],
+        build: Build,
+        *,
+        load_timeout_s: float = 600.0,
+        check_interval_s: float = 2.0,
+        check_timeout_s: float = 30.0,
+        stop_timeout_s: float = 8.0,
+        backoff: Backoff | None = None,
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`check_timeout_s` is long because a CPU may spend seconds in one step of a long prompt.
+        `stop_timeout_s` bounds the end of one engine, and of all of them together in `stop`."""
+        self._build = build
+        self._load_timeout_s = load_timeout_s
+        self._check_interval_s = check_interval_s
+        self._check_timeout_s = check_timeout_s
+        self._stop_timeout_s = stop_timeout_s
+        self._backoff = backoff or Backoff()
+        self._on_ready = on_ready
+        self._slots = shared_slots(models)
+        self._by_alias = {alias: slot for slot in self._slots.values() for alias in slot.aliases}
+        self._inbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
+        self._owner: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+
+    @property
+    def _is_stopped(self) -> bool:
+        return self._stopping is not None
+
+    async def start(self) -> None:
+        """Returns at once; preloads go on in the background, one after another."""
+        if self._owner is None:
+            self._owner = asyncio.create_task(self._own(), name="fleet")
+
+    async def stop(self, timeout_s: float | None = None) -> None:
+        """End every engine, whatever it is doing, within `timeout_s` (`stop_timeout_s`, unless it
+        is told) + 1. A second call waits for what the first began."""
+        if self._stopping is None:
+            if timeout_s is not None:
+                self._stop_timeout_s = timeout_s
+            self._stopping = asyncio.create_task(self._stop(), name="fleet stops")
+        await asyncio.shield(self._stopping)
+
+    async def _stop(self) -> None:
+        slots = self._slots.values()
+        for slot in slots:
+            slot.wake()
+        tasks = [task for task in (self._owner, *(slot.task for slot in slots)) if task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*(self._end(slot) for slot in slots))
+        if tasks:  # a second is for one that does not heed its cancellation
+            await asyncio.wait(tasks, timeout=1.0)
+
+    def lease(self, alias: str) -> Lease:
+        """Raises KeyError for an unknown alias. Entering it raises EngineUnavailable with the
+        reason, or EngineLoadTimeout, when the engine cannot serve."""
+        return Lease(self, self._by_alias[alias], alias)
+
+    def statuses(self) -> list[EngineStatus]:
+        return [slot.status() for slot in self._slots.values()]
+
+    def is_ready(self) -> bool:
+        """Does every preloaded alias serve?"""
+        slots = self._slots.values()
+        return not self._is_stopped and all(s.running is not None for s in slots if s.keep_ready)
+
+    # What requests do
+
+    async def _wait(self, slot: Slot, alias: str) -> Running:
+        try:
+            async with asyncio.timeout(self._load_timeout_s):
+                while slot.running is None:
+                    self._raise_if_refused(slot, alias)
+                    await self._next_change(slot)
+                return slot.running
+        except TimeoutError:
+            raise EngineLoadTimeout(
+                f"Model {alias} did not become ready within {self._load_timeout_s:g} s; "
+                f"its engine is {slot.state}{f': {slot.reason}' if slot.reason else ''}."
+            ) from None
+
+    def _raise_if_refused(self, slot: Slot, alias: str) -> None:
+        if self._is_stopped:
+            raise EngineUnavailable("The server is shutting down.")
+        wait_s = slot.retry_at - time.monotonic()
+        if slot.state == "failed" and wait_s > 0:
+            raise EngineUnavailable(f"Model {alias} cannot be loaded: {slot.reason}", wait_s)
+
+    async def _next_change(self, slot: Slot) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        slot.waiters[waiter] = time.monotonic()
+        self._tell(lambda: None)
+        try:
+            await waiter
+        finally:
+            slot.waiters.pop(waiter, None)
+
+    # What the owner does
+
+    def _tell(self, news: Callable[[], None]) -> None:
+        self._inbox.put_nowait(news)
+
+    async def _own(self) -> None:
+        while True:
+            now = time.monotonic()
+            views = [slot.view() for slot in self._slots.values()]
+            for action in decide(views, now):
+                self._act(action)
+            await self._hear(next_retry_at(views, now))
+
+    async def _hear(self, until: float | None) -> None:
+        """Take in what happened, at least one thing, unless the time `until` comes first."""
+        timeout_s = None if until is None else max(0.0, until - time.monotonic())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                (await self._inbox.get())()
+        while not self._inbox.empty():
+            self._inbox.get_nowait()()
+
+    def _act(self, action: Action) -> None:
+        slot = self._slots[action.key]
+        if (
+            slot.task is not None
+        ):  # only a watch can be left, of an engine that somebody else saw die
+            slot.task.cancel()
+        if isinstance(action, Start):
+            slot.become("starting")
+            work = self._load(slot)
+        else:
+            slot.become("stopping", slot.reason)
+            work = self._retire(slot)
+        slot.task = asyncio.create_task(work, name=f"{slot.state} {action.key}")
+
+    def _became_ready(self, slot: Slot, engine: Engine) -> None:
+        slot.become("ready")
+        self._on_ready()
+        slot.is_replacement = False
+        slot.running = running = Running(engine, time.monotonic())
+        slot.task = asyncio.create_task(self._watch(slot, running), name=f"watch {slot.spec.key}")
+        slot.wake()
+
+    def _load_failed(self, slot: Slot, reason: str) -> None:
+        self._count_failure(slot)
+        slot.is_replacement = False
+        slot.become("failed", reason)
+        slot.wake()
+
+    def _broke(self, slot: Slot, running: Running, reason: str) -> None:
+        """Marked at once, so that the very next request waits for the replacement."""
+        if slot.running is not running:
+            return
+        if time.monotonic() - running.ready_at >= self._backoff.forgiven_after_s:
+            slot.failures = 0
+        self._count_failure(slot)
+        slot.restarts += 1
+        slot.running, slot.is_broken, slot.reason = None, True, reason
+        log.error("engine %s broke and is replaced: %s", slot.spec.key, reason)
+        self._tell(lambda: None)
+
+    def _is_gone(self, slot: Slot) -> None:
+        slot.is_broken, slot.is_replacement = False, True
+        slot.become("cold", slot.reason)
+
+    def _count_failure(self, slot: Slot) -> None:
+        slot.failures += 1
+        slot.retry_at = time.monotonic() + self._backoff.delay_s(slot.failures)
+
+    # What runs beside the owner, and tells it how it went
+
+    async def _load(self, slot: Slot) -> None:
+        try:
+            built = self._build(slot.spec)
+            slot.engine = engine = await built if isawaitable(built) else built
+            await engine.start()
+        except EngineError as error:
+            reason = str(error)
+        except Exception as error:  # a bug; its text may hold paths or secrets, so it stays here
+            log.exception("engine %s failed to start", slot.spec.key)
+            reason = f"its engine raised {type(error).__name__}; the server's log says more"
+        else:
+            self._tell(lambda: self._became_ready(slot, engine))
+            return
+        await self._stop_engine(slot)
+        self._tell(lambda: self._load_failed(slot, reason))
+
+    async def _watch(self, slot: Slot, running: Running) -> None:
+        while True:
+            await asyncio.sleep(self._check_interval_s)
+            try:
+                await running.engine.check(self._check_timeout_s)
+            except Exception as error:
+                self._broke(slot, running, str(error) or repr(error))
+                return
+
+    async def _retire(self, slot: Slot) -> None:
+        await self._stop_engine(slot)
+        self._tell(lambda: self._is_gone(slot))
+
+    async def _end(self, slot: Slot) -> None:
+        slot.running = None
+        if slot.engine is None:
+            return
+        slot.become("stopping")
+        await self._stop_engine(slot)
+        slot.become("cold")
+
+    async def _stop_engine(self, slot: Slot) -> None:
+        """Never raises and never hangs: whatever an engine does at its end, the fleet goes on."""
+        if slot.engine is None:
+            return
+        try:
+            async with asyncio.timeout(self._stop_timeout_s):
+                await slot.engine.stop()
+        except TimeoutError:
+            log.error("engine %s did not stop in %g s", slot.spec.key, self._stop_timeout_s)
+        except Exception:
+            log.exception("engine %s failed to stop", slot.spec.key)
+        slot.engine = None  # not in a finally: a stop that is cut short is done again by `stop`

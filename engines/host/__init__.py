@@ -1,0 +1,1 @@
+"""What engines ask of the operating system: processes, threads, folders."""

@@ -1,0 +1,198 @@
+"""llama.cpp in this process, through xllamacpp: no torch, ready within a second."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from engines.answers.forced_calls import ForcedCalls, is_forced
+from engines.answers.thinking import ThinkingSplitter, as_prompted
+from engines.base import (
+    ContextLengthExceeded,
+    Delta,
+    Embedding,
+    EngineDead,
+    GenerateRequest,
+    InvalidRequest,
+    Prompt,
+    Reasoning,
+    Sampling,
+    Sink,
+)
+from engines.host.worker_threads import Aside
+from engines.llamacpp.admission import Slots, Task
+from engines.llamacpp.deltas import Choice
+from engines.llamacpp.grammar import grammar_for
+from engines.llamacpp.liveness import Pulse
+from engines.llamacpp.model import LlamacppModel
+from engines.llamacpp.run import Run
+from engines.llamacpp.sampling import fields_of, payload
+from engines.llamacpp.tools import auto_calls
+from engines.registry.spec import EngineSpec
+
+
+class LlamacppEngine:
+    """Satisfies engines.base.Engine for one GGUF file."""
+
+    def __init__(self, spec: EngineSpec, path: Path) -> None:
+        self.spec = spec
+        self.path = path
+        self.context_tokens = 0
+        self._running: _Running | None = None
+        self.generated_tokens = 0
+        """Of all requests so far: the model's own ids."""
+        self._runs: dict[str, Run] = {}
+
+    async def start(self) -> None:
+        model = await asyncio.to_thread(LlamacppModel, self.spec, self.path)
+        self._running = _Running(model)
+        self.context_tokens = model.context_tokens
+
+    async def stop(self) -> None:
+        running, self._running = self._running, None
+        if running is None:
+            return
+        for run in list(self._runs.values()):
+            run.fail(EngineDead("The engine was stopped."))
+            run.cancel(running.slots)
+        await asyncio.to_thread(running.close)
+
+    async def check(self, timeout_s: float) -> None:
+        await self._alive().pulse.beat(timeout_s)
+
+    async def render(self, request: GenerateRequest) -> Prompt:
+        running = self._alive()
+        return Prompt(token_ids=await running.aside(_token_ids, running.model, request))
+
+    async def generate(
+        self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
+    ) -> AsyncGenerator[Delta, None]:
+        running = self._alive()
+        run = await running.aside(_run, running.model, request, prompt)
+        self._alive()
+        self._runs[request.request_id] = run
+        try:
+            run.submit(running.slots)
+            while not run.is_finished:
+                for delta in await run.deltas():
+                    self.generated_tokens += delta.token_count
+                    yield delta
+        finally:
+            del self._runs[request.request_id]
+            run.cancel(running.slots)
+
+    async def abort(self, request_id: str) -> None:
+        run = self._runs.get(request_id)
+        if run is not None and self._running is not None:
+            run.cancel(self._running.slots)
+
+    async def embed(
+        self, request_id: str, inputs: Sequence[str | Sequence[int]]
+    ) -> list[Embedding]:
+        if self.spec.task != "embed":
+            raise InvalidRequest("This model makes no embeddings.", "model")
+        running = self._alive()
+        return await running.aside(running.model.embed, inputs)
+
+    def _alive(self) -> "_Running":
+        if self._running is None:
+            raise EngineDead("The engine is not running.")
+        return self._running
+
+
+class _Running:
+    """Everything that start begins and stop ends."""
+
+    def __init__(self, model: LlamacppModel) -> None:
+        self.model = model
+        self.slots = Slots(model.server, model.slot_count, model.cells)
+        self.pulse = Pulse(model.server.handle_metrics)
+        self.aside = Aside(2, "llama-aside")
+
+    def close(self) -> None:
+        """Blocks until nothing of it is left."""
+        self.slots.close()
+        self.aside.close()
+        self.pulse.close()
+        self.model.close()
+
+
+def _token_ids(model: LlamacppModel, request: GenerateRequest) -> list[int]:
+    if request.prompt is None:
+        tools = request.tools if request.tool_parser and request.tool_choice != "none" else ()
+        template = model.chat_template()
+        text = template.render(request.messages or (), tools, request.chat_template_kwargs)
+        return model.tokenize(_encodable(text, "messages"), adds_special=False)
+    if isinstance(request.prompt, str):
+        return model.tokenize(_encodable(request.prompt, "prompt"), adds_special=True)
+    return model.checked_ids(request.prompt)
+
+
+def _run(model: LlamacppModel, request: GenerateRequest, prompt: Prompt) -> Run:
+    """Raises InvalidRequest."""
+    s = request.sampling
+    if not 0 < prompt.token_count <= model.context_tokens - s.max_tokens:
+        raise ContextLengthExceeded(prompt.token_count, s.max_tokens, model.context_tokens)
+    marks = _marks(model, request.reasoning)
+    request = _as_prompted(request, prompt, marks)
+    grammar = grammar_for(request)
+    fields = fields_of(request, list(prompt.token_ids), grammar, model.vocabulary, list(marks))
+    tasks = [
+        Task(
+            payload=payload(fields, s, first, size),
+            slots=size,
+            cells=prompt.token_count + size * s.max_tokens,
+            first_index=first,
+            priority=request.priority,
+            is_whole=not request.stream,
+        )
+        for first, size in _groups(model, s, prompt.token_count)
+    ]
+    return Run(tasks, [_choice(request, index, marks) for index in range(s.n)])
+
+
+def _groups(model: LlamacppModel, s: Sampling, prompt_tokens: int) -> list[tuple[int, int]]:
+    """(first index, count) of the choices that share a call. One call reads the prompt once, but
+    holds cache for all of its choices; where that is too much, each choice gets a call."""
+    if s.n <= model.slot_count and prompt_tokens + s.n * s.max_tokens <= model.cells:
+        return [(0, s.n)]
+    return [(index, 1) for index in range(s.n)]
+
+
+def _marks(model: LlamacppModel, reasoning: Reasoning | None) -> dict[str, int]:
+    """The think tags' ids, where both are single tokens."""
+    if reasoning is None:
+        return {}
+    ids = {mark: model.token_id(mark) for mark in (reasoning.start, reasoning.end)}
+    found = {mark: token for mark, token in ids.items() if token is not None}
+    return found if len(found) == 2 else {}
+
+
+def _as_prompted(
+    request: GenerateRequest, prompt: Prompt, marks: dict[str, int]
+) -> GenerateRequest:
+    thinking = request.reasoning
+    if thinking is None:
+        return request
+    start, end = marks.get(thinking.start), marks.get(thinking.end)
+    return replace(request, reasoning=as_prompted(thinking, prompt.token_ids, start, end))
+
+
+def _choice(request: GenerateRequest, index: int, marks: dict[str, int]) -> Choice:
+    splitter = None
+    if (thinking := request.reasoning) is not None:
+        ids = marks.get(thinking.start), marks.get(thinking.end)
+        splitter = ThinkingSplitter(thinking, *ids)
+    calls = ForcedCalls(request) if is_forced(request) else auto_calls(request)
+    return Choice(index, request.sampling.logprobs, splitter, calls)
+
+
+def _encodable(text: str, field: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(
+            f"{field} holds a lone surrogate, which is no character: {error}", field
+        ) from error
+    return text

@@ -1,0 +1,140 @@
+"""A GGUF model loaded into this process by xllamacpp. Everything here blocks."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from engines.base import Embedding, EngineDead, EngineUnavailable, InvalidRequest
+from engines.host.private_folder import PrivateFolder
+from engines.llamacpp.args import common_params, lock_door
+from engines.llamacpp.chat_template import ChatTemplate
+from engines.llamacpp.http_client import Door
+from engines.registry.spec import EngineSpec
+from engines.weights.gguf import BadGguf, GgufFile
+
+SPECIAL_TOKENS = {
+    "bos_token": "tokenizer.ggml.bos_token_id",
+    "eos_token": "tokenizer.ggml.eos_token_id",
+    "unk_token": "tokenizer.ggml.unknown_token_id",
+    "pad_token": "tokenizer.ggml.padding_token_id",
+}
+
+
+class LlamacppModel:
+    """The native server, its tokenizer and its chat template. Raises EngineUnavailable."""
+
+    def __init__(self, spec: EngineSpec, path: Path) -> None:
+        xllamacpp = _xllamacpp()
+        metadata = _Metadata(path)
+        embeds = spec.task == "embed"
+        params = common_params(xllamacpp, path, spec.args, metadata.trained_tokens, embeds)
+        self._template = metadata.template
+        self._template_name = path.name
+        self._known_ids: dict[str, int | None] = {}
+        # Windows' Python knows no Unix sockets
+        self._folder = None if sys.platform == "win32" else PrivateFolder()
+        key = lock_door(params, self._folder.path if self._folder else None)
+        try:
+            self.server = xllamacpp.Server(params)
+            self._door = Door(self.server.listening_address, key)
+            sizes = self._door.sizes()
+        except Exception as error:
+            self.close()
+            raise EngineUnavailable(f"llama.cpp cannot load {path}: {error}") from error
+        self.slot_count: int = params.n_parallel
+        self.context_tokens: int = sizes["n_ctx"]
+        self.vocabulary: int = sizes["n_vocab"]
+        self.cells = self.context_tokens if params.kv_unified else sys.maxsize
+        """Shared by all slots; without kv_unified each slot has its own."""
+
+    def close(self) -> None:
+        """Free the model; returns when llama.cpp's own threads are gone."""
+        self.server = None
+        if self._folder is not None:
+            self._folder.remove()
+
+    def chat_template(self) -> ChatTemplate:
+        if self._template is None:
+            raise InvalidRequest(
+                f"{self._template_name} has no chat template; use completions.", "messages"
+            )
+        return self._template
+
+    def tokenize(self, text: str, *, adds_special: bool) -> list[int]:
+        return self._door.tokenize(text, adds_special=adds_special)
+
+    def token_id(self, text: str) -> int | None:
+        """The id of a text that is one token, such as a think tag."""
+        if text not in self._known_ids:
+            ids = self.tokenize(text, adds_special=False)
+            self._known_ids[text] = ids[0] if len(ids) == 1 else None
+        return self._known_ids[text]
+
+    def checked_ids(self, ids: Sequence[int]) -> list[int]:
+        if unknown := [i for i in ids if not 0 <= i < self.vocabulary]:
+            raise InvalidRequest(
+                f"Token {unknown[0]} is not the model's; it has 0 to {self.vocabulary - 1}.",
+                "prompt",
+            )
+        return list(ids)
+
+    def embed(self, inputs: Sequence[str | Sequence[int]]) -> list[Embedding]:
+        """The model's own pooling and, where it is one, L2 normalisation."""
+        ids = [
+            self.tokenize(x, adds_special=True) if isinstance(x, str) else self.checked_ids(x)
+            for x in inputs
+        ]
+        for tokens in ids:
+            self._check_length(len(tokens))
+        body = msgspec.json.encode({"input": ids, "encoding_format": "float"})
+        answer = msgspec.json.decode(self.server.handle_embeddings(body))
+        if "data" not in answer:
+            raise EngineDead(f"llama.cpp failed to embed: {answer}")
+        vectors = {entry["index"]: entry["embedding"] for entry in answer["data"]}
+        return [Embedding(vector=vectors[i], prompt_tokens=len(t)) for i, t in enumerate(ids)]
+
+    def _check_length(self, count: int) -> None:
+        if not 0 < count <= self.context_tokens:
+            raise InvalidRequest(
+                f"An input has {count} tokens; 1 to {self.context_tokens} are possible.", "input"
+            )
+
+
+class _Metadata:
+    """What the GGUF file itself says, before anything is loaded."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            file = GgufFile(path)
+        except BadGguf as error:
+            raise EngineUnavailable(str(error)) from error
+        with contextlib.closing(file):
+            self.trained_tokens = int(file.get("{arch}.context_length") or 2**31 - 1)
+            source = file.get("tokenizer.chat_template")
+            self.template = ChatTemplate(source, _special_tokens(file)) if source else None
+
+
+def _special_tokens(file: GgufFile) -> Mapping[str, str]:
+    found = {name: file.token(key) for name, key in SPECIAL_TOKENS.items()}
+    return {name: text for name, text in found.items() if text is not None}
+
+
+def _xllamacpp() -> Any:
+    # llama.cpp's two threads meet some 300 times a token. libgomp lets the first one spin, which on
+    # a machine with other work takes the CPU from the one it waits for. Tokens/s at 1, 8 and 32
+    # streams, SmolLM2 on 2 cores, in alternating runs: quiet, with 10000 spins 136, 178, 165; with
+    # 1000 133, 180, 165; with none 50, 141, 157. Beside busy processes (load 5): libgomp's default
+    # 12, 20, 42; 10000 7, 31, 44; 1000 30, 85, 101; none 65, 87, 71. It is read on import.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    try:
+        import xllamacpp
+    except ImportError as error:
+        raise EngineUnavailable(
+            f"The llamacpp engine needs xllamacpp (requirements/laptop.txt): {error}"
+        ) from error
+    return xllamacpp

@@ -1,0 +1,271 @@
+"""What may stand in model_registry.yaml: every key with its type and what would be right.
+
+RegistryError   file, line, model, key, what is wrong and what would be right
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
+from pydantic_core import ErrorDetails
+
+from engines.registry.yaml import Location, YamlFile, YamlFileError, read_yaml
+
+MICRO = 1_000_000
+
+
+class RegistryError(Exception):
+    """The registry, or a choice from it, is wrong; the message is one line for people."""
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """ "; did you mean …?" where a known word is near, else empty."""
+    near = get_close_matches(word, known, n=1, cutoff=0.6)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def _tokens(value: Any) -> Any:
+    if isinstance(value, str) and (m := re.fullmatch(r"(\d+)K", value)):
+        return int(m[1]) * 1024
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError("not a number of tokens")
+
+
+def _micro_units(value: Any, noun: str = "price") -> int:
+    if isinstance(value, float):
+        raise ValueError(f'a {noun} is exact: write it in quotes, "{value}"')
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        raise ValueError(f"not a {noun}")
+    try:
+        micro = Decimal(value) * MICRO
+    except InvalidOperation:
+        raise ValueError(f"not a {noun}") from None
+    if not micro.is_finite() or micro < 0 or micro != micro.to_integral_value():
+        raise ValueError(f"not a {noun}")
+    return int(micro)
+
+
+def _rate(value: Any) -> int:
+    micro = _micro_units(value, "rate")
+    if not micro:
+        raise ValueError("a rate is above 0")
+    return micro
+
+
+Tokens = Annotated[int, BeforeValidator(_tokens), Field(ge=1)]
+Money = Annotated[int, BeforeValidator(_micro_units)]
+Rate = Annotated[int, BeforeValidator(_rate)]
+Currency = Literal["NOK", "USD", "EUR", "SEK", "DKK"]
+Text = Annotated[str, StringConstraints(min_length=1)]
+ALIAS = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
+Alias = Annotated[str, StringConstraints(pattern=ALIAS)]
+EngineKind = Literal["vllm", "llamacpp", "scripted"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class PriceEntry(_Strict):
+    """Decimal strings of the registry's currency per million tokens; kept in micro-units."""
+
+    input: Money = Field(description='a decimal in quotes, at most 6 places, like "2.50"')
+    cached_input: Money | None = Field(
+        None, description='a decimal in quotes, like "0.25"; without it, the price of input'
+    )
+    output: Money = Field(description='a decimal in quotes, at most 6 places, like "7.50"')
+
+
+class ReasoningEntry(_Strict):
+    """How the model marks its thinking."""
+
+    start: Text = Field("<think>", description="the token that opens the thinking")
+    end: Text = Field("</think>", description="the token that ends the thinking")
+    opened_by: Literal["template", "model"] = Field(
+        description='"template" where the chat template ends with the opening token, else "model"'
+    )
+
+
+class OtherEngine(_Strict):
+    """How another engine runs the same weights."""
+
+    args: dict[Text, Any] = Field({}, description="that engine's own argument names")
+
+
+class ModelEntry(_Strict):
+    """One model, or what a profile changes in one. Whether enough is there is seen afterwards."""
+
+    source: Text | None = Field(
+        None,
+        description="a hub id (owner/name), a folder or file, or package:<distribution>",
+    )
+    revision: Text | None = Field(None, description="a commit, tag or branch of the hub")
+    file: Text | None = Field(None, description="llamacpp: the GGUF's name within the source")
+    engine: EngineKind = Field("vllm", description="vllm, llamacpp or scripted")
+    task: Literal["generate", "embed"] = Field("generate", description="generate or embed")
+    args: dict[Text, Any] = Field(
+        {}, description="a mapping of the engine's own argument names to values"
+    )
+    also: dict[EngineKind, OtherEngine] = Field(
+        {}, description="other engines for these weights: {vllm: {args: {…}}}"
+    )
+    reasoning: ReasoningEntry | None = Field(
+        None, description="{opened_by: template} or {opened_by: model}"
+    )
+    reasoning_efforts: dict[Text, dict[Text, Any]] = Field(
+        {}, description="reasoning_effort to chat_template_kwargs: {none: {enable_thinking: false}}"
+    )
+    tool_parser: Text | None = Field(None, description="one of vLLM's tool parser names")
+    chat_template_kwargs: dict[Text, Any] = Field(
+        {}, description="a mapping handed to the chat template"
+    )
+    context: Tokens | None = Field(
+        None, description="tokens, input and output together, like 32K (32768)"
+    )
+    output: Tokens | None = Field(
+        None, description="the most tokens one answer may have, like 4K (4096)"
+    )
+    price: PriceEntry | None = Field(None, description='{input: "2.50", output: "7.50"}')
+    preload: bool = Field(False, description="true or false")
+    optional: bool = Field(
+        False, description="true: left out where the source's package is not installed"
+    )
+    created: Annotated[int, Field(ge=0)] = Field(1700000000, description="Unix seconds")
+    system_prompt: Text | None = Field(None, description="a text")
+    defaults: dict[Text, Any] = Field(
+        {}, description="request fields and their values, like {temperature: 0.2}"
+    )
+    dimensions: list[Annotated[int, Field(ge=1)]] = Field(
+        [], description="embed: a list of allowed vector lengths"
+    )
+
+
+class ProfileEntry(_Strict):
+    """A named overlay: `all` over every model, then `models` one by one."""
+
+    all: ModelEntry = Field(ModelEntry(), description="keys laid over every model")
+    models: dict[Alias, ModelEntry] = Field({}, description="alias to keys laid over that model")
+
+
+class RegistryFile(_Strict):
+    """The whole file."""
+
+    currency: Currency = Field("NOK", description="NOK, USD, EUR, SEK or DKK")
+    rates: dict[Currency, Rate] = Field(
+        {},
+        description="another currency to what one unit of `currency` is in it, a decimal in "
+        'quotes, at most 6 places: {EUR: "0.087"}',
+    )
+    regions: list[Text] = Field(["oslo"], min_length=1, description="a list of region names")
+    models: dict[Alias, ModelEntry] = Field(description="alias to model")
+    profiles: dict[Text, ProfileEntry] = Field({}, description="profile name to overlay")
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The validated file, with the lines to blame."""
+
+    path: Path
+    file: RegistryFile
+    yaml: YamlFile
+
+    def error(self, location: Location, message: str) -> RegistryError:
+        return _error(self.path, self.yaml.line(location), location, message)
+
+
+def read_registry_file(path: Path) -> Document:
+    """Raises RegistryError with the first thing that is wrong, in the order of the file."""
+    try:
+        found = read_yaml(path)
+    except YamlFileError as e:
+        where = f"{path}:{e.line}" if e.line else f"{path}"
+        raise RegistryError(f"{where}: {e}") from e
+    try:
+        return Document(path, RegistryFile.model_validate(found.values), found)
+    except ValidationError as e:
+        raise _first_error(path, found, e) from None
+
+
+def _first_error(path: Path, found: YamlFile, invalid: ValidationError) -> RegistryError:
+    errors = [(found.line(_location(e)), _location(e), e) for e in invalid.errors()]
+    # A key with a typo is both unknown and missing: the first of the two says more.
+    line, location, first = min(errors, key=lambda e: (e[0], e[2]["type"] == "missing"))
+    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    return _error(path, line, location, _complaint(location, first) + more)
+
+
+def _location(error: ErrorDetails) -> Location:
+    return tuple(part for part in error["loc"] if part != "[key]")
+
+
+def _complaint(location: Location, error: ErrorDetails) -> str:
+    siblings, field = _schema(location)
+    if error["type"] == "extra_forbidden":
+        name = str(location[-1])
+        return f"unknown key{nearest(name, siblings)} Known: {', '.join(siblings)}"
+    right = f"; right would be {field}" if field else ""
+    if error["type"] == "missing":
+        return f"is missing{right}"
+    if "[key]" in error["loc"]:
+        return f"{error['input']!r} is no possible name ({error['msg']})"
+    said = error["msg"].removeprefix("Value error, ")
+    return f"{_shown(error['input'])} is wrong: {said}{right}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _schema(location: Location) -> tuple[list[str], str | None]:
+    """The keys known beside a location, and the description of the nearest described one."""
+    known: type[BaseModel] = RegistryFile
+    description = None
+    steps = list(location)
+    while steps:
+        name = str(steps.pop(0))
+        if name not in known.model_fields:
+            break
+        description = known.model_fields[name].description
+        inside, is_named = _INSIDE.get((known, name), (None, False))
+        if inside is None or len(steps) <= is_named:
+            break
+        steps = steps[is_named:]
+        known = inside
+    return list(known.model_fields), description
+
+
+_INSIDE: Mapping[tuple[type[BaseModel], str], tuple[type[BaseModel], bool]] = {
+    (RegistryFile, "models"): (ModelEntry, True),
+    (RegistryFile, "profiles"): (ProfileEntry, True),
+    (ProfileEntry, "all"): (ModelEntry, False),
+    (ProfileEntry, "models"): (ModelEntry, True),
+    (ModelEntry, "price"): (PriceEntry, False),
+    (ModelEntry, "reasoning"): (ReasoningEntry, False),
+    (ModelEntry, "also"): (OtherEngine, True),
+}
+"""The type behind a key, and whether a free name stands between them."""
+
+
+def _error(path: Path, line: int, location: Location, message: str) -> RegistryError:
+    """FILE:LINE: profile 'p', model 'm', key 'k': message."""
+    parts, rest = [], list(location)
+    while len(rest) > 1 and rest[0] in ("profiles", "models"):
+        parts.append(f"{str(rest[0])[:-1]} {rest[1]!r}")
+        rest = rest[2:]
+    if rest:
+        parts.append(f"key {'.'.join(map(str, rest))!r}")
+    return RegistryError(f"{path}:{line}: {', '.join(parts) or 'the file'}: {message}")

@@ -1,0 +1,189 @@
+"""The registry's models with one profile laid over them, each key knowing where it stands."""
+
+import importlib.metadata
+from collections.abc import Mapping
+from typing import Any
+
+from engines.base import Reasoning
+from engines.llamacpp.args import CONTEXT_TOKENS
+from engines.registry.file import (
+    Document,
+    EngineKind,
+    ModelEntry,
+    ReasoningEntry,
+    RegistryError,
+    nearest,
+)
+from engines.registry.sources import PACKAGE, locate
+from engines.registry.spec import EngineSpec, ModelSpec, Price
+from engines.registry.vllm_names import vllm_argument_names
+from engines.registry.yaml import Location
+
+OF_THE_WEIGHTS = frozenset(
+    {
+        *("revision", "file", "engine", "task", "args", "also", "optional", "dimensions"),
+        *("reasoning", "reasoning_efforts", "tool_parser", "chat_template_kwargs"),
+    }
+)
+"""Keys that speak of certain weights: an overlay that names another source starts without them."""
+
+
+class Overlay:
+    """One profile of a file. `entries` are the merged models, in order; all raise RegistryError."""
+
+    def __init__(self, document: Document, profile: str) -> None:
+        self.document = document
+        self.profile = profile
+        aliases = [*document.file.models, *document.file.profiles[profile].models]
+        merged = {alias: self._merge(alias) for alias in aliases}
+        self.entries = {a: e for a, e in merged.items() if not (e.optional and _is_absent(e))}
+
+    def model(self, alias: str) -> ModelSpec:
+        entry = self.entries[alias]
+        context, output = self._limits(alias, entry)
+        engine = self._engine(alias, entry, entry.engine, entry.args, context)
+        return ModelSpec(
+            alias=alias,
+            engine=engine,
+            context_tokens=context,
+            output_tokens=output,
+            price=_price(entry),
+            preload=entry.preload,
+            created=entry.created,
+            reasoning=_reasoning(entry.reasoning),
+            reasoning_efforts=entry.reasoning_efforts,
+            tool_parser=entry.tool_parser,
+            chat_template_kwargs=entry.chat_template_kwargs,
+            system_prompt=entry.system_prompt,
+            defaults=entry.defaults,
+            dimensions=tuple(entry.dimensions),
+        )
+
+    def other_engines(self) -> Mapping[str, Mapping[str, EngineSpec]]:
+        found: dict[str, dict[str, EngineSpec]] = {}
+        for alias, entry in self.entries.items():
+            context, _ = self._limits(alias, entry)
+            for kind, other in entry.also.items():
+                spec = self._engine(alias, entry, kind, other.args, context, ("also", kind))
+                found.setdefault(kind, {})[alias] = spec
+        return found
+
+    def _layers(self, alias: str) -> list[tuple[Location, ModelEntry]]:
+        """What is said of an alias, the last word first."""
+        profile = self.document.file.profiles[self.profile]
+        over: Location = ("profiles", self.profile)
+        said = [
+            ((*over, "models", alias), profile.models.get(alias)),
+            ((*over, "all"), profile.all),
+            (("models", alias), self.document.file.models.get(alias)),
+        ]
+        return [(at, entry) for at, entry in said if entry is not None]
+
+    def _merge(self, alias: str) -> ModelEntry:
+        merged: dict[str, Any] = {}
+        for _, layer in reversed(self._layers(alias)):
+            if "source" in layer.model_fields_set:
+                merged = {k: v for k, v in merged.items() if k not in OF_THE_WEIGHTS}
+            merged |= {key: getattr(layer, key) for key in layer.model_fields_set}
+        return ModelEntry.model_construct(_fields_set=set(merged), **merged)
+
+    def _error(self, alias: str, keys: Location, message: str) -> RegistryError:
+        layers = self._layers(alias)
+        standing = [at for at, layer in layers if keys[0] in layer.model_fields_set]
+        at = standing[0] if standing else [at for at, _ in layers if at[-1] != "all"][-1]
+        if at[-1] == "all":
+            message = f"{message} (for model {alias!r})"
+        return self.document.error((*at, *keys), message)
+
+    def _limits(self, alias: str, entry: ModelEntry) -> tuple[int, int]:
+        if entry.context is None:
+            raise self._error(alias, ("context",), "is missing; right would be 32K, say")
+        if entry.task == "embed":
+            return entry.context, 0
+        if entry.output is None:
+            raise self._error(alias, ("output",), "is missing; right would be 4K, say")
+        if entry.output > entry.context:
+            raise self._error(
+                alias,
+                ("output",),
+                f"{entry.output} tokens are more than the context of {entry.context}",
+            )
+        return entry.context, entry.output
+
+    def _engine(
+        self,
+        alias: str,
+        entry: ModelEntry,
+        kind: EngineKind,
+        args: Mapping[str, Any],
+        context: int,
+        at: Location = (),
+    ) -> EngineSpec:
+        if entry.source is None:
+            right = "a hub id (owner/name), a folder, or package:<distribution>"
+            raise self._error(alias, ("source",), f"is missing; right would be {right}")
+        try:
+            source = locate(entry.source, self.document.path.parent, kind)
+        except ValueError as e:
+            raise self._error(alias, ("source",), str(e)) from None
+        for name, complaint in argument_errors(kind, args, context):
+            raise self._error(alias, (*at, "args", name), complaint)
+        return EngineSpec(
+            kind=kind,
+            source=source,
+            revision=entry.revision,
+            file=entry.file if kind == "llamacpp" else None,
+            task=entry.task,
+            args=args,
+        )
+
+
+def argument_errors(kind: str, args: Mapping[str, Any], context: int) -> list[tuple[str, str]]:
+    """(argument, what is wrong) for names the engine lacks and for a context it cannot hold."""
+    wrong = []
+    if kind == "vllm" and (known := vllm_argument_names()):
+        wrong = [
+            (name, f"vLLM has no such argument{nearest(name, sorted(known))}")
+            for name in args
+            if name not in known
+        ]
+    name, held = _held_context(kind, args)
+    if held is not None and held < context:
+        wrong.append((name, f"{held} tokens are fewer than the model's context of {context}"))
+    return wrong
+
+
+def _held_context(kind: str, args: Mapping[str, Any]) -> tuple[str, int | None]:
+    """The argument that bounds a sequence, and its bound where it is a plain number."""
+    if kind != "llamacpp":
+        held = args.get("max_model_len")
+        return "max_model_len", held if isinstance(held, int) and held > 0 else None
+    held = args.get("n_ctx", CONTEXT_TOKENS)
+    if not isinstance(held, int) or held <= 0:
+        return "n_ctx", None
+    slots = args.get("n_parallel", 1) if args.get("kv_unified") is False else 1
+    return "n_ctx", held // slots if isinstance(slots, int) and slots > 0 else held
+
+
+def _is_absent(entry: ModelEntry) -> bool:
+    if not (entry.source or "").startswith(PACKAGE):
+        return False
+    try:
+        importlib.metadata.distribution(str(entry.source).removeprefix(PACKAGE))
+    except importlib.metadata.PackageNotFoundError:
+        return True
+    return False
+
+
+def _price(entry: ModelEntry) -> Price:
+    price = entry.price
+    if price is None:
+        return Price()
+    cached = price.input if price.cached_input is None else price.cached_input
+    return Price(input=price.input, cached_input=cached, output=price.output)
+
+
+def _reasoning(entry: ReasoningEntry | None) -> Reasoning | None:
+    if entry is None:
+        return None
+    return Reasoning(start=entry.start, end=entry.end, opened_by=entry.opened_by)

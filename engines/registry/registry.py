@@ -1,0 +1,170 @@
+"""model_registry.yaml and a profile -> Registry: what every alias is, and which engine runs it."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from engines.registry.file import (
+    ALIAS,
+    Document,
+    EngineKind,
+    RegistryError,
+    nearest,
+    read_registry_file,
+)
+from engines.registry.profile import Overlay, argument_errors
+from engines.registry.sources import is_gguf, is_local, locate, longest_context, split_file
+from engines.registry.spec import EngineSpec, ModelSpec, Price
+from engines.registry.yaml import YamlFileError, parse_yaml
+
+__all__ = [
+    "Registry",
+    "RegistryError",
+    "default_profile",
+    "load_registry",
+    "parse_engine_args",
+    "registry_from_sources",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Registry:
+    """The models of one profile, in the order of the file."""
+
+    models: Mapping[str, ModelSpec]
+    profile: str
+    profiles: tuple[str, ...]
+    """Every profile of the file."""
+    currency: str = "NOK"
+    rates: Mapping[str, int] = field(default_factory=dict)
+    """Another currency -> the micro-units of it that one unit of `currency` is."""
+    regions: tuple[str, ...] = ("oslo",)
+    other_engines: Mapping[str, Mapping[str, EngineSpec]] = field(default_factory=dict)
+    """Engine kind -> alias -> the same weights on that engine (the file's `also`)."""
+
+    def price_in(self, currency: str, price: Price) -> Price | None:
+        """A price of ours in `currency`, at our rate; None where we have none. Nothing costs
+        nothing in every currency."""
+        if currency == self.currency or price == Price():
+            return price
+        rate = self.rates.get(currency)
+        return None if rate is None else price.at(rate)
+
+    def with_engine(self, kind: str) -> "Registry":
+        """Every model that can run on `kind` does; the others stay. RegistryError if none can."""
+        others = self.other_engines.get(kind, {})
+        if not others and all(m.engine.kind != kind for m in self.models.values()):
+            able = sorted({m.engine.kind for m in self.models.values()} | set(self.other_engines))
+            raise RegistryError(
+                f"profile {self.profile!r} has no model for the engine {kind!r}"
+                f"{nearest(kind, able)}; its engines: {', '.join(able)}"
+            )
+        models = {
+            alias: replace(model, engine=others.get(alias, model.engine))
+            for alias, model in self.models.items()
+        }
+        return replace(self, models=MappingProxyType(models))
+
+
+def load_registry(path: Path, profile: str) -> Registry:
+    """Raises RegistryError: file, line, model, key, and what would be right."""
+    document = read_registry_file(path)
+    profiles = tuple(document.file.profiles)
+    if profile not in profiles:
+        raise RegistryError(
+            f"{path}: unknown profile {profile!r}{nearest(profile, profiles)}; "
+            f"its profiles: {', '.join(profiles) or 'none'}"
+        )
+    check_rates(document)
+    merged = Overlay(document, profile)
+    models = {alias: merged.model(alias) for alias in merged.entries}
+    return Registry(
+        models=MappingProxyType(models),
+        profile=profile,
+        profiles=profiles,
+        currency=document.file.currency,
+        rates={str(name): rate for name, rate in document.file.rates.items()},
+        regions=tuple(document.file.regions),
+        other_engines=merged.other_engines(),
+    )
+
+
+def check_rates(document: Document) -> None:
+    own = document.file.currency
+    if own in document.file.rates:
+        raise document.error(
+            ("rates", own), f"{own} is the registry's own currency and has no rate"
+        )
+
+
+def default_profile() -> str:
+    """ "cuda" where nvidia-smi lists a GPU, else "embedded"."""
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return "embedded"
+    try:
+        listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return "embedded"
+    return "cuda" if listed.returncode == 0 and "GPU " in listed.stdout else "embedded"
+
+
+def registry_from_sources(
+    sources: Sequence[tuple[str, str]],
+    engine_args: Mapping[str, Any],
+    kind: EngineKind | None = None,
+    base: Path | None = None,
+) -> Registry:
+    """One's own models, without a file: (alias, source) pairs, one set of engine arguments.
+
+    A source is a folder, a GGUF file, owner/name, or owner/name:file.gguf; relative to `base`
+    (the working directory). Raises RegistryError.
+    """
+    models: dict[str, ModelSpec] = {}
+    for alias, source in sources:
+        if alias in models:
+            raise RegistryError(f"--model {alias}: the name is given twice")
+        try:
+            models[alias] = _own_model(alias, source, engine_args, kind, base or Path.cwd())
+        except ValueError as e:
+            raise RegistryError(f"--model {alias}={source}: {e}") from None
+    return Registry(models=MappingProxyType(models), profile="own", profiles=("own",))
+
+
+def _own_model(
+    alias: str, source: str, args: Mapping[str, Any], kind: EngineKind | None, base: Path
+) -> ModelSpec:
+    if not re.fullmatch(ALIAS, alias):
+        raise ValueError(f"{alias!r} is no possible name; right would be letters, digits and ._:/-")
+    source, file = split_file(source)
+    found: EngineKind = "llamacpp" if file or is_gguf(source, base) else "vllm"
+    chosen = kind or found
+    located = locate(source, base, chosen)
+    if is_local(located) and not Path(located).exists():
+        raise ValueError(f"{located} is not there")
+    context = longest_context(located, args)
+    for name, complaint in argument_errors(chosen, args, 1):
+        raise ValueError(f"--engine-arg {name}: {complaint}")
+    spec = EngineSpec(kind=chosen, source=located, file=file, args=dict(args))
+    return ModelSpec(
+        alias=alias, engine=spec, context_tokens=context, output_tokens=context, preload=True
+    )
+
+
+def parse_engine_args(pairs: Sequence[str]) -> dict[str, Any]:
+    """["max_model_len=8192", …] -> {name: value}, values read as YAML. Raises RegistryError."""
+    args: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise RegistryError(f"--engine-arg {pair}: right would be name=value")
+        try:
+            args[name] = parse_yaml(text).values
+        except YamlFileError as e:
+            raise RegistryError(f"--engine-arg {pair}: the value {e}") from None
+    return args

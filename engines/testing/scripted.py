@@ -1,0 +1,325 @@
+"""An engine that says what it is told, with delays and faults: for tests and load generators.
+
+`spec.args` (all optional): text (default: the last user message, echoed), reasoning,
+token_delay_s, first_token_delay_s, load_s, fail_load (a reason), die_after_tokens,
+hang_after_tokens, overload_above, context_tokens, calls_tools (true: a user's question that brings
+tools is answered by a call of the first, what a tool said by the text). Tokens are words with the
+space before them.
+"""
+
+import asyncio
+import contextlib
+import json
+import re
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from typing import Any
+
+from engines.base import (
+    Delta,
+    Embedding,
+    EngineDead,
+    EngineHung,
+    EngineOverloaded,
+    EngineUnavailable,
+    FinishReason,
+    GenerateRequest,
+    InvalidRequest,
+    Prompt,
+    Sink,
+    TokenLogprob,
+    ToolCallDelta,
+)
+from engines.registry.spec import EngineSpec
+
+_WORDS = re.compile(r"\s*\S+|\s+")
+_VECTOR_SIZE = 16
+_LONGEST = 10_000
+
+
+class ScriptedEngine:
+    """Satisfies the Engine protocol without a model. Deterministic: same request, same tokens."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        self.spec = spec
+        self.args: Mapping[str, Any] = spec.args
+        self.context_tokens = int(self.args.get("context_tokens", 131072))
+        self.generated_tokens = 0
+        self._running: dict[str, _Run] = {}
+        self._stopped = asyncio.Event()
+        self._dead = False
+        self._hung = False
+
+    async def start(self) -> None:
+        await asyncio.sleep(self.args.get("load_s", 0))
+        if reason := self.args.get("fail_load"):
+            raise EngineUnavailable(str(reason))
+
+    async def stop(self) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """Die as a killed process would: every stream raises EngineDead."""
+        self._dead = True
+        for run in self._running.values():
+            run.wake.set()
+
+    async def check(self, timeout_s: float) -> None:
+        if self._dead:
+            raise EngineDead("the scripted engine was told to die")
+        if self._hung:
+            raise EngineHung(f"no answer within {timeout_s} s")
+
+    async def render(self, request: GenerateRequest) -> Prompt:
+        if isinstance(request.prompt, str):
+            return Prompt(token_ids=_ids(request.prompt), rendered=request.prompt)
+        if request.prompt is not None:
+            return Prompt(token_ids=request.prompt, rendered="")
+        messages = request.messages or ()
+        text = "\n".join(f"{m['role']}: {m.get('content') or ''}" for m in messages)
+        return Prompt(token_ids=_ids(text), rendered=str(_last_user(messages)))
+
+    async def generate(
+        self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
+    ) -> AsyncGenerator[Delta, None]:
+        if len(self._running) >= self.args.get("overload_above", 1 << 30):
+            raise EngineOverloaded("the scripted engine was told to be full")
+        self._check_alive()
+        call, text = self._call(request), self._text(request, prompt)  # refused before any token
+        run = self._running[request.request_id] = _Run()
+        try:
+            scripts = [self._script(request, call, text, i) for i in range(request.sampling.n)]
+            deltas = self._interleaved(run, scripts)
+            async for delta in deltas if request.stream else _folded(deltas):
+                yield delta
+        finally:
+            self._running.pop(request.request_id, None)
+
+    async def abort(self, request_id: str) -> None:
+        if run := self._running.get(request_id):
+            run.aborted = True
+            run.wake.set()
+
+    async def embed(
+        self, request_id: str, inputs: Sequence[str | Sequence[int]]
+    ) -> list[Embedding]:
+        if self.spec.task != "embed":
+            raise InvalidRequest("This model makes no embeddings.", "model")
+        return [_embedding(x) for x in inputs]
+
+    async def _interleaved(
+        self, run: "_Run", scripts: list[Iterator[Delta]]
+    ) -> AsyncIterator[Delta]:
+        await self._pause(run, self.args.get("first_token_delay_s", 0))
+        live = dict(enumerate(scripts))
+        while live:
+            for index in list(live):
+                if run.aborted:
+                    yield Delta(index=index, finish_reason="abort")
+                    del live[index]
+                    continue
+                delta = next(live[index])
+                self._count(run, delta)
+                if delta.finish_reason:
+                    del live[index]
+                yield delta
+            await self._pause(run, self.args.get("token_delay_s", 0))
+
+    def _count(self, run: "_Run", delta: Delta) -> None:
+        run.tokens += delta.token_count
+        self.generated_tokens += delta.token_count
+        if run.tokens >= self.args.get("die_after_tokens", 1 << 60):
+            self.kill()
+        self._hung = self._hung or run.tokens >= self.args.get("hang_after_tokens", 1 << 60)
+
+    async def _pause(self, run: "_Run", seconds: float) -> None:
+        if self._hung:
+            await run.wake.wait()
+        elif seconds and not run.aborted:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(run.wake.wait(), seconds)
+        else:
+            await asyncio.sleep(0)
+        self._check_alive()
+
+    def _check_alive(self) -> None:
+        if self._dead:
+            raise EngineDead("the scripted engine was told to die")
+
+    def _script(
+        self, request: GenerateRequest, call: ToolCallDelta | None, text: str, index: int
+    ) -> Iterator[Delta]:
+        """The whole answer of one choice, a delta a token; exactly the last has a finish_reason."""
+        s = request.sampling
+        budget = s.max_tokens
+        if request.reasoning:
+            for word in _words(str(self.args.get("reasoning", ""))):
+                is_last = budget == 1
+                yield Delta(
+                    index,
+                    token_count=1,
+                    finish_reason="length" if is_last else None,
+                    reasoning=word,
+                    reasoning_token_count=1,
+                    logprobs=_logprobs(word, s.logprobs),
+                )
+                if is_last:
+                    return
+                budget -= 1
+        if call is not None:
+            yield Delta(index, token_count=len(call.arguments), finish_reason="tool_calls",
+                        tool_calls=(call,))  # fmt: skip
+            return
+        yield from _say(request, text, index, budget)
+
+    def _call(self, request: GenerateRequest) -> ToolCallDelta | None:
+        last = request.messages[-1]["role"] if request.messages else None
+        return _tool_call(request, last == "user" and bool(self.args.get("calls_tools")))
+
+    def _text(self, request: GenerateRequest, prompt: Prompt) -> str:
+        if request.structure:
+            return _form(request.structure.kind, request.structure.value)
+        return str(self.args.get("text", prompt.rendered))
+
+
+class _Run:
+    __slots__ = ("aborted", "tokens", "wake")
+
+    def __init__(self) -> None:
+        self.aborted = False
+        self.tokens = 0
+        self.wake = asyncio.Event()
+
+
+def _say(request: GenerateRequest, text: str, index: int, budget: int) -> Iterator[Delta]:
+    s = request.sampling
+    stop_at = min((i for i in (text.find(x) for x in s.stop) if i >= 0), default=-1)
+    words = _words(text if stop_at < 0 else text[:stop_at])
+    if s.ignore_eos or len(words) < s.min_tokens:
+        words = _repeat(words or [" ."], budget if s.ignore_eos else s.min_tokens)
+    for number, word in enumerate(words, 1):
+        last = number == budget
+        reason: FinishReason | None = "length" if last else None
+        yield Delta(index, word, 1, reason, logprobs=_logprobs(word, s.logprobs))
+        if last:
+            return
+    yield Delta(index, token_count=1, finish_reason="stop")
+
+
+async def _folded(deltas: AsyncIterator[Delta]) -> AsyncIterator[Delta]:
+    """One delta a choice, at its end: what an engine gives to a request that does not stream."""
+    parts: dict[int, list[Delta]] = {}
+    async for d in deltas:
+        parts.setdefault(d.index, []).append(d)
+        if d.finish_reason:
+            yield _merge(parts.pop(d.index))
+
+
+def _merge(parts: list[Delta]) -> Delta:
+    return Delta(
+        index=parts[0].index,
+        text="".join(p.text for p in parts),
+        token_count=sum(p.token_count for p in parts),
+        finish_reason=parts[-1].finish_reason,
+        reasoning="".join(p.reasoning for p in parts),
+        reasoning_token_count=sum(p.reasoning_token_count for p in parts),
+        tool_calls=tuple(c for p in parts for c in p.tool_calls),
+        logprobs=tuple(x for p in parts for x in p.logprobs),
+    )
+
+
+def _words(text: str) -> list[str]:
+    return _WORDS.findall(text)
+
+
+def _repeat(words: list[str], count: int) -> list[str]:
+    return [words[i % len(words)] for i in range(count)]
+
+
+def _ids(text: str) -> list[int]:
+    return [zlib.crc32(w.encode("utf-8", "surrogatepass")) & 0xFFFF for w in _words(text)]
+
+
+def _last_user(messages: Sequence[Mapping[str, Any]]) -> str:
+    return next((m.get("content") or "" for m in reversed(messages) if m["role"] == "user"), "")
+
+
+def _logprobs(word: str, count: int | None) -> tuple[TokenLogprob, ...]:
+    if count is None:
+        return ()
+    top = tuple(
+        TokenLogprob(t, -0.1 - i, tuple(t.encode()))
+        for i, t in enumerate([word, *(f"~{k}" for k in range(1, count))][:count])
+    )
+    return (TokenLogprob(word, -0.1, tuple(word.encode()), top),)
+
+
+def _embedding(x: str | Sequence[int]) -> Embedding:
+    ids = _ids(x) if isinstance(x, str) else list(x)
+    raw = [sum(zlib.crc32(b"%d/%d" % (i, k)) % 1000 for i in ids) for k in range(_VECTOR_SIZE)]
+    norm = sum(v * v for v in raw) ** 0.5 or 1.0
+    return Embedding(vector=[v / norm for v in raw], prompt_tokens=len(ids))
+
+
+def _tool_call(request: GenerateRequest, is_its_own_wish: bool) -> ToolCallDelta | None:
+    unforced = {"none"} if is_its_own_wish else {"auto", "none"}
+    if not (request.tools and request.tool_parser) or request.tool_choice in unforced:
+        return None
+    name = request.tool_choice.removeprefix("function:")
+    tool = next((t for t in request.tools if t.name == name), request.tools[0])
+    arguments = _filled(tool.parameters, "tools")
+    return ToolCallDelta(0, f"call_{zlib.crc32(arguments.encode()):08x}", tool.name, arguments)
+
+
+def _form(kind: str, value: Any) -> str:
+    match kind:
+        case "json_object":
+            return "{}"
+        case "json_schema":
+            return _filled(value, "response_format")
+        case "choice":
+            return str(value[0])
+        case _:
+            raise InvalidRequest(
+                f"The scripted engine cannot follow a {kind}.", "structured_outputs"
+            )
+
+
+def _filled(schema: Mapping[str, Any], field: str) -> str:
+    """JSON that fits the schema. Raises InvalidRequest where it is none, or asks too much."""
+    try:
+        return json.dumps(_instance(schema))
+    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise InvalidRequest(f"The JSON schema cannot be followed: {error}.", field) from error
+
+
+def _instance(schema: Mapping[str, Any]) -> Any:
+    """The smallest value of a simple JSON schema."""
+    if "const" in schema:
+        return schema["const"]
+    if "enum" in schema:
+        return schema["enum"][0]
+    if "anyOf" in schema:
+        return _instance(schema["anyOf"][0])
+    match schema.get("type", "object"):
+        case "object":
+            properties = schema.get("properties", {})
+            wanted = schema.get("required", list(properties))
+            return {k: _instance(properties.get(k, {})) for k in wanted}
+        case "array":
+            return [_instance(schema.get("items", {}))] * _size(schema, "minItems", 0)
+        case "string":
+            return "x" * _size(schema, "minLength", 1)
+        case "integer" | "number":
+            return schema.get("minimum", 1)
+        case "boolean":
+            return True
+        case other:
+            raise InvalidRequest(f"Unknown JSON schema type {other!r}.", "response_format")
+
+
+def _size(schema: Mapping[str, Any], name: str, default: int) -> int:
+    size = int(schema.get(name, default))
+    if size > _LONGEST:
+        raise ValueError(f"{name} is {size}, more than {_LONGEST}")
+    return size

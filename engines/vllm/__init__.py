@@ -1,0 +1,1 @@
+"""vLLM's AsyncLLM as an Engine; the only package that imports vllm."""

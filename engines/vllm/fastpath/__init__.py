@@ -1,0 +1,1 @@
+"""Short ways of a token past vLLM's own; each part can be left out."""

@@ -1,0 +1,65 @@
+"""Token ids -> text in the middle of an answer, several tokens at a time.
+
+vLLM's detokenizer takes one token after another, each through three calls. The tokenizer's own
+stream takes several at once, unless they end inside a character: it would keep back the text of
+them all.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from engines.vllm.fastpath.byte_text import ByteText, Shown, is_byte_level, is_whole
+from engines.vllm.vocabulary import Vocabulary
+
+
+class Texts:
+    """Makes what makes an answer's text; one for each model."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._shown: dict[bool, Shown | None] = {}
+
+    def begin(self, detokenizer: Any, prompt_ids: Sequence[int]) -> "Words | ByteText":
+        """For one answer. `detokenizer`: vLLM's own for it."""
+        shown = self._table(detokenizer) if hasattr(detokenizer, "stream") else None
+        if shown is not None and is_whole(shown, prompt_ids):
+            return ByteText(shown)
+        return Words(detokenizer, self._vocabulary)
+
+    def _table(self, detokenizer: Any) -> Shown | None:
+        hides = bool(detokenizer.skip_special_tokens)
+        if hides not in self._shown:
+            tokenizer = detokenizer.tokenizer
+            self._shown[hides] = Shown(tokenizer, hides) if is_byte_level(tokenizer) else None
+        return self._shown[hides]
+
+
+class Words:
+    """One answer's text, on vLLM's own detokenizer. No stop string is looked for."""
+
+    __slots__ = ("_detokenizer", "_is_fast", "_vocabulary")
+
+    def __init__(self, detokenizer: Any, vocabulary: Vocabulary) -> None:
+        self._detokenizer = detokenizer
+        self._vocabulary = vocabulary
+        # Else it writes special tokens in a way of its own.
+        self._is_fast = getattr(detokenizer, "spaces_between_special_tokens", False)
+
+    def of(self, token_ids: Sequence[int]) -> str:
+        """The text that these add."""
+        detokenizer = self._detokenizer
+        if self._is_fast and self._vocabulary.ends_character(token_ids[-1]):
+            try:
+                text = detokenizer.stream.step(detokenizer.tokenizer, token_ids)
+            except Exception:  # a stream out of step, or one that takes single tokens only
+                self._is_fast = False
+            else:
+                detokenizer.token_ids += token_ids
+                return text or ""
+        detokenizer.update(token_ids, False)
+        return str(detokenizer.get_next_output_text(False, True))
+
+    def last(self, token_ids: Sequence[int], is_stop: bool) -> str:
+        """The text that an answer's last ones add; `is_stop`: the very last is an end mark."""
+        self._detokenizer.update(token_ids, is_stop)
+        return str(self._detokenizer.get_next_output_text(True, True))

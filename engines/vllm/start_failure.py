@@ -1,0 +1,77 @@
+"""Why an engine did not start, in words: from the exception, or from its processes' own log."""
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from engines.host.private_folder import PrivateFolder
+
+_LAST_LINE = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception)): (.+)$", re.MULTILINE)
+_ONLY_POINTS_ELSEWHERE = ("WorkerProc initialization failed", "Engine core initialization failed")
+
+
+@contextlib.contextmanager
+def failure_log() -> Iterator[Path]:
+    """The engine's processes write their errors here too: vLLM's exception in the front says
+    only that one of them failed. vLLM takes a logging configuration from the environment."""
+    variable = "VLLM_LOGGING_CONFIG_PATH"
+    given = os.environ.get(variable)
+    with PrivateFolder() as folder:
+        log_file = folder / "errors.log"
+        if given is None:
+            configuration = folder / "logging.json"
+            configuration.write_text(json.dumps(_logging(log_file)))
+            os.environ[variable] = str(configuration)
+        try:
+            yield log_file
+        finally:
+            if given is None:
+                del os.environ[variable]
+
+
+def _logging(log_file: Path) -> dict[str, object]:
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
+        "handlers": {
+            "stderr": {"class": "logging.StreamHandler", "level": "ERROR", "formatter": "line"},
+            "file": {
+                "class": "logging.FileHandler",
+                "filename": str(log_file),
+                "level": "ERROR",
+                # Opened at once: the folder is gone when a running engine first logs an error.
+                "delay": False,
+            },
+        },
+        "loggers": {
+            "vllm": {"handlers": ["stderr", "file"], "level": "WARNING", "propagate": False}
+        },
+    }
+
+
+def why_it_failed(error: BaseException, log_file: Path, path: str) -> str:
+    """One line for operators and clients. The type decides what is said about it."""
+    text = log_file.read_text(errors="replace") if log_file.exists() else ""
+    for name, message in _LAST_LINE.findall(text):
+        if not message.startswith(_ONLY_POINTS_ELSEWHERE):
+            return _in_words(name.rsplit(".", 1)[-1], message, path)
+    return _in_words(type(error).__name__, str(error), path)
+
+
+def _in_words(name: str, message: str, path: str) -> str:
+    said = " ".join(message.split())[:600]
+    match name:
+        case "OutOfMemoryError" | "MemoryError":
+            return f"Out of memory while loading {path}: {said}"
+        case "GatedRepoError":
+            return f"{path} is gated: accept its licence on the hub and set HF_TOKEN. {said}"
+        case "RepositoryNotFoundError" | "FileNotFoundError" | "OSError":
+            return f"The weights {path} cannot be read: {said}"
+        case "ValidationError" | "ValueError" | "TypeError":
+            return f"vLLM refuses {path}: {said}"
+        case _:
+            return f"vLLM could not start {path}: {name}: {said}"

@@ -1,0 +1,140 @@
+"""Tool calls that a model makes by itself, read by vLLM's parser for its format."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from engines.answers.forced_calls import is_forced, new_call_id
+from engines.base import EngineUnavailable, GenerateRequest, Prompt, ToolCallDelta
+from engines.vllm.fastpath.pieces import Pieces
+from engines.vllm.vocabulary import Vocabulary
+
+
+def is_auto(request: GenerateRequest) -> bool:
+    """Whether the model sees tools and may call them."""
+    return (
+        request.tool_parser is not None
+        and bool(request.tools)
+        and request.tool_choice != "none"
+        and not is_forced(request)
+    )
+
+
+class ToolReading:
+    """One request's way to read calls; each choice has its own `AutoCalls`."""
+
+    def __init__(self, request: GenerateRequest, prompt: Prompt, tokenizer: Any) -> None:
+        # vllm.entrypoints moves with every release; the parsers' own module has the name.
+        from vllm.parser import ParserManager
+        from vllm.parser.abstract_parser import ChatCompletionRequest
+
+        try:
+            self.parser_class = ParserManager.get_parser(
+                tool_parser_name=request.tool_parser, enable_auto_tools=True
+            )
+        except TypeError as error:
+            raise EngineUnavailable(
+                f"vLLM has no tool parser {request.tool_parser!r}; see tool_parser in the registry."
+            ) from error
+        self.wire = ChatCompletionRequest(
+            model="",
+            messages=[{"role": "user", "content": ""}],
+            tools=[function(tool) for tool in request.tools],
+            tool_choice="auto",
+            parallel_tool_calls=request.parallel_tool_calls,
+        )
+        self.tokenizer = tokenizer
+        self.prompt_token_ids = list(prompt.token_ids)
+        self.is_streamed = request.stream
+        self.is_parallel = request.parallel_tool_calls
+        self.skips_special_tokens = self._adjusted()
+
+    def parser(self) -> Any:
+        return self.parser_class(self.tokenizer, self.wire.tools)
+
+    def _adjusted(self) -> bool:
+        """Many formats are made of special tokens, which text would leave out."""
+        adjusted = self.parser().adjust_request(self.wire.model_copy())
+        return bool(adjusted.skip_special_tokens)
+
+
+class AutoCalls:
+    """One choice's calls: feed it the answer in order; returns (text, calls)."""
+
+    def __init__(self, reading: ToolReading, vocabulary: Vocabulary) -> None:
+        self._reading = reading
+        self._parser = reading.parser()
+        self._pieces = Pieces(vocabulary)
+        self._indices: dict[int, int] = {}
+
+    def feed(
+        self, text: str, token_ids: Sequence[int], is_last: bool
+    ) -> tuple[str, tuple[ToolCallDelta, ...]]:
+        if not self._reading.is_streamed:
+            return self._whole(text, token_ids)
+        pieces = list(self._pieces.split(text, token_ids))
+        read = [self._read(*piece, is_last and piece is pieces[-1]) for piece in pieces]
+        calls = joined(call for _, found in read for call in found)
+        return "".join(content for content, _ in read), calls
+
+    def _read(
+        self, text: str, token_ids: Sequence[int], is_last: bool
+    ) -> tuple[str, Sequence[ToolCallDelta]]:
+        message = self._parser.parse_delta(
+            text,
+            list(token_ids),
+            self._reading.wire,
+            self._reading.prompt_token_ids,
+            finished=is_last,
+        )
+        if message is None:
+            return "", ()
+        calls = [self._call(call) for call in message.tool_calls or () if self._keeps(call)]
+        return message.content or "", calls
+
+    def _keeps(self, call: Any) -> bool:
+        return self._reading.is_parallel or call.index == 0
+
+    def _call(self, call: Any) -> ToolCallDelta:
+        function = call.function
+        is_new = call.index not in self._indices
+        index = self._indices.setdefault(call.index, len(self._indices))
+        return ToolCallDelta(
+            index=index,
+            id=(call.id or new_call_id()) if is_new else None,
+            name=function.name if is_new and function else None,
+            arguments=(function.arguments or "") if function else "",
+        )
+
+    def _whole(self, text: str, token_ids: Sequence[int]) -> tuple[str, tuple[ToolCallDelta, ...]]:
+        _, content, found = self._parser.parse(
+            text,
+            self._reading.wire,
+            enable_auto_tools=True,
+            model_output_token_ids=list(token_ids),
+        )
+        found = (found or [])[: None if self._reading.is_parallel else 1]
+        calls = (
+            ToolCallDelta(index, call.id or new_call_id(), call.name, call.arguments)
+            for index, call in enumerate(found)
+        )
+        return content or "", tuple(calls)
+
+
+def joined(calls: Iterable[ToolCallDelta]) -> tuple[ToolCallDelta, ...]:
+    """Pieces of one call that follow each other are one piece."""
+    found: list[ToolCallDelta] = []
+    for call in calls:
+        if found and found[-1].index == call.index and call.name is None:
+            last = found.pop()
+            call = replace(last, arguments=last.arguments + call.arguments)
+        found.append(call)
+    return tuple(found)
+
+
+def function(tool: Any) -> dict[str, Any]:
+    """OpenAI's form of a tool, as templates and parsers read it."""
+    described = {} if tool.description is None else {"description": tool.description}
+    parameters = {"parameters": dict(tool.parameters)}
+    return {"type": "function", "function": {"name": tool.name} | described | parameters}

@@ -1,0 +1,1 @@
+"""Weights found, fetched, converted, verified; heavy work in child processes."""

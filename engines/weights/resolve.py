@@ -1,0 +1,75 @@
+"""Where an engine's weights are on this machine; fetched, converted and verified where need be."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from engines.base import EngineUnavailable
+from engines.host.child_job import ErrandFailed, Progress, run_errand
+from engines.registry.sources import PACKAGE, is_local
+from engines.registry.spec import EngineSpec
+from engines.weights.packaged_model import gguf_path, prepare
+from engines.weights.packages import folder_in
+
+QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+
+
+class WeightsUnavailable(EngineUnavailable):
+    """The weights cannot be had; the message says why and what would be right."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retry_after_s=60.0)
+
+
+def resolve(
+    spec: EngineSpec,
+    data_dir: Path,
+    progress: Progress,
+    environment: Mapping[str, str] | None = None,
+) -> Path:
+    """An absolute folder (vllm) or GGUF file (llamacpp). Blocks, for hours with large weights:
+    call it in a thread. `progress` is called in that thread at least every second while something
+    is done; an exception it raises ends the work and comes out here. `environment` is what hub
+    and proxies are looked up in (os.environ). Raises EngineUnavailable."""
+    around = os.environ if environment is None else environment
+    if spec.source.startswith(PACKAGE):
+        return _packaged(spec, data_dir, progress, around)
+    if is_local(spec.source):
+        return _local(spec)
+    args = [spec.source, spec.kind, spec.revision or "", spec.file or ""]
+    try:
+        return Path(run_errand("engines.weights.hub", args, progress, {**around, **QUIET}))
+    except ErrandFailed as e:
+        raise WeightsUnavailable(str(e)) from None
+
+
+def _packaged(
+    spec: EngineSpec, data_dir: Path, progress: Progress, environment: Mapping[str, str]
+) -> Path:
+    package = spec.source.removeprefix(PACKAGE)
+    if spec.kind == "llamacpp":
+        return gguf_path(package, spec.file)
+    return folder_in(package) or prepare(data_dir, progress, package, environment)
+
+
+def _local(spec: EngineSpec) -> Path:
+    path = Path(spec.source)
+    if not path.exists():
+        raise WeightsUnavailable(f"{path} is not there; source would be a folder or a file")
+    if spec.kind == "llamacpp":
+        return _local_gguf(path, spec.file)
+    if not (path / "config.json").is_file():
+        raise WeightsUnavailable(f"{path} has no config.json; source would be a model's folder")
+    if not any(any(path.glob(form)) for form in ("*.safetensors", "*.bin", "*.pt")):
+        raise WeightsUnavailable(f"{path} holds no weights (*.safetensors)")
+    return path
+
+
+def _local_gguf(path: Path, file: str | None) -> Path:
+    if path.is_file():
+        return path
+    found = sorted(path.glob(file or "*.gguf"))
+    if len(found) != 1:
+        names = ", ".join(each.name for each in found) or f"no {file or '*.gguf'}"
+        raise WeightsUnavailable(f"{path} holds {names}; right would be file: with one name")
+    return found[0]

@@ -1,0 +1,178 @@
+"""Rate, concurrency and tokens a minute per key; in memory, some µs, nothing awaited.
+
+    limiter = Limiter(requests_per_minute=1000, burst=100, concurrent=50, slot_s=600.0)
+    admission = limiter.admit(caller)               # raises RateLimited, ConcurrencyLimited
+    ... admission.headers on the answer, also on its errors; the slot is held to the last byte ...
+    limiter.release(admission, tokens=usage.total_tokens)     # idempotent
+    headers = limiter.headers(caller)          # for an authenticated answer that does not count
+
+Any 60 seconds hold at most requests_per_minute + burst requests of a key. All headers are raw ASGI
+pairs.
+
+LimitExceeded               .retry_after_s, .headers (Retry-After among them)
+├── RateLimited             requests or tokens a minute
+└── ConcurrencyLimited      too many requests at once
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import ceil
+from typing import TypeAlias
+
+from server.accounts.rate_windows import MINUTE_S, Requests, Tokens
+from server.ledger.records import Caller, KeyLimits
+
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+
+
+class LimitExceeded(Exception):
+    """Waiting `retry_after_s` whole seconds succeeds, unless the key's other requests take the
+    room."""
+
+    def __init__(self, message: str, wait_s: float, headers: Headers) -> None:
+        super().__init__(message)
+        self.retry_after_s = max(1, ceil(wait_s))
+        self.headers = [*headers, (b"retry-after", b"%d" % self.retry_after_s)]
+
+
+class RateLimited(LimitExceeded):
+    """Too many requests, or too many tokens, within a minute."""
+
+
+class ConcurrencyLimited(LimitExceeded):
+    """Too many requests at once. The wait is until the oldest has reached its time limit: the only
+    moment by which a slot is free for certain."""
+
+
+@dataclass(slots=True, eq=False)
+class Admission:
+    """One admitted request, holding a slot of its key until it is released."""
+
+    key_id: str
+    tokens: int | None
+    """The key's tokens a minute; None: no limit, so nothing is to be counted."""
+    headers: Headers
+
+
+class Account:
+    """One key: its limits, the server's defaults filled in, and what it has used of them. A change
+    of the limits forgets nothing of what was used."""
+
+    __slots__ = ("burst", "concurrent", "limits", "rate", "requests", "slots", "spent", "tokens")
+
+    def __init__(self, limits: KeyLimits, defaults: KeyLimits) -> None:
+        self.requests = Requests()
+        self.spent = Tokens()
+        self.slots: dict[Admission, float] = {}
+        """The requests that hold a slot, oldest first, and since when."""
+        self.set_limits(limits, defaults)
+
+    def set_limits(self, limits: KeyLimits, defaults: KeyLimits) -> None:
+        self.limits = limits
+        self.rate = first(limits.requests_per_minute, defaults.requests_per_minute)
+        self.burst = first(limits.burst, defaults.burst)
+        self.concurrent = first(limits.concurrent, defaults.concurrent)
+        self.tokens = limits.tokens_per_minute
+        """A minute; None: no limit."""
+
+    def headers(self, now: float) -> Headers:
+        """X-RateLimit-*. Remaining counts the plain rate; the burst is extra. Reset is when the
+        oldest counted request leaves the window."""
+        remaining = self.rate - self.requests.count(now)
+        return [
+            (b"x-ratelimit-limit", b"%d" % self.rate),
+            (b"x-ratelimit-remaining", b"%d" % max(0, remaining)),
+            (b"x-ratelimit-reset", b"%d" % ceil(self.requests.oldest_ends(now))),
+        ]
+
+    def concurrency_limited(self, slot_s: float, now: float) -> ConcurrencyLimited:
+        oldest = next(iter(self.slots.values()))
+        return ConcurrencyLimited(
+            f"This API key has {self.concurrent} requests in flight, its limit; "
+            "send the next one when one of them has ended.",
+            oldest + slot_s - now,
+            self.headers(now),
+        )
+
+    def rate_limited(self, now: float) -> RateLimited:
+        most = self.rate + self.burst
+        return RateLimited(
+            f"This API key may send {self.rate} requests a minute "
+            f"and {self.burst} more in a burst; it did.",
+            self.requests.room_at(most) - now if most else MINUTE_S,
+            self.headers(now),
+        )
+
+    def token_limited(self, now: float) -> RateLimited:
+        return RateLimited(
+            f"This API key may use {self.tokens} tokens a minute; it did.",
+            self.spent.ends - now,
+            self.headers(now),
+        )
+
+
+class Limiter:
+    """Belongs to one event loop."""
+
+    def __init__(
+        self,
+        *,
+        requests_per_minute: int = 1000,
+        burst: int = 100,
+        concurrent: int = 50,
+        slot_s: float = 600.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.defaults = KeyLimits(
+            requests_per_minute=requests_per_minute, burst=burst, concurrent=concurrent
+        )
+        self.slot_s = slot_s
+        """No request holds its slot for longer: the server's request timeout."""
+        self.clock = clock
+        self.accounts: dict[str, Account] = {}
+
+    def admit(self, caller: Caller) -> Admission:
+        """Count one request and hold a slot for it. Raises LimitExceeded; then nothing counts."""
+        account, now = self.account(caller), self.clock()
+        if account.slots and len(account.slots) >= account.concurrent:
+            raise account.concurrency_limited(self.slot_s, now)
+        if account.tokens is not None and account.spent.count(now) >= account.tokens:
+            raise account.token_limited(now)
+        if account.requests.count(now) >= account.rate + account.burst:
+            raise account.rate_limited(now)
+        account.requests.add(now)
+        admission = Admission(caller.key_id, account.tokens, account.headers(now))
+        account.slots[admission] = now
+        return admission
+
+    def in_flight(self, caller: Caller) -> int:
+        """Requests of the key that hold a slot now."""
+        return len(self.account(caller).slots)
+
+    def release(self, admission: Admission, *, tokens: int = 0) -> None:
+        """Free the slot and count the request's tokens. The second time does nothing."""
+        account = self.accounts[admission.key_id]
+        if account.slots.pop(admission, None) is None:
+            return
+        if admission.tokens is not None and tokens:
+            account.spent.add(tokens, self.clock())
+
+    def headers(self, caller: Caller) -> Headers:
+        """X-RateLimit-* as they stand; nothing is counted."""
+        return self.account(caller).headers(self.clock())
+
+    def account(self, caller: Caller) -> Account:
+        account = self.accounts.get(caller.key_id)
+        if account is None:
+            account = self.accounts[caller.key_id] = Account(caller.limits, self.defaults)
+        elif account.limits is not caller.limits:
+            account.set_limits(caller.limits, self.defaults)
+        return account
+
+
+def first(own: int | None, default: int | None) -> int:
+    """The key's own limit, or the server's default."""
+    chosen = default if own is None else own
+    assert chosen is not None
+    return chosen

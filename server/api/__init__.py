@@ -1,0 +1,1 @@
+"""The endpoints: wire types in, deltas to bytes out."""

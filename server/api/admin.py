@@ -1,0 +1,140 @@
+"""/admin/v1: keys and usage for programs, behind an admin key; described by OpenAPI."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from fastapi.security import APIKeyHeader
+from pydantic import BaseModel
+
+from server.accounts.auth import KeyRing
+from server.accounts.key_wire import KeyIn, KeyMade, KeyOut, KeyPatch, key_made, key_out
+from server.errors import ApiError, to_api_error
+from server.ledger.database import Database
+from server.ledger.errors import KeyNotFound
+from server.ledger.key_store import KeyStore
+from server.ledger.records import Caller
+from server.ledger.reports import Dimension, Only, Period, usage, with_money
+
+MAX_GRACE_S = 30 * 86_400
+
+
+class AdminRoute(APIRoute):
+    """Failures leave as the one error body, whatever raised them."""
+
+    def get_route_handler(self) -> Callable[[Request], Any]:
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Exception as error:
+                raise explained(error) from error
+
+        return answer
+
+
+def explained(error: Exception) -> ApiError:
+    if isinstance(error, KeyNotFound):
+        return ApiError(404, "NOT_FOUND", str(error))
+    if isinstance(error, RequestValidationError):
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"][1:])
+        return ApiError.invalid(
+            f"{name}: {first['msg']}.", name or None, first.get("input"), first["msg"]
+        )
+    if isinstance(error, ValueError):
+        return ApiError.invalid(f"{error}.", None, None, str(error))
+    return to_api_error(error)
+
+
+def admin_router(ring: KeyRing, open_books: Callable[[], Database]) -> APIRouter:
+    """The routes. `open_books` is called once a request, on a worker thread, and may raise
+    LedgerUnavailable; `ring` decides who may come in."""
+
+    def admin(request: Request) -> Caller:
+        return ring.authenticate(request.scope["headers"], service="admin")
+
+    def keys() -> Iterator[KeyStore]:
+        with closing(open_books()) as database:
+            yield KeyStore(database)
+
+    def books() -> Iterator[Database]:
+        with closing(open_books()) as database:
+            yield database
+
+    router = APIRouter(
+        prefix="/admin/v1",
+        tags=["admin"],
+        route_class=AdminRoute,
+        dependencies=[Depends(admin), Depends(SCHEME)],
+        responses={401: {"description": "No or bad key"}, 403: {"description": "Not an admin key"}},
+    )
+    add_key_routes(router, Annotated[KeyStore, Depends(keys)])
+    add_usage_route(router, Annotated[Database, Depends(books)])
+    return router
+
+
+SCHEME = APIKeyHeader(name="X-API-Key", auto_error=False, description="wayscloud_admin_…")
+
+
+def add_key_routes(router: APIRouter, Keys: Any) -> None:
+    @router.post("/keys", status_code=201, summary="Make a key; its text is shown only now")
+    def create_key(body: KeyIn, keys: Keys) -> KeyMade:
+        return key_made(*keys.create(body.key()))
+
+    @router.get("/keys", summary="All keys, the oldest first")
+    def list_keys(keys: Keys, owner: str | None = None) -> list[KeyOut]:
+        return [key_out(key) for key in keys.list() if owner in (None, key.owner)]
+
+    @router.get("/keys/{key_id}", summary="One key")
+    def show_key(key_id: str, keys: Keys) -> KeyOut:
+        return key_out(keys.get(key_id))
+
+    @router.patch("/keys/{key_id}", summary="Change the fields that are sent; null is the default")
+    def update_key(key_id: str, body: KeyPatch, keys: Keys) -> KeyOut:
+        return key_out(keys.update(key_id, body.apply))
+
+    @router.post("/keys/{key_id}/rotate", summary="Give a key a new text")
+    def rotate_key(
+        key_id: str, keys: Keys, grace_s: Annotated[float, Query(ge=0, le=MAX_GRACE_S)] = 0.0
+    ) -> KeyMade:
+        return key_made(*keys.rotate(key_id, grace_s=grace_s))
+
+    @router.delete("/keys/{key_id}", summary="Revoke a key, for ever; its records stay")
+    def revoke_key(key_id: str, keys: Keys) -> KeyOut:
+        return key_out(keys.revoke(key_id))
+
+
+class UsageReport(BaseModel):
+    """Lines of sums; `amount` is an exact decimal, `amount_micro` the integer it stands for."""
+
+    first: date
+    last: date
+    lines: list[dict[str, Any]]
+
+
+def add_usage_route(router: APIRouter, Books: Any) -> None:
+    @router.get("/usage", summary="Requests, tokens and money of a period; days are UTC")
+    def read_usage(
+        books: Books,
+        first: Annotated[date | None, Query(description="Default: this month's first.")] = None,
+        last: Annotated[date | None, Query(description="Included. Default: today.")] = None,
+        by: Annotated[list[Dimension] | None, Query()] = None,
+        owner: str | None = None,
+        key_id: str | None = None,
+        alias: str | None = None,
+    ) -> UsageReport:
+        today = datetime.now(UTC).date()
+        period = Period(first or today.replace(day=1), last or today)
+        if period.first > period.last:
+            raise ValueError(f"first {period.first} is after last {period.last}")
+        only = Only(owner=owner, key_id=key_id, alias=alias)
+        lines = usage(books, period, by or ["day"], only)
+        return UsageReport(
+            first=period.first, last=period.last, lines=[with_money(line) for line in lines]
+        )

@@ -1,0 +1,76 @@
+"""Chat messages of the wire -> the plain dicts that chat templates read."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from engines.registry.spec import ModelSpec
+from server.api.chat.wire import ChatMessage, ContentPart, ToolCall
+from server.errors import ApiError
+
+
+def messages(given: Sequence[ChatMessage], spec: ModelSpec) -> list[dict[str, Any]]:
+    """Raises ApiError 400 where a message holds what the model cannot read."""
+    return with_system_prompt([_message(i, m) for i, m in enumerate(given)], spec)
+
+
+def with_system_prompt(given: list[dict[str, Any]], spec: ModelSpec) -> list[dict[str, Any]]:
+    """The alias' own system prompt first, where the request brings none."""
+    if spec.system_prompt and all(m["role"] != "system" for m in given):
+        return [{"role": "system", "content": spec.system_prompt}, *given]
+    return given
+
+
+def assistant_thought(message: dict[str, Any], reasoning: str) -> None:
+    """Give an earlier thought back to the template: under the name that templates read, and under
+    the one that vLLM passes on to them."""
+    message["reasoning_content"] = message["reasoning"] = reasoning
+
+
+def missing(field: str, expected: str) -> ApiError:
+    return ApiError.invalid(f"Missing required field: {field}.", field, None, expected)
+
+
+def text_only(field: str, provided: str, expected: str) -> ApiError:
+    """What a picture, a sound or a file gets."""
+    message = f"This model reads text only; {field} is {provided!r}."
+    return ApiError.invalid(message, field, provided, expected)
+
+
+def _message(index: int, m: ChatMessage) -> dict[str, Any]:
+    role = "system" if m.role == "developer" else m.role
+    out: dict[str, Any] = {"role": role, "content": _content(f"messages[{index}].content", m)}
+    if m.name:
+        out["name"] = m.name
+    if m.tool_calls:
+        out["tool_calls"] = [_tool_call(c) for c in m.tool_calls]
+    if m.tool_call_id:
+        out["tool_call_id"] = m.tool_call_id
+    if m.role == "tool" and not m.tool_call_id:
+        raise missing(f"messages[{index}].tool_call_id", "a tool call's id")
+    if m.role == "assistant" and (thought := m.reasoning_content or m.reasoning):
+        assistant_thought(out, thought)
+    return out
+
+
+def _tool_call(c: ToolCall) -> dict[str, Any]:
+    function = {"name": c.function.name, "arguments": c.function.arguments}
+    return {"id": c.id, "type": c.type, "function": function}
+
+
+def _content(field: str, m: ChatMessage) -> str:
+    if isinstance(m.content, str):
+        return m.content
+    if m.content is not None:
+        return "".join(_part(f"{field}[{k}]", part) for k, part in enumerate(m.content))
+    if m.role == "assistant":
+        return ""
+    raise missing(field, "a string or an array of content parts")
+
+
+def _part(field: str, part: ContentPart) -> str:
+    if part.type not in ("text", "refusal"):
+        raise text_only(f"{field}.type", part.type, "text")
+    text = part.text if part.type == "text" else part.refusal
+    if text is None:
+        raise missing(f"{field}.{part.type}", "a string")
+    return text

@@ -1,0 +1,267 @@
+"""Wire request -> GenerateRequest: the contract's defaults, limits and refusals, per alias."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from engines.base import GenerateRequest, Sampling, Structure, Tool
+from engines.registry.spec import ModelSpec
+from server.api.chat.messages import messages, missing
+from server.api.chat.wire import (
+    ChatRequest,
+    JsonSchema,
+    NamedTool,
+    ResponseFormat,
+    SamplingFields,
+    StructuredOutputs,
+    ToolSpec,
+)
+from server.errors import ApiError
+
+DEFAULT_MAX_TOKENS = 1000
+_TEMPERATURE = 0.7
+_LEAVE_OUT = "nothing: leave it out"
+REFUSED = {
+    "functions": "tools",
+    "function_call": "tool_choice",
+    "audio": "text messages",
+    "web_search_options": "tools",
+    "best_of": "n",
+    "prompt_logprobs": "logprobs",
+    "echo": "the prompt you have already",
+    "guided_json": "structured_outputs.json",
+    "guided_regex": "structured_outputs.regex",
+    "guided_choice": "structured_outputs.choice",
+    "guided_grammar": "structured_outputs.grammar",
+    "use_beam_search": "n",
+    "stop_token_ids": "stop",
+    "include_stop_str_in_output": _LEAVE_OUT,
+    "bad_words": "logit_bias",
+    "allowed_token_ids": "logit_bias",
+    "chat_template": "chat_template_kwargs",
+    "continue_final_message": _LEAVE_OUT,
+    "documents": "messages",
+}
+"""Fields of other servers that would change the output -> what to use here instead."""
+
+
+def chat_request(wire: ChatRequest, spec: ModelSpec, request_id: str) -> GenerateRequest:
+    """One chat body as a validated request. Raises ApiError 400 naming the field."""
+    refuse_unknown_meaning(wire)
+    tools = tools_of(wire.tools) if spec.tool_parser else ()
+    return GenerateRequest(
+        request_id=request_id,
+        sampling=sampling(
+            wire, spec, max_tokens=_max_tokens(wire, spec), n=wire.n or 1, logprobs=_logprobs(wire)
+        ),
+        messages=messages(wire.messages, spec),
+        tools=tools,
+        tool_choice=_tool_choice(wire, tools),
+        parallel_tool_calls=wire.parallel_tool_calls is not False,
+        tool_parser=spec.tool_parser if tools else None,
+        structure=structure(wire.response_format, wire.structured_outputs),
+        reasoning=spec.reasoning,
+        chat_template_kwargs=template_kwargs(
+            spec, wire.reasoning_effort, wire.chat_template_kwargs
+        ),
+        stream=bool(wire.stream),
+    )
+
+
+def sampling(
+    wire: SamplingFields,
+    spec: ModelSpec,
+    *,
+    max_tokens: int,
+    n: int = 1,
+    logprobs: int | None = None,
+) -> Sampling:
+    """Sampling parameters with the alias' and the contract's defaults filled in."""
+    d = spec.defaults
+    temperature = _first(wire, "temperature", d, _TEMPERATURE)
+    top_p = _first(wire, "top_p", d, 1.0)
+    top_k = max(0, _first(wire, "top_k", d, 0))
+    if top_p == 0 or (temperature == 0 and n > 1):
+        # The likeliest token alone, said so that engines which refuse a top_p of 0, or several
+        # greedy choices, take it.
+        top_p, top_k, temperature = 1.0, 1, temperature or 1.0
+    min_tokens = wire.min_tokens or 0
+    if min_tokens > max_tokens:
+        message = f"min_tokens ({min_tokens}) is more than max_tokens ({max_tokens})."
+        raise ApiError.invalid(message, "min_tokens", min_tokens, f"at most {max_tokens}")
+    return Sampling(
+        max_tokens=max_tokens,
+        min_tokens=min_tokens,
+        temperature=temperature,
+        top_p=top_p,
+        top_k=top_k,
+        min_p=_first(wire, "min_p", d, 0.0),
+        presence_penalty=_first(wire, "presence_penalty", d, 0.0),
+        frequency_penalty=_first(wire, "frequency_penalty", d, 0.0),
+        repetition_penalty=_first(wire, "repetition_penalty", d, 1.0),
+        seed=None if wire.seed is None else wire.seed % 2**63,  # engines read -1 as "any"
+        n=n,
+        stop=(wire.stop,) if isinstance(wire.stop, str) else tuple(wire.stop or ()),
+        ignore_eos=bool(wire.ignore_eos),
+        logprobs=logprobs,
+        logit_bias={int(k): v for k, v in (wire.logit_bias or {}).items()},
+    )
+
+
+def bound(spec: ModelSpec, field: str, asked: int | None, default: int) -> int:
+    """The most tokens of one choice. Raises ApiError 400 above the alias' limit."""
+    if asked is None:
+        return min(default, spec.output_tokens)
+    if asked > spec.output_tokens:
+        limit = f"at most {spec.output_tokens}"
+        message = f"{field} is {asked}; {spec.alias} generates {limit} tokens."
+        raise ApiError.invalid(message, field, asked, limit)
+    return asked
+
+
+def structure(
+    response_format: ResponseFormat | None, outputs: StructuredOutputs | None
+) -> Structure | None:
+    """The form asked for by response_format or by vLLM's structured_outputs, not by both."""
+    return structured_outputs(_response_format(response_format), outputs, "response_format")
+
+
+def structured_outputs(
+    chosen: Structure | None, outputs: StructuredOutputs | None, field: str
+) -> Structure | None:
+    """`chosen` (by `field`), or what vLLM's own request field says."""
+    if outputs is None:
+        return chosen
+    if chosen is not None:
+        message = f"{field} and structured_outputs exclude each other."
+        raise ApiError.invalid(message, "structured_outputs", "both", "one of the two")
+    return _structured_outputs(outputs)
+
+
+def json_schema(form: JsonSchema | None, field: str) -> Structure:
+    """A schema that is there, as a structure."""
+    if form is None or form.schema_ is None:
+        raise missing(field, "a JSON schema")
+    return Structure(kind="json_schema", value=form.schema_)
+
+
+def refuse_unknown_meaning(wire: SamplingFields, refused: Mapping[str, str] = REFUSED) -> None:
+    """400 for fields that we know, cannot honour, and that would change the output."""
+    for name, value in (wire.model_extra or {}).items():
+        if name in refused and value not in (None, False, [], {}, "", 1):
+            message = f"{name} is not supported here; use {refused[name]}."
+            raise ApiError.invalid(message, name, None, refused[name])
+        if name == "modalities" and value not in (None, ["text"]):
+            raise ApiError.invalid("This model writes text only.", name, str(value), '["text"]')
+
+
+def tools_of(tools: Sequence[ToolSpec] | None) -> tuple[Tool, ...]:
+    return tuple(
+        Tool(
+            name=t.function.name,
+            description=t.function.description,
+            parameters=t.function.parameters or {"type": "object", "properties": {}},
+            strict=bool(t.function.strict),
+        )
+        for t in tools or ()
+    )
+
+
+def named_choice(choice: str | None, name: str | None, tools: Sequence[str]) -> str:
+    """tool_choice as engines read it: a word, or "function:" and one of the tools' names."""
+    if name is None:
+        if choice == "required" and not tools:
+            message = "tool_choice is 'required', but tools is empty."
+            raise ApiError.invalid(message, "tool_choice", "required", "a tool in tools")
+        return choice or "auto"
+    if name not in tools:
+        message = f"tool_choice names {name!r}, which is not in tools."
+        expected = "one of " + ", ".join(tools) if tools else "a tool in tools"
+        raise ApiError.invalid(message, "tool_choice", name, expected)
+    return f"function:{name}"
+
+
+def template_kwargs(
+    spec: ModelSpec, effort: str | None, own: Mapping[str, Any] | None, field: str = ""
+) -> dict[str, Any]:
+    """The alias' switches, then those of the effort, then the caller's own."""
+    kwargs = dict(spec.chat_template_kwargs)
+    if effort is None:
+        pass
+    elif effort in spec.reasoning_efforts:
+        kwargs.update(spec.reasoning_efforts[effort])
+    elif effort != "none" or spec.reasoning:
+        known = ", ".join(spec.reasoning_efforts) or _LEAVE_OUT
+        message = f"{spec.alias} has no reasoning effort {effort!r}."
+        raise ApiError.invalid(message, field or "reasoning_effort", effort, known)
+    return kwargs | dict(own or {})
+
+
+def _first(wire: SamplingFields, name: str, defaults: Mapping[str, Any], neutral: Any) -> Any:
+    if name in wire.model_fields_set and (value := getattr(wire, name)) is not None:
+        return value
+    return defaults.get(name, neutral)
+
+
+def _max_tokens(wire: ChatRequest, spec: ModelSpec) -> int:
+    default = int(spec.defaults.get("max_tokens", DEFAULT_MAX_TOKENS))
+    if wire.max_completion_tokens is not None:
+        return bound(spec, "max_completion_tokens", wire.max_completion_tokens, default)
+    return bound(spec, "max_tokens", wire.max_tokens, default)
+
+
+def _logprobs(wire: ChatRequest) -> int | None:
+    if wire.top_logprobs is not None and not wire.logprobs:
+        message = "top_logprobs needs logprobs to be true."
+        raise ApiError.invalid(message, "top_logprobs", wire.top_logprobs, '"logprobs": true')
+    return (wire.top_logprobs or 0) if wire.logprobs else None
+
+
+def _tool_choice(wire: ChatRequest, tools: tuple[Tool, ...]) -> str:
+    choice, names = wire.tool_choice, [t.function.name for t in wire.tools or ()]
+    if isinstance(choice, NamedTool):
+        chosen = named_choice(None, choice.function.name, names)
+    else:
+        chosen = named_choice(choice, None, names)
+    return chosen if tools else "auto"
+
+
+def _response_format(form: ResponseFormat | None) -> Structure | None:
+    if form is None or form.type == "text":
+        return None
+    if form.type == "json_object":
+        return Structure(kind="json_object")
+    return json_schema(form.json_schema, "response_format.json_schema.schema")
+
+
+def _structured_outputs(outputs: StructuredOutputs) -> Structure | None:
+    given: list[Structure] = []
+    if outputs.json_ is not None:
+        given.append(Structure(kind="json_schema", value=_schema(outputs.json_)))
+    if outputs.regex is not None:
+        given.append(Structure(kind="regex", value=outputs.regex))
+    if outputs.choice is not None:
+        given.append(Structure(kind="choice", value=tuple(outputs.choice)))
+    if outputs.grammar is not None:
+        given.append(Structure(kind="grammar", value=outputs.grammar))
+    if outputs.json_object:
+        given.append(Structure(kind="json_object"))
+    if len(given) > 1:
+        kinds = ", ".join(g.kind for g in given)
+        message = f"structured_outputs takes one form; it has {kinds}."
+        raise ApiError.invalid(message, "structured_outputs", kinds, "one form")
+    return given[0] if given else None
+
+
+def _schema(given: dict[str, Any] | str) -> dict[str, Any]:
+    """vLLM takes a schema as an object, and as its text."""
+    schema: Any = given
+    if isinstance(given, str):
+        try:
+            schema = json.loads(given)
+        except (ValueError, RecursionError):
+            schema = None
+    if not isinstance(schema, dict):
+        message = "structured_outputs.json is no JSON schema."
+        raise ApiError.invalid(message, "structured_outputs.json", "a string", "a JSON schema")
+    return schema

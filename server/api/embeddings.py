@@ -1,0 +1,155 @@
+"""/v1/embeddings and /v1/llm/embeddings: texts in, vectors out, in OpenAI's shape."""
+
+import base64
+import struct
+from asyncio import to_thread
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import msgspec
+from pydantic import Field, TypeAdapter
+
+from engines.base import Embedding, Engine
+from engines.registry.spec import ModelSpec
+from server.api.chat.wire import Asked
+from server.api.endpoint import Asking
+from server.api.services import Task, record_id_of
+from server.errors import ApiError
+from server.http.exchange import Exchange
+from server.http.request_log import line_of
+from server.ledger.records import Caller
+from server.requests.single import Job
+
+MAX_INPUTS = 2048
+
+Text = Annotated[str, Field(min_length=1)]
+Token = Annotated[int, Field(ge=0, le=2**31 - 1)]
+TokenIds = Annotated[list[Token], Field(min_length=1)]
+
+
+class EmbeddingsRequest(Asked):
+    """The body of the two embeddings endpoints."""
+
+    input: Annotated[
+        Text
+        | Annotated[list[Text], Field(min_length=1, max_length=MAX_INPUTS)]
+        | TokenIds
+        | Annotated[list[TokenIds], Field(min_length=1, max_length=MAX_INPUTS)],
+        Field(description="A text, token ids, or an array of either: a vector for each"),
+    ]
+    encoding_format: Annotated[
+        Literal["float", "base64"] | None,
+        Field(description="base64: little-endian 32-bit floats"),
+    ] = "float"
+    dimensions: Annotated[
+        Annotated[int, Field(ge=1)] | None,
+        Field(description="Shorter vectors, where the model allows them"),
+    ] = None
+
+
+EMBEDDINGS: TypeAdapter[EmbeddingsRequest] = TypeAdapter(EmbeddingsRequest)
+
+
+class Embeddings(Asking[EmbeddingsRequest, Job]):
+    """The endpoint of both paths."""
+
+    task: Task = "embed"
+
+    def prepare(
+        self, exchange: Exchange, caller: Caller, wire: EmbeddingsRequest, spec: ModelSpec
+    ) -> Job:
+        _check_dimensions(wire, spec)
+        inputs = _inputs(wire)
+        record = self.record(record_id_of(exchange), caller, wire, spec)
+
+        async def work(engine: Engine) -> bytes:
+            found = await engine.embed(record.record_id, inputs)
+            longest = max(e.prompt_tokens for e in found)
+            if longest > spec.context_tokens:
+                raise _too_long(longest, spec)
+            record.prompt_tokens = sum(e.prompt_tokens for e in found)
+            return await to_thread(_body, wire, spec, found, record.prompt_tokens)
+
+        return Job(
+            exchange=exchange,
+            fleet=self.front.fleet,
+            record=record,
+            work=work,
+            deadline=self.deadline(exchange),
+            ledger=self.front.ledger,
+            wire_names={"messages": "input", "prompt": "input"},
+            most_tokens=sum(min(_most_tokens(x), spec.context_tokens) for x in inputs),
+        )
+
+    async def run(self, exchange: Exchange, job: Job) -> int:
+        front, record = self.front, job.record
+        front.metrics.started(record.alias)
+        try:
+            await job.run(front.watch)
+        finally:
+            front.metrics.finished(record, exchange.status, job.wait_s)
+            line_of(exchange.scope).note(
+                model=record.alias, prompt_tokens=record.prompt_tokens, end=record.end
+            )
+        return record.prompt_tokens
+
+
+def _inputs(wire: EmbeddingsRequest) -> list[str | list[int]]:
+    """One array of numbers is one input; any other array is several."""
+    given = wire.input
+    if isinstance(given, str):
+        return [given]
+    if isinstance(given[0], int):
+        return [[t for t in given if isinstance(t, int)]]
+    return [x for x in given if not isinstance(x, int)]
+
+
+def _most_tokens(x: str | Sequence[int]) -> int:
+    """No token is shorter than a byte; two more mark begin and end."""
+    return (len(x.encode()) if isinstance(x, str) else len(x)) + 2
+
+
+def _check_dimensions(wire: EmbeddingsRequest, spec: ModelSpec) -> None:
+    if wire.dimensions is None or wire.dimensions in spec.dimensions:
+        return
+    allowed = ", ".join(str(d) for d in spec.dimensions)
+    expected = f"one of {allowed}" if allowed else "nothing: its vectors have one length"
+    message = f"{spec.alias} makes no vectors of {wire.dimensions} dimensions; right is {expected}."
+    raise ApiError.invalid(message, "dimensions", wire.dimensions, expected)
+
+
+def _too_long(prompt_tokens: int, spec: ModelSpec) -> ApiError:
+    context = spec.context_tokens
+    message = f"An input has {prompt_tokens} tokens; the model's context is {context} tokens."
+    details = {"prompt_tokens": prompt_tokens, "max_tokens": None, "context_tokens": context}
+    return ApiError(400, "CONTEXT_LENGTH_EXCEEDED", message, param="input", details=details)
+
+
+def _body(
+    wire: EmbeddingsRequest, spec: ModelSpec, found: Sequence[Embedding], prompt_tokens: int
+) -> bytes:
+    """Runs on a worker thread, and encodes vector by vector: 2,048 of them at once would hold up
+    every stream for 0.1 s."""
+    is_text = wire.encoding_format == "base64"
+    items = []
+    for index, embedding in enumerate(found):
+        vector = shortened(embedding.vector, wire.dimensions)
+        said = _base64(vector) if is_text else list(vector)
+        item = {"object": "embedding", "index": index, "embedding": said}
+        items.append(msgspec.json.encode(item))
+    usage = {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens}
+    rest = msgspec.json.encode({"model": spec.alias, "usage": usage})
+    return b'{"object":"list","data":[' + b",".join(items) + b"]," + rest[1:]
+
+
+def shortened(vector: Sequence[float], dimensions: int | None) -> Sequence[float]:
+    """The first `dimensions` numbers, at length 1 again."""
+    if dimensions is None or dimensions >= len(vector):
+        return vector
+    head = vector[:dimensions]
+    length = sum(x * x for x in head) ** 0.5 or 1.0
+    return [x / length for x in head]
+
+
+def _base64(vector: Sequence[float]) -> str:
+    return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()

@@ -1,0 +1,207 @@
+"""The routes' common way: request id, key, limits, then the endpoint; every failure is one body."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeAlias, TypeVar
+
+from pydantic import TypeAdapter
+
+from engines.registry.spec import ModelSpec
+from server.api.chat.wire import Asked
+from server.api.decode import decode
+from server.api.services import ANONYMOUS, Front, Task
+from server.errors import ApiError, method_not_allowed, to_api_error
+from server.http.exchange import ClientLeft, Exchange, Receive, Scope, Send
+from server.http.request_log import RequestLine, line_of
+from server.ledger.records import Caller, UsageRecord
+
+log = logging.getLogger("fjord.api")
+
+A = TypeVar("A", bound=Asked)
+P = TypeVar("P")
+Endpoint: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class Guarded:
+    """An ASGI endpoint behind key and limits. Subclasses serve; failures end here."""
+
+    method = "POST"
+    endpoint = "other"
+
+    def __init__(self, front: Front) -> None:
+        self.front = front
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        line = line_of(scope)
+        exchange = Exchange(scope, receive, send, line.request_id)
+        try:
+            await self._admitted(exchange, line)
+        except ClientLeft:
+            exchange.status = 499
+        except Exception as exc:
+            await self._fail(exchange, exc)
+        line.status = exchange.status
+
+    async def _admitted(self, exchange: Exchange, line: RequestLine) -> None:
+        method = exchange.scope["method"]
+        if method != self.method:
+            raise method_not_allowed(method, self.method)
+        caller = self._caller(exchange)
+        line.note(key=caller.key_id)
+        admission = self.front.limiter.admit(caller)
+        exchange.headers += admission.headers
+        tokens = 0
+        try:
+            tokens = await self.serve(exchange, caller)
+        finally:
+            self.front.limiter.release(admission, tokens=tokens)
+
+    def _caller(self, exchange: Exchange) -> Caller:
+        if self.front.settings.no_auth:
+            return ANONYMOUS
+        return self.front.ring.authenticate(exchange.scope["headers"])
+
+    async def serve(self, exchange: Exchange, caller: Caller) -> int:
+        """Answer the exchange; returns the tokens it used. Whatever it raises before the first
+        byte becomes an error body."""
+        raise NotImplementedError
+
+    async def _fail(self, exchange: Exchange, exc: Exception) -> None:
+        error = to_api_error(exc)
+        if error.status >= 500 and error.code == "INTERNAL_ERROR":
+            log.exception("request %s failed", exchange.request_id, exc_info=exc)
+        self.front.metrics.answered("", self.endpoint, error.status)
+        if not exchange.started:
+            await exchange.fail(error)
+
+
+class Asking(Guarded, Generic[A, P]):
+    """An endpoint that asks a model for something: `prepare` makes of a body what `run` does."""
+
+    task: Task = "generate"
+    is_metered = True
+
+    def __init__(self, front: Front, endpoint: str, adapter: TypeAdapter[A]) -> None:
+        super().__init__(front)
+        self.endpoint = endpoint
+        self.adapter = adapter
+
+    async def serve(self, exchange: Exchange, caller: Caller) -> int:
+        front = self.front
+        if front.watch.draining:
+            raise ApiError.retry(503, "SHUTTING_DOWN", "The server is shutting down.", 10)
+        check_content_type(exchange)
+        body = await exchange.body(front.settings.max_body_bytes)
+        try:
+            spec, prepared = self._validated(exchange, caller, body)
+        except Exception:
+            if self.is_metered:
+                front.note_rejection(exchange, caller, self.endpoint)
+            raise
+        with _InFlight(front, spec.alias):
+            return await self.run(exchange, prepared)
+
+    def _validated(self, exchange: Exchange, caller: Caller, body: bytes) -> tuple[ModelSpec, P]:
+        wire = decode(self.adapter, body)
+        self._count_unknown(wire)
+        spec = self.front.model(wire.model, caller, self.task)
+        self._check_region(wire)
+        return spec, self.prepare(exchange, caller, wire, spec)
+
+    def prepare(self, exchange: Exchange, caller: Caller, wire: A, spec: ModelSpec) -> P:
+        """All that can be refused is refused here. Raises ApiError."""
+        raise NotImplementedError
+
+    async def run(self, exchange: Exchange, prepared: P) -> int:
+        """Answer; returns the tokens it used."""
+        raise NotImplementedError
+
+    def deadline(self, exchange: Exchange) -> float:
+        """time.monotonic() at which the request ends with REQUEST_TIMEOUT."""
+        return time.monotonic() + _timeout_s(exchange, self.front.settings.request_timeout_s)
+
+    def record(self, record_id: str, caller: Caller, wire: A, spec: ModelSpec) -> UsageRecord:
+        """The request's record, as it stands before anything ran. Raises ApiError where the model
+        has no price in the key's currency."""
+        price = self.front.price(spec, caller)
+        return UsageRecord(
+            record_id=record_id,
+            key_id=caller.key_id,
+            owner=caller.owner,
+            alias=spec.alias,
+            weights=spec.engine.source,
+            revision=spec.engine.revision,
+            endpoint=self.endpoint,
+            stream=bool(getattr(wire, "stream", False)),
+            started_at=time.time(),
+            end="lost",
+            agent_id=wire.agent_id,
+            user=wire.user,
+            region=wire.region,
+            price_input=price.input,
+            price_cached=price.cached_input,
+            price_output=price.output,
+            currency=self.front.currency(caller),
+            node=self.front.node,
+        )
+
+    def _check_region(self, wire: A) -> None:
+        regions = self.front.registry.regions
+        if wire.region is not None and wire.region not in regions:
+            expected = "one of " + ", ".join(regions)
+            message = f"Unknown region {wire.region!r}; expected {expected}."
+            raise ApiError.invalid(message, "region", wire.region, expected)
+
+    def _count_unknown(self, wire: A) -> None:
+        for name in wire.model_extra or ():
+            self.front.metrics.unknown_field(name)
+            log.debug("unknown field %s", name[:64])
+
+
+class _InFlight:
+    """Counts a request of an alias; beyond the queue's limit it is refused at once."""
+
+    __slots__ = ("_alias", "_front")
+
+    def __init__(self, front: Front, alias: str) -> None:
+        self._front = front
+        self._alias = alias
+
+    def __enter__(self) -> None:
+        count = self._front.in_flight.get(self._alias, 0)
+        limit = self._front.settings.queue_limit
+        if count >= limit:
+            message = f"{self._alias} already has {limit} requests running or waiting."
+            raise ApiError.retry(503, "OVERLOADED", message, 2)
+        self._front.in_flight[self._alias] = count + 1
+
+    def __exit__(self, *exc: object) -> None:
+        self._front.in_flight[self._alias] -= 1
+
+
+def check_content_type(exchange: Exchange) -> None:
+    """415 where a body says it is something else than JSON; silence is taken for JSON."""
+    kind = exchange.header(b"content-type")
+    if kind is None:
+        return
+    name = kind.split(b";", 1)[0].strip().lower()
+    if name != b"application/json" and not name.endswith(b"+json"):
+        message = f"Content-Type is {name.decode('latin-1')!r}; expected application/json."
+        raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", message)
+
+
+def _timeout_s(exchange: Exchange, longest: float) -> float:
+    """The client's X-Request-Timeout (seconds), never more than the server's own."""
+    asked = exchange.header(b"x-request-timeout")
+    if asked is None:
+        return longest
+    try:
+        seconds = float(asked)
+    except ValueError:
+        seconds = -1.0
+    if not seconds > 0:
+        field = "X-Request-Timeout"
+        provided = asked.decode("latin-1")[:40]
+        raise ApiError.invalid(f"{field} must be seconds above 0.", field, provided, "seconds > 0")
+    return min(seconds, longest)

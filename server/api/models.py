@@ -1,0 +1,54 @@
+"""GET /v1/models: the aliases that the caller's key may use."""
+
+import logging
+from typing import Any
+
+import msgspec
+
+from engines.registry.spec import ModelSpec
+from server.api.endpoint import Guarded
+from server.http.exchange import Exchange
+from server.ledger.records import Caller
+
+log = logging.getLogger("fjord.api")
+
+
+class ModelList(Guarded):
+    """GET /v1/models and /v1/llm/models."""
+
+    method = "GET"
+    endpoint = "models"
+
+    async def serve(self, exchange: Exchange, caller: Caller) -> int:
+        models = [
+            model_body(spec)
+            for alias, spec in self.front.registry.models.items()
+            if caller.models is None or alias in caller.models
+        ]
+        self.front.metrics.answered("", self.endpoint, 200)
+        await exchange.reply(200, msgspec.json.encode({"object": "list", "data": models}))
+        return 0
+
+
+class OneModel(Guarded):
+    """GET /v1/models/{id} and /v1/llm/models/{id}."""
+
+    method = "GET"
+    endpoint = "models"
+
+    async def serve(self, exchange: Exchange, caller: Caller) -> int:
+        alias = exchange.scope["path"].rsplit("/models/", 1)[1]
+        spec = self.front.model(alias, caller)
+        self.front.metrics.answered(alias, self.endpoint, 200)
+        await exchange.reply(200, msgspec.json.encode(model_body(spec)))
+        return 0
+
+
+def model_body(spec: ModelSpec) -> dict[str, Any]:
+    """The documented four members."""
+    return {
+        "id": spec.alias,
+        "object": "model",
+        "owned_by": "wayscloud",
+        "created": spec.created,
+    }

@@ -1,0 +1,199 @@
+"""/v1/responses, stateless: OpenAI's newer form, over the same way as chat."""
+
+import time
+from typing import Any
+
+from engines.base import GenerateRequest, Structure, Tool
+from engines.registry.spec import ModelSpec
+from server.api.chat.messages import missing, with_system_prompt
+from server.api.chat.request import (
+    REFUSED,
+    bound,
+    json_schema,
+    named_choice,
+    refuse_unknown_meaning,
+    sampling,
+    structured_outputs,
+    template_kwargs,
+)
+from server.api.responses.events import ResponseStream
+from server.api.responses.input import conversation
+from server.api.responses.output import Output, ResponseAnswer
+from server.api.responses.wire import FlatChoice, FlatTool, ResponsesRequest
+from server.errors import ApiError
+from server.ids import new_id
+from server.requests.plan import Plan, Stream, Whole
+
+_OF_CHAT = {
+    "messages": "input",
+    "max_tokens": "max_output_tokens",
+    "max_completion_tokens": "max_output_tokens",
+    "response_format": "text.format",
+    "reasoning_effort": "reasoning.effort",
+    "logprobs": "top_logprobs",
+    "n": "several requests",
+    "context_management": "a shorter input",
+    "moderation": "a request to a guard model",
+}
+_STORED = {
+    "previous_response_id": "the earlier items in input",
+    "conversation": "the earlier items in input",
+    "prompt": "instructions and input",
+}
+_WIRE_NAMES = {
+    "messages": "input",
+    "prompt": "input",
+    "max_tokens": "max_output_tokens",
+    "response_format": "text.format",
+}
+
+
+def build_response(wire: ResponsesRequest, spec: ModelSpec, request_id: str) -> Plan:
+    """One response. Raises ApiError 400."""
+    refuse_unknown_meaning(wire, REFUSED | _OF_CHAT)
+    _refuse_what_is_not_there(wire)
+    request = _request(wire, spec, request_id)
+    output = Output(wire.wants_summary)
+    members = _members(wire, spec, request)
+    shape: Stream | Whole = ResponseAnswer(members, output, time.time)
+    if request.stream:
+        shape = ResponseStream(members, output, time.time)
+    return Plan(
+        requests=(request,),
+        shape=shape,
+        has_max_tokens=wire.has_max_tokens,
+        wire_names=_WIRE_NAMES,
+    )
+
+
+def _request(wire: ResponsesRequest, spec: ModelSpec, request_id: str) -> GenerateRequest:
+    tools = _tools(wire)
+    choice = _tool_choice(wire, tools)
+    effort = wire.reasoning.effort if wire.reasoning else None
+    if not spec.tool_parser:
+        tools, choice = (), "auto"
+    return GenerateRequest(
+        request_id=request_id,
+        sampling=sampling(
+            wire,
+            spec,
+            max_tokens=bound(spec, "max_output_tokens", wire.max_output_tokens, spec.output_tokens),
+            logprobs=(wire.top_logprobs or 0) if wire.wants_logprobs else None,
+        ),
+        messages=with_system_prompt(conversation(wire.input, wire.instructions), spec),
+        tools=tools,
+        tool_choice=choice,
+        parallel_tool_calls=wire.parallel_tool_calls is not False,
+        tool_parser=spec.tool_parser if tools else None,
+        structure=_structure(wire),
+        reasoning=spec.reasoning,
+        chat_template_kwargs=template_kwargs(
+            spec, effort, wire.chat_template_kwargs, "reasoning.effort"
+        ),
+        stream=bool(wire.stream),
+    )
+
+
+def _refuse_what_is_not_there(wire: ResponsesRequest) -> None:
+    for name, instead in _STORED.items():
+        if getattr(wire, name) is not None:
+            message = f"{name} is not supported: nothing is stored here; send {instead}."
+            raise ApiError.invalid(message, name, None, f"null, and {instead}")
+    if wire.background:
+        message = "background is not supported: nothing is stored here to fetch later."
+        raise ApiError.invalid(message, "background", True, "false")
+    if wire.text and wire.text.verbosity not in (None, "medium"):
+        message = "text.verbosity has no effect on these models; say it in the instructions."
+        raise ApiError.invalid(message, "text.verbosity", wire.text.verbosity, "medium")
+
+
+def _tools(wire: ResponsesRequest) -> tuple[Tool, ...]:
+    return tuple(_tool(f"tools[{i}]", t) for i, t in enumerate(wire.tools or ()))
+
+
+def _tool(field: str, t: FlatTool) -> Tool:
+    if t.type != "function":
+        message = f"{field} is a {t.type!r} tool; this server has no tools of its own."
+        raise ApiError.invalid(message, f"{field}.type", t.type, "function")
+    if t.name is None:
+        raise missing(f"{field}.name", "the function's name")
+    return Tool(
+        name=t.name,
+        description=t.description,
+        parameters=t.parameters or {"type": "object", "properties": {}},
+        strict=bool(t.strict),
+    )
+
+
+def _tool_choice(wire: ResponsesRequest, tools: tuple[Tool, ...]) -> str:
+    choice, names = wire.tool_choice, [t.name for t in tools]
+    if not isinstance(choice, FlatChoice):
+        return named_choice(choice, None, names)
+    if choice.type != "function":
+        expected = "none, auto, required, or a function by type and name"
+        message = f"tool_choice is of type {choice.type!r}; right would be {expected}."
+        raise ApiError.invalid(message, "tool_choice.type", choice.type, expected)
+    if choice.name is None:
+        raise missing("tool_choice.name", "the name of a function in tools")
+    return named_choice(None, choice.name, names)
+
+
+def _structure(wire: ResponsesRequest) -> Structure | None:
+    form = wire.text.format if wire.text else None
+    chosen: Structure | None = None
+    if form is not None and form.type == "json_object":
+        chosen = Structure(kind="json_object")
+    elif form is not None and form.type == "json_schema":
+        chosen = json_schema(form, "text.format.schema")
+    return structured_outputs(chosen, wire.structured_outputs, "text.format")
+
+
+def _members(wire: ResponsesRequest, spec: ModelSpec, request: GenerateRequest) -> dict[str, Any]:
+    """The response as it stands at its beginning: what was asked for, as it is understood."""
+    form = wire.text.format if wire.text else None
+    effort, summary = None, None
+    if wire.reasoning is not None:
+        effort, summary = wire.reasoning.effort, wire.reasoning.summary
+    choice = wire.tool_choice
+    return {
+        "id": f"resp_{new_id(32)}",
+        "object": "response",
+        "created_at": int(time.time()),
+        "status": "in_progress",
+        "completed_at": None,
+        "background": False,
+        "error": None,
+        "incomplete_details": None,
+        "instructions": wire.instructions,
+        "max_output_tokens": wire.max_output_tokens,
+        "max_tool_calls": wire.max_tool_calls,
+        "model": spec.alias,
+        "output": [],
+        "parallel_tool_calls": request.parallel_tool_calls,
+        "previous_response_id": None,
+        "prompt_cache_key": wire.prompt_cache_key,
+        "reasoning": {"effort": effort, "summary": summary},
+        "safety_identifier": wire.safety_identifier,
+        "service_tier": "default",
+        "store": False,
+        "temperature": request.sampling.temperature
+        if wire.temperature is None
+        else wire.temperature,
+        "text": {"format": _told(form) if form else {"type": "text"}, "verbosity": "medium"},
+        "tool_choice": _told(choice) if isinstance(choice, FlatChoice) else choice or "auto",
+        "tools": [_told(t) for t in wire.tools or ()],
+        "top_logprobs": wire.top_logprobs or 0,
+        "top_p": request.sampling.top_p if wire.top_p is None else wire.top_p,
+        "truncation": "disabled",
+        "usage": None,
+        "user": wire.user,
+        "metadata": wire.metadata or {},
+    }
+
+
+def _told(part: Any) -> dict[str, Any]:
+    """A part of the request as it came."""
+    told: dict[str, Any] = part.model_dump(by_alias=True, exclude_none=True)
+    if isinstance(part, FlatTool):
+        told = {"description": None, "parameters": None, "strict": None} | told
+    return told

@@ -1,0 +1,134 @@
+"""The events of a streamed response, in OpenAI's order, each with its sequence number."""
+
+from typing import Any, NamedTuple
+
+import msgspec
+
+from engines.base import Delta, Usage
+from server.api.responses.output import Item, Output, Step, ended, failed, response_logprobs
+
+_json = msgspec.json.Encoder().encode
+
+
+class _Names(NamedTuple):
+    """What the events of an item are called."""
+
+    text: str
+    part: str = ""
+    """Empty: it has no content parts."""
+    part_index: str = ""
+
+
+_MESSAGE = _Names("response.output_text", "response.content_part", "content_index")
+_THOUGHT = _Names("response.reasoning_text", "response.content_part", "content_index")
+_SUMMARY = _Names(
+    "response.reasoning_summary_text", "response.reasoning_summary_part", "summary_index"
+)
+_CALL = _Names("response.function_call_arguments")
+
+
+def _names(item: Item) -> _Names:
+    if item.kind == "reasoning":
+        return _SUMMARY if item.is_summary else _THOUGHT
+    return _MESSAGE if item.kind == "message" else _CALL
+
+
+class ResponseStream:
+    """One streamed response."""
+
+    __slots__ = ("_head", "_members", "_now", "_output", "_sequence_number")
+
+    def __init__(self, members: dict[str, Any], output: Output, now: Any) -> None:
+        self._members = members
+        self._output = output
+        self._now = now
+        self._sequence_number = 0
+        self._head = b""
+        """All that pieces of the open item share."""
+
+    def open(self) -> bytes:
+        return self._whole("response.created", self._members) + self._whole(
+            "response.in_progress", self._members
+        )
+
+    def delta(self, d: Delta) -> bytes:
+        if self._output.goes_on(d):
+            number = self._sequence_number
+            self._sequence_number = number + 1
+            return self._head + _json(d.text) + b',"logprobs":[],"sequence_number":%d}\n\n' % number
+        return b"".join(self._step(step) for step in self._output.add(d))
+
+    def close(self, usage: Usage) -> bytes:
+        out = b"".join(self._step(step) for step in self._output.end())
+        response = ended(self._members, self._output, usage, self._now())
+        return out + self._whole(f"response.{response['status']}", response)
+
+    def fail(self, body: dict[str, Any]) -> bytes:
+        error = body["error"]
+        told = {key: error[key] for key in ("code", "message", "param")}
+        response = failed(self._members, self._output, error)
+        return self._event("error", told) + self._whole("response.failed", response)
+
+    def _step(self, step: Step) -> bytes:
+        match step.kind:
+            case "piece":
+                return self._piece(step)
+            case "open":
+                return self._opened(step.item)
+        return self._closed(step.item)
+
+    def _piece(self, step: Step) -> bytes:
+        out = self._head + _json(step.text)
+        if step.item.kind == "message":
+            out += b',"logprobs":' + _json(response_logprobs(step.logprobs))
+        out += b',"sequence_number":%d}\n\n' % self._sequence_number
+        self._sequence_number += 1
+        return out
+
+    def _opened(self, item: Item) -> bytes:
+        names = _names(item)
+        place = self._place(item)
+        kind = f"{names.text}.delta"
+        self._head = (
+            f"event: {kind}\ndata: ".encode() + _json({"type": kind} | place)[:-1] + b',"delta":'
+        )
+        out = self._event(
+            "response.output_item.added",
+            {"output_index": item.index, "item": item.body("in_progress")},
+        )
+        if names.part:
+            out += self._event(f"{names.part}.added", place | {"part": item.part()})
+        return out
+
+    def _closed(self, item: Item) -> bytes:
+        names, place = _names(item), self._place(item)
+        out = self._event(f"{names.text}.done", place | _said(item))
+        if names.part:
+            out += self._event(f"{names.part}.done", place | {"part": item.part()})
+        body = item.body(self._output.status_of(item))
+        return out + self._event(
+            "response.output_item.done", {"output_index": item.index, "item": body}
+        )
+
+    def _place(self, item: Item) -> dict[str, Any]:
+        names = _names(item)
+        place: dict[str, Any] = {"item_id": item.id, "output_index": item.index}
+        return place | {names.part_index: 0} if names.part else place
+
+    def _whole(self, kind: str, response: dict[str, Any]) -> bytes:
+        return self._event(kind, {"response": response})
+
+    def _event(self, kind: str, members: dict[str, Any]) -> bytes:
+        payload = {"type": kind, **members, "sequence_number": self._sequence_number}
+        self._sequence_number += 1
+        return f"event: {kind}\ndata: ".encode() + _json(payload) + b"\n\n"
+
+
+def _said(item: Item) -> dict[str, Any]:
+    """All of an item's text, under the name its done event has for it."""
+    if item.kind == "function_call":
+        name = item.call.name if item.call else None
+        return {"arguments": item.text, "name": name}
+    if item.kind == "message":
+        return {"text": item.text, "logprobs": response_logprobs(tuple(item.logprobs))}
+    return {"text": item.text}

@@ -1,0 +1,114 @@
+"""The items of a /v1/responses conversation -> the messages that chat templates read."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from server.api.chat.messages import assistant_thought, missing, text_only
+from server.api.responses.wire import InputItem, InputPart
+from server.errors import ApiError
+
+_TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
+_THOUGHTS = {"reasoning_text": "text", "summary_text": "text"}
+
+
+def conversation(
+    given: str | Sequence[InputItem], instructions: str | None
+) -> list[dict[str, Any]]:
+    """Raises ApiError 400 naming the item that cannot be read."""
+    turns = Turns()
+    if isinstance(given, str):
+        turns.add({"role": "user", "content": given})
+    else:
+        for i, item in enumerate(given):
+            turns.take(f"input[{i}]", item)
+    return _instructed(turns.messages, instructions)
+
+
+def _instructed(messages: list[dict[str, Any]], instructions: str | None) -> list[dict[str, Any]]:
+    """One system message at most stands first: many templates have room for no more."""
+    if not instructions:
+        return messages
+    first, rest = instructions, messages
+    if messages and messages[0]["role"] == "system":
+        first, rest = f"{instructions}\n\n{messages[0]['content']}", messages[1:]
+    return [{"role": "system", "content": first}, *rest]
+
+
+class Turns:
+    """Messages so far. What the assistant thought, said and called in one go is one message."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict[str, Any]] = []
+        self._thought = ""
+
+    def take(self, field: str, item: InputItem) -> None:
+        match item.type or "message":
+            case "message":
+                self._message(field, item)
+            case "reasoning":
+                self._thought += _thought(field, item)
+            case "function_call":
+                self._call(field, item)
+            case "function_call_output":
+                self._output(field, item)
+            case "item_reference":
+                message = f"{field} refers to a stored item; nothing is stored here."
+                raise ApiError.invalid(message, f"{field}.type", item.type, "the item itself")
+            case other:
+                expected = "message, reasoning, function_call or function_call_output"
+                message = f"{field} is of type {other!r}; right would be {expected}."
+                raise ApiError.invalid(message, f"{field}.type", other, expected)
+
+    def add(self, message: dict[str, Any]) -> None:
+        if message["role"] == "assistant" and self._thought:
+            assistant_thought(message, self._thought)
+        self._thought = ""
+        self.messages.append(message)
+
+    def _message(self, field: str, item: InputItem) -> None:
+        if item.role is None:
+            raise missing(f"{field}.role", "user, assistant, system or developer")
+        role = "system" if item.role == "developer" else item.role
+        self.add({"role": role, "content": _text(f"{field}.content", item.content)})
+
+    def _call(self, field: str, item: InputItem) -> None:
+        if not (item.call_id and item.name):
+            raise missing(f"{field}.{'name' if item.call_id else 'call_id'}", "a string")
+        last = self.messages[-1] if self.messages else None
+        if last is None or last["role"] != "assistant" or self._thought:
+            self.add({"role": "assistant", "content": ""})
+        function = {"name": item.name, "arguments": item.arguments or "{}"}
+        call = {"id": item.call_id, "type": "function", "function": function}
+        self.messages[-1].setdefault("tool_calls", []).append(call)
+
+    def _output(self, field: str, item: InputItem) -> None:
+        if not item.call_id:
+            raise missing(f"{field}.call_id", "the call_id of a function_call")
+        content = _text(f"{field}.output", item.output)
+        self.add({"role": "tool", "tool_call_id": item.call_id, "content": content})
+
+
+def _text(field: str, content: str | Sequence[InputPart] | None) -> str:
+    if content is None:
+        raise missing(field, "a string or an array of content parts")
+    if isinstance(content, str):
+        return content
+    return "".join(_part(f"{field}[{k}]", part, _TEXTS) for k, part in enumerate(content))
+
+
+def _thought(field: str, item: InputItem) -> str:
+    parts = item.content or item.summary or ()
+    if isinstance(parts, str):
+        return parts
+    name = f"{field}.{'content' if item.content else 'summary'}"
+    return "".join(_part(f"{name}[{k}]", part, _THOUGHTS) for k, part in enumerate(parts))
+
+
+def _part(field: str, part: InputPart, kinds: dict[str, str]) -> str:
+    if part.type not in kinds:
+        raise text_only(f"{field}.type", part.type, " or ".join(kinds))
+    name = kinds[part.type]
+    text = part.text if name == "text" else part.refusal
+    if text is None:
+        raise missing(f"{field}.{name}", "a string")
+    return text

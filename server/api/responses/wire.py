@@ -1,0 +1,140 @@
+"""Wire types of /v1/responses: what OpenAI's newer clients send."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from server.api.chat.wire import Effort, JsonSchema, SamplingFields, Tokens, Wire
+
+
+class InputPart(Wire):
+    """A piece of an item's content; what is no text is refused by its type, not by its shape."""
+
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+
+
+class InputItem(Wire):
+    """A message (with role and content), or one of the items that an earlier response returned:
+    message, reasoning, function_call; and function_call_output."""
+
+    type: Annotated[str | None, Field(description="message, if not given")] = None
+    id: str | None = None
+    status: str | None = None
+    role: Literal["user", "assistant", "system", "developer"] | None = None
+    content: str | list[InputPart] | None = None
+    summary: list[InputPart] | None = None
+    call_id: str | None = None
+    name: str | None = None
+    arguments: str | None = None
+    output: str | list[InputPart] | None = None
+
+
+class TextFormat(JsonSchema):
+    """The form of the answer: text, json_object, or json_schema with its schema beside it."""
+
+    type: Literal["text", "json_object", "json_schema"]
+
+
+class TextConfig(Wire):
+    format: TextFormat | None = None
+    verbosity: Annotated[
+        Literal["low", "medium", "high"] | None, Field(description="Only medium is honoured")
+    ] = None
+
+
+class FlatTool(Wire):
+    """A function. OpenAI's built-in tools are refused by their type."""
+
+    type: str
+    name: (
+        Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_.-]+$")] | None
+    ) = None
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class FlatChoice(Wire):
+    type: str
+    name: str | None = None
+
+
+class ReasoningConfig(Wire):
+    effort: Effort | None = None
+    summary: Annotated[
+        Literal["auto", "concise", "detailed"] | None,
+        Field(description="The whole trace comes in the summary's place"),
+    ] = None
+
+
+class ResponsesRequest(SamplingFields):
+    """The body of /v1/responses. Nothing is stored: each request brings its whole conversation."""
+
+    input: Annotated[
+        str | Annotated[list[InputItem], Field(min_length=1)],
+        Field(description="A user's text, or the items of a conversation"),
+    ]
+    instructions: Annotated[str | None, Field(description="Put first, as a system message")] = None
+    max_output_tokens: Annotated[
+        Tokens | None,
+        Field(description="Most tokens, reasoning included; the model's limit if not"),
+    ] = None
+    text: Annotated[TextConfig | None, Field(description="The form of the answer")] = None
+    tools: Annotated[
+        list[FlatTool] | None,
+        Field(description="Functions the model may call; without effect where it cannot"),
+    ] = None
+    tool_choice: Annotated[
+        Literal["none", "auto", "required"] | FlatChoice | None,
+        Field(description="Which tool is called: none, auto, required, or a named function"),
+    ] = None
+    parallel_tool_calls: Annotated[bool | None, Field(description="false: one call at most")] = None
+    reasoning: Annotated[
+        ReasoningConfig | None, Field(description="Effort, and whether a summary is wanted")
+    ] = None
+    top_logprobs: Annotated[
+        Annotated[int, Field(ge=0, le=20)] | None,
+        Field(description="So many likeliest tokens at each place"),
+    ] = None
+    include: Annotated[
+        list[str] | None, Field(description='"message.output_text.logprobs" turns logprobs on')
+    ] = None
+    chat_template_kwargs: Annotated[
+        dict[str, Any] | None, Field(description="Switches of the model's chat template")
+    ] = None
+    metadata: Annotated[dict[str, Any] | None, Field(description="Comes back as it is")] = None
+    store: Annotated[bool | None, Field(description="Accepted; nothing is ever stored")] = None
+    truncation: Annotated[
+        Literal["auto", "disabled"] | None,
+        Field(description="Never done: what does not fit is a 400"),
+    ] = None
+    background: Annotated[bool | None, Field(description="Only false")] = None
+    previous_response_id: Annotated[str | None, Field(description="Only null")] = None
+    conversation: Annotated[Any, Field(description="Only null")] = None
+    prompt: Annotated[Any, Field(description="Only null")] = None
+    max_tool_calls: Annotated[
+        Annotated[int, Field(ge=1)] | None, Field(description="Of built-in tools: without effect")
+    ] = None
+    stream_options: Annotated[dict[str, Any] | None, Field(description="Without effect")] = None
+    service_tier: Annotated[str | None, Field(description="Without effect")] = None
+    safety_identifier: Annotated[str | None, Field(description="Without effect")] = None
+    prompt_cache_key: Annotated[str | None, Field(description="Without effect")] = None
+
+    @property
+    def has_max_tokens(self) -> bool:
+        return self.max_output_tokens is not None
+
+    @property
+    def wants_logprobs(self) -> bool:
+        return self.top_logprobs is not None or (
+            "message.output_text.logprobs" in (self.include or ())
+        )
+
+    @property
+    def wants_summary(self) -> bool:
+        return bool(self.reasoning and self.reasoning.summary)
+
+
+RESPONSES: TypeAdapter[ResponsesRequest] = TypeAdapter(ResponsesRequest)

@@ -1,0 +1,120 @@
+"""What every endpoint shares: one server's parts, the models a caller may use, who is refused."""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from engines.fleet.fleet import Fleet
+from engines.registry.registry import Registry
+from engines.registry.spec import ModelSpec, Price
+from server.accounts.auth import KeyRing, check_model
+from server.accounts.limits import Limiter
+from server.errors import ApiError
+from server.http.exchange import Exchange
+from server.ids import new_id
+from server.ledger.ledger import Ledger
+from server.ledger.records import Caller, KeyLimits, UsageRecord
+from server.metrics import Metrics
+from server.requests.supervisor import Watch
+from server.settings import Settings
+
+log = logging.getLogger("fjord.front")
+
+ANONYMOUS = Caller(
+    key_id="anonymous",
+    name="anonymous",
+    owner="anonymous",
+    limits=KeyLimits(requests_per_minute=10**9, concurrent=10**9),
+)
+"""Everybody, where the server runs without keys; on no address but loopback."""
+Task: TypeAlias = Literal["generate", "embed"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Front:
+    """Everything an endpoint needs, made once by create_app."""
+
+    settings: Settings
+    registry: Registry
+    fleet: Fleet
+    ledger: Ledger
+    ring: KeyRing
+    limiter: Limiter
+    metrics: Metrics
+    watch: Watch
+    node: str
+    in_flight: dict[str, int] = field(default_factory=dict)
+    """alias -> requests admitted and not ended."""
+    side_tasks: "set[asyncio.Future[None]]" = field(default_factory=set)
+
+    def note_rejection(self, exchange: Exchange, caller: Caller, endpoint: str) -> None:
+        """Record a request that was refused before it became one; nobody waits for the disk."""
+        record = UsageRecord(
+            record_id=record_id_of(exchange),
+            key_id=caller.key_id,
+            owner=caller.owner,
+            alias="",
+            weights="",
+            revision=None,
+            endpoint=endpoint,
+            stream=False,
+            started_at=time.time(),
+            end="rejected",
+            currency=self.currency(caller),
+            node=self.node,
+        )
+        closing = self.ledger.close_record(record)
+        self.side_tasks.add(closing)
+        closing.add_done_callback(self._noted)
+
+    def _noted(self, closing: "asyncio.Future[None]") -> None:
+        self.side_tasks.discard(closing)
+        if not closing.cancelled() and (error := closing.exception()) is not None:
+            log.warning("a rejected request could not be recorded: %s", error)
+
+    def currency(self, caller: Caller) -> str:
+        """What the key is billed in."""
+        return caller.currency or self.registry.currency
+
+    def price(self, spec: ModelSpec, caller: Caller) -> Price:
+        """The alias' price in the key's currency. Raises ApiError 403 where it has none: a record
+        in another currency would be outside the key's budget and reports."""
+        currency = self.currency(caller)
+        price = self.registry.price_in(currency, spec.price)
+        if price is None:
+            known = ", ".join([self.registry.currency, *self.registry.rates])
+            message = (
+                f"This API key is billed in {currency}, and {spec.alias} has a price in {known} "
+                f"only; the server's operator can give the registry a rate for {currency}."
+            )
+            raise ApiError(403, "INSUFFICIENT_PERMISSIONS", message)
+        return price
+
+    def model(self, alias: str, caller: Caller, task: Task | None = None) -> ModelSpec:
+        """The alias' spec. Raises ApiError 404, 403 where the key may not use it, and 400 where
+        it is not for `task`."""
+        spec = self.registry.models.get(alias)
+        if spec is None:
+            known = ", ".join(self.registry.models)
+            message = f"Unknown model {alias!r}; known: {known}."
+            raise ApiError(404, "MODEL_NOT_FOUND", message, param="model")
+        check_model(caller, alias)
+        if task is not None and spec.engine.task != task:
+            raise self._wrong_task(alias, task)
+        return spec
+
+    def _wrong_task(self, alias: str, task: Task) -> ApiError:
+        able = [m.alias for m in self.registry.models.values() if m.engine.task == task]
+        does = "generates text" if task == "embed" else "makes embeddings"
+        expected = "one of " + ", ".join(able) if able else "no model of this server"
+        message = f"{alias} {does} only; right here would be {expected}."
+        return ApiError.invalid(message, "model", alias, expected)
+
+
+def record_id_of(exchange: Exchange) -> str:
+    """The request id, made unique where the client chose it: an id is billed once."""
+    if exchange.header(b"x-request-id") is None:
+        return exchange.request_id
+    return f"{exchange.request_id}.{new_id(12)}"

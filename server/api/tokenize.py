@@ -1,0 +1,93 @@
+"""POST /v1/tokenize: how many tokens a request would have, before it is sent; costs nothing."""
+
+from typing import Annotated, Any
+
+import msgspec
+from pydantic import Field, TypeAdapter
+
+from engines.base import Engine, GenerateRequest, Sampling
+from engines.registry.spec import ModelSpec
+from server.api.chat.messages import messages
+from server.api.chat.request import template_kwargs, tools_of
+from server.api.chat.wire import Asked, ChatMessage, Effort, ToolSpec
+from server.api.endpoint import Asking
+from server.api.services import record_id_of
+from server.errors import ApiError
+from server.http.exchange import Exchange
+from server.http.request_log import line_of
+from server.ledger.records import Caller
+from server.requests.single import Job
+
+
+class TokenizeRequest(Asked):
+    """The body of /v1/tokenize: exactly one of messages and prompt."""
+
+    messages: Annotated[
+        Annotated[list[ChatMessage], Field(min_length=1)] | None,
+        Field(description="Counted with the alias' chat template"),
+    ] = None
+    prompt: Annotated[str | None, Field(description="Counted as it is")] = None
+    tools: Annotated[list[ToolSpec] | None, Field(description="As in chat")] = None
+    reasoning_effort: Annotated[Effort | None, Field(description="As in chat")] = None
+    chat_template_kwargs: Annotated[dict[str, Any] | None, Field(description="As in chat")] = None
+
+
+TOKENIZE: TypeAdapter[TokenizeRequest] = TypeAdapter(TokenizeRequest)
+
+
+class Tokenize(Asking[TokenizeRequest, Job]):
+    """The endpoint."""
+
+    is_metered = False
+
+    def prepare(
+        self, exchange: Exchange, caller: Caller, wire: TokenizeRequest, spec: ModelSpec
+    ) -> Job:
+        request_id = record_id_of(exchange)
+        request = _request(wire, spec, request_id)
+
+        async def work(engine: Engine) -> bytes:
+            prompt = await engine.render(request)
+            return msgspec.json.encode(
+                {
+                    "model": spec.alias,
+                    "count": prompt.token_count,
+                    "max_model_len": min(spec.context_tokens, engine.context_tokens),
+                    "tokens": list(prompt.token_ids),
+                }
+            )
+
+        return Job(
+            exchange=exchange,
+            fleet=self.front.fleet,
+            record=self.record(request_id, caller, wire, spec),
+            work=work,
+            deadline=self.deadline(exchange),
+        )
+
+    async def run(self, exchange: Exchange, job: Job) -> int:
+        await job.run(self.front.watch)
+        alias = job.record.alias
+        self.front.metrics.answered(alias, self.endpoint, exchange.status)
+        line_of(exchange.scope).note(model=alias, end=job.record.end)
+        return 0
+
+
+def _request(wire: TokenizeRequest, spec: ModelSpec, request_id: str) -> GenerateRequest:
+    if (wire.messages is None) == (wire.prompt is None):
+        which = "neither" if wire.messages is None else "both"
+        message = f"Exactly one of messages and prompt is needed; {which} is there."
+        raise ApiError.invalid(message, "messages", which, "messages or prompt")
+    tools = tools_of(wire.tools) if spec.tool_parser and wire.messages else ()
+    return GenerateRequest(
+        request_id=request_id,
+        sampling=Sampling(max_tokens=1),
+        messages=messages(wire.messages, spec) if wire.messages else None,
+        prompt=wire.prompt,
+        tools=tools,
+        tool_parser=spec.tool_parser if tools else None,
+        chat_template_kwargs=template_kwargs(
+            spec, wire.reasoning_effort, wire.chat_template_kwargs
+        ),
+        stream=False,
+    )

@@ -1,0 +1,1 @@
+"""`fjord …`: the commands, the start, what a person sees."""

@@ -1,0 +1,81 @@
+"""A server for `fjord run` where none is running: started on a free port, ended with the chat."""
+
+import contextlib
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+import httpx
+
+from server.cli.chat.client import ChatFailed
+
+POLL_S = 0.05
+END_S = 10.0
+
+
+def is_up(base_url: str) -> bool:
+    """Whether a server of ours answers there."""
+    try:
+        response = httpx.get(f"{base_url.rstrip('/')}/health", timeout=1.0)
+        return response.status_code == httpx.codes.OK and response.json().get("status") == "ok"
+    except (httpx.HTTPError, ValueError, AttributeError):
+        return False
+
+
+@contextlib.contextmanager
+def own_server(arguments: Sequence[str] = (), timeout_s: float = 600.0) -> Iterator[str]:
+    """`fjord serve --no-auth <arguments>` on loopback; yields its base URL once it is ready."""
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "server", "serve", "--no-auth", "--port", str(port)]
+    with tempfile.TemporaryFile("w+") as said:
+        # A session of its own: Ctrl-C in the chat stops an answer, not the server.
+        process = subprocess.Popen(
+            [*command, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=said,
+            stderr=said,
+            start_new_session=True,
+        )
+        try:
+            _await_ready(process, url, said, timeout_s)
+            yield url
+        finally:
+            _end(process)
+
+
+def _await_ready(
+    process: "subprocess.Popen[bytes]", url: str, said: IO[str], timeout_s: float
+) -> None:
+    end = time.monotonic() + timeout_s
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            said.seek(0)
+            lines = said.read().strip().splitlines()
+            reason = lines[-1] if lines else f"exit status {process.returncode}"
+            raise ChatFailed(f"The server did not start: {reason}")
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"{url}/ready", timeout=1.0).status_code == httpx.codes.OK:
+                return
+        time.sleep(POLL_S)
+    raise ChatFailed(f"The server was not ready within {timeout_s:g} s.")
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    process.terminate()
+    try:
+        process.wait(END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,179 @@
+"""`fjord …`: the commands and their flags; each imports what it needs when it runs."""
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from server.refusal import CannotStart
+
+ELSEWHERE = {
+    "run": "server.cli.run",
+    "keys": "server.cli.keys",
+    "usage": "server.cli.usage",
+    "invoice": "server.cli.invoice",
+    "prune": "server.cli.prune",
+    "conform": "server.cli.conform",
+}
+"""Commands of other files: modules with a Typer called `app`, imported when they are asked for."""
+
+
+class Commands(TyperGroup):
+    """The commands of this file and those of ELSEWHERE."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *ELSEWHERE]
+
+    def get_command(self, ctx: Any, name: str) -> Any:
+        module = ELSEWHERE.get(name)
+        if module is None:
+            return super().get_command(ctx, name)
+        command = typer.main.get_command(importlib.import_module(module).app)
+        command.name = name
+        return command
+
+
+app = typer.Typer(
+    cls=Commands,
+    help="A self-hosted server for the WAYSCloud LLM API.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on; 0: any. [default: 8080]")]
+RegistryFile = Annotated[
+    Path | None, typer.Option("--registry", help="The registry. [default: model_registry.yaml]")
+]
+Profile = Annotated[
+    str | None,
+    typer.Option(help="A profile of the registry. [default: cuda with a GPU, else embedded]"),
+]
+Engine = Annotated[
+    str | None, typer.Option(help="Run the models on vllm or llamacpp instead of the registry's.")
+]
+DataDir = Annotated[Path | None, typer.Option(help="Keys, ledger, weights. [default: data]")]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="NAME=SOURCE",
+        help="Serve this instead of the registry: a folder, a GGUF file or a hub id. Repeatable.",
+    ),
+]
+EngineArgs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--engine-arg",
+        metavar="NAME=VALUE",
+        help="The engine's own argument, for the models of --model. Repeatable.",
+    ),
+]
+
+
+@app.command()
+def serve(
+    host: Host = None,
+    port: Port = None,
+    registry: RegistryFile = None,
+    profile: Profile = None,
+    engine: Engine = None,
+    data_dir: DataDir = None,
+    no_auth: Annotated[
+        bool | None, typer.Option("--no-auth", help="Ask for no key (loopback only).")
+    ] = None,
+    model: Models = None,
+    engine_arg: EngineArgs = None,
+    request_timeout: Annotated[
+        float | None, typer.Option(metavar="S", help="End a request after S s. [default: 600]")
+    ] = None,
+    load_timeout: Annotated[
+        float | None, typer.Option(metavar="S", help="Wait S s for a model. [default: 600]")
+    ] = None,
+    drain_timeout: Annotated[
+        float | None,
+        typer.Option(metavar="S", help="Give running answers S s at SIGTERM. [default: 60]"),
+    ] = None,
+    ledger_url: Annotated[
+        str | None, typer.Option(help="postgresql://…: the site's database.")
+    ] = None,
+    log_level: Annotated[
+        str | None, typer.Option(help="debug, info, warning or error. [default: info]")
+    ] = None,
+) -> None:
+    """Serve the API. Each flag is also an environment variable: FJORD_HOST, FJORD_PORT, ..."""
+    from server.settings import read_settings
+
+    settings = read_settings(
+        host=host,
+        port=port,
+        registry=registry,
+        profile=profile,
+        engine=engine,
+        data_dir=data_dir,
+        no_auth=no_auth,
+        model=model,
+        engine_arg=engine_arg,
+        request_timeout_s=request_timeout,
+        load_timeout_s=load_timeout,
+        drain_timeout_s=drain_timeout,
+        ledger_url=ledger_url,
+        log_level=log_level,
+    )
+    from server.cli.serve import serve as run
+
+    raise typer.Exit(run(settings))
+
+
+@app.command()
+def models(
+    registry: RegistryFile = None,
+    profile: Profile = None,
+    engine: Engine = None,
+    model: Models = None,
+    host: Host = None,
+    port: Port = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+) -> None:
+    """List the models: alias, weights, engine, state, limits."""
+    from server.cli.models import show_models
+    from server.settings import read_settings
+
+    settings = read_settings(
+        registry=registry, profile=profile, engine=engine, model=model, host=host, port=port
+    )
+    show_models(settings, as_json=as_json)
+
+
+@app.command()
+def prepare(
+    registry: RegistryFile = None,
+    profile: Profile = None,
+    engine: Engine = None,
+    data_dir: DataDir = None,
+    model: Models = None,
+) -> None:
+    """Do what a first start does, and stop: weights of preloaded models, ledger, first key."""
+    from server.cli.prepare import prepare as run
+    from server.settings import read_settings
+
+    settings = read_settings(
+        registry=registry, profile=profile, engine=engine, data_dir=data_dir, model=model
+    )
+    run(settings)
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        app(prog_name="fjord")
+    except CannotStart as refusal:
+        typer.echo(f"fjord: {refusal}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

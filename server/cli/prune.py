@@ -1,0 +1,27 @@
+"""`fjord prune`: deletes old usage records, on request only."""
+
+from typing import Annotated
+
+import typer
+
+from server.cli.keys import DEFAULT_DIR, DataDir, LedgerUrl
+from server.cli.periods import books, day_of
+from server.ledger.retention import prune as prune_records
+
+app = typer.Typer()
+
+
+@app.command()
+def prune(
+    before: Annotated[str, typer.Option(help="Delete what began before this day.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data_dir: DataDir = DEFAULT_DIR,
+    ledger_url: LedgerUrl = None,
+) -> None:
+    """Delete old records. Sums, budgets and invoices keep counting them. Export them first."""
+    day = day_of(before, "--before")
+    if not yes:
+        typer.confirm(f"Delete every usage record from before {day}?", abort=True)
+    with books(data_dir, ledger_url) as database:
+        count = prune_records(database, day)
+    typer.echo(f"Deleted {count} records from before {day}.")

@@ -1,0 +1,216 @@
+"""`fjord serve`: check, bind and build everything; then uvicorn runs the app until a signal."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import uvicorn
+import uvloop
+
+from engines.build import build_engine
+from engines.fleet.fleet import Fleet
+from engines.registry.registry import Registry
+from server.accounts.auth import KeyRing
+from server.app import FjordApp, create_app, freeze_garbage
+from server.cli.announce import Announcement, announce
+from server.cli.first_start import (
+    check_exposure,
+    first_key,
+    is_loopback,
+    listening_socket,
+    prepare_data_dir,
+)
+from server.cli.progress import SpokenProgress
+from server.cli.registry_choice import open_registry
+from server.http.connection import Connection
+from server.http.request_log import RequestLog, logging_to
+from server.ledger.errors import LedgerError
+from server.ledger.ledger import Ledger
+from server.refusal import CannotStart
+from server.requests.supervisor import Watch
+from server.settings import Settings
+
+KEEP_ALIVE_S = 75
+"""Longer than clients keep idle connections in their pools, so that they close first."""
+THREADS_END_S = 1.0
+CUT_S = 1.5
+STOP_S = 5.5
+"""Ctrl-C ends everything within 10 s, whatever the engines do: 1.5 s for answers that are cut to
+bill what they made, 5.5 + 1 s for all engines at once (vLLM's own end may take 5), 1 s for threads.
+"""
+AFTER_DRAIN_S = 1
+"""The drain has ended or cut every answer; what is left are clients that take their time."""
+
+
+def serve(settings: Settings) -> int:
+    """The exit status. Raises CannotStart."""
+    began = time.monotonic()
+    check_exposure(settings.host, settings.no_auth)
+    prepare_data_dir(settings.data_dir)
+    with listening_socket(settings.host, settings.port) as listener:
+        registry = open_registry(settings)
+        node = settings.node or socket.gethostname()
+        with (
+            _ledger(settings, registry, node) as ledger,
+            logging_to(sys.stderr, settings.log_level),
+        ):
+            fleet = Fleet(
+                registry.models.values(),
+                build_engine(settings.data_dir, SpokenProgress()),
+                load_timeout_s=settings.load_timeout_s,
+                on_ready=freeze_garbage,
+            )
+            app = create_app(settings, registry, fleet, ledger, KeyRing(), node=node)
+            announcement = Announcement(
+                url=_url(settings.host, listener),
+                registry=registry,
+                key=None if settings.no_auth else _first_key(settings, ledger.path),
+                needs_key=not settings.no_auth,
+                began=began,
+            )
+            _run(app, listener, settings.drain_timeout_s, fleet, announcement)
+    leave_stuck_threads(0)
+    return 0
+
+
+@contextmanager
+def _ledger(settings: Settings, registry: Registry, node: str) -> Iterator[Ledger]:
+    try:
+        ledger = Ledger.open(
+            settings.data_dir,
+            node=node,
+            currency=registry.currency,
+            ledger_url=settings.ledger_url,
+            stale_s=settings.ledger_stale_s,
+        )
+    except LedgerError as error:
+        raise CannotStart(str(error)) from None
+    try:
+        yield ledger
+    finally:
+        ledger.lock.release()
+
+
+def _first_key(settings: Settings, ledger: Path) -> Any:
+    if settings.ledger_url is not None:
+        return None
+    return first_key(settings.data_dir, ledger, keep=is_loopback(settings.host))
+
+
+def _run(
+    app: RequestLog,
+    listener: socket.socket,
+    drain_timeout_s: float,
+    fleet: Fleet,
+    announcement: Announcement,
+) -> None:
+    config = uvicorn.Config(
+        cast(Any, app),
+        http=Connection,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=AFTER_DRAIN_S,
+    )
+    server = Server(config, cast(FjordApp, app.app).front.watch, fleet, drain_timeout_s)
+
+    async def run() -> None:
+        speaking = asyncio.create_task(announce(fleet, announcement))
+        await server.serve(sockets=[listener])
+        speaking.cancel()
+
+    _complete(run())
+
+
+def _complete(main: Coroutine[Any, Any, None]) -> None:
+    """asyncio.Runner would wait for every thread of the loop's pool, however long it takes."""
+    loop = uvloop.new_event_loop()
+    try:
+        loop.run_until_complete(main)
+    finally:
+        loop.run_until_complete(_end_tasks())
+        loop.close()
+
+
+async def _end_tasks() -> None:
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_asyncgens()
+
+
+def leave_stuck_threads(status: int) -> None:
+    """A library's load that is under way cannot be stopped, and Python would wait for its thread.
+    Everything of ours is closed by now."""
+    deadline = time.monotonic() + THREADS_END_S
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread() and not thread.daemon:
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive():
+                sys.stdout.flush()
+                os._exit(status)
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but a signal drains first: new connections are still taken, and told 503.
+
+    SIGTERM gives running answers their time; Ctrl-C, or a second signal, none; a third ends the
+    process on the spot (its engines are killed by their own watchers, open records become `lost`).
+    """
+
+    def __init__(
+        self, config: uvicorn.Config, watch: Watch, fleet: Fleet, drain_timeout_s: float
+    ) -> None:
+        super().__init__(config)
+        self._watch = watch
+        self._fleet = fleet
+        self._drain_timeout_s = drain_timeout_s
+        self._drains: list[asyncio.Task[None]] = []
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        handled = (signal.SIGINT, signal.SIGTERM)
+        for number in handled:
+            loop.add_signal_handler(number, self._asked_to_stop, number)
+        try:
+            yield
+        finally:
+            for number in handled:
+                loop.remove_signal_handler(number)
+
+    def _asked_to_stop(self, number: signal.Signals) -> None:
+        if len(self._drains) >= 2:
+            os._exit(128 + number)
+        is_patient = number == signal.SIGTERM and not self._drains
+        end = self._drain() if is_patient else self._hasten()
+        self._drains.append(asyncio.get_running_loop().create_task(end))
+
+    async def _drain(self) -> None:
+        await self._watch.drain(self._drain_timeout_s)
+        self.should_exit = True
+
+    async def _hasten(self) -> None:
+        """The engines end while uvicorn waits for its clients, not after."""
+        await self._watch.drain(0.0, CUT_S)
+        self.should_exit = True
+        await self._fleet.stop(STOP_S)
+
+
+def _url(host: str, listener: socket.socket) -> str:
+    port = listener.getsockname()[1]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
+    return f"http://{f'[{shown}]' if ':' in shown and '[' not in shown else shown}:{port}"

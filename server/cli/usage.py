@@ -1,0 +1,100 @@
+"""`fjord usage`: what was used and what it costs, as a table, CSV, JSON or Parquet."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from server.cli.keys import DEFAULT_DIR, DataDir, LedgerUrl, failed
+from server.cli.periods import First, Last, Month, Owner, books, period_of
+from server.ledger.export import csv_text, json_text, write_parquet
+from server.ledger.money import money_text
+from server.ledger.reports import DIMENSIONS, Dimension, Line, Only, Period, records, with_money
+from server.ledger.reports import usage as usage_lines
+
+app = typer.Typer()
+
+
+@app.command()
+def usage(
+    by: Annotated[
+        str, typer.Option(help=f"One or more of {', '.join(DIMENSIONS)}, comma-separated.")
+    ] = "day",
+    month: Month = None,
+    first: First = None,
+    last: Last = None,
+    owner: Owner = None,
+    key: Annotated[str | None, typer.Option(help="Only this key's id.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only this alias.")] = None,
+    list_records: Annotated[
+        bool, typer.Option("--records", help="The records themselves, not sums.")
+    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array.")] = False,
+    parquet: Annotated[Path | None, typer.Option(help="Write a Parquet file.")] = None,
+    data_dir: DataDir = DEFAULT_DIR,
+    ledger_url: LedgerUrl = None,
+) -> None:
+    """Requests, tokens and money of a period (this month where none is given; days are UTC)."""
+    period = period_of(month, first, last)
+    only = Only(owner=owner, key_id=key, alias=model)
+    with books(data_dir, ledger_url) as database:
+        lines = (
+            map(with_money, records(database, period, only))
+            if list_records
+            else map(with_money, usage_lines(database, period, dimensions(by), only))
+        )
+        if parquet is not None:
+            write_parquet(lines, parquet)
+        elif as_csv:
+            sys.stdout.writelines(csv_text(lines))
+        elif as_json:
+            sys.stdout.writelines(json_text(lines))
+        else:
+            show(list(lines), period)
+
+
+def dimensions(text: str) -> Sequence[Dimension]:
+    names = [name.strip().replace("-", "_") for name in text.split(",")]
+    for name in names:
+        if name not in DIMENSIONS:
+            raise failed(f"--by {name!r} is none of {', '.join(DIMENSIONS)}.")
+    return cast(Sequence[Dimension], list(dict.fromkeys(names)))
+
+
+def show(lines: Sequence[Line], period: Period) -> None:
+    console = Console()
+    if not lines:
+        console.print(f"Nothing was used from {period.first} to {period.last}.")
+        return
+    names = [name for name in lines[0] if name != "amount_micro"]
+    table = Table(title=f"{period.first} to {period.last}")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right" if is_number(name) else "left")
+    for line in lines:
+        table.add_row(*(cell(line[name]) for name in names))
+    console.print(table)
+    for total in totals(lines):
+        console.print(f"Total {total}", highlight=False)
+
+
+def totals(lines: Iterable[Line]) -> list[str]:
+    sums: dict[str, int] = {}
+    for line in lines:
+        sums[line["currency"]] = sums.get(line["currency"], 0) + line["amount_micro"]
+    return [money_text(micro, currency) for currency, micro in sorted(sums.items())]
+
+
+def is_number(name: str) -> bool:
+    return name in ("requests", "amount") or name.endswith(("_tokens", "_s"))
+
+
+def cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else escape(str(value))

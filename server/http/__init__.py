@@ -1,0 +1,1 @@
+"""One connection, one exchange, one log line a request."""

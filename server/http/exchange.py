@@ -1,0 +1,210 @@
+"""One HTTP exchange on raw ASGI: read the body once, answer once, whole or as a stream."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from functools import partial
+from typing import Any, TypeAlias, TypeVar
+
+from server.errors import ApiError
+from server.http.connection import (
+    DirectWriter,
+    begin_stream,
+    connection_of,
+    cut_connection,
+    direct_writer,
+)
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Message: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[Message]]
+Send: TypeAlias = Callable[[Message], Awaitable[None]]
+
+B = TypeVar("B", bytes, bytearray)
+
+BODY_TIMEOUT_S = 60.0
+"""A body must have come by then: a slot of its key waits for it."""
+_SKIP_S = 2.0
+_SKIP_BYTES = 64 * 2**20
+_JSON = b"application/json"
+_STREAM_HEADERS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class ClientLeft(Exception):
+    """The client closed its connection before its request was complete."""
+
+
+class Exchange:
+    """One request and its answer. `headers` go out with the answer, whatever it is."""
+
+    __slots__ = (
+        "_blocked_since",
+        "_last_write",
+        "_receive",
+        "_send",
+        "_unwatch",
+        "direct",
+        "headers",
+        "request_id",
+        "scope",
+        "started",
+        "status",
+    )
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        self.scope = scope
+        self._receive = receive
+        self._send = send
+        self.request_id = request_id
+        self.headers: list[tuple[bytes, bytes]] = [(b"x-request-id", request_id.encode())]
+        self.status = 0
+        self.started = False
+        self._last_write = time.monotonic()
+        self._blocked_since = 0.0
+        self.direct: DirectWriter | None = None
+        """The way of an open stream's chunks past `write`; None where there is none."""
+        self._unwatch: Callable[[], object] | None = None
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first request header of that lower-case name."""
+        for key, value in self.scope["headers"]:
+            if key == name:
+                return bytes(value)
+        return None
+
+    async def body(self, limit: int) -> bytes:
+        """The whole request body. Raises ApiError 413 above `limit` bytes, and ClientLeft."""
+        declared = self.header(b"content-length")
+        if declared is not None and declared.isdigit() and int(declared) > limit:
+            await self._skip()
+            raise _too_large(limit)
+        first = await self._receive()
+        if not first.get("more_body", False) and first["type"] == "http.request":
+            body: bytes = first.get("body", b"")
+            return self._checked(body, limit)
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                return await self._rest(first, limit)
+        except TimeoutError:
+            self.drop()
+            raise ClientLeft from None
+
+    async def _rest(self, message: Message, limit: int) -> bytes:
+        body = bytearray()
+        while True:
+            if message["type"] == "http.disconnect":
+                raise ClientLeft
+            body += message.get("body", b"")
+            self._checked(body, limit)
+            if not message.get("more_body", False):
+                return bytes(body)
+            message = await self._receive()
+
+    async def _skip(self) -> None:
+        """Take what the client still sends, for a while: to close over unread bytes resets the
+        connection, and the refusal is lost (half of 16 MiB bodies on loopback)."""
+        left = _SKIP_BYTES
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SKIP_S):
+                while left > 0:
+                    message = await self._receive()
+                    left -= len(message.get("body", b""))
+                    if not message.get("more_body", False):
+                        return
+
+    def _checked(self, body: B, limit: int) -> B:
+        if len(body) > limit:
+            raise _too_large(limit)
+        return body
+
+    def watch_disconnect(self, left: Callable[[], None]) -> None:
+        """Call `left` once if the client goes away before `unwatch`. Needs the body read."""
+        connection = connection_of(self._send)
+        if connection is not None:
+            connection.watch(left)
+            self._unwatch = partial(connection.unwatch, left)
+        else:
+            self._unwatch = asyncio.ensure_future(self._wait_for_disconnect(left)).cancel
+
+    def unwatch(self) -> None:
+        """Stop looking for a disconnect."""
+        if self._unwatch is not None:
+            self._unwatch()
+            self._unwatch = None
+
+    async def _wait_for_disconnect(self, left: Callable[[], None]) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        left()
+
+    async def reply(
+        self, status: int, body: bytes, content_type: bytes = _JSON, *, close: bool = False
+    ) -> None:
+        """A whole answer."""
+        self.started = True
+        self.status = status
+        headers = [
+            (b"content-type", content_type),
+            (b"content-length", str(len(body)).encode()),
+            *self.headers,
+        ]
+        if close:
+            headers.append((b"connection", b"close"))
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+        await self._send({"type": "http.response.body", "body": body})
+
+    async def fail(self, error: ApiError) -> None:
+        """A whole answer that is an error."""
+        self.headers += [(k.lower().encode(), v.encode()) for k, v in error.headers.items()]
+        await self.reply(error.status, error.encoded(), close=error.status == 413)
+
+    async def open_stream(self, chunk: bytes = b"") -> None:
+        """Send the headers of an event stream, with its first piece."""
+        self.started = True
+        self.status = 200
+        self._last_write = time.monotonic()
+        headers = [*_STREAM_HEADERS, *self.headers]
+        if not begin_stream(self._send, headers, chunk):
+            head = {"type": "http.response.start", "status": 200, "headers": headers}
+            await self._send(head)
+            if chunk:
+                await self.write(chunk)
+        self.direct = direct_writer(self._send)
+
+    async def write_soon(self, chunk: bytes) -> None:
+        """Send a piece of an open stream; suspends only where the client does not keep up."""
+        if self.direct is not None and self.direct.is_ready():
+            self.direct.write(chunk)
+        else:
+            await self.write(chunk)
+
+    async def write(self, chunk: bytes, *, more: bool = True) -> None:
+        """Send a piece of the stream; returns when the transport has taken it."""
+        self._blocked_since = self._last_write = time.monotonic()
+        await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
+        self._blocked_since = 0.0
+
+    def silent_s(self, now: float) -> float:
+        """Seconds since the last piece, to be asked at intervals: a piece costs no look at the
+        clock, and counts from the next time that this is asked."""
+        if self.direct is not None and self.direct.has_written:
+            self.direct.has_written, self._last_write = False, now
+        return now - self._last_write
+
+    def blocked_s(self, now: float) -> float:
+        """Seconds since when the client has taken nothing of a waiting write; 0 when none waits."""
+        return now - self._blocked_since if self._blocked_since else 0.0
+
+    def drop(self) -> None:
+        """Cut the connection without flushing: for a client that has stopped reading."""
+        cut_connection(self._send)
+
+
+def _too_large(limit: int) -> ApiError:
+    message = f"The request body is larger than the limit of {limit} bytes."
+    return ApiError(413, "REQUEST_TOO_LARGE", message)

@@ -1,0 +1,220 @@
+"""A node's part in a site: keys come from PostgreSQL, records and sums go there.
+
+One background thread; serving never waits for it. While the site cannot be reached the node goes on
+with the keys and budgets it knows, for `stale_s` seconds; afterwards it catches up. A record is
+shipped again when in doubt, and counts once: its id is the site's primary key, and only rows that
+were really inserted are added to the sums, in the same statement.
+"""
+
+import asyncio
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import msgspec
+
+from server.ledger import postgres
+from server.ledger.budgets import Budgets
+from server.ledger.database import PostgresDatabase, Row, SqliteDatabase
+from server.ledger.errors import LedgerError
+from server.ledger.key_store import KeyStore
+from server.ledger.site_sql import (
+    ELSEWHERE,
+    FORGET_RESERVATIONS,
+    JOIN_KEYS,
+    RESERVE,
+    RESERVED_ELSEWHERE,
+    SHIP,
+    UNSHIPPED,
+    USED_KEYS,
+)
+
+log = logging.getLogger("fjord.ledger")
+
+TURN_S = 0.5
+"""Keys are looked at so often; with a node's own watch a change is in effect after two turns."""
+RETRY_S = 2.0
+BATCH = 1000
+GOODBYE_S = 3.0
+
+
+class Site:
+    """Started and stopped by the Ledger; everything else happens on its own thread."""
+
+    def __init__(self, path: Path, url: str, stale_s: float, budgets: Budgets) -> None:
+        self.url = url
+        self.stale_s = stale_s
+        self.budgets = budgets
+        self.local = SqliteDatabase(path)
+        self.remote: PostgresDatabase | None = None
+        self.node_uid = str(self.remembered("node_uid"))
+        self.keys_seen = -1
+        self.elsewhere: list[Row] = []
+        self.told: set[str] = set()
+        """Keys of which the site holds a reservation of ours that is not 0."""
+        self.seen_at = float(self.remembered("site_seen_at") or 0.0)
+        self.noted_at = 0.0
+        self.trouble: str | None = None
+        self.is_stopped = Event()
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        known = self.remembered("elsewhere")
+        if known:
+            self.tell_budgets([tuple(row) for row in msgspec.json.decode(known)])
+        self.thread = Thread(target=self.run, name="ledger-site", daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        """A last turn, if the site answers soon; what is not shipped waits for the next start."""
+        self.is_stopped.set()
+        self.thread.join(GOODBYE_S)
+
+    def health(self) -> str | None:
+        """Why the keys and budgets are too old to serve with; None while they are not."""
+        away_s = time.time() - self.seen_at
+        if away_s <= self.stale_s:
+            return None
+        since = f"for {away_s:.0f} s" if self.seen_at else "yet"
+        return f"The site's database was not reached {since}: {self.trouble or 'not tried'}"
+
+    def run(self) -> None:
+        while True:
+            is_last = self.is_stopped.is_set()
+            pause_s = RETRY_S
+            try:
+                pause_s = 0.0 if self.turn() else TURN_S
+            except sqlite3.Error as error:
+                log.warning("the site waits for the local ledger: %s", error)
+            except Exception as error:  # whatever the driver raises: drop the connection, go on
+                self.lost(error)
+            if is_last:
+                break
+            self.is_stopped.wait(pause_s)
+        self.disconnect()
+        self.local.close()
+
+    def turn(self) -> bool:
+        """Everything once; True while records wait to be shipped."""
+        if self.remote is None:
+            self.connect()
+        assert self.remote is not None
+        self.mirror_keys(self.remote)
+        self.tell_reservations(self.remote)
+        shipped = self.ship(self.remote)
+        self.learn_spending(self.remote)
+        self.note_contact()
+        return shipped == BATCH
+
+    def connect(self) -> None:
+        self.remote = postgres.open_database(self.url)
+        self.remote.execute(FORGET_RESERVATIONS, (self.node_uid,))
+        self.keys_seen = -1
+        if self.remembered("site") is None:
+            self.bring_keys(self.remote)
+        if self.trouble:
+            log.warning("the site's database is back")
+
+    def lost(self, error: Exception) -> None:
+        text = str(error) if isinstance(error, LedgerError) else postgres.one_line(error)
+        if self.trouble is None:
+            log.warning("the site's database is away, serving on what is known: %s", text)
+        self.trouble = text
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        if self.remote is not None:
+            with suppress(Exception):
+                self.remote.close()
+            self.remote = None
+
+    def bring_keys(self, remote: PostgresDatabase) -> None:
+        """A node that joins a site brings the keys it has; the site's own win."""
+        for key in KeyStore(self.local).list():
+            known = remote.query(JOIN_KEYS, (key.key_id, key.secret_hash))
+            if not known:
+                KeyStore(remote).save(key)
+        self.remember("site", "joined")
+
+    def mirror_keys(self, remote: PostgresDatabase) -> None:
+        store = KeyStore(remote)
+        version = store.version()
+        if version != self.keys_seen:
+            KeyStore(self.local).replace_all(store.list())
+            self.keys_seen = version
+
+    def ship(self, remote: PostgresDatabase) -> int:
+        """Send the next records; return how many."""
+        after = int(self.remembered("shipped_seq") or 0)
+        rows = self.local.query(f"SELECT seq, {UNSHIPPED}", (after, BATCH))
+        if rows:
+            names = self.columns()
+            batch = [dict(zip(names, row[1:], strict=True)) for row in rows]
+            remote.execute(SHIP, (msgspec.json.encode(batch).decode(), self.node_uid))
+            remote.execute(USED_KEYS, (msgspec.json.encode(last_used(batch)).decode(),))
+            self.remember("shipped_seq", str(rows[-1][0]))
+        return len(rows)
+
+    def columns(self) -> list[str]:
+        described = self.local.connection.execute(f"SELECT {UNSHIPPED}", (0, 0)).description
+        return [column[0] for column in described]
+
+    def tell_reservations(self, remote: PostgresDatabase) -> None:
+        """What our open requests may yet cost; before what has ended is shipped, so that a request
+        which ends now is rather counted twice than not at all."""
+        held = self.budgets.reservations()
+        news = {key: had for key, had in held.items() if had[1] or key in self.told}
+        news |= dict.fromkeys(self.told - held.keys(), ("", 0))
+        if news:
+            rows = [{"key_id": k, "unit": unit, "reserved": n} for k, (unit, n) in news.items()]
+            remote.execute(RESERVE, (self.node_uid, msgspec.json.encode(rows).decode()))
+        self.told = {key for key, (_, n) in news.items() if n}
+
+    def learn_spending(self, remote: PostgresDatabase) -> None:
+        """What budgeted keys have spent on the other nodes."""
+        keys = list(self.budgets.accounts)
+        if not keys:
+            return
+        rows = remote.query(ELSEWHERE, (self.node_uid, keys))
+        if rows != self.elsewhere:
+            self.elsewhere = rows
+            self.remember("elsewhere", msgspec.json.encode(rows).decode())
+        held = remote.query(RESERVED_ELSEWHERE, (self.node_uid, keys))
+        self.tell_budgets(rows, held)
+
+    def tell_budgets(self, rows: Iterable[Row], held: Iterable[Row] = ()) -> None:
+        self.on_loop(self.budgets.learn, list(rows), list(held))
+
+    def on_loop(self, work: Callable[..., None], *arguments: Any) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            self.loop.call_soon_threadsafe(work, *arguments)
+
+    def note_contact(self) -> None:
+        self.trouble = None
+        self.seen_at = time.time()
+        if self.seen_at - self.noted_at > self.stale_s / 100:
+            self.noted_at = self.seen_at
+            self.remember("site_seen_at", str(self.seen_at))
+
+    def remembered(self, name: str) -> str | None:
+        rows = self.local.query("SELECT value FROM meta WHERE name = ?", (name,))
+        return rows[0][0] if rows else None
+
+    def remember(self, name: str, value: str) -> None:
+        self.local.execute(
+            "INSERT INTO meta (name, value) VALUES (?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+            (name, value),
+        )
+
+
+def last_used(batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    latest: dict[str, float] = {}
+    for row in batch:
+        latest[row["key_id"]] = max(latest.get(row["key_id"], 0.0), row["started_us"] / 1e6)
+    return [{"key_id": key_id, "last_used_at": at} for key_id, at in latest.items()]

@@ -1,0 +1,1 @@
+"""One request's life: planned, generated, metered, recorded, cut."""

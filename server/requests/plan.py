@@ -1,0 +1,72 @@
+"""What one request asks for: what to generate, how the answer is said, and what it is bound by."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from engines.base import ContextLengthExceeded, Delta, GenerateRequest, Prompt, Usage
+from engines.registry.spec import ModelSpec
+from server.ledger.records import UsageRecord
+
+
+class Stream(Protocol):
+    """The wire form of a streamed answer: deltas to bytes."""
+
+    def open(self) -> bytes: ...
+    def delta(self, d: Delta) -> bytes: ...
+    def close(self, usage: Usage) -> bytes: ...
+    def fail(self, body: dict[str, Any]) -> bytes: ...
+
+
+class Whole(Protocol):
+    """The wire form of a whole answer: the fold of its deltas."""
+
+    def add(self, d: Delta) -> None: ...
+    def body(self, usage: Usage) -> bytes: ...
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What one body asks for: what to generate, and how the answer is said."""
+
+    requests: tuple[GenerateRequest, ...]
+    """One, or one a prompt: the choices of each come after those of the one before."""
+    shape: Stream | Whole
+    has_max_tokens: bool
+    """Whether the caller named a bound: then it is refused, not shrunk, where it does not fit."""
+    wire_names: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Chat's field names, as errors of engines say them -> this endpoint's own."""
+
+    @property
+    def is_stream(self) -> bool:
+        return self.requests[0].stream
+
+
+class Call(msgspec.Struct, kw_only=True, eq=False):
+    """One admitted request: its plan, and what is remembered of it."""
+
+    plan: Plan
+    spec: ModelSpec
+    record: UsageRecord
+    deadline: float
+    """time.monotonic() at which it ends with REQUEST_TIMEOUT."""
+    send_timeout_s: float
+    keep_alive_s: float
+
+
+def fitted(
+    call: Call, request: GenerateRequest, prompt: Prompt, engine_context_tokens: int
+) -> GenerateRequest:
+    """The request with a max_tokens that fits the context: an explicit one is refused, a default
+    one shrinks. Raises ContextLengthExceeded."""
+    context = min(call.spec.context_tokens, engine_context_tokens)
+    asked = request.sampling.max_tokens
+    room = context - prompt.token_count
+    if room < 1:
+        raise ContextLengthExceeded(prompt.token_count, None, context)
+    if asked <= room:
+        return request
+    if call.plan.has_max_tokens:
+        raise ContextLengthExceeded(prompt.token_count, asked, context)
+    return replace(request, sampling=replace(request.sampling, max_tokens=room))

@@ -1,0 +1,200 @@
+"""/openapi.json says what the contract says, and what the server does; /docs needs no network."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jsonschema
+import pytest
+
+from engines.base import Reasoning
+from server.api.openapi.operations import CHAT_EXAMPLES, OPERATIONS
+from server.app import CHAT_PATHS, EMBEDDING_PATHS, MODEL_PATHS
+from tests.support.serving import Served, scripted, server_of
+
+ALIASES = ("mixtral-8x7b", "qwen3-80b-instruct", "deepseek-v3")
+
+served = server_of(
+    *(scripted(alias) for alias in ALIASES),
+    scripted("qwen3-235b-thinking", reasoning=Reasoning(), reasoning_text="Norway, so Oslo."),
+    scripted("all-minilm-l6-v2", task="embed"),
+    scripted("tools", tool_parser="hermes"),
+)
+
+
+@pytest.fixture(scope="module")
+def document(served: Served) -> dict[str, Any]:
+    r = httpx.get(served.url + "/openapi.json")
+    assert r.headers["content-type"] == "application/json"
+    found: dict[str, Any] = r.json()
+    return found
+
+
+def fields(document: dict[str, Any], model: str) -> dict[str, Any]:
+    found: dict[str, Any] = document["components"]["schemas"][model]["properties"]
+    return found
+
+
+def refs(part: Any) -> Iterator[str]:
+    if isinstance(part, dict):
+        if isinstance(ref := part.get("$ref"), str):
+            yield ref
+        for value in part.values():
+            yield from refs(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from refs(value)
+
+
+def check(document: dict[str, Any], model: str, answer: Any) -> None:
+    """The answer fits the schema that the document has for it."""
+    schema = {"$ref": f"#/components/schemas/{model}", "components": document["components"]}
+    jsonschema.Draft202012Validator(schema).validate(answer)
+
+
+def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
+    assert document["openapi"].startswith("3.1")
+    for ref in set(refs(document)):
+        part = document
+        for step in ref.removeprefix("#/").split("/"):
+            part = part[step]
+        assert part
+    for schema in document["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_every_path_that_is_served_is_described(served: Served, document: dict[str, Any]) -> None:
+    for path in [p for o in OPERATIONS for p in o.paths]:
+        assert path in document["paths"]
+        r = httpx.options(served.url + path)
+        assert r.status_code == 405, path
+        assert set(document["paths"][path]) == {r.headers["allow"].lower().split(",")[0]}
+    assert {*CHAT_PATHS, *EMBEDDING_PATHS, *MODEL_PATHS} <= set(document["paths"])
+
+
+def test_fields_have_the_contracts_defaults_and_ranges(document: dict[str, Any]) -> None:
+    chat = fields(document, "ChatRequest")
+    assert set(document["components"]["schemas"]["ChatRequest"]["required"]) == {
+        "model",
+        "messages",
+    }
+    assert {
+        n: chat[n].get("default") for n in ("stream", "temperature", "max_tokens", "top_p")
+    } == {
+        "stream": False,
+        "temperature": 0.7,
+        "max_tokens": 1000,
+        "top_p": 1.0,
+    }
+    for name, least, most in [
+        ("temperature", 0, 2),
+        ("top_p", 0, 1),
+        ("presence_penalty", -2, 2),
+        ("frequency_penalty", -2, 2),
+        ("n", 1, 16),
+        ("top_logprobs", 0, 20),
+    ]:
+        number, null = chat[name]["anyOf"]
+        assert (number["minimum"], number["maximum"]) == (least, most), name
+        assert null == {"type": "null"}
+    assert fields(document, "CompletionRequest")["max_tokens"]["default"] == 16
+
+
+def test_every_field_of_a_body_is_explained(document: dict[str, Any]) -> None:
+    for operation in OPERATIONS:
+        if operation.body is not None:
+            for name, schema in fields(document, operation.body.__name__).items():
+                assert schema.get("description"), (operation.body.__name__, name)
+
+
+def test_the_pages_examples_are_there_and_work(
+    client: httpx.Client, document: dict[str, Any]
+) -> None:
+    body = document["paths"]["/v1/chat/completions"]["post"]["requestBody"]
+    told = body["content"]["application/json"]["examples"]
+    assert {name: e["value"] for name, e in told.items()} == CHAT_EXAMPLES
+    for operation in OPERATIONS:
+        for example in operation.requests.values():
+            r = client.post(operation.paths[0], json=example)
+            assert r.status_code == 200, r.text
+            if operation.answer is not None and not example.get("stream"):
+                check(document, operation.answer.__name__, r.json())
+
+
+def test_answers_of_every_kind_fit_their_schemas(
+    client: httpx.Client, document: dict[str, Any]
+) -> None:
+    ask: dict[str, Any] = {
+        "model": "qwen3-235b-thinking",
+        "messages": [{"role": "user", "content": "x"}],
+    }
+    logprobs = {"logprobs": True, "top_logprobs": 2, "n": 2}
+    function = {"name": "f", "parameters": {"type": "object", "properties": {}}}
+    tools = {
+        "model": "tools",
+        "tools": [{"type": "function", "function": function}],
+        "tool_choice": "required",
+    }
+    for change in ({}, logprobs, tools):
+        body = ask | change
+        check(document, "ChatCompletion", client.post("/v1/chat/completions", json=body).json())
+        asked = {"stream": True, "stream_options": {"include_usage": True}}
+        text = client.post("/v1/chat/completions", json=body | asked).text
+        for line in text.split("\n\n")[:-2]:
+            check(document, "ChatCompletionChunk", json.loads(line.removeprefix("data: ")))
+    response = {"model": "qwen3-235b-thinking", "input": "x", "top_logprobs": 1}
+    check(document, "Response", client.post("/v1/responses", json=response).json())
+    text = client.post("/v1/responses", json=response | {"stream": True}).text
+    for block in text.strip().split("\n\n"):
+        event = json.loads(block.split("\n")[1].removeprefix("data: "))
+        check(document, "ResponseEvent", event)
+    legacy = {"model": "mixtral-8x7b", "prompt": ["a b", "c"], "logprobs": 1}
+    check(document, "Completion", client.post("/v1/completions", json=legacy).json())
+    check(document, "Readiness", client.get("/ready").json())
+
+
+def test_every_error_is_told_and_fits_the_one_body(
+    client: httpx.Client, document: dict[str, Any]
+) -> None:
+    told = document["components"]["responses"]
+    assert set(told) == {"400", "401", "402", "403", "404", "405", "413", "415", "429", "500",
+                         "503", "504"}  # fmt: skip
+    for response in told.values():
+        for example in response["content"]["application/json"]["examples"].values():
+            check(document, "Error", example["value"])
+    for r in (
+        client.post("/v1/chat/completions", json={}),
+        client.post("/v1/chat/completions", json={"model": "no", "messages": [1]}),
+        client.get("/v1/models/no"),
+        client.get("/nowhere"),
+        httpx.get(client.base_url.join("/v1/models")),
+    ):
+        check(document, "Error", r.json())
+
+
+def test_both_key_headers_are_told(document: dict[str, Any]) -> None:
+    schemes = document["components"]["securitySchemes"]
+    assert schemes["X-API-Key"] == {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+    assert schemes["Bearer"] == {"type": "http", "scheme": "bearer"}
+    operation = document["paths"]["/v1/chat/completions"]["post"]
+    assert operation["security"] == [{"X-API-Key": []}, {"Bearer": []}]
+    assert document["paths"]["/health"]["get"]["security"] == []
+    assert "X-API-Key: $FJORD_KEY" in operation["x-codeSamples"][0]["source"]
+
+
+def test_docs_are_served_by_us_alone(served: Served, tmp_path: Path) -> None:
+    page = httpx.get(served.url + "/docs")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "//" not in re.sub(r"<!.*?>", "", page.text)
+    links = re.findall(r'(?:src|href)="(docs/[^"]+)"', page.text)
+    assert len(links) == 2
+    for link in links:
+        r = httpx.get(f"{served.url}/{link}")
+        assert r.status_code == 200
+        assert len(r.content) > 50_000
+        assert re.match("text/(css|javascript)", r.headers["content-type"])
+    assert httpx.get(served.url + "/docs/..%2fcore.py").status_code == 404
+    assert httpx.get(served.url + "/docs/redoc.standalone.js").status_code == 404

@@ -1,0 +1,93 @@
+"""Bodies made from /openapi.json itself: no 5xx, no answer that the document does not tell of."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as seeded
+from schemathesis.checks import CHECKS, load_all_checks
+
+from engines.base import Reasoning
+from server.api.openapi.operations import OPERATIONS, Operation
+from tests.support.serving import Served, scripted, server_of
+
+CASES = 100
+"""Of each path that takes a body, good ones and bad ones apart: 2,200 in all."""
+WITH_BODY = [(o, path) for o in OPERATIONS if o.body is not None for path in o.paths]
+WITHOUT_BODY = [(o, path) for o in OPERATIONS if o.body is None for path in o.paths]
+KINDS = (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE)
+
+SMALL = {"output_tokens": 64}
+UNLIMITED = {"requests_per_minute": 10**6, "concurrent": 100}
+served = server_of(
+    scripted("generates", reasoning=Reasoning(), reasoning_text="So.", **SMALL),
+    scripted("embeds", task="embed", **SMALL),
+    settings=UNLIMITED,
+)
+
+
+@pytest.fixture(scope="module")
+def schema(served: Served) -> Any:
+    return schemathesis.openapi.from_url(served.url + "/openapi.json")
+
+
+@pytest.fixture(scope="module")
+def checks() -> list[Any]:
+    load_all_checks()
+    return [
+        CHECKS.get_one(name)
+        for name in (
+            "not_a_server_error",
+            "status_code_conformance",
+            "content_type_conformance",
+            "response_headers_conformance",
+            "response_schema_conformance",
+        )
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.value))
+@pytest.mark.parametrize(
+    ("operation", "path"), WITH_BODY, ids=lambda x: x if isinstance(x, str) else ""
+)
+def test_bodies_from_the_document_get_answers_from_the_document(
+    served: Served, schema: Any, checks: list[Any], operation: Operation, path: str, kind: Any
+) -> None:
+    alias = "embeds" if operation.tag == "embeddings" else "generates"
+    cases = schema[path][operation.method.upper()].as_strategy(generation_mode=kind)
+    answers: Counter[int] = Counter()
+
+    @seeded(2026)
+    @settings(
+        max_examples=CASES,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(case=cases)
+    def ask(case: Any) -> None:
+        if isinstance(case.body, dict) and isinstance(case.body.get("model"), str):
+            case.body["model"] = alias
+        response = case.call_and_validate(headers=served.headers, checks=checks)
+        answers[response.status_code] += 1
+
+    ask()
+    assert answers.total() >= CASES
+    if kind is schemathesis.GenerationMode.POSITIVE:
+        assert answers[200] > 0, answers
+
+
+@pytest.mark.parametrize(
+    ("operation", "path"), WITHOUT_BODY, ids=lambda x: x if isinstance(x, str) else ""
+)
+def test_paths_without_a_body_answer_as_the_document_says(
+    served: Served, schema: Any, checks: list[Any], operation: Operation, path: str
+) -> None:
+    case = schema[path][operation.method.upper()].Case()
+    if "{model}" in path:
+        case.path_parameters = {"model": "generates"}
+    case.call_and_validate(headers=served.headers, checks=checks)

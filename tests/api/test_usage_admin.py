@@ -1,0 +1,173 @@
+"""/admin/v1: keys and usage over HTTP, for admin keys only, described by OpenAPI."""
+
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request, Response
+
+from server.accounts.auth import KeyRing
+from server.api.admin import admin_router
+from server.errors import ApiError
+from server.ledger.key_store import KeyStore
+from server.ledger.keys import Key
+from server.ledger.ledger import Ledger
+from server.ledger.records import UsageRecord
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass
+class Site:
+    """The admin API over a running ledger."""
+
+    client: httpx.AsyncClient
+    ledger: Ledger
+    llm_key: str
+
+    async def ask(self, method: str, path: str, status: int = 200, **options: Any) -> Any:
+        answer = await self.client.request(method, path, **options)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    ledger, ring = Ledger.open(tmp_path, node="n"), KeyRing()
+    with closing(ledger.open_books()) as books:
+        store = KeyStore(books)
+        _, admin = store.create(Key(key_id="", name="root", owner="us", service="admin"))
+        _, llm = store.create(Key(key_id="", name="app", owner="acme"))
+    await ledger.start(on_keys=ring.replace)
+    app = FastAPI()
+    app.include_router(admin_router(ring, ledger.open_books))
+
+    async def rendered(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ApiError)
+        return Response(error.encoded(), error.status, error.headers, "application/json")
+
+    app.add_exception_handler(ApiError, rendered)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://fjord", headers={"X-API-Key": admin}
+    ) as client:
+        yield Site(client, ledger, llm)
+    await ledger.stop()
+
+
+async def test_a_key_lives_its_life_over_http(site: Site) -> None:
+    body = {"name": "n", "owner": "acme", "models": ["a"], "currency": "NOK", "concurrent": 3}
+    budget = {"kind": "money", "amount": "12.5", "period": "month"}
+    made = await site.ask("POST", "/admin/v1/keys", 201, json=body | {"budget": budget})
+    path = f"/admin/v1/keys/{made['key_id']}"
+    assert made["key"].startswith(f"wayscloud_llm_{made['key_id']}_")
+    assert made["budget"] == budget
+
+    shown = await site.ask("GET", path)
+    assert shown == {name: value for name, value in made.items() if name != "key"}
+
+    patched = await site.ask("PATCH", path, json={"budget": None, "owner": "other"})
+    assert (patched["budget"], patched["owner"], patched["concurrent"]) == (None, "other", 3)
+
+    rotated = await site.ask("POST", path + "/rotate", params={"grace_s": 60})
+    assert rotated["key"] != made["key"]
+
+    revoked = await site.ask("DELETE", path)
+    assert revoked["state"] == "revoked"
+    listed = await site.ask("GET", "/admin/v1/keys", params={"owner": "other"})
+    assert [key["key_id"] for key in listed] == [made["key_id"]]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/admin/v1/keys"),
+        ("POST", "/admin/v1/keys"),
+        ("DELETE", "/admin/v1/keys/x"),
+        ("GET", "/admin/v1/usage"),
+    ],
+)
+async def test_only_an_admin_key_comes_in(site: Site, method: str, path: str) -> None:
+    stranger = await site.ask(method, path, 401, headers={"X-API-Key": "wayscloud_admin_x_y"})
+    assert stranger["error"]["code"] == "AUTH_FAILED"
+    user = await site.ask(method, path, 403, headers={"X-API-Key": site.llm_key})
+    assert user["error"]["code"] == "INSUFFICIENT_PERMISSIONS"
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "name"),
+        ({"name": "n", "nmae": "n"}, "nmae"),
+        ({"name": "n", "concurrent": 0}, "concurrent"),
+        ({"name": "n", "budget": {"kind": "money", "amount": "1", "period": "year"}}, "budget"),
+        ({"name": "n", "budget": {"kind": "money", "amount": "1", "period": "day"}}, "currency"),
+        ({"name": "n", "currency": "GBP"}, "currency"),
+        ({"name": "n", "expires_at": "2027-01-01T00:00:00"}, "expires_at"),
+    ],
+)
+async def test_a_wrong_body_is_a_400_that_names_the_field(
+    site: Site, body: dict[str, Any], field: str
+) -> None:
+    error = await site.ask("POST", "/admin/v1/keys", 400, json=body)
+    assert error["error"]["code"] == "INVALID_PARAMETER"
+    assert field in error["error"]["message"]
+
+
+async def test_an_unknown_key_is_a_404(site: Site) -> None:
+    for method, path in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/rotate")):
+        error = await site.ask(method, f"/admin/v1/keys/nobody{path}", 404, json={})
+        assert error["error"]["code"] == "NOT_FOUND"
+
+
+async def test_usage_is_the_commands_report_as_json(site: Site) -> None:
+    for number in range(3):
+        await site.ledger.close_record(
+            UsageRecord(
+                record_id=f"r{number}",
+                key_id="k",
+                owner="acme" if number else "other",
+                alias="a",
+                weights="w",
+                revision=None,
+                endpoint="chat",
+                stream=False,
+                started_at=1_795_000_000.0 + number,  # 2026-11-18
+                end="ok",
+                completion_tokens=2,
+                price_output=1_250_000,
+            )
+        )
+    period = {"first": "2026-11-01", "last": "2026-11-30"}
+    report = await site.ask(
+        "GET", "/admin/v1/usage", params=[*period.items(), ("by", "month"), ("by", "owner")]
+    )
+    assert [(line["month"], line["owner"], line["amount"]) for line in report["lines"]] == [
+        ("2026-11", "acme", "0.000006"),
+        ("2026-11", "other", "0.000003"),
+    ]
+    assert report["lines"][0]["amount_micro"] == 6
+    backwards = {"first": "2026-11-30", "last": "2026-11-01"}
+    error = await site.ask("GET", "/admin/v1/usage", 400, params=backwards)
+    assert "is after" in error["error"]["message"]
+
+
+async def test_openapi_describes_every_route_and_the_key_it_needs(site: Site) -> None:
+    described = await site.ask("GET", "/openapi.json")
+    routes = {(path, verb) for path, verbs in described["paths"].items() for verb in verbs}
+    one = "/admin/v1/keys/{key_id}"
+    assert routes == {
+        ("/admin/v1/keys", "get"),
+        ("/admin/v1/keys", "post"),
+        (one, "get"),
+        (one, "patch"),
+        (one, "delete"),
+        (one + "/rotate", "post"),
+        ("/admin/v1/usage", "get"),
+    }
+    for path, verb in routes:
+        assert described["paths"][path][verb]["security"] == [{"APIKeyHeader": []}]
+    assert "secret_hash" not in str(described)

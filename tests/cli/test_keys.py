@@ -1,0 +1,195 @@
+"""`fjord keys …` and the keys table, also while a server runs on the same directory."""
+
+import asyncio
+import json
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from server.accounts.auth import AuthFailed, KeyRing
+from server.cli.keys import app
+from server.ledger.key_store import KeyStore
+from server.ledger.keys import Key, hash_of
+from server.ledger.ledger import Ledger
+from server.ledger.sqlite import FILE_NAME
+from tests.support.paths import ROOT
+
+pytestmark = pytest.mark.anyio
+
+
+def keys(data_dir: Path, *arguments: str) -> Any:
+    """What the command answers with --json."""
+    done = CliRunner().invoke(app, [*arguments, "--data-dir", str(data_dir), "--json"])
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def refused(data_dir: Path, *arguments: str) -> str:
+    """What the command says on its way out with status 2."""
+    done = CliRunner().invoke(app, [*arguments, "--data-dir", str(data_dir)])
+    assert done.exit_code == 2
+    assert "Traceback" not in done.output
+    return done.stderr
+
+
+def test_a_new_key_is_shown_once_and_only_its_hash_is_stored(tmp_path: Path) -> None:
+    made = keys(tmp_path, "create", "--name", "first", "--owner", "acme")
+    prefix, service, key_id, secret = made["key"].split("_")
+    assert (prefix, service, key_id) == ("wayscloud", "llm", made["key_id"])
+    assert (len(key_id), len(secret)) == (10, 56)
+    assert "key" not in keys(tmp_path, "show", made["key_id"])
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        dump = "\n".join(connection.iterdump())
+    assert secret not in dump
+    assert hash_of(made["key"]).hex().upper() in dump.upper()
+    for file in tmp_path.iterdir():
+        assert secret.encode() not in file.read_bytes()
+
+
+def test_every_field_of_a_key_is_kept_changed_and_set_back(tmp_path: Path) -> None:
+    made = keys(
+        tmp_path, "create", "--name", "n", "--owner", "acme", "--models", "a, b",
+        "--requests-per-minute", "10", "--burst", "2", "--concurrent", "3",
+        "--tokens-per-minute", "1000", "--budget", "500.5 NOK/month", "--expires", "2999-01-31",
+    )  # fmt: skip
+    assert made["models"] == ["a", "b"]
+    assert made["budget"] == {"kind": "money", "amount": "500.5", "period": "month"}
+    assert (made["currency"], made["expires_at"]) == ("NOK", "2999-01-31T00:00:00Z")
+    limits = ("requests_per_minute", "burst", "concurrent", "tokens_per_minute")
+    assert [made[name] for name in limits] == [10, 2, 3, 1000]
+
+    changed = keys(
+        tmp_path, "update", made["key_id"], "--name", "m", "--budget", "7 tokens/day",
+        "--unset", "burst", "--unset", "models", "--unset", "expires",
+    )  # fmt: skip
+    assert changed["budget"] == {"kind": "tokens", "amount": "7", "period": "day"}
+    assert [changed[name] for name in limits] == [10, None, 3, 1000]
+    assert (changed["name"], changed["owner"]) == ("m", "acme")
+    assert (changed["models"], changed["expires_at"]) == (None, None)
+
+
+def test_an_admin_key_has_its_own_prefix(tmp_path: Path) -> None:
+    made = keys(tmp_path, "create", "--name", "root", "--admin")
+    assert made["key"].startswith(f"wayscloud_admin_{made['key_id']}_")
+
+
+def test_rotating_keeps_everything_but_the_text(tmp_path: Path) -> None:
+    made = keys(tmp_path, "create", "--name", "n", "--budget", "5 EUR/total")
+    rotated = keys(tmp_path, "rotate", made["key_id"], "--grace", "24")
+    assert rotated["key"] != made["key"]
+    assert rotated["previous_until"] is not None
+    same = set(made) - {"key", "previous_until"}
+    assert {name: rotated[name] for name in same} == {name: made[name] for name in same}
+
+
+def test_a_revoked_key_stays_in_the_list_and_stays_revoked(tmp_path: Path) -> None:
+    made = keys(tmp_path, "create", "--name", "n")
+    first = keys(tmp_path, "revoke", made["key_id"])
+    again = keys(tmp_path, "revoke", made["key_id"])
+    assert first["revoked_at"] == again["revoked_at"] is not None
+    assert [key["state"] for key in keys(tmp_path, "list")] == ["revoked"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["show", "nobody0000"], "no key with id 'nobody0000'"),
+        (["create", "--name", "n", "--budget", "5/month"], "'500 NOK/month'"),
+        (["create", "--name", "n", "--budget", "x NOK/month"], "budget.amount"),
+        (["create", "--name", "n", "--budget", "0.0000001 NOK/month"], "6 decimal places"),
+        (["create", "--name", "n", "--budget", "1.5 tokens/day"], "whole number"),
+        (["create", "--name", "n", "--currency", "GBP"], "'NOK', 'USD', 'EUR', 'SEK' or 'DKK'"),
+        (["create", "--name", "n", "--expires", "soon"], "2027-01-31"),
+        (["create", "--name", "n", "--concurrent", "0"], "greater than or equal to 1"),
+        (["create", "--name", ""], "name"),
+        (["update", "x", "--unset", "secret_hash"], "is none of"),
+    ],
+)
+def test_what_does_not_fit_is_one_line_that_says_what_would(
+    tmp_path: Path, arguments: list[str], says: str
+) -> None:
+    text = refused(tmp_path, *arguments)
+    assert says in text
+    assert text.count("\n") == 1
+
+
+def test_tables_are_for_people(tmp_path: Path) -> None:
+    made = keys(tmp_path, "create", "--name", "[red]n", "--models", "a,b", "--budget", "5 EUR/day")
+    shown = CliRunner().invoke(app, ["list", "--data-dir", str(tmp_path)], env={"COLUMNS": "200"})
+    for word in (made["key_id"], "[red]n", "a, b", "5 EUR/day", "active"):
+        assert word in shown.stdout
+
+
+async def until_refused(ring: KeyRing, text: str) -> None:
+    async with asyncio.timeout(2):
+        while True:
+            try:
+                ring.find(text)
+            except AuthFailed:
+                return
+            await asyncio.sleep(0.01)
+
+
+async def until_known(ring: KeyRing, text: str) -> None:
+    async with asyncio.timeout(2):
+        while True:
+            try:
+                ring.find(text)
+            except AuthFailed:
+                await asyncio.sleep(0.01)
+            else:
+                return
+
+
+async def test_another_process_makes_and_revokes_keys_of_a_running_server_within_two_seconds(
+    tmp_path: Path,
+) -> None:
+    ledger, ring = Ledger.open(tmp_path, node="n"), KeyRing()
+    await ledger.start(on_keys=ring.replace)
+
+    def command(*arguments: str) -> Any:
+        code = "from server.cli.keys import app; app()"
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments, "--data-dir", str(tmp_path), "--json"],
+            capture_output=True,
+            check=True,
+            cwd=ROOT,
+        )
+        return json.loads(done.stdout)
+
+    made = command("create", "--name", "n")
+    await until_known(ring, made["key"])
+    command("revoke", made["key_id"])
+    await until_refused(ring, made["key"])
+    await ledger.stop()
+
+
+def test_two_changes_of_a_key_at_once_both_count(tmp_path: Path) -> None:
+    made = keys(tmp_path, "create", "--name", "n")
+    ledger = Ledger.open(tmp_path, node="n")
+    ledger.lock.release()
+    with closing(ledger.open_books()) as one, closing(ledger.open_books()) as two:
+
+        def slow_rename(key: Key) -> Key:
+            other.start()
+            other.join(0.2)
+            assert other.is_alive()  # it waits for this change to be done
+            return replace(key, name="renamed")
+
+        other = Thread(
+            target=lambda: KeyStore(two).update(
+                made["key_id"], lambda key: replace(key, owner="moved")
+            )
+        )
+        KeyStore(one).update(made["key_id"], slow_rename)
+        other.join()
+        final = KeyStore(one).get(made["key_id"])
+    assert (final.name, final.owner) == ("renamed", "moved")

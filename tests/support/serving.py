@@ -1,0 +1,195 @@
+"""A real server for tests: uvicorn on a free port, a real ledger, engines by choice."""
+
+import asyncio
+import contextlib
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+import uvicorn
+import uvloop
+
+from engines.base import Engine
+from engines.fleet.fleet import Fleet
+from engines.registry.registry import Registry
+from engines.registry.spec import EngineSpec, ModelSpec, Price
+from engines.testing.scripted import ScriptedEngine
+from server.accounts.auth import KeyRing
+from server.api.services import Front
+from server.app import create_app
+from server.http.connection import Connection
+from server.http.request_log import RequestLog
+from server.ledger import sqlite
+from server.ledger.database import SqliteDatabase
+from server.ledger.key_store import KeyStore
+from server.ledger.keys import Key
+from server.ledger.ledger import Ledger
+from server.settings import Settings
+
+
+@dataclass
+class Served:
+    """A running server: its address, a good key, and what is inside."""
+
+    url: str
+    key: str
+    data_dir: Path
+    front: Front
+    engines: list[Any] = field(default_factory=list)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"X-API-Key": self.key}
+
+    def new_key(self, **fields: Any) -> str:
+        """Another key; in use once the running server has seen it."""
+        text = make_key(self.data_dir, **fields)
+        wait_until(lambda: text in _accepted(self.front.ring, text), "the server takes the key")
+        return text
+
+
+_MORE = (
+    "reasoning",
+    "reasoning_efforts",
+    "chat_template_kwargs",
+    "tool_parser",
+    "preload",
+    "system_prompt",
+    "defaults",
+    "dimensions",
+)
+"""What a ModelSpec says beside its engine and limits."""
+
+
+def scripted(alias: str = "mixtral-8x7b", **args: Any) -> ModelSpec:
+    """An alias on a scripted engine; `args` are the engine's, but for limits."""
+    limits: dict[str, Any] = {"context_tokens": 32768, "output_tokens": 4096}
+    limits |= {k: args.pop(k) for k in limits if k in args}
+    more = {k: args.pop(k) for k in _MORE if k in args}
+    reasoning_text = args.pop("reasoning_text", None)
+    if reasoning_text is not None:
+        args["reasoning"] = reasoning_text
+    task = args.pop("task", "generate")
+    spec = EngineSpec(kind="scripted", source=alias, task=task, args=args)
+    price = Price(input=4_000_000, cached_input=1_000_000, output=12_000_000)
+    return ModelSpec(alias=alias, engine=spec, price=price, **limits, **more)
+
+
+def registry_of(*models: ModelSpec) -> Registry:
+    by_alias = MappingProxyType({m.alias: m for m in models})
+    return Registry(models=by_alias, profile="test", profiles=("test",))
+
+
+@contextlib.contextmanager
+def serving(
+    data_dir: Path,
+    *models: ModelSpec,
+    build: Callable[[EngineSpec], Engine] = ScriptedEngine,
+    settings: Mapping[str, Any] | None = None,
+    rates: Mapping[str, int] | None = None,
+) -> Iterator[Served]:
+    """Serve `models` (default: one scripted alias) until the block ends."""
+    registry = replace(registry_of(*(models or (scripted(),))), rates=rates or {})
+    made: list[Any] = []
+
+    def remembered(spec: EngineSpec) -> Engine:
+        made.append(build(spec))
+        engine: Engine = made[-1]
+        return engine
+
+    ledger = Ledger.open(data_dir, node="test", currency=registry.currency)
+    key = make_key(data_dir)
+    fleet = Fleet(registry.models.values(), remembered)
+    options: dict[str, Any] = {"data_dir": data_dir, "drain_timeout_s": 2.0} | dict(settings or {})
+    app = create_app(Settings(**options), registry, fleet, ledger, KeyRing(), node="test")
+    with running(app) as url:
+        yield Served(url, key, data_dir, _front(app), made)
+
+
+def server_of(*models: ModelSpec, settings: Mapping[str, Any] | None = None) -> Any:
+    """A fixture, one server of `models` for a whole file: `served = server_of(scripted("m"))`."""
+
+    @pytest.fixture(scope="module")
+    def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+        with serving(tmp_path_factory.mktemp("data"), *models, settings=settings) as server:
+            yield server
+
+    return served
+
+
+def make_key(data_dir: Path, **fields: Any) -> str:
+    """The text of a new key in the ledger of `data_dir`."""
+    fields = {"key_id": "", "name": "test", "owner": "tests"} | fields
+    database = SqliteDatabase(sqlite.prepare(data_dir))
+    try:
+        return KeyStore(database).create(Key(**fields))[1]
+    finally:
+        database.close()
+
+
+@contextlib.contextmanager
+def running(app: Any) -> Iterator[str]:
+    """uvicorn in a thread on a free port of loopback; yields the base URL."""
+    sock = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        app, log_level="error", http=Connection, lifespan="on", access_log=False
+    )
+    server = _Server(config)
+    # uvloop as in production: it sets TCP_NODELAY here, asyncio would not (40 ms a request).
+    thread = threading.Thread(target=lambda: uvloop.run(server.serve([sock])), daemon=True)
+    thread.start()
+    try:
+        wait_until(lambda: server.started or not thread.is_alive(), "the server starts")
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(20)
+        sock.close()
+    assert not thread.is_alive(), "the server did not stop within 20 s"
+
+
+class _Server(uvicorn.Server):
+    """It sees `should_exit` at once, not up to 0.1 s later: many servers end in the tests."""
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)
+        while not self.should_exit:  # noqa: ASYNC110 - a plain attribute of uvicorn's
+            await asyncio.sleep(0.01)
+
+
+def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> None:
+    """Poll a condition; fails with `what` when it does not come true in time."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {timeout_s} s: {what}")
+        time.sleep(0.01)
+
+
+def read_records(data_dir: Path) -> list[dict[str, Any]]:
+    """The ledger's records as plain dicts, oldest first."""
+    connection = sqlite.connect(sqlite.prepare(data_dir))
+    connection.row_factory = sqlite3.Row
+    rows = connection.execute("SELECT * FROM usage_records ORDER BY started_us").fetchall()
+    connection.close()
+    return [dict(row) for row in rows]
+
+
+def _front(app: RequestLog) -> Front:
+    front: Front = app.app.front  # type: ignore[attr-defined]
+    return front
+
+
+def _accepted(ring: KeyRing, text: str) -> list[str]:
+    try:
+        ring.find(text)
+    except Exception:
+        return []
+    return [text]

