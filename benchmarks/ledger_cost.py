@@ -108,15 +108,15 @@ async def serve(folder: Path, model: Path, engine_args: dict[str, Any]) -> None:
         KeyRing(),
         node="bench",
     )
-    front = cast(FjordApp, free.app).front
-    front.limiter = NoLimits()
+    services = cast(FjordApp, free.app).services
+    services.limiter = NoLimits()
     async with AsyncExitStack() as stack:
         ports = {
             BILLED: await stack.enter_async_context(door(billed, "on")),
             FREE: await stack.enter_async_context(door(free, "off")),
         }
-        await front.watch.start()
-        stack.push_async_callback(front.watch.stop)
+        await services.supervisor.start()
+        stack.push_async_callback(services.supervisor.stop)
         async with fleet.lease(ALIAS):
             pass
         print(json.dumps({"ports": ports, "key": key}), flush=True)
@@ -124,7 +124,7 @@ async def serve(folder: Path, model: Path, engine_args: dict[str, Any]) -> None:
 
 
 def new_key(data_dir: Path) -> str:
-    database = SqliteDatabase(sqlite.prepare(data_dir))
+    database = SqliteDatabase(sqlite.prepared_ledger(data_dir))
     try:
         return KeyStore(database).create(Key(key_id="", name="bench", owner="bench"))[1]
     finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.testing.tiny import SPECIALS, make_llama
-from engines.weights.packaged_model import prepare
+from engines.weights.packaged_model import converted_model
 
 TEXT = "the fjord is deep and cold water runs under a grey sky while small boats return home"
 WORDS = tuple(TEXT.split())
@@ -69,7 +69,7 @@ def _smollm2(folder: Path) -> Model:
     """Engine-bound: 135 M parameters on a CPU."""
     return Model(
         name="smollm2",
-        folder=prepare(folder, lambda *_: None),
+        folder=converted_model(folder, lambda *_: None),
         engine_args=_on_cpu(_fastest_dtype()) | {"max_model_len": 8192},
     )
 

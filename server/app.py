@@ -25,14 +25,14 @@ from server.api.openapi.document import Documentation
 from server.api.ops import ops_routes
 from server.api.responses.build import build_response
 from server.api.responses.wire import RESPONSES
-from server.api.services import Front
+from server.api.services import Services
 from server.api.tokenize import TOKENIZE, Tokenize
 from server.errors import ApiError, internal_error, method_not_allowed, not_found
 from server.http.exchange import Receive, Scope, Send
 from server.http.request_log import RequestLog, line_of
 from server.ledger.ledger import Ledger
 from server.metrics import Metrics
-from server.requests.supervisor import Watch
+from server.requests.supervisor import Supervisor
 from server.settings import Settings
 
 CHAT_PATHS = ("/v1/llm/chat", "/v1/llm/chat/completions", "/v1/chat/completions")
@@ -49,7 +49,7 @@ class FjordApp(FastAPI):
     """FastAPI, with the request path of answers taken past its middleware: a wrapped `send` costs a
     hop a streamed chunk."""
 
-    front: Front
+    services: Services
     hot: Mapping[str, Endpoint]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,7 +70,7 @@ def create_app(
     node: str = "",
 ) -> RequestLog:
     """The ASGI application; its lifespan starts and stops ledger, fleet and watch."""
-    front = Front(
+    services = Services(
         settings=settings,
         registry=registry,
         fleet=fleet,
@@ -83,7 +83,7 @@ def create_app(
             slot_s=settings.request_timeout_s,
         ),
         metrics=Metrics(registry.models, fleet.statuses),
-        watch=Watch(),
+        supervisor=Supervisor(),
         node=node,
     )
     app = FjordApp(
@@ -94,21 +94,21 @@ def create_app(
         redoc_url=None,
         openapi_url=None,
     )
-    app.front = front
-    chat = Generation(front, "chat", CHAT, build_chat)
-    models = ModelList(front)
+    app.services = services
+    chat = Generation(services, "chat", CHAT, build_chat)
+    models = ModelList(services)
     app.hot = {
         **dict.fromkeys(CHAT_PATHS, chat),
         **dict.fromkeys(MODEL_PATHS, models),
-        "/v1/completions": Generation(front, "completions", COMPLETIONS, build_completion),
-        "/v1/responses": Generation(front, "responses", RESPONSES, build_response),
-        **dict.fromkeys(EMBEDDING_PATHS, Embeddings(front, "embeddings", EMBEDDINGS)),
-        "/v1/tokenize": Tokenize(front, "tokenize", TOKENIZE),
+        "/v1/completions": Generation(services, "completions", COMPLETIONS, build_completion),
+        "/v1/responses": Generation(services, "responses", RESPONSES, build_response),
+        **dict.fromkeys(EMBEDDING_PATHS, Embeddings(services, "embeddings", EMBEDDINGS)),
+        "/v1/tokenize": Tokenize(services, "tokenize", TOKENIZE),
     }
-    one_model = OneModel(front)
+    one_model = OneModel(services)
     for path in MODEL_PATHS:
         app.router.routes.append(Route(path + "/{alias:path}", one_model))
-    app.router.routes.extend(ops_routes(fleet, front.metrics, lambda: _refusals(front)))
+    app.router.routes.extend(ops_routes(fleet, services.metrics, lambda: _refusals(services)))
     app.include_router(admin_router(ring, ledger.open_books))
     app.router.routes.extend(Documentation(lambda: app.router.routes).routes())
     app.add_exception_handler(HTTPException, _http_error)
@@ -127,25 +127,27 @@ def freeze_garbage() -> None:
 
 @asynccontextmanager
 async def _lifespan(app: FjordApp) -> AsyncIterator[None]:
-    front = app.front
+    services = app.services
     async with AsyncExitStack() as stack:
-        await front.ledger.start(on_keys=front.ring.replace)
-        stack.push_async_callback(front.ledger.stop)
-        await front.fleet.start()
-        stack.push_async_callback(front.fleet.stop)
-        await front.watch.start()
-        stack.push_async_callback(front.watch.stop)
+        await services.ledger.start(on_keys=services.ring.replace)
+        stack.push_async_callback(services.ledger.stop)
+        await services.fleet.start()
+        stack.push_async_callback(services.fleet.stop)
+        await services.supervisor.start()
+        stack.push_async_callback(services.supervisor.stop)
         freeze_garbage()
         yield
-        if not front.watch.draining:  # a signal's drain is over: who still runs has had its time
-            await front.watch.drain(front.settings.drain_timeout_s)
+        if (
+            not services.supervisor.draining
+        ):  # a signal's drain is over: who still runs has had its time
+            await services.supervisor.drain(services.settings.drain_timeout_s)
 
 
-def _refusals(front: Front) -> dict[str, str]:
+def _refusals(services: Services) -> dict[str, str]:
     out = {}
-    if reason := front.ledger.health():
+    if reason := services.ledger.health():
         out["ledger"] = reason
-    if front.watch.draining:
+    if services.supervisor.draining:
         out["drain"] = "the server is shutting down"
     return out
 

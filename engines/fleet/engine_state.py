@@ -41,7 +41,7 @@ class Running:
 
 
 @dataclass(slots=True, eq=False)
-class Slot:
+class ManagedEngine:
     """What the fleet knows of one engine. Only its owner task changes it, but for `waiters`."""
 
     spec: EngineSpec
@@ -103,12 +103,12 @@ class Slot:
         )
 
 
-def shared_slots(models: Iterable[ModelSpec]) -> dict[str, Slot]:
+def shared_engines(models: Iterable[ModelSpec]) -> dict[str, ManagedEngine]:
     shared: dict[str, list[ModelSpec]] = {}
     for model in models:
         shared.setdefault(model.engine.key, []).append(model)
     return {
-        key: Slot(
+        key: ManagedEngine(
             spec=sharing[0].engine,
             aliases=tuple(model.alias for model in sharing),
             keep_ready=any(model.preload for model in sharing),

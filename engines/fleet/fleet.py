@@ -21,7 +21,7 @@ from engines.base import (
     EngineUnavailable,
 )
 from engines.fleet.decisions import Action, Backoff, Start, decide, next_retry_at
-from engines.fleet.engine_state import EngineStatus, Running, Slot, shared_slots
+from engines.fleet.engine_state import EngineStatus, ManagedEngine, Running, shared_engines
 from engines.registry.spec import EngineSpec, ModelSpec
 
 Build: TypeAlias = Callable[[EngineSpec], Awaitable[Engine] | Engine]
@@ -40,14 +40,14 @@ class Lease:
     the block is taken as news of the engine, and starts its replacement at once.
     """
 
-    __slots__ = ("_alias", "_fleet", "_running", "_slot")
+    __slots__ = ("_alias", "_fleet", "_managed", "_running")
 
-    def __init__(self, fleet: "Fleet", slot: Slot, alias: str) -> None:
-        self._fleet, self._slot, self._alias = fleet, slot, alias
+    def __init__(self, fleet: "Fleet", managed: ManagedEngine, alias: str) -> None:
+        self._fleet, self._managed, self._alias = fleet, managed, alias
         self._running: Running | None = None
 
     async def __aenter__(self) -> Engine:
-        running = self._slot.running or await self._fleet._wait(self._slot, self._alias)
+        running = self._managed.running or await self._fleet._wait(self._managed, self._alias)
         running.leases += 1
         self._running = running
         return running.engine
@@ -63,7 +63,7 @@ class Lease:
             return
         running.leases -= 1
         if isinstance(error, EngineDead | EngineHung):
-            self._fleet._broke(self._slot, running, str(error))
+            self._fleet._broke(self._managed, running, str(error))
 
 
 class Fleet:
@@ -90,8 +90,10 @@ class Fleet:
         self._stop_timeout_s = stop_timeout_s
         self._backoff = backoff or Backoff()
         self._on_ready = on_ready
-        self._slots = shared_slots(models)
-        self._by_alias = {alias: slot for slot in self._slots.values() for alias in slot.aliases}
+        self._engines = shared_engines(models)
+        self._by_alias = {
+            alias: managed for managed in self._engines.values() for alias in managed.aliases
+        }
         self._inbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
         self._owner: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
@@ -115,13 +117,13 @@ class Fleet:
         await asyncio.shield(self._stopping)
 
     async def _stop(self) -> None:
-        slots = self._slots.values()
-        for slot in slots:
-            slot.wake()
-        tasks = [task for task in (self._owner, *(slot.task for slot in slots)) if task]
+        engines = self._engines.values()
+        for managed in engines:
+            managed.wake()
+        tasks = [task for task in (self._owner, *(managed.task for managed in engines)) if task]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*(self._end(slot) for slot in slots))
+        await asyncio.gather(*(self._end(managed) for managed in engines))
         if tasks:  # a second is for one that does not heed its cancellation
             await asyncio.wait(tasks, timeout=1.0)
 
@@ -131,43 +133,43 @@ class Fleet:
         return Lease(self, self._by_alias[alias], alias)
 
     def statuses(self) -> list[EngineStatus]:
-        return [slot.status() for slot in self._slots.values()]
+        return [managed.status() for managed in self._engines.values()]
 
     def is_ready(self) -> bool:
         """Does every preloaded alias serve?"""
-        slots = self._slots.values()
-        return not self._is_stopped and all(s.running is not None for s in slots if s.keep_ready)
+        engines = self._engines.values()
+        return not self._is_stopped and all(s.running is not None for s in engines if s.keep_ready)
 
     # What requests do
 
-    async def _wait(self, slot: Slot, alias: str) -> Running:
+    async def _wait(self, managed: ManagedEngine, alias: str) -> Running:
         try:
             async with asyncio.timeout(self._load_timeout_s):
-                while slot.running is None:
-                    self._raise_if_refused(slot, alias)
-                    await self._next_change(slot)
-                return slot.running
+                while managed.running is None:
+                    self._raise_if_refused(managed, alias)
+                    await self._next_change(managed)
+                return managed.running
         except TimeoutError:
             raise EngineLoadTimeout(
                 f"Model {alias} did not become ready within {self._load_timeout_s:g} s; "
-                f"its engine is {slot.state}{f': {slot.reason}' if slot.reason else ''}."
+                f"its engine is {managed.state}{f': {managed.reason}' if managed.reason else ''}."
             ) from None
 
-    def _raise_if_refused(self, slot: Slot, alias: str) -> None:
+    def _raise_if_refused(self, managed: ManagedEngine, alias: str) -> None:
         if self._is_stopped:
             raise EngineUnavailable("The server is shutting down.")
-        wait_s = slot.retry_at - time.monotonic()
-        if slot.state == "failed" and wait_s > 0:
-            raise EngineUnavailable(f"Model {alias} cannot be loaded: {slot.reason}", wait_s)
+        wait_s = managed.retry_at - time.monotonic()
+        if managed.state == "failed" and wait_s > 0:
+            raise EngineUnavailable(f"Model {alias} cannot be loaded: {managed.reason}", wait_s)
 
-    async def _next_change(self, slot: Slot) -> None:
+    async def _next_change(self, managed: ManagedEngine) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        slot.waiters[waiter] = time.monotonic()
+        managed.waiters[waiter] = time.monotonic()
         self._tell(lambda: None)
         try:
             await waiter
         finally:
-            slot.waiters.pop(waiter, None)
+            managed.waiters.pop(waiter, None)
 
     # What the owner does
 
@@ -177,7 +179,7 @@ class Fleet:
     async def _own(self) -> None:
         while True:
             now = time.monotonic()
-            views = [slot.view() for slot in self._slots.values()]
+            views = [managed.view() for managed in self._engines.values()]
             for action in decide(views, now):
                 self._act(action)
             await self._hear(next_retry_at(views, now))
@@ -192,101 +194,103 @@ class Fleet:
             self._inbox.get_nowait()()
 
     def _act(self, action: Action) -> None:
-        slot = self._slots[action.key]
+        managed = self._engines[action.key]
         if (
-            slot.task is not None
+            managed.task is not None
         ):  # only a watch can be left, of an engine that somebody else saw die
-            slot.task.cancel()
+            managed.task.cancel()
         if isinstance(action, Start):
-            slot.become("starting")
-            work = self._load(slot)
+            managed.become("starting")
+            work = self._load(managed)
         else:
-            slot.become("stopping", slot.reason)
-            work = self._retire(slot)
-        slot.task = asyncio.create_task(work, name=f"{slot.state} {action.key}")
+            managed.become("stopping", managed.reason)
+            work = self._retire(managed)
+        managed.task = asyncio.create_task(work, name=f"{managed.state} {action.key}")
 
-    def _became_ready(self, slot: Slot, engine: Engine) -> None:
-        slot.become("ready")
+    def _became_ready(self, managed: ManagedEngine, engine: Engine) -> None:
+        managed.become("ready")
         self._on_ready()
-        slot.is_replacement = False
-        slot.running = running = Running(engine, time.monotonic())
-        slot.task = asyncio.create_task(self._watch(slot, running), name=f"watch {slot.spec.key}")
-        slot.wake()
+        managed.is_replacement = False
+        managed.running = running = Running(engine, time.monotonic())
+        managed.task = asyncio.create_task(
+            self._watch(managed, running), name=f"watch {managed.spec.key}"
+        )
+        managed.wake()
 
-    def _load_failed(self, slot: Slot, reason: str) -> None:
-        self._count_failure(slot)
-        slot.is_replacement = False
-        slot.become("failed", reason)
-        slot.wake()
+    def _load_failed(self, managed: ManagedEngine, reason: str) -> None:
+        self._count_failure(managed)
+        managed.is_replacement = False
+        managed.become("failed", reason)
+        managed.wake()
 
-    def _broke(self, slot: Slot, running: Running, reason: str) -> None:
+    def _broke(self, managed: ManagedEngine, running: Running, reason: str) -> None:
         """Marked at once, so that the very next request waits for the replacement."""
-        if slot.running is not running:
+        if managed.running is not running:
             return
         if time.monotonic() - running.ready_at >= self._backoff.forgiven_after_s:
-            slot.failures = 0
-        self._count_failure(slot)
-        slot.restarts += 1
-        slot.running, slot.is_broken, slot.reason = None, True, reason
-        log.error("engine %s broke and is replaced: %s", slot.spec.key, reason)
+            managed.failures = 0
+        self._count_failure(managed)
+        managed.restarts += 1
+        managed.running, managed.is_broken, managed.reason = None, True, reason
+        log.error("engine %s broke and is replaced: %s", managed.spec.key, reason)
         self._tell(lambda: None)
 
-    def _is_gone(self, slot: Slot) -> None:
-        slot.is_broken, slot.is_replacement = False, True
-        slot.become("cold", slot.reason)
+    def _is_gone(self, managed: ManagedEngine) -> None:
+        managed.is_broken, managed.is_replacement = False, True
+        managed.become("cold", managed.reason)
 
-    def _count_failure(self, slot: Slot) -> None:
-        slot.failures += 1
-        slot.retry_at = time.monotonic() + self._backoff.delay_s(slot.failures)
+    def _count_failure(self, managed: ManagedEngine) -> None:
+        managed.failures += 1
+        managed.retry_at = time.monotonic() + self._backoff.delay_s(managed.failures)
 
     # What runs beside the owner, and tells it how it went
 
-    async def _load(self, slot: Slot) -> None:
+    async def _load(self, managed: ManagedEngine) -> None:
         try:
-            built = self._build(slot.spec)
-            slot.engine = engine = await built if isawaitable(built) else built
+            built = self._build(managed.spec)
+            managed.engine = engine = await built if isawaitable(built) else built
             await engine.start()
         except EngineError as error:
             reason = str(error)
         except Exception as error:  # a bug; its text may hold paths or secrets, so it stays here
-            log.exception("engine %s failed to start", slot.spec.key)
+            log.exception("engine %s failed to start", managed.spec.key)
             reason = f"its engine raised {type(error).__name__}; the server's log says more"
         else:
-            self._tell(lambda: self._became_ready(slot, engine))
+            self._tell(lambda: self._became_ready(managed, engine))
             return
-        await self._stop_engine(slot)
-        self._tell(lambda: self._load_failed(slot, reason))
+        await self._stop_engine(managed)
+        self._tell(lambda: self._load_failed(managed, reason))
 
-    async def _watch(self, slot: Slot, running: Running) -> None:
+    async def _watch(self, managed: ManagedEngine, running: Running) -> None:
         while True:
             await asyncio.sleep(self._check_interval_s)
             try:
                 await running.engine.check(self._check_timeout_s)
             except Exception as error:
-                self._broke(slot, running, str(error) or repr(error))
+                self._broke(managed, running, str(error) or repr(error))
                 return
 
-    async def _retire(self, slot: Slot) -> None:
-        await self._stop_engine(slot)
-        self._tell(lambda: self._is_gone(slot))
+    async def _retire(self, managed: ManagedEngine) -> None:
+        await self._stop_engine(managed)
+        self._tell(lambda: self._is_gone(managed))
 
-    async def _end(self, slot: Slot) -> None:
-        slot.running = None
-        if slot.engine is None:
+    async def _end(self, managed: ManagedEngine) -> None:
+        managed.running = None
+        if managed.engine is None:
             return
-        slot.become("stopping")
-        await self._stop_engine(slot)
-        slot.become("cold")
+        managed.become("stopping")
+        await self._stop_engine(managed)
+        managed.become("cold")
 
-    async def _stop_engine(self, slot: Slot) -> None:
+    async def _stop_engine(self, managed: ManagedEngine) -> None:
         """Never raises and never hangs: whatever an engine does at its end, the fleet goes on."""
-        if slot.engine is None:
+        if managed.engine is None:
             return
         try:
             async with asyncio.timeout(self._stop_timeout_s):
-                await slot.engine.stop()
+                await managed.engine.stop()
         except TimeoutError:
-            log.error("engine %s did not stop in %g s", slot.spec.key, self._stop_timeout_s)
+            log.error("engine %s did not stop in %g s", managed.spec.key, self._stop_timeout_s)
         except Exception:
-            log.exception("engine %s failed to stop", slot.spec.key)
-        slot.engine = None  # not in a finally: a stop that is cut short is done again by `stop`
+            log.exception("engine %s failed to stop", managed.spec.key)
+        managed.engine = None  # not in a finally: a stop that is cut short is done again by `stop`

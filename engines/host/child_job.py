@@ -19,14 +19,14 @@ It comes at least every REPEAT_S, in the thread that waits."""
 REPEAT_S = 0.5
 
 
-class ErrandFailed(Exception):
+class ChildJobFailed(Exception):
     """The message says why, in the child's own words where it found any."""
 
 
-def run_errand(
+def run_child_job(
     module: str, args: Sequence[str], progress: Progress, environment: Mapping[str, str]
 ) -> str:
-    """`python -m module args…`; blocks; returns its result. Raises ErrandFailed, or what
+    """`python -m module args…`; blocks; returns its result. Raises ChildJobFailed, or what
     `progress` raises. The child is gone when this returns; it ends itself should we die."""
     with tempfile.TemporaryFile() as said, _child(module, args, said, environment) as child:
         try:
@@ -36,12 +36,12 @@ def run_errand(
             raise
         code = child.wait()
         if result is None:
-            raise ErrandFailed(f"{module} ended with status {code}: {_last_line(said)}")
+            raise ChildJobFailed(f"{module} ended with status {code}: {_last_line(said)}")
         return result
 
 
-def errand(work: Callable[[Sequence[str], Progress], str]) -> None:
-    """The child's end: `if __name__ == "__main__": errand(work)`. ErrandFailed is for people."""
+def child_job(work: Callable[[Sequence[str], Progress], str]) -> None:
+    """The child's end: `if __name__ == "__main__": errand(work)`. ChildJobFailed is for people."""
     # Libraries print where they like: what they say goes to stderr, the pipe is ours alone.
     pipe = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -50,7 +50,7 @@ def errand(work: Callable[[Sequence[str], Progress], str]) -> None:
     threading.Thread(target=voice.repeat, daemon=True).start()
     try:
         voice.send({"result": work(sys.argv[1:], voice.progress)})
-    except ErrandFailed as e:
+    except ChildJobFailed as e:
         voice.send({"failed": str(e)})
 
 
@@ -106,7 +106,7 @@ def _follow(child: subprocess.Popen[str], progress: Progress) -> str | None:
         if "progress" in message:
             progress(*message["progress"])
         elif "failed" in message:
-            raise ErrandFailed(message["failed"])
+            raise ChildJobFailed(message["failed"])
         else:
             return str(message["result"])
     return None

@@ -15,7 +15,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class Aside:
+class WorkerThreads:
     """`await aside(call, …)` runs one call in one of `threads` threads."""
 
     def __init__(self, threads: int, name: str) -> None:

@@ -67,7 +67,7 @@ class Outbox:
             self._arrived(task, item)
 
 
-class Slots:
+class SlotQueue:
     """Admits tasks in order of priority while a slot and enough cache are free.
 
     llama.cpp's slots share one cache; when it overflows every stream dies. So each task holds the

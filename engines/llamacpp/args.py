@@ -46,7 +46,7 @@ def common_params(
     return params
 
 
-def lock_door(params: Any, folder: Path | None) -> str:
+def secure_listener(params: Any, folder: Path | None) -> str:
     """Let llama.cpp's own HTTP listener serve us alone; returns its bearer key.
 
     It cannot be switched off, and we tokenise through it. With `folder` (ours alone, 0700) it is

@@ -20,11 +20,11 @@ from engines.base import (
     Sampling,
     Sink,
 )
-from engines.host.worker_threads import Aside
-from engines.llamacpp.admission import Slots, Task
+from engines.host.worker_threads import WorkerThreads
+from engines.llamacpp.admission import SlotQueue, Task
 from engines.llamacpp.deltas import Choice
 from engines.llamacpp.grammar import grammar_for
-from engines.llamacpp.liveness import Pulse
+from engines.llamacpp.liveness import Liveness
 from engines.llamacpp.model import LlamacppModel
 from engines.llamacpp.run import Run
 from engines.llamacpp.sampling import fields_of, payload
@@ -106,9 +106,9 @@ class _Running:
 
     def __init__(self, model: LlamacppModel) -> None:
         self.model = model
-        self.slots = Slots(model.server, model.slot_count, model.cells)
-        self.pulse = Pulse(model.server.handle_metrics)
-        self.aside = Aside(2, "llama-aside")
+        self.slots = SlotQueue(model.server, model.slot_count, model.cells)
+        self.pulse = Liveness(model.server.handle_metrics)
+        self.aside = WorkerThreads(2, "llama-aside")
 
     def close(self) -> None:
         """Blocks until nothing of it is left."""

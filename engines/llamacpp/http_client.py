@@ -13,7 +13,7 @@ TIMEOUT_S = 120.0
 """Tokenising is linear: a million characters take about a second."""
 
 
-class Door:
+class HttpClient:
     """A client of one llama.cpp listener. Every method blocks: call it from a thread."""
 
     def __init__(self, address: str, key: str) -> None:

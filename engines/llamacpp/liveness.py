@@ -8,7 +8,7 @@ from collections.abc import Callable
 from engines.base import EngineDead, EngineHung
 
 
-class Pulse:
+class Liveness:
     """`ask` blocks until the engine's loop has answered. At most one thread hangs in it, a daemon:
     neither repeated checks of a hung engine nor the exit of the process wait for it."""
 

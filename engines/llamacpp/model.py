@@ -11,9 +11,9 @@ import msgspec
 
 from engines.base import Embedding, EngineDead, EngineUnavailable, InvalidRequest
 from engines.host.private_folder import PrivateFolder
-from engines.llamacpp.args import common_params, lock_door
+from engines.llamacpp.args import common_params, secure_listener
 from engines.llamacpp.chat_template import ChatTemplate
-from engines.llamacpp.http_client import Door
+from engines.llamacpp.http_client import HttpClient
 from engines.registry.spec import EngineSpec
 from engines.weights.gguf import BadGguf, GgufFile
 
@@ -38,10 +38,10 @@ class LlamacppModel:
         self._known_ids: dict[str, int | None] = {}
         # Windows' Python knows no Unix sockets
         self._folder = None if sys.platform == "win32" else PrivateFolder()
-        key = lock_door(params, self._folder.path if self._folder else None)
+        key = secure_listener(params, self._folder.path if self._folder else None)
         try:
             self.server = xllamacpp.Server(params)
-            self._door = Door(self.server.listening_address, key)
+            self._door = HttpClient(self.server.listening_address, key)
             sizes = self._door.sizes()
         except Exception as error:
             self.close()

@@ -11,7 +11,7 @@ from engines.base import (
     EngineOverloaded,
     InvalidRequest,
 )
-from engines.llamacpp.admission import Item, Slots, Task
+from engines.llamacpp.admission import Item, SlotQueue, Task
 from engines.llamacpp.deltas import Choice
 from engines.llamacpp.wire import DECODER, Chunk, Failure
 
@@ -26,12 +26,12 @@ class Run:
         self._waiter: asyncio.Future[None] | None = None
         self._error: EngineError | None = None
 
-    def submit(self, slots: Slots) -> None:
+    def submit(self, slots: SlotQueue) -> None:
         for task in self._tasks:
             task.receive = self._receive
             slots.submit(task)
 
-    def cancel(self, slots: Slots) -> None:
+    def cancel(self, slots: SlotQueue) -> None:
         for task in self._tasks:
             slots.cancel(task)
 

@@ -28,7 +28,7 @@ OF_THE_WEIGHTS = frozenset(
 """Keys that speak of certain weights: an overlay that names another source starts without them."""
 
 
-class Overlay:
+class Profile:
     """One profile of a file. `entries` are the merged models, in order; all raise RegistryError."""
 
     def __init__(self, document: Document, profile: str) -> None:

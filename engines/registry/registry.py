@@ -17,7 +17,7 @@ from engines.registry.file import (
     nearest,
     read_registry_file,
 )
-from engines.registry.profile import Overlay, argument_errors
+from engines.registry.profile import Profile, argument_errors
 from engines.registry.sources import is_gguf, is_local, locate, longest_context, split_file
 from engines.registry.spec import EngineSpec, ModelSpec, Price
 from engines.registry.yaml import YamlFileError, parse_yaml
@@ -81,7 +81,7 @@ def load_registry(path: Path, profile: str) -> Registry:
             f"its profiles: {', '.join(profiles) or 'none'}"
         )
     check_rates(document)
-    merged = Overlay(document, profile)
+    merged = Profile(document, profile)
     models = {alias: merged.model(alias) for alias in merged.entries}
     return Registry(
         models=MappingProxyType(models),

@@ -22,13 +22,13 @@ from engines.base import (
     Sink,
 )
 from engines.host.processes import ProcessTree
-from engines.host.worker_threads import Aside
+from engines.host.worker_threads import WorkerThreads
 from engines.registry.spec import EngineSpec
 from engines.vllm.deltas import Choices
 from engines.vllm.embeddings import all_or_none, embedding
 from engines.vllm.errors import refused
-from engines.vllm.fastpath.output_router import Router, can_route
-from engines.vllm.fastpath.stream import Collected, Lane
+from engines.vllm.fastpath.output_router import OutputRouter, can_route
+from engines.vllm.fastpath.stream import CollectedStream, DirectStream
 from engines.vllm.render import Renderer, tokens_prompt
 from engines.vllm.sampling import sampling_params
 from engines.vllm.sockets import close_sockets
@@ -49,8 +49,8 @@ class VllmEngine:
         self._path = path
         self._processes = ProcessTree()
         self._llm: Any = None
-        self._aside = Aside(RENDERERS, "vllm-aside")
-        self._router: Router | None = None
+        self._aside = WorkerThreads(RENDERERS, "vllm-aside")
+        self._router: OutputRouter | None = None
         self._read_tokens = 0
         self._vocabulary: Vocabulary | None = None
         self._renderer: Renderer | None = None
@@ -82,7 +82,7 @@ class VllmEngine:
         self.context_tokens = llm.model_config.max_model_len
         self._vocabulary = Vocabulary(llm.tokenizer)
         if can_route(llm):
-            self._router = Router(llm, self._vocabulary)
+            self._router = OutputRouter(llm, self._vocabulary)
 
     async def stop(self) -> None:
         self._is_stopped = True
@@ -203,7 +203,7 @@ class VllmEngine:
 
     async def _submit(
         self, llm: Any, request: GenerateRequest, prompt: Prompt, sink: Sink | None
-    ) -> Lane | Collected:
+    ) -> DirectStream | CollectedStream:
         vocabulary, reasoning = self._vocabulary, request.reasoning
         assert vocabulary is not None
         reading = ToolReading(request, prompt, llm.tokenizer) if is_auto(request) else None
@@ -230,7 +230,7 @@ class VllmEngine:
                 skips_special_tokens=not shows_special,
             )
             made.reasoning_ended = ended
-            lane = Lane(made.request_id, choices, sink)
+            lane = DirectStream(made.request_id, choices, sink)
             await self._router.add(made, lane)
             return lane
         # Raw tokens are processed in a thread: compiling a large schema takes a second.
@@ -242,7 +242,7 @@ class VllmEngine:
             priority=request.priority,
             **({} if ended is None else {"reasoning_ended": ended}),
         )
-        return Collected(collector, choices)
+        return CollectedStream(collector, choices)
 
     async def abort(self, request_id: str) -> None:
         if self._llm is not None and not self._llm.errored:

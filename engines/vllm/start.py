@@ -31,7 +31,7 @@ _CPU_CACHE_BYTES = 2 * 2**30
 RENDERERS = max(2, min(4, (os.cpu_count() or 1) // 2))
 """Prompts that are rendered at once: with one thread, as in vLLM itself, one of a million
 characters holds up everybody's. Ordinary ones share a tokenizer."""
-THEIR_RENDERERS = RENDERERS if (os.cpu_count() or 1) > 4 else 1
+VLLM_RENDERERS = RENDERERS if (os.cpu_count() or 1) > 4 else 1
 """... of which so many may go vLLM's way, each with a tokenizer of its own (SmolLM2's: 65 MiB)."""
 
 
@@ -60,7 +60,7 @@ def _run(
     llm = None
     try:
         llm = _load(spec, path, tree)
-        made = llm, Renderer(llm, THEIR_RENDERERS)
+        made = llm, Renderer(llm, VLLM_RENDERERS)
     except BaseException as error:
         _discard(llm, tree)
         with contextlib.suppress(concurrent.futures.InvalidStateError):
@@ -98,7 +98,7 @@ def _load(spec: EngineSpec, path: str, tree: ProcessTree) -> Any:
                 context = UsageContext.OPENAI_API_SERVER
                 config = AsyncEngineArgs(**arguments).create_engine_config(context)
                 if "stream_interval" not in arguments:
-                    merge_at_source(config)
+                    batch_at_source(config)
                 llm = AsyncLLM.from_vllm_config(
                     config,
                     usage_context=context,
@@ -121,14 +121,14 @@ def _load(spec: EngineSpec, path: str, tree: ProcessTree) -> Any:
         return llm
 
 
-def merge_at_source(config: Any) -> None:
+def batch_at_source(config: Any) -> None:
     """Have a VllmConfig make the merging form of the scheduler that it would make. Not where
     engines run on a Ray cluster's other machines, which do not have it."""
-    from engines.vllm.fastpath.scheduler import merging
+    from engines.vllm.fastpath.scheduler import batching_scheduler
 
     scheduler = config.scheduler_config
     if scheduler.scheduler_cls is None and config.parallel_config.data_parallel_backend != "ray":
-        scheduler.scheduler_cls = merging(scheduler.get_scheduler_cls())
+        scheduler.scheduler_cls = batching_scheduler(scheduler.get_scheduler_cls())
 
 
 def _remember_end(renderer: Any) -> None:
@@ -211,7 +211,7 @@ def engine_arguments(spec: EngineSpec, path: str, known: set[str]) -> dict[str, 
         "disable_log_stats": True,
         "scheduling_policy": "priority",
         "runner": "pooling" if spec.task == "embed" else "generate",
-        "renderer_num_workers": THEIR_RENDERERS,
+        "renderer_num_workers": VLLM_RENDERERS,
         "use_tqdm_on_load": False,
         # Compact JSON: small models otherwise write spaces until their tokens are used up.
         "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from engines.answers.forced_calls import is_forced, new_call_id
 from engines.base import EngineUnavailable, GenerateRequest, Prompt, ToolCallDelta
-from engines.vllm.fastpath.pieces import Pieces
+from engines.vllm.fastpath.split_deltas import SplitDeltas
 from engines.vllm.vocabulary import Vocabulary
 
 
@@ -65,7 +65,7 @@ class AutoCalls:
     def __init__(self, reading: ToolReading, vocabulary: Vocabulary) -> None:
         self._reading = reading
         self._parser = reading.parser()
-        self._pieces = Pieces(vocabulary)
+        self._pieces = SplitDeltas(vocabulary)
         self._indices: dict[int, int] = {}
 
     def feed(

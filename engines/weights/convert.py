@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from engines.host.child_job import ErrandFailed, Progress, errand
+from engines.host.child_job import ChildJobFailed, Progress, child_job
 from engines.weights.gguf import GgufFile
 
 STEPS = 3
@@ -22,7 +22,7 @@ def convert(args: Sequence[str], progress: Progress) -> str:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
     except ImportError as e:
-        raise ErrandFailed(
+        raise ChildJobFailed(
             f"vLLM needs {gguf.name} converted, and {e.name} is not installed; "
             "right would be requirements/cpu.txt or the engine llamacpp"
         ) from e
@@ -68,4 +68,4 @@ def _mend_tokenizer(path: Path, gguf: Path) -> None:
 
 
 if __name__ == "__main__":
-    errand(convert)
+    child_job(convert)

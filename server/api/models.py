@@ -6,14 +6,14 @@ from typing import Any
 import msgspec
 
 from engines.registry.spec import ModelSpec
-from server.api.endpoint import Guarded
+from server.api.endpoint import KeyedEndpoint
 from server.http.exchange import Exchange
 from server.ledger.records import Caller
 
 log = logging.getLogger("fjord.api")
 
 
-class ModelList(Guarded):
+class ModelList(KeyedEndpoint):
     """GET /v1/models and /v1/llm/models."""
 
     method = "GET"
@@ -22,15 +22,15 @@ class ModelList(Guarded):
     async def serve(self, exchange: Exchange, caller: Caller) -> int:
         models = [
             model_body(spec)
-            for alias, spec in self.front.registry.models.items()
+            for alias, spec in self.services.registry.models.items()
             if caller.models is None or alias in caller.models
         ]
-        self.front.metrics.answered("", self.endpoint, 200)
+        self.services.metrics.answered("", self.endpoint, 200)
         await exchange.reply(200, msgspec.json.encode({"object": "list", "data": models}))
         return 0
 
 
-class OneModel(Guarded):
+class OneModel(KeyedEndpoint):
     """GET /v1/models/{id} and /v1/llm/models/{id}."""
 
     method = "GET"
@@ -38,8 +38,8 @@ class OneModel(Guarded):
 
     async def serve(self, exchange: Exchange, caller: Caller) -> int:
         alias = exchange.scope["path"].rsplit("/models/", 1)[1]
-        spec = self.front.model(alias, caller)
-        self.front.metrics.answered(alias, self.endpoint, 200)
+        spec = self.services.model(alias, caller)
+        self.services.metrics.answered(alias, self.endpoint, 200)
         await exchange.reply(200, msgspec.json.encode(model_body(spec)))
         return 0
 

@@ -17,7 +17,7 @@ from server.ids import new_id
 from server.ledger.ledger import Ledger
 from server.ledger.records import Caller, KeyLimits, UsageRecord
 from server.metrics import Metrics
-from server.requests.supervisor import Watch
+from server.requests.supervisor import Supervisor
 from server.settings import Settings
 
 log = logging.getLogger("fjord.front")
@@ -33,7 +33,7 @@ Task: TypeAlias = Literal["generate", "embed"]
 
 
 @dataclass(slots=True, kw_only=True)
-class Front:
+class Services:
     """Everything an endpoint needs, made once by create_app."""
 
     settings: Settings
@@ -43,7 +43,7 @@ class Front:
     ring: KeyRing
     limiter: Limiter
     metrics: Metrics
-    watch: Watch
+    supervisor: Supervisor
     node: str
     in_flight: dict[str, int] = field(default_factory=dict)
     """alias -> requests admitted and not ended."""

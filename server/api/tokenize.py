@@ -10,13 +10,13 @@ from engines.registry.spec import ModelSpec
 from server.api.chat.messages import messages
 from server.api.chat.request import template_kwargs, tools_of
 from server.api.chat.wire import Asked, ChatMessage, Effort, ToolSpec
-from server.api.endpoint import Asking
+from server.api.endpoint import ModelEndpoint
 from server.api.services import record_id_of
 from server.errors import ApiError
 from server.http.exchange import Exchange
 from server.http.request_log import line_of
 from server.ledger.records import Caller
-from server.requests.single import Job
+from server.requests.single import SingleRun
 
 
 class TokenizeRequest(Asked):
@@ -35,14 +35,14 @@ class TokenizeRequest(Asked):
 TOKENIZE: TypeAdapter[TokenizeRequest] = TypeAdapter(TokenizeRequest)
 
 
-class Tokenize(Asking[TokenizeRequest, Job]):
+class Tokenize(ModelEndpoint[TokenizeRequest, SingleRun]):
     """The endpoint."""
 
     is_metered = False
 
     def prepare(
         self, exchange: Exchange, caller: Caller, wire: TokenizeRequest, spec: ModelSpec
-    ) -> Job:
+    ) -> SingleRun:
         request_id = record_id_of(exchange)
         request = _request(wire, spec, request_id)
 
@@ -57,18 +57,18 @@ class Tokenize(Asking[TokenizeRequest, Job]):
                 }
             )
 
-        return Job(
+        return SingleRun(
             exchange=exchange,
-            fleet=self.front.fleet,
+            fleet=self.services.fleet,
             record=self.record(request_id, caller, wire, spec),
             work=work,
             deadline=self.deadline(exchange),
         )
 
-    async def run(self, exchange: Exchange, job: Job) -> int:
-        await job.run(self.front.watch)
+    async def run(self, exchange: Exchange, job: SingleRun) -> int:
+        await job.run(self.services.supervisor)
         alias = job.record.alias
-        self.front.metrics.answered(alias, self.endpoint, exchange.status)
+        self.services.metrics.answered(alias, self.endpoint, exchange.status)
         line_of(exchange.scope).note(model=alias, end=job.record.end)
         return 0
 

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from server.cli.keys import DEFAULT_DIR, DataDir, LedgerUrl, failed
-from server.cli.periods import First, Last, Month, books, period_of
+from server.cli.periods import First, Last, Month, open_reports, period_of
 from server.ledger.invoice import HEAD, Invoice, invoices, rows, write_pdf
 from server.ledger.money import money_text
 
@@ -28,7 +28,7 @@ def invoice(
 ) -> None:
     """Print and write an owner's invoice; its total is the exact sum of the records."""
     period = period_of(month, first, last)
-    with books(data_dir, ledger_url) as database:
+    with open_reports(data_dir, ledger_url) as database:
         found = invoices(database, owner, period)
     if not found:
         raise failed(f"{owner!r} has used nothing from {period.first} to {period.last}.")

@@ -22,7 +22,7 @@ Owner: TypeAlias = Annotated[str | None, typer.Option(help="Only this owner's.")
 
 
 @contextmanager
-def books(data_dir: Path, ledger_url: str | None) -> Iterator[Database]:
+def open_reports(data_dir: Path, ledger_url: str | None) -> Iterator[Database]:
     """The books, for reading; what goes wrong with them is one line and exit status 2."""
     try:
         with closing(open_books(data_dir, ledger_url)) as database:

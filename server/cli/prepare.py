@@ -43,7 +43,7 @@ def _make_key(settings: Settings) -> None:
     if settings.ledger_url is not None:
         return
     try:
-        ledger = sqlite.prepare(settings.data_dir)
+        ledger = sqlite.prepared_ledger(settings.data_dir)
     except LedgerError as error:
         raise CannotStart(str(error)) from None
     key = first_key(settings.data_dir, ledger, keep=True)

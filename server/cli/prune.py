@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from server.cli.keys import DEFAULT_DIR, DataDir, LedgerUrl
-from server.cli.periods import books, day_of
+from server.cli.periods import day_of, open_reports
 from server.ledger.retention import prune as prune_records
 
 app = typer.Typer()
@@ -22,6 +22,6 @@ def prune(
     day = day_of(before, "--before")
     if not yes:
         typer.confirm(f"Delete every usage record from before {day}?", abort=True)
-    with books(data_dir, ledger_url) as database:
+    with open_reports(data_dir, ledger_url) as database:
         count = prune_records(database, day)
     typer.echo(f"Deleted {count} records from before {day}.")

@@ -35,7 +35,7 @@ from server.http.request_log import RequestLog, logging_to
 from server.ledger.errors import LedgerError
 from server.ledger.ledger import Ledger
 from server.refusal import CannotStart
-from server.requests.supervisor import Watch
+from server.requests.supervisor import Supervisor
 from server.settings import Settings
 
 KEEP_ALIVE_S = 75
@@ -124,7 +124,7 @@ def _run(
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=AFTER_DRAIN_S,
     )
-    server = Server(config, cast(FjordApp, app.app).front.watch, fleet, drain_timeout_s)
+    server = Server(config, cast(FjordApp, app.app).services.supervisor, fleet, drain_timeout_s)
 
     async def run() -> None:
         speaking = asyncio.create_task(announce(fleet, announcement))
@@ -172,7 +172,7 @@ class Server(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, watch: Watch, fleet: Fleet, drain_timeout_s: float
+        self, config: uvicorn.Config, watch: Supervisor, fleet: Fleet, drain_timeout_s: float
     ) -> None:
         super().__init__(config)
         self._watch = watch

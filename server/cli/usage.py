@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from server.cli.keys import DEFAULT_DIR, DataDir, LedgerUrl, failed
-from server.cli.periods import First, Last, Month, Owner, books, period_of
+from server.cli.periods import First, Last, Month, Owner, open_reports, period_of
 from server.ledger.export import csv_text, json_text, write_parquet
 from server.ledger.money import money_text
 from server.ledger.reports import DIMENSIONS, Dimension, Line, Only, Period, records, with_money
@@ -43,7 +43,7 @@ def usage(
     """Requests, tokens and money of a period (this month where none is given; days are UTC)."""
     period = period_of(month, first, last)
     only = Only(owner=owner, key_id=key, alias=model)
-    with books(data_dir, ledger_url) as database:
+    with open_reports(data_dir, ledger_url) as database:
         lines = (
             map(with_money, records(database, period, only))
             if list_records

@@ -16,7 +16,7 @@ from server.ledger.records import UsageRecord
 
 
 @dataclass(slots=True)
-class Account:
+class BudgetAccount:
     """One budgeted key in its current period, in the budget's unit."""
 
     key_id: str
@@ -54,12 +54,14 @@ class Budgets:
 
     def __init__(self, currency: str) -> None:
         self.currency = currency
-        self.accounts: dict[str, Account] = {}
+        self.accounts: dict[str, BudgetAccount] = {}
 
-    def replace(self, keys: Iterable[Key], now: float, load: Callable[[Account], None]) -> None:
+    def replace(
+        self, keys: Iterable[Key], now: float, load: Callable[[BudgetAccount], None]
+    ) -> None:
         """Take over `keys`; an account that is new or counts otherwise is handed to `load`, which
         adds what was spent before."""
-        accounts: dict[str, Account] = {}
+        accounts: dict[str, BudgetAccount] = {}
         for key in keys:
             if key.budget is not None:
                 accounts[key.key_id] = self.account(key, key.budget, now)
@@ -68,14 +70,14 @@ class Budgets:
         for account in new:
             load(account)
 
-    def account(self, key: Key, budget: Budget, now: float) -> Account:
+    def account(self, key: Key, budget: Budget, now: float) -> BudgetAccount:
         currency = key.currency or self.currency
         old = self.accounts.get(key.key_id)
         is_same = old is not None and old.currency == currency
         if old and is_same and (old.budget.kind, old.budget.period) == (budget.kind, budget.period):
             old.budget = budget
             return old
-        return Account(key.key_id, budget, currency, period_start(budget.period, now))
+        return BudgetAccount(key.key_id, budget, currency, period_start(budget.period, now))
 
     def reserve(self, record: UsageRecord, micro: int, tokens: int) -> "Reservation | None":
         """Hold room for one request. Raises BudgetExceeded; None where the key has no budget."""
@@ -135,7 +137,7 @@ class Budgets:
 class Reservation:
     """Room held by one open request; given back once."""
 
-    account: Account
+    account: BudgetAccount
     held: int
 
     def release(self) -> None:
@@ -143,7 +145,7 @@ class Reservation:
         self.held = 0
 
 
-def exhausted(account: Account, now: float) -> str:
+def exhausted(account: BudgetAccount, now: float) -> str:
     budget = account.budget
     amount = (
         money_text(budget.amount, account.currency)

@@ -17,7 +17,7 @@ POLL_S = 0.5
 TakeKeys: TypeAlias = Callable[[list[Key]], None]
 
 
-class KeyWatch:
+class KeyWatcher:
     """A thread that asks for `keys_version` and reads the table when it moved."""
 
     def __init__(self, path: Path, loop: asyncio.AbstractEventLoop) -> None:

@@ -24,16 +24,16 @@ from functools import partial
 from pathlib import Path
 
 from server.ledger import sqlite
-from server.ledger.budgets import Account, Budgets, Reservation
+from server.ledger.budgets import BudgetAccount, Budgets, Reservation
 from server.ledger.database import Database
 from server.ledger.errors import DuplicateRecord, LedgerUnavailable
-from server.ledger.key_watcher import KeyWatch, TakeKeys
+from server.ledger.key_watcher import KeyWatcher, TakeKeys
 from server.ledger.keys import Key
 from server.ledger.money import amount_of
 from server.ledger.open_books import open_books
 from server.ledger.records import UsageRecord
 from server.ledger.recovery import close_lost
-from server.ledger.replication import Site
+from server.ledger.replication import SiteReplication
 from server.ledger.spending import spent
 from server.ledger.sqlite_rows import encode_open
 from server.ledger.writer import Close, Open, Writer
@@ -69,8 +69,8 @@ class Ledger:
         self.ledger_url = ledger_url
         self.stale_s = stale_s
         self.writer = Writer(path, lambda: len(self.open_requests))
-        self.watch: KeyWatch | None = None
-        self.site: Site | None = None
+        self.watch: KeyWatcher | None = None
+        self.site: SiteReplication | None = None
         self.node = node
         self.currency = currency
         self.lock = sqlite.ServingLock(data_dir)
@@ -96,7 +96,7 @@ class Ledger:
         be used or the disk is full, and LedgerInUse where another server holds the directory. The
         site at `ledger_url` is not waited for; without it the node serves on what it knows, for
         `stale_s` seconds."""
-        path = sqlite.prepare(data_dir)
+        path = sqlite.prepared_ledger(data_dir)
         ledger = cls(
             data_dir, path, node=node, currency=currency, ledger_url=ledger_url, stale_s=stale_s
         )
@@ -111,14 +111,14 @@ class Ledger:
     async def start(self, on_keys: TakeKeys = ignore_keys) -> None:
         """Load the keys, begin to write."""
         self.writer.start(asyncio.get_running_loop())
-        self.watch = KeyWatch(self.path, asyncio.get_running_loop())
+        self.watch = KeyWatcher(self.path, asyncio.get_running_loop())
         keys = await asyncio.to_thread(self.watch.load)
         self.on_keys = on_keys
         self.take_keys(keys)
         await asyncio.gather(*self.loading)
         self.watch.start(self.take_keys)
         if self.ledger_url is not None:
-            self.site = Site(self.path, self.ledger_url, self.stale_s, self.budgets)
+            self.site = SiteReplication(self.path, self.ledger_url, self.stale_s, self.budgets)
             self.site.start(asyncio.get_running_loop())
 
     async def stop(self) -> None:
@@ -142,7 +142,7 @@ class Ledger:
         self.budgets.replace(keys, time.time(), self.load_account)
         self.on_keys(keys)
 
-    def load_account(self, account: Account) -> None:
+    def load_account(self, account: BudgetAccount) -> None:
         """Add what was spent before. Asked behind everything queued, so nothing counts twice:
         what is closed from now on is added by `spend`, what came before by this answer."""
         result = asyncio.wrap_future(self.writer.call(lambda c: spent(c, account)))
@@ -208,6 +208,6 @@ class Ledger:
         return encode_open(record)
 
 
-def add_spent(account: Account, done: "asyncio.Future[int]") -> None:
+def add_spent(account: BudgetAccount, done: "asyncio.Future[int]") -> None:
     if not done.cancelled() and done.exception() is None:
         account.spent += done.result()

@@ -10,7 +10,7 @@ from server.ledger.database import Database, SqliteDatabase
 def open_books(data_dir: Path, ledger_url: str | None) -> Database:
     """Raises LedgerUnavailable where they cannot be used."""
     if ledger_url is None:
-        return SqliteDatabase(sqlite.prepare(data_dir))
+        return SqliteDatabase(sqlite.prepared_ledger(data_dir))
     from server.ledger import postgres
 
     return postgres.open_database(ledger_url)

@@ -14,7 +14,7 @@ CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 30
 
 
-def prepare(url: str) -> None:
+def migrated(url: str) -> None:
     """Make or migrate the site's tables. Raises LedgerUnavailable."""
     with closing(connect(url)) as connection:
         is_behind = schema.check_version(schema_version(connection), described(connection))
@@ -24,7 +24,7 @@ def prepare(url: str) -> None:
 
 def open_database(url: str) -> PostgresDatabase:
     """The site's database at the newest schema. Raises LedgerUnavailable."""
-    prepare(url)
+    migrated(url)
     return PostgresDatabase(connect(url))
 
 

@@ -4,7 +4,7 @@ from contextlib import closing
 from pathlib import Path
 
 from server.ledger import sqlite
-from server.ledger.sqlite_rows import INSERT_RECORDS, Rows, decode_open
+from server.ledger.sqlite_rows import INSERT_RECORDS, SqliteRows, decode_open
 
 ALREADY_CLOSED = """
 DELETE FROM open_requests WHERE record_id IN (SELECT record_id FROM records)
@@ -21,5 +21,5 @@ def close_lost(path: Path) -> int:
             records = [decode_open(row[0]) for row in found]
             for record in records:
                 record.end = "lost"
-            connection.execute(INSERT_RECORDS, (Rows(connection).batch(records),))
+            connection.execute(INSERT_RECORDS, (SqliteRows(connection).batch(records),))
         return len(records)

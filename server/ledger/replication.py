@@ -43,7 +43,7 @@ BATCH = 1000
 GOODBYE_S = 3.0
 
 
-class Site:
+class SiteReplication:
     """Started and stopped by the Ledger; everything else happens on its own thread."""
 
     def __init__(self, path: Path, url: str, stale_s: float, budgets: Budgets) -> None:

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from server.ledger.budgets import Account
+from server.ledger.budgets import BudgetAccount
 
 SPENT = """
 SELECT coalesce(sum(CASE WHEN kinds.currency = ? THEN daily.amount ELSE 0 END), 0),
@@ -12,7 +12,7 @@ WHERE kinds.key_id = ? AND daily.day >= ?
 """
 
 
-def spent(connection: sqlite3.Connection, account: Account) -> int:
+def spent(connection: sqlite3.Connection, account: BudgetAccount) -> int:
     row = connection.execute(
         SPENT, (account.currency, account.key_id, account.start_day)
     ).fetchone()

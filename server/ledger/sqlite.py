@@ -26,7 +26,7 @@ def connect(path: Path, *, busy_timeout_s: float = BUSY_TIMEOUT_S) -> sqlite3.Co
     return connection
 
 
-def prepare(data_dir: Path) -> Path:
+def prepared_ledger(data_dir: Path) -> Path:
     """Make the data directory and its ledger where missing; return the ledger's path."""
     path = data_dir / FILE_NAME
     try:

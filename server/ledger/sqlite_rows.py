@@ -46,7 +46,7 @@ encode_open = msgspec.json.Encoder().encode
 decode_open = msgspec.json.Decoder(UsageRecord).decode
 
 
-class Rows:
+class SqliteRows:
     """Turns records into rows; remembers the ids of kinds and words. Belongs to one writer."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 from server.ledger import sqlite
 from server.ledger.errors import DuplicateRecord, LedgerError, LedgerUnavailable
 from server.ledger.records import UsageRecord
-from server.ledger.sqlite_rows import INSERT_OPEN, INSERT_RECORDS, Rows
+from server.ledger.sqlite_rows import INSERT_OPEN, INSERT_RECORDS, SqliteRows
 
 log = logging.getLogger("fjord.ledger")
 
@@ -87,7 +87,7 @@ class Writer:
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.connection = sqlite.connect(self.path)
-        self.rows = Rows(self.connection)
+        self.rows = SqliteRows(self.connection)
         self.thread = Thread(target=self.run, name="ledger-writer", daemon=True)
         self.thread.start()
 

@@ -22,7 +22,7 @@ from server.ledger.money import reserve_of
 from server.requests.ends import cut_error, end_of, usage_of
 from server.requests.interleave import generated
 from server.requests.plan import Call, Stream, Whole, fitted
-from server.requests.supervisor import Cut, Watch
+from server.requests.supervisor import Cut, Supervisor
 
 log = logging.getLogger("fjord.answer")
 
@@ -31,7 +31,7 @@ PROGRESS_S = 2.0
 """How much of a running answer a crash may leave unbilled."""
 
 
-class Answer:
+class GenerationRun:
     """Runs one Call on one Exchange. Whatever happens, exactly one record is closed."""
 
     __slots__ = (
@@ -70,7 +70,7 @@ class Answer:
         self._task: asyncio.Task[Any] | None = None
         self._side_tasks: set[asyncio.Task[None]] = set()
 
-    async def run(self, watch: Watch) -> None:
+    async def run(self, watch: Supervisor) -> None:
         """Generate, record, and answer. Raises only when cancelled from outside."""
         self._task = asyncio.current_task()
         watch.add(self)

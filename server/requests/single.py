@@ -15,7 +15,7 @@ from server.ledger.ledger import Ledger
 from server.ledger.money import reserve_of
 from server.ledger.records import UsageRecord
 from server.requests.ends import cut_error, end_of
-from server.requests.supervisor import Cut, Watch
+from server.requests.supervisor import Cut, Supervisor
 
 log = logging.getLogger("fjord.job")
 
@@ -24,7 +24,7 @@ Work: TypeAlias = Callable[[Engine], Awaitable[bytes]]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Job:
+class SingleRun:
     """One of them. With a ledger, exactly one record is closed, whatever happens."""
 
     exchange: Exchange
@@ -43,7 +43,7 @@ class Job:
     _cut: Cut | None = None
     _task: asyncio.Task[Any] | None = None
 
-    async def run(self, watch: Watch) -> None:
+    async def run(self, watch: Supervisor) -> None:
         """Work, record, and answer. Raises only when cancelled from outside."""
         self._task = asyncio.current_task()
         watch.add(self)

@@ -9,7 +9,7 @@ Cut: TypeAlias = Literal["client_left", "timed_out", "shut_down"]
 """Why an answer is ended from outside."""
 
 
-class Watched(Protocol):
+class Supervised(Protocol):
     """What the watch asks of a running answer."""
 
     def tick(self, now: float) -> None:
@@ -19,12 +19,12 @@ class Watched(Protocol):
         """End the answer now, billing what it has; idempotent."""
 
 
-class Watch:
+class Supervisor:
     """The running answers of one server process."""
 
     def __init__(self, interval_s: float = 0.5) -> None:
         self._interval_s = interval_s
-        self._answers: set[Watched] = set()
+        self._answers: set[Supervised] = set()
         self._task: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -33,12 +33,12 @@ class Watch:
     def __len__(self) -> int:
         return len(self._answers)
 
-    def add(self, answer: Watched) -> None:
+    def add(self, answer: Supervised) -> None:
         """Look after `answer` until `remove`."""
         self._answers.add(answer)
         self._idle.clear()
 
-    def remove(self, answer: Watched) -> None:
+    def remove(self, answer: Supervised) -> None:
         """The answer is over."""
         self._answers.discard(answer)
         if not self._answers:

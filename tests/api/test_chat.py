@@ -183,7 +183,7 @@ def test_answers_carry_request_id_and_rate_limit_headers(client: httpx.Client) -
 def test_a_client_that_leaves_stops_its_generation_within_a_second(
     served: Served, stream: bool
 ) -> None:
-    engine = served.front.fleet._by_alias["slow"]
+    engine = served.services.fleet._by_alias["slow"]
     body = json.dumps(
         {"model": "slow", "messages": [{"role": "user", "content": "x"}], "stream": stream}
     ).encode()

@@ -91,4 +91,4 @@ def test_any_body_gets_an_answer_or_the_documented_error(served: Served) -> None
     assert statuses.total() == CASES
     assert statuses[200] > CASES / 10, statuses  # the mutants are not all hopeless
     assert statuses[400] > CASES / 3, statuses
-    assert len(served.front.watch) == 0
+    assert len(served.services.supervisor) == 0

@@ -6,14 +6,14 @@ import time
 
 import pytest
 
-from engines.host.worker_threads import Aside
+from engines.host.worker_threads import WorkerThreads
 
 pytestmark = pytest.mark.anyio
 BOUND_S = 5.0
 
 
 async def test_a_result_and_a_failure_reach_their_caller() -> None:
-    aside = Aside(2, "test")
+    aside = WorkerThreads(2, "test")
     assert await aside(lambda a, b: a + b, 1, b=2) == 3
     with pytest.raises(ZeroDivisionError):
         await aside(lambda: 1 / 0)
@@ -22,7 +22,7 @@ async def test_a_result_and_a_failure_reach_their_caller() -> None:
 
 
 async def test_the_loop_goes_on_and_as_many_run_at_once_as_there_are_threads() -> None:
-    aside = Aside(2, "test")
+    aside = WorkerThreads(2, "test")
     together = threading.Barrier(3)
     calls = [asyncio.ensure_future(aside(together.wait, BOUND_S)) for _ in range(2)]
     await asyncio.wait_for(asyncio.to_thread(together.wait, BOUND_S), BOUND_S)
@@ -31,7 +31,7 @@ async def test_the_loop_goes_on_and_as_many_run_at_once_as_there_are_threads() -
 
 
 async def test_a_close_waits_for_what_runs_and_cancels_what_waits() -> None:
-    aside = Aside(1, "test")
+    aside = WorkerThreads(1, "test")
     may_end, has_begun = threading.Event(), threading.Event()
 
     def work() -> str:
@@ -56,7 +56,7 @@ async def test_a_close_waits_for_what_runs_and_cancels_what_waits() -> None:
 
 
 async def test_a_caller_that_gave_up_costs_no_work() -> None:
-    aside = Aside(1, "test")
+    aside = WorkerThreads(1, "test")
     may_end = threading.Event()
     calls: list[int] = []
     running = asyncio.ensure_future(aside(may_end.wait, BOUND_S))

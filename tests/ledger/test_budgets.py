@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from server.ledger.budgets import Account, Budgets
+from server.ledger.budgets import BudgetAccount, Budgets
 from server.ledger.errors import BudgetExceeded
 from server.ledger.key_store import KeyStore
 from server.ledger.keys import Budget, Key
@@ -117,7 +117,7 @@ def test_a_new_period_begins_at_midnight_utc_with_nothing_spent() -> None:
     budget = Budget(kind="tokens", amount=CAP, period="month")
     key = Key(key_id="k", name="n", owner="o", budget=budget)
     november_30 = 1_796_083_140.0  # 2026-11-30 23:59:00 UTC
-    loaded: list[Account] = []
+    loaded: list[BudgetAccount] = []
     budgets.replace([key], november_30, loaded.append)
     assert len(loaded) == 1
     budgets.spend(record("r", "k", started_at=november_30))
@@ -131,7 +131,7 @@ def test_a_new_period_begins_at_midnight_utc_with_nothing_spent() -> None:
 
 def test_a_changed_amount_keeps_what_was_spent_and_a_changed_period_loads_it_anew() -> None:
     budgets = Budgets("NOK")
-    loaded: list[Account] = []
+    loaded: list[BudgetAccount] = []
 
     def set_budget(budget: Budget) -> None:
         key = Key(key_id="k", name="n", owner="o", budget=budget)

@@ -92,7 +92,7 @@ def test_no_record_is_lost_or_doubled_while_the_database_comes_and_goes(
             shake(server, site_url, second, drawn)
         with (
             closing(postgres.open_database(site_url)) as site,
-            closing(SqliteDatabase(sqlite.prepare(data_dir))) as local,
+            closing(SqliteDatabase(sqlite.prepared_ledger(data_dir))) as local,
         ):
             wait_until(lambda: all_shipped(site, local), "everything is shipped", 60)
             assert sorted(site.query(RECORDS)) == sorted(local.query(RECORDS))

@@ -22,7 +22,7 @@ from engines.base import (
     Structure,
 )
 from engines.llamacpp.engine import LlamacppEngine
-from engines.llamacpp.liveness import Pulse
+from engines.llamacpp.liveness import Liveness
 from engines.registry.spec import EngineSpec
 from engines.weights.packaged_model import gguf_path
 
@@ -228,7 +228,7 @@ async def test_check_answers_while_streaming_and_a_hang_is_told(engine: Llamacpp
     await streaming
     hang = threading.Event()
     with pytest.raises(EngineHung):
-        await Pulse(hang.wait).beat(0.01)
+        await Liveness(hang.wait).beat(0.01)
     hang.set()
 
 

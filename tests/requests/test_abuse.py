@@ -136,11 +136,11 @@ def test_half_closed_connections_end_and_what_they_asked_is_billed(
     silent, asking = connected(server, HALF), connected(server, HALF)
     for client in asking:
         client.sendall(head(server) + b"Content-Length: %d\r\n\r\n" % len(ASK) + ASK)
-    wait_until(lambda: len(server.front.watch) == HALF, "all of them run")
+    wait_until(lambda: len(server.services.supervisor) == HALF, "all of them run")
     for client in [*silent, *asking]:
         client.shutdown(socket.SHUT_WR)
     wait_until(all_ended([*silent, *asking]), "all of them end")
-    wait_until(lambda: len(server.front.watch) == 0, "nothing runs any more")
+    wait_until(lambda: len(server.services.supervisor) == 0, "nothing runs any more")
     assert answer(server).status_code == 200
     close([*silent, *asking])
     generated = server.engines[0].generated_tokens

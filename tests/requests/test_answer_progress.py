@@ -4,7 +4,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-from server.requests.answer import PROGRESS_S, Answer
+from server.requests.answer import PROGRESS_S, GenerationRun
 
 
 def test_progress_is_noted_at_intervals_and_only_where_there_is_some() -> None:
@@ -20,7 +20,7 @@ def test_progress_is_noted_at_intervals_and_only_where_there_is_some() -> None:
     exchange: Any = SimpleNamespace(blocked_s=lambda now: 0.0, silent_s=lambda now: 0.0)
     noted: list[int] = []
     ledger: Any = SimpleNamespace(progress=lambda record: noted.append(record.completion_tokens))
-    answer = Answer(call, exchange, SimpleNamespace(), ledger)  # type: ignore[arg-type]
+    answer = GenerationRun(call, exchange, SimpleNamespace(), ledger)  # type: ignore[arg-type]
     answer._engine = SimpleNamespace()
     began = time.monotonic()
     for number, tokens in enumerate([0, 0, 5, 5, 9], start=1):

@@ -166,7 +166,9 @@ async def bills_to_the_token(
     clients = await each_kind(server, max_tokens)
     clients += crowd(clients[1:], count)
     await send(server, clients[-count:])
-    await asyncio.to_thread(wait_until, lambda: not len(server.front.watch), "all requests end")
+    await asyncio.to_thread(
+        wait_until, lambda: not len(server.services.supervisor), "all requests end"
+    )
     (engine,) = server.engines
     return clients, engine.generated_tokens
 
@@ -268,7 +270,7 @@ async def test_a_client_that_leaves_before_the_engine_has_its_request_is_billed_
     with serving(tmp_path, model, build=SlowToTake) as server:
         client = Client("early", CHAT, GENERATED, body, leaves_after_s=0.1)
         await send(server, [client])
-        await asyncio.to_thread(wait_until, lambda: not len(server.front.watch), "it ends")
+        await asyncio.to_thread(wait_until, lambda: not len(server.services.supervisor), "it ends")
         generated = server.engines[0].generated_tokens
     (record,) = read_records(tmp_path)
     assert (record["end"], record["completion_tokens"]) == ("client_left", generated)

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from server.requests.supervisor import Watch
+from server.requests.supervisor import Supervisor
 from tests.support.serving import Served, read_records, scripted, serving, wait_until
 
 ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "go"}]}
@@ -38,7 +38,7 @@ def open_stream(server: Served, **fields: Any) -> socket.socket:
 
 
 def running(server: Served) -> int:
-    return len(server.front.watch)
+    return len(server.services.supervisor)
 
 
 def test_beyond_the_queue_limit_the_answer_is_503_at_once(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_drain_refuses_new_work_and_lets_streams_finish(tmp_path: Path) -> Non
         thread = threading.Thread(target=lambda: answers.append(post(server, stream=True)))
         thread.start()
         wait_until(lambda: running(server) == 1, "it runs")
-        server.front.watch.draining = True
+        server.services.supervisor.draining = True
         r = post(server)
         assert r.json()["error"]["code"] == "SHUTTING_DOWN"
         assert httpx.get(server.url + "/ready").status_code == 503
@@ -185,15 +185,15 @@ def test_a_drain_that_takes_too_long_cuts_and_bills(tmp_path: Path) -> None:
         thread = threading.Thread(target=lambda: answers.append(post(server, stream=True)))
         thread.start()
         wait_until(lambda: running(server) == 1, "it runs")
-        url, front = server.url, server.front
-        asyncio.run(_cut(front.watch))
+        url, services = server.url, server.services
+        asyncio.run(_cut(services.supervisor))
         thread.join(10)
         assert url
     assert '"SHUTTING_DOWN"' in answers[0].text
     assert read_records(tmp_path)[0]["end"] == "shut_down"
 
 
-async def _cut(watch: Watch) -> None:
+async def _cut(watch: Supervisor) -> None:
     for answer in tuple(watch._answers):
         loop: asyncio.AbstractEventLoop = answer._task.get_loop()  # type: ignore[attr-defined]
         loop.call_soon_threadsafe(answer.cut, "shut_down")
@@ -214,7 +214,7 @@ def test_a_keys_second_request_at_once_has_a_lower_priority(tmp_path: Path) -> N
     with serving(tmp_path, model, build=Remembering) as server:
         streams = [open_stream(server) for _ in range(3)]
         wait_until(lambda: len(seen) == 3, "all run")
-        other = Served(server.url, server.new_key(), tmp_path, server.front)
+        other = Served(server.url, server.new_key(), tmp_path, server.services)
         streams.append(open_stream(other))
         wait_until(lambda: len(seen) == 4, "all run")
         for s in streams:

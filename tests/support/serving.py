@@ -22,7 +22,7 @@ from engines.registry.registry import Registry
 from engines.registry.spec import EngineSpec, ModelSpec, Price
 from engines.testing.scripted import ScriptedEngine
 from server.accounts.auth import KeyRing
-from server.api.services import Front
+from server.api.services import Services
 from server.app import create_app
 from server.http.connection import Connection
 from server.http.request_log import RequestLog
@@ -41,7 +41,7 @@ class Served:
     url: str
     key: str
     data_dir: Path
-    front: Front
+    services: Services
     engines: list[Any] = field(default_factory=list)
 
     @property
@@ -51,7 +51,7 @@ class Served:
     def new_key(self, **fields: Any) -> str:
         """Another key; in use once the running server has seen it."""
         text = make_key(self.data_dir, **fields)
-        wait_until(lambda: text in _accepted(self.front.ring, text), "the server takes the key")
+        wait_until(lambda: text in _accepted(self.services.ring, text), "the server takes the key")
         return text
 
 
@@ -127,7 +127,7 @@ def server_of(*models: ModelSpec, settings: Mapping[str, Any] | None = None) -> 
 def make_key(data_dir: Path, **fields: Any) -> str:
     """The text of a new key in the ledger of `data_dir`."""
     fields = {"key_id": "", "name": "test", "owner": "tests"} | fields
-    database = SqliteDatabase(sqlite.prepare(data_dir))
+    database = SqliteDatabase(sqlite.prepared_ledger(data_dir))
     try:
         return KeyStore(database).create(Key(**fields))[1]
     finally:
@@ -175,16 +175,16 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0)
 
 def read_records(data_dir: Path) -> list[dict[str, Any]]:
     """The ledger's records as plain dicts, oldest first."""
-    connection = sqlite.connect(sqlite.prepare(data_dir))
+    connection = sqlite.connect(sqlite.prepared_ledger(data_dir))
     connection.row_factory = sqlite3.Row
     rows = connection.execute("SELECT * FROM usage_records ORDER BY started_us").fetchall()
     connection.close()
     return [dict(row) for row in rows]
 
 
-def _front(app: RequestLog) -> Front:
-    front: Front = app.app.front  # type: ignore[attr-defined]
-    return front
+def _front(app: RequestLog) -> Services:
+    services: Services = app.app.services  # type: ignore[attr-defined]
+    return services
 
 
 def _accepted(ring: KeyRing, text: str) -> list[str]:

@@ -31,5 +31,5 @@ def new_site(server: Any) -> str:
     with closing(postgres.connect(server.get_uri())) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
     url: str = server.get_uri(database=name)
-    postgres.prepare(url)
+    postgres.migrated(url)
     return url

@@ -172,7 +172,7 @@ async def test_a_stop_during_the_start_ends_it(tiny: Path) -> None:
         await asyncio.wait_for(starting, 30)
 
 
-def front(tiny: Path) -> "subprocess.Popen[str]":
+def services(tiny: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [sys.executable, "-c", FRONT, str(tiny)],
         stdout=subprocess.PIPE,
@@ -191,7 +191,7 @@ def line(process: "subprocess.Popen[str]", first_word: str) -> list[str]:
 
 
 def test_ctrl_c_lets_the_front_drain_and_a_killed_front_leaves_nothing(tiny: Path) -> None:
-    with front(tiny) as process:
+    with services(tiny) as process:
         pids = [int(pid) for pid in line(process, "ready")]
         assert len(pids) >= 2
         os.killpg(process.pid, signal.SIGINT)  # what a terminal's Ctrl-C does
@@ -201,7 +201,7 @@ def test_ctrl_c_lets_the_front_drain_and_a_killed_front_leaves_nothing(tiny: Pat
 
 
 def test_a_front_killed_during_the_start_leaves_nothing(tiny: Path) -> None:
-    with front(tiny) as process:
+    with services(tiny) as process:
         line(process, "starting")
         owner = psutil.Process(process.pid)
         wait_until(

@@ -10,7 +10,7 @@ import pytest
 
 from engines.base import GenerateRequest, Prompt, Sampling, Tool
 from engines.testing.tiny import make_llama
-from engines.vllm.fastpath.pieces import Pieces
+from engines.vllm.fastpath.split_deltas import SplitDeltas
 from engines.vllm.vocabulary import Vocabulary
 
 CALLS = [{"city": "Oslo", "days": 3}, {"city": "Ber gen 🎉 {x} ` y", "days": 4}]
@@ -136,7 +136,7 @@ def test_calls_are_read_alike_however_tokens_are_merged(
 @pytest.mark.parametrize("size", SIZES)
 def test_a_merged_delta_comes_apart_into_its_tokens(tokenizer: Any, size: int) -> None:
     text = "Hei på deg 🎉👩‍🔬 漢字<tool_call>x</tool_call>\n"
-    pieces = Pieces(Vocabulary(tokenizer))
+    pieces = SplitDeltas(Vocabulary(tokenizer))
     parts = deltas(tokenizer, text, size)
     found = [list(pieces.split(*part)) for part in parts]
     for (said, ids), apart in zip(parts, found, strict=True):
@@ -149,7 +149,7 @@ def test_a_merged_delta_comes_apart_into_its_tokens(tokenizer: Any, size: int) -
 def test_a_hidden_token_goes_with_the_next_and_text_that_shows_no_tokens_stays_whole(
     tokenizer: Any,
 ) -> None:
-    pieces = Pieces(Vocabulary(tokenizer))
+    pieces = SplitDeltas(Vocabulary(tokenizer))
     mark, a, b = (
         tokenizer.encode(x, add_special_tokens=False)[0] for x in ("<tool_call>", "a", "b")
     )

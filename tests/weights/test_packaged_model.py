@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from engines.base import EngineUnavailable
-from engines.weights.packaged_model import gguf_path, prepare
+from engines.weights.packaged_model import converted_model, gguf_path
 from engines.weights.packages import gguf_in, recorded_sha256
 
 pytestmark = pytest.mark.slow  # processes of their own
@@ -66,7 +66,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     pytest.importorskip("transformers")
     folder = tmp_path_factory.mktemp("data")
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        made = [pool.submit(prepare, folder, quiet) for _ in range(2)]
+        made = [pool.submit(converted_model, folder, quiet) for _ in range(2)]
         assert len({each.result() for each in made}) == 1
     yield folder
     shutil.rmtree(folder)
@@ -75,7 +75,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.mark.slow
 def test_two_at_once_make_one_and_nothing_is_left_beside_it(data_dir: Path) -> None:
     names = sorted(path.name for path in (data_dir / "models").iterdir())
-    folder = prepare(data_dir, quiet)
+    folder = converted_model(data_dir, quiet)
     assert [name for name in names if not name.endswith(".lock")] == [folder.name]
     assert json.loads((folder / "config.json").read_text())["max_position_embeddings"] == 8192
     assert json.loads((folder / "tokenizer_config.json").read_text())["model_max_length"] == 8192
@@ -85,7 +85,7 @@ def test_two_at_once_make_one_and_nothing_is_left_beside_it(data_dir: Path) -> N
 def test_a_later_start_checks_every_byte_in_less_than_a_second(data_dir: Path) -> None:
     steps: list[str] = []
     start = time.perf_counter()
-    prepare(data_dir, lambda what, *_: steps.append(what))
+    converted_model(data_dir, lambda what, *_: steps.append(what))
     assert time.perf_counter() - start < 1.0
     assert steps == []
 
@@ -94,7 +94,7 @@ def test_a_later_start_checks_every_byte_in_less_than_a_second(data_dir: Path) -
 def test_the_tokens_are_llama_cpps(data_dir: Path) -> None:
     tokenizers = pytest.importorskip("tokenizers")
     xllamacpp = pytest.importorskip("xllamacpp")
-    ours = tokenizers.Tokenizer.from_file(str(prepare(data_dir, quiet) / "tokenizer.json"))
+    ours = tokenizers.Tokenizer.from_file(str(converted_model(data_dir, quiet) / "tokenizer.json"))
     params = xllamacpp.CommonParams()
     params.model.path = str(gguf_path())
     params.n_ctx, params.n_parallel, params.warmup, params.verbosity = 512, 1, False, 1
@@ -107,14 +107,14 @@ def test_the_tokens_are_llama_cpps(data_dir: Path) -> None:
 
 @pytest.mark.slow
 def test_a_damaged_file_is_made_again_to_the_same_bytes(data_dir: Path) -> None:
-    folder = prepare(data_dir, quiet)
+    folder = converted_model(data_dir, quiet)
     weights = folder / "model.safetensors"
     before = hashlib.sha256(weights.read_bytes()).hexdigest()
     with weights.open("r+b") as file:
         file.seek(100_000_000)
         file.write(b"\0\0damaged\0\0")
     steps: list[str] = []
-    assert prepare(data_dir, lambda what, *_: steps.append(what)) == folder
+    assert converted_model(data_dir, lambda what, *_: steps.append(what)) == folder
     assert "model.safetensors is damaged; converting again" in steps[0]
     assert hashlib.sha256(weights.read_bytes()).hexdigest() == before
 
@@ -122,7 +122,7 @@ def test_a_damaged_file_is_made_again_to_the_same_bytes(data_dir: Path) -> None:
 def test_a_data_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("a file")
     with pytest.raises(EngineUnavailable, match=r"cannot be kept in .*data"):
-        prepare(tmp_path / "data", quiet)
+        converted_model(tmp_path / "data", quiet)
 
 
 class Enough(Exception):
@@ -134,5 +134,5 @@ def test_an_ended_conversion_leaves_nothing(tmp_path: Path) -> None:
         raise Enough
 
     with pytest.raises(Enough):
-        prepare(tmp_path, stop)
+        converted_model(tmp_path, stop)
     assert [path.suffix for path in (tmp_path / "models").iterdir()] in ([], [".lock"])

@@ -14,7 +14,7 @@ _LONGEST_CHARACTER = 4
 """In bytes."""
 
 
-class Shown(dict[int, bytes]):
+class TokenBytes(dict[int, bytes]):
     """What each token adds to a text; read from the tokenizer when it is first asked for."""
 
     def __init__(self, tokenizer: Any, hides_special: bool) -> None:

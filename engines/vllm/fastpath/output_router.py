@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from engines.vllm.fastpath.request_copies import CoreRequests
-from engines.vllm.fastpath.stream import Lane
-from engines.vllm.fastpath.text import Texts
+from engines.vllm.fastpath.request_copies import RequestCopies
+from engines.vllm.fastpath.stream import DirectStream
+from engines.vllm.fastpath.text import TextMakers
 from engines.vllm.vocabulary import Vocabulary
 
 
@@ -17,7 +17,7 @@ def can_route(llm: Any) -> bool:
     return not sees_all and processor.stream_interval == 1 and hasattr(processor, "_finish_request")
 
 
-class Router:
+class OutputRouter:
     """Adds streams to one AsyncLLM and stands before its output processor, whose
     `process_outputs(outputs, …)` vLLM calls with every message's outputs: one a request, each with
     `request_id`, `new_token_ids` and `finish_reason`. Belongs to the event loop."""
@@ -25,16 +25,16 @@ class Router:
     def __init__(self, llm: Any, vocabulary: Vocabulary) -> None:
         self.tokens = 0
         """That no task was woken for, so far."""
-        self.requests = CoreRequests(llm)
+        self.requests = RequestCopies(llm)
         self._llm = llm
-        self._texts = Texts(vocabulary)
+        self._texts = TextMakers(vocabulary)
         self._processor = llm.output_processor
         self._process = self._processor.process_outputs
         self._admit = getattr(llm, "check_admission", None)  # came after 0.26
-        self._lanes: dict[str, Lane] = {}
+        self._lanes: dict[str, DirectStream] = {}
         self._processor.process_outputs = self.process_outputs
 
-    async def add(self, request: Any, lane: Lane) -> None:
+    async def add(self, request: Any, lane: DirectStream) -> None:
         """As AsyncLLM.add_request goes on with an EngineCoreRequest; its outputs are `lane`'s.
         Raises what that raises."""
         llm, processor, name = self._llm, self._processor, lane.request_id

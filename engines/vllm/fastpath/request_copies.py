@@ -19,7 +19,7 @@ _MOST = 64
 Settings: TypeAlias = tuple[Any, ...]
 
 
-class CoreRequests:
+class RequestCopies:
     """One AsyncLLM's. Belongs to the event loop."""
 
     def __init__(self, llm: Any) -> None:

@@ -12,19 +12,19 @@ from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.engine import EngineCoreOutputs
 
-from engines.vllm.fastpath.token_batching import Merging
+from engines.vllm.fastpath.token_batching import TokenBatching
 
 _OWN = "Using custom scheduler class"
 
 
-class _Merges:
+class _Batches:
     """A scheduler whose outputs wait for each other."""
 
     requests: dict[str, Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._merging = Merging()
+        self._merging = TokenBatching()
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         scheduled = super().schedule(*args, **kwargs)  # type: ignore[misc]
@@ -48,17 +48,17 @@ def _is_empty(made: EngineCoreOutputs) -> bool:
     return not made.outputs and made.scheduler_stats is None and made.finished_requests is None
 
 
-class MergingScheduler(_Merges, Scheduler):  # type: ignore[misc]
+class BatchingScheduler(_Batches, Scheduler):  # type: ignore[misc]
     """vLLM's own."""
 
 
-class MergingAsyncScheduler(_Merges, AsyncScheduler):  # type: ignore[misc]
+class BatchingAsyncScheduler(_Batches, AsyncScheduler):  # type: ignore[misc]
     """vLLM's own that plans a step while the last one runs."""
 
 
-def merging(base: type) -> type | None:
+def batching_scheduler(base: type) -> type | None:
     """The merging form of a scheduler of vLLM's; None for one that is unknown here."""
-    return {Scheduler: MergingScheduler, AsyncScheduler: MergingAsyncScheduler}.get(base)
+    return {Scheduler: BatchingScheduler, AsyncScheduler: BatchingAsyncScheduler}.get(base)
 
 
 def _is_news(record: logging.LogRecord) -> bool:

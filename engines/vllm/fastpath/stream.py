@@ -12,12 +12,12 @@ from typing import Any
 from engines.base import Delta, Sink
 from engines.vllm.deltas import Choices
 from engines.vllm.fastpath.byte_text import ByteText
-from engines.vllm.fastpath.text import Words
+from engines.vllm.fastpath.text import DetokenizedText
 
 log = logging.getLogger("fjord.vllm")
 
 
-class Lane:
+class DirectStream:
     """One stream with a single choice, no stop strings and no log probabilities. Stands where
     vLLM has its collector: `put` is what vLLM says past the tokens."""
 
@@ -43,7 +43,7 @@ class Lane:
         """The last delta was read."""
         self._choices = choices
         self._sink = sink
-        self._words: Words | ByteText | None = None
+        self._words: DetokenizedText | ByteText | None = None
         self._text, self._ids = "", list[int]()
         self._finish: str | None = None
         self._cached = 0
@@ -51,7 +51,7 @@ class Lane:
         self._error: Exception | None = None
         self._reader: asyncio.Future[None] | None = None
 
-    def begin(self, words: Words | ByteText) -> None:
+    def begin(self, words: DetokenizedText | ByteText) -> None:
         """With what makes its text, before the first output."""
         self._words = words
 
@@ -110,8 +110,8 @@ class Lane:
         return [self._choices.piece(text, ids, self._finish, cached)]
 
 
-class Collected:
-    """The long way: what vLLM's own collector holds, as deltas. Satisfies what Lane does."""
+class CollectedStream:
+    """The long way: what vLLM's own collector holds, as deltas. Stands for a DirectStream."""
 
     def __init__(self, collector: Any, choices: Choices) -> None:
         self.request_id: str = collector.request_id

@@ -8,33 +8,33 @@ them all.
 from collections.abc import Sequence
 from typing import Any
 
-from engines.vllm.fastpath.byte_text import ByteText, Shown, is_byte_level, is_whole
+from engines.vllm.fastpath.byte_text import ByteText, TokenBytes, is_byte_level, is_whole
 from engines.vllm.vocabulary import Vocabulary
 
 
-class Texts:
+class TextMakers:
     """Makes what makes an answer's text; one for each model."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
-        self._shown: dict[bool, Shown | None] = {}
+        self._shown: dict[bool, TokenBytes | None] = {}
 
-    def begin(self, detokenizer: Any, prompt_ids: Sequence[int]) -> "Words | ByteText":
+    def begin(self, detokenizer: Any, prompt_ids: Sequence[int]) -> "DetokenizedText | ByteText":
         """For one answer. `detokenizer`: vLLM's own for it."""
         shown = self._table(detokenizer) if hasattr(detokenizer, "stream") else None
         if shown is not None and is_whole(shown, prompt_ids):
             return ByteText(shown)
-        return Words(detokenizer, self._vocabulary)
+        return DetokenizedText(detokenizer, self._vocabulary)
 
-    def _table(self, detokenizer: Any) -> Shown | None:
+    def _table(self, detokenizer: Any) -> TokenBytes | None:
         hides = bool(detokenizer.skip_special_tokens)
         if hides not in self._shown:
             tokenizer = detokenizer.tokenizer
-            self._shown[hides] = Shown(tokenizer, hides) if is_byte_level(tokenizer) else None
+            self._shown[hides] = TokenBytes(tokenizer, hides) if is_byte_level(tokenizer) else None
         return self._shown[hides]
 
 
-class Words:
+class DetokenizedText:
     """One answer's text, on vLLM's own detokenizer. No stop string is looked for."""
 
     __slots__ = ("_detokenizer", "_is_fast", "_vocabulary")

@@ -17,7 +17,7 @@ IDLE_S = 1.0
 _SMOOTHING = 0.25
 
 
-class Merging:
+class TokenBatching:
     """One engine's waiting outputs. Each has `request_id`, `new_token_ids` and `finish_reason`."""
 
     def __init__(

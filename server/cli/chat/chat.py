@@ -115,7 +115,7 @@ class Chat:
     def _ask(self, text: str) -> None:
         """A failed question is forgotten; a stopped answer is kept as far as it came."""
         self._said.add("user", text)
-        answer = Answer()
+        answer = ShownAnswer()
         try:
             with contextlib.closing(answer.read(self._client, self._said)) as pieces:
                 self._show(pieces)
@@ -185,7 +185,7 @@ class Chat:
         self._dim("forgotten")
 
 
-class Answer:
+class ShownAnswer:
     """One answer while it comes: its text, its tokens and its speed."""
 
     def __init__(self) -> None:

@@ -10,8 +10,8 @@ from tokenizers import Tokenizer, decoders
 from tokenizers.decoders import DecodeStream
 
 from engines.testing.tiny import make_llama
-from engines.vllm.fastpath.byte_text import ByteText, Shown, is_byte_level
-from engines.vllm.fastpath.text import Texts, Words
+from engines.vllm.fastpath.byte_text import ByteText, TokenBytes, is_byte_level
+from engines.vllm.fastpath.text import DetokenizedText, TextMakers
 from engines.vllm.vocabulary import UNFINISHED, Vocabulary
 from tests.support.paths import QWEN3_TOKENIZER as QWEN3
 
@@ -47,7 +47,7 @@ def test_groups_say_what_the_tokenizers_own_stream_says(
 ) -> None:
     inside, drawn = tokenizer.backend_tokenizer, random.Random(2)
     assert is_byte_level(inside)
-    shown = Shown(inside, hides_special)
+    shown = TokenBytes(inside, hides_special)
     for number in range(900):
         ids = some_ids(tokenizer, drawn, number % 3)
         stream = DecodeStream(ids=[], skip_special_tokens=hides_special)
@@ -62,7 +62,7 @@ def test_groups_say_what_the_tokenizers_own_stream_says(
 
 def test_an_end_mark_says_nothing(tokenizer: Any) -> None:
     ids = tokenizer.encode("so", add_special_tokens=False)
-    text = ByteText(Shown(tokenizer.backend_tokenizer, hides_special=False))
+    text = ByteText(TokenBytes(tokenizer.backend_tokenizer, hides_special=False))
     assert text.last([*ids, tokenizer.eos_token_id], is_stop=True) == "so"
     assert text.last(ids, is_stop=False) == "so"
     assert text.last([], is_stop=True) == ""
@@ -73,18 +73,18 @@ def detokenizer_of(tokenizer: Any) -> Any:
 
 
 def test_a_prompt_that_ends_inside_a_character_keeps_vllms_own(tokenizer: Any) -> None:
-    texts = Texts(Vocabulary(tokenizer))
+    texts = TextMakers(Vocabulary(tokenizer))
     ours = detokenizer_of(tokenizer.backend_tokenizer)
     whole = tokenizer.encode("so 🪿", add_special_tokens=False)
     assert isinstance(texts.begin(ours, whole), ByteText)
     assert isinstance(texts.begin(ours, [*whole, tokenizer.eos_token_id]), ByteText)
     assert isinstance(texts.begin(ours, []), ByteText)
-    assert isinstance(texts.begin(ours, whole[:-1]), Words)
+    assert isinstance(texts.begin(ours, whole[:-1]), DetokenizedText)
 
 
 def test_another_vocabulary_keeps_vllms_own(tokenizer: Any) -> None:
-    texts = Texts(Vocabulary(tokenizer))
+    texts = TextMakers(Vocabulary(tokenizer))
     metaspace = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
     metaspace.decoder = cast(Any, decoders.Metaspace())
-    assert isinstance(texts.begin(detokenizer_of(metaspace), []), Words)
-    assert isinstance(texts.begin(SimpleNamespace(tokenizer=tokenizer), []), Words)
+    assert isinstance(texts.begin(detokenizer_of(metaspace), []), DetokenizedText)
+    assert isinstance(texts.begin(SimpleNamespace(tokenizer=tokenizer), []), DetokenizedText)

@@ -14,9 +14,9 @@ from tokenizers.decoders import DecodeStream
 
 from engines.base import Delta
 from engines.testing.tiny import make_llama
-from engines.vllm.fastpath.output_router import Router, can_route
-from engines.vllm.fastpath.stream import Lane
-from engines.vllm.fastpath.text import Words
+from engines.vllm.fastpath.output_router import OutputRouter, can_route
+from engines.vllm.fastpath.stream import DirectStream
+from engines.vllm.fastpath.text import DetokenizedText
 from engines.vllm.vocabulary import Vocabulary
 
 
@@ -65,7 +65,7 @@ class Reader:
 
 
 class Engine:
-    """As much of vLLM's AsyncLLM as a Router uses; records what goes vLLM's own way."""
+    """As much of vLLM's AsyncLLM as an OutputRouter uses; records what goes vLLM's own way."""
 
     def __init__(self) -> None:
         self.model_config = SimpleNamespace(max_model_len=100)
@@ -75,7 +75,7 @@ class Engine:
         self.theirs: list[str] = []
         self.aborted: list[str] = []
         self.is_dead = False
-        self.router = Router(self, cast(Vocabulary, None))
+        self.router = OutputRouter(self, cast(Vocabulary, None))
 
     def _run_output_handler(self) -> None:
         pass
@@ -101,9 +101,9 @@ class Engine:
         self.theirs += [output.request_id for output in outputs]
         return "vLLM's own"
 
-    async def add(self, name: str) -> tuple[Lane, Reader]:
+    async def add(self, name: str) -> tuple[DirectStream, Reader]:
         reader = Reader()
-        lane = Lane(name, cast(Any, Plain()), reader)
+        lane = DirectStream(name, cast(Any, Plain()), reader)
         await self.router.add(SimpleNamespace(request_id=name, prompt_token_ids=[1]), lane)
         lane.begin(cast(Any, Text()))
         return lane, reader
@@ -233,7 +233,7 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return AutoTokenizer.from_pretrained(folder)
 
 
-def in_groups(words: Words, ids: list[int], drawn: random.Random) -> str:
+def in_groups(words: DetokenizedText, ids: list[int], drawn: random.Random) -> str:
     text, rest = "", list(ids)
     while rest:
         count = drawn.randint(1, 6)
@@ -253,7 +253,7 @@ def test_groups_of_tokens_say_what_single_ones_do(tokenizer: Any, is_plain: bool
             ids = [drawn.randrange(len(tokenizer)) for _ in range(30)]
         alone, grouped = Detokenizer(inside), Detokenizer(inside, is_plain)
         alone.update(ids, False)
-        text = in_groups(Words(grouped, vocabulary), ids, drawn)
+        text = in_groups(DetokenizedText(grouped, vocabulary), ids, drawn)
         text += grouped.get_next_output_text(True, True)
         assert text == alone.get_next_output_text(True, True)
         assert grouped.token_ids == ids
@@ -262,14 +262,14 @@ def test_groups_of_tokens_say_what_single_ones_do(tokenizer: Any, is_plain: bool
 def test_most_groups_of_plain_text_take_one_step(tokenizer: Any) -> None:
     detokenizer = Detokenizer(tokenizer.backend_tokenizer)
     ids = tokenizer.encode("the fjord is deep and cold " * 20, add_special_tokens=False)
-    in_groups(Words(detokenizer, Vocabulary(tokenizer)), ids, random.Random(1))
+    in_groups(DetokenizedText(detokenizer, Vocabulary(tokenizer)), ids, random.Random(1))
     assert detokenizer.updates == 0
 
 
 def test_text_is_not_kept_back_by_half_a_character(tokenizer: Any) -> None:
     detokenizer = Detokenizer(tokenizer.backend_tokenizer)
     ids = tokenizer.encode("so 🙂", add_special_tokens=False)
-    assert Words(detokenizer, Vocabulary(tokenizer)).of(ids[:-1]) == "so "
+    assert DetokenizedText(detokenizer, Vocabulary(tokenizer)).of(ids[:-1]) == "so "
 
 
 def test_a_stream_that_is_out_of_step_falls_back(tokenizer: Any) -> None:
@@ -282,7 +282,7 @@ def test_a_stream_that_is_out_of_step_falls_back(tokenizer: Any) -> None:
     detokenizer = Detokenizer(tokenizer.backend_tokenizer)
     detokenizer.stream = Broken()
     ids = tokenizer.encode("abc", add_special_tokens=False)
-    words = Words(detokenizer, Vocabulary(tokenizer))
+    words = DetokenizedText(detokenizer, Vocabulary(tokenizer))
     assert words.of(ids) == "x" * len(ids)
     assert words.of(ids) == "x" * len(ids)
     assert detokenizer.token_ids == ids * 2

@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from engines.base import GenerateRequest, Prompt, Sampling
-from engines.vllm.fastpath.request_copies import CoreRequests
+from engines.vllm.fastpath.request_copies import RequestCopies
 from engines.vllm.sampling import sampling_params
 from tests.support import plain_renderers
 
@@ -63,7 +63,7 @@ def asked(plain: Any, number: int, settings: dict[str, Any]) -> tuple[GenerateRe
 
 
 async def made_by(
-    requests: CoreRequests, request: GenerateRequest, prompt: Prompt, skips: bool = True
+    requests: RequestCopies, request: GenerateRequest, prompt: Prompt, skips: bool = True
 ) -> Any:
     params = partial(sampling_params, request, None, skips)
     return await requests.make(request, prompt, params, is_plain=True, skips_special_tokens=skips)
@@ -82,17 +82,17 @@ def members(made: Any) -> dict[str, Any]:
 async def test_a_copy_is_what_vllm_makes(
     llm: Llm, plain: Any, settings: dict[str, Any], skips: bool
 ) -> None:
-    requests = CoreRequests(llm)
+    requests = RequestCopies(llm)
     for number in range(3):
         request, prompt = asked(plain, number, settings)
         copied = await made_by(requests, request, prompt, skips)
-        theirs = await made_by(CoreRequests(llm), request, prompt, skips)
+        theirs = await made_by(RequestCopies(llm), request, prompt, skips)
         assert members(copied) == members(theirs)
         assert copied.request_id != theirs.request_id
 
 
 async def test_only_the_first_of_its_kind_is_processed(llm: Llm, plain: Any) -> None:
-    requests = CoreRequests(llm)
+    requests = RequestCopies(llm)
     llm.processed = 0
     for number in range(4):
         await made_by(requests, *asked(plain, number, {}))
@@ -106,7 +106,7 @@ async def test_only_the_first_of_its_kind_is_processed(llm: Llm, plain: Any) -> 
 
 
 async def test_a_prompt_that_vllm_refuses_is_refused_each_time(llm: Llm, plain: Any) -> None:
-    requests = CoreRequests(llm)
+    requests = RequestCopies(llm)
     await made_by(requests, *asked(plain, 0, {}))
     request, prompt = asked(plain, 1, {})
     ids = [5] * (llm.model_config.max_model_len + 1)
@@ -117,7 +117,7 @@ async def test_a_prompt_that_vllm_refuses_is_refused_each_time(llm: Llm, plain: 
 
 
 async def test_what_is_remembered_is_bounded(llm: Llm, plain: Any) -> None:
-    requests = CoreRequests(llm)
+    requests = RequestCopies(llm)
     for number in range(150):
         await made_by(requests, *asked(plain, 1, {"temperature": 0.001 * number}))
         assert len(requests._known) <= 64

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from engines.vllm.fastpath.token_batching import DELAY_S, FEW_STREAMS, Merging
+from engines.vllm.fastpath.token_batching import DELAY_S, FEW_STREAMS, TokenBatching
 
 MANY = FEW_STREAMS + 1
 STEP_S = 0.01
@@ -44,7 +44,7 @@ class Engine:
 
     def __init__(self, requests: int = MANY, wanted: Wanted | None = None) -> None:
         self.now = 100.0
-        self.merging = Merging(clock=lambda: self.now)
+        self.batching_scheduler = TokenBatching(clock=lambda: self.now)
         self.requests = {f"r{i}": Request(wanted or Wanted()) for i in range(requests)}
         self.sent: dict[str, list[list[int]]] = {name: [] for name in self.requests}
         self.last: dict[int, list[Output]] = {}
@@ -53,7 +53,7 @@ class Engine:
         self, names: Any = None, *, ends: str = "", step_s: float = STEP_S, tokens: int = 0
     ) -> None:
         chosen = list(self.requests) if names is None else names
-        self.merging.begins(tokens or len(chosen))
+        self.batching_scheduler.begins(tokens or len(chosen))
         self.now += step_s
         outputs: dict[int, list[Output]] = {}
         for name in chosen:
@@ -63,7 +63,7 @@ class Engine:
             outputs.setdefault(request.client, []).append(made)
         if ends:
             del self.requests[ends]
-        self.last = self.merging.due(outputs, self.requests)
+        self.last = self.batching_scheduler.due(outputs, self.requests)
         for due in self.last.values():
             for output in due:
                 self.sent[output.request_id].append(output.new_token_ids)
@@ -151,10 +151,10 @@ def test_slow_steps_are_never_waited_for() -> None:
 def test_nothing_waits_for_a_step_over_a_long_prompt() -> None:
     engine = Engine()
     made = engine.steps_until_something_waits()
-    engine.merging.begins(MANY)
-    engine.merging.begins(100 * MANY)  # planned while the one before it runs
+    engine.batching_scheduler.begins(MANY)
+    engine.batching_scheduler.begins(100 * MANY)  # planned while the one before it runs
     engine.now += STEP_S
-    due = engine.merging.due({}, engine.requests)
+    due = engine.batching_scheduler.due({}, engine.requests)
     assert [output.new_token_ids[-1] for output in due[0]] == [made] * MANY
 
 

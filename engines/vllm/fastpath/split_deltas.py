@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from engines.vllm.vocabulary import Vocabulary
 
 
-class Pieces:
+class SplitDeltas:
     """One choice's: `split` each delta once, in order."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
