@@ -44,9 +44,10 @@ test-fast: $(VENV)/.dev ## Run the tests that need no vLLM (under 30 s)
 
 clients: $(CLIENTS:%=.venv-clients/%/.made) tests/node/node_modules/.package-lock.json ## Install other people's clients, for their tests
 
-check: $(VENV)/.dev ## Formatting, lint, borders, types
+check: $(VENV)/.dev ## Formatting, lint, floors, types
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
+	$(VENV)/bin/lint-imports --no-logo --no-cache
 	$(RUN) -m mypy
 
 format: $(VENV)/.dev ## Format the code and mend what lint can
