@@ -2,6 +2,7 @@
 
 python -m benchmarks --quick                   does it run, is the ratio sane (2 minutes)
 python -m benchmarks --model tiny --rounds 3   the front-bound half of the table
+python -m benchmarks --against ../fjord-0.1    with the Fjord of another checkout, in the same run
 python -m benchmarks                           everything (about half an hour on two cores)
 """
 
@@ -26,16 +27,22 @@ from benchmarks.report import save, show
 from benchmarks.servers import (
     FJORD,
     FJORD_PER_TOKEN,
+    FJORD_PUBLIC,
     OFFLINE,
     VLLM,
     DidNotStart,
     Server,
     Side,
+    another_version,
     serving,
 )
 from benchmarks.targets import verdicts
 
-PER_TOKEN_CASES = ("64 streamed", "256 streamed")
+SIDE_CASES = {
+    FJORD_PER_TOKEN.name: ("64 streamed", "256 streamed"),
+    FJORD_PUBLIC.name: ("64 streamed", "256 streamed", "64 whole"),
+}
+"""Of the sides that are not asked everything."""
 _CONSOLE = Console(stderr=True)
 
 
@@ -77,9 +84,8 @@ def compare(
 def _cases_for(side: Side, cases: Sequence[Case]) -> Sequence[Case]:
     if side == OFFLINE:
         return [case for case in cases if case.requests == case.streams]
-    if side != FJORD_PER_TOKEN:
-        return cases
-    return [case for case in cases if case.name in PER_TOKEN_CASES]
+    names = SIDE_CASES.get(side.name)
+    return [case for case in cases if names is None or case.name in names]
 
 
 def _one_start(
@@ -169,7 +175,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="alternations (default 3)")
     parser.add_argument("--streams", type=_numbers, help="only these, for example 64,256")
     parser.add_argument("--only", help="only cases whose name contains this, for example whole")
-    parser.add_argument("--sides", help="fjord,vllm,per-token (default all)")
+    parser.add_argument("--sides", help="fjord,vllm,per-token,public (default all)")
+    parser.add_argument("--against", type=Path, help="another checkout of Fjord, one more side")
     parser.add_argument("--data", type=Path, default=Path("data/benchmarks"), help="models, logs")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--name", help="of the result's files (default: bench-<date>)")
@@ -181,18 +188,26 @@ def _numbers(text: str) -> frozenset[int]:
 
 
 def _sides(given: argparse.Namespace) -> list[Side]:
-    known = {"fjord": FJORD, "vllm": VLLM, "per-token": FJORD_PER_TOKEN}
-    default = "fjord,vllm" if given.quick else "fjord,vllm,per-token"
+    known = {
+        "fjord": FJORD,
+        "vllm": VLLM,
+        "per-token": FJORD_PER_TOKEN,
+        "public": FJORD_PUBLIC,
+    }
+    default = "fjord,vllm" if given.quick else ",".join(known)
     names = (given.sides or default).split(",")
     unknown = [name for name in names if name not in known]
     if unknown:
         raise SystemExit(f"--sides {unknown[0]!r} is unknown; right would be {', '.join(known)}")
-    return [known[name] for name in names]
+    other = [another_version(given.against)] if given.against else []
+    return [*(known[name] for name in names), *other]
 
 
 def _belongs(side: Side, model: str) -> bool:
-    """The merged and the unmerged front differ on front-bound models only."""
-    return side == VLLM or model == "tiny" or (side == FJORD_PER_TOKEN) == (model == "deep")
+    """The forms of the front differ on front-bound models only; "deep" is for a token a chunk."""
+    if model == "deep":
+        return side in (VLLM, FJORD_PER_TOKEN)
+    return model == "tiny" or side not in (FJORD_PER_TOKEN, FJORD_PUBLIC)
 
 
 def _chosen(model: str, given: argparse.Namespace) -> Iterator[Case]:

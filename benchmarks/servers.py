@@ -39,6 +39,8 @@ class Side:
     """fjord, vllm (its own server) or offline (its LLM.generate)."""
     extra_args: Mapping[str, Any] = field(default_factory=dict)
     """Engine arguments beyond the model's."""
+    checkout: Path = ROOT
+    """Whose Fjord is served."""
 
 
 FJORD = Side(name="fjord", kind="fjord")
@@ -47,6 +49,8 @@ FJORD_PER_TOKEN = Side(
     name="fjord, a token a chunk", kind="fjord", extra_args={"stream_interval": 1}
 )
 """vLLM's own server as shipped already sends one token a chunk."""
+FJORD_PUBLIC = Side(name="fjord, fast path off", kind="fjord", extra_args={"fastpath": False})
+"""Every token goes vLLM's public way: what the fast path buys."""
 OFFLINE = Side(name="LLM.generate", kind="offline")
 
 
@@ -71,12 +75,17 @@ def serving(side: Side, model: Model, folder: Path) -> Iterator[Server]:
     port = _free_port()
     data_dir = Path(tempfile.mkdtemp(prefix="data-", dir=folder))
     log = folder / f"{side.kind}.log"
-    headers = _key(data_dir) if side.kind == "fjord" else {}
+    headers = _key(side, data_dir) if side.kind == "fjord" else {}
     command = _fjord(side, model, port, data_dir) if headers else _vllm(side, model, port)
     began = time.monotonic()
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, stdout=out, stderr=out, env=_environment(), cwd=ROOT, start_new_session=True
+            command,
+            stdout=out,
+            stderr=out,
+            env=_environment(side),
+            cwd=side.checkout,
+            start_new_session=True,
         )
     try:
         health_s = _until(process, port, "/health", began, log)
@@ -139,20 +148,33 @@ def engine_environment() -> dict[str, str]:
     return wanted
 
 
-def _environment() -> dict[str, str]:
+def another_version(checkout: Path) -> Side:
+    """Fjord as it is in another checkout, with this one's packages."""
+    return Side(name=f"fjord, {checkout.name}", kind="fjord", checkout=checkout.resolve())
+
+
+def _environment(side: Side) -> dict[str, str]:
     """The benchmark's key is allowed all it asks for; limits are counted all the same."""
     limits = {
         "FJORD_REQUESTS_PER_MINUTE": "10000000",
         "FJORD_CONCURRENT": "100000",
         "FJORD_QUEUE_LIMIT": "100000",
     }
-    return {**os.environ, **engine_environment(), **limits}
+    paths = {"PYTHONPATH": str(side.checkout)}
+    return {**os.environ, **engine_environment(), **limits, **paths}
 
 
-def _key(data_dir: Path) -> dict[str, str]:
+def _key(side: Side, data_dir: Path) -> dict[str, str]:
     command = [sys.executable, "-m", "server", "keys", "create", "--name", "benchmark"]
     command += ["--data-dir", str(data_dir), "--json"]
-    made = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    made = subprocess.run(
+        command,
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=side.checkout,
+        env=_environment(side),
+    )
     return {"X-API-Key": str(json.loads(made.stdout)["key"])}
 
 
