@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 
 from engines.base import Embedding, EngineDead, EngineUnavailable, InvalidRequest
+from engines.gguf import BadGguf, GgufFile
 from engines.host.private_folder import PrivateFolder
 from engines.llamacpp.args import common_params, secure_listener
 from engines.llamacpp.chat_template import ChatTemplate
 from engines.llamacpp.http_client import HttpClient
 from engines.registry.spec import EngineSpec
-from engines.weights.gguf import BadGguf, GgufFile
 
 SPECIAL_TOKENS = {
     "bos_token": "tokenizer.ggml.bos_token_id",

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from engines.gguf import GgufFile
 from engines.host.child_job import ChildJobFailed, Progress, child_job
-from engines.weights.gguf import GgufFile
 
 STEPS = 3
 

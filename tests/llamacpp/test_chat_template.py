@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from engines.base import InvalidRequest, Tool
+from engines.gguf import BadGguf, GgufFile
 from engines.llamacpp.chat_template import ChatTemplate, tool_to_openai
-from engines.weights.gguf import BadGguf, GgufFile
 
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>"}
 TOOLS_TEMPLATE = """
