@@ -13,26 +13,26 @@ from engines.fleet.fleet import Build
 from engines.registry.spec import EngineSpec
 from engines.weights.resolve import resolve
 
-Said: TypeAlias = Callable[[EngineSpec, str, int | None, int | None], None]
+WeightsProgress: TypeAlias = Callable[[EngineSpec, str, int | None, int | None], None]
 """What is being done for a spec's weights; bytes or steps done, of how many (None: unknown)."""
 
 
-class _GivenUp(Exception):
+class _Abandoned(Exception):
     """Nobody waits for these weights any more."""
 
 
-def build_engine(data_dir: Path, said: Said) -> Build:
-    """How a fleet builds its engines. `said` is called on the event loop."""
+def build_engine(data_dir: Path, progress: WeightsProgress) -> Build:
+    """How a fleet builds its engines. `progress` is called on the event loop."""
 
     async def build(spec: EngineSpec) -> Engine:
         if spec.kind == "scripted":
-            return _made(spec, Path())
-        return _made(spec, await _resolved(spec, data_dir, said))
+            return _engine(spec, Path())
+        return _engine(spec, await _weights(spec, data_dir, progress))
 
     return build
 
 
-def _made(spec: EngineSpec, path: Path) -> Engine:
+def _engine(spec: EngineSpec, path: Path) -> Engine:
     """Engines are imported here and nowhere else: vLLM alone takes seconds."""
     match spec.kind:
         case "vllm":
@@ -49,22 +49,22 @@ def _made(spec: EngineSpec, path: Path) -> Engine:
             return ScriptedEngine(spec)
 
 
-def _resolved(spec: EngineSpec, data_dir: Path, said: Said) -> Awaitable[Path]:
+def _weights(spec: EngineSpec, data_dir: Path, progress: WeightsProgress) -> Awaitable[Path]:
     """In a daemon thread of its own: a download that is given up must not keep the process."""
     loop = asyncio.get_running_loop()
-    found: concurrent.futures.Future[Path] = concurrent.futures.Future()
+    resolved: concurrent.futures.Future[Path] = concurrent.futures.Future()
 
-    def progress(what: str, done: int | None, total: int | None) -> None:
-        if found.cancelled():
-            raise _GivenUp
-        loop.call_soon_threadsafe(said, spec, what, done, total)
+    def report(what: str, done: int | None, total: int | None) -> None:
+        if resolved.cancelled():
+            raise _Abandoned
+        loop.call_soon_threadsafe(progress, spec, what, done, total)
 
     def run() -> None:
         with contextlib.suppress(concurrent.futures.InvalidStateError):  # given up
             try:
-                found.set_result(resolve(spec, data_dir, progress))
+                resolved.set_result(resolve(spec, data_dir, report))
             except Exception as error:
-                found.set_exception(error)
+                resolved.set_exception(error)
 
     threading.Thread(target=run, daemon=True, name=f"weights {spec.key}").start()
-    return asyncio.wrap_future(found)
+    return asyncio.wrap_future(resolved)

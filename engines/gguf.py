@@ -74,12 +74,12 @@ class GgufFile:
         version = U32.unpack_from(self._bytes, 4)[0]
         if version not in (2, 3):
             raise ValueError(f"its version is {version}; versions 2 and 3 are known")
-        count, offset, found = U64.unpack_from(self._bytes, 16)[0], 24, {}
+        count, offset, metadata = U64.unpack_from(self._bytes, 16)[0], 24, {}
         for _ in range(count):
             key, offset = self._string(offset)
             kind = U32.unpack_from(self._bytes, offset)[0]
-            found[key], offset = self._value(kind, offset + 4)
-        return found
+            metadata[key], offset = self._value(kind, offset + 4)
+        return metadata
 
     def _string(self, offset: int) -> tuple[str, int]:
         start = offset + 8

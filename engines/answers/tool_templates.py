@@ -21,10 +21,10 @@ def tool_template(request: GenerateRequest, published: object) -> str | None:
         return None
     if isinstance(published, str) and _SHOWS_TOOLS.search(published):
         return None
-    return _ours(request.tool_parser)
+    return _own_template(request.tool_parser)
 
 
 @cache
-def _ours(parser: str) -> str | None:
+def _own_template(parser: str) -> str | None:
     file = _FOLDER / f"{parser}.jinja"
     return file.read_text(encoding="utf-8") if file.is_file() else None

@@ -28,7 +28,7 @@ def run_child_job(
 ) -> str:
     """`python -m module args…`; blocks; returns its result. Raises ChildJobFailed, or what
     `progress` raises. The child is gone when this returns; it ends itself should we die."""
-    with tempfile.TemporaryFile() as said, _child(module, args, said, environment) as child:
+    with tempfile.TemporaryFile() as output, _child(module, args, output, environment) as child:
         try:
             result = _follow(child, progress)
         except BaseException:
@@ -36,25 +36,25 @@ def run_child_job(
             raise
         code = child.wait()
         if result is None:
-            raise ChildJobFailed(f"{module} ended with status {code}: {_last_line(said)}")
+            raise ChildJobFailed(f"{module} ended with status {code}: {_last_line(output)}")
         return result
 
 
 def child_job(work: Callable[[Sequence[str], Progress], str]) -> None:
-    """The child's end: `if __name__ == "__main__": errand(work)`. ChildJobFailed is for people."""
+    """The child's end, for `if __name__ == "__main__":`. ChildJobFailed is for people."""
     # Libraries print where they like: what they say goes to stderr, the pipe is ours alone.
     pipe = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    voice = _Voice(pipe)
-    threading.Thread(target=voice.repeat, daemon=True).start()
+    parent = _ParentPipe(pipe)
+    threading.Thread(target=parent.repeat, daemon=True).start()
     try:
-        voice.send({"result": work(sys.argv[1:], voice.progress)})
+        parent.send({"result": work(sys.argv[1:], parent.progress)})
     except ChildJobFailed as e:
-        voice.send({"failed": str(e)})
+        parent.send({"failed": str(e)})
 
 
-class _Voice:
+class _ParentPipe:
     """Writes to the parent, and repeats the last step so that the parent can end the work."""
 
     def __init__(self, pipe: IO[str]) -> None:
@@ -85,15 +85,15 @@ def _die_with_parent() -> None:
 
 
 def _child(
-    module: str, args: Sequence[str], said: IO[bytes], environment: Mapping[str, str]
+    module: str, args: Sequence[str], output: IO[bytes], environment: Mapping[str, str]
 ) -> subprocess.Popen[str]:
-    ours = str(Path(__file__).resolve().parents[2])
-    paths = [ours, *filter(None, [environment.get("PYTHONPATH")])]
+    repository = str(Path(__file__).resolve().parents[2])
+    paths = [repository, *filter(None, [environment.get("PYTHONPATH")])]
     return subprocess.Popen(
         [sys.executable, "-m", module, *args],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=said,
+        stderr=output,
         text=True,
         env={**environment, "PYTHONPATH": os.pathsep.join(paths)},
     )
@@ -112,7 +112,7 @@ def _follow(child: subprocess.Popen[str], progress: Progress) -> str | None:
     return None
 
 
-def _last_line(said: IO[bytes]) -> str:
-    said.seek(0)
-    lines = [line for line in said.read().decode(errors="replace").splitlines() if line.strip()]
+def _last_line(output: IO[bytes]) -> str:
+    output.seek(0)
+    lines = [line for line in output.read().decode(errors="replace").splitlines() if line.strip()]
     return lines[-1].strip() if lines else "it said nothing"

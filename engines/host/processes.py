@@ -122,13 +122,13 @@ def _process(pid: int) -> psutil.Process | None:
 
 
 def _with_descendants(roots: Iterable[psutil.Process]) -> list[psutil.Process]:
-    found: dict[int, psutil.Process] = {}
+    by_pid: dict[int, psutil.Process] = {}
     for root in list(roots):
         with contextlib.suppress(psutil.NoSuchProcess):
             if root.is_running():
-                found[root.pid] = root
-                found.update((child.pid, child) for child in root.children(recursive=True))
-    return list(found.values())
+                by_pid[root.pid] = root
+                by_pid.update((child.pid, child) for child in root.children(recursive=True))
+    return list(by_pid.values())
 
 
 def _wait_gone(processes: list[psutil.Process], timeout_s: float) -> bool:

@@ -1,16 +1,23 @@
 """EngineSpec.args -> llama.cpp's CommonParams: its attribute names, untouched, and our defaults."""
 
-import difflib
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from engines.base import EngineUnavailable
+from engines.registry.spec import LLAMACPP_CONTEXT_TOKENS
+from engines.spelling import did_you_mean
 
-CONTEXT_TOKENS = 8192
-"""The default n_ctx, where the model knows more: its cache costs 184 MB with SmolLM2-135M."""
-OURS = ("model", "hostnames", "port", "api_keys", "api_prefix", "embedding", "endpoint_metrics")
+SET_BY_FJORD = (
+    "model",
+    "hostnames",
+    "port",
+    "api_keys",
+    "api_prefix",
+    "embedding",
+    "endpoint_metrics",
+)
 ENUMS = {
     "cache_type_k": ("ggml_type", "GGML_TYPE_"),
     "cache_type_v": ("ggml_type", "GGML_TYPE_"),
@@ -31,7 +38,7 @@ def common_params(
     """
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
-    params.n_ctx = min(CONTEXT_TOKENS, trained_tokens)
+    params.n_ctx = min(LLAMACPP_CONTEXT_TOKENS, trained_tokens)
     params.n_parallel, params.kv_unified = 32, True
     params.n_batch = 512
     params.cache_ram_mib, params.warmup, params.verbosity = 0, False, 1
@@ -61,7 +68,7 @@ def secure_listener(params: Any, folder: Path | None) -> str:
 
 def _set(xllamacpp: Any, params: Any, name: str, value: Any) -> None:
     owner, _, attribute = name.rpartition(".")
-    if name in OURS:
+    if name in SET_BY_FJORD:
         raise EngineUnavailable(f"args.{name}: Fjord sets this one itself; leave it out.")
     if owner and not hasattr(params, owner):
         raise _unknown(params, name, owner)
@@ -80,14 +87,15 @@ def _enum(xllamacpp: Any, name: str, value: Any) -> Any:
         return value
     kind, prefix = ENUMS[name]
     members = getattr(xllamacpp, kind).__members__
-    found = {n.removeprefix(prefix).lower(): m for n, m in members.items()}
-    if value.lower() not in found:
-        raise ValueError(f"one of {', '.join(sorted(found))} is expected")
-    return found[value.lower()]
+    by_name = {n.removeprefix(prefix).lower(): m for n, m in members.items()}
+    if value.lower() not in by_name:
+        raise ValueError(f"one of {', '.join(sorted(by_name))} is expected")
+    return by_name[value.lower()]
 
 
 def _unknown(target: Any, name: str, attribute: str) -> EngineUnavailable:
     known = [n for n in dir(target) if not n.startswith("_")]
-    near = difflib.get_close_matches(attribute, known, 3)
-    hint = f" Near: {', '.join(near)}." if near else ""
-    return EngineUnavailable(f"args.{name}: llama.cpp's CommonParams has no {attribute!r}.{hint}")
+    return EngineUnavailable(
+        f"args.{name}: llama.cpp's CommonParams has no {attribute!r}"
+        f"{did_you_mean(attribute, known)}"
+    )

@@ -10,6 +10,7 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from engines.answers.openai_tools import openai_tool
 from engines.base import InvalidRequest, Tool
 
 
@@ -41,7 +42,7 @@ class ChatTemplate:
         """The prompt's text. Raises InvalidRequest with the template's own complaint."""
         given = {
             "messages": [_message(m) for m in messages],
-            "tools": [tool_to_openai(t) for t in tools] or None,
+            "tools": [openai_tool(t) for t in tools] or None,
             "documents": None,
             "add_generation_prompt": True,
             **self._special_tokens,
@@ -57,15 +58,6 @@ class ChatTemplate:
             raise InvalidRequest(
                 f"The model's chat template cannot render these messages: {error}", "messages"
             ) from error
-
-
-def tool_to_openai(tool: Tool) -> dict[str, Any]:
-    """The form in which templates expect a tool."""
-    function: dict[str, Any] = {"name": tool.name}
-    if tool.description is not None:
-        function["description"] = tool.description
-    function["parameters"] = dict(tool.parameters)
-    return {"type": "function", "function": function}
 
 
 def _message(message: Mapping[str, Any]) -> dict[str, Any]:

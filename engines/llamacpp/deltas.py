@@ -4,7 +4,7 @@ and its tool calls read."""
 from engines.answers.forced_calls import ForcedCalls
 from engines.answers.thinking import ThinkingSplitter
 from engines.base import Delta, FinishReason, TokenLogprob, ToolCallDelta
-from engines.llamacpp.tools import AutoCalls
+from engines.llamacpp.tools import CallReader
 from engines.llamacpp.wire import ChoicePiece, Chunk
 
 FINISH: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
@@ -20,7 +20,7 @@ class Choice:
         index: int,
         top_logprobs: int | None,
         splitter: ThinkingSplitter | None = None,
-        calls: ForcedCalls | AutoCalls | None = None,
+        calls: ForcedCalls | CallReader | None = None,
     ) -> None:
         self._index = index
         self._top_logprobs = top_logprobs

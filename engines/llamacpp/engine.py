@@ -28,7 +28,7 @@ from engines.llamacpp.liveness import Liveness
 from engines.llamacpp.model import LlamacppModel
 from engines.llamacpp.run import Run
 from engines.llamacpp.sampling import fields_of, payload
-from engines.llamacpp.tools import auto_calls
+from engines.llamacpp.tools import call_reader
 from engines.registry.spec import EngineSpec
 
 
@@ -59,17 +59,17 @@ class LlamacppEngine:
         await asyncio.to_thread(running.close)
 
     async def check(self, timeout_s: float) -> None:
-        await self._alive().pulse.beat(timeout_s)
+        await self._alive().liveness.beat(timeout_s)
 
     async def render(self, request: GenerateRequest) -> Prompt:
         running = self._alive()
-        return Prompt(token_ids=await running.aside(_token_ids, running.model, request))
+        return Prompt(token_ids=await running.workers(_token_ids, running.model, request))
 
     async def generate(
         self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
     ) -> AsyncGenerator[Delta, None]:
         running = self._alive()
-        run = await running.aside(_run, running.model, request, prompt)
+        run = await running.workers(_run, running.model, request, prompt)
         self._alive()
         self._runs[request.request_id] = run
         try:
@@ -93,7 +93,7 @@ class LlamacppEngine:
         if self.spec.task != "embed":
             raise InvalidRequest("This model makes no embeddings.", "model")
         running = self._alive()
-        return await running.aside(running.model.embed, inputs)
+        return await running.workers(running.model.embed, inputs)
 
     def _alive(self) -> "_Running":
         if self._running is None:
@@ -107,14 +107,14 @@ class _Running:
     def __init__(self, model: LlamacppModel) -> None:
         self.model = model
         self.slots = SlotQueue(model.server, model.slot_count, model.cells)
-        self.pulse = Liveness(model.server.handle_metrics)
-        self.aside = WorkerThreads(2, "llama-aside")
+        self.liveness = Liveness(model.server.handle_metrics)
+        self.workers = WorkerThreads(2, "llama-worker")
 
     def close(self) -> None:
         """Blocks until nothing of it is left."""
         self.slots.close()
-        self.aside.close()
-        self.pulse.close()
+        self.workers.close()
+        self.liveness.close()
         self.model.close()
 
 
@@ -165,8 +165,8 @@ def _marks(model: LlamacppModel, reasoning: Reasoning | None) -> dict[str, int]:
     if reasoning is None:
         return {}
     ids = {mark: model.token_id(mark) for mark in (reasoning.start, reasoning.end)}
-    found = {mark: token for mark, token in ids.items() if token is not None}
-    return found if len(found) == 2 else {}
+    known = {mark: token for mark, token in ids.items() if token is not None}
+    return known if len(known) == 2 else {}
 
 
 def _as_prompted(
@@ -184,7 +184,7 @@ def _choice(request: GenerateRequest, index: int, marks: dict[str, int]) -> Choi
     if (thinking := request.reasoning) is not None:
         ids = marks.get(thinking.start), marks.get(thinking.end)
         splitter = ThinkingSplitter(thinking, *ids)
-    calls = ForcedCalls(request) if is_forced(request) else auto_calls(request)
+    calls = ForcedCalls(request) if is_forced(request) else call_reader(request)
     return Choice(index, request.sampling.logprobs, splitter, calls)
 
 

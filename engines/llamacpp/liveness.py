@@ -52,5 +52,5 @@ class Liveness:
             with contextlib.suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(settle, error)
 
-        threading.Thread(target=run, name="llama-pulse", daemon=True).start()
+        threading.Thread(target=run, name="llama-liveness", daemon=True).start()
         return answered

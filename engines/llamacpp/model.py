@@ -41,8 +41,8 @@ class LlamacppModel:
         key = secure_listener(params, self._folder.path if self._folder else None)
         try:
             self.server = xllamacpp.Server(params)
-            self._door = HttpClient(self.server.listening_address, key)
-            sizes = self._door.sizes()
+            self._http = HttpClient(self.server.listening_address, key)
+            sizes = self._http.sizes()
         except Exception as error:
             self.close()
             raise EngineUnavailable(f"llama.cpp cannot load {path}: {error}") from error
@@ -66,7 +66,7 @@ class LlamacppModel:
         return self._template
 
     def tokenize(self, text: str, *, adds_special: bool) -> list[int]:
-        return self._door.tokenize(text, adds_special=adds_special)
+        return self._http.tokenize(text, adds_special=adds_special)
 
     def token_id(self, text: str) -> int | None:
         """The id of a text that is one token, such as a think tag."""
@@ -120,8 +120,8 @@ class _Metadata:
 
 
 def _special_tokens(file: GgufFile) -> Mapping[str, str]:
-    found = {name: file.token(key) for name, key in SPECIAL_TOKENS.items()}
-    return {name: text for name, text in found.items() if text is not None}
+    texts = {name: file.token(key) for name, key in SPECIAL_TOKENS.items()}
+    return {name: text for name, text in texts.items() if text is not None}
 
 
 def _xllamacpp() -> Any:

@@ -11,7 +11,7 @@ MARKS = {"hermes": ("<tool_call>", "</tool_call>"), "llama3_json": ("", "")}
 """Registry parser name -> what stands around one call; empty: the whole answer is the call."""
 
 
-def auto_calls(request: GenerateRequest) -> "AutoCalls | None":
+def call_reader(request: GenerateRequest) -> "CallReader | None":
     """A reader for one choice, where tools are on offer. Raises InvalidRequest for a parser that
     only vLLM has."""
     if request.tool_parser is None or not request.tools or request.tool_choice != "auto":
@@ -22,10 +22,10 @@ def auto_calls(request: GenerateRequest) -> "AutoCalls | None":
             f"read ({', '.join(MARKS)} it can); tool_choice required or a named function works.",
             "tool_choice",
         )
-    return AutoCalls(*MARKS[request.tool_parser])
+    return CallReader(*MARKS[request.tool_parser])
 
 
-class AutoCalls:
+class CallReader:
     """Feed it the answer's text in order: it hands back what is content, and the calls.
 
     A call goes out when it is complete, since only then it is known to be one.
@@ -73,15 +73,15 @@ class AutoCalls:
         if self._held.lstrip()[:1] in ("", "{", "<") and not is_last:
             return "", ()
         text, self._held = self._held, ""
-        said = _objects(text.strip().removeprefix("<|python_tag|>")) if is_last else []
-        calls = [call for one in said if (call := self._call(one))]
-        return ("", tuple(calls)) if calls and len(calls) == len(said) else (text, ())
+        objects = _objects(text.strip().removeprefix("<|python_tag|>")) if is_last else []
+        calls = [call for one in objects if (call := self._call(one))]
+        return ("", tuple(calls)) if calls and len(calls) == len(objects) else (text, ())
 
     def _call(self, text: str) -> ToolCallDelta | None:
         """The arguments go on as the model wrote them, where they are JSON."""
         try:
-            said: Any = json.loads(text)
-            name, arguments = said["name"], said.get("arguments", said.get("parameters", {}))
+            call: Any = json.loads(text)
+            name, arguments = call["name"], call.get("arguments", call.get("parameters", {}))
         except (ValueError, TypeError, KeyError, AttributeError):
             return None
         if not isinstance(name, str):
@@ -93,12 +93,12 @@ class AutoCalls:
 
 def _objects(text: str) -> list[str]:
     """The JSON texts of `text`; none where anything else stands between them."""
-    found, decoder = [], json.JSONDecoder()
+    objects, decoder = [], json.JSONDecoder()
     while text := text.lstrip("; \n"):
         try:
             end = decoder.raw_decode(text)[1]
         except ValueError:
             return []
-        found.append(text[:end])
+        objects.append(text[:end])
         text = text[end:]
-    return found
+    return objects

@@ -4,10 +4,9 @@ RegistryError   file, line, model, key, what is wrong and what would be right
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,18 +21,13 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from engines.registry.yaml import Location, YamlFile, YamlFileError, read_yaml
+from engines.spelling import did_you_mean
 
 MICRO = 1_000_000
 
 
 class RegistryError(Exception):
     """The registry, or a choice from it, is wrong; the message is one line for people."""
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """ "; did you mean …?" where a known word is near, else empty."""
-    near = get_close_matches(word, known, n=1, cutoff=0.6)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _tokens(value: Any) -> Any:
@@ -189,18 +183,18 @@ class Document:
 def read_registry_file(path: Path) -> Document:
     """Raises RegistryError with the first thing that is wrong, in the order of the file."""
     try:
-        found = read_yaml(path)
+        yaml_file = read_yaml(path)
     except YamlFileError as e:
         where = f"{path}:{e.line}" if e.line else f"{path}"
         raise RegistryError(f"{where}: {e}") from e
     try:
-        return Document(path, RegistryFile.model_validate(found.values), found)
+        return Document(path, RegistryFile.model_validate(yaml_file.values), yaml_file)
     except ValidationError as e:
-        raise _first_error(path, found, e) from None
+        raise _first_error(path, yaml_file, e) from None
 
 
-def _first_error(path: Path, found: YamlFile, invalid: ValidationError) -> RegistryError:
-    errors = [(found.line(_location(e)), _location(e), e) for e in invalid.errors()]
+def _first_error(path: Path, yaml_file: YamlFile, invalid: ValidationError) -> RegistryError:
+    errors = [(yaml_file.line(_location(e)), _location(e), e) for e in invalid.errors()]
     # A key with a typo is both unknown and missing: the first of the two says more.
     line, location, first = min(errors, key=lambda e: (e[0], e[2]["type"] == "missing"))
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
@@ -215,14 +209,14 @@ def _complaint(location: Location, error: ErrorDetails) -> str:
     siblings, field = _schema(location)
     if error["type"] == "extra_forbidden":
         name = str(location[-1])
-        return f"unknown key{nearest(name, siblings)} Known: {', '.join(siblings)}"
+        return f"unknown key{did_you_mean(name, siblings)} Known: {', '.join(siblings)}"
     right = f"; right would be {field}" if field else ""
     if error["type"] == "missing":
         return f"is missing{right}"
     if "[key]" in error["loc"]:
         return f"{error['input']!r} is no possible name ({error['msg']})"
-    said = error["msg"].removeprefix("Value error, ")
-    return f"{_shown(error['input'])} is wrong: {said}{right}"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{_shown(error['input'])} is wrong: {message}{right}"
 
 
 def _shown(value: Any) -> str:

@@ -5,18 +5,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from engines.base import Reasoning
-from engines.llamacpp.args import CONTEXT_TOKENS
 from engines.registry.file import (
     Document,
     EngineKind,
     ModelEntry,
     ReasoningEntry,
     RegistryError,
-    nearest,
 )
 from engines.registry.sources import PACKAGE, locate
-from engines.registry.spec import EngineSpec, ModelSpec, Price
-from engines.registry.vllm_names import vllm_argument_names
+from engines.registry.spec import LLAMACPP_CONTEXT_TOKENS, EngineSpec, ModelSpec, Price
+from engines.registry.vllm_names import (
+    unknown_arguments,
+    unknown_parser,
+    vllm_argument_names,
+    vllm_reasoning_parser_names,
+    vllm_tool_parser_names,
+)
 from engines.registry.yaml import Location
 
 OF_THE_WEIGHTS = frozenset(
@@ -41,6 +45,7 @@ class Profile:
     def model(self, alias: str) -> ModelSpec:
         entry = self.entries[alias]
         context, output = self._limits(alias, entry)
+        self._check_tool_parser(alias, entry.tool_parser)
         engine = self._engine(alias, entry, entry.engine, entry.args, context)
         return ModelSpec(
             alias=alias,
@@ -60,24 +65,24 @@ class Profile:
         )
 
     def other_engines(self) -> Mapping[str, Mapping[str, EngineSpec]]:
-        found: dict[str, dict[str, EngineSpec]] = {}
+        specs: dict[str, dict[str, EngineSpec]] = {}
         for alias, entry in self.entries.items():
             context, _ = self._limits(alias, entry)
             for kind, other in entry.also.items():
                 spec = self._engine(alias, entry, kind, other.args, context, ("also", kind))
-                found.setdefault(kind, {})[alias] = spec
-        return found
+                specs.setdefault(kind, {})[alias] = spec
+        return specs
 
     def _layers(self, alias: str) -> list[tuple[Location, ModelEntry]]:
         """What is said of an alias, the last word first."""
         profile = self.document.file.profiles[self.profile]
         over: Location = ("profiles", self.profile)
-        said = [
+        layers = [
             ((*over, "models", alias), profile.models.get(alias)),
             ((*over, "all"), profile.all),
             (("models", alias), self.document.file.models.get(alias)),
         ]
-        return [(at, entry) for at, entry in said if entry is not None]
+        return [(at, entry) for at, entry in layers if entry is not None]
 
     def _merge(self, alias: str) -> ModelEntry:
         merged: dict[str, Any] = {}
@@ -110,6 +115,12 @@ class Profile:
             )
         return entry.context, entry.output
 
+    def _check_tool_parser(self, alias: str, parser: str | None) -> None:
+        known = vllm_tool_parser_names()
+        if parser is not None and parser not in known:
+            complaint = unknown_parser(parser, known)
+            raise self._error(alias, ("tool_parser",), complaint)
+
     def _engine(
         self,
         alias: str,
@@ -139,14 +150,14 @@ class Profile:
 
 
 def argument_errors(kind: str, args: Mapping[str, Any], context: int) -> list[tuple[str, str]]:
-    """(argument, what is wrong) for names the engine lacks and for a context it cannot hold."""
-    wrong = []
-    if kind == "vllm" and (known := vllm_argument_names()):
-        wrong = [
-            (name, f"vLLM has no such argument{nearest(name, sorted(known))}")
-            for name in args
-            if name not in known
-        ]
+    """(argument, what is wrong) for names the engine lacks, a parser that does not exist, and a
+    context it cannot hold."""
+    known = vllm_argument_names() if kind == "vllm" else frozenset()
+    wrong = unknown_arguments(args, known) if known else []
+    parser = args.get("reasoning_parser") if kind == "vllm" else None
+    if parser and parser not in vllm_reasoning_parser_names():
+        complaint = unknown_parser(str(parser), vllm_reasoning_parser_names())
+        wrong.append(("reasoning_parser", complaint))
     name, held = _held_context(kind, args)
     if held is not None and held < context:
         wrong.append((name, f"{held} tokens are fewer than the model's context of {context}"))
@@ -158,7 +169,7 @@ def _held_context(kind: str, args: Mapping[str, Any]) -> tuple[str, int | None]:
     if kind != "llamacpp":
         held = args.get("max_model_len")
         return "max_model_len", held if isinstance(held, int) and held > 0 else None
-    held = args.get("n_ctx", CONTEXT_TOKENS)
+    held = args.get("n_ctx", LLAMACPP_CONTEXT_TOKENS)
     if not isinstance(held, int) or held <= 0:
         return "n_ctx", None
     slots = args.get("n_parallel", 1) if args.get("kv_unified") is False else 1

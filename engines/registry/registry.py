@@ -14,13 +14,13 @@ from engines.registry.file import (
     Document,
     EngineKind,
     RegistryError,
-    nearest,
     read_registry_file,
 )
 from engines.registry.profile import Profile, argument_errors
 from engines.registry.sources import is_gguf, is_local, locate, longest_context, split_file
 from engines.registry.spec import EngineSpec, ModelSpec, Price
 from engines.registry.yaml import YamlFileError, parse_yaml
+from engines.spelling import did_you_mean
 
 __all__ = [
     "Registry",
@@ -62,7 +62,7 @@ class Registry:
             able = sorted({m.engine.kind for m in self.models.values()} | set(self.other_engines))
             raise RegistryError(
                 f"profile {self.profile!r} has no model for the engine {kind!r}"
-                f"{nearest(kind, able)}; its engines: {', '.join(able)}"
+                f"{did_you_mean(kind, able)}; its engines: {', '.join(able)}"
             )
         models = {
             alias: replace(model, engine=others.get(alias, model.engine))
@@ -77,7 +77,7 @@ def load_registry(path: Path, profile: str) -> Registry:
     profiles = tuple(document.file.profiles)
     if profile not in profiles:
         raise RegistryError(
-            f"{path}: unknown profile {profile!r}{nearest(profile, profiles)}; "
+            f"{path}: unknown profile {profile!r}{did_you_mean(profile, profiles)}; "
             f"its profiles: {', '.join(profiles) or 'none'}"
         )
     check_rates(document)
@@ -142,8 +142,8 @@ def _own_model(
     if not re.fullmatch(ALIAS, alias):
         raise ValueError(f"{alias!r} is no possible name; right would be letters, digits and ._:/-")
     source, file = split_file(source)
-    found: EngineKind = "llamacpp" if file or is_gguf(source, base) else "vllm"
-    chosen = kind or found
+    detected: EngineKind = "llamacpp" if file or is_gguf(source, base) else "vllm"
+    chosen = kind or detected
     located = locate(source, base, chosen)
     if is_local(located) and not Path(located).exists():
         raise ValueError(f"{located} is not there")

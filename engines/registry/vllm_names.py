@@ -2,29 +2,50 @@
 
 import ast
 import importlib.util
+from collections.abc import Collection, Iterable
 from functools import cache
 from pathlib import Path
+
+from engines.registry.parsers import REASONING_PARSERS, TOOL_PARSERS
+from engines.spelling import did_you_mean
 
 
 @cache
 def vllm_argument_names() -> frozenset[str]:
     """Fields of vLLM's AsyncEngineArgs; empty where vLLM is not installed. About 50 ms."""
-    found: set[str] = set()
+    names: set[str] = set()
     for node in _tree("engine/arg_utils.py").body:
         if isinstance(node, ast.ClassDef) and node.name in ("EngineArgs", "AsyncEngineArgs"):
             fields = [each.target for each in node.body if isinstance(each, ast.AnnAssign)]
-            found |= {each.id for each in fields if isinstance(each, ast.Name)}
-    return frozenset(found)
+            names |= {each.id for each in fields if isinstance(each, ast.Name)}
+    return frozenset(names)
 
 
+def unknown_arguments(args: Iterable[str], known: Collection[str]) -> list[tuple[str, str]]:
+    """(name, complaint) of every argument that vLLM lacks."""
+    return [
+        (name, f"vLLM has no such argument{did_you_mean(name, known)}")
+        for name in args
+        if name not in known
+    ]
+
+
+def unknown_parser(name: str, known: Collection[str]) -> str:
+    return (
+        f"vLLM has no parser {name!r}{did_you_mean(name, known)}; known: {', '.join(sorted(known))}"
+    )
+
+
+@cache
 def vllm_tool_parser_names() -> frozenset[str]:
-    """What may stand as `tool_parser`; empty where vLLM is not installed."""
-    return _registered("tool_parsers/__init__.py")
+    """What may stand as `tool_parser`: the installed vLLM's, or those of the supported one."""
+    return _registered("tool_parsers/__init__.py") or TOOL_PARSERS
 
 
+@cache
 def vllm_reasoning_parser_names() -> frozenset[str]:
-    """What may stand as vLLM's own `reasoning_parser`; empty where vLLM is not installed."""
-    return _registered("reasoning/__init__.py")
+    """What may stand as vLLM's own `reasoning_parser`, installed or not."""
+    return _registered("reasoning/__init__.py") or REASONING_PARSERS
 
 
 def _registered(file: str) -> frozenset[str]:
@@ -35,8 +56,8 @@ def _registered(file: str) -> frozenset[str]:
 
 
 def _tree(file: str) -> ast.Module:
-    found = importlib.util.find_spec("vllm")
-    if found is None or found.origin is None:
+    vllm = importlib.util.find_spec("vllm")
+    if vllm is None or vllm.origin is None:
         return ast.Module(body=[], type_ignores=[])
-    path = Path(found.origin).parent / file
+    path = Path(vllm.origin).parent / file
     return ast.parse(path.read_text()) if path.exists() else ast.Module(body=[], type_ignores=[])

@@ -9,7 +9,6 @@ space before them.
 
 import asyncio
 import contextlib
-import json
 import re
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
@@ -31,10 +30,10 @@ from engines.base import (
     ToolCallDelta,
 )
 from engines.registry.spec import EngineSpec
+from engines.testing.forms import form, tool_call
 
 _WORDS = re.compile(r"\s*\S+|\s+")
 _VECTOR_SIZE = 16
-_LONGEST = 10_000
 
 
 class ScriptedEngine:
@@ -174,11 +173,11 @@ class ScriptedEngine:
 
     def _call(self, request: GenerateRequest) -> ToolCallDelta | None:
         last = request.messages[-1]["role"] if request.messages else None
-        return _tool_call(request, last == "user" and bool(self.args.get("calls_tools")))
+        return tool_call(request, last == "user" and bool(self.args.get("calls_tools")))
 
     def _text(self, request: GenerateRequest, prompt: Prompt) -> str:
         if request.structure:
-            return _form(request.structure.kind, request.structure.value)
+            return form(request.structure.kind, request.structure.value)
         return str(self.args.get("text", prompt.rendered))
 
 
@@ -259,67 +258,3 @@ def _embedding(x: str | Sequence[int]) -> Embedding:
     raw = [sum(zlib.crc32(b"%d/%d" % (i, k)) % 1000 for i in ids) for k in range(_VECTOR_SIZE)]
     norm = sum(v * v for v in raw) ** 0.5 or 1.0
     return Embedding(vector=[v / norm for v in raw], prompt_tokens=len(ids))
-
-
-def _tool_call(request: GenerateRequest, is_its_own_wish: bool) -> ToolCallDelta | None:
-    unforced = {"none"} if is_its_own_wish else {"auto", "none"}
-    if not (request.tools and request.tool_parser) or request.tool_choice in unforced:
-        return None
-    name = request.tool_choice.removeprefix("function:")
-    tool = next((t for t in request.tools if t.name == name), request.tools[0])
-    arguments = _filled(tool.parameters, "tools")
-    return ToolCallDelta(0, f"call_{zlib.crc32(arguments.encode()):08x}", tool.name, arguments)
-
-
-def _form(kind: str, value: Any) -> str:
-    match kind:
-        case "json_object":
-            return "{}"
-        case "json_schema":
-            return _filled(value, "response_format")
-        case "choice":
-            return str(value[0])
-        case _:
-            raise InvalidRequest(
-                f"The scripted engine cannot follow a {kind}.", "structured_outputs"
-            )
-
-
-def _filled(schema: Mapping[str, Any], field: str) -> str:
-    """JSON that fits the schema. Raises InvalidRequest where it is none, or asks too much."""
-    try:
-        return json.dumps(_instance(schema))
-    except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise InvalidRequest(f"The JSON schema cannot be followed: {error}.", field) from error
-
-
-def _instance(schema: Mapping[str, Any]) -> Any:
-    """The smallest value of a simple JSON schema."""
-    if "const" in schema:
-        return schema["const"]
-    if "enum" in schema:
-        return schema["enum"][0]
-    if "anyOf" in schema:
-        return _instance(schema["anyOf"][0])
-    match schema.get("type", "object"):
-        case "object":
-            properties = schema.get("properties", {})
-            wanted = schema.get("required", list(properties))
-            return {k: _instance(properties.get(k, {})) for k in wanted}
-        case "array":
-            return [_instance(schema.get("items", {}))] * _size(schema, "minItems", 0)
-        case "string":
-            return "x" * _size(schema, "minLength", 1)
-        case "integer" | "number":
-            return schema.get("minimum", 1)
-        case "boolean":
-            return True
-        case other:
-            raise InvalidRequest(f"Unknown JSON schema type {other!r}.", "response_format")
-
-
-def _size(schema: Mapping[str, Any], name: str, default: int) -> int:
-    size = int(schema.get(name, default))
-    if size > _LONGEST:
-        raise ValueError(f"{name} is {size}, more than {_LONGEST}")
-    return size

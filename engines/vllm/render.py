@@ -9,10 +9,10 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from engines.answers.openai_tools import openai_tool
 from engines.answers.tool_templates import tool_template
 from engines.base import GenerateRequest, InvalidRequest
 from engines.vllm.plain_render import plain_renderer
-from engines.vllm.tools import function
 
 
 class Renderer:
@@ -98,7 +98,7 @@ def _tools(request: GenerateRequest) -> list[dict[str, Any]] | None:
     """None, and not an empty list, where the template should not speak of tools."""
     if request.tool_parser is None or request.tool_choice == "none":
         return None
-    return [function(tool) for tool in request.tools] or None
+    return [openai_tool(tool) for tool in request.tools] or None
 
 
 def _unlimited(lengths: Any) -> Any:

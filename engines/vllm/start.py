@@ -3,7 +3,6 @@
 import asyncio
 import concurrent.futures
 import contextlib
-import difflib
 import gc
 import multiprocessing.resource_tracker
 import os
@@ -21,6 +20,7 @@ import psutil
 from engines.base import EngineUnavailable
 from engines.host.processes import ProcessTree
 from engines.registry.spec import EngineSpec
+from engines.registry.vllm_names import unknown_arguments
 from engines.vllm.render import Renderer
 from engines.vllm.start_failure import failure_log, why_it_failed
 
@@ -224,11 +224,8 @@ def engine_arguments(spec: EngineSpec, path: str, known: set[str]) -> dict[str, 
 
 
 def check_names(given: Mapping[str, Any], known: set[str]) -> None:
-    for name in given:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=3)
-            hint = f" Did you mean {', '.join(near)}?" if near else ""
-            raise EngineUnavailable(f"vLLM has no engine argument {name!r}.{hint}")
+    for name, complaint in unknown_arguments(given, known):
+        raise EngineUnavailable(f"args.{name}: {complaint}.")
 
 
 def _on_cpu() -> bool:

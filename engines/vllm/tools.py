@@ -6,6 +6,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from engines.answers.forced_calls import is_forced, new_call_id
+from engines.answers.openai_tools import openai_tool
 from engines.base import EngineUnavailable, GenerateRequest, Prompt, ToolCallDelta
 from engines.vllm.fastpath.split_deltas import SplitDeltas
 from engines.vllm.vocabulary import Vocabulary
@@ -40,7 +41,7 @@ class ToolReading:
         self.wire = ChatCompletionRequest(
             model="",
             messages=[{"role": "user", "content": ""}],
-            tools=[function(tool) for tool in request.tools],
+            tools=[openai_tool(tool) for tool in request.tools],
             tool_choice="auto",
             parallel_tool_calls=request.parallel_tool_calls,
         )
@@ -131,10 +132,3 @@ def joined(calls: Iterable[ToolCallDelta]) -> tuple[ToolCallDelta, ...]:
             call = replace(last, arguments=last.arguments + call.arguments)
         found.append(call)
     return tuple(found)
-
-
-def function(tool: Any) -> dict[str, Any]:
-    """OpenAI's form of a tool, as templates and parsers read it."""
-    described = {} if tool.description is None else {"description": tool.description}
-    parameters = {"parameters": dict(tool.parameters)}
-    return {"type": "function", "function": {"name": tool.name} | described | parameters}

@@ -38,15 +38,17 @@ def fetch(args: Sequence[str], progress: Progress) -> str:
     """The snapshot's folder, or the file in it for llamacpp."""
     repository, kind, revision, file = args
     try:
-        wanted = Wanted(repository, revision or None, file if kind == "llamacpp" else None, kind)
-        return str(wanted.cached() or wanted.download(progress))
+        snapshot = Snapshot(
+            repository, revision or None, file if kind == "llamacpp" else None, kind
+        )
+        return str(snapshot.cached() or snapshot.download(progress))
     except ChildJobFailed:
         raise
     except Exception as e:
-        raise ChildJobFailed(_words(e, repository, revision)) from e
+        raise ChildJobFailed(_reason(e, repository, revision)) from e
 
 
-class Wanted:
+class Snapshot:
     """Some files of one repository at one revision."""
 
     def __init__(self, repository: str, revision: str | None, file: str | None, kind: str) -> None:
@@ -73,14 +75,14 @@ class Wanted:
             self.patterns = [*self.patterns, "pytorch_model*.bin"]
             files = self._listed()
         self._refuse_what_cannot_work(files)
-        with _Measured(files, self.repository, progress):
+        with _ProgressMeter(files, self.repository, progress):
             folder = self._snapshot(only_cached=False)
-        found = self._weights(folder)
-        if found is None:
+        weights = self._weights(folder)
+        if weights is None:
             raise ChildJobFailed(
                 f"{self.repository} came without weights that {self.kind} can read"
             )
-        return found
+        return weights
 
     def _snapshot(self, only_cached: bool) -> Path:
         return Path(
@@ -122,9 +124,9 @@ class Wanted:
     def _weights(self, folder: Path) -> Path | None:
         """The folder or GGUF file, if everything its index names is there."""
         if self.kind == "llamacpp":
-            found = sorted(path for pattern in self.patterns for path in folder.glob(pattern))
-            names = [path.name for path in found]
-            return found[0] if found and _are_one(names) else None
+            ggufs = sorted(path for pattern in self.patterns for path in folder.glob(pattern))
+            names = [path.name for path in ggufs]
+            return ggufs[0] if ggufs and _are_one(names) else None
         if not (folder / "config.json").exists():
             return None
         index = folder / "model.safetensors.index.json"
@@ -135,7 +137,7 @@ class Wanted:
         return folder if whole else None
 
 
-class _Measured:
+class _ProgressMeter:
     """Tells the bytes on disk while the block runs: the parts of a file count as they arrive."""
 
     def __init__(
@@ -195,7 +197,7 @@ def _are_one(ggufs: Sequence[str]) -> bool:
     )
 
 
-def _words(error: BaseException, repository: str, revision: str) -> str:
+def _reason(error: BaseException, repository: str, revision: str) -> str:
     """What went wrong, where, and what would be right."""
     hub = constants.ENDPOINT
     # The library wraps what it met on the way to its own "not in the cache".

@@ -37,18 +37,18 @@ def converted_model(
     EngineUnavailable."""
     gguf = gguf_in(package)
     folder = data_dir.resolve() / "models" / Path(gguf.name).stem
-    wanted = recorded_sha256(gguf) or sha256(Path(gguf.locate()))
+    checksum = recorded_sha256(gguf) or sha256(Path(gguf.locate()))
     # Before the lock, so that a prepared folder on a read-only volume serves.
-    if what_is_wrong(folder, wanted) is None:
+    if what_is_wrong(folder, checksum) is None:
         return folder
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(FileLock(f"{folder}.lock"), progress):
-            damage = what_is_wrong(folder, wanted)
+            damage = what_is_wrong(folder, checksum)
             if damage and folder.exists():
                 progress(f"{folder.name}: {damage}; converting again", None, None)
             if damage:
-                _make(verified(gguf), folder, wanted, progress, environment or os.environ)
+                _make(verified(gguf), folder, checksum, progress, environment or os.environ)
             return folder
     except OSError as e:
         raise EngineUnavailable(f"The model cannot be kept in {folder}: {e.strerror or e}") from e

@@ -10,11 +10,11 @@ from engines.base import EngineUnavailable
 
 def gguf_in(package: str, file: str | None = None) -> importlib.metadata.PackagePath:
     """The package's GGUF file; `file` names it where there are several."""
-    found = [f for f in _files(package) if f.suffix == ".gguf" and file in (None, f.name)]
-    if len(found) != 1:
-        names = ", ".join(f.name for f in found) or f"no {file or '*.gguf'}"
+    ggufs = [f for f in _files(package) if f.suffix == ".gguf" and file in (None, f.name)]
+    if len(ggufs) != 1:
+        names = ", ".join(f.name for f in ggufs) or f"no {file or '*.gguf'}"
         raise EngineUnavailable(f"The package {package} holds {names}; exactly one is needed.")
-    return found[0]
+    return ggufs[0]
 
 
 def folder_in(package: str) -> Path | None:

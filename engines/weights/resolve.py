@@ -68,8 +68,8 @@ def _local(spec: EngineSpec) -> Path:
 def _local_gguf(path: Path, file: str | None) -> Path:
     if path.is_file():
         return path
-    found = sorted(path.glob(file or "*.gguf"))
-    if len(found) != 1:
-        names = ", ".join(each.name for each in found) or f"no {file or '*.gguf'}"
+    ggufs = sorted(path.glob(file or "*.gguf"))
+    if len(ggufs) != 1:
+        names = ", ".join(each.name for each in ggufs) or f"no {file or '*.gguf'}"
         raise WeightsUnavailable(f"{path} holds {names}; right would be file: with one name")
-    return found[0]
+    return ggufs[0]

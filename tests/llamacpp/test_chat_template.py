@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from engines.answers.openai_tools import openai_tool
 from engines.base import InvalidRequest, Tool
 from engines.gguf import BadGguf, GgufFile
-from engines.llamacpp.chat_template import ChatTemplate, tool_to_openai
+from engines.llamacpp.chat_template import ChatTemplate
 
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>"}
 TOOLS_TEMPLATE = """
@@ -77,7 +78,7 @@ def transformers_text(
 
     texts, _ = render_jinja_template(
         conversations=[messages],
-        tools=[tool_to_openai(t) for t in tools] or None,
+        tools=[openai_tool(t) for t in tools] or None,
         chat_template=template,
         add_generation_prompt=True,
         **SPECIAL,

@@ -268,7 +268,7 @@ async def test_stop_ends_streams_as_dead_and_leaves_no_thread() -> None:
 
 
 async def test_a_start_that_cannot_be_says_why(tmp_path: Path) -> None:
-    with pytest.raises(EngineUnavailable, match="Near: n_gpu_layers"):
+    with pytest.raises(EngineUnavailable, match="did you mean 'n_gpu_layers'"):
         await llamacpp(n_gpu_layer=3).start()
     with pytest.raises(EngineUnavailable, match="leave it out"):
         await llamacpp(port=8080).start()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from engines.base import GenerateRequest, InvalidRequest, Sampling, Tool, ToolCallDelta
-from engines.llamacpp.tools import auto_calls
+from engines.llamacpp.tools import call_reader
 
 WEATHER = Tool(name="get_weather", description="", parameters={"type": "object"})
 OSLO = ("get_weather", {"city": "Oslo", "days": 2})
@@ -32,7 +32,7 @@ def hermes(name: str, arguments: Any) -> str:
 
 def read(said: str, parser: str, size: int) -> tuple[str, list[tuple[str | None, Any]]]:
     """The content and the calls of a text that came in pieces of `size` characters."""
-    reader = auto_calls(request(parser))
+    reader = call_reader(request(parser))
     assert reader is not None
     content, calls = "", list[ToolCallDelta]()
     pieces = [said[i : i + size] for i in range(0, len(said), size)]
@@ -102,10 +102,10 @@ def test_calls_are_read_from_what_models_write_however_it_is_cut(
     [request(None), request(tools=()), request(choice="none"), request(choice="required")],
 )
 def test_without_tools_on_offer_nothing_is_read(asked: GenerateRequest) -> None:
-    assert auto_calls(asked) is None
+    assert call_reader(asked) is None
 
 
 def test_a_parser_that_only_vllm_has_is_refused_with_what_would_work() -> None:
     with pytest.raises(InvalidRequest, match=r"mistral.*hermes, llama3_json.*required") as caught:
-        auto_calls(request("mistral"))
+        call_reader(request("mistral"))
     assert caught.value.param == "tool_choice"

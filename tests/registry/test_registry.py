@@ -1,5 +1,6 @@
 """The registry: strict, exact, and every profile of the shipped one loads."""
 
+import importlib.util
 import os
 import re
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from engines.base import Reasoning
+from engines.registry.parsers import REASONING_PARSERS, TOOL_PARSERS
 from engines.registry.registry import (
     RegistryError,
     default_profile,
@@ -61,11 +63,16 @@ def test_thinking_aliases_split_their_reasoning() -> None:
 @pytest.mark.parametrize("profile", ["cuda", "small"])
 def test_parser_names_of_the_shipped_registry_are_vllms(profile: str) -> None:
     tools, reasoning = vllm_tool_parser_names(), vllm_reasoning_parser_names()
-    if not tools:
-        pytest.skip("vLLM is not installed")
     for model in load_registry(SHIPPED, profile).models.values():
         assert model.tool_parser is None or model.tool_parser in tools
         assert model.engine.args.get("reasoning_parser", "qwen3") in reasoning
+
+
+def test_the_shipped_parser_names_are_those_of_the_installed_vllm() -> None:
+    if importlib.util.find_spec("vllm") is None:
+        pytest.skip("vLLM is not installed")
+    assert vllm_tool_parser_names() == TOOL_PARSERS
+    assert vllm_reasoning_parser_names() == REASONING_PARSERS
 
 
 def test_the_embedded_aliases_share_one_engine_on_either_engine() -> None:

@@ -45,12 +45,19 @@ ADDED_TO_THE_MODEL = {
     "args:\n      max_model_len: 4096": (
         r":7: model 'one', key 'args.max_model_len': 4096 tokens are fewer than .* 32768"
     ),
+    "tool_parser: hermse": (
+        r":6: model 'one', key 'tool_parser': vLLM has no .*did you mean 'hermes'"
+    ),
+    "args: {reasoning_parser: qwen}": (
+        r":6: model 'one', key 'args.reasoning_parser': vLLM has no .*did you mean 'qwen3'"
+    ),
     "engine: llamacpp": r":2: model 'one', key 'args.n_ctx': 8192 tokens are fewer",
     "also: {llamacpp: {args: {n_ctx: 1024}}}": (
         r":6: model 'one', key 'also.llamacpp.args.n_ctx': 1024 tokens"
     ),
 }
 OVERLAYS = {
+    "{all: {tool_parser: lama3_json}}": r":7: .*'all.tool_parser'.*'llama3_json'.*model 'one'",
     "{modles: {}}": r":7: profile 'p', key 'modles': unknown key.*'models'",
     "{all: {outptu: 1K}}": r":7: profile 'p', key 'all.outptu'.*'output'",
     "{models: {one: {args: 3}}}": r":7: profile 'p', model 'one', key 'args': 3",

@@ -215,7 +215,7 @@ def test_a_front_killed_during_the_start_leaves_nothing(tiny: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "why"),
     [
-        ({"max_modle_len": 100}, r"no engine argument 'max_modle_len'.*max_model_len"),
+        ({"max_modle_len": 100}, r"args.max_modle_len: vLLM has no such.*'max_model_len'"),
         ({"max_model_len": "many"}, "max_model_len"),
         ({"max_model_len": 10**7}, "10000000"),
         ({"kv_cache_memory_bytes": 1000}, "memory"),
