@@ -70,6 +70,7 @@ def create_app(
     node: str = "",
 ) -> RequestLog:
     """The ASGI application; its lifespan starts and stops ledger, fleet and watch."""
+    supervisor = Supervisor()
     services = Services(
         settings=settings,
         registry=registry,
@@ -82,8 +83,8 @@ def create_app(
             concurrent=settings.concurrent,
             slot_s=settings.request_timeout_s,
         ),
-        metrics=Metrics(registry.models, fleet.statuses),
-        supervisor=Supervisor(),
+        metrics=Metrics(registry.models, fleet.statuses, supervisor.requests),
+        supervisor=supervisor,
         node=node,
     )
     app = FjordApp(

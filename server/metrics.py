@@ -1,10 +1,10 @@
 """What /metrics tells: counted once a request, never once a token; a registry of its own."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from typing import get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
@@ -29,7 +29,10 @@ class Metrics:
     """All of the server's metrics. `aliases` bounds their cardinality."""
 
     def __init__(
-        self, aliases: Iterable[str], statuses: Callable[[], Iterable[EngineStatus]]
+        self,
+        aliases: Iterable[str],
+        statuses: Callable[[], Iterable[EngineStatus]],
+        in_flight: Callable[[], Mapping[str, int]],
     ) -> None:
         self.registry = CollectorRegistry()
         requests = Counter(
@@ -48,21 +51,16 @@ class Metrics:
         instruments = _Instruments(self.registry)
         self._by_alias = {a: _AliasMetrics(instruments, a) for a in (*aliases, UNKNOWN)}
         self.registry.register(_EngineCollector(statuses))
+        self.registry.register(_InFlightCollector(tuple(self._by_alias), in_flight))
         ProcessCollector(registry=self.registry)
 
-    def started(self, alias: str) -> None:
-        """A request is in flight until `finished`."""
-        self._of(alias).in_flight.inc()
-
     def finished(self, record: UsageRecord, status: int, wait_s: float = 0.0) -> None:
-        """The end of a request that `started`. `wait_s`: for limits, a load, the engine's lease."""
-        metrics = self._of(record.alias)
-        metrics.in_flight.dec()
-        metrics.observe(record, wait_s)
+        """The end of a request that ran. `wait_s`: for limits, a load, the engine's lease."""
+        self._of(record.alias).observe(record, wait_s)
         self.answered(record.alias, record.endpoint, status)
 
     def answered(self, alias: str, endpoint: str, status: int) -> None:
-        """A request that never `started`: refused early, or one that generates nothing."""
+        """A request that never ran: refused early, or one that generates nothing."""
         name = alias if alias in self._by_alias else UNKNOWN
         where = endpoint if endpoint in ENDPOINTS else "other"
         self._requests(name, where, status).inc()
@@ -101,9 +99,6 @@ class _Instruments:
         self.cached_tokens = counter("cached_prompt_tokens", "Prompt tokens found in the cache.")
         self.completion_tokens = counter("completion_tokens", "Tokens generated.")
         self.reasoning_tokens = counter("reasoning_tokens", "Generated tokens that were thinking.")
-        self.in_flight = Gauge(
-            "fjord_requests_in_flight", "Requests being served.", ("alias",), registry=registry
-        )
         self.duration = histogram("request_duration", "From a request's arrival to its end.")
         self.wait = histogram("queue_wait", "Wait for a ready engine before a request ran.")
         self.ttft = histogram("time_to_first_token", "From a request's arrival to its first token.")
@@ -120,7 +115,6 @@ class _AliasMetrics:
         self.cached_tokens = all_aliases.cached_tokens.labels(alias)
         self.completion_tokens = all_aliases.completion_tokens.labels(alias)
         self.reasoning_tokens = all_aliases.reasoning_tokens.labels(alias)
-        self.in_flight = all_aliases.in_flight.labels(alias)
         self.duration = all_aliases.duration.labels(alias)
         self.wait = all_aliases.wait.labels(alias)
         self.ttft = all_aliases.ttft.labels(alias)
@@ -139,6 +133,27 @@ class _AliasMetrics:
         if record.completion_tokens > 1:
             after_first_s = max(0.0, record.duration_s - record.ttft_s)
             self.per_token.observe(after_first_s / (record.completion_tokens - 1))
+
+
+class _InFlightCollector(Collector):
+    """What the supervisor knows to be in flight, asked at each scrape."""
+
+    def __init__(self, aliases: Iterable[str], in_flight: Callable[[], Mapping[str, int]]) -> None:
+        self._aliases = aliases
+        self._in_flight = in_flight
+
+    def describe(self) -> Iterable[Metric]:
+        return [self._family()]
+
+    def collect(self) -> Iterator[Metric]:
+        family, in_flight = self._family(), self._in_flight()
+        for alias in self._aliases:
+            family.add_metric([alias], in_flight.get(alias, 0))
+        yield family
+
+    def _family(self) -> GaugeMetricFamily:
+        text = "Requests being served."
+        return GaugeMetricFamily("fjord_requests_in_flight", text, labels=["alias"])
 
 
 class _EngineCollector(Collector):

@@ -71,10 +71,10 @@ class Embeddings(ModelEndpoint[EmbeddingsRequest, SingleRun]):
             return await to_thread(_body, wire, spec, found, record.prompt_tokens)
 
         return SingleRun(
-            exchange=exchange,
-            fleet=self.services.fleet,
-            record=record,
-            work=work,
+            exchange,
+            self.services.fleet,
+            record,
+            work,
             deadline=self.deadline(exchange),
             ledger=self.services.ledger,
             wire_names={"messages": "input", "prompt": "input"},
@@ -83,7 +83,6 @@ class Embeddings(ModelEndpoint[EmbeddingsRequest, SingleRun]):
 
     async def run(self, exchange: Exchange, job: SingleRun) -> int:
         services, record = self.services, job.record
-        services.metrics.started(record.alias)
         try:
             await job.run(services.supervisor)
         finally:

@@ -99,8 +99,8 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
             if self.is_metered:
                 services.note_rejection(exchange, caller, self.endpoint)
             raise
-        with _InFlight(services, spec.alias):
-            return await self.run(exchange, prepared)
+        services.check_queue(spec.alias)
+        return await self.run(exchange, prepared)
 
     def _validated(self, exchange: Exchange, caller: Caller, body: bytes) -> tuple[ModelSpec, P]:
         wire = decode(self.adapter, body)
@@ -157,27 +157,6 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
         for name in wire.model_extra or ():
             self.services.metrics.unknown_field(name)
             log.debug("unknown field %s", name[:64])
-
-
-class _InFlight:
-    """Counts a request of an alias; beyond the queue's limit it is refused at once."""
-
-    __slots__ = ("_alias", "_front")
-
-    def __init__(self, services: Services, alias: str) -> None:
-        self._front = services
-        self._alias = alias
-
-    def __enter__(self) -> None:
-        count = self._front.in_flight.get(self._alias, 0)
-        limit = self._front.settings.queue_limit
-        if count >= limit:
-            message = f"{self._alias} already has {limit} requests running or waiting."
-            raise ApiError.retry(503, "OVERLOADED", message, 2)
-        self._front.in_flight[self._alias] = count + 1
-
-    def __exit__(self, *exc: object) -> None:
-        self._front.in_flight[self._alias] -= 1
 
 
 def check_content_type(exchange: Exchange) -> None:

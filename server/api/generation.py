@@ -35,7 +35,6 @@ class Generation(ModelEndpoint[W, Call], Generic[W]):
 
     async def run(self, exchange: Exchange, call: Call) -> int:
         services, record = self.services, call.record
-        services.metrics.started(record.alias)
         answer = GenerationRun(call, exchange, services.fleet, services.ledger)
         try:
             await answer.run(services.supervisor)

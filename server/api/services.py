@@ -45,9 +45,14 @@ class Services:
     metrics: Metrics
     supervisor: Supervisor
     node: str
-    in_flight: dict[str, int] = field(default_factory=dict)
-    """alias -> requests admitted and not ended."""
     side_tasks: "set[asyncio.Future[None]]" = field(default_factory=set)
+
+    def check_queue(self, alias: str) -> None:
+        """Raises ApiError 503 where as much runs on the model, or waits for it, as may."""
+        limit = self.settings.queue_limit
+        if self.supervisor.in_flight(alias) >= limit:
+            message = f"{alias} already has {limit} requests running or waiting."
+            raise ApiError.retry(503, "OVERLOADED", message, 2)
 
     def note_rejection(self, exchange: Exchange, caller: Caller, endpoint: str) -> None:
         """Record a request that was refused before it became one; nobody waits for the disk."""

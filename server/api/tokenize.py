@@ -58,10 +58,10 @@ class Tokenize(ModelEndpoint[TokenizeRequest, SingleRun]):
             )
 
         return SingleRun(
-            exchange=exchange,
-            fleet=self.services.fleet,
-            record=self.record(request_id, caller, wire, spec),
-            work=work,
+            exchange,
+            self.services.fleet,
+            self.record(request_id, caller, wire, spec),
+            work,
             deadline=self.deadline(exchange),
         )
 

@@ -1,52 +1,37 @@
 """One request's life: lease an engine, render, generate, meter, record, answer. The heart."""
 
 import asyncio
-import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from typing import Any, cast
+from typing import cast
 
-from engines.base import (
-    Delta,
-    Engine,
-    GenerateRequest,
-    InvalidRequest,
-    Prompt,
-)
+from engines.base import Delta, Engine, GenerateRequest, Prompt
 from engines.fleet.fleet import Fleet
-from server.errors import ApiError, to_api_error
+from server.errors import ApiError
 from server.http.exchange import Exchange
 from server.ledger.ledger import Ledger
 from server.ledger.money import reserve_of
-from server.requests.ends import cut_error, end_of, usage_of
 from server.requests.interleave import generated
+from server.requests.outcomes import cut_error, end_of, explained, usage_of
 from server.requests.plan import Call, Stream, Whole, fitted
-from server.requests.supervisor import Cut, Supervisor
+from server.requests.run import STUCK_S, Run
+from server.requests.run_state import ON_DELTA, ON_DELTA_READ, Event, State
+from server.requests.supervisor import Supervisor
 
-log = logging.getLogger("fjord.answer")
-
-_STUCK_S = 5.0
-PROGRESS_S = 2.0
-"""How much of a running answer a crash may leave unbilled."""
+_OPEN = State.OPEN
 
 
-class GenerationRun:
+class GenerationRun(Run):
     """Runs one Call on one Exchange. Whatever happens, exactly one record is closed."""
 
     __slots__ = (
-        "_cut",
-        "_cut_at",
+        "_comment",
         "_engine",
-        "_is_open",
-        "_is_settling",
+        "_has_begun",
         "_is_stream",
-        "_noted_at",
         "_noted_tokens",
-        "_side_tasks",
-        "_task",
         "call",
-        "exchange",
         "fleet",
         "ledger",
         "started",
@@ -54,95 +39,77 @@ class GenerationRun:
     )
 
     def __init__(self, call: Call, exchange: Exchange, fleet: Fleet, ledger: Ledger) -> None:
+        super().__init__(exchange, call.record.alias)
         self.call = call
-        self.exchange = exchange
         self.fleet = fleet
         self.ledger = ledger
         self.started = time.monotonic()
         self.wait_s = 0.0
-        self._noted_at = self.started
         self._noted_tokens = 0
         self._engine: Engine | None = None
-        self._cut: Cut | None = None
-        self._cut_at = 0.0
-        self._is_settling = self._is_open = False
+        """The one to abort, from `generate` on."""
         self._is_stream = call.plan.is_stream
-        self._task: asyncio.Task[Any] | None = None
-        self._side_tasks: set[asyncio.Task[None]] = set()
+        self._has_begun = False
+        """Whether there was a first delta."""
+        self._comment: asyncio.Task[None] | None = None
+        """The last comment line, which may wait for its client."""
 
-    async def run(self, watch: Supervisor) -> None:
+    async def run(self, supervisor: Supervisor) -> None:
         """Generate, record, and answer. Raises only when cancelled from outside."""
         self._task = asyncio.current_task()
-        watch.add(self)
+        supervisor.add(self)
         self.exchange.watch_disconnect(lambda: self.cut("client_left"))
         try:
             error = await self._attempt()
-            await self._settle(error)
+            self.on(Event.SETTLE)
+            error = await self._recorded(error)
+            self.on(Event.ANSWER)
+            await self._answer(error)
         finally:
+            self.on(Event.OVER)
             self.exchange.unwatch()
-            watch.remove(self)
+            supervisor.remove(self)
 
     # What happens to it from outside
 
-    def cut(self, why: Cut) -> None:
-        """End it: abort a generation, so that what it made is billed, or stop waiting for one."""
-        if self._cut is not None or self._task is None:
-            return
-        self._cut, self._cut_at = why, time.monotonic()
-        if self._engine is not None:
-            self._abort(self._engine)
-        elif not self._is_settling:
-            self._task.cancel()
-
-    def _abort(self, engine: Engine) -> None:
-        for request in self.call.plan.requests:
-            self._aside(engine.abort(request.request_id))
-
     def tick(self, now: float) -> None:
         """Deadlines, a client that takes nothing, an engine that ignores its abort, silence."""
-        if self._cut is not None:
-            self._press_on(now)
+        self.on(Event.TICK)
+        if self.why is not None:
+            self._tick_after_cut(now)
         elif now > self.call.deadline:
             self.cut("timed_out")
         elif self.exchange.blocked_s(now) > self.call.send_timeout_s:
-            self.cut("client_left")
-            self.exchange.drop()
+            self.on(Event.STALLED, "client_left")
         elif self._is_stream and self.exchange.silent_s(now) > self.call.keep_alive_s:
-            self._aside(self._keep_alive())
-        if self._engine is not None and now - self._noted_at > PROGRESS_S:
-            self._note_progress(now)
+            self.on(Event.SILENT)
 
-    def _note_progress(self, now: float) -> None:
+    def _tick_after_cut(self, now: float) -> None:
+        if now - self._cut_at > STUCK_S:
+            self._cut_at = now
+            self.on(Event.STALLED if self.exchange.blocked_s(now) else Event.UNANSWERED)
+
+    def abort(self) -> None:
+        if self._engine is not None:
+            for request in self.call.plan.requests:
+                self.begin(self._engine.abort(request.request_id))
+
+    def note_progress(self) -> None:
         """While it waits for its first token, the ledger knows all there is to know."""
-        self._noted_at = now
         tokens = self.call.record.completion_tokens
         if tokens != self._noted_tokens:
             self._noted_tokens = tokens
             self.ledger.progress(self.call.record)
 
-    def _press_on(self, now: float) -> None:
-        if self._engine is not None:
-            # Again: an engine knows nothing of a request that it has not taken yet (vLLM first
-            # compiles its schema), and would generate it to its end.
-            self._abort(self._engine)
-        if now - self._cut_at > _STUCK_S and self._task is not None:
-            self._cut_at = now
-            if self.exchange.blocked_s(now):
-                self.exchange.drop()
-            elif self._engine is not None:
-                self._engine = None
-                self._task.cancel()
+    def keep_alive(self) -> None:
+        if self._comment is None or self._comment.done():
+            self._comment = self.begin(self._keep_alive())
 
     async def _keep_alive(self) -> None:
         if not self.exchange.started:
             await self.exchange.open_stream()
         if not self.exchange.blocked_s(time.monotonic()):
             await self.exchange.write(b": waiting\n\n")
-
-    def _aside(self, work: Any) -> None:
-        task = asyncio.ensure_future(work)
-        self._side_tasks.add(task)
-        task.add_done_callback(self._side_tasks.discard)
 
     # Its own way
 
@@ -151,20 +118,16 @@ class GenerationRun:
         try:
             await self._generate()
         except asyncio.CancelledError:
-            if self._cut is None:
-                self._cut = "shut_down"
-            elif self._task is not None:
-                self._task.uncancel()
+            self.cancelled()
         except Exception as exc:
             record.end = end_of(exc)
             if record.ttft_s is None:
                 record.prompt_tokens = 0  # the engine never took it
-            if self._cut is None:
+            if self.why is None:
                 return self._explained(exc)
-        self._engine = None
-        if self._cut is not None:
-            record.end = self._cut
-            return cut_error(self._cut)
+        if self.why is not None:
+            record.end = self.why
+            return cut_error(self.why)
         record.end = "length" if record.finish_reason == "length" else "ok"
         return None
 
@@ -175,8 +138,11 @@ class GenerationRun:
             requests, prompts = await self._rendered(engine)
             await self._reserve(requests)
             self._engine = engine
+            self.on(Event.GENERATE)
             async with aclosing(generated(engine, requests, prompts, self)) as deltas:
                 await self._read(deltas)
+            if not self._has_begun and self.why is None:
+                raise RuntimeError("The engine ended an answer that it never began.")
 
     async def _rendered(self, engine: Engine) -> tuple[list[GenerateRequest], list[Prompt]]:
         call = self.call
@@ -199,24 +165,24 @@ class GenerationRun:
         )
 
     async def _read(self, deltas: AsyncIterator[Delta]) -> None:
-        shape, is_first = self.call.plan.shape, True
+        shape = self.call.plan.shape
         try:
             async for d in deltas:
-                self._is_open = False
+                self.state = ON_DELTA[self.state]
                 self._meter(d)
                 if not self._is_stream:
                     cast(Whole, shape).add(d)
-                elif self._cut is None:
-                    await self._say(d, cast(Stream, shape), is_first)
-                    is_first = False
-                self._is_open = True  # what comes next may be taken at once
+                elif self.why is None:
+                    await self._say(d, cast(Stream, shape))
+                self._has_begun = True
+                self.state = ON_DELTA_READ[self.state]
         finally:
-            self._is_open = False
+            self.on(Event.DELTA)
 
-    async def _say(self, d: Delta, shape: Stream, is_first: bool) -> None:
+    async def _say(self, d: Delta, shape: Stream) -> None:
         exchange = self.exchange
-        chunk = shape.open() + shape.delta(d) if is_first else shape.delta(d)
-        if is_first:
+        chunk = shape.delta(d) if self._has_begun else shape.open() + shape.delta(d)
+        if not self._has_begun:
             await self.ledger.opened(self.call.record)
             if not exchange.started:
                 await exchange.open_stream(chunk)
@@ -226,7 +192,7 @@ class GenerationRun:
 
     def is_ready(self) -> bool:
         """As a Sink: whether an open answer's client keeps up, so that nobody need wait."""
-        if not self._is_open or self._cut is not None:
+        if self.state is not _OPEN:
             return False
         if not self._is_stream:
             return True
@@ -253,42 +219,42 @@ class GenerationRun:
         if d.finish_reason and record.finish_reason != "length":
             record.finish_reason = d.finish_reason
 
-    async def _settle(self, error: ApiError | None) -> None:
+    async def _recorded(self, error: ApiError | None) -> ApiError | None:
         """Close the record, then let the client have its end: nothing is answered unbilled."""
-        self._is_settling = True
         record = self.call.record
         record.duration_s = time.monotonic() - self.started
         try:
             delivered = self._is_stream and self.exchange.started
             await asyncio.shield(self.ledger.close_record(record, is_delivered=delivered))
         except Exception as exc:
-            error = self._explained(exc)
-        if self._cut == "client_left":
-            self.exchange.status = self.exchange.status or 499
-            return
-        await self._finish(error)
+            return self._explained(exc)
+        return error
 
-    async def _finish(self, error: ApiError | None) -> None:
-        call, exchange = self.call, self.exchange
-        usage = usage_of(call.record)
-        if not self._is_stream:
-            if error is None:
-                await exchange.reply(200, cast(Whole, call.plan.shape).body(usage))
-            else:
-                await exchange.fail(error)
-            return
-        stream = cast(Stream, call.plan.shape)
-        if error is None:
-            await exchange.write(stream.close(usage), more=False)
-        elif exchange.started:
-            await exchange.write(stream.fail(error.body()), more=False)
+    async def _answer(self, error: ApiError | None) -> None:
+        exchange = self.exchange
+        await self._comment_sent()
+        if self.why == "client_left":
+            exchange.status = exchange.status or 499
+        elif self._is_stream and (exchange.started or error is None):
+            await self._close_stream(error)
+        elif error is None:
+            shape = cast(Whole, self.call.plan.shape)
+            await exchange.reply(200, shape.body(usage_of(self.call.record)))
         else:
             await exchange.fail(error)
 
+    async def _comment_sent(self) -> None:
+        """Nothing else may write while, or after, the end goes out."""
+        if self._comment is not None:
+            await asyncio.wait([self._comment], timeout=STUCK_S)
+            self._comment.cancel()
+
+    async def _close_stream(self, error: ApiError | None) -> None:
+        stream = cast(Stream, self.call.plan.shape)
+        end = (
+            stream.close(usage_of(self.call.record)) if error is None else stream.fail(error.body())
+        )
+        await self.exchange.write(end, more=False)
+
     def _explained(self, exc: Exception) -> ApiError:
-        if isinstance(exc, InvalidRequest) and exc.param is not None:
-            exc.param = self.call.plan.wire_names.get(exc.param, exc.param)
-        error = to_api_error(exc)
-        if error.code == "INTERNAL_ERROR":
-            log.exception("request %s failed", self.exchange.request_id, exc_info=exc)
-        return error
+        return explained(exc, self.call.plan.wire_names, self.exchange.request_id)

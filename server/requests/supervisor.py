@@ -1,19 +1,35 @@
-"""One task that looks at every running answer: deadlines, stalled clients, silence, drains."""
+"""What is in flight, and one task that looks at it: deadlines, stalled clients, silence, drains.
+
+`Supervisor` is the one register of running requests: a model's queue limit, /metrics and the drain
+read it. Two others count something else, and stay: `Limiter` counts a key's slots, which are held
+from before the body has come, and the ledger knows which requests have an entry on disk.
+"""
 
 import asyncio
 import contextlib
 import time
-from typing import Literal, Protocol, TypeAlias
+from collections import Counter
+from collections.abc import Mapping
+from typing import Protocol
 
-Cut: TypeAlias = Literal["client_left", "timed_out", "shut_down"]
-"""Why an answer is ended from outside."""
+from server.requests.outcomes import Cut
+
+TICK_S = 0.3
+"""A crash leaves so much of a running answer unbilled, and the 50 ms that the ledger may gather."""
 
 
 class Supervised(Protocol):
-    """What the watch asks of a running answer."""
+    """What the supervisor asks of a running answer."""
+
+    @property
+    def alias(self) -> str: ...
+
+    @property
+    def sequences(self) -> int:
+        """How many are generated for it at once."""
 
     def tick(self, now: float) -> None:
-        """Called about twice a second with time.monotonic(); must not block."""
+        """Called a few times a second with time.monotonic(); must not block."""
 
     def cut(self, why: Cut) -> None:
         """End the answer now, billing what it has; idempotent."""
@@ -22,9 +38,10 @@ class Supervised(Protocol):
 class Supervisor:
     """The running answers of one server process."""
 
-    def __init__(self, interval_s: float = 0.5) -> None:
+    def __init__(self, interval_s: float = TICK_S) -> None:
         self._interval_s = interval_s
         self._answers: set[Supervised] = set()
+        self._sequences: Counter[str] = Counter()
         self._task: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -33,20 +50,30 @@ class Supervisor:
     def __len__(self) -> int:
         return len(self._answers)
 
+    def in_flight(self, alias: str) -> int:
+        """Sequences that run on or wait for a model."""
+        return self._sequences[alias]
+
+    def requests(self) -> Mapping[str, int]:
+        """alias -> requests that run on or wait for it."""
+        return Counter(answer.alias for answer in self._answers)
+
     def add(self, answer: Supervised) -> None:
         """Look after `answer` until `remove`."""
         self._answers.add(answer)
+        self._sequences[answer.alias] += answer.sequences
         self._idle.clear()
 
     def remove(self, answer: Supervised) -> None:
         """The answer is over."""
-        self._answers.discard(answer)
+        self._answers.remove(answer)
+        self._sequences[answer.alias] -= answer.sequences
         if not self._answers:
             self._idle.set()
 
     async def start(self) -> None:
         """Begin ticking."""
-        self._task = asyncio.create_task(self._run(), name="watch")
+        self._task = asyncio.create_task(self._run(), name="supervisor")
 
     async def stop(self) -> None:
         """Stop ticking; running answers go on."""

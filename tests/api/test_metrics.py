@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -16,6 +17,7 @@ from engines.testing.scripted import ScriptedEngine
 from server.api.ops import ops_routes
 from server.ledger.records import UsageRecord
 from server.metrics import Metrics
+from server.requests.supervisor import Supervisor
 
 pytestmark = pytest.mark.anyio
 
@@ -45,9 +47,7 @@ def read(metrics: Metrics) -> dict[tuple[str, ...], float]:
 
 
 def test_a_finished_request_is_counted_with_its_tokens_and_times() -> None:
-    metrics = Metrics(["tiny"], list)
-    metrics.started("tiny")
-    assert read(metrics)["fjord_requests_in_flight", "tiny"] == 1
+    metrics = Metrics(["tiny"], list, dict)
     metrics.finished(
         record(
             prompt_tokens=30,
@@ -63,7 +63,6 @@ def test_a_finished_request_is_counted_with_its_tokens_and_times() -> None:
     found = read(metrics)
     expected = {
         ("fjord_requests_total", "tiny", "chat", "200"): 1,
-        ("fjord_requests_in_flight", "tiny"): 0,
         ("fjord_prompt_tokens_total", "tiny"): 30,
         ("fjord_cached_prompt_tokens_total", "tiny"): 16,
         ("fjord_completion_tokens_total", "tiny"): 11,
@@ -77,9 +76,34 @@ def test_a_finished_request_is_counted_with_its_tokens_and_times() -> None:
     assert {key: found[key] for key in expected} == expected
 
 
+@dataclass(eq=False)
+class Answer:
+    """A running one, of which only this is asked here."""
+
+    alias: str
+    sequences: int
+
+    def tick(self, now: float) -> None: ...
+
+    def cut(self, why: str) -> None: ...
+
+
+def test_what_is_in_flight_is_asked_of_the_supervisor_at_each_scrape() -> None:
+    supervisor = Supervisor()
+    metrics = Metrics(["tiny", "other"], list, supervisor.requests)
+    answers = [Answer("tiny", n) for n in (1, 16)]
+    seen = []
+    for change in (supervisor.add, supervisor.remove):
+        for answer in answers:
+            change(answer)
+            found = read(metrics)
+            seen.append((found["fjord_requests_in_flight", "tiny"], supervisor.in_flight("tiny")))
+            assert found["fjord_requests_in_flight", "other"] == 0
+    assert seen == [(1, 1), (2, 17), (1, 16), (0, 0)]
+
+
 def test_a_request_without_a_first_token_leaves_the_token_histograms_alone() -> None:
-    metrics = Metrics(["tiny"], list)
-    metrics.started("tiny")
+    metrics = Metrics(["tiny"], list, dict)
     metrics.finished(record(end="client_left", duration_s=3.0), status=0)
     found = read(metrics)
     assert found["fjord_time_to_first_token_seconds_count", "tiny"] == 0
@@ -88,7 +112,7 @@ def test_a_request_without_a_first_token_leaves_the_token_histograms_alone() -> 
 
 
 def test_names_that_clients_invent_do_not_become_labels() -> None:
-    metrics = Metrics(["tiny"], list)
+    metrics = Metrics(["tiny"], list, dict)
     for number in range(50):
         metrics.answered(f"model-{number}", f"/path/{number}", 404)
         metrics.unknown_field(f"x_{number}")
@@ -103,13 +127,13 @@ def test_names_that_clients_invent_do_not_become_labels() -> None:
 
 
 def test_two_servers_in_one_process_count_apart() -> None:
-    one, other = Metrics(["tiny"], list), Metrics(["tiny"], list)
+    one, other = Metrics(["tiny"], list, dict), Metrics(["tiny"], list, dict)
     one.answered("tiny", "chat", 200)
     assert ("fjord_requests_total", "tiny", "chat", "200") not in read(other)
 
 
 def test_the_process_tells_its_memory_and_cpu() -> None:
-    found = read(Metrics([], list))
+    found = read(Metrics([], list, dict))
     assert found[("process_resident_memory_bytes",)] > 0
     assert found[("process_cpu_seconds_total",)] > 0
 
@@ -127,7 +151,7 @@ async def site(
         ModelSpec(alias="b", engine=spec, context_tokens=9, output_tokens=9),
     ]
     fleet = Fleet(models, ScriptedEngine)
-    metrics = Metrics(["a", "b"], fleet.statuses)
+    metrics = Metrics(["a", "b"], fleet.statuses, dict)
     app = Starlette(routes=[*ops_routes(fleet, metrics, lambda: refusals)])
     transport = httpx.ASGITransport(app)
     await fleet.start()

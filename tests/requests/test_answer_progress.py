@@ -4,12 +4,13 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
-from server.requests.answer import PROGRESS_S, GenerationRun
+from server.requests.answer import GenerationRun
+from server.requests.run_state import Event
 
 
-def test_progress_is_noted_at_intervals_and_only_where_there_is_some() -> None:
+def test_progress_is_noted_at_each_tick_where_there_is_some() -> None:
     forever = float("inf")
-    record = SimpleNamespace(completion_tokens=0)
+    record = SimpleNamespace(completion_tokens=0, alias="m")
     call: Any = SimpleNamespace(
         plan=SimpleNamespace(is_stream=True),
         record=record,
@@ -21,10 +22,13 @@ def test_progress_is_noted_at_intervals_and_only_where_there_is_some() -> None:
     noted: list[int] = []
     ledger: Any = SimpleNamespace(progress=lambda record: noted.append(record.completion_tokens))
     answer = GenerationRun(call, exchange, SimpleNamespace(), ledger)  # type: ignore[arg-type]
-    answer._engine = SimpleNamespace()
-    began = time.monotonic()
-    for number, tokens in enumerate([0, 0, 5, 5, 9], start=1):
+    record.completion_tokens = 3
+    answer.tick(time.monotonic())  # no engine generates yet
+    answer.on(Event.GENERATE)
+    for tokens in (0, 0, 5, 5, 9):
         record.completion_tokens = tokens
-        answer.tick(began + number * (PROGRESS_S + 0.1))
-        answer.tick(began + number * (PROGRESS_S + 0.1) + 0.1)
+        answer.tick(time.monotonic())
+    answer.on(Event.SETTLE)
+    record.completion_tokens = 10
+    answer.tick(time.monotonic())
     assert noted == [5, 9]

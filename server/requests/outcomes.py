@@ -1,9 +1,17 @@
 """How requests end: in the record, in the usage, and in the client's words."""
 
-from engines.base import EngineDead, EngineError, EngineHung, Usage
-from server.errors import ApiError
+import logging
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+from engines.base import EngineDead, EngineError, EngineHung, InvalidRequest, Usage
+from server.errors import ApiError, to_api_error
 from server.ledger.records import End, UsageRecord
-from server.requests.supervisor import Cut
+
+log = logging.getLogger("fjord.answer")
+
+Cut: TypeAlias = Literal["client_left", "timed_out", "shut_down"]
+"""Why an answer is ended from outside."""
 
 
 def usage_of(record: UsageRecord) -> Usage:
@@ -30,3 +38,13 @@ def cut_error(cut: Cut) -> ApiError:
     if cut == "timed_out":
         return ApiError(504, "REQUEST_TIMEOUT", "The request ran past its deadline.")
     return ApiError.retry(503, "SHUTTING_DOWN", "The server is shutting down.", 10)
+
+
+def explained(exc: Exception, wire_names: Mapping[str, str], request_id: str) -> ApiError:
+    """What the client hears of `exc`, in its endpoint's own field names; a bug goes to the log."""
+    if isinstance(exc, InvalidRequest) and exc.param is not None:
+        exc.param = wire_names.get(exc.param, exc.param)
+    error = to_api_error(exc)
+    if error.code == "INTERNAL_ERROR":
+        log.exception("request %s failed", request_id, exc_info=exc)
+    return error
