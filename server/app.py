@@ -28,7 +28,7 @@ from server.api.responses.wire import RESPONSES
 from server.api.services import Services
 from server.api.tokenize import TOKENIZE, Tokenize
 from server.errors import ApiError, internal_error, method_not_allowed, not_found
-from server.http.exchange import Receive, Scope, Send
+from server.http.asgi import Receive, Scope, Send
 from server.http.request_log import RequestLog, line_of
 from server.ledger.ledger import Ledger
 from server.metrics import Metrics

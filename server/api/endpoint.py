@@ -12,7 +12,8 @@ from server.api.chat.wire import Asked
 from server.api.decode import decode
 from server.api.services import ANONYMOUS, Services, Task
 from server.errors import ApiError, method_not_allowed, to_api_error
-from server.http.exchange import ClientLeft, Exchange, Receive, Scope, Send
+from server.http.asgi import Receive, Scope, Send
+from server.http.exchange import ClientLeft, Exchange
 from server.http.request_log import RequestLine, line_of
 from server.ledger.records import Caller, UsageRecord
 

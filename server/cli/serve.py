@@ -31,7 +31,8 @@ from server.cli.first_start import (
 from server.cli.progress import SpokenProgress
 from server.cli.registry_choice import open_registry
 from server.http.connection import Connection
-from server.http.request_log import RequestLog, logging_to
+from server.http.log_output import logging_to
+from server.http.request_log import RequestLog
 from server.ledger.errors import LedgerError
 from server.ledger.ledger import Ledger
 from server.refusal import CannotStart

@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from typing import TypeVar
 
 from server.errors import ApiError
+from server.http.asgi import Message, Receive, Scope, Send
 from server.http.connection import (
     DirectWriter,
     begin_stream,
@@ -15,11 +16,6 @@ from server.http.connection import (
     cut_connection,
     direct_writer,
 )
-
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 B = TypeVar("B", bytes, bytearray)
 

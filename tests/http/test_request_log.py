@@ -14,7 +14,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from server.http.request_log import Message, Receive, RequestLog, Scope, Send, line_of, logging_to
+from server.http.asgi import Message, Receive, Scope, Send
+from server.http.log_output import logging_to
+from server.http.request_log import RequestLog, line_of
 
 pytestmark = pytest.mark.anyio
 
@@ -109,6 +111,14 @@ async def test_one_readable_line_a_request_on_a_terminal() -> None:
 
 async def test_a_path_cannot_forge_a_line_on_the_terminal() -> None:
     assert len((await logged("/pa%0Age", Terminal())).splitlines()) == 1
+
+
+async def test_a_message_cannot_forge_a_line_on_the_terminal() -> None:
+    with logging_to(stream := Terminal(), "debug"):
+        logging.getLogger("fjord.api").debug("unknown field %s", "a\n12:00:00  200 GET /\x1b[2J")
+    first, second = stream.getvalue().splitlines()
+    assert second.startswith(" ")
+    assert "\x1b" not in first + second
 
 
 async def test_probes_are_on_the_log_at_debug_only() -> None:
