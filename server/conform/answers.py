@@ -4,8 +4,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from server.conform import expect
-from server.conform.check import Unmet, declared, documented
+from server.conform.check import declared, documented
 from server.conform.target import CHAT, FIXED, Target
+from server.conform.unmet import Unmet
 
 ROOT = {"id", "object", "created", "model", "choices", "usage", "model_output_metadata"}
 CHOICE = {"index", "message", "finish_reason", "logprobs"}

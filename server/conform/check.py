@@ -3,31 +3,16 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
-if TYPE_CHECKING:
-    from server.conform.target import Target
+from server.conform.target import Target
 
 Source: TypeAlias = Literal["documented", "declared"]
 """Whose word a rule is: the service's own pages', or Fjord's where those are silent."""
 Verdict: TypeAlias = Literal["pass", "fail", "differs", "skipped"]
-Run: TypeAlias = Callable[["Target"], None]
+Run: TypeAlias = Callable[[Target], None]
 
 CONTRACT = "docs/contract.md"
-
-
-class Unmet(Exception):
-    """The rule does not hold. `is_fault`: wrong whatever the contract says, as a 500 is."""
-
-    def __init__(self, expected: Any, seen: Any, *, is_fault: bool = False) -> None:
-        super().__init__(f"expected {expected}; saw {seen}")
-        self.expected = str(expected)
-        self.seen = str(seen)
-        self.is_fault = is_fault
-
-
-class Skipped(Exception):
-    """The rule cannot be looked at here; the message says why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,14 +48,14 @@ class Result:
 
 def documented(
     rule: str, *, alone: bool = False, slow: bool = False
-) -> Callable[[Callable[["Target"], None]], Check]:
+) -> Callable[[Callable[[Target], None]], Check]:
     """Makes a check of a function: its name is the id, its docstring the title."""
     return lambda run: _made(run, "documented", rule, alone, slow)
 
 
 def declared(
     rule: str, *, alone: bool = False, slow: bool = False
-) -> Callable[[Callable[["Target"], None]], Check]:
+) -> Callable[[Callable[[Target], None]], Check]:
     """As `documented`, for a rule that is Fjord's own."""
     return lambda run: _made(run, "declared", rule, alone, slow)
 

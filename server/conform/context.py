@@ -4,8 +4,9 @@ import json
 from typing import Any, Final
 
 from server.conform import expect
-from server.conform.check import Skipped, declared, documented
+from server.conform.check import declared, documented
 from server.conform.target import ABSENT, Target
+from server.conform.unmet import Skipped
 
 MORE_THAN_ANY: Final = 300_000
 """Words: more tokens than the longest documented context, 200K."""

@@ -5,8 +5,9 @@ import struct
 from typing import Any
 
 from server.conform import expect
-from server.conform.check import Skipped, declared
+from server.conform.check import declared
 from server.conform.target import Target
+from server.conform.unmet import Skipped
 
 TEXT = "Oslo er hovedstaden i Norge."
 

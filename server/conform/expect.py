@@ -5,8 +5,8 @@ from typing import Any
 
 import httpx
 
-from server.conform.check import Unmet
 from server.conform.streamed import Streamed
+from server.conform.unmet import Unmet
 
 _LONGEST = 160
 

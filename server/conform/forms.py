@@ -4,8 +4,9 @@ import json
 from typing import Any, Final
 
 from server.conform import expect
-from server.conform.check import Skipped, Unmet, declared, documented
+from server.conform.check import declared, documented
 from server.conform.target import Target
+from server.conform.unmet import Skipped, Unmet
 
 PLACES: Final = {
     "type": "object",

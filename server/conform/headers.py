@@ -7,8 +7,9 @@ from typing import Final
 import httpx
 
 from server.conform import expect
-from server.conform.check import Unmet, declared, documented
+from server.conform.check import declared, documented
 from server.conform.target import MODELS, Target
+from server.conform.unmet import Unmet
 
 RATE: Final = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
 

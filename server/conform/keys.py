@@ -1,8 +1,9 @@
 """Checks: which keys are taken, in which header, and how the others are refused."""
 
 from server.conform import expect
-from server.conform.check import Unmet, declared, documented
+from server.conform.check import declared, documented
 from server.conform.target import CHAT, MODELS, Target
+from server.conform.unmet import Unmet
 
 UNKNOWN = "wayscloud_llm_abc12_YOUR_SECRET"
 OTHER_SERVICE = "wayscloud_dns_abc12_YOUR_SECRET"

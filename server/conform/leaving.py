@@ -5,8 +5,9 @@ import contextlib
 import httpx
 
 from server.conform import expect
-from server.conform.check import Unmet, declared
+from server.conform.check import declared
 from server.conform.target import CHAT, MODELS, Target
+from server.conform.unmet import Unmet
 
 LONG = {"max_tokens": 200, "ignore_eos": True}
 

@@ -1,8 +1,9 @@
 """Checks: every documented path and name answers."""
 
 from server.conform import expect
-from server.conform.check import Unmet, declared, documented
+from server.conform.check import declared, documented
 from server.conform.target import CHAT, FIXED, MODELS, Target
+from server.conform.unmet import Unmet
 
 CHAT_PATHS = ("/v1/llm/chat", "/v1/llm/chat/completions", CHAT)
 

@@ -3,8 +3,9 @@
 from typing import Any
 
 from server.conform import expect
-from server.conform.check import Skipped, declared, documented
+from server.conform.check import declared, documented
 from server.conform.target import FIXED, Target
+from server.conform.unmet import Skipped
 
 TAGS = ("<think>", "</think>")
 

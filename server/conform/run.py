@@ -8,8 +8,9 @@ from typing import TypeAlias
 
 import httpx
 
-from server.conform.check import Check, Result, Skipped, Unmet
+from server.conform.check import Check, Result
 from server.conform.target import Target
+from server.conform.unmet import Skipped, Unmet
 
 AT_ONCE = 4
 MOST_FAILURES = 100

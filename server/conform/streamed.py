@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from server.conform.check import Unmet
+from server.conform.unmet import Unmet
 
 
 @dataclass(slots=True)

@@ -1,8 +1,9 @@
 """Checks: the form of a streamed answer."""
 
 from server.conform import expect
-from server.conform.check import Unmet, declared, documented
+from server.conform.check import declared, documented
 from server.conform.target import FIXED, Target
+from server.conform.unmet import Unmet
 
 
 @documented("stream-sse")

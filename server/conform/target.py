@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import httpx
 
-from server.conform.check import Skipped
 from server.conform.streamed import Streamed
+from server.conform.unmet import Skipped
 
 CHAT: Final = "/v1/chat/completions"
 MODELS: Final = "/v1/models"
