@@ -1,4 +1,4 @@
-"""Why a command cannot do its work: one line for people, exit status 2, no traceback."""
+"""Why a command cannot do its work: a line a mistake for people, exit status 2, no traceback."""
 
 
 class CannotStart(Exception):

@@ -1,11 +1,14 @@
 """Environment and flags -> Settings; nothing else reads os.environ."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from engines.registry.complaints import complaint
 from server.refusal import CannotStart
 
 
@@ -74,7 +77,11 @@ def read_settings(**flags: Any) -> Settings:
     try:
         return Settings(**given)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        asked = f"--{name.replace('_', '-')}" if name in given else f"FJORD_{name.upper()}"
-        raise CannotStart(f"{asked} {first['input']!r} is wrong: {first['msg']}.") from None
+        lines = [_wrong(each, given) for each in error.errors()]
+        raise CannotStart("\n".join(lines)) from None
+
+
+def _wrong(error: ErrorDetails, flags: Mapping[str, Any]) -> str:
+    name = str(error["loc"][0])
+    asked = f"--{name.replace('_', '-')}" if name in flags else f"FJORD_{name.upper()}"
+    return f"{asked} {error['input']!r} is wrong: {complaint(error)}."

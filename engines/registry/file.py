@@ -4,7 +4,7 @@ RegistryError   file, line, model, key, what is wrong and what would be right
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -20,6 +20,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from engines.registry.complaints import complaint
 from engines.registry.yaml import Location, YamlFile, YamlFileError, read_yaml
 from engines.spelling import did_you_mean
 
@@ -27,7 +28,17 @@ MICRO = 1_000_000
 
 
 class RegistryError(Exception):
-    """The registry, or a choice from it, is wrong; the message is one line for people."""
+    """The registry, or a choice from it, is wrong; the message has one line a mistake."""
+
+    def __init__(self, message: str, place: str = "") -> None:
+        super().__init__(message)
+        self.place = place or message
+        """FILE:LINE and key: equal for what one mistake does to several models."""
+
+    @classmethod
+    def of_all(cls, mistakes: "Sequence[RegistryError]") -> "RegistryError":
+        """One error that says them all."""
+        return cls("\n".join(map(str, mistakes)))
 
 
 def _tokens(value: Any) -> Any:
@@ -181,7 +192,7 @@ class Document:
 
 
 def read_registry_file(path: Path) -> Document:
-    """Raises RegistryError with the first thing that is wrong, in the order of the file."""
+    """Raises RegistryError with everything that is wrong, in the order of the file."""
     try:
         yaml_file = read_yaml(path)
     except YamlFileError as e:
@@ -190,15 +201,26 @@ def read_registry_file(path: Path) -> Document:
     try:
         return Document(path, RegistryFile.model_validate(yaml_file.values), yaml_file)
     except ValidationError as e:
-        raise _first_error(path, yaml_file, e) from None
+        raise _all_errors(path, yaml_file, e) from None
 
 
-def _first_error(path: Path, yaml_file: YamlFile, invalid: ValidationError) -> RegistryError:
-    errors = [(yaml_file.line(_location(e)), _location(e), e) for e in invalid.errors()]
-    # A key with a typo is both unknown and missing: the first of the two says more.
-    line, location, first = min(errors, key=lambda e: (e[0], e[2]["type"] == "missing"))
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return _error(path, line, location, _complaint(location, first) + more)
+def _all_errors(path: Path, yaml_file: YamlFile, invalid: ValidationError) -> RegistryError:
+    """In the order of the file."""
+    errors = [(_location(e), e) for e in invalid.errors()]
+    unknown = [at for at, error in errors if error["type"] == "extra_forbidden"]
+    told = [
+        (yaml_file.line(at), at, error)
+        for at, error in errors
+        # A key with a typo is both unknown and missing: the first of the two says more.
+        if error["type"] != "missing" or not any(_is_meant(at, typo) for typo in unknown)
+    ]
+    told.sort(key=lambda each: each[0])
+    return RegistryError.of_all([_error(path, n, at, _complaint(at, e)) for n, at, e in told])
+
+
+def _is_meant(missing: Location, typo: Location) -> bool:
+    """Whether an unknown key is a missing one, misspelt."""
+    return missing[:-1] == typo[:-1] and bool(did_you_mean(str(typo[-1]), [str(missing[-1])]))
 
 
 def _location(error: ErrorDetails) -> Location:
@@ -214,9 +236,8 @@ def _complaint(location: Location, error: ErrorDetails) -> str:
     if error["type"] == "missing":
         return f"is missing{right}"
     if "[key]" in error["loc"]:
-        return f"{error['input']!r} is no possible name ({error['msg']})"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{_shown(error['input'])} is wrong: {message}{right}"
+        return f"{error['input']!r} is no possible name: {complaint(error)}"
+    return f"{_shown(error['input'])} is wrong: {complaint(error)}{right}"
 
 
 def _shown(value: Any) -> str:
@@ -260,6 +281,6 @@ def _error(path: Path, line: int, location: Location, message: str) -> RegistryE
     while len(rest) > 1 and rest[0] in ("profiles", "models"):
         parts.append(f"{str(rest[0])[:-1]} {rest[1]!r}")
         rest = rest[2:]
-    if rest:
-        parts.append(f"key {'.'.join(map(str, rest))!r}")
-    return RegistryError(f"{path}:{line}: {', '.join(parts) or 'the file'}: {message}")
+    key = f"key {'.'.join(map(str, rest))!r}" if rest else ""
+    of = ", ".join([*parts, key] if key else parts) or "the file"
+    return RegistryError(f"{path}:{line}: {of}: {message}", f"{path}:{line}: {key}")

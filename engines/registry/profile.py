@@ -9,6 +9,7 @@ from engines.registry.file import (
     Document,
     EngineKind,
     ModelEntry,
+    ProfileEntry,
     ReasoningEntry,
     RegistryError,
 )
@@ -33,14 +34,27 @@ OF_THE_WEIGHTS = frozenset(
 
 
 class Profile:
-    """One profile of a file. `entries` are the merged models, in order; all raise RegistryError."""
+    """One profile of a file (None: nothing is laid over it). `entries` are the merged models, in
+    order; methods raise RegistryError."""
 
-    def __init__(self, document: Document, profile: str) -> None:
+    def __init__(self, document: Document, profile: str | None) -> None:
         self.document = document
-        self.profile = profile
-        aliases = [*document.file.models, *document.file.profiles[profile].models]
+        self._name = profile or ""
+        self._overlay = document.file.profiles[profile] if profile else ProfileEntry()
+        aliases = [*document.file.models, *self._overlay.models]
         merged = {alias: self._merge(alias) for alias in aliases}
         self.entries = {a: e for a, e in merged.items() if not (e.optional and _is_absent(e))}
+
+    def mistakes(self) -> list[RegistryError]:
+        """What is wrong with each model; one that stands in `all` is named once."""
+        found: dict[str, RegistryError] = {}
+        for alias in self.entries:
+            for make in (self.model, self._others):
+                try:
+                    make(alias)
+                except RegistryError as error:
+                    found.setdefault(error.place, error)
+        return list(found.values())
 
     def model(self, alias: str) -> ModelSpec:
         entry = self.entries[alias]
@@ -66,20 +80,26 @@ class Profile:
 
     def other_engines(self) -> Mapping[str, Mapping[str, EngineSpec]]:
         specs: dict[str, dict[str, EngineSpec]] = {}
-        for alias, entry in self.entries.items():
-            context, _ = self._limits(alias, entry)
-            for kind, other in entry.also.items():
-                spec = self._engine(alias, entry, kind, other.args, context, ("also", kind))
+        for alias in self.entries:
+            for kind, spec in self._others(alias).items():
                 specs.setdefault(kind, {})[alias] = spec
         return specs
 
+    def _others(self, alias: str) -> dict[str, EngineSpec]:
+        """Engine kind -> one alias' weights on it."""
+        entry = self.entries[alias]
+        context, _ = self._limits(alias, entry)
+        return {
+            kind: self._engine(alias, entry, kind, other.args, context, ("also", kind))
+            for kind, other in entry.also.items()
+        }
+
     def _layers(self, alias: str) -> list[tuple[Location, ModelEntry]]:
         """What is said of an alias, the last word first."""
-        profile = self.document.file.profiles[self.profile]
-        over: Location = ("profiles", self.profile)
+        over: Location = ("profiles", self._name)
         layers = [
-            ((*over, "models", alias), profile.models.get(alias)),
-            ((*over, "all"), profile.all),
+            ((*over, "models", alias), self._overlay.models.get(alias)),
+            ((*over, "all"), self._overlay.all),
             (("models", alias), self.document.file.models.get(alias)),
         ]
         return [(at, entry) for at, entry in layers if entry is not None]

@@ -32,6 +32,10 @@ __all__ = [
 ]
 
 
+NO_PROFILE = "none"
+"""Shown of a file without profiles: its models are served as they stand."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registry:
     """The models of one profile, in the order of the file."""
@@ -71,21 +75,25 @@ class Registry:
         return replace(self, models=MappingProxyType(models))
 
 
-def load_registry(path: Path, profile: str) -> Registry:
-    """Raises RegistryError: file, line, model, key, and what would be right."""
+def load_registry(path: Path, profile: str | None = None) -> Registry:
+    """`profile` None: the one that fits this machine. Raises RegistryError with every mistake:
+    file, line, model, key, and what would be right."""
     document = read_registry_file(path)
     profiles = tuple(document.file.profiles)
-    if profile not in profiles:
+    chosen = default_profile(profiles) if profile is None else profile
+    if profile is not None and profile not in profiles:
         raise RegistryError(
             f"{path}: unknown profile {profile!r}{did_you_mean(profile, profiles)}; "
             f"its profiles: {', '.join(profiles) or 'none'}"
         )
-    check_rates(document)
-    merged = Profile(document, profile)
+    merged = Profile(document, chosen)
+    mistakes = [*_wrong_rates(document), *merged.mistakes()]
+    if mistakes:
+        raise RegistryError.of_all(mistakes)
     models = {alias: merged.model(alias) for alias in merged.entries}
     return Registry(
         models=MappingProxyType(models),
-        profile=profile,
+        profile=chosen or NO_PROFILE,
         profiles=profiles,
         currency=document.file.currency,
         rates={str(name): rate for name, rate in document.file.rates.items()},
@@ -94,24 +102,35 @@ def load_registry(path: Path, profile: str) -> Registry:
     )
 
 
-def check_rates(document: Document) -> None:
+def _wrong_rates(document: Document) -> list[RegistryError]:
     own = document.file.currency
-    if own in document.file.rates:
-        raise document.error(
-            ("rates", own), f"{own} is the registry's own currency and has no rate"
-        )
+    if own not in document.file.rates:
+        return []
+    complaint = f"{own} is the registry's own currency and has no rate"
+    return [document.error(("rates", own), complaint)]
 
 
-def default_profile() -> str:
-    """ "cuda" where nvidia-smi lists a GPU, else "embedded"."""
+def default_profile(profiles: Sequence[str]) -> str | None:
+    """Of a file's profiles "cuda" where there is a GPU, "embedded" where there is none; where the
+    file has no such profile, its first one (without a GPU one that is not called "cuda", if there
+    is such a one). None: the file has no profiles."""
+    if has_gpu():
+        liked = ["cuda", *profiles]
+    else:
+        liked = ["embedded", *(name for name in profiles if name != "cuda"), *profiles]
+    return next((name for name in liked if name in profiles), None)
+
+
+def has_gpu() -> bool:
+    """Whether nvidia-smi lists one."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        return "embedded"
+        return False
     try:
         listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
-        return "embedded"
-    return "cuda" if listed.returncode == 0 and "GPU " in listed.stdout else "embedded"
+        return False
+    return listed.returncode == 0 and "GPU " in listed.stdout
 
 
 def registry_from_sources(

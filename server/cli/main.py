@@ -173,7 +173,8 @@ def main() -> None:
     try:
         app(prog_name="fjord")
     except CannotStart as refusal:
-        typer.echo(f"fjord: {refusal}", err=True)
+        for line in str(refusal).splitlines():
+            typer.echo(f"fjord: {line}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

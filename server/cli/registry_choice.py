@@ -5,7 +5,6 @@ from pathlib import Path
 from engines.registry.registry import (
     Registry,
     RegistryError,
-    default_profile,
     load_registry,
     parse_engine_args,
     registry_from_sources,
@@ -26,7 +25,7 @@ def open_registry(settings: Settings) -> Registry:
                 "--engine-arg is for the models of --model; the registry's stand in its file."
             )
         path = registry_path(settings.registry)
-        registry = load_registry(path, settings.profile or default_profile())
+        registry = load_registry(path, settings.profile or None)
         return registry.with_engine(settings.engine) if settings.engine else registry
     except RegistryError as error:
         raise CannotStart(str(error)) from None

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from server.cli.main import main
+from tests.support.paths import ROOT
 from tests.support.serve_process import (
     ENDLESS,
     FJORD,
@@ -195,6 +196,51 @@ def test_a_typo_in_the_registry_is_one_line_with_its_place(home: Path, fjord: Fj
     assert status == 2
     assert re.search(r"model_registry\.yaml:8: model 'tiny', key 'preloaded'", complaint)
     assert len(complaint.splitlines()) == 1
+
+
+def test_two_typos_in_the_registry_are_two_lines(home: Path, fjord: Fjord) -> None:
+    path = home / "model_registry.yaml"
+    path.write_text(path.read_text().replace("preload:", "preloaded:").replace("4K", "4k"))
+    status, _, complaint = fjord("serve")
+    assert status == 2
+    first, second = complaint.splitlines()
+    assert re.match(r"fjord: .*\.yaml:6: model 'tiny', key 'context': '4k' is wrong", first)
+    assert re.match(r"fjord: .*\.yaml:8: model 'tiny', key 'preloaded'", second)
+
+
+def test_a_wrong_setting_is_told_in_plain_words(
+    fjord: Fjord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FJORD_QUEUE_LIMIT", "0")
+    status, _, complaint = fjord("serve", "--port", "99999", "--log-level", "loud")
+    assert (status, complaint) == (
+        2,
+        "fjord: --port 99999 is wrong: the most is 65535.\n"
+        "fjord: FJORD_QUEUE_LIMIT '0' is wrong: the least is 1.\n"
+        "fjord: --log-level 'loud' is wrong: "
+        "right would be 'debug', 'info', 'warning' or 'error'.\n",
+    )
+
+
+@pytest.mark.parametrize("profiles", ["profiles: {mine: {}}", "profiles: {cuda: {}, b: {}}", ""])
+def test_ones_own_registry_needs_no_profile_of_a_certain_name(
+    home: Path, fjord: Fjord, monkeypatch: pytest.MonkeyPatch, profiles: str
+) -> None:
+    path = home / "model_registry.yaml"
+    path.write_text(path.read_text().split("profiles:")[0] + profiles)
+    with serving(home, FJORD_PROFILE="") as server:
+        server.until("Ready")
+
+
+def test_the_documented_whole_file_starts_as_it_stands(home: Path) -> None:
+    text = (ROOT / "docs/registry.md").read_text()
+    whole = re.search(r"## A whole file\n\n```yaml\n(.*?)```", text, re.DOTALL)
+    assert whole is not None
+    (home / "model_registry.yaml").write_text(whole[1])
+    with serving(home, "--no-auth", FJORD_PROFILE="") as server:
+        url = server.url()
+        server.until("Ready", within_s=60)
+        assert ask(url, model="summariser", max_tokens=4).status_code == 200
 
 
 def test_a_wrong_environment_variable_is_named_and_a_flag_beats_it(

@@ -233,7 +233,39 @@ def test_the_default_profile_follows_nvidia_smi(
         tool.write_text(f"#!/bin/sh\n{script}\n")
         tool.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path) + os.pathsep + "/nowhere")
-    assert default_profile() == profile
+    assert default_profile(["small", "embedded", "cuda"]) == profile
+
+
+@pytest.mark.parametrize(
+    ("profiles", "without_gpu", "with_gpu"),
+    [
+        (["cuda", "laptop", "other"], "laptop", "cuda"),
+        (["laptop", "other"], "laptop", "laptop"),
+        (["cuda"], "cuda", "cuda"),
+        ([], None, None),
+    ],
+)
+def test_a_file_without_the_usual_profiles_has_a_default_too(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    profiles: list[str],
+    without_gpu: str | None,
+    with_gpu: str | None,
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert default_profile(profiles) == without_gpu
+    tool = tmp_path / "nvidia-smi"
+    tool.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA H200'\n")
+    tool.chmod(0o755)
+    assert default_profile(profiles) == with_gpu
+
+
+def test_a_file_without_profiles_is_served_as_it_stands(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(GOOD.split("profiles:")[0])
+    registry = load_registry(path)
+    assert list(registry.models) == ["one"]
+    assert registry.profiles == ()
 
 
 def examples() -> list[str]:

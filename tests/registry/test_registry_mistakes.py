@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from engines.registry.file import ModelEntry
 from engines.registry.registry import (
     RegistryError,
     load_registry,
@@ -92,6 +93,57 @@ def test_a_mistake_is_named_with_line_model_key_and_what_is_right(
     assert re.search(said, message), message
     assert message.startswith(f"{tmp_path / 'r.yaml'}:")
     assert "\n" not in message
+
+
+TWO_OF_THE_SHAPE = ("context: 32K", "contxt: 32K"), ("output: 4K", "output: many")
+TWO_OF_THE_SENSE = ("owner/name", "nonsense"), ("p: {}", "p: {models: {b: {source: a/b}}}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (TWO_OF_THE_SHAPE, [r":4: .*'contxt': unknown key", r":5: .*'output': 'many' is wrong"]),
+        (TWO_OF_THE_SENSE, [r":3: .*'nonsense' is neither", r":7: .*'b', key 'context': is mis"]),
+    ],
+)
+def test_every_mistake_of_a_file_is_told_a_line_each(
+    tmp_path: Path, changes: tuple[tuple[str, str], ...], said: list[str]
+) -> None:
+    text = GOOD
+    for find, put in changes:
+        text = text.replace(find, put)
+    with pytest.raises(RegistryError) as caught:
+        load(tmp_path, text)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == len(said), lines
+    for pattern, line in zip(said, lines, strict=True):
+        assert re.search(pattern, line), line
+
+
+def test_one_mistake_over_all_models_is_told_once(tmp_path: Path) -> None:
+    text = GOOD.replace("profiles:", "  two: {source: a/b, context: 16K, output: 1K}\nprofiles:")
+    with pytest.raises(RegistryError) as caught:
+        load(tmp_path, text.replace("p: {}", "p: {all: {output: 64K}}"))
+    assert str(caught.value).count("\n") == 0
+
+
+def test_no_mistake_is_told_in_a_librarys_words(tmp_path: Path) -> None:
+    told = []
+    for key in ModelEntry.model_fields:
+        for value in ("[[]]", "{a: {b: 1}}", "1.5", "true", "''", "null", "-1", "x"):
+            text = re.sub(rf"    {key}: .*\n", "", GOOD)
+            told += complaints(tmp_path, text.replace("  one:\n", f"  one:\n    {key}: {value}\n"))
+    assert len(told) > 100
+    words = re.compile("Input should|valid|pydantic|String |Value error|Field required")
+    assert [line for line in told if words.search(line)] == []
+
+
+def complaints(folder: Path, text: str) -> list[str]:
+    try:
+        load(folder, text)
+    except RegistryError as error:
+        return str(error).splitlines()
+    return []
 
 
 def test_an_argument_that_vllm_lacks_is_named(tmp_path: Path) -> None:
