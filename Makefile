@@ -36,8 +36,8 @@ serve: $(VENV)/.$(SERVE_SET) ## Set up what is missing, then serve on 127.0.0.1:
 setup: $(VENV)/.$(SERVE_SET) ## Set up alone: packages, embedded model, first key
 	@$(RUN) -m server prepare $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
-test: $(VENV)/.dev clients ## Run all tests (without a GPU too; about 20 minutes)
-	@$(RUN) -m pytest $(ARGS)
+test: $(VENV)/.dev clients ## Run all tests (without a GPU too; about 9 minutes)
+	@$(RUN) -m tests.run $(ARGS)
 
 test-fast: $(VENV)/.dev ## Run the tests that need no vLLM (under 30 s)
 	@$(RUN) -m pytest -m "not vllm and not slow and not gpu" -n 3 --dist worksteal $(ARGS)

