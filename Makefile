@@ -40,7 +40,7 @@ test: $(VENV)/.dev clients ## Run all tests (without a GPU too; about 9 minutes)
 	@$(RUN) -m tests.run $(ARGS)
 
 test-fast: $(VENV)/.dev ## Run the tests that need no vLLM (under 30 s)
-	@$(RUN) -m pytest -m "not vllm and not slow and not gpu" -n 3 --dist worksteal $(ARGS)
+	@$(RUN) -m pytest -m "not vllm and not slow and not gpu and not alone" -n 3 --dist worksteal $(ARGS)
 
 clients: $(CLIENTS:%=.venv-clients/%/.made) tests/node/node_modules/.package-lock.json ## Install other people's clients, for their tests
 

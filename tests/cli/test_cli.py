@@ -107,6 +107,7 @@ def test_a_port_in_use_is_one_line_before_anything_is_made(running: Server, fjor
     )
 
 
+@pytest.mark.alone
 def test_health_answers_within_3_seconds_while_a_model_loads_and_ctrl_c_ends_the_load(
     home: Path,
 ) -> None:

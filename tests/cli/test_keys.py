@@ -149,6 +149,7 @@ async def until_known(ring: KeyRing, text: str) -> None:
                 return
 
 
+@pytest.mark.alone
 async def test_another_process_makes_and_revokes_keys_of_a_running_server_within_two_seconds(
     tmp_path: Path,
 ) -> None:

@@ -82,6 +82,7 @@ async def test_an_engine_that_dies_again_and_again_is_left_alone_for_longer_and_
 # The end
 
 
+@pytest.mark.alone
 async def test_stop_ends_every_engine_and_refuses_who_waits() -> None:
     workshop = Workshop()
     models = [model("a", scripted()), model("slow", scripted("slow", load_s=60))]

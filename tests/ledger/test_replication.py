@@ -27,7 +27,7 @@ from server.ledger.schema import HEAD
 from server.ledger.sqlite import FILE_NAME
 from tests.support.sites import new_site, postgres_server
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.xdist_group("postgres")]
 TODAY = datetime.now(UTC).date()
 
 
@@ -145,6 +145,7 @@ async def test_records_shipped_again_in_doubt_count_once(
     assert summed(site) == (11, 11 * 15)
 
 
+@pytest.mark.alone
 async def test_a_key_of_the_site_counts_on_its_nodes_within_two_seconds_and_so_does_its_end(
     tmp_path: Path, site_url: str, site: PostgresDatabase
 ) -> None:
@@ -231,6 +232,7 @@ async def test_a_budget_counts_what_the_other_nodes_spent(
         await two.begin(record("more", key_id), reserve_micro=15)
 
 
+@pytest.mark.alone
 async def test_a_budget_counts_what_the_other_nodes_open_requests_may_cost(
     tmp_path: Path, site_url: str, site: PostgresDatabase
 ) -> None:

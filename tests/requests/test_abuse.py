@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.serving import Served, read_records, scripted, serving, wait_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 IDLE, SLOW, HUGE, HALF = 1000, 100, 50, 100
 PATIENCE_S = 6.0

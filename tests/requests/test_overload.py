@@ -41,6 +41,7 @@ def running(server: Served) -> int:
     return len(server.services.supervisor)
 
 
+@pytest.mark.alone
 def test_beyond_the_queue_limit_the_answer_is_503_at_once(tmp_path: Path) -> None:
     model = scripted("m", text=LONG, token_delay_s=0.01)
     with serving(tmp_path, model, settings={"queue_limit": 2}) as server:

@@ -1,4 +1,4 @@
-"""Where things are: the checkout, and what the tests keep beside them."""
+"""Paths: of the checkout, of the tests, and of what `make clients` puts beside them."""
 
 from pathlib import Path
 

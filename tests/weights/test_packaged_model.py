@@ -82,11 +82,11 @@ def test_two_at_once_make_one_and_nothing_is_left_beside_it(data_dir: Path) -> N
 
 
 @pytest.mark.slow
-def test_a_later_start_checks_every_byte_in_less_than_a_second(data_dir: Path) -> None:
+def test_a_later_start_checks_every_byte_in_less_than_a_second_of_a_core(data_dir: Path) -> None:
     steps: list[str] = []
-    start = time.perf_counter()
+    start = time.process_time()
     converted_model(data_dir, lambda what, *_: steps.append(what))
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
     assert steps == []
 
 
