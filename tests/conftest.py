@@ -7,12 +7,13 @@ client, sdk            speak to the `served` that a file makes with `server_of`
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from tests.support import engine_fixtures
+from tests.support.schedule import FilesAndEngines, in_order
 
 if TYPE_CHECKING:
     import openai
@@ -32,22 +33,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long comes first, so that the end is even; a group's tests follow each other."""
-    places: dict[str, int] = {}
-    for item in items:
-        places.setdefault(group(item), len(places))
-    items.sort(key=lambda item: (haste(item), places[group(item)]))
+    items[:] = in_order(items)
 
 
-def haste(item: pytest.Item) -> int:
-    """0 for what takes tens of seconds, 1 for what takes over ten, 2 for the rest."""
-    return next((n for n, mark in enumerate(("vllm", "slow")) if item.get_closest_marker(mark)), 2)
-
-
-def group(item: pytest.Item) -> str:
-    """Tests of one engine or server, or else of one file."""
-    mark = item.get_closest_marker("xdist_group")
-    return str(mark.args[0]) if mark else str(item.path)
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Whole files, as `--dist loadfile` says, and the tests of an engine that files share."""
+    return FilesAndEngines(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,7 @@ class Summary:
 def phases(marks: str) -> dict[str, tuple[str, ...]]:
     """pytest's options of each phase; `marks` is what its caller chose by marker."""
     chosen = f"({marks}) and " if marks else ""
-    side_by_side = ("-n", str(workers()), "--dist", "loadgroup", "--no-loadscope-reorder")
+    side_by_side = ("-n", str(workers()), "--dist", "loadfile", "--no-loadscope-reorder")
     return {
         "side by side": ("-m", f"{chosen}not alone", *side_by_side),
         "alone": ("-m", f"{chosen}alone"),

@@ -27,7 +27,7 @@ from server.ledger.schema import HEAD
 from server.ledger.sqlite import FILE_NAME
 from tests.support.sites import new_site, postgres_server
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.xdist_group("postgres")]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 TODAY = datetime.now(UTC).date()
 
 

@@ -40,9 +40,8 @@ class EngineCase:
 
     @property
     def param(self) -> Any:
-        """Tests of one engine stay in one process, so that it is started once."""
-        group = pytest.mark.xdist_group(self.name)
-        return pytest.param(self, id=self.name, marks=(*self.marks, group))
+        """By its id, tests of one engine stay in one process (tests/support/schedule.py)."""
+        return pytest.param(self, id=f"on {self.name}", marks=self.marks)
 
 
 def scripted(folder: Path) -> Engine:

@@ -37,7 +37,7 @@ WEATHER: Any = {
 }
 FORM: Any = {"format": {"type": "json_schema", "name": "city", "schema": CITY, "strict": True}}
 
-pytestmark = [pytest.mark.vllm, pytest.mark.xdist_group("vllm-http")]
+pytestmark = pytest.mark.vllm
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from tests.support.plain_renderers import (
     without_time,
 )
 
-pytestmark = [pytest.mark.vllm, pytest.mark.xdist_group("renderers")]
+pytestmark = pytest.mark.vllm
 made, renderer = plain_renderers.made, plain_renderers.renderer
 
 PIECES = (

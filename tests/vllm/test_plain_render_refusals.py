@@ -25,7 +25,7 @@ from tests.support.plain_renderers import (
 NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('No system!') }}{% endif %}"
 CALL = {"type": "function", "id": "1", "function": {"name": "get_weather", "arguments": "{}"}}
 
-pytestmark = [pytest.mark.vllm, pytest.mark.xdist_group("renderers")]
+pytestmark = pytest.mark.vllm
 made, renderer = plain_renderers.made, plain_renderers.renderer
 plain, tiny_renderer = plain_renderers.plain, plain_renderers.tiny_renderer
 

@@ -40,14 +40,7 @@ by_anyone = pytest.mark.parametrize("reasoning", [BY_TEMPLATE, BY_MODEL], ids=la
 streamed_or_not = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 
 
-def started_with(name: str, **args: Any) -> Any:
-    """Tests of one engine stay in one process, so that it is started once."""
-    return pytest.param(args, id=name, marks=pytest.mark.xdist_group(f"qwen3-{name}"))
-
-
-@pytest.fixture(
-    scope="module", params=[started_with("ours"), started_with("vllms", reasoning_parser="qwen3")]
-)
+@pytest.fixture(scope="module", params=[{}, {"reasoning_parser": "qwen3"}], ids=["ours", "vllms"])
 async def engine(
     request: pytest.FixtureRequest, anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Engine]:
