@@ -15,11 +15,12 @@ DELETE FROM open_requests WHERE record_id IN (SELECT record_id FROM records)
 def close_lost(path: Path) -> int:
     """Close every open entry, billed for what was known of it; return how many there were."""
     with closing(sqlite.connect(path, busy_timeout_s=10.0)) as connection:
-        with sqlite.immediate(connection):
+        rows = SqliteRows(connection)
+        with rows.transaction():
             connection.execute(ALREADY_CLOSED)
             found = connection.execute("SELECT record FROM open_requests").fetchall()
             records = [decode_open(row[0]) for row in found]
             for record in records:
                 record.end = "lost"
-            connection.execute(INSERT_RECORDS, (SqliteRows(connection).batch(records),))
+            connection.execute(INSERT_RECORDS, (rows.batch(records),))
         return len(records)

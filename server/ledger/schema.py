@@ -9,7 +9,7 @@ from server.ledger.errors import LedgerError
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest step under migrations/versions."""
 
 
@@ -33,15 +33,16 @@ def sqlite_version(connection: sqlite3.Connection) -> str | None:
     return str(row[0]) if row else None
 
 
-def migrate(url: str) -> None:
-    """Run the missing steps on the database at `url` (SQLAlchemy's form). Safe to run twice."""
+def migrate(url: str, step: str = "head") -> None:
+    """Run the missing steps, up to `step`, on the database at `url` (SQLAlchemy's form). Safe to
+    run twice."""
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
     engine = create_engine(url, poolclass=NullPool)
     with engine.connect() as connection:
         wait_for_turn(connection)
-        run_steps(connection)
+        run_steps(connection, step)
         connection.commit()
 
 
@@ -54,7 +55,7 @@ def wait_for_turn(connection: "Connection") -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
-def run_steps(connection: "Connection") -> None:
+def run_steps(connection: "Connection", step: str) -> None:
     from alembic import command
     from alembic.config import Config
 
@@ -62,4 +63,4 @@ def run_steps(connection: "Connection") -> None:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, step)

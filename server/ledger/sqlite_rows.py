@@ -1,10 +1,13 @@
 """UsageRecord <-> the rows of the local ledger, and the JSON of an open request."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
+from server.ledger import sqlite
 from server.ledger.records import UsageRecord
 
 KIND_COLUMNS = (
@@ -47,7 +50,11 @@ decode_open = msgspec.json.Decoder(UsageRecord).decode
 
 
 class SqliteRows:
-    """Turns records into rows; remembers the ids of kinds and words. Belongs to one writer."""
+    """Turns records into rows; remembers the ids of kinds and words. Belongs to one writer.
+
+    What a transaction inserts is remembered once it is committed: after a rollback its ids go to
+    somebody else's kinds and words.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.connection = connection
@@ -58,6 +65,27 @@ class SqliteRows:
         found = connection.execute(f"SELECT id, {columns} FROM kinds")
         self.kinds: dict[tuple[Any, ...], int] = {row[1:]: row[0] for row in found}
         self.words: dict[str | None, int] = {None: 0, "": 0}
+        self.forget_new()
+
+    def forget_new(self) -> None:
+        self.new_kinds: dict[tuple[Any, ...], int] = {}
+        self.new_words: dict[str | None, int] = {}
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """One write transaction; `batch` is used in one alone."""
+        try:
+            with sqlite.immediate(self.connection):
+                yield
+            self.keep_new()
+        finally:
+            self.forget_new()
+
+    def keep_new(self) -> None:
+        self.kinds |= self.new_kinds
+        if len(self.words) > CACHED_WORDS:
+            self.words = {None: 0, "": 0}
+        self.words |= self.new_words
 
     def row(self, record: UsageRecord) -> tuple[Any, ...]:
         ttft_us = None if record.ttft_s is None else round(record.ttft_s * US)
@@ -100,18 +128,19 @@ class SqliteRows:
         )
         found = self.kinds.get(kind)
         if found is None:
+            found = self.new_kinds.get(kind)
+        if found is None:
             found = self.connection.execute(self.insert_kind, kind).lastrowid
             assert found is not None
-            self.kinds[kind] = found
+            self.new_kinds[kind] = found
         return found
 
     def word_id(self, word: str | None) -> int:
         found = self.words.get(word)
         if found is None:
-            found = self.stored_word_id(word or "")
-            if len(self.words) > CACHED_WORDS:
-                self.words = {None: 0, "": 0}
-            self.words[word] = found
+            found = self.new_words.get(word)
+        if found is None:
+            found = self.new_words[word] = self.stored_word_id(word or "")
         return found
 
     def stored_word_id(self, word: str) -> int:

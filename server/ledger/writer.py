@@ -68,13 +68,22 @@ class Call:
 
 
 Op: TypeAlias = "Open | Close | Call | None"
+Connect: TypeAlias = Callable[[Path], sqlite3.Connection]
+NO_ROW = (ValueError, OverflowError)
+"""What a record raises that no row can hold."""
 
 
 class Writer:
     """Owns the writing connection and its thread. `submit` never blocks."""
 
-    def __init__(self, path: Path, in_flight: Callable[[], int] = lambda: 0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        in_flight: Callable[[], int] = lambda: 0,
+        connect: Connect = sqlite.connect,
+    ) -> None:
         self.path = path
+        self.connect = connect
         self.in_flight = in_flight
         self.queue: SimpleQueue[Op] = SimpleQueue()
         self.patience_s = PATIENCE_S
@@ -85,11 +94,14 @@ class Writer:
         self.is_urgent = Event()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.connection = sqlite.connect(self.path)
-        self.rows = SqliteRows(self.connection)
+        self.open(loop)
         self.thread = Thread(target=self.run, name="ledger-writer", daemon=True)
         self.thread.start()
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.connection = self.connect(self.path)
+        self.rows = SqliteRows(self.connection)
 
     def submit(self, op: Op) -> None:
         self.queue.put(op)
@@ -138,14 +150,14 @@ class Writer:
 
     def turn(self, batch: list[Op]) -> None:
         self.is_stopping = self.is_stopping or None in batch
-        closes = self.kept + [op for op in batch if isinstance(op, Close)]
-        closed = {op.record.record_id for op in closes}
+        self.kept += [op for op in batch if isinstance(op, Close)]
+        closed = {op.record.record_id for op in self.kept}
         opens = [op for op in batch if isinstance(op, Open)]
         try:
-            self.write(closes, [op for op in opens if op.record_id not in closed])
+            self.write([op for op in opens if op.record_id not in closed])
             if self.trouble:
                 self.probe()
-        except sqlite3.Error as error:
+        except Exception as error:  # the disk's, mostly; whatever it is, this thread lives on
             self.fall_ill(error)
             self.give_up(opens)
         else:
@@ -155,54 +167,60 @@ class Writer:
             if isinstance(op, Call):
                 self.answer(op)
 
-    def write(self, closes: list[Close], opens: list[Open]) -> None:
-        """Both in one transaction where both are there; each alone where that fails."""
-        if closes and opens and not self.trouble:
-            self.kept = closes
-            with suppress(sqlite3.Error, ValueError):
-                with sqlite.immediate(self.connection):
-                    self.connection.execute(INSERT_RECORDS, (self.batch_of(closes),))
-                    self.write_opens(opens)
-                self.kept = []
-                self.tell(closes)
+    def write(self, opens: list[Open]) -> None:
+        """What is kept and `opens` in one transaction; each alone where that fails."""
+        if self.kept and opens and not self.trouble:
+            with suppress(sqlite3.Error, *NO_ROW):
+                self.commit(self.kept, opens)
                 return
-        self.write_closes(closes)
-        self.write_opens(opens)
-
-    def batch_of(self, closes: list[Close]) -> str:
-        return self.rows.batch([op.record for op in closes])
-
-    def write_closes(self, closes: list[Close]) -> None:
-        self.kept = closes
-        if not closes:
-            return
-        try:
-            self.connection.execute(INSERT_RECORDS, (self.batch_of(closes),))
-            self.kept = []
-            self.trouble = None
-            self.tell(closes)
-        except (sqlite3.IntegrityError, ValueError):
-            self.write_one_by_one(closes)
-
-    def write_one_by_one(self, closes: list[Close]) -> None:
-        """A batch with a doubled request id, or with what no row can hold: the rest is written."""
-        while self.kept:
-            op = self.kept[0]
-            error: LedgerError | None = None
-            try:
-                self.connection.execute(INSERT_RECORDS, (self.batch_of([op]),))
-            except sqlite3.IntegrityError:
-                error = DuplicateRecord(f"Request {op.record.record_id} already has a record.")
-            except ValueError as reason:
-                log.critical("no row can hold this record (%s): %r", reason, op.record)
-                error = LedgerError(f"Request {op.record.record_id} cannot be recorded: {reason}.")
-            self.kept = self.kept[1:]
-            self.tell([op], error)
-
-    def write_opens(self, opens: list[Open]) -> None:
+        if self.kept:
+            self.write_closes()
         if opens:
-            batch = b"[" + b",".join(op.payload for op in opens) + b"]"
-            self.connection.execute(INSERT_OPEN, (batch.decode(),))
+            self.commit([], opens)
+
+    def write_closes(self) -> None:
+        try:
+            self.commit(self.kept, [])
+        except (sqlite3.IntegrityError, *NO_ROW):
+            while self.kept:
+                self.write_one(self.kept[0])
+
+    def write_one(self, op: Close) -> None:
+        """Of a batch with a doubled request id, or with what no row can hold: the rest is
+        written."""
+        try:
+            self.commit([op], [])
+            return
+        except sqlite3.IntegrityError as reason:
+            if reason.sqlite_errorcode == sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+                self.rows = SqliteRows(self.connection)  # what is remembered is not what is stored
+                self.commit([op], [])
+                return
+            error = self.refusal(op.record, reason)
+        except NO_ROW as reason:
+            error = self.refusal(op.record, reason)
+        self.kept.remove(op)
+        self.tell([op], error)
+
+    def refusal(self, record: UsageRecord, reason: Exception) -> LedgerError:
+        if getattr(reason, "sqlite_errorcode", None) == sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+            return DuplicateRecord(f"Request {record.record_id} already has a record.")
+        log.critical("no row can hold this record (%s): %r", reason, record)
+        return LedgerError(f"Request {record.record_id} cannot be recorded: {reason}.")
+
+    def commit(self, closes: list[Close], opens: list[Open]) -> None:
+        """All or nothing. What is on disk is kept no longer, and its waiters are told."""
+        with self.rows.transaction():
+            if closes:
+                batch = self.rows.batch([op.record for op in closes])
+                self.connection.execute(INSERT_RECORDS, (batch,))
+            if opens:
+                entries = b"[" + b",".join(op.payload for op in opens) + b"]"
+                self.connection.execute(INSERT_OPEN, (entries.decode(),))
+        if closes:
+            self.trouble = None
+            self.kept = self.kept[len(closes) :]
+            self.tell(closes)
 
     def probe(self) -> None:
         """Whether the disk takes a write again, where nothing else is waiting to be written."""
@@ -212,7 +230,7 @@ class Writer:
             (str(time.time()),),
         )
 
-    def fall_ill(self, error: sqlite3.Error) -> None:
+    def fall_ill(self, error: Exception) -> None:
         if self.trouble is None:
             log.error("the ledger cannot be written, new work is refused: %s", error)
         self.trouble = str(sqlite.unavailable(self.path, error))

@@ -84,11 +84,13 @@ def test_a_full_disk_refuses_new_work_keeps_what_ran_and_recovers(tmp_path: Path
         assert child.wait(timeout=60) == 0
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
         found = connection.execute(
-            'SELECT record_id, "end", amount FROM usage_records ORDER BY seq'
+            'SELECT record_id, "end", amount, owner, "user" FROM usage_records ORDER BY seq'
         ).fetchall()
-    assert found == [
+    assert [row[:3] for row in found] == [
         ("before", "ok", 11),
         ("in-flight", "ok", 11),
         ("refused", "failed", 0),
         ("after", "ok", 11),
     ]
+    for name, _, _, owner, user in found:
+        assert (owner, user) == (f"owner of {name}", f"user of {name}")

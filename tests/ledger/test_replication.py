@@ -271,6 +271,7 @@ async def test_a_node_that_died_and_is_back_holds_nothing_of_its_former_life(
 async def test_a_site_of_the_schema_before_is_migrated(site_url: str) -> None:
     with closing(postgres.connect(site_url)) as old:
         old.execute("DROP TABLE reservations")
+        old.execute("DROP TABLE shipments")
         old.execute("UPDATE alembic_version SET version_num = '0001'")
     with closing(postgres.open_database(site_url)) as site:
         assert site.query("SELECT count(*) FROM reservations") == [(0,)]

@@ -16,8 +16,8 @@ STREAMS = 8
 def record(record_id: str) -> UsageRecord:
     return UsageRecord(
         record_id=record_id,
-        key_id="k",
-        owner="acme",
+        key_id=f"key of {record_id}",
+        owner=f"owner of {record_id}",
         alias="a",
         weights="w",
         revision=None,
@@ -25,6 +25,7 @@ def record(record_id: str) -> UsageRecord:
         stream=True,
         started_at=1_700_000_000.0,
         end="ok",
+        user=f"user of {record_id}",
         prompt_tokens=10,
         completion_tokens=1,
         price_input=1_000_000,
