@@ -17,16 +17,16 @@ token) may be closed too.
 """
 
 import asyncio
+import logging
 import sqlite3
-import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from server.ledger import sqlite
-from server.ledger.budgets import BudgetAccount, Budgets, Reservation
+from server.ledger.budgets import BudgetAccount, Budgets, Charge, Reservation
 from server.ledger.database import Database
-from server.ledger.errors import DuplicateRecord, LedgerUnavailable
+from server.ledger.errors import DuplicateRecord, LedgerError, LedgerUnavailable
 from server.ledger.key_watcher import KeyWatcher, TakeKeys
 from server.ledger.keys import Key
 from server.ledger.money import amount_of
@@ -38,6 +38,13 @@ from server.ledger.spending import spent
 from server.ledger.sqlite_rows import encode_open
 from server.ledger.writer import Close, Open, Writer
 
+log = logging.getLogger("fjord.ledger")
+
+READ_S = 2.0
+"""A request waits so long for what its key has spent, ..."""
+READ_AGAIN_S = 0.5
+"""... and it is asked for again so long after it could not be read."""
+
 
 def ignore_keys(keys: list[Key]) -> None:
     """A ledger without a key ring."""
@@ -48,7 +55,7 @@ class OpenRequest:
     """What the loop keeps of a request between begin and close."""
 
     durable: "asyncio.Future[None]"
-    reservation: Reservation | None
+    reservation: Reservation
 
 
 class Ledger:
@@ -74,10 +81,10 @@ class Ledger:
         self.node = node
         self.currency = currency
         self.lock = sqlite.ServingLock(data_dir)
-        self.budgets = Budgets(currency)
+        self.budgets = Budgets(currency, self.read_account)
         self.open_requests: dict[str, OpenRequest] = {}
-        self.loading: set[asyncio.Future[int]] = set()
-        """Accounts whose earlier spending is being read."""
+        self.readings: dict[BudgetAccount, asyncio.Future[int]] = {}
+        """What accounts have spent so far, while it is being read."""
         self.lost_count = 0
         """Requests that the last crash left open, closed by `open`."""
 
@@ -115,7 +122,8 @@ class Ledger:
         keys = await asyncio.to_thread(self.watch.load)
         self.on_keys = on_keys
         self.take_keys(keys)
-        await asyncio.gather(*self.loading)
+        if self.readings:
+            await asyncio.wait(self.readings.values(), timeout=READ_S)
         self.watch.start(self.take_keys)
         if self.ledger_url is not None:
             self.site = SiteReplication(self.path, self.ledger_url, self.stale_s, self.budgets)
@@ -139,16 +147,37 @@ class Ledger:
         return open_books(self.data_dir, self.ledger_url)
 
     def take_keys(self, keys: list[Key]) -> None:
-        self.budgets.replace(keys, time.time(), self.load_account)
+        self.budgets.replace(keys)
         self.on_keys(keys)
 
-    def load_account(self, account: BudgetAccount) -> None:
-        """Add what was spent before. Asked behind everything queued, so nothing counts twice:
-        what is closed from now on is added by `spend`, what came before by this answer."""
-        result = asyncio.wrap_future(self.writer.call(lambda c: spent(c, account)))
-        self.loading.add(result)
-        result.add_done_callback(self.loading.discard)
-        result.add_done_callback(lambda done: add_spent(account, done))
+    def read_account(self, account: BudgetAccount) -> None:
+        """Asked behind everything queued, so nothing counts twice."""
+        answer = asyncio.wrap_future(self.writer.call(partial(spent, account=replace(account))))
+        self.readings[account] = answer
+        answer.add_done_callback(partial(self.take_reading, account, account.reading))
+
+    def take_reading(
+        self, account: BudgetAccount, reading: int, answer: "asyncio.Future[int]"
+    ) -> None:
+        if self.readings.get(account) is answer:
+            del self.readings[account]
+        if answer.cancelled():
+            return
+        if (error := answer.exception()) is None:
+            account.learned(reading, answer.result())
+            return
+        log.warning("what key %s has spent cannot be read: %s", account.key_id, error)
+        asyncio.get_running_loop().call_later(READ_AGAIN_S, self.read_again, account, reading)
+
+    def read_again(self, account: BudgetAccount, reading: int) -> None:
+        is_current = self.budgets.accounts.get(account.key_id) is account
+        if is_current and account.reading == reading:
+            self.budgets.read_anew(account)
+
+    def check_budget(self, key_id: str, currency: str) -> None:
+        """Whether the key has room for one more request, before anything is done for it. Raises
+        BudgetExceeded, LedgerUnavailable."""
+        self.budgets.check(key_id, currency)
 
     def health(self) -> str | None:
         """None while records can be written; else why new work is refused."""
@@ -160,6 +189,9 @@ class Ledger:
         """Open an entry for a request that is about to generate, reserving the most it can use."""
         if trouble := self.health():
             raise LedgerUnavailable(trouble)
+        account = self.budgets.current(record.key_id)
+        if account in self.readings:
+            await asyncio.wait([self.readings[account]], timeout=READ_S)
         if record.record_id in self.open_requests:
             raise DuplicateRecord(f"Request {record.record_id} is open already.")
         reservation = self.budgets.reserve(record, reserve_micro, reserve_tokens)
@@ -185,29 +217,31 @@ class Ledger:
         """Done once the record is durable. `is_delivered=False`: the answer waits for this, so if
         it ends with LedgerUnavailable the record will be written as failed, at no charge."""
         record.amount = amount_of(record)
-        self.settle(record)
+        charge = self.settle(record)
         waiter = asyncio.get_running_loop().create_future()
-        waiter.add_done_callback(partial(self.refund, record, record.amount))
+        if charge is not None:
+            waiter.add_done_callback(partial(correct_charge, record, charge))
         self.writer.submit(Close(record, waiter, not is_delivered))
         return waiter
 
-    def refund(self, record: UsageRecord, charged: int, closed: "asyncio.Future[None]") -> None:
-        """What is not charged in the end may be spent again."""
-        if not closed.cancelled() and isinstance(closed.exception(), LedgerUnavailable):
-            self.budgets.refund(record, charged - record.amount)
-
-    def settle(self, record: UsageRecord) -> None:
+    def settle(self, record: UsageRecord) -> Charge | None:
         """Turn the reservation into spending, in one step of the loop."""
         request = self.open_requests.pop(record.record_id, None)
-        if request is not None and request.reservation is not None:
-            request.reservation.release()
-        self.budgets.spend(record)
+        if request is not None:
+            self.budgets.release(request.reservation)
+        return self.budgets.spend(record)
 
     def encoded(self, record: UsageRecord) -> bytes:
         record.amount = amount_of(record)
         return encode_open(record)
 
 
-def add_spent(account: BudgetAccount, done: "asyncio.Future[int]") -> None:
-    if not done.cancelled() and done.exception() is None:
-        account.spent += done.result()
+def correct_charge(record: UsageRecord, charge: Charge, closed: "asyncio.Future[None]") -> None:
+    """What is not charged in the end may be spent again."""
+    if closed.cancelled():
+        return
+    match closed.exception():
+        case LedgerUnavailable():
+            charge.correct(charge.account.cost_of(record))
+        case LedgerError():  # it has no record
+            charge.correct(0)

@@ -61,7 +61,7 @@ class Close:
 
 @dataclass(slots=True)
 class Call:
-    """Anything else that must see what was queued before it."""
+    """Anything else that must see what was queued before it, and nothing of what came after."""
 
     work: Callable[[sqlite3.Connection], Any]
     result: Future[Any]
@@ -137,11 +137,12 @@ class Writer:
             self.turn([])
 
     def take(self) -> list[Op]:
+        """What waits, up to a Call: what is queued behind one is not in its answer."""
         try:
             batch = [self.queue.get(timeout=RETRY_S if self.trouble else None)]
         except Empty:
             return []
-        while len(batch) < BATCH:
+        while len(batch) < BATCH and not isinstance(batch[-1], Call):
             try:
                 batch.append(self.queue.get_nowait())
             except Empty:
@@ -250,7 +251,10 @@ class Writer:
             op.waiter = None
 
     def answer(self, call: Call) -> None:
+        """Fails with LedgerUnavailable while a record waits to be written."""
         try:
+            if self.kept:
+                raise LedgerUnavailable(self.trouble)
             call.result.set_result(call.work(self.connection))
         except Exception as error:
             call.result.set_exception(error)
