@@ -3,6 +3,7 @@
 import gc
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
@@ -29,6 +30,7 @@ from server.api.services import Services
 from server.api.tokenize import TOKENIZE, Tokenize
 from server.errors import ApiError, internal_error, method_not_allowed, not_found
 from server.http.asgi import Receive, Scope, Send
+from server.http.connection import connection_state
 from server.http.request_log import RequestLog, line_of
 from server.ledger.ledger import Ledger
 from server.metrics import Metrics
@@ -127,7 +129,7 @@ def freeze_garbage() -> None:
 
 
 @asynccontextmanager
-async def _lifespan(app: FjordApp) -> AsyncIterator[None]:
+async def _lifespan(app: FjordApp) -> AsyncIterator[Mapping[str, Any]]:
     services = app.services
     async with AsyncExitStack() as stack:
         await services.ledger.start(on_keys=services.ring.replace)
@@ -137,7 +139,7 @@ async def _lifespan(app: FjordApp) -> AsyncIterator[None]:
         await services.supervisor.start()
         stack.push_async_callback(services.supervisor.stop)
         freeze_garbage()
-        yield
+        yield connection_state(services.settings.send_timeout_s)
         if (
             not services.supervisor.draining
         ):  # a signal's drain is over: who still runs has had its time

@@ -1,102 +1,110 @@
-"""One HTTP connection: uvicorn's, with bounds on the headers' size and time, and our error body."""
+"""One HTTP connection: uvicorn's, with a bound on every wait for its client, and our error body.
+
+| it waits for | at most | then |
+|---|---|---|
+| a request's head, from the connection's or the head's first byte | HEADERS_TIMEOUT_S | it is cut |
+| the rest of a body, from the end of the head | BODY_TIMEOUT_S | it is cut |
+| the next request on an idle connection | uvicorn's keep-alive time | it is closed |
+| the client to take a complete answer | 2 send_timeout_s for a byte, 11 for all | it is cut |
+| the client to take a piece of a stream | send_timeout_s (requests/answer) | it is cut |
+| a client that is gone without a word | TCP keep-alive | it is lost |
+"""
 
 import asyncio
-from collections.abc import Callable, Iterable
+import logging
+import socket
+from collections.abc import Callable
+from enum import Enum
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+import httptools
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server.errors import ApiError
+from server.http.asgi import Scope
+from server.http.direct import missing_fields
+from server.ids import new_id
 
 HEADERS_BYTES = 64 * 1024
 HEADERS_TIMEOUT_S = 20.0
-_FRAME = b"%x\r\n%b\r\n"
-"""Of a chunk in HTTP/1.1: its length, itself."""
+BODY_TIMEOUT_S = 60.0
+"""A slot of the request's key waits for it."""
+SEND_TIMEOUT_S = 30.0
+"""Where the lifespan's state says nothing else."""
+SEND_LOOKS = 10
+_KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+"""A client that is gone is noticed after two minutes; the second name is macOS's for the first."""
+_REASONS = {400: "Bad Request", 431: "Request Header Fields Too Large"}
+_NOT_PASSED_ON = frozenset({b"connection", b"upgrade", b"http2-settings"})
+
+CONNECTION = "fjord.connection"
+"""The scope's key of the Connection that a request came on."""
+SEND_TIMEOUT = "send_timeout_s"
+WRITES_DIRECTLY = "writes_directly"
+"""Keys of the lifespan's state."""
+
+log = logging.getLogger("fjord.http")
 
 
-class DirectWriter:
-    """A way past ASGI for the chunks of an open stream: no coroutine and no dict a chunk (3 of 25
-    µs a token)."""
+class Awaited(Enum):
+    """What a connection waits for from its client."""
 
-    __slots__ = ("_cycle", "_flow", "_write", "has_written")
-
-    def __init__(self, cycle: RequestResponseCycle) -> None:
-        self._cycle = cycle
-        self._flow = cycle.flow
-        self._write = cycle.transport.write
-        self.has_written = False
-        """For its owner to take back."""
-
-    def is_ready(self) -> bool:
-        """False where the client does not keep up or has left; then `send` knows what to do."""
-        return not (self._flow.write_paused or self._cycle.disconnected)
-
-    def write(self, chunk: bytes) -> None:
-        """Only while it is ready."""
-        self.has_written = True
-        self._write(_FRAME % (len(chunk), chunk))
+    HEAD = "head"
+    BODY = "body"
+    NOTHING = "nothing"
 
 
-def direct_writer(send: Any) -> DirectWriter | None:
-    """The open stream's own, where `send` is uvicorn's and its answer is chunked."""
-    cycle = getattr(send, "__self__", None)
-    if not isinstance(cycle, RequestResponseCycle) or not cycle.chunked_encoding:
-        return None
-    return DirectWriter(cycle)
+def connection_state(send_timeout_s: float) -> dict[str, Any]:
+    """What connections know of the server: the lifespan's state. uvicorn's own fields are looked
+    at here, once a start."""
+    missing = missing_fields()
+    if missing:
+        names, version = ", ".join(sorted(missing)), uvicorn.__version__
+        log.warning("uvicorn %s has no %s: streams take its documented way", version, names)
+    return {SEND_TIMEOUT: send_timeout_s, WRITES_DIRECTLY: not missing}
 
 
-def begin_stream(send: Any, headers: Iterable[tuple[bytes, bytes]], chunk: bytes) -> bool:
-    """Write the head of an event stream with its first chunk, where `send` is uvicorn's; else, or
-    where the client does not keep up, False. `send` itself would write twice, each a call into the
-    kernel that wakes the client, and look through every header."""
-    cycle = getattr(send, "__self__", None)
-    if not isinstance(cycle, RequestResponseCycle) or cycle.response_started:
-        return False
-    if cycle.flow.write_paused or cycle.disconnected:
-        return False
-    cycle.response_started = cycle.chunked_encoding = True
-    cycle.waiting_for_100_continue = False
-    lines = [b"%b: %b\r\n" % header for header in (*cycle.default_headers, *headers)]
-    if not cycle.keep_alive:
-        lines.append(b"connection: close\r\n")
-    head = b"HTTP/1.1 200 OK\r\n" + b"".join(lines) + b"transfer-encoding: chunked\r\n\r\n"
-    cycle.transport.write(head + (_FRAME % (len(chunk), chunk) if chunk else b""))
-    return True
-
-
-def connection_of(send: Any) -> "Connection | None":
-    """The open connection of uvicorn's `send`; None where it is another's, or already lost."""
-    cycle = getattr(send, "__self__", None)
-    if not isinstance(cycle, RequestResponseCycle) or cycle.disconnected:
-        return None
-    protocol = cycle.transport.get_protocol()
-    return protocol if isinstance(protocol, Connection) else None
-
-
-def cut_connection(send: Any) -> None:
-    """Close the connection of uvicorn's `send` without flushing."""
-    transport = getattr(getattr(send, "__self__", None), "transport", None)
-    if transport is not None:
-        transport.abort()
+def connection_of(scope: Scope) -> "Connection | None":
+    """The open connection of a request; None where it is another server's, or already lost."""
+    connection: Connection | None = scope.get(CONNECTION)
+    return connection if connection is not None and connection.is_open else None
 
 
 class Connection(HttpToolsProtocol):
-    """A client that opens a connection must send a request's headers in time, and few enough."""
+    """A client must send what it began in time, and take what it asked for."""
 
+    is_open = False
+    _awaited = _timed = Awaited.NOTHING
     _deadline: asyncio.TimerHandle | None = None
     _header_bytes = 0
     _lost: Callable[[], None] | None = None
+    _flush: asyncio.TimerHandle | None = None
+    _untaken: tuple[int, int] | None = None
+    """Bytes of a complete answer that waited at the last look, and how many looks there were."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._expect_headers()
+        self.is_open = True
+        _keep_alive(transport)
+        self._awaited = Awaited.HEAD
+        self._bound_the_wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._headers_came()
+        self.is_open = False
+        self._awaited = Awaited.NOTHING
+        self._bound_the_wait()
+        if self._flush is not None:
+            self._flush.cancel()
         super().connection_lost(exc)
         lost, self._lost = self._lost, None
         if lost is not None:
             lost()
+
+    @property
+    def writes_directly(self) -> bool:
+        """Whether uvicorn has all the fields that direct.py needs."""
+        return bool(self.app_state.get(WRITES_DIRECTLY, True))
 
     def watch(self, lost: Callable[[], None]) -> None:
         """Call `lost` once when the client goes away. No task has to wait for it."""
@@ -108,46 +116,141 @@ class Connection(HttpToolsProtocol):
         if self._lost is lost:
             self._lost = None
 
+    def cut(self) -> None:
+        """Close it without flushing."""
+        self.transport.abort()
+
+    async def drained(self) -> None:
+        """Return when the transport holds little that the client has not taken, or it is lost."""
+        await self.flow.drain()
+
+    # What comes in
+
     def data_received(self, data: bytes) -> None:
-        if self._deadline is not None:
+        if self.timeout_keep_alive_task is not None and self._awaited is Awaited.NOTHING:
+            self._awaited = Awaited.HEAD  # whatever it is: the idle time is over
+        if self._awaited is Awaited.HEAD:
             self._header_bytes += len(data)
-        super().data_received(data)
-        if self._deadline is not None and self._header_bytes > HEADERS_BYTES:
-            self._headers_came()
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._stay_in_http1(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("")
+        if self._awaited is Awaited.HEAD and self._header_bytes > HEADERS_BYTES:
             message = f"The request's headers are longer than {HEADERS_BYTES} bytes."
             self._refuse(ApiError(431, "REQUEST_TOO_LARGE", message))
+        self._bound_the_wait()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        if self._deadline is None:
-            self._expect_headers()
+        self.scope[CONNECTION] = self  # type: ignore[literal-required]
+        self._awaited = Awaited.HEAD
 
     def on_headers_complete(self) -> None:
-        self._headers_came()
-        super().on_headers_complete()
+        self._header_bytes = 0
+        self._awaited = Awaited.BODY
+        if not self.parser.should_upgrade():
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        if not self.parser.should_upgrade():
+            # A body that outlasted its answer: uvicorn counts no idle time after it.
+            self._awaited = Awaited.NOTHING if self._is_answering() else Awaited.HEAD
+            super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(ApiError.invalid("The request is not valid HTTP.", None, None, "HTTP/1.1"))
 
-    def _expect_headers(self) -> None:
-        self._header_bytes = 0
-        self._deadline = self.loop.call_later(HEADERS_TIMEOUT_S, self._too_slow)
-
-    def _headers_came(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _too_slow(self) -> None:
-        self._deadline = None
-        self.transport.abort()
+    def _stay_in_http1(self, rest: bytes) -> None:
+        """The protocol that the client offers (h2c: the JDK's client does) is not taken: its
+        request goes on as if it had not asked. The parser itself would take no body."""
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self.send_400_response("")
+            return
+        version = self.parser.get_http_version().encode()
+        lines = [b"%b %b HTTP/%b" % (method, self.url, version)]
+        lines += [b"%b: %b" % pair for pair in self.headers if pair[0] not in _NOT_PASSED_ON]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.data_received(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
     def _refuse(self, error: ApiError) -> None:
+        """Before there is a request that could be answered."""
+        self._awaited = Awaited.NOTHING
+        if self._is_answering() and self.cycle.response_started:
+            self.transport.abort()  # in the middle of an answer there is no place for another
+            return
+        request_id = "req_" + new_id(24)
+        log.info("request %s refused: %d %s", request_id, error.status, error.message)
         body = error.encoded()
         head = (
-            f"HTTP/1.1 {error.status} {'Bad Request' if error.status == 400 else 'Too Large'}\r\n"
+            f"HTTP/1.1 {error.status} {_REASONS[error.status]}\r\n"
             f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
-            "connection: close\r\n\r\n"
+            f"x-request-id: {request_id}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
+        self._bound_the_flush()
+
+    # Bounds
+
+    def _bound_the_wait(self) -> None:
+        """Of what it waits for since a moment ago; bytes that come buy no more time."""
+        if self._awaited is self._timed:
+            return
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        self._timed = self._awaited
+        if self._timed is not Awaited.NOTHING:
+            patience_s = HEADERS_TIMEOUT_S if self._timed is Awaited.HEAD else BODY_TIMEOUT_S
+            self._deadline = self.loop.call_later(patience_s, self._too_slow, patience_s)
+
+    def _too_slow(self, patience_s: float) -> None:
+        if self.transport.is_reading():
+            self.transport.abort()
+        else:  # the server has not come to it: an earlier request is being answered
+            self._deadline = self.loop.call_later(patience_s, self._too_slow, patience_s)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._bound_the_flush()
+
+    def _bound_the_flush(self) -> None:
+        """One timer a connection, not one an answer: a later answer only begins the count anew."""
+        self._untaken = None
+        if self._flush is None:
+            self._look_later()
+
+    def _look_later(self) -> None:
+        patience_s = self.app_state.get(SEND_TIMEOUT, SEND_TIMEOUT_S)
+        self._flush = self.loop.call_later(patience_s, self._look_at_the_flush)
+
+    def _look_at_the_flush(self) -> None:
+        self._flush = None
+        waiting = self.transport.get_write_buffer_size()
+        if not waiting or self._is_answering():
+            return
+        before, looks = self._untaken or (waiting + 1, 0)
+        if waiting >= before or looks >= SEND_LOOKS:
+            self.transport.abort()
+        else:
+            self._untaken = waiting, looks + 1
+            self._look_later()
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+
+def _keep_alive(transport: asyncio.Transport) -> None:
+    """The kernel asks a silent client whether it is still there."""
+    connection: Any = transport.get_extra_info("socket")
+    if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE.items():
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

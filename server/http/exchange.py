@@ -9,18 +9,11 @@ from typing import TypeVar
 
 from server.errors import ApiError
 from server.http.asgi import Message, Receive, Scope, Send
-from server.http.connection import (
-    DirectWriter,
-    begin_stream,
-    connection_of,
-    cut_connection,
-    direct_writer,
-)
+from server.http.connection import connection_of
+from server.http.direct import DirectWriter, begin_stream
 
 B = TypeVar("B", bytes, bytearray)
 
-BODY_TIMEOUT_S = 60.0
-"""A body must have come by then: a slot of its key waits for it."""
 _SKIP_S = 2.0
 _SKIP_BYTES = 64 * 2**20
 _JSON = b"application/json"
@@ -74,32 +67,38 @@ class Exchange:
         return None
 
     async def body(self, limit: int) -> bytes:
-        """The whole request body. Raises ApiError 413 above `limit` bytes, and ClientLeft."""
+        """The whole request body. Raises ApiError 413 above `limit` bytes, and ClientLeft. Its time
+        is the connection's to bound."""
         declared = self.header(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > limit:
             await self._skip()
             raise _too_large(limit)
-        first = await self._receive()
-        if not first.get("more_body", False) and first["type"] == "http.request":
-            body: bytes = first.get("body", b"")
-            return self._checked(body, limit)
-        try:
-            async with asyncio.timeout(BODY_TIMEOUT_S):
-                return await self._rest(first, limit)
-        except TimeoutError:
-            self.drop()
-            raise ClientLeft from None
+        message = await self._next()
+        if not message.get("more_body", False):
+            body: bytes = message.get("body", b"")
+            return await self._checked(body, limit, is_whole=True)
+        return await self._rest(message, limit)
 
     async def _rest(self, message: Message, limit: int) -> bytes:
-        body = bytearray()
-        while True:
-            if message["type"] == "http.disconnect":
-                raise ClientLeft
+        body = bytearray(message.get("body", b""))
+        while message.get("more_body", False):
+            await self._checked(body, limit, is_whole=False)
+            message = await self._next()
             body += message.get("body", b"")
-            self._checked(body, limit)
-            if not message.get("more_body", False):
-                return bytes(body)
-            message = await self._receive()
+        return bytes(await self._checked(body, limit, is_whole=True))
+
+    async def _next(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        return message
+
+    async def _checked(self, body: B, limit: int, *, is_whole: bool) -> B:
+        if len(body) > limit:
+            if not is_whole:
+                await self._skip()
+            raise _too_large(limit)
+        return body
 
     async def _skip(self) -> None:
         """Take what the client still sends, for a while: to close over unread bytes resets the
@@ -113,14 +112,9 @@ class Exchange:
                     if not message.get("more_body", False):
                         return
 
-    def _checked(self, body: B, limit: int) -> B:
-        if len(body) > limit:
-            raise _too_large(limit)
-        return body
-
     def watch_disconnect(self, left: Callable[[], None]) -> None:
         """Call `left` once if the client goes away before `unwatch`. Needs the body read."""
-        connection = connection_of(self._send)
+        connection = connection_of(self.scope)
         if connection is not None:
             connection.watch(left)
             self._unwatch = partial(connection.unwatch, left)
@@ -141,7 +135,8 @@ class Exchange:
     async def reply(
         self, status: int, body: bytes, content_type: bytes = _JSON, *, close: bool = False
     ) -> None:
-        """A whole answer."""
+        """A whole answer; returns when the client has taken nearly all of it, or is lost: what it
+        does not take counts as its own."""
         self.started = True
         self.status = status
         headers = [
@@ -153,6 +148,9 @@ class Exchange:
             headers.append((b"connection", b"close"))
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
+        connection = connection_of(self.scope)
+        if connection is not None:
+            await connection.drained()
 
     async def fail(self, error: ApiError) -> None:
         """A whole answer that is an error."""
@@ -165,12 +163,14 @@ class Exchange:
         self.status = 200
         self._last_write = time.monotonic()
         headers = [*_STREAM_HEADERS, *self.headers]
-        if not begin_stream(self._send, headers, chunk):
+        connection = connection_of(self.scope)
+        if connection is not None and connection.writes_directly:
+            self.direct = begin_stream(self._send, headers, chunk)
+        if self.direct is None:
             head = {"type": "http.response.start", "status": 200, "headers": headers}
             await self._send(head)
             if chunk:
                 await self.write(chunk)
-        self.direct = direct_writer(self._send)
 
     async def write_soon(self, chunk: bytes) -> None:
         """Send a piece of an open stream; suspends only where the client does not keep up."""
@@ -182,6 +182,8 @@ class Exchange:
     async def write(self, chunk: bytes, *, more: bool = True) -> None:
         """Send a piece of the stream; returns when the transport has taken it."""
         self._blocked_since = self._last_write = time.monotonic()
+        if self.direct is not None and not more:
+            self.direct.expect_end(len(chunk))
         await self._send({"type": "http.response.body", "body": chunk, "more_body": more})
         self._blocked_since = 0.0
 
@@ -198,7 +200,9 @@ class Exchange:
 
     def drop(self) -> None:
         """Cut the connection without flushing: for a client that has stopped reading."""
-        cut_connection(self._send)
+        connection = connection_of(self.scope)
+        if connection is not None:
+            connection.cut()
 
 
 def _too_large(limit: int) -> ApiError:

@@ -1,0 +1,261 @@
+"""A connection over real sockets: every wait for its client has an end."""
+
+import contextlib
+import json
+import re
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.support.serving import Served, scripted, server_of, serving, wait_until
+
+CHAT = "/v1/chat/completions"
+ASK = {"model": "m", "messages": [{"role": "user", "content": "a b c"}]}
+served = server_of(scripted("m"))
+
+
+def connected(server: Served) -> socket.socket:
+    host, port = server.url.removeprefix("http://").split(":")
+    return socket.create_connection((host, int(port)), timeout=10)
+
+
+def request(server: Served, *lines: str, path: str = CHAT, version: str = "1.1") -> bytes:
+    """The head of a request."""
+    head = [f"POST {path} HTTP/{version}", "Host: x", f"X-API-Key: {server.key}", *lines, "", ""]
+    return "\r\n".join(head).encode()
+
+
+def body(**fields: object) -> bytes:
+    return json.dumps(ASK | fields).encode()
+
+
+def read_all(client: socket.socket) -> bytes:
+    """What comes until the server closes; a reset is an end, too."""
+    answer = b""
+    with contextlib.suppress(ConnectionResetError):
+        while piece := client.recv(65536):
+            answer += piece
+    return answer
+
+
+def ask(server: Served, *pieces: bytes) -> bytes:
+    """The answer to what is sent piece by piece, on a connection that ends with it."""
+    with connected(server) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            client.sendall(piece)
+            time.sleep(0.05 if len(pieces) > 1 else 0)  # else the kernel joins them
+        return read_all(client)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Served]:
+    """A server of little patience, for a key with one slot."""
+    monkeypatch.setattr("server.http.connection.HEADERS_TIMEOUT_S", 0.4)
+    monkeypatch.setattr("server.http.connection.BODY_TIMEOUT_S", 0.4)
+    settings = {"concurrent": 1, "send_timeout_s": 0.3}
+    with serving(tmp_path, scripted("m"), settings=settings) as server:
+        yield server
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/embeddings", "/v1/responses", "/v1/tokenize"])
+@pytest.mark.parametrize("sent", [b"", b"{"])
+def test_a_body_that_does_not_come_frees_its_keys_slot(
+    hasty: Served, path: str, sent: bytes
+) -> None:
+    with connected(hasty) as client:
+        client.sendall(request(hasty, "Content-Length: 100", path=path) + sent)
+        assert read_all(client) == b""
+    answer = httpx.post(hasty.url + CHAT, headers=hasty.headers, json=ASK)
+    assert answer.status_code == 200
+
+
+def test_a_body_that_comes_byte_by_byte_gets_no_more_time(hasty: Served) -> None:
+    with connected(hasty) as client:
+        client.sendall(request(hasty, "Content-Length: 100"))
+        began = time.monotonic()
+        with contextlib.suppress(OSError):
+            while time.monotonic() - began < 5:
+                client.sendall(b" ")
+                time.sleep(0.05)
+        assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("path", ["/admin/v1/keys", "/health", "/nowhere"])
+def test_no_path_waits_for_a_body_for_ever(hasty: Served, path: str) -> None:
+    with connected(hasty) as client:
+        client.sendall(request(hasty, "Content-Length: 100", path=path))
+        client.recv(65536)
+        client.sendall(b"{")  # its idle time ends with this, uvicorn's own
+        assert read_all(client) is not None
+
+
+@pytest.mark.parametrize("first", [b"\r\n", b"G", b"POST / HTTP/1.1\r\n"])
+def test_a_connection_that_was_used_has_a_bound_on_its_next_head(
+    hasty: Served, first: bytes
+) -> None:
+    with connected(hasty) as client:
+        content = body(max_tokens=1)
+        client.sendall(request(hasty, f"Content-Length: {len(content)}") + content)
+        assert client.recv(65536).startswith(b"HTTP/1.1 200")
+        client.sendall(first)
+        assert read_all(client) == b""
+
+
+def test_a_pipelined_request_waits_for_its_turn_as_long_as_that_takes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("server.http.connection.BODY_TIMEOUT_S", 0.3)
+    model = scripted("m", text="word " * 20, token_delay_s=0.05)
+    with serving(tmp_path, model) as server, connected(server) as client:
+        first, second = body(stream=True), body(user="x" * 200_000)
+        client.sendall(request(server, f"Content-Length: {len(first)}") + first)
+        client.sendall(request(server, f"Content-Length: {len(second)}", "Connection: close"))
+        client.sendall(second)
+        answers = read_all(client)
+    assert answers.count(b"HTTP/1.1 200 OK") == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's table of connections")
+def test_the_kernel_asks_whether_a_silent_client_is_still_there(served: Served) -> None:
+    with connected(served) as client:
+        port = client.getsockname()[1]
+        wait_until(lambda: timer_of(port) == "02", "its keep-alive timer runs")
+
+
+def timer_of(client_port: int) -> str:
+    """The kernel's timer of the server's end of a connection; 02: keep-alive."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if int(fields[2].split(":")[1], 16) == client_port:
+            return fields[5].split(":")[0]
+    return ""
+
+
+LONG = 20_000_000
+
+
+@pytest.fixture
+def long_answers(tmp_path: Path) -> Iterator[Served]:
+    """Whole answers of 20 MB."""
+    model = scripted("m", text="x" * LONG)
+    settings = {"concurrent": 2, "send_timeout_s": 0.3}
+    with serving(tmp_path, model, settings=settings) as server:
+        yield server
+
+
+def test_a_whole_answer_that_nobody_reads_is_dropped_and_holds_its_slot_till_then(
+    long_answers: Served,
+) -> None:
+    content = body()
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(connected(long_answers)) for _ in range(2)]
+        for client in clients:
+            client.sendall(request(long_answers, f"Content-Length: {len(content)}") + content)
+        in_flight = long_answers.services.in_flight
+        wait_until(lambda: in_flight.get("m") == 2, "both are answered")
+        wait_until(lambda: in_flight.get("m") == 0, "both are dropped")
+        assert all(len(read_all(client)) < LONG for client in clients)
+
+
+def test_a_whole_answer_that_is_read_slowly_comes_whole(long_answers: Served) -> None:
+    content = body()
+    with connected(long_answers) as client:
+        head = request(long_answers, f"Content-Length: {len(content)}", "Connection: close")
+        client.sendall(head + content)
+        answer = bytearray()
+        while piece := client.recv(1_000_000):
+            answer += piece
+            time.sleep(0.05)
+    assert len(answer) > LONG
+    assert answer.endswith(b"}")
+
+
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_offer_of_http2_loses_no_body(served: Served, split: bool, stream: bool) -> None:
+    """As the JDK's client and `curl --http2` make it."""
+    content = body(stream=stream)
+    offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAA")
+    head = request(served, *offer, f"Content-Length: {len(content)}")
+    with connected(served) as client:
+        for piece in (head, content) if split else (head + content,):
+            client.sendall(piece)
+            time.sleep(0.05)
+        answer = b""
+        while b'finish_reason":"stop' not in answer:
+            answer += client.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        client.sendall(request(served, "Content-Length: 2", "Connection: close") + b"{}")
+        assert b"HTTP/1.1 400" in read_all(client)
+
+
+def test_an_offered_upgrade_in_chunks_loses_no_body(served: Served) -> None:
+    content = body()
+    lines = ("Connection: Upgrade, close", "Upgrade: h2c", "Transfer-Encoding: chunked")
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in content) + b"0\r\n\r\n"
+    head = request(served, *lines)
+    assert ask(served, head, chunks).startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+def test_connect_is_refused(served: Served) -> None:
+    answer = ask(served, b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+def test_http10_gets_a_stream_without_chunks(served: Served) -> None:
+    content = body(stream=True)
+    length = f"Content-Length: {len(content)}"
+    new = ask(served, request(served, length, "Connection: close") + content)
+    old = ask(served, request(served, length, version="1.0") + content)
+    head, _, events = old.partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head
+    assert b"connection: close" in head
+    assert events.startswith(b"data: {")
+    assert events.endswith(b"data: [DONE]\n\n")
+    framed = new.partition(b"\r\n\r\n")[2]
+    unframed = re.sub(rb"\r\n(?:0\r\n\r\n)?(?:[0-9a-f]+\r\n)?", b"", b"\r\n" + framed)
+    assert len(unframed) == len(events)
+
+
+def test_http10_gets_a_stalled_stream_whole(tmp_path: Path) -> None:
+    """Where the client does not keep up, pieces go ASGI's way."""
+    with serving(tmp_path, scripted("m", text="word " * 4000)) as server:
+        content = body(stream=True, max_tokens=4000)
+        with connected(server) as client:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            length = f"Content-Length: {len(content)}"
+            client.sendall(request(server, length, version="1.0") + content)
+            time.sleep(0.5)
+            assert read_all(client).endswith(b"data: [DONE]\n\n")
+
+
+def test_rubbish_during_a_stream_ends_it_without_a_second_answer(tmp_path: Path) -> None:
+    with serving(tmp_path, scripted("m", text="word " * 500, token_delay_s=0.02)) as server:
+        content = body(stream=True)
+        with connected(server) as client:
+            client.sendall(request(server, f"Content-Length: {len(content)}") + content)
+            client.recv(1)
+            client.sendall(b"\x00\x01\x02\r\n\r\n")
+            assert b"HTTP/1.1 400" not in read_all(client)
+
+
+@pytest.mark.parametrize("sent", [b"\x00\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 20_000])
+def test_what_is_no_request_is_refused_with_an_id(served: Served, sent: bytes) -> None:
+    assert b"\r\nx-request-id: req_" in ask(served, sent)
+
+
+def test_a_body_in_chunks_that_is_too_long_gets_its_413(tmp_path: Path) -> None:
+    with serving(tmp_path, scripted("m"), settings={"max_body_bytes": 100_000}) as server:
+        chunk = b"2710\r\n" + b" " * 10_000 + b"\r\n"
+        with connected(server) as client:
+            client.sendall(request(server, "Transfer-Encoding: chunked"))
+            for _ in range(300):
+                client.sendall(chunk)
+            client.sendall(b"0\r\n\r\n")
+            assert read_all(client).startswith(b"HTTP/1.1 413 ")
