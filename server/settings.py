@@ -69,6 +69,8 @@ class Settings(BaseSettings):
     api_key: str | None = None
     """fjord run: the key to use; None: the one that the first start kept."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "text", "json"] = "auto"
+    """auto: text for a terminal, JSON lines for anything else."""
 
 
 def read_settings(**flags: Any) -> Settings:

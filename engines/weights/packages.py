@@ -3,9 +3,13 @@
 import base64
 import hashlib
 import importlib.metadata
+import re
 from pathlib import Path
 
 from engines.base import EngineUnavailable
+
+QUANTIZATION = re.compile(r"[.-](I?Q\d\w*|B?F\d+)$", re.IGNORECASE)
+"""The end of a GGUF's name: SmolLM2-135M-Instruct.Q4_1."""
 
 
 def gguf_in(package: str, file: str | None = None) -> importlib.metadata.PackagePath:
@@ -15,6 +19,17 @@ def gguf_in(package: str, file: str | None = None) -> importlib.metadata.Package
         names = ", ".join(f.name for f in ggufs) or f"no {file or '*.gguf'}"
         raise EngineUnavailable(f"The package {package} holds {names}; exactly one is needed.")
     return ggufs[0]
+
+
+def model_name(source: str) -> str:
+    """A source as people call it: a package's own file says what is in it."""
+    package = source.removeprefix("package:")
+    if package == source:
+        return Path(source).name if Path(source).is_absolute() else source
+    try:
+        return QUANTIZATION.sub("", Path(gguf_in(package).name).stem)
+    except EngineUnavailable:
+        return package
 
 
 def folder_in(package: str) -> Path | None:

@@ -92,13 +92,14 @@ def _why_not(host: str, port: int, error: OSError) -> str:
             return f"Cannot listen on {host}:{port}: {error.strerror}."
 
 
-def first_key(data_dir: Path, ledger: Path, *, keep: bool) -> FirstKey | None:
+def first_key(data_dir: Path, ledger: Path, *, keep: bool, show: bool) -> FirstKey | None:
     """A key for who starts Fjord for the first time, where the ledger has none at all.
 
     With `keep` (only this machine reaches the server) its text stays in the data directory,
     readable by this user only, so that later starts can show it and `fjord run` can use it.
-    Deleting the file, or revoking the key, ends that. None: there are keys, and no kept text fits
-    one of them.
+    Deleting the file, or revoking the key, ends that. With neither `keep` nor `show` (a terminal
+    to show it on) no key is made: nobody would ever know it. None: there are keys, and no kept
+    text fits one of them, or none was made.
     """
     path = data_dir / FIRST_KEY_NAME
     with closing(SqliteDatabase(ledger)) as database:
@@ -107,6 +108,8 @@ def first_key(data_dir: Path, ledger: Path, *, keep: bool) -> FirstKey | None:
         if keys:
             text = kept_key(data_dir)
             return FirstKey(text, False, path) if text and _fits(text, keys) else None
+        if not (keep or show):
+            return None
         _, text = store.create(Key(key_id="", name="first", owner="first"))
     if keep:
         _write_private(path, text)

@@ -105,6 +105,10 @@ def serve(
     log_level: Annotated[
         str | None, typer.Option(help="debug, info, warning or error. [default: info]")
     ] = None,
+    log_format: Annotated[
+        str | None,
+        typer.Option(help="text, json or auto. [default: auto: text at a terminal, else json]"),
+    ] = None,
 ) -> None:
     """Serve the API. Each flag is also an environment variable: FJORD_HOST, FJORD_PORT, ..."""
     from server.settings import read_settings
@@ -124,6 +128,7 @@ def serve(
         drain_timeout_s=drain_timeout,
         ledger_url=ledger_url,
         log_level=log_level,
+        log_format=log_format,
     )
     from server.cli.serve import serve as run
 
@@ -157,13 +162,22 @@ def prepare(
     engine: Engine = None,
     data_dir: DataDir = None,
     model: Models = None,
+    host: Annotated[
+        str | None,
+        typer.Option(help="Where `serve` will listen: a key is kept for loopback alone."),
+    ] = None,
 ) -> None:
     """Do what a first start does, and stop: weights of preloaded models, ledger, first key."""
     from server.cli.prepare import prepare as run
     from server.settings import read_settings
 
     settings = read_settings(
-        registry=registry, profile=profile, engine=engine, data_dir=data_dir, model=model
+        registry=registry,
+        profile=profile,
+        engine=engine,
+        data_dir=data_dir,
+        model=model,
+        host=host,
     )
     run(settings)
 

@@ -1,12 +1,15 @@
 """`fjord prepare`: everything that a first start would do before its engines load."""
 
+import sys
+
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from engines.base import EngineUnavailable
 from engines.registry.spec import EngineSpec
 from engines.weights.resolve import resolve
-from server.cli.first_start import first_key, prepare_data_dir
+from server.cli.announce import key_lines
+from server.cli.first_start import first_key, is_loopback, prepare_data_dir
 from server.cli.registry_choice import open_registry
 from server.ledger import sqlite
 from server.ledger.errors import LedgerError
@@ -46,6 +49,7 @@ def _make_key(settings: Settings) -> None:
         ledger = sqlite.prepared_ledger(settings.data_dir)
     except LedgerError as error:
         raise CannotStart(str(error)) from None
-    key = first_key(settings.data_dir, ledger, keep=True)
+    can_show = sys.stdout.isatty()
+    key = first_key(settings.data_dir, ledger, keep=is_loopback(settings.host), show=can_show)
     if key is not None and key.is_new:
-        typer.echo(f"API key, kept in {key.kept_at}: {key.text}")
+        typer.echo("\n".join(key_lines(key, show=can_show, is_exposed=False)))

@@ -30,8 +30,8 @@ from server.cli.first_start import (
 )
 from server.cli.progress import SpokenProgress
 from server.cli.registry_choice import open_registry
+from server.cli.serve_log import has_reader, serve_log
 from server.http.connection import Connection
-from server.http.log_output import logging_to
 from server.http.request_log import RequestLog
 from server.ledger.errors import LedgerError
 from server.ledger.ledger import Ledger
@@ -61,7 +61,7 @@ def serve(settings: Settings) -> int:
         node = settings.node or socket.gethostname()
         with (
             _ledger(settings, registry, node) as ledger,
-            logging_to(sys.stderr, settings.log_level),
+            serve_log(settings),
         ):
             fleet = Fleet(
                 registry.models.values(),
@@ -75,6 +75,8 @@ def serve(settings: Settings) -> int:
                 registry=registry,
                 key=None if settings.no_auth else _first_key(settings, ledger.path),
                 needs_key=not settings.no_auth,
+                is_exposed=not is_loopback(settings.host),
+                has_reader=has_reader(settings),
                 began=began,
             )
             _run(app, listener, settings.drain_timeout_s, fleet, announcement)
@@ -103,7 +105,8 @@ def _ledger(settings: Settings, registry: Registry, node: str) -> Iterator[Ledge
 def _first_key(settings: Settings, ledger: Path) -> Any:
     if settings.ledger_url is not None:
         return None
-    return first_key(settings.data_dir, ledger, keep=is_loopback(settings.host))
+    is_private = is_loopback(settings.host)
+    return first_key(settings.data_dir, ledger, keep=is_private, show=has_reader(settings))
 
 
 def _run(

@@ -122,11 +122,15 @@ class _BatchListener(QueueListener):
 
 
 @contextmanager
-def logging_to(stream: TextIO, level: str = "info") -> Iterator[None]:
+def logging_to(
+    stream: TextIO, level: str = "info", *, as_json: bool | None = None
+) -> Iterator[None]:
     """Log to `stream` for the block's time, from a thread of its own: a reader of the log that
-    stalls (a full pipe, a slow disk) must not stall the streams."""
+    stalls (a full pipe, a slow disk) must not stall the streams. `as_json` None: where `stream` is
+    no terminal."""
     writer = _BatchWriter(stream)
-    writer.setFormatter(ReadableLines() if stream.isatty() else JsonLines())
+    is_json = not stream.isatty() if as_json is None else as_json
+    writer.setFormatter(JsonLines() if is_json else ReadableLines())
     queue: SimpleQueue[logging.LogRecord] = SimpleQueue()
     listener = _BatchListener(queue, writer)
     ours, theirs = logging.getLogger("fjord"), logging.getLogger()

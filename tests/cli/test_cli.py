@@ -80,13 +80,6 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def test_the_line_that_the_start_shows_works_as_pasted(running: Server) -> None:
-    curl = running.until(r"^  (curl .*)$")[1]
-    answer = subprocess.run(curl, shell=True, capture_output=True, timeout=30, check=True)
-    said = json.loads(answer.stdout)["choices"][0]["message"]["content"]
-    assert said == "What is the capital of Norway?"
-
-
 def test_models_tells_the_state_in_a_running_server(running: Server, fjord: Fjord) -> None:
     status, said, _ = fjord("models", "--port", running.port)
     assert status == 0
@@ -121,26 +114,49 @@ def test_health_answers_within_3_seconds_while_a_model_loads_and_ctrl_c_ends_the
         assert server.ends(signal.SIGINT, within_s=5) == 0
 
 
-def test_the_first_key_is_kept_private_and_shown_again_until_its_file_is_deleted(
-    home: Path,
-) -> None:
+def test_at_a_terminal_the_first_key_is_shown_until_its_file_is_deleted(home: Path) -> None:
     kept = home / "data" / "first_key"
-    with serving(home) as server:
+    with serving(home, at_terminal=True) as server:
         key = server.until(r"API key: (\S+)")[1]
+        curl = server.until(r"^  (curl .*)$")[1]
+        answer = subprocess.run(curl, shell=True, capture_output=True, timeout=30, check=True)
+        said = json.loads(answer.stdout)["choices"][0]["message"]["content"]
+        assert said == "What is the capital of Norway?"
         assert server.ends(signal.SIGINT) == 0
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert kept.read_text().strip() == key
-    with serving(home) as server:
+    with serving(home, at_terminal=True) as server:
         assert server.until(r"API key: (\S+)")[1] == key
     kept.unlink()
-    with serving(home) as server:
+    with serving(home, at_terminal=True) as server:
         server.until("fjord keys create")
         server.until("YOUR_KEY")
     assert not kept.exists()
 
 
+@pytest.mark.parametrize("flags", [[], ["--log-format", "json"], ["--log-format", "text"]])
+def test_a_log_never_holds_a_key(home: Path, flags: list[str]) -> None:
+    for _ in range(2):  # a first start, and one that finds the key
+        with serving(home, *flags) as server:
+            server.until("key is kept in .*first_key")
+            server.until("Ready")
+            assert server.key() not in "".join(server.said)
+    with serving(home, "--host", "0.0.0.0", *flags) as server:
+        server.until("lies in the clear in .*first_key.*delete that file")
+        server.until("Ready")
+        assert server.key() not in "".join(server.said)
+
+
+def test_json_that_is_asked_for_at_a_terminal_is_all_there_is(home: Path) -> None:
+    with serving(home, "--log-format", "json", at_terminal=True) as server:
+        server.until("Ready")
+        lines = [json.loads(line) for line in server.said]
+        assert server.key() not in "".join(server.said)
+    assert {"fjord.start", "fjord.fleet"} == {line["logger"] for line in lines}
+
+
 def test_a_server_for_others_shows_its_first_key_once_and_keeps_it_nowhere(home: Path) -> None:
-    with serving(home, "--host", "0.0.0.0") as server:
+    with serving(home, "--host", "0.0.0.0", at_terminal=True) as server:
         url = server.url()
         key = server.until(r"API key: (\S+)")[1]
         server.until("shown this once")
@@ -149,6 +165,62 @@ def test_a_server_for_others_shows_its_first_key_once_and_keeps_it_nowhere(home:
     assert key.encode() not in b"".join(
         path.read_bytes() for path in (home / "data").rglob("*") if path.is_file()
     )
+
+
+def test_a_server_for_others_without_a_terminal_makes_no_key(home: Path, fjord: Fjord) -> None:
+    with serving(home, "--host", "0.0.0.0") as server:
+        server.until("`fjord keys create` makes one")
+        server.until("Ready")
+    assert fjord("keys", "list", "--json")[1].strip() == "[]"
+
+
+def test_the_start_says_which_names_are_one_model(home: Path) -> None:
+    path = home / "model_registry.yaml"
+    text = path.read_text()
+    model = text.split("models:\n")[1].split("profiles:")[0]
+    other = model.replace("tiny:", "huge:")
+    path.write_text(text.replace(model, model + other))
+    with serving(home) as server:
+        server.until("echo answers under every one of these names")
+
+
+RAW = """
+import os, sys, threading, time
+def write():
+    while True:
+        os.write(2, b"llama_decode: failed to find a slot\\n")
+        time.sleep(0.05)
+threading.Thread(target=write, daemon=True).start()
+from server.cli.main import main
+main()
+"""
+
+
+def test_what_a_library_writes_by_itself_is_json_in_a_json_log(home: Path) -> None:
+    with serving(home, command=[sys.executable, "-P", "-c", RAW]) as server:
+        server.until("Fjord at")
+        server.until('"message": "llama_decode: failed to find a slot"')
+        server.until("Ready")
+        began = next(i for i, line in enumerate(server.said) if "Fjord at" in line)
+        for line in server.said[began:]:
+            assert json.loads(line)["message"]
+        assert server.ends(signal.SIGTERM) == 0
+
+
+def test_the_last_words_of_a_library_that_aborts_are_kept() -> None:
+    code = """
+import os
+from server.cli.raw_lines import raw_lines_wrapped
+with raw_lines_wrapped():
+    os.write(2, b"GGML_ASSERT(n > 0) failed\\n\\xff half a line")
+    os.abort()
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, timeout=30
+    )
+    assert ended.returncode == -signal.SIGABRT
+    first, second = (json.loads(line)["message"] for line in ended.stderr.splitlines())
+    assert (first, second) == ("GGML_ASSERT(n > 0) failed", "\ufffd half a line")
 
 
 def test_ones_own_model_is_served_without_the_registry_and_without_a_key(home: Path) -> None:
@@ -356,8 +428,19 @@ def test_prepare_makes_the_first_key_and_is_quiet_the_second_time(home: Path, fj
     status, said, _ = fjord("prepare")
     key = (home / "data" / "first_key").read_text().strip()
     assert status == 0
-    assert key in said
+    assert "data/first_key" in said
+    assert key not in said  # no terminal
     assert fjord("prepare") == (0, "", "")
+
+
+def test_prepare_keeps_no_key_for_a_server_that_others_reach(
+    home: Path, fjord: Fjord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert fjord("prepare", "--host", "0.0.0.0") == (0, "", "")
+    monkeypatch.setenv("FJORD_HOST", "::")
+    assert fjord("prepare") == (0, "", "")
+    assert not (home / "data" / "first_key").exists()
+    assert fjord("keys", "list", "--json")[1].strip() == "[]"
 
 
 def test_help_names_every_command(fjord: Fjord) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -41,31 +42,37 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 class Server:
-    """A `fjord serve` on a free port, and what it says."""
+    """A `fjord serve` on a free port, and what it says: into a pipe, or at a terminal."""
 
     def __init__(
-        self, cwd: Path, *args: str, command: Sequence[str] = FJORD, **variables: str
+        self,
+        cwd: Path,
+        *args: str,
+        command: Sequence[str] = FJORD,
+        at_terminal: bool = False,
+        **variables: str,
     ) -> None:
         self.home = cwd
         self.lines: Queue[str] = Queue()
         self.said: list[str] = []
         self.began = time.monotonic()
+        ours, theirs = pty.openpty() if at_terminal else os.pipe()
         self.process = subprocess.Popen(
             [*command, "serve", "--port", "0", *args],
             cwd=cwd,
             env=environment(**{"FJORD_PROFILE": "embedded", **variables}),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            bufsize=1,
+            stdout=theirs,
+            stderr=theirs,
         )
+        os.close(theirs)
+        self.output = os.fdopen(ours, encoding="utf-8", errors="replace")
         self.reader = threading.Thread(target=self._read)
         self.reader.start()
 
     def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.put(line)
+        with contextlib.suppress(OSError):  # a terminal that everybody has left
+            for line in self.output:
+                self.lines.put(line)
         self.lines.put("")
 
     def until(self, pattern: str, within_s: float = 30.0) -> re.Match[str]:
@@ -78,6 +85,10 @@ class Server:
 
     def url(self) -> str:
         return self.until(r"Fjord at (http://\S+),")[1]
+
+    def key(self) -> str:
+        """The first key, as a program finds it."""
+        return (self.home / "data/first_key").read_text().strip()
 
     @property
     def port(self) -> str:
@@ -94,17 +105,20 @@ class Server:
 
 @contextlib.contextmanager
 def serving(
-    cwd: Path, *args: str, command: Sequence[str] = FJORD, **variables: str
+    cwd: Path,
+    *args: str,
+    command: Sequence[str] = FJORD,
+    at_terminal: bool = False,
+    **variables: str,
 ) -> Iterator[Server]:
-    server = Server(cwd, *args, command=command, **variables)
+    server = Server(cwd, *args, command=command, at_terminal=at_terminal, **variables)
     try:
         yield server
     finally:
         server.process.kill()
         server.process.wait()
         server.reader.join()
-        assert server.process.stdout is not None
-        server.process.stdout.close()
+        server.output.close()
 
 
 def with_registry(home: Path, **args: Any) -> Path:
