@@ -11,12 +11,16 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, ParamSpec, TypeVar
 
+from engines.base import EngineDead
+
+_STOPPED = "The engine was stopped."
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class WorkerThreads:
-    """`await aside(call, …)` runs one call in one of `threads` threads."""
+    """`await threads(call, …)` runs one call in one of `threads` threads; once they are closed it
+    raises EngineDead, also where the call still waits for its turn."""
 
     def __init__(self, threads: int, name: str) -> None:
         self._calls: SimpleQueue[tuple[asyncio.Future[Any], Callable[[], Any]] | None]
@@ -34,7 +38,7 @@ class WorkerThreads:
             self._begin()
         self._calls.put((done, partial(call, *args, **kwargs)))
         if self._is_closed:
-            done.cancel()
+            _settle(done, None, EngineDead(_STOPPED))
         return await done
 
     def _begin(self) -> None:
@@ -48,12 +52,12 @@ class WorkerThreads:
             pass
 
     def close(self) -> None:
-        """Blocks until the running calls have ended; those that wait are cancelled. Idempotent."""
+        """Blocks until the running calls have ended; those that wait fail. Idempotent."""
         self._is_closed = True
         with suppress(Empty):
             while True:
                 if (waiting := self._calls.get_nowait()) is not None:
-                    _tell(waiting[0], None, asyncio.CancelledError())
+                    _tell(waiting[0], None, EngineDead(_STOPPED))
         if self._has_begun:
             for _ in self._threads:
                 self._calls.put(None)

@@ -9,16 +9,19 @@ from pathlib import Path
 from engines.registry.parsers import REASONING_PARSERS, TOOL_PARSERS
 from engines.spelling import did_you_mean
 
+OWN_ARGUMENTS = frozenset({"fastpath"})
+"""Engine arguments of ours, beside vLLM's; vLLM never sees them."""
+
 
 @cache
 def vllm_argument_names() -> frozenset[str]:
-    """Fields of vLLM's AsyncEngineArgs; empty where vLLM is not installed. About 50 ms."""
+    """Fields of vLLM's AsyncEngineArgs, and ours; empty where there is no vLLM. About 50 ms."""
     names: set[str] = set()
     for node in _tree("engine/arg_utils.py").body:
         if isinstance(node, ast.ClassDef) and node.name in ("EngineArgs", "AsyncEngineArgs"):
             fields = [each.target for each in node.body if isinstance(each, ast.AnnAssign)]
             names |= {each.id for each in fields if isinstance(each, ast.Name)}
-    return frozenset(names)
+    return frozenset(names | OWN_ARGUMENTS) if names else frozenset()
 
 
 def unknown_arguments(args: Iterable[str], known: Collection[str]) -> list[tuple[str, str]]:

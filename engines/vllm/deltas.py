@@ -36,7 +36,7 @@ class Choices:
             and not is_forced(request)
             and request.sampling.logprobs is None
         )
-        self._made = (
+        self._choices = (
             []
             if self._is_plain
             else [_Choice(request, vocabulary, reading) for _ in range(request.sampling.n)]
@@ -50,7 +50,7 @@ class Choices:
                 Delta(c.index, c.text, len(c.token_ids), _finish_reason(c), "", 0, cached)
                 for c in output.outputs
             ]
-        return [self._made[c.index].delta(c, cached) for c in output.outputs]
+        return [self._choices[c.index].delta(c, cached) for c in output.outputs]
 
     def piece(
         self, text: str, token_ids: Sequence[int], finish: str | None = None, cached: int = 0
@@ -61,7 +61,7 @@ class Choices:
         piece = _Piece(text, token_ids, 0, finish)
         if self._is_plain:
             return Delta(0, text, len(token_ids), _finish_reason(piece), "", 0, cached)
-        return self._made[0].delta(piece, cached)
+        return self._choices[0].delta(piece, cached)
 
     def _cached(self, output: Any) -> int:
         if not self._is_first:
@@ -134,9 +134,11 @@ class _Choice:
 
 
 def _finish_reason(completion: Any) -> FinishReason | None:
-    said = completion.finish_reason
-    if said is None:
+    reason = completion.finish_reason
+    if reason is None:
         return None
-    if said == "error":
+    if reason == "error":
         raise EngineUnavailable("The engine failed this request; it may be sent again.")
-    return _FINISH[said]
+    if reason not in _FINISH:
+        raise RuntimeError(f"vLLM ended an answer with {reason!r}, which is unknown here")
+    return _FINISH[reason]

@@ -7,11 +7,9 @@ from typing import Any
 from engines.base import (
     ContextLengthExceeded,
     Embedding,
-    EngineDead,
-    EngineError,
-    EngineOverloaded,
     InvalidRequest,
 )
+from engines.vllm.errors import engine_error, is_clients, message_of
 
 
 async def embedding(
@@ -20,29 +18,29 @@ async def embedding(
     """One rendered prompt's vector; cancelling it gives the request up."""
     from vllm.pooling_params import PoolingParams
 
-    from vllm import exceptions
-
     count = len(prompt["prompt_token_ids"])
     if count > context_tokens:
         raise ContextLengthExceeded(count, None, context_tokens)
     try:
         collector = await llm.add_request(request_id, prompt, PoolingParams(task="embed"))
     except Exception as error:
-        if isinstance(error, getattr(exceptions, "GracefulHTTPError", ())):
-            raise EngineOverloaded("The engine's queue is full.") from error
-        if llm.errored:
-            raise EngineDead("The engine's process is gone.") from error
-        raise InvalidRequest(f"The input cannot be embedded: {error}", "input") from error
+        outcome = engine_error(error, llm)
+        if is_clients(outcome):
+            outcome = InvalidRequest(f"The input cannot be embedded: {message_of(error)}", "input")
+        if outcome is error:
+            raise
+        raise outcome from error
     running.add(collector)
     try:
         output = await collector.get()
-    except EngineError:
-        raise
     except asyncio.CancelledError:
         await llm.abort(collector.request_id, internal=True)
         raise
     except Exception as error:
-        raise EngineDead(f"The engine died while it embedded: {error}") from error
+        outcome = engine_error(error, llm)
+        if outcome is error:
+            raise
+        raise outcome from error
     finally:
         running.discard(collector)
     return Embedding(vector=output.outputs.data.float().tolist(), prompt_tokens=count)

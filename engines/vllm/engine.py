@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import AsyncGenerator, Sequence
-from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from msgspec.structs import replace
 
@@ -13,7 +12,6 @@ from engines.base import (
     Delta,
     Embedding,
     EngineDead,
-    EngineError,
     EngineHung,
     EngineUnavailable,
     GenerateRequest,
@@ -24,17 +22,18 @@ from engines.base import (
 from engines.host.processes import ProcessTree
 from engines.host.worker_threads import WorkerThreads
 from engines.registry.spec import EngineSpec
-from engines.vllm.deltas import Choices
+from engines.vllm.arguments import RENDERERS
+from engines.vllm.collected_stream import CollectedStream
 from engines.vllm.embeddings import all_or_none, embedding
-from engines.vllm.errors import refused
-from engines.vllm.fastpath.output_router import OutputRouter, can_route
-from engines.vllm.fastpath.stream import CollectedStream, DirectStream
-from engines.vllm.render import Renderer, tokens_prompt
-from engines.vllm.sampling import sampling_params
+from engines.vllm.errors import engine_error, rendering_error, submission_error
+from engines.vllm.fastpath.fast_path import FastPath, may_go_fast
+from engines.vllm.fastpath.proof import proven_fast_path
+from engines.vllm.fastpath.stream import DirectStream
+from engines.vllm.fastpath.switch import is_fast_path_on
+from engines.vllm.render import Renderer
 from engines.vllm.sockets import close_sockets
-from engines.vllm.start import RENDERERS, load
-from engines.vllm.structured import may_hold_control_characters, structured_outputs
-from engines.vllm.tools import ToolReading, is_auto
+from engines.vllm.start import load
+from engines.vllm.submission import submission, submit_publicly
 from engines.vllm.vocabulary import Vocabulary
 
 _SHUTDOWN_S = 3.5
@@ -49,12 +48,12 @@ class VllmEngine:
         self._path = path
         self._processes = ProcessTree()
         self._llm: Any = None
-        self._aside = WorkerThreads(RENDERERS, "vllm-aside")
-        self._router: OutputRouter | None = None
+        self._threads = WorkerThreads(RENDERERS, "vllm-aside")
+        self._fast_path: FastPath | None = None
         self._read_tokens = 0
         self._vocabulary: Vocabulary | None = None
         self._renderer: Renderer | None = None
-        self._knows_thinking = "reasoning_parser" in spec.args
+        self._has_reasoning_parser = "reasoning_parser" in spec.args
         self._is_stopped = False
         self._sleep_level = 0
         self._running: set[Any] = set()
@@ -67,22 +66,22 @@ class VllmEngine:
     @property
     def generated_tokens(self) -> int:
         """Of all requests so far: the engine's own ids."""
-        return self._read_tokens + (self._router.tokens if self._router else 0)
+        return self._read_tokens + (self._fast_path.tokens if self._fast_path else 0)
 
     async def start(self) -> None:
         try:
-            llm, self._renderer = await load(self._spec, self._path, self._processes)
+            llm, renderer = await load(self._spec, self._path, self._processes)
         except asyncio.CancelledError:
             await asyncio.shield(asyncio.to_thread(self._processes.end))
             raise
-        self._llm = llm
+        self._llm, self._renderer = llm, renderer
         if self._is_stopped:
             await self.stop()
             raise EngineUnavailable("The engine was stopped while it started.")
         self.context_tokens = llm.model_config.max_model_len
         self._vocabulary = Vocabulary(llm.tokenizer)
-        if can_route(llm):
-            self._router = OutputRouter(llm, self._vocabulary)
+        if self._spec.task == "generate" and is_fast_path_on(self._spec.args):
+            self._fast_path = await proven_fast_path(llm, self._vocabulary, renderer.token_ids)
 
     async def stop(self) -> None:
         self._is_stopped = True
@@ -100,11 +99,11 @@ class VllmEngine:
         """Ask first: a worker that is asked frees shared memory. A frozen one never answers, and
         vLLM's own shutdown would wait twice for it."""
         if llm is not None:
-            asking = threading.Thread(target=llm.shutdown, daemon=True)
-            asking.start()
-            asking.join(_SHUTDOWN_S)
+            shutdown = threading.Thread(target=llm.shutdown, daemon=True)
+            shutdown.start()
+            shutdown.join(_SHUTDOWN_S)
         self._processes.end()
-        self._aside.close()
+        self._threads.close()
         if llm is not None:
             # The frozen garbage collector never frees its cycles: leave it empty, and keep its
             # __del__ from a second shutdown.
@@ -136,7 +135,7 @@ class VllmEngine:
 
     async def wake(self) -> None:
         """Take the card's memory again; returns when it can generate. Awake: does nothing."""
-        llm, level, self._sleep_level = self._alive(), self._sleep_level, 0
+        llm, level = self._alive(), self._sleep_level
         if level == 1:
             await llm.wake_up()
         elif level == 2:
@@ -144,6 +143,7 @@ class VllmEngine:
             await llm.collective_rpc("reload_weights")
             await llm.wake_up(["kv_cache"])
             await llm.reset_prefix_cache()
+        self._sleep_level = 0  # after a wake that failed the next one does it all again
 
     def _alive(self) -> Any:
         if self._llm is None or self._llm.errored:
@@ -157,15 +157,11 @@ class VllmEngine:
         param = "prompt" if request.messages is None else "messages"
         try:
             if request.messages is not None:
-                rendered = await self._aside(renderer.chat, request)
+                rendered = await self._threads(renderer.chat, request)
             else:
-                [rendered] = await self._aside(renderer.prompts, [request.prompt or ""])
-        except EngineError:
-            raise
-        except Exception as error:  # the template's, jinja's or the tokenizer's own kind
-            if self._is_stopped:
-                raise EngineDead("The engine was stopped.") from error
-            raise InvalidRequest(f"The prompt cannot be rendered: {error}", param) from error
+                [rendered] = await self._threads(renderer.prompts, [request.prompt or ""])
+        except Exception as error:
+            self._raise(rendering_error(error, param), error)
         return Prompt(token_ids=rendered["prompt_token_ids"], rendered=rendered)
 
     async def generate(
@@ -174,26 +170,33 @@ class VllmEngine:
         llm = self._alive()
         request = self._as_prompted(request, prompt)
         try:
-            reader = await self._submit(llm, request, prompt, sink)
+            stream = await self._submit(llm, request, prompt, sink)
         except Exception as error:
-            raise refused(error, request, prompt, self.context_tokens) from error
-        self._running.add(reader)
+            context = self.context_tokens
+            self._raise(submission_error(error, llm, request, prompt, context), error)
+        self._running.add(stream)
         try:
-            while not reader.is_finished:
-                for delta in await reader.read():
+            while not stream.is_finished:
+                for delta in await stream.read():
                     self._read_tokens += delta.token_count
                     yield delta
-        except EngineError:
-            raise
         except Exception as error:
-            raise EngineDead(f"The engine died while it generated: {error}") from error
+            self._raise(engine_error(error, llm), error)
         finally:
-            self._running.discard(reader)
-            if self._router is not None:
-                self._router.end(reader.request_id)
-            if not reader.is_finished and not self._is_stopped:
+            self._running.discard(stream)
+            if self._fast_path is not None:
+                self._fast_path.end(stream.request_id)
+            if not stream.is_finished and not self._is_stopped:
                 with contextlib.suppress(Exception):
-                    await llm.abort(reader.request_id, internal=True)
+                    await llm.abort(stream.request_id, internal=True)
+
+    def _raise(self, outcome: Exception, error: Exception) -> NoReturn:
+        """`error` as what it means for the request, or that the engine was stopped meanwhile."""
+        if self._is_stopped:
+            raise EngineDead("The engine was stopped.") from error
+        if outcome is error:
+            raise error
+        raise outcome from error
 
     def _as_prompted(self, request: GenerateRequest, prompt: Prompt) -> GenerateRequest:
         thinking, vocabulary = request.reasoning, self._vocabulary
@@ -204,45 +207,15 @@ class VllmEngine:
     async def _submit(
         self, llm: Any, request: GenerateRequest, prompt: Prompt, sink: Sink | None
     ) -> DirectStream | CollectedStream:
-        vocabulary, reasoning = self._vocabulary, request.reasoning
-        assert vocabulary is not None
-        reading = ToolReading(request, prompt, llm.tokenizer) if is_auto(request) else None
-        is_answer = reasoning is None or vocabulary.is_closed(reasoning, prompt.token_ids)
-        # vLLM's parser waits for an end mark: an answer without thinking would have no form.
-        is_open = not is_answer and reasoning is not None and reasoning.opened_by == "template"
-        is_theirs = self._knows_thinking and is_open
-        structure = structured_outputs(request, is_answer or is_theirs, vocabulary)
-        shows_special = (reasoning is not None and vocabulary.hides(reasoning)) or (
-            reading is not None and not reading.skips_special_tokens
+        assert self._vocabulary is not None
+        submitted = await submission(
+            request, prompt, llm.tokenizer, self._vocabulary, self._has_reasoning_parser
         )
-        forbidden: Sequence[int] = ()
-        if structure is not None and may_hold_control_characters(structure):
-            forbidden = await asyncio.to_thread(vocabulary.control_ids)
-        params = partial(sampling_params, request, structure, not shows_special, forbidden)
-        choices = Choices(request, vocabulary, reading)
-        ended = not is_theirs if structure is not None and self._knows_thinking else None
-        if self._router is not None and sink is not None and may_go_short(request):
-            made = await self._router.requests.make(
-                request,
-                prompt,
-                params,
-                is_plain=structure is None,
-                skips_special_tokens=not shows_special,
-            )
-            made.reasoning_ended = ended
-            lane = DirectStream(made.request_id, choices, sink)
-            await self._router.add(made, lane)
-            return lane
-        # Raw tokens are processed in a thread: compiling a large schema takes a second.
-        rendered = prompt.rendered if structure is None else tokens_prompt(prompt.token_ids)
-        collector = await llm.add_request(
-            request.request_id,
-            rendered,
-            params(),
-            priority=request.priority,
-            **({} if ended is None else {"reasoning_ended": ended}),
-        )
-        return CollectedStream(collector, choices)
+        if self._fast_path is not None and sink is not None and may_go_fast(request):
+            stream = await self._fast_path.submit(submitted, sink)
+            if stream is not None:
+                return stream
+        return await submit_publicly(llm, submitted)
 
     async def abort(self, request_id: str) -> None:
         if self._llm is not None and not self._llm.errored:
@@ -255,23 +228,14 @@ class VllmEngine:
         if self._spec.task != "embed" or self._renderer is None:
             raise InvalidRequest("This model makes no embeddings.", "model")
         try:
-            prompts = await self._aside(self._renderer.prompts, inputs)
-        except EngineError:
-            raise
+            prompts = await self._threads(self._renderer.prompts, inputs)
         except Exception as error:
-            raise InvalidRequest(f"The input cannot be read: {error}", "input") from error
+            self._raise(rendering_error(error, "input"), error)
         work = (
             embedding(llm, f"{request_id}-{i}", prompt, self.context_tokens, self._running)
             for i, prompt in enumerate(prompts)
         )
         return await all_or_none(list(work))
-
-
-def may_go_short(request: GenerateRequest) -> bool:
-    """Whether its tokens need no more than their text: a stop string is looked for at each, and a
-    log probability comes with each. Nobody waits for those of a whole answer."""
-    wanted = request.sampling
-    return request.stream and wanted.n == 1 and not wanted.stop and wanted.logprobs is None
 
 
 def _nothing() -> None:

@@ -1,6 +1,7 @@
-"""vLLM's exceptions -> ours, by type."""
+"""vLLM's exceptions -> ours, by type. What is neither the client's nor the engine's end stays."""
 
 import re
+from typing import Any
 
 from engines.base import (
     ContextLengthExceeded,
@@ -16,29 +17,61 @@ _PLACE = re.compile(r"\[[\d:]+\] /\S+:\d+: ")
 """xgrammar's clock and line of C++, in front of what it says."""
 
 
-def refused(
-    error: Exception, request: GenerateRequest, prompt: Prompt, context_tokens: int
-) -> EngineError:
-    """What `add_request` raised, before any token."""
+def submission_error(
+    error: Exception, llm: Any, request: GenerateRequest, prompt: Prompt, context_tokens: int
+) -> Exception:
+    """What a request's submission raised, before any token. Itself where it is a bug: it ends
+    this request alone."""
+    error = engine_error(error, llm)
+    if not is_clients(error):
+        return error
+    if prompt.token_count + 1 > context_tokens:
+        return ContextLengthExceeded(prompt.token_count, None, context_tokens)
+    return InvalidRequest(message_of(error), _param(error, request))
+
+
+def engine_error(error: Exception, llm: Any) -> Exception:
+    """EngineDead where vLLM says that it died, EngineOverloaded for its full queue; else as it
+    is."""
     from vllm.v1.engine.exceptions import EngineDeadError
 
     from vllm import exceptions
 
     if isinstance(error, EngineError):
         return error
-    if isinstance(error, EngineDeadError):
-        return EngineDead("The engine's process is gone.")
-    # Its queue is full. The class came after 0.26, which has no such limit.
+    if isinstance(error, EngineDeadError) or llm.errored:
+        return EngineDead(f"The engine's process is gone: {error}")
+    # The class came after 0.26, which has no such limit.
     if isinstance(error, getattr(exceptions, "GracefulHTTPError", ())):
         return EngineOverloaded("The engine's queue is full.")
-    if prompt.token_count + 1 > context_tokens:
-        return ContextLengthExceeded(prompt.token_count, None, context_tokens)
-    return InvalidRequest(_message(error), _param(error, request))
+    return error
 
 
-def _message(error: Exception) -> str:
-    said = _PLACE.sub("", str(error.args[0] if error.args else error))
-    return " ".join(said.split())[:600]
+def rendering_error(error: Exception, param: str) -> Exception:
+    """What rendering a prompt raised. vLLM's renderer makes a refusal of what a template raises;
+    a tokenizer has a TypeError for text that is no Unicode."""
+    if is_clients(error) or _is_unreadable(error):
+        return InvalidRequest(f"The {param} cannot be read: {message_of(error)}", param)
+    return error
+
+
+def _is_unreadable(error: Exception) -> bool:
+    return isinstance(error, TypeError) and "TextEncodeInput" in str(error)
+
+
+def is_clients(error: Exception) -> bool:
+    """Whether a check refused what the client sent. vLLM's own class for it came after 0.26,
+    where such errors are ValueErrors."""
+    from vllm import exceptions
+
+    checks = (ValueError, getattr(exceptions, "VLLMClientError", ValueError))
+    return isinstance(error, checks) and not isinstance(error, EngineError)
+
+
+def message_of(error: Exception) -> str:
+    """One line of at most 600 characters, fit for a client."""
+    text = _PLACE.sub("", str(error.args[0] if error.args else error))
+    return " ".join(text.split())[:600]
 
 
 def _param(error: Exception, request: GenerateRequest) -> str | None:

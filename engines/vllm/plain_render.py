@@ -40,9 +40,9 @@ class PlainRenderer:
 
         self._render = render_jinja_template
         self._template = tokenizer.chat_template
-        self._words = dict(tokenizer.special_tokens_map)
-        theirs = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters
-        self._taken = {*theirs, *self._words}
+        self._special_tokens = dict(tokenizer.special_tokens_map)
+        reserved = inspect.signature(PreTrainedTokenizerBase.apply_chat_template).parameters
+        self._reserved = {*reserved, *self._special_tokens}
         """Switches that mean something else than a template's variable."""
         self._encode = rust_tokenizer(tokenizer).encode_batch_fast
         self._adds_special_tokens = adds_special_tokens
@@ -55,25 +55,25 @@ class PlainRenderer:
         template refuses it."""
         if not messages or not all(_is_plain(message) for message in messages):
             return None
-        if not self._taken.isdisjoint(switches):
+        if not self._reserved.isdisjoint(switches):
             return None
         try:
             [text], _ = self._render(
                 conversations=[list(messages)],
                 chat_template=self._template,
                 add_generation_prompt=True,
-                **self._words,
+                **self._special_tokens,
                 **switches,
             )
         except Exception:
             return None
-        return self._made(text, adds_special_tokens=False)
+        return self._rendered(text, adds_special_tokens=False)
 
     def text(self, text: str) -> Rendered:
         """A text without a template."""
-        return self._made(text, self._adds_special_tokens) | {"prompt": text}
+        return self._rendered(text, self._adds_special_tokens) | {"prompt": text}
 
-    def _made(self, text: str, adds_special_tokens: bool) -> dict[str, Any]:
+    def _rendered(self, text: str, adds_special_tokens: bool) -> dict[str, Any]:
         [encoded] = self._encode([text], add_special_tokens=adds_special_tokens)
         return {**self._form, "prompt_token_ids": encoded.ids, "arrival_time": time.time()}
 
@@ -81,8 +81,8 @@ class PlainRenderer:
 def plain_renderer(
     tokenizer: Any,
     adds_special_tokens: bool,
-    their_chat: Callable[[Sequence[Mapping[str, str]]], Rendered],
-    their_text: Callable[[str], Rendered],
+    vllm_chat: Callable[[Sequence[Mapping[str, str]]], Rendered],
+    vllm_text: Callable[[str], Rendered],
 ) -> PlainRenderer | None:
     """One that gives the tokens that vLLM's own calls give; None where there is no such."""
     inside = rust_tokenizer(tokenizer)
@@ -91,12 +91,12 @@ def plain_renderer(
     if inside.truncation is not None or inside.padding is not None:  # vLLM turns both off
         return None
     try:
-        ours = PlainRenderer(tokenizer, their_text(TEXTS[0]), adds_special_tokens)
-        if any(not _same(ours.text(text), their_text(text)) for text in TEXTS):
+        plain = PlainRenderer(tokenizer, vllm_text(TEXTS[0]), adds_special_tokens)
+        if any(not _same(plain.text(text), vllm_text(text)) for text in TEXTS):
             return None
     except Exception:  # no text is ordinary to this one
         return None
-    return ours if all(_agree(ours, probe, their_chat) for probe in PROBES) else None
+    return plain if all(_agree(plain, probe, vllm_chat) for probe in PROBES) else None
 
 
 def rust_tokenizer(tokenizer: Any) -> Any:
@@ -108,17 +108,17 @@ def rust_tokenizer(tokenizer: Any) -> Any:
 
 
 def _agree(
-    ours: PlainRenderer,
+    plain: PlainRenderer,
     probe: Sequence[tuple[str, str]],
-    theirs: Callable[[Sequence[Mapping[str, str]]], Rendered],
+    vllm_chat: Callable[[Sequence[Mapping[str, str]]], Rendered],
 ) -> bool:
     messages = [{"role": role, "content": content} for role, content in probe]
-    made = ours.chat(messages, {})
+    rendered = plain.chat(messages, {})
     try:
-        wanted = theirs(messages)
+        expected = vllm_chat(messages)
     except Exception:  # a template that refuses it, as many do a system prompt
-        return made is None
-    return made is not None and _same(made, wanted)
+        return rendered is None
+    return rendered is not None and _same(rendered, expected)
 
 
 def _same(a: Rendered, b: Rendered) -> bool:

@@ -18,20 +18,22 @@ from engines.vllm.plain_render import plain_renderer
 class Renderer:
     """One engine's. Safe to call from several threads."""
 
-    def __init__(self, llm: Any, their_turns: int = 1) -> None:
-        """Blocks: vLLM's first prompt takes up to a second. `their_turns`: so many threads go
+    def __init__(self, llm: Any, vllm_threads: int = 1, is_plain_tried: bool = True) -> None:
+        """Blocks: vLLM's first prompt takes up to a second. `vllm_threads`: so many threads go
         vLLM's way at once. It keeps one tokenizer more than its `renderer_num_workers`, for the
         event loop; who finds none copies one on the spot, which stops everybody for half a
-        second."""
+        second. Without `is_plain_tried` all goes vLLM's way."""
         self._llm = llm
-        self._their_turn = threading.BoundedSemaphore(their_turns)
+        self._vllm_turn = threading.BoundedSemaphore(vllm_threads)
         self._plain = None
-        if not getattr(llm.model_config, "enable_prompt_embeds", False):  # marks in the text
+        if is_plain_tried and not getattr(
+            llm.model_config, "enable_prompt_embeds", False
+        ):  # marks in the text
             self._plain = plain_renderer(
                 llm.tokenizer,
                 llm.renderer.default_cmpl_tok_params.add_special_tokens,
-                lambda messages: self._their_chat(messages, {}),
-                lambda text: self._theirs([text])[0],
+                lambda messages: self._vllm_chat(messages, {}),
+                lambda text: self._vllm_prompts([text])[0],
             )
 
     def chat(self, request: GenerateRequest) -> Mapping[str, Any]:
@@ -43,20 +45,25 @@ class Renderer:
                 return rendered
         published = getattr(self._llm.tokenizer, "chat_template", None)
         template = tool_template(request, published)
-        return self._their_chat(messages, switches, _tools(request), template)
+        return self._vllm_chat(messages, switches, _tools(request), template)
 
     def prompts(self, prompts: Sequence[str | Sequence[int]]) -> Sequence[Mapping[str, Any]]:
         """Text or token ids as they are, without a template. Blocks. Raises InvalidRequest."""
         if self._plain is None or not prompts:
-            return self._theirs(prompts)
+            return self._vllm_prompts(prompts)
         return [
             self._plain.text(prompt)
             if prompt and isinstance(prompt, str)
-            else self._theirs([prompt])[0]
+            else self._vllm_prompts([prompt])[0]
             for prompt in prompts
         ]
 
-    def _their_chat(
+    def token_ids(self, ids: Sequence[int]) -> Mapping[str, Any]:
+        """vLLM's own engine input for a prompt of these. Blocks. Raises InvalidRequest."""
+        [rendered] = self._vllm_prompts([ids])
+        return rendered
+
+    def _vllm_chat(
         self,
         messages: Sequence[Mapping[str, Any]],
         switches: Mapping[str, Any],
@@ -67,25 +74,25 @@ class Renderer:
 
         always = {"add_generation_prompt": True, "tools": tools}
         params = ChatParams(chat_template=template, chat_template_kwargs=always | dict(switches))
-        renderer, own = self._llm.renderer, [dict(message) for message in messages]
+        renderer, copied = self._llm.renderer, [dict(message) for message in messages]
         lengths = _unlimited(renderer.default_chat_tok_params)
-        with self._their_turn:
-            _, [rendered] = renderer.render_chat([own], params, lengths)
+        with self._vllm_turn:
+            _, [rendered] = renderer.render_chat([copied], params, lengths)
         return dict(rendered)
 
-    def _theirs(self, prompts: Sequence[str | Sequence[int]]) -> Sequence[Mapping[str, Any]]:
+    def _vllm_prompts(self, prompts: Sequence[str | Sequence[int]]) -> Sequence[Mapping[str, Any]]:
         from vllm.inputs import TextPrompt
 
         vocabulary = self._llm.model_config.get_vocab_size()
-        read = [
+        parsed = [
             TextPrompt(prompt=prompt)
             if isinstance(prompt, str)
             else tokens_prompt(_checked(prompt, vocabulary))
             for prompt in prompts
         ]
         renderer = self._llm.renderer
-        with self._their_turn:
-            return list(renderer.render_cmpl(read, _unlimited(renderer.default_cmpl_tok_params)))
+        with self._vllm_turn:
+            return list(renderer.render_cmpl(parsed, _unlimited(renderer.default_cmpl_tok_params)))
 
 
 def tokens_prompt(token_ids: Iterable[int]) -> Any:

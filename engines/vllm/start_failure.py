@@ -2,34 +2,27 @@
 
 import contextlib
 import json
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from engines.host.private_folder import PrivateFolder
+from engines.vllm.environment import variable_set
 
 _LAST_LINE = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception)): (.+)$", re.MULTILINE)
 _ONLY_POINTS_ELSEWHERE = ("WorkerProc initialization failed", "Engine core initialization failed")
 
 
 @contextlib.contextmanager
-def failure_log() -> Iterator[Path]:
+def failure_log(is_local: bool = True) -> Iterator[Path]:
     """The engine's processes write their errors here too: vLLM's exception in the front says
-    only that one of them failed. vLLM takes a logging configuration from the environment."""
-    variable = "VLLM_LOGGING_CONFIG_PATH"
-    given = os.environ.get(variable)
+    only that one of them failed. vLLM takes a logging configuration from the environment, and
+    each worker opens it: not where they may run on other machines."""
     with PrivateFolder() as folder:
-        log_file = folder / "errors.log"
-        if given is None:
-            configuration = folder / "logging.json"
-            configuration.write_text(json.dumps(_logging(log_file)))
-            os.environ[variable] = str(configuration)
-        try:
+        log_file, configuration = folder / "errors.log", folder / "logging.json"
+        configuration.write_text(json.dumps(_logging(log_file)))
+        with variable_set("VLLM_LOGGING_CONFIG_PATH", str(configuration), is_local):
             yield log_file
-        finally:
-            if given is None:
-                del os.environ[variable]
 
 
 def _logging(log_file: Path) -> dict[str, object]:
@@ -63,15 +56,15 @@ def why_it_failed(error: BaseException, log_file: Path, path: str) -> str:
 
 
 def _in_words(name: str, message: str, path: str) -> str:
-    said = " ".join(message.split())[:600]
+    reason = " ".join(message.split())[:600]
     match name:
         case "OutOfMemoryError" | "MemoryError":
-            return f"Out of memory while loading {path}: {said}"
+            return f"Out of memory while loading {path}: {reason}"
         case "GatedRepoError":
-            return f"{path} is gated: accept its licence on the hub and set HF_TOKEN. {said}"
+            return f"{path} is gated: accept its licence on the hub and set HF_TOKEN. {reason}"
         case "RepositoryNotFoundError" | "FileNotFoundError" | "OSError":
-            return f"The weights {path} cannot be read: {said}"
+            return f"The weights {path} cannot be read: {reason}"
         case "ValidationError" | "ValueError" | "TypeError":
-            return f"vLLM refuses {path}: {said}"
+            return f"vLLM refuses {path}: {reason}"
         case _:
-            return f"vLLM could not start {path}: {name}: {said}"
+            return f"vLLM could not start {path}: {name}: {reason}"

@@ -19,7 +19,7 @@ def structured_outputs(
     started with its own reasoning_parser and lets the grammar begin after the thinking."""
     from vllm.sampling_params import StructuredOutputsParams
 
-    structure = _wanted(request)
+    structure = _structure(request)
     if structure is None:
         return None
     if request.reasoning is None or begins_at_once:
@@ -33,11 +33,11 @@ def structured_outputs(
 def may_hold_control_characters(structure: Any) -> bool:
     """xgrammar lets a JSON string whose length is bounded hold raw control characters: no parser
     reads that."""
-    said = str(structure.json or structure.structural_tag or "")
-    return "maxLength" in said or "minLength" in said
+    text = str(structure.json or structure.structural_tag or "")
+    return "maxLength" in text or "minLength" in text
 
 
-def _wanted(request: GenerateRequest) -> Structure | None:
+def _structure(request: GenerateRequest) -> Structure | None:
     if is_forced(request):
         return Structure(kind="json_schema", value=forced_schema(request))
     return request.structure

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from engines.answers.forced_calls import is_forced, new_call_id
 from engines.answers.openai_tools import openai_tool
 from engines.base import EngineUnavailable, GenerateRequest, Prompt, ToolCallDelta
-from engines.vllm.fastpath.split_deltas import SplitDeltas
+from engines.vllm.split_deltas import SplitDeltas
 from engines.vllm.vocabulary import Vocabulary
 
 
@@ -75,11 +75,11 @@ class AutoCalls:
         if not self._reading.is_streamed:
             return self._whole(text, token_ids)
         pieces = list(self._pieces.split(text, token_ids))
-        read = [self._read(*piece, is_last and piece is pieces[-1]) for piece in pieces]
-        calls = joined(call for _, found in read for call in found)
-        return "".join(content for content, _ in read), calls
+        parsed = [self._parsed(*piece, is_last and piece is pieces[-1]) for piece in pieces]
+        calls = joined(call for _, some in parsed for call in some)
+        return "".join(content for content, _ in parsed), calls
 
-    def _read(
+    def _parsed(
         self, text: str, token_ids: Sequence[int], is_last: bool
     ) -> tuple[str, Sequence[ToolCallDelta]]:
         message = self._parser.parse_delta(
@@ -109,26 +109,26 @@ class AutoCalls:
         )
 
     def _whole(self, text: str, token_ids: Sequence[int]) -> tuple[str, tuple[ToolCallDelta, ...]]:
-        _, content, found = self._parser.parse(
+        _, content, parsed = self._parser.parse(
             text,
             self._reading.wire,
             enable_auto_tools=True,
             model_output_token_ids=list(token_ids),
         )
-        found = (found or [])[: None if self._reading.is_parallel else 1]
+        kept = (parsed or [])[: None if self._reading.is_parallel else 1]
         calls = (
             ToolCallDelta(index, call.id or new_call_id(), call.name, call.arguments)
-            for index, call in enumerate(found)
+            for index, call in enumerate(kept)
         )
         return content or "", tuple(calls)
 
 
 def joined(calls: Iterable[ToolCallDelta]) -> tuple[ToolCallDelta, ...]:
     """Pieces of one call that follow each other are one piece."""
-    found: list[ToolCallDelta] = []
+    whole: list[ToolCallDelta] = []
     for call in calls:
-        if found and found[-1].index == call.index and call.name is None:
-            last = found.pop()
+        if whole and whole[-1].index == call.index and call.name is None:
+            last = whole.pop()
             call = replace(last, arguments=last.arguments + call.arguments)
-        found.append(call)
-    return tuple(found)
+        whole.append(call)
+    return tuple(whole)

@@ -90,10 +90,10 @@ class Vocabulary:
         return tuple(self._logprob(token_id, entry, ()) for token_id, entry in likeliest)
 
     def _logprob(self, token_id: int, entry: Any, top: tuple[TokenLogprob, ...]) -> TokenLogprob:
-        said = entry.decoded_token or ""
+        text = entry.decoded_token or ""
         raw = self.raw(token_id)
         if raw is None:
-            raw = said.encode("utf-8", "surrogatepass")
+            raw = text.encode("utf-8", "surrogatepass")
         # A part of a character has no text: OpenAI writes its bytes as \xNN.
         token = raw.decode("utf-8", "backslashreplace")
         return TokenLogprob(token, max(entry.logprob, _LOWEST), tuple(raw), top)

@@ -57,7 +57,6 @@ async def test_a_fetch_from_a_silent_hub_is_ended_with_the_fleet(
         hub.settimeout(30)
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{hub.getsockname()[1]}")
         monkeypatch.setenv("HF_HOME", str(tmp_path))
-        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
         spec = EngineSpec(kind="vllm", source="nobody/nothing")
         fleet = Fleet([model(spec)], build_engine(tmp_path, silent))
         others = set(psutil.Process().children(recursive=True))

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from engines.base import EngineDead
 from engines.host.worker_threads import WorkerThreads
 
 pytestmark = pytest.mark.anyio
@@ -30,7 +31,9 @@ async def test_the_loop_goes_on_and_as_many_run_at_once_as_there_are_threads() -
     aside.close()
 
 
-async def test_a_close_waits_for_what_runs_and_cancels_what_waits() -> None:
+async def test_a_close_waits_for_what_runs_and_what_waits_hears_that_the_engine_was_stopped() -> (
+    None
+):
     aside = WorkerThreads(1, "test")
     may_end, has_begun = threading.Event(), threading.Event()
 
@@ -44,13 +47,13 @@ async def test_a_close_waits_for_what_runs_and_cancels_what_waits() -> None:
     waiting = asyncio.ensure_future(aside(time.sleep, 0))
     await asyncio.sleep(0)
     closing = asyncio.ensure_future(asyncio.to_thread(aside.close))
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(EngineDead, match="stopped"):
         await asyncio.wait_for(waiting, BOUND_S)
     assert not closing.done()
     may_end.set()
     assert await asyncio.wait_for(running, BOUND_S) == "done"
     await asyncio.wait_for(closing, BOUND_S)
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(EngineDead, match="stopped"):
         await asyncio.wait_for(aside(work), BOUND_S)
     aside.close()
 

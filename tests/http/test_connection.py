@@ -157,9 +157,9 @@ def test_a_whole_answer_that_nobody_reads_is_dropped_and_holds_its_slot_till_the
         clients = [stack.enter_context(connected(long_answers)) for _ in range(2)]
         for client in clients:
             client.sendall(request(long_answers, f"Content-Length: {len(content)}") + content)
-        in_flight = long_answers.services.in_flight
-        wait_until(lambda: in_flight.get("m") == 2, "both are answered")
-        wait_until(lambda: in_flight.get("m") == 0, "both are dropped")
+        supervisor = long_answers.services.supervisor
+        wait_until(lambda: supervisor.in_flight("m") == 2, "both are answered")
+        wait_until(lambda: supervisor.in_flight("m") == 0, "both are dropped")
         assert all(len(read_all(client)) < LONG for client in clients)
 
 

@@ -240,11 +240,15 @@ async def test_every_token_of_the_scripted_engine_is_billed_once(
 
 
 @pytest.mark.vllm
-async def test_every_token_of_vllm_is_billed_once(tmp_path: Path, log: Lines) -> None:
+@pytest.mark.parametrize("fastpath", [True, False], ids=["fast", "public"])
+async def test_every_token_of_vllm_is_billed_once(
+    tmp_path: Path, log: Lines, fastpath: bool
+) -> None:
     path, data = make_llama(tmp_path / "tiny"), tmp_path / "data"
     spec = EngineSpec(kind="vllm", source=str(path))
     model = ModelSpec(alias="m", engine=spec, context_tokens=4096, output_tokens=1024)
-    with serving(data, model, settings=NO_LIMITS, build=lambda _: vllm_engine(path)) as server:
+    engine = vllm_engine(path, fastpath=fastpath)
+    with serving(data, model, settings=NO_LIMITS, build=lambda _: engine) as server:
         clients, generated = await bills_to_the_token(server, 48, REQUESTS)
     check(clients, generated, data, log)
 

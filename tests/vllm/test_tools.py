@@ -10,7 +10,7 @@ import pytest
 
 from engines.base import GenerateRequest, Prompt, Sampling, Tool
 from engines.testing.tiny import make_llama
-from engines.vllm.fastpath.split_deltas import SplitDeltas
+from engines.vllm.split_deltas import SplitDeltas
 from engines.vllm.vocabulary import Vocabulary
 
 CALLS = [{"city": "Oslo", "days": 3}, {"city": "Ber gen 🎉 {x} ` y", "days": 4}]

@@ -54,14 +54,14 @@ class ByteText:
         return text
 
     def _one_by_one(self, token_ids: Sequence[int]) -> str:
-        said = ""
+        shown = ""
         for token_id in token_ids:
             self._owed += self._shown[token_id]
             text = self._owed.decode("utf-8", "replace")
             if not text.endswith(UNFINISHED):
-                said += text
+                shown += text
                 self._owed = b""
-        return said
+        return shown
 
     def last(self, token_ids: Sequence[int], is_stop: bool) -> str:
         """The text that an answer's last ones add; `is_stop`: the very last is an end mark."""

@@ -22,8 +22,13 @@ Settings: TypeAlias = tuple[Any, ...]
 class RequestCopies:
     """One AsyncLLM's. Belongs to the event loop."""
 
-    def __init__(self, llm: Any) -> None:
-        self._llm = llm
+    def __init__(self, llm: Any, is_copying: bool = True) -> None:
+        """Without `is_copying` each is vLLM's own. Raises AttributeError where vLLM lacks one of
+        the names."""
+        self._is_copying = is_copying
+        self._process = llm.input_processor.process_inputs
+        self._assign_id = llm.input_processor.assign_request_id
+        self._supported_tasks = llm.get_supported_tasks
         self._context_tokens = llm.model_config.max_model_len
         self._known: dict[Settings, Any] = {}
 
@@ -38,24 +43,26 @@ class RequestCopies:
     ) -> Any:
         """Under an id of its own. `sampling_params` makes vLLM's; `is_plain`: the request alone
         decides on them. Raises what vLLM raises."""
-        settings = _settings(request, skips_special_tokens) if is_plain else None
+        settings = None
+        if is_plain and self._is_copying:
+            settings = _settings(request, skips_special_tokens)
         known = None if settings is None else self._known.get(settings)
         if known is not None and self._is_ordinary(prompt):
-            made = _like(known, request, prompt)
+            core_request = _like(known, request, prompt)
         else:
-            made = await self._processed(request, prompt, sampling_params())
+            core_request = await self._processed(request, prompt, sampling_params())
             if settings is not None and self._is_ordinary(prompt):
-                self._remember(settings, made)
-        self._llm.input_processor.assign_request_id(made)
-        return made
+                self._remember(settings, core_request)
+        self._assign_id(core_request)
+        return core_request
 
     async def _processed(self, request: GenerateRequest, prompt: Prompt, params: Any) -> Any:
         work = partial(
-            self._llm.input_processor.process_inputs,
+            self._process,
             request.request_id,
             prompt.rendered,
             params,
-            supported_tasks=await self._llm.get_supported_tasks(),
+            supported_tasks=await self._supported_tasks(),
             priority=request.priority,
         )
         compiles = params.structured_outputs is not None  # a large schema takes a second
@@ -67,10 +74,10 @@ class RequestCopies:
         is_tokens = rendered.get("type") == "token" and rendered.get("cache_salt") is None
         return is_tokens and 0 < prompt.token_count < self._context_tokens
 
-    def _remember(self, settings: Settings, made: Any) -> None:
+    def _remember(self, settings: Settings, core_request: Any) -> None:
         if len(self._known) >= _MOST:
             self._known.clear()
-        self._known[settings] = copy.copy(made)
+        self._known[settings] = copy.copy(core_request)
 
 
 _OF_ONE = ("max_tokens", "min_tokens", "seed", "logit_bias")
@@ -79,18 +86,18 @@ _shared = attrgetter(*(name for name in Sampling.__struct_fields__ if name not i
 
 def _settings(request: GenerateRequest, skips_special_tokens: bool) -> Settings | None:
     """What must be the same; None where what is hardly ever the same is asked for."""
-    wanted = request.sampling
-    if wanted.logit_bias or wanted.min_tokens or wanted.seed is not None:
+    sampling = request.sampling
+    if sampling.logit_bias or sampling.min_tokens or sampling.seed is not None:
         return None
-    return (*_shared(wanted), request.stream, skips_special_tokens)
+    return (*_shared(sampling), request.stream, skips_special_tokens)
 
 
 def _like(known: Any, request: GenerateRequest, prompt: Prompt) -> Any:
-    made, params = copy.copy(known), copy.copy(known.sampling_params)
+    core_request, params = copy.copy(known), copy.copy(known.sampling_params)
     params.max_tokens = request.sampling.max_tokens
-    made.request_id = request.request_id
-    made.prompt_token_ids = prompt.rendered["prompt_token_ids"]
-    made.arrival_time = prompt.rendered["arrival_time"]
-    made.sampling_params = params
-    made.priority = request.priority
-    return made
+    core_request.request_id = request.request_id
+    core_request.prompt_token_ids = prompt.rendered["prompt_token_ids"]
+    core_request.arrival_time = prompt.rendered["arrival_time"]
+    core_request.sampling_params = params
+    core_request.priority = request.priority
+    return core_request

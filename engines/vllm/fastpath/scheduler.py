@@ -1,51 +1,108 @@
-"""vLLM's schedulers, merging tokens at their source: in the engine's process, before they are sent.
+"""vLLM's schedulers, batching tokens at their source: in the engine's process, before sending.
 
 What a token costs the front begins with its message: received, decoded, looked up, written. With
 many streams the tokens of several steps go together, and all of that is paid once for them.
-Loaded by name into the engine's process; it imports nothing else of ours but the rule.
+Loaded by name into the engine's process; it imports nothing else of ours but the rule. Where the
+rule finds vLLM other than it knows it, every token goes at once, as vLLM sends them.
 """
 
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.scheduler import Scheduler
-from vllm.v1.engine import EngineCoreOutputs
+from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs
 
+from engines.vllm.fastpath.left_out import leave_out
 from engines.vllm.fastpath.token_batching import TokenBatching
 
-_OWN = "Using custom scheduler class"
+PART = "token batching"
+_CUSTOM_CLASS = "Using custom scheduler class"
 
 
 class _Batches:
-    """A scheduler whose outputs wait for each other."""
+    """A scheduler whose outputs wait for each other. Mixed into one of vLLM's."""
 
     requests: dict[str, Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._merging = TokenBatching()
+        self._batching: TokenBatching | None = TokenBatching()
+        self._has_failed = False
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         scheduled = super().schedule(*args, **kwargs)  # type: ignore[misc]
-        self._merging.begins(scheduled.total_num_scheduled_tokens)
+        if self._batching is not None:
+            try:
+                self._batching.begins(scheduled.total_num_scheduled_tokens)
+            except Exception as error:
+                leave_out(PART, error)  # what waits goes with the step's end
+                self._has_failed = True
         return scheduled
 
     def update_from_output(self, *args: Any, **kwargs: Any) -> Any:
-        found = super().update_from_output(*args, **kwargs)  # type: ignore[misc]
-        outputs = {client: made.outputs for client, made in found.items()}
-        for client, due in self._merging.due(outputs, self.requests).items():
-            if client in found:
-                found[client].outputs = due
-            else:
-                found[client] = EngineCoreOutputs(outputs=due)
-        for client in [client for client, made in found.items() if _is_empty(made)]:
-            del found[client]
-        return found
+        messages = super().update_from_output(*args, **kwargs)  # type: ignore[misc]
+        batching = self._batching
+        if batching is None:
+            return messages
+        if not self._has_failed:
+            try:
+                return batched(messages, batching, self.requests)
+            except Exception as error:
+                leave_out(PART, error)
+        self._batching = None
+        return released(messages, batching)
 
 
-def _is_empty(made: EngineCoreOutputs) -> bool:
-    return not made.outputs and made.scheduler_stats is None and made.finished_requests is None
+def batched(
+    messages: dict[int, Any], batching: TokenBatching, requests: dict[str, Any]
+) -> dict[int, Any]:
+    """A step's messages, by client, with the outputs that are due."""
+    outputs = {client: message.outputs for client, message in messages.items()}
+    due = batching.due(outputs, requests)
+    for client, ready in due.items():
+        if client in messages:
+            messages[client].outputs = ready
+        else:
+            messages[client] = EngineCoreOutputs(outputs=ready)
+    for client in [client for client, message in messages.items() if _is_empty(message)]:
+        del messages[client]
+    return messages
+
+
+def released(messages: dict[int, Any], batching: TokenBatching) -> dict[int, Any]:
+    """A step's messages, by client, as vLLM made them, after all that waited."""
+    for client, waiting in batching.release().items():
+        if not waiting:
+            continue
+        message = messages.setdefault(client, EngineCoreOutputs(outputs=[]))
+        message.outputs = [*waiting.values(), *message.outputs]
+    return messages
+
+
+def prove_batching() -> None:
+    """Hold one token back and let it go with the next. Raises where that is not the outcome."""
+    batching = TokenBatching(delay_s=60.0)
+    sampling = SimpleNamespace(stop=[], logprobs=None)
+    request = SimpleNamespace(sampling_params=sampling, num_output_tokens=9)
+    requests: dict[str, Any] = {str(number): request for number in range(9)}
+    batching.begins(1)
+    message = EngineCoreOutputs(outputs=[EngineCoreOutput(request_id="0", new_token_ids=[1])])
+    if batched({0: message}, batching, requests) != {}:
+        raise RuntimeError("a token that may wait did not")
+    message = EngineCoreOutputs(outputs=[EngineCoreOutput(request_id="0", new_token_ids=[2])])
+    [output] = batched({0: message}, batching, {})[0].outputs
+    if output.new_token_ids != [1, 2]:
+        raise RuntimeError("tokens that waited did not go with the next")
+
+
+def _is_empty(message: EngineCoreOutputs) -> bool:
+    return (
+        not message.outputs
+        and message.scheduler_stats is None
+        and message.finished_requests is None
+    )
 
 
 class BatchingScheduler(_Batches, Scheduler):  # type: ignore[misc]
@@ -57,12 +114,12 @@ class BatchingAsyncScheduler(_Batches, AsyncScheduler):  # type: ignore[misc]
 
 
 def batching_scheduler(base: type) -> type | None:
-    """The merging form of a scheduler of vLLM's; None for one that is unknown here."""
+    """The batching form of a scheduler of vLLM's; None for one that is unknown here."""
     return {Scheduler: BatchingScheduler, AsyncScheduler: BatchingAsyncScheduler}.get(base)
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    return not str(record.msg).startswith(_OWN)
+    return not str(record.msg).startswith(_CUSTOM_CLASS)
 
 
 logging.getLogger("vllm.config.scheduler").addFilter(_is_news)

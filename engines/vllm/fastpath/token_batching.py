@@ -40,30 +40,38 @@ class TokenBatching:
         self, outputs: Mapping[int, Sequence[Any]], requests: Mapping[str, Any]
     ) -> dict[int, list[Any]]:
         """A step has ended with these outputs, by client: what each client is to be sent now.
-        `requests` are those that go on."""
+        `requests` are those that go on. Where it raises, it has changed nothing."""
+        # Everything that is read of vLLM's objects is read here, before anything changes.
+        may_wait = {
+            client: [_waits(output, requests) for output in some]
+            for client, some in outputs.items()
+        }
         now = self._clock()
         self._note_step(now)
-        found = {client: self._sorted(client, some, requests) for client, some in outputs.items()}
+        due = {
+            client: self._split(client, some, may_wait[client]) for client, some in outputs.items()
+        }
         if any(self._waiting.values()) and self._must_go(now, len(requests)):
-            for client, waiting in self._waiting.items():
-                due = [output for name, output in waiting.items() if name in requests]
-                found[client] = due + found.get(client, [])
-            self._waiting = {}
-        return found
+            for client, waiting in self.release().items():
+                ready = [output for name, output in waiting.items() if name in requests]
+                due[client] = ready + due.get(client, [])
+        return due
 
-    def _sorted(
-        self, client: int, outputs: Sequence[Any], requests: Mapping[str, Any]
-    ) -> list[Any]:
+    def release(self) -> dict[int, dict[str, Any]]:
+        """All that waits, by client and request; nothing does from now on."""
+        waiting, self._waiting = self._waiting, {}
+        return waiting
+
+    def _split(self, client: int, outputs: Sequence[Any], may_wait: Sequence[bool]) -> list[Any]:
         """Those that go at once; the others wait."""
         waiting = self._waiting.setdefault(client, {})
         if not waiting and not any(self._waiting.values()):
             self._oldest = self._ended_at
         at_once = []
-        for output in outputs:
+        for output, waits in zip(outputs, may_wait, strict=True):
             name = output.request_id
             before = waiting.get(name)
-            request = requests.get(name)
-            if request is not None and _may_wait(output, request):
+            if waits:
                 if before is None:
                     waiting[name] = output
                 else:
@@ -95,15 +103,18 @@ class TokenBatching:
             self._step_tokens += _SMOOTHING * (tokens - self._step_tokens)
 
 
-def _may_wait(output: Any, request: Any) -> bool:
+def _waits(output: Any, requests: Mapping[str, Any]) -> bool:
     """A stop string is looked for at each token, and a log probability comes with each."""
-    wanted = request.sampling_params
+    request = requests.get(output.request_id)
+    if request is None:
+        return False
+    sampling = request.sampling_params
     return (
         output.finish_reason is None
         and output.new_logprobs is None
         and not output.events
-        and wanted is not None
-        and not wanted.stop
-        and wanted.logprobs is None
+        and sampling is not None
+        and not sampling.stop
+        and sampling.logprobs is None
         and request.num_output_tokens > len(output.new_token_ids)
     )

@@ -16,7 +16,7 @@ from engines.base import Delta
 from engines.testing.tiny import make_llama
 from engines.vllm.fastpath.output_router import OutputRouter, can_route
 from engines.vllm.fastpath.stream import DirectStream
-from engines.vllm.fastpath.text import DetokenizedText
+from engines.vllm.fastpath.text import DetokenizedText, TextMakers
 from engines.vllm.vocabulary import Vocabulary
 
 
@@ -72,16 +72,18 @@ class Engine:
         self.output_processor = self
         self.engine_core = self
         self.request_states: dict[str, Any] = {}
-        self.theirs: list[str] = []
+        self.by_vllm: list[str] = []
         self.aborted: list[str] = []
         self.is_dead = False
-        self.router = OutputRouter(self, cast(Vocabulary, None))
+        self.router = OutputRouter(self, TextMakers(cast(Vocabulary, None)))
+        self.router.attach()
 
     def _run_output_handler(self) -> None:
         pass
 
     def add_request(self, request: Any, prompt: None, parent: None, index: int, lane: Any) -> None:
-        self.request_states[request.request_id] = SimpleNamespace(detokenizer=None, queue=lane)
+        state = SimpleNamespace(detokenizer=None, queue=lane, is_prefilling=True)
+        self.request_states[request.request_id] = state
 
     async def add_request_async(self, request: Any) -> None:
         if self.is_dead:
@@ -98,14 +100,14 @@ class Engine:
 
     def process_outputs(self, outputs: Sequence[Output], stamp: float) -> str:
         assert stamp == 1.0
-        self.theirs += [output.request_id for output in outputs]
+        self.by_vllm += [output.request_id for output in outputs]
         return "vLLM's own"
 
     async def add(self, name: str) -> tuple[DirectStream, Reader]:
         reader = Reader()
         lane = DirectStream(name, cast(Any, Plain()), reader)
         await self.router.add(SimpleNamespace(request_id=name, prompt_token_ids=[1]), lane)
-        lane.begin(cast(Any, Text()))
+        lane.begin(cast(Any, Text()), self.request_states[name])
         return lane, reader
 
     def send(self, *outputs: Output) -> None:
@@ -131,7 +133,7 @@ async def test_between_its_first_and_its_last_a_stream_wakes_nobody(engine: Engi
     assert (engine.router.tokens, lane.is_finished) == (3, False)
     engine.send(Output("a", [5, 6], "stop"))
     assert await lane.read() == [Delta(0, "5 ", 2, cast(Any, "stop"))]
-    assert (lane.is_finished, engine.request_states, engine.theirs) == (True, {}, [])
+    assert (lane.is_finished, engine.request_states, engine.by_vllm) == (True, {}, [])
 
 
 async def test_a_task_that_waits_is_woken(engine: Engine) -> None:
@@ -148,7 +150,7 @@ async def test_a_request_without_a_lane_goes_their_way(engine: Engine) -> None:
     engine.router.end("b")
     engine.router.end("b")
     engine.send(Output("a", [1]), Output("b", [1]))
-    assert engine.theirs == ["b"]
+    assert engine.by_vllm == ["b"]
 
 
 async def test_a_reader_that_is_behind_gets_all_in_one(engine: Engine) -> None:
@@ -182,6 +184,25 @@ async def test_a_broken_reader_fails_alone(engine: Engine) -> None:
     with pytest.raises(RuntimeError, match="broken"):
         await one.read()
     assert reader.short == [Delta(0, "1 ", 1)]
+    broken.fails = False
+    engine.send(Output("a", [2]))
+    assert (broken.short, one.is_finished) == ([], False)
+
+
+async def test_a_prompt_that_was_read_is_no_longer_counted_as_waiting(engine: Engine) -> None:
+    await engine.add("a")
+    await engine.add("b")
+    engine.send(Output("a", [1]))
+    waiting = [name for name, state in engine.request_states.items() if state.is_prefilling]
+    assert waiting == ["b"]
+
+
+async def test_a_request_whose_registration_fails_leaves_nothing(engine: Engine) -> None:
+    await engine.add("a")
+    engine.router.texts = cast(Any, None)
+    with pytest.raises(AttributeError):
+        await engine.add("b")
+    assert (engine.aborted, list(engine.request_states)) == (["b"], ["a"])
 
 
 async def test_a_dead_engine_keeps_nothing_of_a_request(engine: Engine) -> None:
@@ -190,14 +211,12 @@ async def test_a_dead_engine_keeps_nothing_of_a_request(engine: Engine) -> None:
         await engine.add("a")
     assert (engine.aborted, engine.request_states) == (["a"], {})
     engine.send(Output("a", [1]))
-    assert engine.theirs == ["a"]
+    assert engine.by_vllm == ["a"]
 
 
 @pytest.mark.parametrize("why", ["log_stats", "tracing_enabled", "log_requests", "stream_interval"])
 def test_no_short_way_where_vllm_must_see_all(why: str) -> None:
-    processor = SimpleNamespace(
-        log_stats=False, tracing_enabled=False, stream_interval=1, _finish_request=print
-    )
+    processor = SimpleNamespace(log_stats=False, tracing_enabled=False, stream_interval=1)
     llm = SimpleNamespace(output_processor=processor, log_requests=False)
     assert can_route(llm)
     setattr(llm if why == "log_requests" else processor, why, 2)

@@ -35,7 +35,7 @@ class Llm:
         self.model_config = made.model_config
         self.input_processor = self
         self.assign_request_id = InputProcessor.assign_request_id
-        self.theirs = InputProcessor(made.vllm_config, made.renderer)
+        self.by_vllm = InputProcessor(made.vllm_config, made.renderer)
         self.processed = 0
 
     async def get_supported_tasks(self) -> tuple[str, ...]:
@@ -43,7 +43,7 @@ class Llm:
 
     def process_inputs(self, *args: Any, **options: Any) -> Any:
         self.processed += 1
-        return self.theirs.process_inputs(*args, **options)
+        return self.by_vllm.process_inputs(*args, **options)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,89 @@
+"""EngineSpec -> the keywords of vLLM's AsyncEngineArgs: ours, and the spec's over them."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from engines.base import EngineUnavailable
+from engines.registry.spec import EngineSpec
+from engines.registry.vllm_names import OWN_ARGUMENTS, unknown_arguments
+
+_CPU_CACHE_BYTES = 2 * 2**30
+RENDERERS = max(2, min(4, (os.cpu_count() or 1) // 2))
+"""Prompts that are rendered at once: with one thread, as in vLLM itself, one of a million
+characters holds up everybody's. Ordinary ones share a tokenizer."""
+_VLLM_RENDERERS = RENDERERS if (os.cpu_count() or 1) > 4 else 1
+"""... of which so many may go vLLM's way, each with a tokenizer of its own (SmolLM2's: 65 MiB)."""
+
+
+def engine_arguments(spec: EngineSpec, path: str, known: set[str]) -> dict[str, Any]:
+    """AsyncEngineArgs' keywords: ours, then the spec's over them."""
+    given = {k: v for k, v in given_arguments(spec).items() if k not in OWN_ARGUMENTS}
+    check_names(given, known)
+    arguments: dict[str, Any] = {
+        "model": path,
+        "served_model_name": [spec.source],
+        "disable_log_stats": True,
+        "scheduling_policy": "priority",
+        "runner": "pooling" if spec.task == "embed" else "generate",
+        "renderer_num_workers": vllm_renderers(spec),
+        "use_tqdm_on_load": False,
+        # Compact JSON: small models otherwise write spaces until their tokens are used up.
+        "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
+    }
+    if spec.revision is not None and not Path(path).is_dir():
+        arguments |= {"revision": spec.revision, "tokenizer_revision": spec.revision}
+    if on_cpu():
+        arguments |= cpu_arguments(given)
+    return {k: v for k, v in arguments.items() if k in known} | given
+
+
+def given_arguments(spec: EngineSpec) -> dict[str, Any]:
+    """The spec's own, under the names that Python's keywords have."""
+    return {name.replace("-", "_"): value for name, value in spec.args.items()}
+
+
+def vllm_renderers(spec: EngineSpec) -> int:
+    """vLLM refuses several for a pooling model that reads images."""
+    return 1 if spec.task == "embed" else _VLLM_RENDERERS
+
+
+def uses_ray(spec: EngineSpec) -> bool:
+    """Whether its workers may run on other machines, which have neither our code nor our files."""
+    given = given_arguments(spec)
+    backends = ("distributed_executor_backend", "data_parallel_backend")
+    return any(given.get(name) == "ray" for name in backends)
+
+
+def check_names(given: Mapping[str, Any], known: set[str]) -> None:
+    for name, complaint in unknown_arguments(given, known):
+        raise EngineUnavailable(f"args.{name}: {complaint}.")
+
+
+def on_cpu() -> bool:
+    from vllm.platforms import current_platform
+
+    return bool(current_platform.is_cpu())
+
+
+def cpu_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Eager: a start of 20 s and not 95 s, for 15 % of the tokens/s. The cache is bounded because
+    vLLM would take half of the machine's memory."""
+    free = psutil.virtual_memory().available
+    return {
+        "dtype": "bfloat16" if _has_bfloat16() else "float32",
+        "enforce_eager": True,
+        "kv_cache_memory_bytes": min(_CPU_CACHE_BYTES, free // 4),
+    }
+
+
+def _has_bfloat16() -> bool:
+    """Without bf16 instructions float32 is three times faster in a batch."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags

@@ -1,0 +1,25 @@
+"""The public way of an answer: what vLLM's own collector holds, as deltas."""
+
+from typing import Any
+
+from engines.base import Delta
+from engines.vllm.deltas import Choices
+
+
+class CollectedStream:
+    """One request that `AsyncLLM.add_request` took; `collector` is what that returned."""
+
+    def __init__(self, collector: Any, choices: Choices) -> None:
+        self.request_id: str = collector.request_id
+        """vLLM's own, which is not the caller's."""
+        self.is_finished = False
+        """The last delta was read."""
+        self.put = collector.put
+        self._collector = collector
+        self._choices = choices
+
+    async def read(self) -> list[Delta]:
+        """What there is, as soon as there is some."""
+        output = self._collector.get_nowait() or await self._collector.get()
+        self.is_finished = output.finished
+        return self._choices.deltas(output)

@@ -1,0 +1,101 @@
+"""GenerateRequest and its Prompt -> all that vLLM is asked for, whichever way it goes there."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engines.base import GenerateRequest, Prompt
+from engines.vllm.collected_stream import CollectedStream
+from engines.vllm.deltas import Choices
+from engines.vllm.render import tokens_prompt
+from engines.vllm.sampling import sampling_params
+from engines.vllm.structured import may_hold_control_characters, structured_outputs
+from engines.vllm.tools import ToolReading, is_auto
+from engines.vllm.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One request, ready for vLLM."""
+
+    request: GenerateRequest
+    prompt: Prompt
+    choices: Choices
+    structure: Any
+    """vLLM's StructuredOutputsParams; None: the answer has no form."""
+    skips_special_tokens: bool
+    banned_token_ids: Sequence[int]
+    reasoning_ended: bool | None
+    """For vLLM's own reasoning parser, where the answer has a form; None: not its business."""
+
+    def sampling_params(self) -> Any:
+        return sampling_params(
+            self.request, self.structure, self.skips_special_tokens, self.banned_token_ids
+        )
+
+
+async def submission(
+    request: GenerateRequest,
+    prompt: Prompt,
+    tokenizer: Any,
+    vocabulary: Vocabulary,
+    has_reasoning_parser: bool,
+) -> Submission:
+    """`has_reasoning_parser`: vLLM was started with its own. Raises what vLLM's checks raise."""
+    reading = ToolReading(request, prompt, tokenizer) if is_auto(request) else None
+    thinks = _thinks(request, prompt, vocabulary)
+    # vLLM's parser waits for an end mark: where the model may also answer at once, that answer
+    # would have no form.
+    parser_waits = has_reasoning_parser and thinks and _is_opened_by_template(request)
+    structure = structured_outputs(request, not thinks or parser_waits, vocabulary)
+    return Submission(
+        request,
+        prompt,
+        Choices(request, vocabulary, reading),
+        structure,
+        _skips_special_tokens(request, vocabulary, reading),
+        await _banned_token_ids(structure, vocabulary),
+        None if structure is None or not has_reasoning_parser else not parser_waits,
+    )
+
+
+async def submit_publicly(llm: Any, submission: Submission) -> CollectedStream:
+    """Raises what `AsyncLLM.add_request` raises."""
+    prompt, ended = submission.prompt, submission.reasoning_ended
+    # Raw tokens are processed in a thread: compiling a large schema takes a second.
+    has_form = submission.structure is not None
+    collector = await llm.add_request(
+        submission.request.request_id,
+        tokens_prompt(prompt.token_ids) if has_form else prompt.rendered,
+        submission.sampling_params(),
+        priority=submission.request.priority,
+        **({} if ended is None else {"reasoning_ended": ended}),
+    )
+    return CollectedStream(collector, submission.choices)
+
+
+def _thinks(request: GenerateRequest, prompt: Prompt, vocabulary: Vocabulary) -> bool:
+    """Whether there may be a thought before the answer."""
+    reasoning = request.reasoning
+    return reasoning is not None and not vocabulary.is_closed(reasoning, prompt.token_ids)
+
+
+def _is_opened_by_template(request: GenerateRequest) -> bool:
+    return request.reasoning is not None and request.reasoning.opened_by == "template"
+
+
+def _skips_special_tokens(
+    request: GenerateRequest, vocabulary: Vocabulary, reading: ToolReading | None
+) -> bool:
+    """Not where a mark that is read in the text is a special token."""
+    reasoning = request.reasoning
+    if reasoning is not None and vocabulary.hides(reasoning):
+        return False
+    return reading is None or reading.skips_special_tokens
+
+
+async def _banned_token_ids(structure: Any, vocabulary: Vocabulary) -> Sequence[int]:
+    if structure is None or not may_hold_control_characters(structure):
+        return ()
+    return await asyncio.to_thread(vocabulary.control_ids)
