@@ -14,6 +14,8 @@ from tests.support.paths import TESTS
 from tests.support.serve_process import ENDLESS, Server, serving, streaming, with_registry
 from tests.support.serving import read_records, wait_until
 
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
+
 STUBBORN = [sys.executable, "-P", str(TESTS / "support/stubborn_child.py")]
 VLLM = """\
 models:
@@ -48,7 +50,6 @@ def ctrl_c_ends(server: Server, processes: list[psutil.Process]) -> None:
     assert time.monotonic() - began < 10
 
 
-@pytest.mark.slow
 def test_an_engine_that_heeds_nothing_is_left_behind(tmp_path: Path) -> None:
     with_registry(tmp_path, token_delay_s=0.05)
     with serving(tmp_path, "--no-auth", command=STUBBORN) as server:
@@ -62,7 +63,6 @@ def test_an_engine_that_heeds_nothing_is_left_behind(tmp_path: Path) -> None:
 
 
 @pytest.mark.vllm
-@pytest.mark.slow
 def test_a_frozen_vllm_is_killed(tmp_path: Path) -> None:
     source = make_llama(tmp_path / "tiny")
     (tmp_path / "model_registry.yaml").write_text(VLLM.format(source=source))
