@@ -137,6 +137,9 @@ class ModelEntry(_Strict):
     chat_template_kwargs: dict[Text, Any] = Field(
         {}, description="a mapping handed to the chat template"
     )
+    free_chat_template_kwargs: list[Text] = Field(
+        [], description="names in chat_template_kwargs that a request may set otherwise"
+    )
     context: Tokens | None = Field(
         None, description="tokens, input and output together, like 32K (32768)"
     )

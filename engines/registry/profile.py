@@ -28,6 +28,7 @@ OF_THE_WEIGHTS = frozenset(
     {
         *("revision", "file", "engine", "task", "args", "also", "optional", "dimensions"),
         *("reasoning", "reasoning_efforts", "tool_parser", "chat_template_kwargs"),
+        "free_chat_template_kwargs",
     }
 )
 """Keys that speak of certain weights: an overlay that names another source starts without them."""
@@ -73,6 +74,7 @@ class Profile:
             reasoning_efforts=entry.reasoning_efforts,
             tool_parser=entry.tool_parser,
             chat_template_kwargs=entry.chat_template_kwargs,
+            free_chat_template_kwargs=tuple(entry.free_chat_template_kwargs),
             system_prompt=entry.system_prompt,
             defaults=entry.defaults,
             dimensions=tuple(entry.dimensions),

@@ -74,6 +74,8 @@ class ModelSpec:
     """reasoning_effort value -> chat_template_kwargs it stands for."""
     tool_parser: str | None = None
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    free_chat_template_kwargs: tuple[str, ...] = ()
+    """Those of them that a request may set otherwise."""
     system_prompt: str | None = None
     """Put first where a request brings no system message."""
     defaults: Mapping[str, Any] = field(default_factory=dict)

@@ -8,7 +8,7 @@ import pytest
 
 from engines.base import Reasoning
 from engines.registry.spec import ModelSpec
-from server.api.chat.request import chat_request
+from server.api.chat.request import RENDERER_NAMES, chat_request
 from server.api.chat.wire import ChatRequest
 from server.errors import ApiError
 from tests.support.serving import scripted, server_of
@@ -293,10 +293,11 @@ def test_an_earlier_trace_is_given_back_to_the_template() -> None:
     assert asked({"messages": messages}).messages[1]["reasoning_content"] == "because"
 
 
-def test_switches_come_from_alias_then_effort_then_caller() -> None:
+def test_switches_come_from_alias_then_effort_then_where_it_is_free_from_the_caller() -> None:
     alias: dict[str, Any] = {
         "reasoning": Reasoning(),
         "chat_template_kwargs": {"enable_thinking": True, "style": "a"},
+        "free_chat_template_kwargs": ("enable_thinking",),
         "reasoning_efforts": {"none": {"enable_thinking": False}},
     }
     assert asked({}, **alias).chat_template_kwargs == {"enable_thinking": True, "style": "a"}
@@ -309,6 +310,22 @@ def test_switches_come_from_alias_then_effort_then_caller() -> None:
     assert e.value.param == "reasoning_effort"
     assert e.value.details
     assert e.value.details["expected"] == "none"
+
+
+def test_the_operators_switches_are_fixed_and_others_are_the_callers() -> None:
+    alias: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": False}}
+    own = {"chat_template_kwargs": {"enable_thinking": False, "style": "b"}}
+    assert asked(own, **alias).chat_template_kwargs == {"enable_thinking": False, "style": "b"}
+    with pytest.raises(ApiError) as e:
+        asked({"chat_template_kwargs": {"enable_thinking": True}}, **alias)
+    assert (e.value.status, e.value.param) == (400, "chat_template_kwargs.enable_thinking")
+
+
+@pytest.mark.parametrize("name", sorted(RENDERER_NAMES))
+def test_a_renderers_own_names_are_no_switches(name: str) -> None:
+    with pytest.raises(ApiError) as e:
+        asked({"chat_template_kwargs": {name: "x"}})
+    assert (e.value.status, e.value.param) == (400, f"chat_template_kwargs.{name}")
 
 
 def test_the_aliass_own_system_prompt_stands_first_where_none_is_sent() -> None:

@@ -59,6 +59,7 @@ _MORE = (
     "reasoning",
     "reasoning_efforts",
     "chat_template_kwargs",
+    "free_chat_template_kwargs",
     "tool_parser",
     "preload",
     "system_prompt",
