@@ -56,7 +56,7 @@ class NoLimits(Limiter):
     """Counts nothing."""
 
     def admit(self, caller: Caller) -> Admission:
-        return Admission(caller.key_id, None, [])
+        return Admission(caller, None, [])
 
     def release(self, admission: Admission, *, tokens: int = 0) -> None:
         pass

@@ -48,6 +48,11 @@ class Metrics:
             ("kind",),
             registry=self.registry,
         )
+        self._unrecorded = Counter(
+            "fjord_unrecorded_rejections_total",
+            "429s beyond those of a key's minute that get a usage record.",
+            registry=self.registry,
+        )
         instruments = _Instruments(self.registry)
         self._by_alias = {a: _AliasMetrics(instruments, a) for a in (*aliases, UNKNOWN)}
         self.registry.register(_EngineCollector(statuses))
@@ -67,6 +72,10 @@ class Metrics:
 
     def unknown_field(self, name: str) -> None:
         self._unknown_fields.labels(field_kind(name)).inc()
+
+    def unrecorded(self) -> None:
+        """A 429 that leaves no usage record."""
+        self._unrecorded.inc()
 
     def render(self) -> bytes:
         """The exposition text. Takes milliseconds."""

@@ -2,16 +2,17 @@
 
     limiter = Limiter(requests_per_minute=1000, burst=100, concurrent=50, slot_s=600.0)
     admission = limiter.admit(caller)               # raises RateLimited, ConcurrencyLimited
-    ... admission.headers on the answer, also on its errors; the slot is held to the last byte ...
+    limiter.widen(admission, sequences)      # once the body says how many; raises as admit does
+    ... admission.headers on the answer, also on its errors; slots are held to the last byte ...
     limiter.release(admission, tokens=usage.total_tokens)     # idempotent
     headers = limiter.headers(caller)          # for an authenticated answer that does not count
 
-Any 60 seconds hold at most requests_per_minute + burst requests of a key. All headers are raw ASGI
-pairs.
+Any 60 seconds hold at most requests_per_minute + burst requests of a key. A slot is one sequence
+that is generated, or a request that generates none. All headers are raw ASGI pairs.
 
 LimitExceeded               .retry_after_s, .headers (Retry-After among them)
 ├── RateLimited             requests or tokens a minute
-└── ConcurrencyLimited      too many requests at once
+└── ConcurrencyLimited      too many sequences at once
 """
 
 import time
@@ -41,31 +42,46 @@ class RateLimited(LimitExceeded):
 
 
 class ConcurrencyLimited(LimitExceeded):
-    """Too many requests at once. The wait is until the oldest has reached its time limit: the only
-    moment by which a slot is free for certain."""
+    """Too many sequences at once. The wait is until so many of the oldest requests have reached
+    their time limit as hold the slots that are missing: the only moment by which they are free for
+    certain."""
 
 
 @dataclass(slots=True, eq=False)
 class Admission:
-    """One admitted request, holding a slot of its key until it is released."""
+    """One admitted request, holding slots of its key until it is released."""
 
-    key_id: str
+    caller: Caller
     tokens: int | None
     """The key's tokens a minute; None: no limit, so nothing is to be counted."""
     headers: Headers
+    slots: int = 1
+    """One a sequence."""
 
 
 class RateAccount:
     """One key: its limits, the server's defaults filled in, and what it has used of them. A change
     of the limits forgets nothing of what was used."""
 
-    __slots__ = ("burst", "concurrent", "limits", "rate", "requests", "slots", "spent", "tokens")
+    __slots__ = (
+        "burst",
+        "concurrent",
+        "held",
+        "limits",
+        "rate",
+        "requests",
+        "slots",
+        "spent",
+        "tokens",
+    )
 
     def __init__(self, limits: KeyLimits, defaults: KeyLimits) -> None:
         self.requests = Requests()
         self.spent = Tokens()
         self.slots: dict[Admission, float] = {}
-        """The requests that hold a slot, oldest first, and since when."""
+        """The requests that hold slots, oldest first, and since when."""
+        self.held = 0
+        """Slots, of all of them."""
         self.set_limits(limits, defaults)
 
     def set_limits(self, limits: KeyLimits, defaults: KeyLimits) -> None:
@@ -86,14 +102,28 @@ class RateAccount:
             (b"x-ratelimit-reset", b"%d" % ceil(self.requests.oldest_ends(now))),
         ]
 
-    def concurrency_limited(self, slot_s: float, now: float) -> ConcurrencyLimited:
-        oldest = next(iter(self.slots.values()))
+    def has_room(self, slots: int) -> bool:
+        """An idle key has room for one, also where its limit is 0."""
+        return not self.held or self.held + slots <= self.concurrent
+
+    def concurrency_limited(
+        self, slots: int, wait_s: float, headers: Headers
+    ) -> ConcurrencyLimited:
         return ConcurrencyLimited(
-            f"This API key has {self.concurrent} requests in flight, its limit; "
-            "send the next one when one of them has ended.",
-            oldest + slot_s - now,
-            self.headers(now),
+            f"This API key has {self.held} of {self.concurrent} sequences in flight, and {slots} "
+            "more would be too many; send the next request when one of them has ended.",
+            wait_s,
+            headers,
         )
+
+    def room_since(self, slots: int) -> float:
+        """When that request began with whose end there is room for `slots` more."""
+        missing, since = self.held + slots - self.concurrent, 0.0
+        for admission, began in self.slots.items():
+            since, missing = began, missing - admission.slots
+            if missing <= 0:
+                break
+        return since
 
     def rate_limited(self, now: float) -> RateLimited:
         most = self.rate + self.burst
@@ -128,33 +158,51 @@ class Limiter:
             requests_per_minute=requests_per_minute, burst=burst, concurrent=concurrent
         )
         self.slot_s = slot_s
-        """No request holds its slot for longer: the server's request timeout."""
+        """No request holds its slots for longer: the server's request timeout."""
         self.clock = clock
         self.accounts: dict[str, RateAccount] = {}
 
     def admit(self, caller: Caller) -> Admission:
         """Count one request and hold a slot for it. Raises LimitExceeded; then nothing counts."""
         account, now = self.account(caller), self.clock()
-        if account.slots and len(account.slots) >= account.concurrent:
-            raise account.concurrency_limited(self.slot_s, now)
+        if not account.has_room(1):
+            wait_s = account.room_since(1) + self.slot_s - now
+            raise account.concurrency_limited(1, wait_s, account.headers(now))
         if account.tokens is not None and account.spent.count(now) >= account.tokens:
             raise account.token_limited(now)
         if account.requests.count(now) >= account.rate + account.burst:
             raise account.rate_limited(now)
         account.requests.add(now)
-        admission = Admission(caller.key_id, account.tokens, account.headers(now))
+        admission = Admission(caller, account.tokens, account.headers(now))
         account.slots[admission] = now
+        account.held += 1
         return admission
 
+    def widen(self, admission: Admission, slots: int) -> None:
+        """Hold `slots` for it, where `admit` took one. Raises ConcurrencyLimited, with no
+        headers but Retry-After: the admission has the others. Nobody may ask for more than
+        `concurrent`, since that would never succeed."""
+        account, more = self.account(admission.caller), slots - admission.slots
+        if more > 0 and account.held + more > account.concurrent:
+            wait_s = account.room_since(more) + self.slot_s - self.clock()
+            raise account.concurrency_limited(more, wait_s, [])
+        admission.slots += more
+        account.held += more
+
     def in_flight(self, caller: Caller) -> int:
-        """Requests of the key that hold a slot now."""
-        return len(self.account(caller).slots)
+        """Slots that the key holds now."""
+        return self.account(caller).held
+
+    def concurrent(self, caller: Caller) -> int:
+        """Slots that the key may hold."""
+        return self.account(caller).concurrent
 
     def release(self, admission: Admission, *, tokens: int = 0) -> None:
-        """Free the slot and count the request's tokens. The second time does nothing."""
-        account = self.accounts[admission.key_id]
+        """Free the slots and count the request's tokens. The second time does nothing."""
+        account = self.accounts[admission.caller.key_id]
         if account.slots.pop(admission, None) is None:
             return
+        account.held -= admission.slots
         if admission.tokens is not None and tokens:
             account.spent.add(tokens, self.clock())
 

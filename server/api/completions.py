@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter
 from engines.base import Delta, FinishReason, GenerateRequest, Sampling, TokenLogprob, Usage
 from engines.registry.spec import ModelSpec
 from server.api.chat.request import bound, refuse_unknown_meaning, sampling, structure
-from server.api.chat.stream import DONE, event, usage_body
+from server.api.chat.stream import DONE, event, finite, usage_body
 from server.api.chat.wire import ChoiceFields, ResponseFormat
 from server.errors import ApiError
 from server.ids import new_id
@@ -226,7 +226,7 @@ def logprobs_body(tokens: Sequence[TokenLogprob], offset: int) -> dict[str, Any]
         offset += len(x.token)
     return {
         "tokens": [x.token for x in tokens],
-        "token_logprobs": [x.logprob for x in tokens],
-        "top_logprobs": [{t.token: t.logprob for t in (*x.top, x)} for x in tokens],
+        "token_logprobs": [finite(x.logprob) for x in tokens],
+        "top_logprobs": [{t.token: finite(t.logprob) for t in (*x.top, x)} for x in tokens],
         "text_offset": offsets,
     }

@@ -11,13 +11,14 @@ from pydantic import Field, TypeAdapter
 
 from engines.base import Embedding, Engine
 from engines.registry.spec import ModelSpec
+from server.accounts.limits import Admission
 from server.api.chat.wire import Asked
 from server.api.endpoint import ModelEndpoint
-from server.api.services import Task, record_id_of
+from server.api.services import Task
 from server.errors import ApiError
 from server.http.exchange import Exchange
 from server.http.request_log import line_of
-from server.ledger.records import Caller
+from server.ledger.records import UsageRecord
 from server.requests.single import SingleRun
 
 MAX_INPUTS = 2048
@@ -56,11 +57,15 @@ class Embeddings(ModelEndpoint[EmbeddingsRequest, SingleRun]):
     task: Task = "embed"
 
     def prepare(
-        self, exchange: Exchange, caller: Caller, wire: EmbeddingsRequest, spec: ModelSpec
+        self,
+        exchange: Exchange,
+        admission: Admission,
+        wire: EmbeddingsRequest,
+        spec: ModelSpec,
+        record: UsageRecord,
     ) -> SingleRun:
         _check_dimensions(wire, spec)
         inputs = _inputs(wire)
-        record = self.record(record_id_of(exchange), caller, wire, spec)
 
         async def work(engine: Engine) -> bytes:
             found = await engine.embed(record.record_id, inputs)

@@ -8,9 +8,10 @@ from typing import Generic, TypeAlias, TypeVar
 from pydantic import TypeAdapter
 
 from engines.registry.spec import ModelSpec
+from server.accounts.limits import Admission, LimitExceeded
 from server.api.chat.wire import Asked
 from server.api.decode import decode
-from server.api.services import ANONYMOUS, Services, Task
+from server.api.services import ANONYMOUS, Services, Task, record_id_of
 from server.errors import ApiError, method_not_allowed, to_api_error
 from server.http.asgi import Receive, Scope, Send
 from server.http.exchange import ClientLeft, Exchange
@@ -50,23 +51,37 @@ class KeyedEndpoint:
             raise method_not_allowed(method, self.method)
         caller = self._caller(exchange)
         line.note(key=caller.key_id)
-        admission = self.services.limiter.admit(caller)
+        try:
+            admission = self.services.limiter.admit(caller)
+        except LimitExceeded:
+            self._note_flood(exchange, caller)
+            raise
         exchange.headers += admission.headers
         tokens = 0
         try:
-            tokens = await self.serve(exchange, caller)
+            tokens = await self.serve(exchange, admission)
         finally:
             self.services.limiter.release(admission, tokens=tokens)
+
+    def _note_flood(self, exchange: Exchange, caller: Caller) -> None:
+        """What is refused by its key's limits has no bound of its own, so its records have one."""
+        if self.services.rejections.has_room(caller.key_id):
+            self.note_rejection(exchange, caller)
+        else:
+            self.services.metrics.unrecorded()
 
     def _caller(self, exchange: Exchange) -> Caller:
         if self.services.settings.no_auth:
             return ANONYMOUS
         return self.services.ring.authenticate(exchange.scope["headers"])
 
-    async def serve(self, exchange: Exchange, caller: Caller) -> int:
+    async def serve(self, exchange: Exchange, admission: Admission) -> int:
         """Answer the exchange; returns the tokens it used. Whatever it raises before the first
         byte becomes an error body."""
         raise NotImplementedError
+
+    def note_rejection(self, exchange: Exchange, caller: Caller) -> None:
+        """Record a refused request, where the endpoint's requests are recorded at all."""
 
     async def _fail(self, exchange: Exchange, exc: Exception) -> None:
         error = to_api_error(exc)
@@ -88,29 +103,48 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
         self.endpoint = endpoint
         self.adapter = adapter
 
-    async def serve(self, exchange: Exchange, caller: Caller) -> int:
+    async def serve(self, exchange: Exchange, admission: Admission) -> int:
+        try:
+            prepared = await self._prepared(exchange, admission)
+        except ClientLeft:
+            raise
+        except Exception:
+            self.note_rejection(exchange, admission.caller)
+            raise
+        return await self.run(exchange, prepared)
+
+    def note_rejection(self, exchange: Exchange, caller: Caller) -> None:
+        if self.is_metered:
+            self.services.note_rejection(exchange, caller, self.endpoint)
+
+    async def _prepared(self, exchange: Exchange, admission: Admission) -> P:
         services = self.services
         if services.supervisor.draining:
             raise ApiError.retry(503, "SHUTTING_DOWN", "The server is shutting down.", 10)
         check_content_type(exchange)
         body = await exchange.body(services.settings.max_body_bytes)
-        try:
-            spec, prepared = self._validated(exchange, caller, body)
-        except Exception:
-            if self.is_metered:
-                services.note_rejection(exchange, caller, self.endpoint)
-            raise
-        services.check_queue(spec.alias)
-        return await self.run(exchange, prepared)
+        return self._validated(exchange, admission, body)
 
-    def _validated(self, exchange: Exchange, caller: Caller, body: bytes) -> tuple[ModelSpec, P]:
+    def _validated(self, exchange: Exchange, admission: Admission, body: bytes) -> P:
         wire = decode(self.adapter, body)
         self._count_unknown(wire)
-        spec = self.services.model(wire.model, caller, self.task)
+        spec = self.services.model(wire.model, admission.caller, self.task)
         self._check_region(wire)
-        return spec, self.prepare(exchange, caller, wire, spec)
+        record = self._record(exchange, admission.caller, wire, spec)
+        prepared = self.prepare(exchange, admission, wire, spec, record)
+        if self.is_metered:
+            self.services.ledger.check_budget(record.key_id, record.currency)
+        self.services.check_queue(spec.alias)
+        return prepared
 
-    def prepare(self, exchange: Exchange, caller: Caller, wire: A, spec: ModelSpec) -> P:
+    def prepare(
+        self,
+        exchange: Exchange,
+        admission: Admission,
+        wire: A,
+        spec: ModelSpec,
+        record: UsageRecord,
+    ) -> P:
         """All that can be refused is refused here. Raises ApiError."""
         raise NotImplementedError
 
@@ -122,12 +156,12 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
         """time.monotonic() at which the request ends with REQUEST_TIMEOUT."""
         return time.monotonic() + _timeout_s(exchange, self.services.settings.request_timeout_s)
 
-    def record(self, record_id: str, caller: Caller, wire: A, spec: ModelSpec) -> UsageRecord:
+    def _record(self, exchange: Exchange, caller: Caller, wire: A, spec: ModelSpec) -> UsageRecord:
         """The request's record, as it stands before anything ran. Raises ApiError where the model
         has no price in the key's currency."""
         price = self.services.price(spec, caller)
         return UsageRecord(
-            record_id=record_id,
+            record_id=record_id_of(exchange),
             key_id=caller.key_id,
             owner=caller.owner,
             alias=spec.alias,

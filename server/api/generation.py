@@ -1,19 +1,22 @@
 """Endpoints that generate: chat, completions, responses; only their wire forms differ."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeAlias, TypeVar
 
 from msgspec.structs import replace
 from pydantic import TypeAdapter
 
+from engines.base import GenerateRequest
 from engines.registry.spec import ModelSpec
+from server.accounts.limits import Admission
 from server.api.chat.wire import SamplingFields
 from server.api.endpoint import ModelEndpoint
-from server.api.services import Services, record_id_of
+from server.api.services import Services
+from server.errors import ApiError
 from server.http.exchange import Exchange
 from server.http.request_log import line_of
-from server.ledger.records import Caller
+from server.ledger.records import UsageRecord
 from server.requests.answer import GenerationRun
 from server.requests.plan import Call, Plan
 
@@ -48,19 +51,51 @@ class Generation(ModelEndpoint[W, Call], Generic[W]):
             )
         return record.prompt_tokens + record.completion_tokens
 
-    def prepare(self, exchange: Exchange, caller: Caller, wire: W, spec: ModelSpec) -> Call:
-        record_id = record_id_of(exchange)
-        plan = self.build(wire, spec, record_id)
-        if (others := self.services.limiter.in_flight(caller)) > 1:
-            # Fairness: a key's n-th request at once waits behind everybody else's first ones.
-            requests = tuple(replace(r, priority=others - 1) for r in plan.requests)
-            plan = replace(plan, requests=requests)
+    def prepare(
+        self,
+        exchange: Exchange,
+        admission: Admission,
+        wire: W,
+        spec: ModelSpec,
+        record: UsageRecord,
+    ) -> Call:
+        plan = self._admitted_plan(self.build(wire, spec, record.record_id), admission)
         settings = self.services.settings
         return Call(
             plan=plan,
             spec=spec,
-            record=self.record(record_id, caller, wire, spec),
+            record=record,
             deadline=self.deadline(exchange),
             send_timeout_s=settings.send_timeout_s,
             keep_alive_s=settings.keep_alive_s,
         )
+
+    def _admitted_plan(self, plan: Plan, admission: Admission) -> Plan:
+        """The plan, with a slot of its key for each sequence. Raises ConcurrencyLimited, and
+        ApiError 400 where the key can never have so many."""
+        limiter = self.services.limiter
+        if plan.sequences == 1 and limiter.in_flight(admission.caller) == 1:
+            return plan
+        _check_sequences(plan, limiter.concurrent(admission.caller))
+        before = limiter.in_flight(admission.caller) - admission.slots
+        limiter.widen(admission, plan.sequences)
+        return replace(plan, requests=_in_turn(plan.requests, before))
+
+
+def _check_sequences(plan: Plan, limit: int) -> None:
+    if plan.sequences > max(limit, 1):
+        field = "prompt" if len(plan.requests) > 1 else "n"
+        message = (
+            f"This request asks for {plan.sequences} sequences at once (prompts times n); this API "
+            f"key may have {limit}."
+        )
+        raise ApiError.invalid(message, field, plan.sequences, f"at most {limit} sequences")
+
+
+def _in_turn(requests: Sequence[GenerateRequest], before: int) -> tuple[GenerateRequest, ...]:
+    """Fairness: a key's n-th sequence at once waits behind everybody else's first ones."""
+    out = []
+    for request in requests:
+        out.append(replace(request, priority=before) if before else request)
+        before += request.sampling.n
+    return tuple(out)

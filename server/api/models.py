@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 
 from engines.registry.spec import ModelSpec
+from server.accounts.limits import Admission
 from server.api.endpoint import KeyedEndpoint
 from server.http.exchange import Exchange
-from server.ledger.records import Caller
 
 log = logging.getLogger("fjord.api")
 
@@ -19,7 +19,8 @@ class ModelList(KeyedEndpoint):
     method = "GET"
     endpoint = "models"
 
-    async def serve(self, exchange: Exchange, caller: Caller) -> int:
+    async def serve(self, exchange: Exchange, admission: Admission) -> int:
+        caller = admission.caller
         models = [
             model_body(spec)
             for alias, spec in self.services.registry.models.items()
@@ -36,9 +37,9 @@ class OneModel(KeyedEndpoint):
     method = "GET"
     endpoint = "models"
 
-    async def serve(self, exchange: Exchange, caller: Caller) -> int:
+    async def serve(self, exchange: Exchange, admission: Admission) -> int:
         alias = exchange.scope["path"].rsplit("/models/", 1)[1]
-        spec = self.services.model(alias, caller)
+        spec = self.services.model(alias, admission.caller)
         self.services.metrics.answered(alias, self.endpoint, 200)
         await exchange.reply(200, msgspec.json.encode(model_body(spec)))
         return 0

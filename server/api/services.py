@@ -11,6 +11,7 @@ from engines.registry.registry import Registry
 from engines.registry.spec import ModelSpec, Price
 from server.accounts.auth import KeyRing, check_model
 from server.accounts.limits import Limiter
+from server.accounts.rejections import Rejections
 from server.errors import ApiError
 from server.http.exchange import Exchange
 from server.ids import new_id
@@ -45,6 +46,7 @@ class Services:
     metrics: Metrics
     supervisor: Supervisor
     node: str
+    rejections: Rejections = field(default_factory=Rejections)
     side_tasks: "set[asyncio.Future[None]]" = field(default_factory=set)
 
     def check_queue(self, alias: str) -> None:

@@ -7,15 +7,15 @@ from pydantic import Field, TypeAdapter
 
 from engines.base import Engine, GenerateRequest, Sampling
 from engines.registry.spec import ModelSpec
+from server.accounts.limits import Admission
 from server.api.chat.messages import messages
 from server.api.chat.request import template_kwargs, tools_of
 from server.api.chat.wire import Asked, ChatMessage, Effort, ToolSpec
 from server.api.endpoint import ModelEndpoint
-from server.api.services import record_id_of
 from server.errors import ApiError
 from server.http.exchange import Exchange
 from server.http.request_log import line_of
-from server.ledger.records import Caller
+from server.ledger.records import UsageRecord
 from server.requests.single import SingleRun
 
 
@@ -41,10 +41,14 @@ class Tokenize(ModelEndpoint[TokenizeRequest, SingleRun]):
     is_metered = False
 
     def prepare(
-        self, exchange: Exchange, caller: Caller, wire: TokenizeRequest, spec: ModelSpec
+        self,
+        exchange: Exchange,
+        admission: Admission,
+        wire: TokenizeRequest,
+        spec: ModelSpec,
+        record: UsageRecord,
     ) -> SingleRun:
-        request_id = record_id_of(exchange)
-        request = _request(wire, spec, request_id)
+        request = _request(wire, spec, record.record_id)
 
         async def work(engine: Engine) -> bytes:
             prompt = await engine.render(request)
@@ -60,7 +64,7 @@ class Tokenize(ModelEndpoint[TokenizeRequest, SingleRun]):
         return SingleRun(
             exchange,
             self.services.fleet,
-            self.record(request_id, caller, wire, spec),
+            record,
             work,
             deadline=self.deadline(exchange),
         )

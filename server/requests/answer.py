@@ -17,12 +17,11 @@ from server.requests.outcomes import cut_error, end_of, explained, usage_of
 from server.requests.plan import Call, Stream, Whole, fitted
 from server.requests.run import STUCK_S, Run
 from server.requests.run_state import ON_DELTA, ON_DELTA_READ, Event, State
-from server.requests.supervisor import Supervisor
 
 _OPEN = State.OPEN
 
 
-class GenerationRun(Run):
+class GenerationRun(Run[ApiError | None]):
     """Runs one Call on one Exchange. Whatever happens, exactly one record is closed."""
 
     __slots__ = (
@@ -39,7 +38,7 @@ class GenerationRun(Run):
     )
 
     def __init__(self, call: Call, exchange: Exchange, fleet: Fleet, ledger: Ledger) -> None:
-        super().__init__(exchange, call.record.alias)
+        super().__init__(exchange, call.record.alias, call.plan.sequences)
         self.call = call
         self.fleet = fleet
         self.ledger = ledger
@@ -53,22 +52,6 @@ class GenerationRun(Run):
         """Whether there was a first delta."""
         self._comment: asyncio.Task[None] | None = None
         """The last comment line, which may wait for its client."""
-
-    async def run(self, supervisor: Supervisor) -> None:
-        """Generate, record, and answer. Raises only when cancelled from outside."""
-        self._task = asyncio.current_task()
-        supervisor.add(self)
-        self.exchange.watch_disconnect(lambda: self.cut("client_left"))
-        try:
-            error = await self._attempt()
-            self.on(Event.SETTLE)
-            error = await self._recorded(error)
-            self.on(Event.ANSWER)
-            await self._answer(error)
-        finally:
-            self.on(Event.OVER)
-            self.exchange.unwatch()
-            supervisor.remove(self)
 
     # What happens to it from outside
 
@@ -169,6 +152,9 @@ class GenerationRun(Run):
         try:
             async for d in deltas:
                 self.state = ON_DELTA[self.state]
+                if d.cached_tokens:
+                    # Of each prompt's first delta; none of those that `take` gets.
+                    self.call.record.cached_tokens += d.cached_tokens
                 self._meter(d)
                 if not self._is_stream:
                     cast(Whole, shape).add(d)
@@ -212,7 +198,6 @@ class GenerationRun(Run):
         record = self.call.record
         if record.ttft_s is None:
             record.ttft_s = time.monotonic() - self.started
-            record.cached_tokens = d.cached_tokens
         record.completion_tokens += d.token_count
         if d.reasoning_token_count:
             record.reasoning_tokens += d.reasoning_token_count

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 from engines.base import EngineDead, EngineError, EngineHung, InvalidRequest, Usage
 from server.errors import ApiError, to_api_error
+from server.ledger.errors import BudgetExceeded
 from server.ledger.records import End, UsageRecord
 
 log = logging.getLogger("fjord.answer")
@@ -28,7 +29,7 @@ def end_of(exc: Exception) -> End:
     """How a record ends whose request raised `exc`."""
     if isinstance(exc, EngineDead | EngineHung):
         return "engine_died"
-    if isinstance(exc, EngineError | ApiError):
+    if isinstance(exc, EngineError | ApiError | BudgetExceeded):
         return "rejected"
     return "failed"
 

@@ -42,6 +42,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     def is_stream(self) -> bool:
         return self.requests[0].stream
 
+    @property
+    def sequences(self) -> int:
+        """How many are generated at once: the choices of all prompts."""
+        return sum(request.sampling.n for request in self.requests)
+
 
 class Call(msgspec.Struct, kw_only=True, eq=False):
     """One admitted request: its plan, and what is remembered of it."""

@@ -3,17 +3,20 @@
 import asyncio
 import time
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from server.http.exchange import Exchange
 from server.requests.outcomes import Cut
 from server.requests.run_state import TABLE, Action, Event, State
+from server.requests.supervisor import Supervisor
+
+Outcome = TypeVar("Outcome")
 
 STUCK_S = 5.0
 """So long after a cut, an engine has ended its part and a client has taken what waits for it."""
 
 
-class Run:
+class Run(Generic[Outcome]):
     """One of them; run_state has the table. Subclasses do the work, and say what aborts it."""
 
     __slots__ = (
@@ -37,6 +40,38 @@ class Run:
         self._cut_at = 0.0
         self._task: asyncio.Task[Any] | None = None
         self._side_tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, supervisor: Supervisor) -> None:
+        """Work, record, and answer. Raises only when cancelled from outside."""
+        self._task = asyncio.current_task()
+        supervisor.add(self)
+        self.exchange.watch_disconnect(lambda: self.cut("client_left"))
+        try:
+            outcome = await self._attempt()
+            self.on(Event.SETTLE)
+            outcome = await self._recorded(outcome)
+            self.on(Event.ANSWER)
+            await self._answer(outcome)
+        finally:
+            self.on(Event.OVER)
+            self.exchange.unwatch()
+            supervisor.remove(self)
+
+    async def _attempt(self) -> Outcome:
+        """The work, and its end in the record; never raises."""
+        raise NotImplementedError
+
+    async def _recorded(self, outcome: Outcome) -> Outcome:
+        """Close the record first: nothing is answered unbilled."""
+        raise NotImplementedError
+
+    async def _answer(self, outcome: Outcome) -> None:
+        """Let the client have its end."""
+        raise NotImplementedError
+
+    def tick(self, now: float) -> None:
+        """See what time does to it: which events are due."""
+        raise NotImplementedError
 
     def cut(self, why: Cut) -> None:
         """End it: abort a generation, so that what it made is billed, or stop waiting for one."""

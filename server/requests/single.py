@@ -14,14 +14,12 @@ from server.ledger.money import reserve_of
 from server.ledger.records import UsageRecord
 from server.requests.outcomes import cut_error, end_of, explained
 from server.requests.run import Run
-from server.requests.run_state import Event
-from server.requests.supervisor import Supervisor
 
 Work: TypeAlias = Callable[[Engine], Awaitable[bytes]]
 """The work itself: notes its tokens in the record, and returns the answer's body."""
 
 
-class SingleRun(Run):
+class SingleRun(Run[bytes | ApiError]):
     """One of them. With a ledger, exactly one record is closed, whatever happens. Of the states it
     knows waiting, leaving and those of the end: there is nothing to abort or to read to its end."""
 
@@ -61,22 +59,6 @@ class SingleRun(Run):
         self.wire_names = wire_names or {}
         """Chat's field names, as errors of engines say them -> this endpoint's own."""
         self.wait_s = 0.0
-
-    async def run(self, supervisor: Supervisor) -> None:
-        """Work, record, and answer. Raises only when cancelled from outside."""
-        self._task = asyncio.current_task()
-        supervisor.add(self)
-        self.exchange.watch_disconnect(lambda: self.cut("client_left"))
-        try:
-            outcome = await self._attempt()
-            self.on(Event.SETTLE)
-            outcome = await self._recorded(outcome)
-            self.on(Event.ANSWER)
-            await self._answer(outcome)
-        finally:
-            self.on(Event.OVER)
-            self.exchange.unwatch()
-            supervisor.remove(self)
 
     def tick(self, now: float) -> None:
         if now > self.deadline:

@@ -208,3 +208,39 @@ def test_a_key_is_counted_exactly_over_hours_and_its_past_is_let_go() -> None:
     assert all(b - a >= 60 for a, b in zip(admitted, admitted[100:], strict=False))
     assert len(admitted) > 100 * 80
     assert len(limiter.account(caller()).requests.kept) < 300
+
+
+def test_slots_count_sequences_and_come_back_together() -> None:
+    clock = Clock()
+    limiter = Limiter(concurrent=4, slot_s=30.0, clock=clock)
+    one = limiter.admit(caller())
+    clock.now += 5
+    many = limiter.admit(caller())
+    limiter.widen(many, 3)
+    assert limiter.in_flight(caller()) == 4
+    with pytest.raises(ConcurrencyLimited):
+        limiter.admit(caller())
+    limiter.release(many)
+    limiter.release(many)
+    assert limiter.in_flight(caller()) == 1
+    limiter.release(one)
+    assert limiter.in_flight(caller()) == 0
+
+
+def test_more_sequences_than_there_is_room_for_wait_for_as_many_as_are_missing() -> None:
+    clock = Clock()
+    limiter = Limiter(concurrent=4, slot_s=30.0, clock=clock)
+    held = []
+    for _ in range(3):
+        held.append(limiter.admit(caller()))
+        clock.now += 1
+    asking = limiter.admit(caller())
+    with pytest.raises(ConcurrencyLimited) as refusal:
+        limiter.widen(asking, 3)
+    limiter.release(asking)
+    assert refusal.value.retry_after_s == 28  # the second of the three has ended by then
+    assert [name for name, _ in refusal.value.headers] == [b"retry-after"]
+    for admission in held[:2]:
+        limiter.release(admission)
+    limiter.widen(limiter.admit(caller()), 3)
+    assert limiter.in_flight(caller()) == 4

@@ -12,7 +12,7 @@ def test_progress_is_noted_at_each_tick_where_there_is_some() -> None:
     forever = float("inf")
     record = SimpleNamespace(completion_tokens=0, alias="m")
     call: Any = SimpleNamespace(
-        plan=SimpleNamespace(is_stream=True),
+        plan=SimpleNamespace(is_stream=True, sequences=1),
         record=record,
         deadline=forever,
         send_timeout_s=forever,

@@ -51,7 +51,9 @@ class Run(GenerationRun):
             completion_tokens=1,
         )
         request = SimpleNamespace(request_id="r", stream=True)
-        plan = SimpleNamespace(is_stream=True, requests=(request,), wire_names={})
+        plan = SimpleNamespace(
+            sequences=1, is_stream=True, requests=(request,), wire_names={}, shape=SimpleNamespace()
+        )
         call: Any = SimpleNamespace(
             plan=plan, record=record, deadline=FOREVER, send_timeout_s=30, keep_alive_s=10
         )
@@ -155,6 +157,26 @@ def test_a_client_that_takes_nothing_after_a_cut_is_dropped_before_its_engine_is
     run.exchange.blocked_s = lambda now: 1.0  # type: ignore[method-assign]
     run.tick(run._cut_at + STUCK_S + 1)
     assert (run.state, run.done[-1]) == (State.ABORTING, "drop")
+
+
+@pytest.mark.anyio
+async def test_an_end_waits_for_a_comment_line_that_is_under_way() -> None:
+    run, written, taken = Run(State.ANSWERING), list[bytes](), asyncio.Event()
+
+    async def write(chunk: bytes, *, more: bool = True) -> None:
+        if more:
+            await taken.wait()
+        written.append(chunk)
+
+    run.exchange.write, run.exchange.started = write, True  # type: ignore[method-assign]
+    run.call.plan.shape.close = lambda usage: b"the end"  # type: ignore[union-attr,method-assign]
+    run._comment = asyncio.ensure_future(run._keep_alive())
+    answer = asyncio.ensure_future(run._answer(None))
+    await asyncio.wait([answer], timeout=0.05)
+    assert written == []
+    taken.set()
+    await answer
+    assert written == [b": waiting\n\n", b"the end"]
 
 
 def test_the_docstring_and_the_page_have_the_codes_table() -> None:

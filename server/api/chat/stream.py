@@ -122,7 +122,12 @@ def logprobs_body(logprobs: tuple[TokenLogprob, ...]) -> dict[str, Any]:
 
 
 def _token(x: TokenLogprob) -> dict[str, Any]:
-    return {"token": x.token, "logprob": max(x.logprob, -9999.0), "bytes": x.bytes}
+    return {"token": x.token, "logprob": finite(x.logprob), "bytes": x.bytes}
+
+
+def finite(logprob: float) -> float:
+    """A token that cannot come has -inf, which JSON has no word for; OpenAI says -9999."""
+    return max(logprob, -9999.0)
 
 
 def tool_call_chunk(c: ToolCallDelta) -> dict[str, Any]:

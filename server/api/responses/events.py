@@ -67,7 +67,8 @@ class ResponseStream:
         error = body["error"]
         told = {key: error[key] for key in ("code", "message", "param")}
         response = failed(self._members, self._output, error)
-        return self._event("error", told) + self._whole("response.failed", response)
+        begun = b"" if self._sequence_number else self.open()  # it may fail before its first token
+        return begun + self._event("error", told) + self._whole("response.failed", response)
 
     def _step(self, step: Step) -> bytes:
         match step.kind:
