@@ -15,13 +15,13 @@ from server.ledger.money import reserve_of
 from server.requests.interleave import generated
 from server.requests.outcomes import cut_error, end_of, explained, usage_of
 from server.requests.plan import Call, Stream, Whole, fitted
-from server.requests.run import STUCK_S, Run
+from server.requests.run import STUCK_S, RequestRun
 from server.requests.run_state import ON_DELTA, ON_DELTA_READ, Event, State
 
 _OPEN = State.OPEN
 
 
-class GenerationRun(Run[ApiError | None]):
+class GenerationRun(RequestRun[ApiError | None]):
     """Runs one Call on one Exchange. Whatever happens, exactly one record is closed."""
 
     __slots__ = (

@@ -16,7 +16,7 @@ STUCK_S = 5.0
 """So long after a cut, an engine has ended its part and a client has taken what waits for it."""
 
 
-class Run(Generic[Outcome]):
+class RequestRun(Generic[Outcome]):
     """One of them; run_state has the table. Subclasses do the work, and say what aborts it."""
 
     __slots__ = (

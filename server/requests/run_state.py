@@ -89,7 +89,7 @@ class Action(StrEnum):
     """Note in the ledger what a crash would bill."""
 
 
-class Step(NamedTuple):
+class Transition(NamedTuple):
     """What becomes of one pair of state and event."""
 
     state: State
@@ -133,12 +133,12 @@ RULES = (
 )
 
 
-def _table(rules: tuple[Rule, ...]) -> Mapping[Event, Mapping[State, Step]]:
+def _table(rules: tuple[Rule, ...]) -> Mapping[Event, Mapping[State, Transition]]:
     """Every pair; those that no rule names stay as they are."""
-    table = {event: {state: Step(state) for state in State} for event in Event}
+    table = {event: {state: Transition(state) for state in State} for event in Event}
     for rule in rules:
         for state in rule.states:
-            table[rule.event][state] = Step(rule.becomes or state, rule.actions)
+            table[rule.event][state] = Transition(rule.becomes or state, rule.actions)
     return table
 
 

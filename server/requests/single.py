@@ -13,13 +13,13 @@ from server.ledger.ledger import Ledger
 from server.ledger.money import reserve_of
 from server.ledger.records import UsageRecord
 from server.requests.outcomes import cut_error, end_of, explained
-from server.requests.run import Run
+from server.requests.run import RequestRun
 
 Work: TypeAlias = Callable[[Engine], Awaitable[bytes]]
 """The work itself: notes its tokens in the record, and returns the answer's body."""
 
 
-class SingleRun(Run[bytes | ApiError]):
+class SingleRun(RequestRun[bytes | ApiError]):
     """One of them. With a ledger, exactly one record is closed, whatever happens. Of the states it
     knows waiting, leaving and those of the end: there is nothing to abort or to read to its end."""
 
