@@ -15,32 +15,21 @@ from engines.registry.registry import Registry
 from server.accounts.auth import KeyRing
 from server.accounts.limits import Limiter
 from server.api.admin import admin_router
-from server.api.chat.build import build_chat
-from server.api.chat.wire import CHAT
-from server.api.completions import COMPLETIONS, build_completion
-from server.api.embeddings import EMBEDDINGS, Embeddings
-from server.api.endpoint import Endpoint
-from server.api.generation import Generation
-from server.api.models import ModelList, OneModel
-from server.api.openapi.document import Documentation
-from server.api.ops import ops_routes
-from server.api.responses.build import build_response
-from server.api.responses.wire import RESPONSES
+from server.api.admin_gate import AdminGate
+from server.api.decode import brief
+from server.api.openapi.docs import Documentation
+from server.api.openapi.document import DESCRIPTION, VERSION, completed
+from server.api.openapi.route import DescribedRoute
+from server.api.operations import OPERATIONS
 from server.api.services import Services
-from server.api.tokenize import TOKENIZE, Tokenize
 from server.errors import ApiError, internal_error, method_not_allowed, not_found
-from server.http.asgi import Receive, Scope, Send
+from server.http.asgi import App, Receive, Scope, Send
 from server.http.connection import connection_state
 from server.http.request_log import RequestLog, line_of
 from server.ledger.ledger import Ledger
 from server.metrics import Metrics
 from server.requests.supervisor import Supervisor
 from server.settings import Settings
-
-CHAT_PATHS = ("/v1/llm/chat", "/v1/llm/chat/completions", "/v1/chat/completions")
-EMBEDDING_PATHS = ("/v1/llm/embeddings", "/v1/embeddings")
-MODEL_PATHS = ("/v1/llm/models", "/v1/models")
-
 
 _YOUNG = 10_000
 """New objects between two looks at the young ones: a request makes some thousand, nearly all of
@@ -52,14 +41,25 @@ class FjordApp(FastAPI):
     hop a streamed chunk."""
 
     services: Services
-    hot: Mapping[str, Endpoint]
+    hot: Mapping[str, App]
+    """path -> what answers there. The same routes are in the router, which describes them."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        endpoint = self.hot.get(scope.get("path", ""))
-        if endpoint is not None and scope["type"] == "http":
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        if scope["method"] == "HEAD":  # a GET whose body the server leaves out
+            scope = {**scope, "method": "GET"}
+        endpoint = self.hot.get(scope["path"])
+        if endpoint is not None:
             await endpoint(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = completed(super().openapi(), self.routes)
+        return self.openapi_schema
 
 
 def create_app(
@@ -71,7 +71,7 @@ def create_app(
     *,
     node: str = "",
 ) -> RequestLog:
-    """The ASGI application; its lifespan starts and stops ledger, fleet and watch."""
+    """The ASGI application; its lifespan starts and stops ledger, fleet and supervisor."""
     supervisor = Supervisor()
     services = Services(
         settings=settings,
@@ -91,33 +91,35 @@ def create_app(
     )
     app = FjordApp(
         title="Fjord",
-        description="The WAYSCloud LLM API, self-hosted.",
+        version=VERSION,
+        description=DESCRIPTION,
+        servers=[{"url": "/"}],
         lifespan=_lifespan,
         docs_url=None,
         redoc_url=None,
         openapi_url=None,
+        redirect_slashes=False,
     )
     app.services = services
-    chat = Generation(services, "chat", CHAT, build_chat)
-    models = ModelList(services)
-    app.hot = {
-        **dict.fromkeys(CHAT_PATHS, chat),
-        **dict.fromkeys(MODEL_PATHS, models),
-        "/v1/completions": Generation(services, "completions", COMPLETIONS, build_completion),
-        "/v1/responses": Generation(services, "responses", RESPONSES, build_response),
-        **dict.fromkeys(EMBEDDING_PATHS, Embeddings(services, "embeddings", EMBEDDINGS)),
-        "/v1/tokenize": Tokenize(services, "tokenize", TOKENIZE),
-    }
-    one_model = OneModel(services)
-    for path in MODEL_PATHS:
-        app.router.routes.append(Route(path + "/{alias:path}", one_model))
-    app.router.routes.extend(ops_routes(fleet, services.metrics, lambda: _refusals(services)))
-    app.include_router(admin_router(ring, ledger.open_books))
-    app.router.routes.extend(Documentation(lambda: app.router.routes).routes())
+    routes = described_routes(services)
+    app.hot = {route.path: route.app for route in routes if route.is_hot}
+    app.router.routes.extend(routes)
+    app.include_router(admin_router(ledger.open_books))
+    app.router.routes.extend(Documentation(app.openapi).routes())
+    app.add_middleware(AdminGate, ring=ring, answered=services.metrics.answered)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(Exception, _internal_error)
     return RequestLog(app)
+
+
+def described_routes(services: Services) -> list[DescribedRoute]:
+    """A route for every path of every operation; the paths of one share one endpoint."""
+    routes = []
+    for operation in OPERATIONS:
+        endpoint = operation.build(services, operation.tag)
+        routes += [DescribedRoute(path, operation, endpoint) for path in operation.paths]
+    return routes
 
 
 def freeze_garbage() -> None:
@@ -146,22 +148,13 @@ async def _lifespan(app: FjordApp) -> AsyncIterator[Mapping[str, Any]]:
             await services.supervisor.drain(services.settings.drain_timeout_s)
 
 
-def _refusals(services: Services) -> dict[str, str]:
-    out = {}
-    if reason := services.ledger.health():
-        out["ledger"] = reason
-    if services.supervisor.draining:
-        out["drain"] = "the server is shutting down"
-    return out
-
-
 async def _http_error(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
     path = request.url.path
     if exc.status_code == 405:
         return _rendered(request, method_not_allowed(request.method, _allowed(request)))
     if exc.status_code == 404:
-        return _rendered(request, not_found(path))
+        return _rendered(request, not_found(brief(path)))
     error = ApiError(exc.status_code, "INVALID_PARAMETER", str(exc.detail))
     return _rendered(request, error)
 
@@ -182,9 +175,9 @@ def _rendered(request: Request, error: ApiError) -> Response:
     return Response(error.encoded(), error.status, headers, "application/json")
 
 
-def _allowed(request: Request) -> str:
+def _allowed(request: Request) -> set[str]:
     methods: set[str] = set()
     for route in request.app.router.routes:
         if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
             methods |= route.methods or set()
-    return ", ".join(sorted(methods)) or "another method"
+    return methods

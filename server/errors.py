@@ -1,6 +1,6 @@
 """The one error table and body: every failure a client can see is made here."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -98,8 +98,10 @@ def not_found(path: str) -> ApiError:
     return ApiError(404, "NOT_FOUND", f"Unknown path: {path}.")
 
 
-def method_not_allowed(method: str, allowed: str) -> ApiError:
-    """405 with the Allow header."""
+def method_not_allowed(method: str, methods: Iterable[str]) -> ApiError:
+    """405 with the Allow header; whoever may GET may HEAD, which the server cuts the body of."""
+    names = {*methods}
+    allowed = ", ".join(sorted(names | {"HEAD"} if "GET" in names else names)) or "another method"
     message = f"Method {method} is not allowed here; allowed: {allowed}."
     return ApiError(405, "METHOD_NOT_ALLOWED", message, headers={"Allow": allowed})
 
@@ -119,7 +121,7 @@ def to_api_error(exc: BaseException) -> ApiError:
         case BudgetExceeded():
             return ApiError(402, "BUDGET_EXCEEDED", str(exc))
         case LedgerUnavailable():
-            message = f"Usage cannot be recorded now: {exc}"
+            message = "Usage cannot be recorded now; the server's log says why."
             return ApiError.retry(503, "OVERLOADED", message, exc.retry_after_s)
         case ContextLengthExceeded():
             return _context_error(exc)

@@ -14,10 +14,6 @@ from engines.fleet.fleet import EngineStatus
 from server.ledger.records import UsageRecord
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-ENDPOINTS = frozenset(
-    {"chat", "completions", "responses", "embeddings", "tokenize", "models", "admin"}
-)
-"""Values of the label `endpoint`; another is counted as "other"."""
 UNKNOWN = "unknown"
 """The alias of requests that name none of ours: clients choose names, so they can be endless."""
 
@@ -67,8 +63,7 @@ class Metrics:
     def answered(self, alias: str, endpoint: str, status: int) -> None:
         """A request that never ran: refused early, or one that generates nothing."""
         name = alias if alias in self._by_alias else UNKNOWN
-        where = endpoint if endpoint in ENDPOINTS else "other"
-        self._requests(name, where, status).inc()
+        self._requests(name, endpoint, status).inc()
 
     def unknown_field(self, name: str) -> None:
         self._unknown_fields.labels(field_kind(name)).inc()

@@ -128,8 +128,8 @@ class Fleet:
             await asyncio.wait(tasks, timeout=1.0)
 
     def lease(self, alias: str) -> Lease:
-        """Raises KeyError for an unknown alias. Entering it raises EngineUnavailable with the
-        reason, or EngineLoadTimeout, when the engine cannot serve."""
+        """Raises KeyError for an unknown alias. Entering it raises EngineUnavailable, or
+        EngineLoadTimeout, when the engine cannot serve; why, stands in the log and the status."""
         return Lease(self, self._by_alias[alias], alias)
 
     def statuses(self) -> list[EngineStatus]:
@@ -152,7 +152,7 @@ class Fleet:
         except TimeoutError:
             raise EngineLoadTimeout(
                 f"Model {alias} did not become ready within {self._load_timeout_s:g} s; "
-                f"its engine is {managed.state}{f': {managed.reason}' if managed.reason else ''}."
+                f"its engine is {managed.state}."
             ) from None
 
     def _raise_if_refused(self, managed: ManagedEngine, alias: str) -> None:
@@ -160,7 +160,9 @@ class Fleet:
             raise EngineUnavailable("The server is shutting down.")
         wait_s = managed.retry_at - time.monotonic()
         if managed.state == "failed" and wait_s > 0:
-            raise EngineUnavailable(f"Model {alias} cannot be loaded: {managed.reason}", wait_s)
+            # Its reason may hold paths and a library's words: `become` has told the log.
+            message = f"Model {alias} cannot be loaded now; the server's log says why."
+            raise EngineUnavailable(message, wait_s)
 
     async def _next_change(self, managed: ManagedEngine) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -1,6 +1,7 @@
 """/admin/v1: keys and usage for programs, behind an admin key; described by OpenAPI."""
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
@@ -10,21 +11,29 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader
 from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 
-from server.accounts.auth import KeyRing
 from server.accounts.key_wire import KeyIn, KeyMade, KeyOut, KeyPatch, key_made, key_out
+from server.api.decode import brief
+from server.api.openapi.errors import error_refs
 from server.errors import ApiError, to_api_error
+from server.http.request_log import line_of
 from server.ledger.database import Database
 from server.ledger.errors import KeyNotFound
 from server.ledger.key_store import KeyStore
-from server.ledger.records import Caller
 from server.ledger.reports import Dimension, Only, Period, usage, with_money
 
 MAX_GRACE_S = 30 * 86_400
+ERRORS = (400, 401, 403, 404, 405, 413, 500, 503)
+
+log = logging.getLogger("fjord.api")
 
 
 class AdminRoute(APIRoute):
-    """Failures leave as the one error body, whatever raised them."""
+    """Failures leave as the one error body, whatever raised them, and are described so."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options | {"openapi_extra": {"responses": error_refs(ERRORS)}})
 
     def get_route_handler(self) -> Callable[[Request], Any]:
         handle = super().get_route_handler()
@@ -33,31 +42,36 @@ class AdminRoute(APIRoute):
             try:
                 return await handle(request)
             except Exception as error:
-                raise explained(error) from error
+                raise explained(error, line_of(request.scope).request_id) from error
 
         return answer
 
 
-def explained(error: Exception) -> ApiError:
+def explained(error: Exception, request_id: str) -> ApiError:
+    """The error as it goes out; one that nobody foresaw goes to the log as well."""
     if isinstance(error, KeyNotFound):
-        return ApiError(404, "NOT_FOUND", str(error))
+        return ApiError(404, "NOT_FOUND", brief(str(error)))
     if isinstance(error, RequestValidationError):
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"][1:])
-        return ApiError.invalid(
-            f"{name}: {first['msg']}.", name or None, first.get("input"), first["msg"]
-        )
+        return _wrong_field(error.errors()[0])
+    if isinstance(error, HTTPException):  # a body that FastAPI could not parse
+        return ApiError.invalid(f"{error.detail}.", None, None, "a JSON object")
     if isinstance(error, ValueError):
         return ApiError.invalid(f"{error}.", None, None, str(error))
-    return to_api_error(error)
+    out = to_api_error(error)
+    if out.code == "INTERNAL_ERROR":
+        log.exception("request %s failed", request_id, exc_info=error)
+    return out
 
 
-def admin_router(ring: KeyRing, open_books: Callable[[], Database]) -> APIRouter:
-    """The routes. `open_books` is called once a request, on a worker thread, and may raise
-    LedgerUnavailable; `ring` decides who may come in."""
+def _wrong_field(wrong: Mapping[str, Any]) -> ApiError:
+    name = brief(".".join(str(part) for part in wrong["loc"][1:]))
+    message = f"{name or 'body'}: {wrong['msg']}."
+    return ApiError.invalid(message, name or None, brief(wrong.get("input")), wrong["msg"])
 
-    def admin(request: Request) -> Caller:
-        return ring.authenticate(request.scope["headers"], service="admin")
+
+def admin_router(open_books: Callable[[], Database]) -> APIRouter:
+    """The routes; who may come in is decided before them (AdminGate). `open_books` is called once
+    a request, on a worker thread, and may raise LedgerUnavailable."""
 
     def keys() -> Iterator[KeyStore]:
         with closing(open_books()) as database:
@@ -71,8 +85,8 @@ def admin_router(ring: KeyRing, open_books: Callable[[], Database]) -> APIRouter
         prefix="/admin/v1",
         tags=["admin"],
         route_class=AdminRoute,
-        dependencies=[Depends(admin), Depends(SCHEME)],
-        responses={401: {"description": "No or bad key"}, 403: {"description": "Not an admin key"}},
+        redirect_slashes=False,
+        dependencies=[Depends(SCHEME)],
     )
     add_key_routes(router, Annotated[KeyStore, Depends(keys)])
     add_usage_route(router, Annotated[Database, Depends(books)])

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from engines.registry.spec import ModelSpec
 from server.accounts.limits import Admission, LimitExceeded
 from server.api.chat.wire import Asked
-from server.api.decode import decode
+from server.api.decode import brief, decode
 from server.api.services import ANONYMOUS, Services, Task, record_id_of
 from server.errors import ApiError, method_not_allowed, to_api_error
 from server.http.asgi import Receive, Scope, Send
@@ -29,10 +29,11 @@ class KeyedEndpoint:
     """An ASGI endpoint behind key and limits. Subclasses serve; failures end here."""
 
     method = "POST"
-    endpoint = "other"
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, endpoint: str) -> None:
         self.services = services
+        self.endpoint = endpoint
+        """Its label in metrics and records."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         line = line_of(scope)
@@ -48,7 +49,7 @@ class KeyedEndpoint:
     async def _admitted(self, exchange: Exchange, line: RequestLine) -> None:
         method = exchange.scope["method"]
         if method != self.method:
-            raise method_not_allowed(method, self.method)
+            raise method_not_allowed(method, [self.method])
         caller = self._caller(exchange)
         line.note(key=caller.key_id)
         try:
@@ -99,8 +100,7 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
     is_metered = True
 
     def __init__(self, services: Services, endpoint: str, adapter: TypeAdapter[A]) -> None:
-        super().__init__(services)
-        self.endpoint = endpoint
+        super().__init__(services, endpoint)
         self.adapter = adapter
 
     async def serve(self, exchange: Exchange, admission: Admission) -> int:
@@ -185,8 +185,9 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
         regions = self.services.registry.regions
         if wire.region is not None and wire.region not in regions:
             expected = "one of " + ", ".join(regions)
-            message = f"Unknown region {wire.region!r}; expected {expected}."
-            raise ApiError.invalid(message, "region", wire.region, expected)
+            region = brief(wire.region)
+            message = f"Unknown region {region!r}; expected {expected}."
+            raise ApiError.invalid(message, "region", region, expected)
 
     def _count_unknown(self, wire: A) -> None:
         for name in wire.model_extra or ():
@@ -201,7 +202,7 @@ def check_content_type(exchange: Exchange) -> None:
         return
     name = kind.split(b";", 1)[0].strip().lower()
     if name != b"application/json" and not name.endswith(b"+json"):
-        message = f"Content-Type is {name.decode('latin-1')!r}; expected application/json."
+        message = f"Content-Type is {brief(name.decode('latin-1'))!r}; expected application/json."
         raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", message)
 
 

@@ -8,6 +8,7 @@ import msgspec
 from engines.registry.spec import ModelSpec
 from server.accounts.limits import Admission
 from server.api.endpoint import KeyedEndpoint
+from server.errors import not_found
 from server.http.exchange import Exchange
 
 log = logging.getLogger("fjord.api")
@@ -17,14 +18,11 @@ class ModelList(KeyedEndpoint):
     """GET /v1/models and /v1/llm/models."""
 
     method = "GET"
-    endpoint = "models"
 
     async def serve(self, exchange: Exchange, admission: Admission) -> int:
-        caller = admission.caller
+        services = self.services
         models = [
-            model_body(spec)
-            for alias, spec in self.services.registry.models.items()
-            if caller.models is None or alias in caller.models
+            model_body(services.registry.models[a]) for a in services.usable(admission.caller)
         ]
         self.services.metrics.answered("", self.endpoint, 200)
         await exchange.reply(200, msgspec.json.encode({"object": "list", "data": models}))
@@ -35,10 +33,11 @@ class OneModel(KeyedEndpoint):
     """GET /v1/models/{id} and /v1/llm/models/{id}."""
 
     method = "GET"
-    endpoint = "models"
 
     async def serve(self, exchange: Exchange, admission: Admission) -> int:
-        alias = exchange.scope["path"].rsplit("/models/", 1)[1]
+        alias = exchange.scope["path_params"]["model"]
+        if not alias:
+            raise not_found(exchange.scope["path"])
         spec = self.services.model(alias, admission.caller)
         self.services.metrics.answered(alias, self.endpoint, 200)
         await exchange.reply(200, msgspec.json.encode(model_body(spec)))

@@ -1,63 +1,76 @@
 """/health, /ready and /metrics: for load balancers, orchestrators and Prometheus; no key needed."""
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import request_response
 
-from engines.fleet.fleet import EngineStatus, Fleet
-from server.metrics import CONTENT_TYPE, Metrics
+from engines.fleet.fleet import EngineStatus
+from server.api.endpoint import Endpoint
+from server.api.services import Services
+from server.metrics import CONTENT_TYPE
 
 
-def ops_routes(
-    fleet: Fleet, metrics: Metrics, refusals: Callable[[], dict[str, str]]
-) -> list[Route]:
-    """`refusals`: why new work is refused though the engines are ready: part -> reason in words
-    ({"ledger": "the disk is full"}, {"drain": "shutting down"}); empty when all is well."""
+def health(services: Services, tag: str) -> Endpoint:
+    """The process lives and its event loop turns; says nothing of models."""
 
-    async def health(request: Request) -> Response:
-        """The process lives and its event loop turns; says nothing of models."""
+    async def answer(request: Request) -> Response:
         return _json(200, {"status": "ok"})
 
-    async def ready(request: Request) -> Response:
-        refused = refusals()
-        is_ready = fleet.is_ready() and not refused
+    return request_response(answer)
+
+
+def ready(services: Services, tag: str) -> Endpoint:
+    """Every preloaded model serves, and new work is taken; else 503 and which part does not."""
+
+    async def answer(request: Request) -> Response:
+        refused = services.refusals()
+        is_ready = services.fleet.is_ready() and not refused
         return _json(
             200 if is_ready else 503,
             {
                 "status": "ready" if is_ready else "not ready",
-                "engines": [_shown(engine) for engine in fleet.statuses()],
+                "engines": [_shown(engine) for engine in services.fleet.statuses()],
                 "refusing": refused,
             },
         )
 
-    async def scrape(request: Request) -> Response:
-        return Response(metrics.render(), media_type=CONTENT_TYPE)
+    return request_response(answer)
 
-    return [
-        Route("/health", health, methods=["GET"]),
-        Route("/ready", ready, methods=["GET"]),
-        Route("/metrics", scrape, methods=["GET"]),
-    ]
+
+def scrape(services: Services, tag: str) -> Endpoint:
+    """The exposition of all metrics."""
+
+    async def answer(request: Request) -> Response:
+        return Response(services.metrics.render(), media_type=CONTENT_TYPE)
+
+    return request_response(answer)
 
 
 def _shown(engine: EngineStatus) -> dict[str, Any]:
-    """An engine without its source: the path of somebody's weights is not for everybody."""
+    """An engine without its source, and without its own words for what went wrong: paths, hosts
+    and a library's texts are not for everybody. The log has them."""
     return {
         "engine": engine.key,
         "aliases": engine.aliases,
         "state": engine.state,
         "for_s": round(time.time() - engine.since, 1),
-        "reason": engine.reason,
+        "reason": _reason(engine),
         "preload": engine.is_preloaded,
         "requests": engine.leases,
         "waiting": engine.waiting,
         "restarts": engine.restarts,
     }
+
+
+def _reason(engine: EngineStatus) -> str | None:
+    if engine.reason is None:
+        return None
+    what = "could not be loaded" if engine.state == "failed" else "broke and is replaced"
+    return f"It {what}; the server's log says why."
 
 
 def _json(status: int, body: dict[str, Any]) -> Response:

@@ -12,6 +12,7 @@ from engines.registry.spec import ModelSpec, Price
 from server.accounts.auth import KeyRing, check_model
 from server.accounts.limits import Limiter
 from server.accounts.rejections import Rejections
+from server.api.decode import brief
 from server.errors import ApiError
 from server.http.exchange import Exchange
 from server.ids import new_id
@@ -104,18 +105,33 @@ class Services:
         it is not for `task`."""
         spec = self.registry.models.get(alias)
         if spec is None:
-            known = ", ".join(self.registry.models)
-            message = f"Unknown model {alias!r}; known: {known}."
+            known = ", ".join(self.usable(caller)) or "none"
+            message = f"Unknown model {brief(alias)!r}; this key may use: {known}."
             raise ApiError(404, "MODEL_NOT_FOUND", message, param="model")
         check_model(caller, alias)
         if task is not None and spec.engine.task != task:
-            raise self._wrong_task(alias, task)
+            raise self._wrong_task(alias, caller, task)
         return spec
 
-    def _wrong_task(self, alias: str, task: Task) -> ApiError:
-        able = [m.alias for m in self.registry.models.values() if m.engine.task == task]
+    def usable(self, caller: Caller) -> list[str]:
+        """The aliases that the caller's key may use, in the registry's order."""
+        return [a for a in self.registry.models if caller.models is None or a in caller.models]
+
+    def refusals(self) -> dict[str, str]:
+        """Why new work is refused though the engines are ready: part -> words fit for everybody;
+        paths, hosts and the database's own words stay in the log. Empty when all is well."""
+        out = {}
+        if self.ledger.health():
+            out["ledger"] = "Usage cannot be recorded now; the server's log says why."
+        if self.supervisor.draining:
+            out["drain"] = "The server is shutting down."
+        return out
+
+    def _wrong_task(self, alias: str, caller: Caller, task: Task) -> ApiError:
+        models = self.registry.models
+        able = [a for a in self.usable(caller) if models[a].engine.task == task]
         does = "generates text" if task == "embed" else "makes embeddings"
-        expected = "one of " + ", ".join(able) if able else "no model of this server"
+        expected = "one of " + ", ".join(able) if able else "no model that this key may use"
         message = f"{alias} {does} only; right here would be {expected}."
         return ApiError.invalid(message, "model", alias, expected)
 

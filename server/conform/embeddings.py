@@ -6,7 +6,7 @@ from typing import Any
 
 from server.conform import expect
 from server.conform.check import declared
-from server.conform.target import Target
+from server.conform.target import EMBEDDINGS, Target
 from server.conform.unmet import Skipped
 
 TEXT = "Oslo er hovedstaden i Norge."
@@ -53,7 +53,7 @@ def refused(t: Target) -> None:
     """Without input, or with an empty list: 400 naming input"""
     model = _model(t)
     for body in ({"model": model}, {"model": model, "input": []}):
-        error = expect.refused(t.post("/v1/embeddings", body), 400, "INVALID_PARAMETER")
+        error = expect.refused(t.post(EMBEDDINGS, body), 400, "INVALID_PARAMETER")
         expect.equal("error.param", error.get("param"), "input")
 
 
@@ -65,4 +65,4 @@ def _model(t: Target) -> str:
 
 def _made(t: Target, source: Any, **fields: Any) -> Any:
     body = {"model": _model(t), "input": source} | fields
-    return expect.ok(t.post("/v1/embeddings", body))
+    return expect.ok(t.post(EMBEDDINGS, body))

@@ -6,7 +6,7 @@ import httpx
 
 from server.conform import expect
 from server.conform.check import documented
-from server.conform.target import CHAT, Target
+from server.conform.target import CHAT, CHAT_PATHS, Target
 
 NORWAY: Final = {
     "model": "qwen3-235b-thinking",
@@ -44,7 +44,7 @@ AGENT: Final = {
 @documented("field-examples", slow=True)
 def capital_of_norway(t: Target) -> None:
     """The page's first example, on all three paths"""
-    for path in ("/v1/llm/chat", "/v1/llm/chat/completions", CHAT):
+    for path in CHAT_PATHS:
         expect.content(_asked(t, NORWAY, path))
 
 

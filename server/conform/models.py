@@ -4,7 +4,7 @@ from typing import Any
 
 from server.conform import expect
 from server.conform.check import declared, documented
-from server.conform.target import MODELS, Target
+from server.conform.target import MODEL_PATHS, MODELS, Target
 
 MEMBERS = {"id", "object", "owned_by", "created"}
 
@@ -55,7 +55,7 @@ def nothing_else(t: Target) -> None:
 @declared("models-same")
 def two_lists_are_one(t: Target) -> None:
     """/v1/models and /v1/llm/models list the same"""
-    other = expect.ok(t.get("/v1/llm/models")).get("data")
+    other = expect.ok(t.get(MODEL_PATHS[0])).get("data")
     expect.equal("the list", other, _listed(t))
 
 

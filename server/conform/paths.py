@@ -2,16 +2,21 @@
 
 from server.conform import expect
 from server.conform.check import declared, documented
-from server.conform.target import CHAT, FIXED, MODELS, Target
+from server.conform.target import (
+    CHAT_PATHS,
+    EMBEDDING_PATHS,
+    FIXED,
+    MODEL_PATHS,
+    MODELS,
+    Target,
+)
 from server.conform.unmet import Unmet
-
-CHAT_PATHS = ("/v1/llm/chat", "/v1/llm/chat/completions", CHAT)
 
 
 @documented("ep-models")
 def models_under_llm(t: Target) -> None:
     """GET /v1/llm/models answers"""
-    expect.ok(t.get("/v1/llm/models"))
+    expect.ok(t.get(MODEL_PATHS[0]))
 
 
 @documented("ep-models")
@@ -23,13 +28,13 @@ def models(t: Target) -> None:
 @documented("ep-chat")
 def chat_under_llm(t: Target) -> None:
     """POST /v1/llm/chat answers"""
-    expect.content(t.chat("/v1/llm/chat"))
+    expect.content(t.chat(CHAT_PATHS[0]))
 
 
 @documented("ep-chat")
 def chat_completions_under_llm(t: Target) -> None:
     """POST /v1/llm/chat/completions answers"""
-    expect.content(t.chat("/v1/llm/chat/completions"))
+    expect.content(t.chat(CHAT_PATHS[1]))
 
 
 @documented("ep-chat")
@@ -58,7 +63,7 @@ def three_names_stream(t: Target) -> None:
 def embeddings(t: Target) -> None:
     """POST /v1/llm/embeddings and /v1/embeddings are there"""
     model = t.options.embedding_model or t.model
-    for path in ("/v1/llm/embeddings", "/v1/embeddings"):
+    for path in EMBEDDING_PATHS:
         answer = t.post(path, {"model": model, "input": "Hei"})
         expect.status(answer, 200, 400)
 
@@ -66,7 +71,7 @@ def embeddings(t: Target) -> None:
 @declared("ep-one-model")
 def one_model(t: Target) -> None:
     """GET /v1/models/{id} and /v1/llm/models/{id} tell of one model"""
-    for path in (MODELS, "/v1/llm/models"):
+    for path in MODEL_PATHS:
         expect.equal("id", expect.ok(t.get(f"{path}/{t.model}")).get("id"), t.model)
 
 
@@ -81,6 +86,6 @@ def health(t: Target) -> None:
 def openapi(t: Target) -> None:
     """GET /openapi.json describes every documented path"""
     paths = expect.ok(t.get("/openapi.json")).get("paths", {})
-    missing = [p for p in (*CHAT_PATHS, MODELS, "/v1/llm/models") if p not in paths]
+    missing = [p for p in (*CHAT_PATHS, *MODEL_PATHS, *EMBEDDING_PATHS) if p not in paths]
     if missing:
         raise Unmet("every documented path", f"without {', '.join(missing)}")

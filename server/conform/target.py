@@ -12,7 +12,11 @@ from server.conform.streamed import Streamed
 from server.conform.unmet import Skipped
 
 CHAT: Final = "/v1/chat/completions"
+CHAT_PATHS: Final = ("/v1/llm/chat", "/v1/llm/chat/completions", CHAT)
 MODELS: Final = "/v1/models"
+MODEL_PATHS: Final = ("/v1/llm/models", MODELS)
+EMBEDDINGS: Final = "/v1/embeddings"
+EMBEDDING_PATHS: Final = ("/v1/llm/embeddings", EMBEDDINGS)
 ABSENT: Final = object()
 """A field to leave out of the usual body."""
 HELLO: Final = ({"role": "user", "content": "Hi you"},)

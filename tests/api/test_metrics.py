@@ -4,20 +4,26 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from starlette.applications import Starlette
 
+from engines.base import EngineUnavailable
 from engines.fleet.fleet import Fleet
 from engines.registry.spec import EngineSpec, ModelSpec
 from engines.testing.scripted import ScriptedEngine
-from server.api.ops import ops_routes
+from server.accounts.auth import KeyRing
+from server.api.services import Services
+from server.app import create_app
+from server.ledger.ledger import Ledger
 from server.ledger.records import UsageRecord
 from server.metrics import Metrics
 from server.requests.supervisor import Supervisor
+from server.settings import Settings
+from tests.support.serving import registry_of, services_of
 
 pytestmark = pytest.mark.anyio
 
@@ -114,12 +120,12 @@ def test_a_request_without_a_first_token_leaves_the_token_histograms_alone() -> 
 def test_names_that_clients_invent_do_not_become_labels() -> None:
     metrics = Metrics(["tiny"], list, dict)
     for number in range(50):
-        metrics.answered(f"model-{number}", f"/path/{number}", 404)
+        metrics.answered(f"model-{number}", "chat", 404)
         metrics.unknown_field(f"x_{number}")
     for odd in ("plain_name", "with space", "日本"):
         metrics.unknown_field(odd)
     found = read(metrics)
-    assert found["fjord_requests_total", "unknown", "other", "404"] == 50
+    assert found["fjord_requests_total", "unknown", "chat", "404"] == 50
     assert found["fjord_unknown_fields_total", "private"] == 50
     assert found["fjord_unknown_fields_total", "odd"] == 1
     assert found["fjord_unknown_fields_total", "plain"] == 2
@@ -138,79 +144,101 @@ def test_the_process_tells_its_memory_and_cpu() -> None:
     assert found[("process_cpu_seconds_total",)] > 0
 
 
-# With a fleet
+# A whole server, whose parts are at hand
+
+
+@dataclass
+class Site:
+    client: httpx.AsyncClient
+    fleet: Fleet
+    ledger: Ledger
+    services: Services
+
+    async def ready(self) -> httpx.Response:
+        return await self.client.get("/ready")
+
+    async def loaded(self) -> None:
+        async with self.fleet.lease("a"):
+            pass
 
 
 @asynccontextmanager
-async def site(
-    refusals: dict[str, str], *, preload: bool = True, **args: Any
-) -> AsyncIterator[tuple[httpx.AsyncClient, Fleet]]:
+async def site(data_dir: Path, *, preload: bool = True, **args: Any) -> AsyncIterator[Site]:
     spec = EngineSpec(kind="scripted", source="echo", args=args)
     models = [
         ModelSpec(alias="a", engine=spec, context_tokens=9, output_tokens=9, preload=preload),
         ModelSpec(alias="b", engine=spec, context_tokens=9, output_tokens=9),
     ]
-    fleet = Fleet(models, ScriptedEngine)
-    metrics = Metrics(["a", "b"], fleet.statuses, dict)
-    app = Starlette(routes=[*ops_routes(fleet, metrics, lambda: refusals)])
-    transport = httpx.ASGITransport(app)
+    registry = registry_of(*models)
+    fleet, ledger = Fleet(models, ScriptedEngine), Ledger.open(data_dir, node="n")
+    app = create_app(Settings(data_dir=data_dir), registry, fleet, ledger, KeyRing())
+    await ledger.start(on_keys=lambda keys: None)
     await fleet.start()
     try:
+        transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://fjord") as client:
-            yield client, fleet
+            yield Site(client, fleet, ledger, services_of(app))
     finally:
         await fleet.stop()
+        await ledger.stop()
 
 
-async def ready(fleet: Fleet) -> None:
-    async with fleet.lease("a"):
-        pass
-
-
-async def test_health_answers_while_a_model_loads_and_ready_says_it_loads() -> None:
-    async with site({}, load_s=60) as (client, _):
-        assert (await client.get("/health")).json() == {"status": "ok"}
+async def test_health_answers_while_a_model_loads_and_ready_says_it_loads(tmp_path: Path) -> None:
+    async with site(tmp_path, load_s=60) as server:
+        assert (await server.client.get("/health")).json() == {"status": "ok"}
         await asyncio.sleep(0)
-        answer = await client.get("/ready")
+        answer = await server.ready()
         assert answer.status_code == 503
         (engine,) = answer.json()["engines"]
         assert (engine["state"], engine["aliases"]) == ("starting", ["a", "b"])
 
 
-async def test_ready_is_200_once_every_preloaded_model_serves() -> None:
-    async with site({}) as (client, fleet):
-        await ready(fleet)
-        answer = await client.get("/ready")
+async def test_ready_is_200_once_every_preloaded_model_serves(tmp_path: Path) -> None:
+    async with site(tmp_path) as server:
+        await server.loaded()
+        answer = await server.ready()
         assert answer.status_code == 200
         assert answer.json()["status"] == "ready"
         assert answer.json()["engines"][0]["state"] == "ready"
 
 
-async def test_ready_says_why_a_load_failed() -> None:
-    async with site({}, fail_load="the file model.safetensors is cut short") as (client, fleet):
-        with pytest.raises(Exception, match="cut short"):
-            await ready(fleet)
-        (engine,) = (await client.get("/ready")).json()["engines"]
+async def test_ready_says_that_a_load_failed_and_the_log_says_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    why = "the folder /srv/secret/weights is empty"
+    async with site(tmp_path, fail_load=why) as server:
+        with pytest.raises(EngineUnavailable):
+            await server.loaded()
+        answer = await server.ready()
+        (engine,) = answer.json()["engines"]
         assert engine["state"] == "failed"
-        assert engine["reason"] == "the file model.safetensors is cut short"
+        assert engine["reason"] == "It could not be loaded; the server's log says why."
+        assert "secret" not in answer.text
+        assert why in caplog.text
 
 
-async def test_ready_is_503_while_the_ledger_refuses_or_the_server_drains() -> None:
-    refusals: dict[str, str] = {}
-    async with site(refusals) as (client, fleet):
-        await ready(fleet)
-        assert (await client.get("/ready")).status_code == 200
-        refusals["ledger"] = "the disk is full"
-        answer = await client.get("/ready")
+async def test_ready_is_503_while_the_ledger_refuses_or_the_server_drains(tmp_path: Path) -> None:
+    async with site(tmp_path) as server:
+        await server.loaded()
+        assert (await server.ready()).status_code == 200
+        server.ledger.writer.trouble = "postgres://fjord:s3cret@db/x: /srv/ledger.sqlite3 is full"
+        answer = await server.ready()
         assert answer.status_code == 503
-        assert answer.json()["refusing"] == {"ledger": "the disk is full"}
+        words = "Usage cannot be recorded now; the server's log says why."
+        assert answer.json()["refusing"] == {"ledger": words}
+        server.ledger.writer.trouble = None
+        assert (await server.ready()).status_code == 200
+        await server.services.supervisor.drain(0)
+        assert (await server.ready()).json()["refusing"] == {
+            "drain": "The server is shutting down."
+        }
 
 
-async def test_metrics_show_the_engines_state() -> None:
-    async with site({}) as (client, fleet):
-        async with fleet.lease("a"):
-            text = (await client.get("/metrics")).text
-        (key,) = [status.key for status in fleet.statuses()]
+async def test_metrics_show_the_engines_state(tmp_path: Path) -> None:
+    async with site(tmp_path) as server:
+        async with server.fleet.lease("a"):
+            text = (await server.client.get("/metrics")).text
+        (key,) = [status.key for status in server.fleet.statuses()]
         assert f'fjord_engine_state{{engine="{key}",state="ready"}} 1.0' in text
         assert f'fjord_engine_state{{engine="{key}",state="failed"}} 0.0' in text
         assert f'fjord_engine_requests{{engine="{key}"}} 1.0' in text

@@ -9,11 +9,21 @@ from typing import Any
 import httpx
 import jsonschema
 import pytest
+from starlette.routing import Route
 
 from engines.base import Reasoning
-from server.api.openapi.operations import CHAT_EXAMPLES, OPERATIONS
-from server.app import CHAT_PATHS, EMBEDDING_PATHS, MODEL_PATHS
-from tests.support.serving import Served, scripted, server_of
+from engines.fleet.fleet import Fleet
+from engines.testing.scripted import ScriptedEngine
+from server.accounts.auth import KeyRing
+from server.api.endpoint import KeyedEndpoint
+from server.api.openapi import examples
+from server.api.openapi.route import DescribedRoute
+from server.api.operations import OPERATIONS
+from server.app import FjordApp, create_app
+from server.http.request_log import RequestLog
+from server.ledger.ledger import Ledger
+from server.settings import Settings
+from tests.support.serving import Served, registry_of, scripted, server_of
 
 ALIASES = ("mixtral-8x7b", "qwen3-80b-instruct", "deepseek-v3")
 
@@ -72,7 +82,53 @@ def test_every_path_that_is_served_is_described(served: Served, document: dict[s
         r = httpx.options(served.url + path)
         assert r.status_code == 405, path
         assert set(document["paths"][path]) == {r.headers["allow"].lower().split(",")[0]}
-    assert {*CHAT_PATHS, *EMBEDDING_PATHS, *MODEL_PATHS} <= set(document["paths"])
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> FjordApp:
+    """An application that nobody has started."""
+    registry = registry_of(scripted())
+    fleet = Fleet(registry.models.values(), ScriptedEngine)
+    ledger = Ledger.open(tmp_path, node="n")
+    made = create_app(Settings(data_dir=tmp_path), registry, fleet, ledger, KeyRing()).app
+    assert isinstance(made, FjordApp)
+    return made
+
+
+def test_routing_metrics_and_document_come_of_one_table(app: FjordApp) -> None:
+    described = {r.path_format for r in app.routes if isinstance(r, DescribedRoute)}
+    assert described == {path for o in OPERATIONS for path in o.paths}
+    others = {r.path for r in app.routes if isinstance(r, Route)} - {
+        r.path for r in app.routes if isinstance(r, DescribedRoute)
+    }
+    assert {p for p in others if not p.startswith("/admin/v1/")} == {
+        "/openapi.json",
+        "/docs",
+        "/docs/{name}",
+    }
+    for operation in (o for o in OPERATIONS if o.needs_key):
+        endpoints = [
+            r.app
+            for r in app.routes
+            if isinstance(r, DescribedRoute)
+            if r.path_format in operation.paths
+        ]
+        for endpoint in endpoints:
+            assert isinstance(endpoint, KeyedEndpoint)
+            assert endpoint.endpoint == operation.tag
+        assert len(set(map(id, endpoints))) == 1
+
+
+@pytest.mark.anyio
+async def test_what_answers_is_past_fastapi_and_its_middleware(app: FjordApp) -> None:
+    served_hot = {p for o in OPERATIONS if o.needs_key for p in o.paths if "{" not in p}
+    assert set(app.hot) == served_hot
+    transport = httpx.ASGITransport(RequestLog(app))
+    async with httpx.AsyncClient(transport=transport, base_url="http://fjord") as client:
+        for path, endpoint in app.hot.items():
+            assert isinstance(endpoint, KeyedEndpoint)
+            assert (await client.request(endpoint.method, path)).status_code == 401
+    assert app.middleware_stack is None  # FastAPI makes it at the first call that it gets
 
 
 def test_fields_have_the_contracts_defaults_and_ranges(document: dict[str, Any]) -> None:
@@ -115,7 +171,7 @@ def test_the_pages_examples_are_there_and_work(
 ) -> None:
     body = document["paths"]["/v1/chat/completions"]["post"]["requestBody"]
     told = body["content"]["application/json"]["examples"]
-    assert {name: e["value"] for name, e in told.items()} == CHAT_EXAMPLES
+    assert {name: e["value"] for name, e in told.items()} == examples.CHAT
     for operation in OPERATIONS:
         for example in operation.requests.values():
             r = client.post(operation.paths[0], json=example)
@@ -154,6 +210,18 @@ def test_answers_of_every_kind_fit_their_schemas(
     legacy = {"model": "mixtral-8x7b", "prompt": ["a b", "c"], "logprobs": 1}
     check(document, "Completion", client.post("/v1/completions", json=legacy).json())
     check(document, "Readiness", client.get("/ready").json())
+
+
+def test_integers_stay_integers_and_nothing_of_ours_shows_in_a_name(
+    document: dict[str, Any],
+) -> None:
+    seed, _ = fields(document, "ChatRequest")["seed"]["anyOf"]
+    assert (seed["minimum"], seed["maximum"]) == (-(2**63), 2**63 - 1)
+    assert type(seed["maximum"]) is int
+    assert "default" in fields(document, "ChatRequest")["seed"]
+    names = set(document["components"]["schemas"])
+    assert not [name for name in names if "server" in name or "Validation" in name]
+    assert "422" not in json.dumps(document["paths"])
 
 
 def test_every_error_is_told_and_fits_the_one_body(

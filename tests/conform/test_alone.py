@@ -1,10 +1,12 @@
 """The conformance kit stands alone: it asks any server, and knows nothing of Fjord."""
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+from server.api.operations import OPERATIONS
 from tests.support.paths import ROOT
 
 FILES = sorted((ROOT / "server/conform").glob("*.py"))
@@ -33,3 +35,17 @@ def test_no_two_of_its_files_import_each_other() -> None:
     graph = {f"{PACKAGE}.{path.stem}": set(imports(path)) for path in FILES}
     order = list(TopologicalSorter(graph).static_order())  # raises CycleError
     assert order.index(f"{PACKAGE}.target") < order.index(f"{PACKAGE}.check")
+
+
+def test_its_paths_are_those_that_fjord_serves() -> None:
+    """It has them a second time because it knows nothing of Fjord."""
+    written = {
+        node.value
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and re.fullmatch(r"/[a-z][a-z0-9/.]+", str(node.value))
+    }
+    served = {path for o in OPERATIONS for path in o.paths if "{" not in path}
+    assert written - {"/v1", "/v1/x", "/v1/no/such/path"} == served - {"/", "/metrics"} | {
+        "/openapi.json"
+    }

@@ -156,12 +156,15 @@ def test_an_engine_that_dies_ends_the_stream_with_an_error_and_a_bill(tmp_path: 
     assert (record["end"], record["completion_tokens"]) == ("engine_died", 5)
 
 
-def test_a_model_that_cannot_load_is_a_503_that_says_why(tmp_path: Path) -> None:
-    with serving(tmp_path, scripted("m", fail_load="the weights are not there")) as server:
+def test_a_model_that_cannot_load_is_a_503_and_the_log_says_why(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(tmp_path, scripted("m", fail_load="/srv/weights is empty")) as server:
         r = post(server)
         assert r.status_code == 503
         assert r.json()["error"]["code"] == "MODEL_UNAVAILABLE"
-        assert "the weights are not there" in r.json()["error"]["message"]
+        assert r.json()["error"]["message"].startswith("Model m cannot be loaded now; ")
+        assert "/srv/weights is empty" in caplog.text
         assert int(r.headers["retry-after"]) >= 1
 
 

@@ -111,7 +111,7 @@ def serving(
     options: dict[str, Any] = {"data_dir": data_dir, "drain_timeout_s": 2.0} | dict(settings or {})
     app = create_app(Settings(**options), registry, fleet, ledger, KeyRing(), node="test")
     with running(app) as url:
-        yield Served(url, key, data_dir, _front(app), made)
+        yield Served(url, key, data_dir, services_of(app), made)
 
 
 def server_of(*models: ModelSpec, settings: Mapping[str, Any] | None = None) -> Any:
@@ -183,7 +183,8 @@ def read_records(data_dir: Path) -> list[dict[str, Any]]:
     return [dict(row) for row in rows]
 
 
-def _front(app: RequestLog) -> Services:
+def services_of(app: RequestLog) -> Services:
+    """What is inside a server."""
     services: Services = app.app.services  # type: ignore[attr-defined]
     return services
 

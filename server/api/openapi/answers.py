@@ -1,8 +1,8 @@
-"""What answers look like, for /openapi.json alone: the front writes them without these."""
+"""What answers look like: the response models of /openapi.json. No answer is written with them."""
 
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
 
@@ -293,6 +293,10 @@ class ResponseEvent(BaseModel):
     delta: str | None = None
     text: str | None = None
     arguments: str | None = None
+
+
+class Welcome(RootModel[dict[str, str]]):
+    """What runs here, and paths of this server."""
 
 
 class Health(Told):

@@ -1,0 +1,178 @@
+"""Every operation of the API, once: its paths, who serves it, what goes in and what comes out.
+
+Routing, /openapi.json and the label `endpoint` of /metrics are read from here. The admin API is
+FastAPI's own (server/api/admin.py).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel
+
+from server.api import ops
+from server.api.chat.build import build_chat
+from server.api.chat.wire import CHAT, ChatRequest
+from server.api.completions import COMPLETIONS, CompletionRequest, build_completion
+from server.api.embeddings import EMBEDDINGS, Embeddings, EmbeddingsRequest
+from server.api.endpoint import Endpoint
+from server.api.generation import Generation
+from server.api.models import ModelList, OneModel
+from server.api.openapi import answers, examples
+from server.api.responses.build import build_response
+from server.api.responses.wire import RESPONSES, ResponsesRequest
+from server.api.services import Services
+from server.api.tokenize import TOKENIZE, Tokenize, TokenizeRequest
+from server.api.welcome import welcome
+
+Build: TypeAlias = Callable[[Services, str], Endpoint]
+"""The server's parts, the operation's tag -> what answers it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One operation under all its paths."""
+
+    paths: tuple[str, ...]
+    tag: str
+    """Its group in the document; its label in /metrics and in usage records."""
+    build: Build
+    summary: str
+    answer: type[BaseModel] | None
+    """None: text."""
+    description: str = ""
+    body: type[BaseModel] | None = None
+    event: type[BaseModel] | None = None
+    """What one event of a stream holds; None: it does not stream."""
+    requests: Mapping[str, Any] = field(default_factory=dict)
+    """Example bodies by name."""
+    example: Any = None
+    """An example answer."""
+
+    @property
+    def method(self) -> Literal["get", "post"]:
+        return "get" if self.body is None else "post"
+
+    @property
+    def needs_key(self) -> bool:
+        return self.tag != "operations"
+
+    @property
+    def errors(self) -> tuple[int, ...]:
+        """The statuses that it may refuse with."""
+        if self.body is not None:
+            return (400, 401, 402, 403, 404, 405, 413, 415, 429, 500, 503, 504)
+        if self.needs_key:
+            unknown = (404,) if "{model}" in self.paths[0] else ()
+            return (401, 403, *unknown, 405, 429, 500)
+        return (405,)
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        paths=("/v1/llm/models", "/v1/models"),
+        tag="models",
+        build=ModelList,
+        summary="List models",
+        description="The models that the key may use.",
+        answer=answers.ModelList,
+        example={"object": "list", "data": list(examples.MODELS)},
+    ),
+    Operation(
+        paths=("/v1/llm/models/{model}", "/v1/models/{model}"),
+        tag="models",
+        build=OneModel,
+        summary="One model",
+        answer=answers.Model,
+        example=examples.MODELS[0],
+    ),
+    Operation(
+        paths=("/v1/chat/completions", "/v1/llm/chat/completions", "/v1/llm/chat"),
+        tag="chat",
+        build=partial(Generation, adapter=CHAT, build=build_chat),
+        summary="Chat completion",
+        description=(
+            "Three names of one operation. Whole, or with `stream: true` as server-sent events "
+            "that end with `data: [DONE]`. For every optional field `null` means: not given. "
+            "A field that nobody knows is accepted and has no effect."
+        ),
+        body=ChatRequest,
+        answer=answers.ChatCompletion,
+        event=answers.ChatCompletionChunk,
+        requests=examples.CHAT,
+        example=examples.CHAT_ANSWER,
+    ),
+    Operation(
+        paths=("/v1/completions",),
+        tag="completions",
+        build=partial(Generation, adapter=COMPLETIONS, build=build_completion),
+        summary="Legacy completion",
+        description="A text goes on, without a chat template. OpenAI's older form.",
+        body=CompletionRequest,
+        answer=answers.Completion,
+        event=answers.Completion,
+        requests=examples.COMPLETION,
+    ),
+    Operation(
+        paths=("/v1/responses",),
+        tag="responses",
+        build=partial(Generation, adapter=RESPONSES, build=build_response),
+        summary="Response",
+        description="OpenAI's newer form of chat, without anything stored.",
+        body=ResponsesRequest,
+        answer=answers.Response,
+        event=answers.ResponseEvent,
+        requests=examples.RESPONSE,
+    ),
+    Operation(
+        paths=("/v1/embeddings", "/v1/llm/embeddings"),
+        tag="embeddings",
+        build=partial(Embeddings, adapter=EMBEDDINGS),
+        summary="Embeddings",
+        description="A vector for every input. For models whose task is `embed`.",
+        body=EmbeddingsRequest,
+        answer=answers.EmbeddingList,
+        requests=examples.EMBEDDINGS,
+    ),
+    Operation(
+        paths=("/v1/tokenize",),
+        tag="tokenize",
+        build=partial(Tokenize, adapter=TOKENIZE),
+        summary="Count tokens",
+        description="What a request would be billed as input, before it is sent. Costs nothing.",
+        body=TokenizeRequest,
+        answer=answers.TokenCount,
+        requests=examples.TOKENIZE,
+    ),
+    Operation(
+        paths=("/",),
+        tag="operations",
+        build=welcome,
+        summary="What runs here, and where its documentation is",
+        description="JSON; a page for a browser (`Accept: text/html`).",
+        answer=answers.Welcome,
+    ),
+    Operation(
+        paths=("/health",),
+        tag="operations",
+        build=ops.health,
+        summary="The process lives",
+        answer=answers.Health,
+    ),
+    Operation(
+        paths=("/ready",),
+        tag="operations",
+        build=ops.ready,
+        summary="Every preloaded model serves",
+        description="503 with the same members while it does not.",
+        answer=answers.Readiness,
+    ),
+    Operation(
+        paths=("/metrics",),
+        tag="operations",
+        build=ops.scrape,
+        summary="Metrics for Prometheus",
+        answer=None,
+    ),
+)

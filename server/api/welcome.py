@@ -1,0 +1,54 @@
+"""GET /: what runs here, and where its documentation is; for programs and for a browser."""
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import request_response
+
+from server.api.endpoint import Endpoint
+from server.api.services import Services
+
+_LINKS = {
+    "docs": "/docs",
+    "openapi": "/openapi.json",
+    "models": "/v1/models",
+    "chat": "/v1/chat/completions",
+    "health": "/health",
+    "ready": "/ready",
+}
+_BODY = msgspec.json.encode(
+    {"name": "Fjord", "description": "The WAYSCloud LLM API, self-hosted."} | _LINKS
+)
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Fjord</title>
+<link rel="icon" href="data:,">
+<style>body{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:4em auto;padding:0 1em}</style>
+</head>
+<body>
+<h1>Fjord</h1>
+<p>The WAYSCloud LLM API, self-hosted, runs here. Its base URL is this address with
+<code>/v1</code>; every request there carries a key in <code>X-API-Key</code> or as a bearer
+token.</p>
+<ul>
+<li><a href="docs">Documentation</a>, and <a href="openapi.json">the same for programs</a></li>
+<li><a href="health">Does it live?</a> <a href="ready">Do its models serve?</a></li>
+</ul>
+</body>
+</html>
+"""
+_VARY = {"Vary": "Accept"}
+
+
+def welcome(services: Services, tag: str) -> Endpoint:
+    """A page where text/html is asked for by name, JSON otherwise."""
+    return request_response(_answer)
+
+
+async def _answer(request: Request) -> Response:
+    if "text/html" in request.headers.get("accept", "").lower():
+        return HTMLResponse(_PAGE, headers=_VARY)
+    return Response(_BODY, headers=_VARY, media_type="application/json")
