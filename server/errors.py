@@ -48,9 +48,9 @@ class ApiError(Exception):
         super().__init__(message)
         self.status = status
         self.code = code
-        self.message = message
-        self.param = param
-        self.details = details
+        self.message: str = _short(message, 600)
+        self.param: str | None = _short(param, 100)
+        self.details = details and {name: _short(value, 200) for name, value in details.items()}
         self.headers = dict(headers or {})
 
     @classmethod
@@ -86,6 +86,13 @@ class ApiError(Exception):
     def encoded(self) -> bytes:
         """The body as JSON bytes."""
         return msgspec.json.encode(self.body())
+
+
+def _short(part: Any, most: int) -> Any:
+    """A text of at most `most` characters: whatever a client sent, it does not all come back."""
+    if isinstance(part, str) and len(part) > most:
+        return part[: most - 1] + "…"
+    return part
 
 
 def internal_error() -> ApiError:

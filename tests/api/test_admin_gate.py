@@ -115,6 +115,13 @@ def test_nothing_redirects_to_where_the_client_says_it_is(admin: Admin, path: st
     assert b"evil" not in answer
 
 
+def test_head_is_get_without_its_body(admin: Admin) -> None:
+    for path in ("/admin/v1/keys", "/admin/v1/usage"):
+        got, head = admin.ask("GET", path), admin.ask("HEAD", path)
+        assert (got.status_code, head.status_code, head.content) == (200, 200, b"")
+        assert head.headers["content-length"] == got.headers["content-length"]
+
+
 def test_requests_are_counted_and_the_log_line_names_the_key(
     admin: Admin, caplog: pytest.LogCaptureFixture
 ) -> None:
