@@ -23,8 +23,10 @@ from server.app import FjordApp, create_app
 from server.http.request_log import RequestLog
 from server.ledger.ledger import Ledger
 from server.settings import Settings
+from tests.support.paths import ROOT
 from tests.support.serving import Served, registry_of, scripted, server_of
 
+CONTRACT = ROOT / "docs/contract.md"
 ALIASES = ("mixtral-8x7b", "qwen3-80b-instruct", "deepseek-v3")
 
 served = server_of(
@@ -96,27 +98,29 @@ def app(tmp_path: Path) -> FjordApp:
 
 
 def test_routing_metrics_and_document_come_of_one_table(app: FjordApp) -> None:
-    described = {r.path_format for r in app.routes if isinstance(r, DescribedRoute)}
-    assert described == {path for o in OPERATIONS for path in o.paths}
-    others = {r.path for r in app.routes if isinstance(r, Route)} - {
-        r.path for r in app.routes if isinstance(r, DescribedRoute)
-    }
-    assert {p for p in others if not p.startswith("/admin/v1/")} == {
+    described = [r for r in app.routes if isinstance(r, DescribedRoute)]
+    others = {r.path for r in app.routes if isinstance(r, Route) and r not in described}
+    assert {r.path_format for r in described} == {path for o in OPERATIONS for path in o.paths}
+    assert {path for path in others if not path.startswith("/admin/v1/")} == {
         "/openapi.json",
         "/docs",
         "/docs/{name}",
     }
     for operation in (o for o in OPERATIONS if o.needs_key):
-        endpoints = [
-            r.app
-            for r in app.routes
-            if isinstance(r, DescribedRoute)
-            if r.path_format in operation.paths
-        ]
-        for endpoint in endpoints:
-            assert isinstance(endpoint, KeyedEndpoint)
-            assert endpoint.endpoint == operation.tag
-        assert len(set(map(id, endpoints))) == 1
+        first, *rest = (r.app for r in described if r.path_format in operation.paths)
+        assert isinstance(first, KeyedEndpoint)
+        assert first.endpoint == operation.tag
+        assert all(other is first for other in rest)
+
+
+def test_the_contracts_page_lists_every_path_and_its_method() -> None:
+    rows = re.findall(r"^\| `(?:GET|POST) /.*$", CONTRACT.read_text(), re.MULTILINE)
+    listed = set()
+    for row in rows:
+        paths = re.findall(r"`(?:GET |POST )?(/[^`]*)`", row)
+        listed |= {(row[3:7].strip().lower(), path.replace("{id}", "{model}")) for path in paths}
+    told = {(o.method, path) for o in OPERATIONS for path in o.paths}
+    assert listed == told | {("get", "/docs"), ("get", "/openapi.json")}
 
 
 @pytest.mark.anyio
