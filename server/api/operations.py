@@ -4,70 +4,21 @@ Routing, /openapi.json and the label `endpoint` of /metrics are read from here. 
 FastAPI's own (server/api/admin.py).
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, TypeAlias
-
-from pydantic import BaseModel
 
 from server.api import ops
 from server.api.chat.build import build_chat
 from server.api.chat.wire import CHAT, ChatRequest
 from server.api.completions import COMPLETIONS, CompletionRequest, build_completion
 from server.api.embeddings import EMBEDDINGS, Embeddings, EmbeddingsRequest
-from server.api.endpoint import Endpoint
 from server.api.generation import Generation
 from server.api.models import ModelList, OneModel
 from server.api.openapi import answers, examples
+from server.api.openapi.operation import Operation
 from server.api.responses.build import build_response
 from server.api.responses.wire import RESPONSES, ResponsesRequest
-from server.api.services import Services
 from server.api.tokenize import TOKENIZE, Tokenize, TokenizeRequest
 from server.api.welcome import welcome
-
-Build: TypeAlias = Callable[[Services, str], Endpoint]
-"""The server's parts, the operation's tag -> what answers it."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation:
-    """One operation under all its paths."""
-
-    paths: tuple[str, ...]
-    tag: str
-    """Its group in the document; its label in /metrics and in usage records."""
-    build: Build
-    summary: str
-    answer: type[BaseModel] | None
-    """None: text."""
-    description: str = ""
-    body: type[BaseModel] | None = None
-    event: type[BaseModel] | None = None
-    """What one event of a stream holds; None: it does not stream."""
-    requests: Mapping[str, Any] = field(default_factory=dict)
-    """Example bodies by name."""
-    example: Any = None
-    """An example answer."""
-
-    @property
-    def method(self) -> Literal["get", "post"]:
-        return "get" if self.body is None else "post"
-
-    @property
-    def needs_key(self) -> bool:
-        return self.tag != "operations"
-
-    @property
-    def errors(self) -> tuple[int, ...]:
-        """The statuses that it may refuse with."""
-        if self.body is not None:
-            return (400, 401, 402, 403, 404, 405, 413, 415, 429, 500, 503, 504)
-        if self.needs_key:
-            unknown = (404,) if "{model}" in self.paths[0] else ()
-            return (401, 403, *unknown, 405, 429, 500)
-        return (405,)
-
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(

@@ -10,7 +10,8 @@ from hypothesis import seed as seeded
 from schemathesis.checks import CHECKS, load_all_checks
 
 from engines.base import Reasoning
-from server.api.operations import OPERATIONS, Operation
+from server.api.openapi.operation import Operation
+from server.api.operations import OPERATIONS
 from tests.support.serving import Served, scripted, server_of
 
 CASES, OF_OTHER_NAMES = 100, 20

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 from server.api.endpoint import Endpoint
 from server.api.openapi.errors import error_refs
-from server.api.operations import Operation
+from server.api.openapi.operation import Operation
 
 REF = "#/components/schemas/{model}"
 _KEY = [
