@@ -25,6 +25,7 @@ from server.accounts.rate_windows import MINUTE_S, Requests, Tokens
 from server.ledger.records import Caller, KeyLimits
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
+Clock: TypeAlias = Callable[[], float]
 
 
 class LimitExceeded(Exception):
@@ -73,9 +74,11 @@ class RateAccount:
         "slots",
         "spent",
         "tokens",
+        "wall_clock",
     )
 
-    def __init__(self, limits: KeyLimits, defaults: KeyLimits) -> None:
+    def __init__(self, limits: KeyLimits, defaults: KeyLimits, wall_clock: Clock) -> None:
+        self.wall_clock = wall_clock
         self.requests = Requests()
         self.spent = Tokens()
         self.slots: dict[Admission, float] = {}
@@ -94,12 +97,13 @@ class RateAccount:
 
     def headers(self, now: float) -> Headers:
         """X-RateLimit-*. Remaining counts the plain rate; the burst is extra. Reset is when the
-        oldest counted request leaves the window."""
+        oldest counted request leaves the window, in Unix seconds."""
         remaining = self.rate - self.requests.count(now)
+        reset = self.wall_clock() + self.requests.oldest_ends(now) - now
         return [
             (b"x-ratelimit-limit", b"%d" % self.rate),
             (b"x-ratelimit-remaining", b"%d" % max(0, remaining)),
-            (b"x-ratelimit-reset", b"%d" % ceil(self.requests.oldest_ends(now))),
+            (b"x-ratelimit-reset", b"%d" % ceil(reset)),
         ]
 
     def has_room(self, slots: int) -> bool:
@@ -152,7 +156,8 @@ class Limiter:
         burst: int = 100,
         concurrent: int = 50,
         slot_s: float = 600.0,
-        clock: Callable[[], float] = time.time,
+        clock: Clock = time.monotonic,
+        wall_clock: Clock = time.time,
     ) -> None:
         self.defaults = KeyLimits(
             requests_per_minute=requests_per_minute, burst=burst, concurrent=concurrent
@@ -160,6 +165,9 @@ class Limiter:
         self.slot_s = slot_s
         """No request holds its slots for longer: the server's request timeout."""
         self.clock = clock
+        """Windows and slots: a wall clock that is set would stretch or open them."""
+        self.wall_clock = wall_clock
+        """What is shown."""
         self.accounts: dict[str, RateAccount] = {}
 
     def admit(self, caller: Caller) -> Admission:
@@ -213,7 +221,9 @@ class Limiter:
     def account(self, caller: Caller) -> RateAccount:
         account = self.accounts.get(caller.key_id)
         if account is None:
-            account = self.accounts[caller.key_id] = RateAccount(caller.limits, self.defaults)
+            account = self.accounts[caller.key_id] = RateAccount(
+                caller.limits, self.defaults, self.wall_clock
+            )
         elif account.limits is not caller.limits:
             account.set_limits(caller.limits, self.defaults)
         return account

@@ -1,7 +1,7 @@
 """What one key has used of its minute: requests one by one, tokens as a sum.
 
-Both drop what is over as they look, and are told the time in Unix seconds. One event loop uses
-them: no locks.
+Both drop what is over as they look, and are told the time in seconds of a clock that nobody sets.
+One event loop uses them: no locks.
 """
 
 from array import array

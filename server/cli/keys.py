@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -149,7 +150,7 @@ def update(
     fields |= {unset_name(field): None for field in unset or ()}
     patch = checked(lambda: KeyPatch(**fields))
     with key_store(data_dir, ledger_url) as store:
-        key = checked(lambda: store.update(key_id, patch.apply))
+        key = checked(lambda: store.update(key_id, partial(changed, patch, budget, currency)))
     show_key(key_out(key), as_json)
 
 
@@ -232,7 +233,23 @@ def fields_given(
     if budget is not None:
         fields["budget"], unit = budget_of(budget)
         fields["currency"] = fields["currency"] or unit
+        check_unit(budget, unit, fields["currency"], "--currency is")
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def changed(patch: KeyPatch, budget: str | None, currency: str | None, key: Key) -> Key:
+    if budget is not None and currency is None:
+        check_unit(budget, budget_of(budget)[1], key.currency, "the key is billed in")
+    return patch.apply(key)
+
+
+def check_unit(budget: str, unit: str | None, currency: str | None, what: str) -> None:
+    """A budget of money counts in the key's currency, whatever its unit says."""
+    if None not in (unit, currency) and unit != currency:
+        raise failed(
+            f"--budget {budget!r} is in {unit} and {what} {currency}; a key has one currency, "
+            "which its budget counts in: give both the same."
+        )
 
 
 def budget_of(text: str) -> tuple[dict[str, str], str | None]:

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
@@ -13,18 +14,28 @@ from server.ledger.errors import LedgerError
 Format: TypeAlias = Literal["table", "csv", "json", "parquet"]
 Line: TypeAlias = dict[str, Any]
 PARQUET_ROWS = 50_000
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+NUMBER = re.compile(r"-?\d+(\.\d+)?")
 
 
 def csv_text(lines: Iterable[Line]) -> Iterator[str]:
-    """Rows of CSV, the column names first."""
+    """Rows of CSV, the column names first. A text that a spreadsheet would take for a formula has
+    an apostrophe before it."""
     writer: csv.DictWriter[str] | None = None
     for line in lines:
         buffer = io.StringIO()
         if writer is None:
             csv.DictWriter(buffer, line).writeheader()
         writer = csv.DictWriter(buffer, line)
-        writer.writerow(line)
+        writer.writerow({name: plain(value) for name, value in line.items()})
         yield buffer.getvalue()
+
+
+def plain(value: Any) -> Any:
+    """Clients choose agents' and users' names, and a spreadsheet runs `=`, `+`, `-` and `@`."""
+    if isinstance(value, str) and value.startswith(FORMULA) and not NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
 
 
 def json_text(lines: Iterable[Line]) -> Iterator[str]:

@@ -33,8 +33,13 @@ class Invoice:
 
 
 def invoices(database: Database, owner: str, period: Period) -> list[Invoice]:
-    """One invoice a currency; none where nothing was used."""
-    lines = usage(database, period, ("alias",), Only(owner=owner), PRICES)
+    """One invoice a currency; none where nothing was used. Requests that were refused, and so used
+    and cost nothing, are no lines of it."""
+    lines = [
+        line
+        for line in usage(database, period, ("alias",), Only(owner=owner), PRICES)
+        if line["amount"] or line["prompt_tokens"] or line["completion_tokens"]
+    ]
     return [
         Invoice(
             owner=owner,

@@ -47,7 +47,7 @@ def test_the_contracts_defaults_hold() -> None:
 
 def test_the_headers_count_down_and_tell_when_room_comes_back() -> None:
     clock = Clock()
-    limiter = Limiter(requests_per_minute=3, burst=1, clock=clock)
+    limiter = Limiter(requests_per_minute=3, burst=1, clock=clock, wall_clock=clock)
     seen = []
     for _ in range(4):
         admission = limiter.admit(caller())
@@ -244,3 +244,20 @@ def test_more_sequences_than_there_is_room_for_wait_for_as_many_as_are_missing()
         limiter.release(admission)
     limiter.widen(limiter.admit(caller()), 3)
     assert limiter.in_flight(caller()) == 4
+
+
+def test_a_wall_clock_that_is_set_changes_no_limit_and_shows_the_new_time() -> None:
+    clock, wall = Clock(), Clock()
+    limiter = Limiter(requests_per_minute=1, burst=0, concurrent=9, clock=clock, wall_clock=wall)
+    who = caller(tokens_per_minute=5)
+    one_request(limiter, who)
+    for jump in (40 * 86_400, -80 * 86_400):
+        wall.now += jump
+        with pytest.raises(RateLimited) as refusal:
+            limiter.admit(who)
+        assert refusal.value.retry_after_s == 60
+        assert value(refusal.value.headers, "x-ratelimit-reset") == wall.now + 60
+    clock.now += 60
+    one_request(limiter, who, tokens=9)
+    clock.now += 60.5
+    one_request(limiter, who)

@@ -76,6 +76,23 @@ def test_every_field_of_a_key_is_kept_changed_and_set_back(tmp_path: Path) -> No
     assert (changed["models"], changed["expires_at"]) == (None, None)
 
 
+@pytest.mark.parametrize("currency", ["EUR", "eur"])
+def test_a_budget_in_another_currency_than_the_keys_is_refused_with_both_named(
+    tmp_path: Path, currency: str
+) -> None:
+    money = ["--budget", "500 NOK/month"]
+    text = refused(tmp_path, "create", "--name", "n", *money, "--currency", currency)
+    assert "is in NOK and --currency is EUR" in text
+    made = keys(tmp_path, "create", "--name", "n", "--currency", currency)
+    text = refused(tmp_path, "update", made["key_id"], *money)
+    assert "is in NOK and the key is billed in EUR" in text
+    assert keys(tmp_path, "show", made["key_id"]) == {n: v for n, v in made.items() if n != "key"}
+    both = keys(tmp_path, "update", made["key_id"], *money, "--currency", "NOK")
+    assert (both["currency"], both["budget"]["amount"]) == ("NOK", "500")
+    tokens = keys(tmp_path, "update", made["key_id"], "--budget", "5 tokens/day")
+    assert (tokens["currency"], tokens["budget"]["kind"]) == ("NOK", "tokens")
+
+
 def test_an_admin_key_has_its_own_prefix(tmp_path: Path) -> None:
     made = keys(tmp_path, "create", "--name", "root", "--admin")
     assert made["key"].startswith(f"wayscloud_admin_{made['key_id']}_")

@@ -9,6 +9,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from server.cli import invoice as invoice_cli
 from server.cli import prune as prune_cli
 from server.cli import usage as usage_cli
 from server.ledger.database import Database
+from server.ledger.export import csv_text
 from server.ledger.invoice import invoices
 from server.ledger.ledger import Ledger
 from server.ledger.money import amount_of
@@ -284,3 +286,38 @@ def test_nothing_is_pruned_without_a_yes(data_dir: Path) -> None:
     assert done.exit_code == 1
     with closing(books(data_dir)) as database:
         assert len(list(records(database, ALL))) == len(RECORDS)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        ('=HYPERLINK("http://x","y")', '\'=HYPERLINK("http://x","y")'),
+        ("+1+1", "'+1+1"),
+        ("-2+3", "'-2+3"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        ("plain", "plain"),
+        ("-1.500000", "-1.500000"),
+        ("", ""),
+    ],
+)
+def test_no_cell_of_a_csv_is_a_formula(value: str, written: str) -> None:
+    text = "".join(csv_text([{"agent_id": value, "requests": -1}]))
+    assert list(csv.reader(io.StringIO(text))) == [["agent_id", "requests"], [written, "-1"]]
+
+
+@pytest.mark.anyio
+async def test_requests_that_were_refused_are_no_lines_of_an_invoice(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path, node="n")
+    await ledger.start()
+    served = replace(RECORDS[0], record_id="served", owner="acme", prompt_tokens=1)
+    refused = {"prompt_tokens": 0, "cached_tokens": 0, "completion_tokens": 0}
+    await ledger.close_record(served)
+    await ledger.close_record(
+        replace(served, record_id="refused", alias="", end="rejected", **refused)  # type: ignore[arg-type]
+    )
+    await ledger.stop()
+    with closing(ledger.open_books()) as database:
+        (found,) = invoices(database, "acme", ALL)
+        assert [line["alias"] for line in found.lines] == [served.alias]
+        assert sum(line["requests"] for line in usage(database, ALL)) == 2
