@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 
 from benchmarks.models import Model
+from server.ledger.sqlite import prepared_ledger
 
 ROOT = Path(__file__).resolve().parent.parent
 ALIAS = "bench"
@@ -165,6 +166,8 @@ def _environment(side: Side) -> dict[str, str]:
 
 
 def _key(side: Side, data_dir: Path) -> dict[str, str]:
+    if side.checkout == ROOT:  # another version makes its own, of its own schema
+        prepared_ledger(data_dir)
     command = [sys.executable, "-m", "server", "keys", "create", "--name", "benchmark"]
     command += ["--data-dir", str(data_dir), "--json"]
     made = subprocess.run(

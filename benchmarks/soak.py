@@ -28,6 +28,7 @@ from benchmarks.generator import drive
 from benchmarks.load import Load, Outcome
 from benchmarks.machine import surroundings
 from benchmarks.servers import ROOT
+from server.ledger.sqlite import prepared_ledger
 
 STEPS = 10
 STREAMS = 32
@@ -130,6 +131,7 @@ def serving(folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", int, str]
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     places = ["--data-dir", str(folder / "data")]
+    prepared_ledger(folder / "data")
     command = ["keys", "create", "--name", "soak", "--json", *places]
     made = subprocess.run(fjord(*command), check=True, capture_output=True, cwd=ROOT)
     serve = ["serve", "--registry", str(folder / "registry.yaml"), "--profile", "embedded"]

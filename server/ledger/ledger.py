@@ -30,7 +30,7 @@ from server.ledger.errors import DuplicateRecord, LedgerError, LedgerUnavailable
 from server.ledger.key_watcher import KeyWatcher, TakeKeys
 from server.ledger.keys import Key
 from server.ledger.money import amount_of
-from server.ledger.open_books import open_books
+from server.ledger.open_books import check_url, open_books
 from server.ledger.records import UsageRecord
 from server.ledger.recovery import close_lost
 from server.ledger.replication import SiteReplication
@@ -99,10 +99,12 @@ class Ledger:
         stale_s: float = 86_400.0,
     ) -> "Ledger":
         """Make or migrate the ledger file, and close what a crash left open. Blocks (under a
-        millisecond where there is nothing to do). Raises LedgerUnavailable where the file cannot
-        be used or the disk is full, and LedgerInUse where another server holds the directory. The
-        site at `ledger_url` is not waited for; without it the node serves on what it knows, for
-        `stale_s` seconds."""
+        millisecond where there is nothing to do). Raises LedgerError where `ledger_url` is not
+        understood, LedgerUnavailable where the file cannot be used or the disk is full, and
+        LedgerInUse where another server holds the directory. The site at `ledger_url` is not
+        waited for; without it the node serves on what it knows, for `stale_s` seconds."""
+        if ledger_url is not None:
+            check_url(ledger_url)
         path = sqlite.prepared_ledger(data_dir)
         ledger = cls(
             data_dir, path, node=node, currency=currency, ledger_url=ledger_url, stale_s=stale_s
@@ -143,8 +145,14 @@ class Ledger:
 
     def open_books(self) -> Database:
         """Keys and usage for one reader or writer on any thread: the site's, or the node's own.
-        Blocks. Raises LedgerUnavailable."""
-        return open_books(self.data_dir, self.ledger_url)
+        Blocks. Raises LedgerUnavailable, in words that name no host and no path."""
+        try:
+            return open_books(self.data_dir, self.ledger_url)
+        except LedgerError as error:
+            log.warning("keys and usage cannot be reached: %s", error)
+            raise LedgerUnavailable(
+                "The keys and usage records cannot be reached; the server's log says why."
+            ) from None
 
     def take_keys(self, keys: list[Key]) -> None:
         self.budgets.replace(keys)

@@ -1,5 +1,5 @@
 """Opens the books for a command or an admin request: the site's where there is one, else the
-node's own."""
+node's own. A server makes them; here they are found or refused."""
 
 from pathlib import Path
 
@@ -10,7 +10,14 @@ from server.ledger.database import Database, SqliteDatabase
 def open_books(data_dir: Path, ledger_url: str | None) -> Database:
     """Raises LedgerUnavailable where they cannot be used."""
     if ledger_url is None:
-        return SqliteDatabase(sqlite.prepared_ledger(data_dir))
+        return SqliteDatabase(sqlite.existing_ledger(data_dir))
     from server.ledger import postgres
 
     return postgres.open_database(ledger_url)
+
+
+def check_url(ledger_url: str) -> None:
+    """Raises LedgerError where it is not understood."""
+    from server.ledger import postgres
+
+    postgres.parameters(ledger_url)

@@ -5,13 +5,18 @@ from typing import TYPE_CHECKING, Any
 
 from server.ledger import schema
 from server.ledger.database import PostgresDatabase
-from server.ledger.errors import LedgerUnavailable
+from server.ledger.errors import LedgerError, LedgerUnavailable
 
 if TYPE_CHECKING:
     import psycopg
 
 CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 30
+BAD_URL = (
+    "The site's URL (--ledger-url, FJORD_LEDGER_URL) is not understood; write it as "
+    "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, and in the password %40 for @, %2F for /, "
+    "%3F for ? and %25 for %."
+)
 
 
 def migrated(url: str) -> None:
@@ -29,24 +34,49 @@ def open_database(url: str) -> PostgresDatabase:
 
 
 def connect(url: str) -> "psycopg.Connection[tuple[Any, ...]]":
-    """A connection that notices a dead network and a stuck statement within half a minute."""
+    """A connection that notices a dead network and a stuck statement within half a minute. Raises
+    LedgerUnavailable, which never names the password."""
     import psycopg
 
+    given = parameters(url)
+    timeout = f"-c statement_timeout={STATEMENT_TIMEOUT_S * 1000}"
+    wanted: dict[str, Any] = {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
+    }
+    options = f"{timeout} {given.get('options') or ''}".strip()
     try:
-        return psycopg.connect(
-            url,
-            autocommit=True,
-            connect_timeout=CONNECT_TIMEOUT_S,
-            options=f"-c statement_timeout={STATEMENT_TIMEOUT_S * 1000}",
-            keepalives_idle=5,
-            keepalives_interval=2,
-            keepalives_count=3,
-            tcp_user_timeout=10_000,
-        )
+        return psycopg.connect(autocommit=True, **{**wanted, **given, "options": options})
     except (psycopg.Error, OSError) as error:
         raise LedgerUnavailable(
-            f"The site's database cannot be reached: {one_line(error)}"
+            f"The site's database cannot be reached: {without_password(one_line(error), given)}"
         ) from None
+
+
+def parameters(url: str) -> dict[str, Any]:
+    """What the site's URL says. Raises LedgerError, which repeats nothing of it: any part of a URL
+    that is not understood may be the password."""
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        given = conninfo_to_dict(url)
+    except ProgrammingError:
+        raise LedgerError(BAD_URL) from None
+    ports = str(given.get("port") or "").replace(",", "")
+    places = f"{given.get('host', '')}{given.get('dbname', '')}"
+    is_clear = "@" not in places and (ports.isdecimal() or not ports)
+    if not url.startswith(("postgresql://", "postgres://")) or not is_clear:
+        raise LedgerError(BAD_URL)
+    return given
+
+
+def without_password(text: str, given: dict[str, Any]) -> str:
+    password = given.get("password")
+    return text.replace(password, "***") if password else text
 
 
 def schema_version(connection: "psycopg.Connection[tuple[Any, ...]]") -> str | None:

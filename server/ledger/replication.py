@@ -41,6 +41,8 @@ TURN_S = 0.5
 RETRY_S = 2.0
 BATCH = 1000
 GOODBYE_S = 3.0
+AWAY = "it cannot be reached or used; the server's log says why"
+"""What clients are told: the driver's words hold hosts and users."""
 
 
 class SiteReplication:
@@ -124,7 +126,7 @@ class SiteReplication:
         text = str(error) if isinstance(error, LedgerError) else postgres.one_line(error)
         if self.trouble is None:
             log.warning("the site's database is away, serving on what is known: %s", text)
-        self.trouble = text
+        self.trouble = AWAY
         self.disconnect()
 
     def disconnect(self) -> None:

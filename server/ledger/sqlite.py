@@ -51,6 +51,16 @@ def prepared_ledger(data_dir: Path) -> Path:
     return path
 
 
+def existing_ledger(data_dir: Path) -> Path:
+    """The path of a ledger that is there, at the newest schema. Raises LedgerUnavailable."""
+    if not (data_dir / FILE_NAME).is_file():
+        raise LedgerUnavailable(
+            f"There is no ledger in {data_dir.absolute()}. `fjord serve` makes one at its first "
+            "start; where it lies elsewhere say so with --data-dir or FJORD_DATA_DIR."
+        )
+    return prepared_ledger(data_dir)
+
+
 def unavailable(path: Path, error: Exception) -> LedgerUnavailable:
     return LedgerUnavailable(f"The ledger {path} cannot be used: {error}.")
 

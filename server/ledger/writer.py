@@ -232,9 +232,11 @@ class Writer:
         )
 
     def fall_ill(self, error: Exception) -> None:
+        """SQLite's own words name no file: the trouble is shown to clients."""
         if self.trouble is None:
-            log.error("the ledger cannot be written, new work is refused: %s", error)
-        self.trouble = str(sqlite.unavailable(self.path, error))
+            log.error("%s cannot be written, new work is refused: %s", self.path, error)
+        reason = error if isinstance(error, sqlite3.Error) else "the server's log says why"
+        self.trouble = f"The ledger cannot be written: {reason}."
 
     def give_up(self, opens: list[Open]) -> None:
         """Open requests are refused now; finished ones once their patience is over."""

@@ -15,14 +15,23 @@ import pytest
 from typer.testing import CliRunner
 
 from server.accounts.auth import AuthFailed, KeyRing
+from server.cli import invoice as invoice_cli
+from server.cli import prune as prune_cli
+from server.cli import usage as usage_cli
 from server.cli.keys import app
 from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key, hash_of
 from server.ledger.ledger import Ledger
-from server.ledger.sqlite import FILE_NAME
+from server.ledger.sqlite import FILE_NAME, prepared_ledger
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def ledger_file(tmp_path: Path) -> Path:
+    """Commands find a ledger; none of them makes one."""
+    return prepared_ledger(tmp_path)
 
 
 def keys(data_dir: Path, *arguments: str) -> Any:
@@ -136,6 +145,30 @@ def test_what_does_not_fit_is_one_line_that_says_what_would(
     text = refused(tmp_path, *arguments)
     assert says in text
     assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        (app, ["create", "--name", "n"]),
+        (app, ["list"]),
+        (usage_cli.app, []),
+        (invoice_cli.app, ["--owner", "acme"]),
+        (prune_cli.app, ["--before", "2026-01-01", "--yes"]),
+    ],
+)
+@pytest.mark.parametrize("place", ["elsewhere", "not/there"])
+def test_a_folder_without_a_ledger_is_said_and_left_as_it_is(
+    tmp_path: Path, place: str, command: Any, arguments: list[str]
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    done = CliRunner().invoke(command, [*arguments, "--data-dir", str(tmp_path / place)])
+    assert done.exit_code == 2
+    assert f"There is no ledger in {tmp_path / place}." in done.stderr
+    assert "fjord serve" in done.stderr
+    assert "--data-dir" in done.stderr
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert not (tmp_path / "not").exists()
 
 
 def test_tables_are_for_people(tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class SmallDisk:
 class ShortFiles:
     """Where nothing can be mounted: no file of the server may grow."""
 
-    says = "cannot be used"
+    says = "cannot be written"
 
     def fill(self, server: int) -> None:
         _, hard = resource.prlimit(server, resource.RLIMIT_FSIZE)
@@ -88,7 +88,7 @@ def test_a_full_disk_refuses_new_work_until_there_is_room_again(
             disk.fill(process.pid)
             wait_until(lambda: readiness(url)[0] == 503, "the server sees that the disk is full")
             reason = readiness(url)[1]["ledger"]
-            assert FILE_NAME in reason
+            assert FILE_NAME not in reason
             assert disk.says in reason
             wait_until(lambda: crowd.failed, "a stream that ran ends with an error")
             wait_until(lambda: crowd.refused[503] > CLIENTS, "new work is refused")

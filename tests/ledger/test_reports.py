@@ -27,6 +27,7 @@ from server.ledger.ledger import Ledger
 from server.ledger.money import amount_of
 from server.ledger.records import UsageRecord
 from server.ledger.reports import DIMENSIONS, Only, Period, records, usage
+from server.ledger.sqlite import prepared_ledger
 
 NOVEMBER = Period(date(2026, 11, 1), date(2026, 11, 30))
 ALL = Period(date(2026, 1, 1), date(2026, 12, 31))
@@ -263,6 +264,7 @@ def test_the_invoice_command_prints_and_writes_a_pdf_twice_the_same(
 def test_what_does_not_fit_is_one_line_that_says_what_would(
     tmp_path: Path, app: Any, arguments: list[str], says: str
 ) -> None:
+    prepared_ledger(tmp_path)
     text = run(app, *arguments, "--data-dir", str(tmp_path), code=2)
     assert says in text
     assert text.count("\n") == 1

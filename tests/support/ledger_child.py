@@ -70,7 +70,7 @@ async def fill_and_recover(data_dir: Path) -> None:
     refused = record("refused")
     await ledger.begin(refused)
     await refuses(ledger.opened(refused))
-    assert "ledger.sqlite3 cannot be used" in (ledger.health() or "")
+    assert "The ledger cannot be written" in (ledger.health() or "")
     await refuses(ledger.begin(record("refused-at-once")))
     closing_one = asyncio.ensure_future(ledger.close_record(in_flight))
     held_back = asyncio.ensure_future(ledger.close_record(refused, is_delivered=False))
