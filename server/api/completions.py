@@ -19,10 +19,12 @@ from server.requests.plan import Plan, Stream, Whole
 DEFAULT_MAX_TOKENS = 16
 """OpenAI's own for this endpoint; the service documents none."""
 MAX_PROMPTS = 128
+MAX_TOKEN_IDS = 2**20
+"""Of a prompt: more than any context."""
 
 _json = msgspec.json.Encoder().encode
 Token = Annotated[int, Field(ge=0, le=2**31 - 1)]
-TokenIds = Annotated[list[Token], Field(min_length=1)]
+TokenIds = Annotated[list[Token], Field(min_length=1, max_length=MAX_TOKEN_IDS, fail_fast=True)]
 
 
 class CompletionRequest(ChoiceFields):
@@ -30,9 +32,9 @@ class CompletionRequest(ChoiceFields):
 
     prompt: Annotated[
         str
-        | Annotated[list[str], Field(min_length=1, max_length=MAX_PROMPTS)]
+        | Annotated[list[str], Field(min_length=1, max_length=MAX_PROMPTS, fail_fast=True)]
         | TokenIds
-        | Annotated[list[TokenIds], Field(min_length=1, max_length=MAX_PROMPTS)],
+        | Annotated[list[TokenIds], Field(min_length=1, max_length=MAX_PROMPTS, fail_fast=True)],
         Field(description="A text, token ids, or an array of either: n choices for each"),
     ]
     max_tokens: Annotated[

@@ -22,10 +22,11 @@ from server.ledger.records import UsageRecord
 from server.requests.single import SingleRun
 
 MAX_INPUTS = 2048
+MAX_TOKEN_IDS = 2**20
 
 Text = Annotated[str, Field(min_length=1)]
 Token = Annotated[int, Field(ge=0, le=2**31 - 1)]
-TokenIds = Annotated[list[Token], Field(min_length=1)]
+TokenIds = Annotated[list[Token], Field(min_length=1, max_length=MAX_TOKEN_IDS, fail_fast=True)]
 
 
 class EmbeddingsRequest(Asked):
@@ -33,9 +34,9 @@ class EmbeddingsRequest(Asked):
 
     input: Annotated[
         Text
-        | Annotated[list[Text], Field(min_length=1, max_length=MAX_INPUTS)]
+        | Annotated[list[Text], Field(min_length=1, max_length=MAX_INPUTS, fail_fast=True)]
         | TokenIds
-        | Annotated[list[TokenIds], Field(min_length=1, max_length=MAX_INPUTS)],
+        | Annotated[list[TokenIds], Field(min_length=1, max_length=MAX_INPUTS, fail_fast=True)],
         Field(description="A text, token ids, or an array of either: a vector for each"),
     ]
     encoding_format: Annotated[

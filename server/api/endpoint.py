@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from typing import Generic, TypeAlias, TypeVar
 
 from pydantic import TypeAdapter
@@ -10,7 +11,7 @@ from pydantic import TypeAdapter
 from engines.registry.spec import ModelSpec
 from server.accounts.limits import Admission, LimitExceeded
 from server.api.chat.wire import Asked
-from server.api.decode import brief, decode
+from server.api.decode import brief, decoded
 from server.api.services import ANONYMOUS, Services, Task, record_id_of
 from server.errors import ApiError, method_not_allowed, to_api_error
 from server.http.asgi import Receive, Scope, Send
@@ -19,6 +20,9 @@ from server.http.request_log import RequestLine, line_of
 from server.ledger.records import Caller, UsageRecord
 
 log = logging.getLogger("fjord.api")
+
+COUNTED_UNKNOWN = 32
+"""Unknown members of a body that are counted: each is a look-up and a line at debug."""
 
 A = TypeVar("A", bound=Asked)
 P = TypeVar("P")
@@ -123,10 +127,10 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
             raise ApiError.retry(503, "SHUTTING_DOWN", "The server is shutting down.", 10)
         check_content_type(exchange)
         body = await exchange.body(services.settings.max_body_bytes)
-        return self._validated(exchange, admission, body)
+        return await self._validated(exchange, admission, body)
 
-    def _validated(self, exchange: Exchange, admission: Admission, body: bytes) -> P:
-        wire = decode(self.adapter, body)
+    async def _validated(self, exchange: Exchange, admission: Admission, body: bytes) -> P:
+        wire = await decoded(self.adapter, body)
         self._count_unknown(wire)
         spec = self.services.model(wire.model, admission.caller, self.task)
         self._check_region(wire)
@@ -190,7 +194,7 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
             raise ApiError.invalid(message, "region", region, expected)
 
     def _count_unknown(self, wire: A) -> None:
-        for name in wire.model_extra or ():
+        for name in islice(wire.model_extra or (), COUNTED_UNKNOWN):
             self.services.metrics.unknown_field(name)
             log.debug("unknown field %s", name[:64])
 

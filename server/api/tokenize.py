@@ -1,6 +1,6 @@
 """POST /v1/tokenize: how many tokens a request would have, before it is sent; costs nothing."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from pydantic import Field, TypeAdapter
@@ -10,7 +10,7 @@ from engines.registry.spec import ModelSpec
 from server.accounts.limits import Admission
 from server.api.chat.messages import messages
 from server.api.chat.request import template_kwargs, tools_of
-from server.api.chat.wire import Asked, ChatMessage, Effort, ToolSpec
+from server.api.chat.wire import Asked, Effort, Messages, Switches, Tools
 from server.api.endpoint import ModelEndpoint
 from server.errors import ApiError
 from server.http.exchange import Exchange
@@ -23,13 +23,13 @@ class TokenizeRequest(Asked):
     """The body of /v1/tokenize: exactly one of messages and prompt."""
 
     messages: Annotated[
-        Annotated[list[ChatMessage], Field(min_length=1)] | None,
+        Messages | None,
         Field(description="Counted with the alias' chat template"),
     ] = None
     prompt: Annotated[str | None, Field(description="Counted as it is")] = None
-    tools: Annotated[list[ToolSpec] | None, Field(description="As in chat")] = None
+    tools: Annotated[Tools | None, Field(description="As in chat")] = None
     reasoning_effort: Annotated[Effort | None, Field(description="As in chat")] = None
-    chat_template_kwargs: Annotated[dict[str, Any] | None, Field(description="As in chat")] = None
+    chat_template_kwargs: Annotated[Switches | None, Field(description="As in chat")] = None
 
 
 TOKENIZE: TypeAdapter[TokenizeRequest] = TypeAdapter(TokenizeRequest)

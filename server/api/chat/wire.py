@@ -2,7 +2,8 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
+from pydantic_core import PydanticCustomError
 
 Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -12,7 +13,30 @@ Tokens = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Seed = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 StopString = Annotated[str, Field(min_length=1)]
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-StopList = Annotated[list[StopString], Field(max_length=16)]
+StopList = Annotated[list[StopString], Field(max_length=16, fail_fast=True)]
+
+MAX_ITEMS = 8192
+"""Of messages, of parts, of a conversation's items. Every list ends at its first wrong element and
+every object has a bound: an error an element took seconds of everybody's time."""
+MAX_TOOLS = 1024
+MAX_MEMBERS = 1024
+MAX_SWITCHES = 64
+
+
+def _few_enough(value: Any) -> Any:
+    """Before its members are looked at: pydantic makes an error of each."""
+    if isinstance(value, dict) and len(value) > MAX_MEMBERS:
+        raise PydanticCustomError("too_long", "too long", {"max_length": MAX_MEMBERS})
+    return value
+
+
+AnyObject = Annotated[dict[str, Any], Field(max_length=MAX_MEMBERS)]
+Switches = Annotated[dict[str, Any], Field(max_length=MAX_SWITCHES)]
+LogitBias = Annotated[
+    dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], Bias],
+    Field(max_length=MAX_MEMBERS),
+    BeforeValidator(_few_enough),
+]
 
 
 class Wire(BaseModel):
@@ -40,11 +64,15 @@ class ContentPart(Wire):
     refusal: str | None = None
 
 
+Parts = Annotated[list[ContentPart], Field(max_length=MAX_ITEMS, fail_fast=True)]
+ToolCalls = Annotated[list[ToolCall], Field(max_length=MAX_TOOLS, fail_fast=True)]
+
+
 class ChatMessage(Wire):
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[ContentPart] | None = None
+    content: str | Parts | None = None
     name: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: ToolCalls | None = None
     tool_call_id: str | None = None
     reasoning_content: Annotated[
         str | None, Field(description="An earlier answer's trace, given back to the model")
@@ -55,13 +83,17 @@ class ChatMessage(Wire):
 class FunctionSpec(Wire):
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_.-]+$")]
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: AnyObject | None = None
     strict: bool | None = None
 
 
 class ToolSpec(Wire):
     type: Literal["function"]
     function: FunctionSpec
+
+
+Messages = Annotated[list[ChatMessage], Field(min_length=1, max_length=MAX_ITEMS, fail_fast=True)]
+Tools = Annotated[list[ToolSpec], Field(max_length=MAX_TOOLS, fail_fast=True)]
 
 
 class NamedFunction(Wire):
@@ -80,7 +112,7 @@ class StreamOptions(Wire):
 class JsonSchema(Wire):
     name: str | None = None
     description: str | None = None
-    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+    schema_: Annotated[AnyObject | None, Field(alias="schema")] = None
     strict: bool | None = None
 
 
@@ -89,12 +121,15 @@ class ResponseFormat(Wire):
     json_schema: JsonSchema | None = None
 
 
+Choices = Annotated[list[str], Field(min_length=1, max_length=MAX_ITEMS, fail_fast=True)]
+
+
 class StructuredOutputs(Wire):
     """vLLM's own request fields: exactly one of them."""
 
-    json_: Annotated[dict[str, Any] | str | None, Field(alias="json")] = None
+    json_: Annotated[AnyObject | str | None, Field(alias="json")] = None
     regex: str | None = None
-    choice: Annotated[list[str], Field(min_length=1)] | None = None
+    choice: Choices | None = None
     grammar: str | None = None
     json_object: bool | None = None
 
@@ -135,7 +170,7 @@ class SamplingFields(Asked):
         None
     )
     logit_bias: Annotated[
-        dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], Bias] | None,
+        LogitBias | None,
         Field(description="Token id -> what is added to its logit"),
     ] = None
     min_p: Annotated[
@@ -189,9 +224,7 @@ class ChoiceFields(SamplingFields):
 class ChatRequest(ChoiceFields):
     """The body of the three chat endpoints."""
 
-    messages: Annotated[
-        list[ChatMessage], Field(min_length=1, description="The conversation so far")
-    ]
+    messages: Annotated[Messages, Field(description="The conversation so far")]
     max_tokens: Annotated[
         Tokens | None,
         Field(
@@ -204,7 +237,7 @@ class ChatRequest(ChoiceFields):
         Field(description="The newer name of max_tokens; counts where both are given"),
     ] = None
     tools: Annotated[
-        list[ToolSpec] | None,
+        Tools | None,
         Field(description="Functions the model may call; without effect where it cannot"),
     ] = None
     tool_choice: Annotated[
@@ -226,9 +259,9 @@ class ChatRequest(ChoiceFields):
         Effort | None, Field(description="Where the model's registry entry has it")
     ] = None
     chat_template_kwargs: Annotated[
-        dict[str, Any] | None, Field(description="Switches of the model's chat template")
+        Switches | None, Field(description="Switches of the model's chat template")
     ] = None
-    metadata: Annotated[dict[str, Any] | None, Field(description="Without effect")] = None
+    metadata: Annotated[Switches | None, Field(description="Without effect")] = None
     store: Annotated[bool | None, Field(description="Without effect: nothing is stored")] = None
     service_tier: Annotated[str | None, Field(description="Without effect")] = None
 

@@ -4,7 +4,17 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from server.api.chat.wire import Effort, JsonSchema, SamplingFields, Tokens, Wire
+from server.api.chat.wire import (
+    MAX_ITEMS,
+    MAX_TOOLS,
+    AnyObject,
+    Effort,
+    JsonSchema,
+    SamplingFields,
+    Switches,
+    Tokens,
+    Wire,
+)
 
 
 class InputPart(Wire):
@@ -15,6 +25,9 @@ class InputPart(Wire):
     refusal: str | None = None
 
 
+InputParts = Annotated[list[InputPart], Field(max_length=MAX_ITEMS, fail_fast=True)]
+
+
 class InputItem(Wire):
     """A message (with role and content), or one of the items that an earlier response returned:
     message, reasoning, function_call; and function_call_output."""
@@ -23,12 +36,12 @@ class InputItem(Wire):
     id: str | None = None
     status: str | None = None
     role: Literal["user", "assistant", "system", "developer"] | None = None
-    content: str | list[InputPart] | None = None
-    summary: list[InputPart] | None = None
+    content: str | InputParts | None = None
+    summary: InputParts | None = None
     call_id: str | None = None
     name: str | None = None
     arguments: str | None = None
-    output: str | list[InputPart] | None = None
+    output: str | InputParts | None = None
 
 
 class TextFormat(JsonSchema):
@@ -52,7 +65,7 @@ class FlatTool(Wire):
         Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_.-]+$")] | None
     ) = None
     description: str | None = None
-    parameters: dict[str, Any] | None = None
+    parameters: AnyObject | None = None
     strict: bool | None = None
 
 
@@ -73,7 +86,7 @@ class ResponsesRequest(SamplingFields):
     """The body of /v1/responses. Nothing is stored: each request brings its whole conversation."""
 
     input: Annotated[
-        str | Annotated[list[InputItem], Field(min_length=1)],
+        str | Annotated[list[InputItem], Field(min_length=1, max_length=MAX_ITEMS, fail_fast=True)],
         Field(description="A user's text, or the items of a conversation"),
     ]
     instructions: Annotated[str | None, Field(description="Put first, as a system message")] = None
@@ -83,7 +96,7 @@ class ResponsesRequest(SamplingFields):
     ] = None
     text: Annotated[TextConfig | None, Field(description="The form of the answer")] = None
     tools: Annotated[
-        list[FlatTool] | None,
+        Annotated[list[FlatTool], Field(max_length=MAX_TOOLS, fail_fast=True)] | None,
         Field(description="Functions the model may call; without effect where it cannot"),
     ] = None
     tool_choice: Annotated[
@@ -99,12 +112,13 @@ class ResponsesRequest(SamplingFields):
         Field(description="So many likeliest tokens at each place"),
     ] = None
     include: Annotated[
-        list[str] | None, Field(description='"message.output_text.logprobs" turns logprobs on')
+        Annotated[list[str], Field(max_length=64, fail_fast=True)] | None,
+        Field(description='"message.output_text.logprobs" turns logprobs on'),
     ] = None
     chat_template_kwargs: Annotated[
-        dict[str, Any] | None, Field(description="Switches of the model's chat template")
+        Switches | None, Field(description="Switches of the model's chat template")
     ] = None
-    metadata: Annotated[dict[str, Any] | None, Field(description="Comes back as it is")] = None
+    metadata: Annotated[Switches | None, Field(description="Comes back as it is")] = None
     store: Annotated[bool | None, Field(description="Accepted; nothing is ever stored")] = None
     truncation: Annotated[
         Literal["auto", "disabled"] | None,
@@ -117,7 +131,7 @@ class ResponsesRequest(SamplingFields):
     max_tool_calls: Annotated[
         Annotated[int, Field(ge=1)] | None, Field(description="Of built-in tools: without effect")
     ] = None
-    stream_options: Annotated[dict[str, Any] | None, Field(description="Without effect")] = None
+    stream_options: Annotated[Switches | None, Field(description="Without effect")] = None
     service_tier: Annotated[str | None, Field(description="Without effect")] = None
     safety_identifier: Annotated[str | None, Field(description="Without effect")] = None
     prompt_cache_key: Annotated[str | None, Field(description="Without effect")] = None
