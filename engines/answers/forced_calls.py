@@ -3,10 +3,11 @@ streams. Knows no engine."""
 
 import json
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from engines.answers.closed_schema import closed
+from engines.answers.json_schema import each_schema, moved
 from engines.base import GenerateRequest, InvalidRequest, Tool, ToolCallDelta
 
 _NAMED = "function:"
@@ -44,41 +45,19 @@ def _parameters(tool: Tool) -> dict[str, Any]:
     return schema
 
 
-def _call(tool: Tool, prefix: str, definitions: dict[str, Any]) -> dict[str, Any]:
-    parameters = _parameters(tool)
-    for place in ("$defs", "definitions"):
-        for name, schema in parameters.pop(place, {}).items():
-            definitions[f"{prefix}_{name}"] = _rebased(schema, prefix)
+def _call(tool: Tool, name: str, definitions: dict[str, Any]) -> dict[str, Any]:
+    """The call of one tool. Parameters that refer to themselves become a definition of their own,
+    whole, so that every reference finds what it meant."""
+    arguments = _parameters(tool)
+    if any("$ref" in part for part in each_schema(arguments)):
+        definitions[name] = moved(arguments, f"#/$defs/{name}")
+        arguments = {"$ref": f"#/$defs/{name}"}
     return {
         "type": "object",
-        "properties": {
-            "name": {"type": "string", "enum": [tool.name]},
-            "arguments": _rebased(parameters, prefix),
-        },
+        "properties": {"name": {"type": "string", "enum": [tool.name]}, "arguments": arguments},
         "required": ["name", "arguments"],
         "additionalProperties": False,
     }
-
-
-def _rebased(schema: Any, prefix: str) -> Any:
-    """References are absolute: inside a larger schema they must point to where it put them."""
-    if isinstance(schema, Mapping):
-        return {
-            key: _moved(value, prefix)
-            if key == "$ref" and isinstance(value, str)
-            else _rebased(value, prefix)
-            for key, value in schema.items()
-        }
-    if isinstance(schema, list):
-        return [_rebased(item, prefix) for item in schema]
-    return schema
-
-
-def _moved(reference: str, prefix: str) -> str:
-    for place in ("#/$defs/", "#/definitions/"):
-        if reference.startswith(place):
-            return f"#/$defs/{prefix}_{reference.removeprefix(place)}"
-    return reference
 
 
 def new_call_id() -> str:

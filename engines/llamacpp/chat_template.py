@@ -11,6 +11,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from engines.answers.openai_tools import openai_tool
+from engines.answers.tool_history import with_read_arguments
 from engines.base import InvalidRequest, Tool
 
 
@@ -54,6 +55,10 @@ class ChatTemplate:
             raise InvalidRequest(
                 f"The model's chat template refuses these messages: {error}", "messages"
             ) from error
+        except RecursionError:
+            raise InvalidRequest(
+                "The messages, tools or chat_template_kwargs are nested too deeply.", "messages"
+            ) from None
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise InvalidRequest(
                 f"The model's chat template cannot render these messages: {error}", "messages"
@@ -61,29 +66,13 @@ class ChatTemplate:
 
 
 def _message(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Templates want string content and tool arguments as objects, not as JSON text."""
-    copy = dict(message)
+    """Templates want string content, tool arguments as objects, and no empty list of calls."""
+    copy = with_read_arguments(message)
     if copy.get("content") is None:
         copy["content"] = ""
-    if calls := copy.get("tool_calls"):
-        copy["tool_calls"] = [_tool_call(call) for call in calls]
-    else:
+    if not copy.get("tool_calls"):
         copy.pop("tool_calls", None)
     return copy
-
-
-def _tool_call(call: Mapping[str, Any]) -> dict[str, Any]:
-    function = dict(call["function"])
-    arguments = function.get("arguments")
-    if isinstance(arguments, str):
-        try:
-            function["arguments"] = json.loads(arguments) if arguments.strip() else {}
-        except ValueError as error:
-            raise InvalidRequest(
-                f"tool_calls: the arguments of {function.get('name')} are no JSON: {error}",
-                "messages",
-            ) from error
-    return {**call, "function": function}
 
 
 def _environment() -> ImmutableSandboxedEnvironment:

@@ -23,7 +23,6 @@ from engines.base import (
 from engines.host.worker_threads import WorkerThreads
 from engines.llamacpp.admission import SlotQueue, Task
 from engines.llamacpp.deltas import Choice
-from engines.llamacpp.grammar import grammar_for
 from engines.llamacpp.liveness import Liveness
 from engines.llamacpp.model import LlamacppModel
 from engines.llamacpp.run import Run
@@ -136,7 +135,7 @@ def _run(model: LlamacppModel, request: GenerateRequest, prompt: Prompt) -> Run:
         raise ContextLengthExceeded(prompt.token_count, s.max_tokens, model.context_tokens)
     marks = _marks(model, request.reasoning)
     request = _as_prompted(request, prompt, marks)
-    grammar = grammar_for(request)
+    grammar = model.grammars.of_request(request)
     fields = fields_of(request, list(prompt.token_ids), grammar, model.vocabulary, list(marks))
     tasks = [
         Task(

@@ -1,8 +1,4 @@
-"""Structure -> a grammar in llguidance's language, checked before llama.cpp sees it.
-
-llama.cpp only logs a grammar that llguidance cannot compile, and then generates freely: so every
-grammar is compiled here first, by the same library.
-"""
+"""Structure -> a grammar in llguidance's language, checked before llama.cpp sees it."""
 
 import json
 import re
@@ -10,31 +6,95 @@ from collections.abc import Callable
 from typing import Any
 
 from engines.answers.forced_calls import forced_schema, is_forced
+from engines.answers.json_schema import with_each
 from engines.base import GenerateRequest, InvalidRequest, Reasoning, Structure
+from engines.llamacpp.llguidance import Complaint, knows_format
+from engines.llamacpp.patterns import loses_its_rest
 
 HEADER = "%llguidance {}\n"
 ANY_OBJECT = {"type": "object"}
+JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+MOST_SPECIAL_TOKENS = 64
+"""Of those a client's grammar names, so many are looked up."""
 
 
-def grammar_for(request: GenerateRequest) -> str | None:
-    """What holds the answer to its form, where it has one. Raises InvalidRequest."""
-    if is_forced(request):
-        schema = forced_schema(request)
-        return grammar_of(Structure(kind="json_schema", value=schema), request.reasoning, "tools")
-    if request.structure is None:
-        return None
-    return grammar_of(request.structure, request.reasoning, FIELDS[request.structure.kind])
+class GrammarMaker:
+    """Makes the grammars of one engine. `complaint` asks the library that will run them,
+    `is_special` whether a text is one of the model's special tokens."""
+
+    def __init__(self, complaint: Complaint, is_special: Callable[[str], bool]) -> None:
+        self._complaint = complaint
+        self._is_special = is_special
+
+    def of_request(self, request: GenerateRequest) -> str | None:
+        """What holds the answer to its form, where it has one. Raises InvalidRequest."""
+        if is_forced(request):
+            forced = Structure(kind="json_schema", value=forced_schema(request))
+            return self.of(forced, request.reasoning, "tools")
+        if request.structure is None:
+            return None
+        return self.of(request.structure, request.reasoning, FIELDS[request.structure.kind])
+
+    def of(self, structure: Structure, reasoning: Reasoning | None, field: str) -> str:
+        """`field` is named where it cannot be compiled."""
+        try:
+            rules = self._rules(structure, field)
+        except RecursionError:
+            raise InvalidRequest(f"{field} is nested too deeply.", field) from None
+        if reasoning is not None and not _spells_thinking(structure, reasoning):
+            rules = after_thinking(rules, reasoning)
+        grammar = HEADER + rules
+        if complaint := self._complaint(grammar, self._special_tokens(structure)):
+            raise InvalidRequest(f"{field} cannot be compiled: {_reason(complaint)}", field)
+        return grammar
+
+    def _rules(self, structure: Structure, field: str) -> str:
+        match structure.kind:
+            case "json_object":
+                return _json(ANY_OBJECT)
+            case "json_schema":
+                return _json(self._enforced(structure.value, field))
+            case "regex":
+                return _regex(structure.value)
+            case "choice":
+                return _choice(structure.value)
+            case "grammar":
+                return _lark(structure.value)
+
+    def _enforced(self, schema: Any, field: str) -> Any:
+        """Formats that llguidance does not know are annotations, as JSON schema allows; a pattern
+        that it would cut off is refused."""
+
+        def enforced(part: dict[str, Any]) -> dict[str, Any]:
+            form = part.get("format")
+            if isinstance(form, str) and not knows_format(self._complaint, form):
+                part = {key: value for key, value in part.items() if key != "format"}
+            for pattern in _patterns(part):
+                if loses_its_rest(pattern):
+                    raise InvalidRequest(
+                        f"{field}: llama.cpp's engine cannot hold a string to the pattern "
+                        f"{pattern[:200]!r}: a quote, backslash or control character stands "
+                        "before a class, group or repeat in it.",
+                        field,
+                    )
+            return part
+
+        return with_each(schema, enforced)
+
+    def _special_tokens(self, structure: Structure) -> list[str]:
+        if structure.kind != "grammar":
+            return []
+        names = set(re.findall(r"<[^<>\s]{1,64}>", structure.value)[:MOST_SPECIAL_TOKENS])
+        return sorted(filter(self._is_special, names))
 
 
-def grammar_of(structure: Structure, reasoning: Reasoning | None, field: str) -> str:
-    """`field` is named where it cannot be compiled."""
-    if structure.kind == "grammar" and "::=" in structure.value:
-        rules = _from_gbnf(structure.value)
-    else:
-        rules = RULES[structure.kind](structure.value)
-    if reasoning is not None and not _spells_thinking(structure, reasoning):
-        rules = after_thinking(rules, reasoning)
-    return checked(HEADER + rules, field)
+def _patterns(schema: dict[str, Any]) -> list[str]:
+    patterns = [schema.get("pattern"), *_keys(schema.get("patternProperties"))]
+    return [pattern for pattern in patterns if isinstance(pattern, str)]
+
+
+def _keys(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, dict) else []
 
 
 def after_thinking(rules: str, reasoning: Reasoning) -> str:
@@ -52,21 +112,6 @@ def after_thinking(rules: str, reasoning: Reasoning) -> str:
     )
 
 
-def checked(grammar: str, field: str) -> str:
-    """The grammar itself, when it compiles."""
-    try:
-        from llguidance import LLMatcher
-    except ImportError as error:
-        raise InvalidRequest(
-            "Structured output needs the package llguidance on this engine; it is not installed.",
-            field,
-        ) from error
-    if complaint := LLMatcher.validate_grammar(grammar):
-        reason = _reason(complaint)
-        raise InvalidRequest(f"{field} cannot be compiled: {reason}", field)
-    return grammar
-
-
 def _reason(complaint: str) -> str:
     """Its first line without the position in a text that the client never wrote."""
     lines = complaint.strip().splitlines()
@@ -74,7 +119,10 @@ def _reason(complaint: str) -> str:
     return re.sub(r"^at \d+\(\d+\): ", "", " ".join(kept)).strip()
 
 
-def _json_schema(schema: Any) -> str:
+def _json(schema: Any) -> str:
+    """Without free white space: a small model writes spaces until its tokens are used up."""
+    if isinstance(schema, dict):
+        schema = schema | {"x-guidance": JSON_STYLE}
     return f"start: %json {json.dumps(schema)}\n"
 
 
@@ -97,7 +145,7 @@ def _choice(choices: list[str]) -> str:
 
 
 def _lark(grammar: str) -> str:
-    return grammar.removeprefix(HEADER)
+    return _from_gbnf(grammar) if "::=" in grammar else grammar.removeprefix(HEADER)
 
 
 def _from_gbnf(grammar: str) -> str:
@@ -114,13 +162,6 @@ def _spells_thinking(structure: Structure, reasoning: Reasoning) -> bool:
     return structure.kind == "regex" and structure.value.lstrip("^(").startswith(reasoning.start)
 
 
-RULES: dict[str, Callable[[Any], str]] = {
-    "json_object": lambda _: _json_schema(ANY_OBJECT),
-    "json_schema": _json_schema,
-    "regex": _regex,
-    "choice": _choice,
-    "grammar": _lark,
-}
 FIELDS = {
     "json_object": "response_format",
     "json_schema": "response_format",

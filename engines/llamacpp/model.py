@@ -14,7 +14,9 @@ from engines.gguf import BadGguf, GgufFile
 from engines.host.private_folder import PrivateFolder
 from engines.llamacpp.args import common_params, secure_listener
 from engines.llamacpp.chat_template import ChatTemplate
+from engines.llamacpp.grammar import GrammarMaker
 from engines.llamacpp.http_client import HttpClient
+from engines.llamacpp.llguidance import grammar_complaint
 from engines.registry.spec import EngineSpec
 
 SPECIAL_TOKENS = {
@@ -46,6 +48,9 @@ class LlamacppModel:
         except Exception as error:
             self.close()
             raise EngineUnavailable(f"llama.cpp cannot load {path}: {error}") from error
+        self.grammars = GrammarMaker(
+            grammar_complaint(xllamacpp.xllamacpp.__file__), lambda t: self.token_id(t) is not None
+        )
         self.slot_count: int = params.n_parallel
         self.context_tokens: int = sizes["n_ctx"]
         self.vocabulary: int = sizes["n_vocab"]

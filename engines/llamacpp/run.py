@@ -9,7 +9,6 @@ from engines.base import (
     EngineDead,
     EngineError,
     EngineOverloaded,
-    InvalidRequest,
 )
 from engines.llamacpp.admission import Item, SlotQueue, Task
 from engines.llamacpp.deltas import Choice
@@ -91,19 +90,21 @@ class Run:
             choice.abort()
 
     def _surprise(self, error: BaseException) -> EngineError:
-        """What llama.cpp throws while it parses a request reaches Python as a RuntimeError."""
+        """What llama.cpp throws while it reads a request reaches Python as a RuntimeError. We wrote
+        that request, so it is no fault of the client's; the engine itself goes on."""
         has_begun = any(choice.has_begun for choice in self._choices)
         if isinstance(error, RuntimeError | ValueError) and not has_begun:
-            return InvalidRequest(f"llama.cpp refuses this request: {error}")
+            return EngineError(f"llama.cpp cannot run this request: {error}")
         return EngineDead(f"llama.cpp failed: {error}")
 
 
 def failure(error: Failure) -> EngineError:
-    """By llama.cpp's own error type, never by its text."""
+    """By llama.cpp's own error type, never by its text. Its 400s are ours: requests were checked
+    before, and memory that runs out is one of them too."""
     if error.type == "exceed_context_size_error":
         return ContextLengthExceeded(error.n_prompt_tokens, None, error.n_ctx)
     if error.code == 400:
-        return InvalidRequest(f"llama.cpp refuses this request: {error.message}")
+        return EngineError(f"llama.cpp cannot run this request: {error.message}")
     if error.code == 503:
         return EngineOverloaded(f"llama.cpp is busy: {error.message}")
     return EngineDead(f"llama.cpp failed: {error.message}")

@@ -29,7 +29,7 @@ def fields_of(
         "return_progress": True,
         # Reusing a cached prefix changes the batches and with them the last bits of the logits.
         "cache_prompt": s.seed is None,
-        **_drawing(s),
+        **_drawing(s, vocabulary, len(token_ids) + s.max_tokens),
         **_ending(s),
         **_bias(s, vocabulary),
     }
@@ -49,19 +49,22 @@ def payload(fields: dict[str, Any], s: Sampling, first: int, count: int) -> byte
     return msgspec.json.encode(fields | {"n": count, "seed": seed})
 
 
-def _drawing(s: Sampling) -> dict[str, Any]:
-    """In vLLM's order: penalties, temperature, then the cuts; greedy is the likeliest token."""
+def _drawing(s: Sampling, vocabulary: int, tokens: int) -> dict[str, Any]:
+    """In vLLM's order: penalties, temperature, then the cuts; greedy is the likeliest token.
+
+    llama.cpp keeps a ring of `repeat_last_n` numbers a choice: as long as prompt and answer are.
+    """
     cuts = ["top_k"] if s.temperature == 0 else ["temperature", "min_p", "top_k", "top_p"]
     return {
         "samplers": ["penalties", *cuts],
         "temperature": s.temperature,
-        "top_k": 1 if s.temperature == 0 else s.top_k,
+        "top_k": 1 if s.temperature == 0 else min(s.top_k, vocabulary),
         "top_p": s.top_p,
         "min_p": s.min_p,
         "repeat_penalty": s.repetition_penalty,
         "presence_penalty": s.presence_penalty,
         "frequency_penalty": s.frequency_penalty,
-        "repeat_last_n": 2**31 - 1,
+        "repeat_last_n": tokens,
     }
 
 

@@ -22,24 +22,28 @@ def call_reader(request: GenerateRequest) -> "CallReader | None":
             f"read ({', '.join(MARKS)} it can); tool_choice required or a named function works.",
             "tool_choice",
         )
-    return CallReader(*MARKS[request.tool_parser])
+    return CallReader(*MARKS[request.tool_parser], request.parallel_tool_calls)
 
 
 class CallReader:
     """Feed it the answer's text in order: it hands back what is content, and the calls.
 
-    A call goes out when it is complete, since only then it is known to be one.
+    A call goes out when it is complete, since only then it is known to be one. Without
+    `is_parallel` only the first goes out.
     """
 
-    def __init__(self, start: str, end: str) -> None:
+    def __init__(self, start: str, end: str, is_parallel: bool = True) -> None:
         self._start, self._end = start, end
+        self._is_parallel = is_parallel
         self._held = ""
         self._index = -1
 
     def feed(self, text: str, is_last: bool) -> tuple[str, tuple[ToolCallDelta, ...]]:
         self._held += text
-        if not self._start:
-            return self._feed_whole(is_last)
+        content, calls = self._feed_marked(is_last) if self._start else self._feed_whole(is_last)
+        return content, tuple(call for call in calls if self._is_parallel or call.index == 0)
+
+    def _feed_marked(self, is_last: bool) -> tuple[str, tuple[ToolCallDelta, ...]]:
         content, calls = "", []
         while (begin := self._held.find(self._start)) >= 0:
             stop = self._held.find(self._end, begin)
@@ -82,13 +86,15 @@ class CallReader:
         try:
             call: Any = json.loads(text)
             name, arguments = call["name"], call.get("arguments", call.get("parameters", {}))
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
         if not isinstance(name, str):
             return None
         self._index += 1
-        written = arguments if isinstance(arguments, str) else json.dumps(arguments)
-        return ToolCallDelta(index=self._index, id=new_call_id(), name=name, arguments=written)
+        written = arguments if isinstance(arguments, str) else json.dumps(arguments or {})
+        return ToolCallDelta(
+            index=self._index, id=new_call_id(), name=name, arguments=written or "{}"
+        )
 
 
 def _objects(text: str) -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from engines.answers.openai_tools import openai_tool
+from engines.answers.tool_history import with_read_arguments
 from engines.answers.tool_templates import tool_template
 from engines.base import GenerateRequest, InvalidRequest
 from engines.vllm.plain_render import plain_renderer
@@ -74,7 +75,8 @@ class Renderer:
 
         always = {"add_generation_prompt": True, "tools": tools}
         params = ChatParams(chat_template=template, chat_template_kwargs=always | dict(switches))
-        renderer, copied = self._llm.renderer, [dict(message) for message in messages]
+        renderer = self._llm.renderer
+        copied = [with_read_arguments(message) for message in messages]
         lengths = _unlimited(renderer.default_chat_tok_params)
         with self._vllm_turn:
             _, [rendered] = renderer.render_chat([copied], params, lengths)

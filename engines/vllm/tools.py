@@ -68,6 +68,7 @@ class AutoCalls:
         self._parser = reading.parser()
         self._pieces = SplitDeltas(vocabulary)
         self._indices: dict[int, int] = {}
+        self._without_arguments: set[int] = set()
 
     def feed(
         self, text: str, token_ids: Sequence[int], is_last: bool
@@ -76,8 +77,10 @@ class AutoCalls:
             return self._whole(text, token_ids)
         pieces = list(self._pieces.split(text, token_ids))
         parsed = [self._parsed(*piece, is_last and piece is pieces[-1]) for piece in pieces]
-        calls = joined(call for _, some in parsed for call in some)
-        return "".join(content for content, _ in parsed), calls
+        calls = [call for _, some in parsed for call in some]
+        if is_last:
+            calls += [ToolCallDelta(i, arguments="{}") for i in sorted(self._without_arguments)]
+        return "".join(content for content, _ in parsed), joined(calls)
 
     def _parsed(
         self, text: str, token_ids: Sequence[int], is_last: bool
@@ -101,11 +104,16 @@ class AutoCalls:
         function = call.function
         is_new = call.index not in self._indices
         index = self._indices.setdefault(call.index, len(self._indices))
+        arguments = (function.arguments or "") if function else ""
+        if arguments:
+            self._without_arguments.discard(index)
+        elif is_new:
+            self._without_arguments.add(index)
         return ToolCallDelta(
             index=index,
             id=(call.id or new_call_id()) if is_new else None,
             name=function.name if is_new and function else None,
-            arguments=(function.arguments or "") if function else "",
+            arguments=arguments,
         )
 
     def _whole(self, text: str, token_ids: Sequence[int]) -> tuple[str, tuple[ToolCallDelta, ...]]:
@@ -117,7 +125,7 @@ class AutoCalls:
         )
         kept = (parsed or [])[: None if self._reading.is_parallel else 1]
         calls = (
-            ToolCallDelta(index, call.id or new_call_id(), call.name, call.arguments)
+            ToolCallDelta(index, call.id or new_call_id(), call.name, call.arguments or "{}")
             for index, call in enumerate(kept)
         )
         return content or "", tuple(calls)

@@ -121,10 +121,32 @@ def test_tools_and_calls_render_as_with_transformers() -> None:
     assert ours == transformers_text(TOOLS_TEMPLATE, read, TOOLS)
 
 
-def test_arguments_that_are_no_json_are_refused() -> None:
-    call = {"function": {"name": "f", "arguments": "{"}}
-    with pytest.raises(InvalidRequest, match="arguments of f"):
+@pytest.mark.parametrize("arguments", ["{", "", "nonsense", "[1]", "null", None])
+def test_arguments_that_are_no_object_count_as_none_given(arguments: str | None) -> None:
+    rendered = [
+        ChatTemplate(TOOLS_TEMPLATE, SPECIAL).render(
+            [{"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": given}}]}]
+        )
+        for given in (arguments, "{}")
+    ]
+    assert rendered[0] == rendered[1]
+
+
+@pytest.mark.parametrize(
+    "nested", ["[" * 50_000, "[" * 50_000 + "]" * 50_000, '{"a":' * 300 + "1" + "}" * 300]
+)
+def test_arguments_nested_too_deeply_are_refused_or_no_json(nested: str) -> None:
+    call = {"function": {"name": "f", "arguments": nested}}
+    with pytest.raises(InvalidRequest, match="nested more than 100 levels"):
         ChatTemplate(TOOLS_TEMPLATE, SPECIAL).render([{"role": "assistant", "tool_calls": [call]}])
+
+
+def test_variables_nested_too_deeply_are_refused() -> None:
+    deep: list[Any] = []
+    for _ in range(50_000):
+        deep = [deep]
+    with pytest.raises(InvalidRequest, match="nested too deeply"):
+        ChatTemplate("{{ deep | tojson }}", {}).render([], variables={"deep": deep})
 
 
 def test_a_template_cannot_reach_out_of_its_sandbox() -> None:

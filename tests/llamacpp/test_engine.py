@@ -287,15 +287,6 @@ def prompt_request(prompt: str) -> GenerateRequest:
     return GenerateRequest(request_id="p", prompt=prompt, sampling=Sampling(max_tokens=1))
 
 
-def test_thinking_comes_before_the_form() -> None:
-    from engines.llamacpp.grammar import grammar_of
-
-    form = Structure(kind="json_object")
-    assert "thinking" not in grammar_of(form, None, "f")
-    assert "start: thinking" in grammar_of(form, Reasoning(opened_by="template"), "f")
-    assert "start: (thinking)?" in grammar_of(form, Reasoning(), "f")
-
-
 async def test_thinking_is_split_from_the_answer(engine: LlamacppEngine) -> None:
     form = Structure(kind="regex", value="<think>[a-z ]{10,30}</think>[a-z]{4,9}")
     request = ask(structure=form, reasoning=Reasoning(), max_tokens=80)

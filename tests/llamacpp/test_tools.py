@@ -13,13 +13,19 @@ OSLO = ("get_weather", {"city": "Oslo", "days": 2})
 HELLO = ("say", {"text": 'a "quoted" } brace </tool_ and {'})
 
 
-def request(parser: str | None = "hermes", choice: str = "auto", tools: Any = (WEATHER,)) -> Any:
+def request(
+    parser: str | None = "hermes",
+    choice: str = "auto",
+    tools: Any = (WEATHER,),
+    is_parallel: bool = True,
+) -> Any:
     return GenerateRequest(
         request_id="r",
         messages=[{"role": "user", "content": "x"}],
         sampling=Sampling(max_tokens=9),
         tools=tools,
         tool_choice=choice,
+        parallel_tool_calls=is_parallel,
         tool_parser=parser,
     )
 
@@ -30,9 +36,11 @@ def hermes(name: str, arguments: Any) -> str:
     return f"<tool_call>\n{call}\n</tool_call>"
 
 
-def read(said: str, parser: str, size: int) -> tuple[str, list[tuple[str | None, Any]]]:
+def read(
+    said: str, parser: str, size: int, is_parallel: bool = True
+) -> tuple[str, list[tuple[str | None, Any]]]:
     """The content and the calls of a text that came in pieces of `size` characters."""
-    reader = call_reader(request(parser))
+    reader = call_reader(request(parser, is_parallel=is_parallel))
     assert reader is not None
     content, calls = "", list[ToolCallDelta]()
     pieces = [said[i : i + size] for i in range(0, len(said), size)]
@@ -95,6 +103,26 @@ def test_calls_are_read_from_what_models_write_however_it_is_cut(
     parser: str, said: str, content: str, calls: list[Any], size: int
 ) -> None:
     assert read(said, parser, size) == (content, calls)
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+@pytest.mark.parametrize("parser", ["hermes", "llama3_json"])
+def test_without_parallel_calls_the_first_alone_goes_out(parser: str, size: int) -> None:
+    two = hermes(*OSLO) + "\n" + hermes(*HELLO)
+    if parser == "llama3_json":
+        two = "; ".join(json.dumps({"name": n, "parameters": p}) for n, p in (OSLO, HELLO))
+    assert read(two, parser, size, is_parallel=False) == ("", [OSLO])
+
+
+@pytest.mark.parametrize("call", ['{"name": "f"}', '{"name": "f", "arguments": null}',
+                                  '{"name": "f", "arguments": ""}'])  # fmt: skip
+def test_a_call_without_arguments_has_an_empty_object(call: str) -> None:
+    assert read(f"<tool_call>{call}</tool_call>", "hermes", 1000) == ("", [("f", {})])
+
+
+def test_what_is_nested_too_deeply_is_no_call() -> None:
+    deep = "<tool_call>" + "[" * 50_000 + "</tool_call>"
+    assert read(deep, "hermes", 10_000) == (deep, [])
 
 
 @pytest.mark.parametrize(

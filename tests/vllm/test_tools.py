@@ -133,6 +133,34 @@ def test_calls_are_read_alike_however_tokens_are_merged(
     assert [json.loads(arguments[index]) for index in (0, 1)] == CALLS
 
 
+@pytest.mark.vllm
+@pytest.mark.usefixtures("parsers")
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("form", [hermes, llama3_json], ids=lambda f: f.__name__)
+def test_a_call_without_arguments_has_an_empty_object(
+    tokenizer: Any, form: Any, stream: bool
+) -> None:
+    from engines.vllm.tools import AutoCalls, ToolReading
+
+    request = GenerateRequest(
+        request_id="r",
+        sampling=Sampling(max_tokens=1),
+        messages=[{"role": "user", "content": "x"}],
+        tools=(WEATHER,),
+        tool_parser=form.__name__,
+        stream=stream,
+    )
+    calls = AutoCalls(ToolReading(request, Prompt(token_ids=[1]), tokenizer), Vocabulary(tokenizer))
+    parts = deltas(tokenizer, form([{}]), 3 if stream else 10_000)
+    found = [
+        call
+        for number, (text, ids) in enumerate(parts, 1)
+        for call in calls.feed(text, ids, number == len(parts))[1]
+    ]
+    assert [call.name for call in found if call.name] == ["weather"]
+    assert "".join(call.arguments for call in found) == "{}"
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_a_merged_delta_comes_apart_into_its_tokens(tokenizer: Any, size: int) -> None:
     text = "Hei på deg 🎉👩‍🔬 漢字<tool_call>x</tool_call>\n"

@@ -1,0 +1,69 @@
+"""Runs as a process of its own: every sampling field of one engine at both ends of its range, with
+a gibibyte of memory beyond the loaded model. Writes what came of each to stdout, as JSON.
+
+`python -m tests.support.sampling_ends_child ENGINE FOLDER`
+"""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from engines.base import Engine, InvalidRequest
+from tests.support.engine_fixtures import CASES, answer, ask
+
+ROOM_BYTES = 2**30
+ENDS: dict[str, tuple[Any, ...]] = {
+    "max_tokens": (1, 40),
+    "min_tokens": (0, 3),
+    "temperature": (0.0, 2.0),
+    "top_p": (1e-6, 1.0),
+    "top_k": (0, 1, 2**31 - 1),
+    "min_p": (0.0, 1.0),
+    "presence_penalty": (-2.0, 2.0),
+    "frequency_penalty": (-2.0, 2.0),
+    "repetition_penalty": (0.01, 10.0),
+    "seed": (-(2**63), -1, 0, 2**32 - 1, 2**63 - 1),
+    "n": (1, 16),
+    "stop": ((), ("never said",) * 16),
+    "ignore_eos": (False, True),
+    "logprobs": (0, 20),
+    "logit_bias": ({0: -100.0}, {200: 100.0}, dict.fromkeys(range(300), 1.0), {2**31: 1.0}),
+}
+
+
+async def outcome(engine: Engine, field: str, value: Any) -> str:
+    sampling = {"max_tokens": 3, "temperature": 1.0} | {field: value}
+    try:
+        deltas = await answer(engine, ask(**sampling))
+    except InvalidRequest as error:
+        return f"refused {error.param}"
+    except Exception as error:
+        return repr(error)
+    return "answered" if deltas[-1].finish_reason in ("stop", "length") else "unfinished"
+
+
+async def main(name: str, folder: Path) -> None:
+    engine = next(case for case in CASES if case.name == name).make(folder)
+    await engine.start()
+    before = psutil.Process().memory_info()
+    if sys.platform == "linux":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (before.vms + ROOM_BYTES,) * 2)
+    outcomes = {
+        f"{field}={str(value)[:20]}": await outcome(engine, field, value)
+        for field, values in ENDS.items()
+        for value in values
+    }
+    await engine.check(10)
+    grown = psutil.Process().memory_info().rss - before.rss
+    await engine.stop()
+    sys.stdout.write(json.dumps({"outcomes": outcomes, "grown_bytes": grown}) + "\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], Path(sys.argv[2])))
