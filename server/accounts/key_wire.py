@@ -16,6 +16,10 @@ Currency: TypeAlias = Literal["NOK", "USD", "EUR", "SEK", "DKK"]
 AtLeastOne: TypeAlias = Annotated[int, Field(ge=1, le=10**12)]
 
 
+class KeyDoesNotFit(ValueError):
+    """Fields that are right one by one and wrong together."""
+
+
 class BudgetWire(BaseModel):
     """The most a key may use in a period, which begins at midnight UTC."""
 
@@ -60,7 +64,7 @@ class KeyPatch(BaseModel):
     expires_at: AwareDatetime | None = None
 
     def apply(self, key: Key) -> Key:
-        """`key` with the fields that were sent. Raises ValueError where they do not fit."""
+        """`key` with the fields that were sent. Raises KeyDoesNotFit."""
         sent = self.model_fields_set
         limits = {name: getattr(self, name) for name in KeyLimits.__slots__ if name in sent}
         changed = replace(
@@ -74,7 +78,9 @@ class KeyPatch(BaseModel):
             expires_at=seconds(self.expires_at) if "expires_at" in sent else key.expires_at,
         )
         if changed.budget and changed.budget.kind == "money" and changed.currency is None:
-            raise ValueError("a budget of money needs the key's currency: NOK, USD, EUR, SEK, DKK")
+            raise KeyDoesNotFit(
+                "a budget of money needs the key's currency: NOK, USD, EUR, SEK, DKK"
+            )
         return changed
 
 

@@ -13,7 +13,15 @@ from fastapi.security import APIKeyHeader
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from server.accounts.key_wire import KeyIn, KeyMade, KeyOut, KeyPatch, key_made, key_out
+from server.accounts.key_wire import (
+    KeyDoesNotFit,
+    KeyIn,
+    KeyMade,
+    KeyOut,
+    KeyPatch,
+    key_made,
+    key_out,
+)
 from server.api.decode import brief
 from server.api.openapi.errors import error_refs
 from server.errors import ApiError, to_api_error
@@ -55,11 +63,12 @@ def explained(error: Exception, request_id: str) -> ApiError:
         return _wrong_field(error.errors()[0])
     if isinstance(error, HTTPException):  # a body that FastAPI could not parse
         return ApiError.invalid(f"{error.detail}.", None, None, "a JSON object")
-    if isinstance(error, ValueError):
+    if isinstance(error, KeyDoesNotFit):
         return ApiError.invalid(f"{error}.", None, None, str(error))
     out = to_api_error(error)
-    if out.code == "INTERNAL_ERROR":
-        log.exception("request %s failed", request_id, exc_info=error)
+    if out.status >= 500:
+        is_foreseen = out.code != "INTERNAL_ERROR"
+        log.error("request %s: %s", request_id, error, exc_info=None if is_foreseen else error)
     return out
 
 
@@ -146,7 +155,8 @@ def add_usage_route(router: APIRouter, Books: Any) -> None:
         today = datetime.now(UTC).date()
         period = Period(first or today.replace(day=1), last or today)
         if period.first > period.last:
-            raise ValueError(f"first {period.first} is after last {period.last}")
+            message = f"first {period.first} is after last {period.last}."
+            raise ApiError.invalid(message, "first", str(period.first), "a day up to last")
         only = Only(owner=owner, key_id=key_id, alias=alias)
         lines = usage(books, period, by or ["day"], only)
         return UsageReport(

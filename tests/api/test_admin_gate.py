@@ -17,6 +17,7 @@ from server.api.admin_gate import MOST_BODY_BYTES
 from server.errors import ApiError
 from server.http.request_log import RequestLog
 from server.ledger.database import Database
+from server.ledger.errors import LedgerUnavailable
 from tests.support.serving import Served, make_key, running, scripted, serving
 
 PATHS = [
@@ -142,20 +143,28 @@ async def _rendered(request: Request, error: Exception) -> Response:
     return Response(error.encoded(), error.status, error.headers, "application/json")
 
 
-def test_a_fault_of_ours_is_logged_under_the_request_id(
-    caplog: pytest.LogCaptureFixture,
+@pytest.mark.parametrize(
+    ("fault", "status", "has_trace"),
+    [
+        (ZeroDivisionError("of /srv/secret"), 500, True),
+        (ValueError("/srv/secret"), 500, True),
+        (LedgerUnavailable("postgres://fjord:secret@db/x: no such host"), 503, False),
+    ],
+)
+def test_a_fault_of_ours_is_logged_under_the_request_id_and_stays_inside(
+    caplog: pytest.LogCaptureFixture, fault: Exception, status: int, has_trace: bool
 ) -> None:
     def books() -> Database:
-        raise ZeroDivisionError("of /srv/secret")
+        raise fault
 
     app = FastAPI()
     app.include_router(admin_router(books))
     app.add_exception_handler(ApiError, _rendered)
     with running(RequestLog(app)) as url:
         answer = httpx.get(url + "/admin/v1/keys", headers={"X-Request-Id": "mine-1"})
-    assert answer.status_code == 500
+    assert answer.status_code == status
     assert "secret" not in answer.text
     (record,) = [r for r in caplog.records if r.name == "fjord.api"]
     assert "mine-1" in record.getMessage()
-    assert record.exc_info is not None
-    assert "of /srv/secret" in str(record.exc_info[1])
+    assert str(fault) in record.getMessage()
+    assert bool(record.exc_info) is has_trace
