@@ -39,7 +39,7 @@ served = server_of(
 
 @pytest.fixture(scope="module")
 def document(served: Served) -> dict[str, Any]:
-    r = httpx.get(served.url + "/openapi.json")
+    r = httpx.get(served.url + "/openapi.json", timeout=60)
     assert r.headers["content-type"] == "application/json"
     found: dict[str, Any] = r.json()
     return found

@@ -17,7 +17,7 @@ LONG = "x" * 100_000
 
 @pytest.fixture(scope="module")
 def client(served: Served) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=served.url, headers=served.headers) as made:
+    with httpx.Client(base_url=served.url, headers=served.headers, timeout=60) as made:
         yield made
 
 

@@ -37,7 +37,7 @@ SwaggerUIBundle({url: "openapi.json", dom_id: "#api", deepLinking: true, validat
 
 
 class Documentation:
-    """The document of one server; made when it is first asked for (some 100 ms)."""
+    """The document of one server; made when it is first asked for (0.7 s of a worker thread)."""
 
     def __init__(self, openapi: Callable[[], dict[str, Any]]) -> None:
         self._openapi = openapi
