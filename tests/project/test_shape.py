@@ -20,7 +20,6 @@ LONGER = {
 WIRE = "server/api/openapi/answers.py"
 """Its classes have the names a client reads in the document: OpenAI's own."""
 SHARED = {
-    "AutoCalls": "llama.cpp's reader of tool calls and vLLM's: to be told apart",
     "Call": "a call of the ledger's writer and an admitted request: to be told apart",
     "Choice": "llama.cpp's side of a choice and the answer's: to be told apart",
 }
