@@ -12,6 +12,7 @@ from engines.registry.spec import ModelSpec
 from server.api.chat.request import bound, refuse_unknown_meaning, sampling, structure
 from server.api.chat.stream import DONE, event, finite, usage_body
 from server.api.chat.wire import ChoiceFields, ResponseFormat
+from server.api.prompts import TokenIds, prompts_of
 from server.errors import ApiError
 from server.ids import new_id
 from server.requests.plan import Plan, Stream, Whole
@@ -19,12 +20,8 @@ from server.requests.plan import Plan, Stream, Whole
 DEFAULT_MAX_TOKENS = 16
 """OpenAI's own for this endpoint; the service documents none."""
 MAX_PROMPTS = 128
-MAX_TOKEN_IDS = 2**20
-"""Of a prompt: more than any context."""
 
 _json = msgspec.json.Encoder().encode
-Token = Annotated[int, Field(ge=0, le=2**31 - 1)]
-TokenIds = Annotated[list[Token], Field(min_length=1, max_length=MAX_TOKEN_IDS, fail_fast=True)]
 
 
 class CompletionRequest(ChoiceFields):
@@ -61,7 +58,7 @@ COMPLETIONS: TypeAdapter[CompletionRequest] = TypeAdapter(CompletionRequest)
 def build_completion(wire: CompletionRequest, spec: ModelSpec, request_id: str) -> Plan:
     """One legacy completion. Raises ApiError 400."""
     refuse_unknown_meaning(wire)
-    prompts = _prompts(wire)
+    prompts = prompts_of(wire.prompt)
     _refuse_what_is_not_there(wire, prompts)
     drawn = sampling(
         wire,
@@ -104,16 +101,6 @@ def _request(
         structure=structure(wire.response_format, wire.structured_outputs),
         stream=bool(wire.stream),
     )
-
-
-def _prompts(wire: CompletionRequest) -> list[str | list[int]]:
-    """One array of numbers is one prompt; any other array is several."""
-    prompt = wire.prompt
-    if isinstance(prompt, str):
-        return [prompt]
-    if isinstance(prompt[0], int):
-        return [[t for t in prompt if isinstance(t, int)]]
-    return [p for p in prompt if not isinstance(p, int)]
 
 
 def _refuse_what_is_not_there(wire: CompletionRequest, prompts: Sequence[object]) -> None:

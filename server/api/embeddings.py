@@ -14,6 +14,7 @@ from engines.registry.spec import ModelSpec
 from server.accounts.limits import Admission
 from server.api.chat.wire import Asked
 from server.api.endpoint import ModelEndpoint
+from server.api.prompts import TokenIds, prompts_of
 from server.api.services import Task
 from server.errors import ApiError
 from server.http.exchange import Exchange
@@ -22,11 +23,8 @@ from server.ledger.records import UsageRecord
 from server.requests.single import SingleRun
 
 MAX_INPUTS = 2048
-MAX_TOKEN_IDS = 2**20
 
 Text = Annotated[str, Field(min_length=1)]
-Token = Annotated[int, Field(ge=0, le=2**31 - 1)]
-TokenIds = Annotated[list[Token], Field(min_length=1, max_length=MAX_TOKEN_IDS, fail_fast=True)]
 
 
 class EmbeddingsRequest(Asked):
@@ -66,7 +64,7 @@ class Embeddings(ModelEndpoint[EmbeddingsRequest, SingleRun]):
         record: UsageRecord,
     ) -> SingleRun:
         _check_dimensions(wire, spec)
-        inputs = _inputs(wire)
+        inputs = prompts_of(wire.input)
 
         async def work(engine: Engine) -> bytes:
             found = await engine.embed(record.record_id, inputs)
@@ -97,16 +95,6 @@ class Embeddings(ModelEndpoint[EmbeddingsRequest, SingleRun]):
                 model=record.alias, prompt_tokens=record.prompt_tokens, end=record.end
             )
         return record.prompt_tokens
-
-
-def _inputs(wire: EmbeddingsRequest) -> list[str | list[int]]:
-    """One array of numbers is one input; any other array is several."""
-    given = wire.input
-    if isinstance(given, str):
-        return [given]
-    if isinstance(given[0], int):
-        return [[t for t in given if isinstance(t, int)]]
-    return [x for x in given if not isinstance(x, int)]
 
 
 def _most_tokens(x: str | Sequence[int]) -> int:

@@ -9,7 +9,8 @@ from engines.base import Engine, GenerateRequest, Sampling
 from engines.registry.spec import ModelSpec
 from server.accounts.limits import Admission
 from server.api.chat.messages import messages
-from server.api.chat.request import template_kwargs, tools_of
+from server.api.chat.request import tools_of
+from server.api.chat.template_kwargs import template_kwargs
 from server.api.chat.wire import Asked, Effort, Messages, Switches, Tools
 from server.api.endpoint import ModelEndpoint
 from server.errors import ApiError

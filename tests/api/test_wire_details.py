@@ -8,7 +8,8 @@ import pytest
 
 from engines.base import Reasoning
 from engines.registry.spec import ModelSpec
-from server.api.chat.request import RENDERER_NAMES, chat_request
+from server.api.chat.request import chat_request
+from server.api.chat.template_kwargs import RENDERER_NAMES
 from server.api.chat.wire import ChatRequest
 from server.errors import ApiError
 from tests.support.serving import scripted, server_of

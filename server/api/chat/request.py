@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from engines.base import GenerateRequest, Sampling, Structure, Tool
 from engines.registry.spec import ModelSpec
 from server.api.chat.messages import messages, missing
+from server.api.chat.template_kwargs import LEAVE_OUT, template_kwargs
 from server.api.chat.wire import (
     ChatRequest,
     JsonSchema,
@@ -20,7 +21,6 @@ from server.errors import ApiError
 
 DEFAULT_MAX_TOKENS = 1000
 _TEMPERATURE = 0.7
-_LEAVE_OUT = "nothing: leave it out"
 REFUSED = {
     "functions": "tools",
     "function_call": "tool_choice",
@@ -35,26 +35,14 @@ REFUSED = {
     "guided_grammar": "structured_outputs.grammar",
     "use_beam_search": "n",
     "stop_token_ids": "stop",
-    "include_stop_str_in_output": _LEAVE_OUT,
+    "include_stop_str_in_output": LEAVE_OUT,
     "bad_words": "logit_bias",
     "allowed_token_ids": "logit_bias",
     "chat_template": "chat_template_kwargs",
-    "continue_final_message": _LEAVE_OUT,
+    "continue_final_message": LEAVE_OUT,
     "documents": "messages",
 }
 """Fields of other servers that would change the output -> what to use here instead."""
-RENDERER_NAMES = frozenset(
-    {
-        *("messages", "conversation", "conversations", "tools", "documents"),
-        *("chat_template", "tokenize", "tokenizer", "tokenizer_kwargs", "add_generation_prompt"),
-        *("continue_final_message", "padding", "truncation", "max_length", "return_tensors"),
-        *("return_dict", "return_assistant_tokens_mask", "raise_exception", "strftime_now"),
-        *("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token"),
-        *("mask_token", "additional_special_tokens", "extra_special_tokens"),
-    }
-)
-"""What renderers of chat templates call their own: under these names a caller would replace
-messages, tools, special tokens or the template itself, each past its own check."""
 
 
 def chat_request(wire: ChatRequest, spec: ModelSpec, request_id: str) -> GenerateRequest:
@@ -168,14 +156,27 @@ def refuse_unknown_meaning(wire: SamplingFields, refused: Mapping[str, str] = RE
 
 
 def tools_of(tools: Sequence[ToolSpec] | None) -> tuple[Tool, ...]:
-    return tuple(
-        Tool(
-            name=t.function.name,
-            description=t.function.description,
-            parameters=t.function.parameters or {"type": "object", "properties": {}},
-            strict=bool(t.function.strict),
-        )
-        for t in tools or ()
+    return tuple(function_tool(t.function.name, t.function) for t in tools or ())
+
+
+class FunctionForm(Protocol):
+    """OpenAI's form of a function, nested in a chat's tool or flat in a response's."""
+
+    @property
+    def description(self) -> str | None: ...
+    @property
+    def parameters(self) -> dict[str, Any] | None: ...
+    @property
+    def strict(self) -> bool | None: ...
+
+
+def function_tool(name: str, form: FunctionForm) -> Tool:
+    """A function as engines read it; without parameters it takes none."""
+    return Tool(
+        name=name,
+        description=form.description,
+        parameters=form.parameters or {"type": "object", "properties": {}},
+        strict=bool(form.strict),
     )
 
 
@@ -191,38 +192,6 @@ def named_choice(choice: str | None, name: str | None, tools: Sequence[str]) -> 
         expected = "one of " + ", ".join(tools) if tools else "a tool in tools"
         raise ApiError.invalid(message, "tool_choice", name, expected)
     return f"function:{name}"
-
-
-def template_kwargs(
-    spec: ModelSpec, effort: str | None, own: Mapping[str, Any] | None, field: str = ""
-) -> dict[str, Any]:
-    """The alias' switches, then those of the effort, then the caller's own where they are neither
-    the alias' (but for those that the registry frees) nor a renderer's. Raises ApiError 400."""
-    kwargs = dict(spec.chat_template_kwargs)
-    if effort is None:
-        pass
-    elif effort in spec.reasoning_efforts:
-        kwargs.update(spec.reasoning_efforts[effort])
-    elif effort != "none" or spec.reasoning:
-        known = ", ".join(spec.reasoning_efforts) or _LEAVE_OUT
-        message = f"{spec.alias} has no reasoning effort {effort!r}."
-        raise ApiError.invalid(message, field or "reasoning_effort", effort, known)
-    for name, value in (own or {}).items():
-        _check_template_kwarg(spec, kwargs, name, value)
-    return kwargs | dict(own or {})
-
-
-def _check_template_kwarg(
-    spec: ModelSpec, kwargs: Mapping[str, Any], name: str, value: Any
-) -> None:
-    field = f"chat_template_kwargs.{name[:64]}"
-    if name in RENDERER_NAMES:
-        message = f"{field} is the renderer's own name: no switch of a chat template."
-        raise ApiError.invalid(message, field, None, _LEAVE_OUT)
-    is_fixed = name in spec.chat_template_kwargs and name not in spec.free_chat_template_kwargs
-    if is_fixed and value != kwargs[name]:
-        message = f"{field} is fixed for {spec.alias} by the server's operator."
-        raise ApiError.invalid(message, field, value, json.dumps(kwargs[name], default=str))
 
 
 def _first(wire: SamplingFields, name: str, defaults: Mapping[str, Any], neutral: Any) -> Any:

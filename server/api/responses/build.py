@@ -9,13 +9,14 @@ from server.api.chat.messages import missing, with_system_prompt
 from server.api.chat.request import (
     REFUSED,
     bound,
+    function_tool,
     json_schema,
     named_choice,
     refuse_unknown_meaning,
     sampling,
     structured_outputs,
-    template_kwargs,
 )
+from server.api.chat.template_kwargs import template_kwargs
 from server.api.responses.events import ResponseStream
 from server.api.responses.input import conversation
 from server.api.responses.output import Output, ResponseAnswer
@@ -117,12 +118,7 @@ def _tool(field: str, t: FlatTool) -> Tool:
         raise ApiError.invalid(message, f"{field}.type", t.type, "function")
     if t.name is None:
         raise missing(f"{field}.name", "the function's name")
-    return Tool(
-        name=t.name,
-        description=t.description,
-        parameters=t.parameters or {"type": "object", "properties": {}},
-        strict=bool(t.strict),
-    )
+    return function_tool(t.name, t)
 
 
 def _tool_choice(wire: ResponsesRequest, tools: tuple[Tool, ...]) -> str:
