@@ -33,6 +33,8 @@ class KeyedEndpoint:
     """An ASGI endpoint behind key and limits. Subclasses serve; failures end here."""
 
     method = "POST"
+    is_metered = False
+    """Whether each of its requests has a usage record."""
 
     def __init__(self, services: Services, endpoint: str) -> None:
         self.services = services
@@ -68,9 +70,14 @@ class KeyedEndpoint:
         finally:
             self.services.limiter.release(admission, tokens=tokens)
 
+    def note_rejection(self, exchange: Exchange, caller: Caller) -> None:
+        """Record a refused request, where the endpoint's requests are recorded at all."""
+        if self.is_metered:
+            self.services.note_rejection(exchange, caller, self.endpoint)
+
     def _note_flood(self, exchange: Exchange, caller: Caller) -> None:
         """What is refused by its key's limits has no bound of its own, so its records have one."""
-        if self.services.rejections.has_room(caller.key_id):
+        if not self.is_metered or self.services.rejections.has_room(caller.key_id):
             self.note_rejection(exchange, caller)
         else:
             self.services.metrics.unrecorded()
@@ -84,9 +91,6 @@ class KeyedEndpoint:
         """Answer the exchange; returns the tokens it used. Whatever it raises before the first
         byte becomes an error body."""
         raise NotImplementedError
-
-    def note_rejection(self, exchange: Exchange, caller: Caller) -> None:
-        """Record a refused request, where the endpoint's requests are recorded at all."""
 
     async def _fail(self, exchange: Exchange, exc: Exception) -> None:
         error = to_api_error(exc)
@@ -116,10 +120,6 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
             self.note_rejection(exchange, admission.caller)
             raise
         return await self.run(exchange, prepared)
-
-    def note_rejection(self, exchange: Exchange, caller: Caller) -> None:
-        if self.is_metered:
-            self.services.note_rejection(exchange, caller, self.endpoint)
 
     async def _prepared(self, exchange: Exchange, admission: Admission) -> P:
         services = self.services

@@ -23,6 +23,7 @@ served = server_of(
     scripted("m"),
     scripted("thinks", reasoning=Reasoning(), reasoning_text="So so.", text="Oslo it is"),
     scripted("tools", tool_parser="hermes"),
+    scripted("fixed", chat_template_kwargs={"enable_thinking": False}),
 )
 
 
@@ -320,6 +321,30 @@ def test_the_operators_switches_are_fixed_and_others_are_the_callers() -> None:
     with pytest.raises(ApiError) as e:
         asked({"chat_template_kwargs": {"enable_thinking": True}}, **alias)
     assert (e.value.status, e.value.param) == (400, "chat_template_kwargs.enable_thinking")
+
+
+TEMPLATED = {
+    "/v1/chat/completions": {"messages": ASK["messages"]},
+    "/v1/responses": {"input": "Hi you"},
+    "/v1/tokenize": {"messages": ASK["messages"]},
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", TEMPLATED)
+def test_every_templated_endpoint_holds_the_operators_switches(
+    client: httpx.Client, path: str, stream: bool
+) -> None:
+    streamed = {} if "tokenize" in path else {"stream": stream}
+    asked = {"model": "fixed", **TEMPLATED[path], **streamed}
+    for switches, field in (
+        ({"enable_thinking": True}, "enable_thinking"),
+        ({"tools": []}, "tools"),
+    ):
+        r = client.post(path, json=asked | {"chat_template_kwargs": switches})
+        assert_error(r, 400, "INVALID_PARAMETER", f"chat_template_kwargs.{field}")
+    free = {"chat_template_kwargs": {"enable_thinking": False, "style": "b"}}
+    assert client.post(path, json=asked | free).status_code == 200
 
 
 @pytest.mark.parametrize("name", sorted(RENDERER_NAMES))
