@@ -139,6 +139,7 @@ models:
     reasoning: {opened_by: template, start: <a>, end: </a>}
     tool_parser: hermes
     chat_template_kwargs: {a: 1}
+    free_chat_template_kwargs: [a]
     context: 64K
     output: 8K
     price: {input: "1", output: "2"}
@@ -161,6 +162,9 @@ def test_another_source_forgets_what_spoke_of_the_former_weights(tmp_path: Path)
         {},
     )
     assert (model.reasoning, model.tool_parser, model.chat_template_kwargs) == (None, None, {})
+    assert model.free_chat_template_kwargs == ()
+    own = load(tmp_path, OVERLAID, "same").models["one"]
+    assert own.free_chat_template_kwargs == ("a",)
     assert (model.context_tokens, model.output_tokens) == (8192, 8192)
     assert (model.system_prompt, model.defaults) == ("Be brief.", {"temperature": 0.2})
     assert model.price.output == 2_000_000
