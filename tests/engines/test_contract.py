@@ -174,11 +174,13 @@ async def test_closing_a_stream_early_frees_the_engine(engine: Engine) -> None:
     assert count(await asyncio.wait_for(answer(engine, ask(max_tokens=3)), 20)) <= 3
 
 
-@pytest.mark.parametrize("number", [9, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "is_crowd", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["few", "crowd"]
+)
 async def test_many_requests_with_aborts_count_what_the_engine_counts(
-    engine: Engine, number: int
+    engine: Engine, engine_case: EngineCase, is_crowd: bool
 ) -> None:
-    before = generated(engine)
+    before, number = generated(engine), engine_case.crowd if is_crowd else 9
     lengths = [1 + i % 23 for i in range(number)]
     work = [
         until(engine, ask(prompt=f"Count to {i}", **FOREVER), tokens=length)

