@@ -54,9 +54,9 @@ def test_langchain_calls_tools_on_a_real_model(tmp_path: Path) -> None:
 
 
 def langchain(served: Served, model: str, *chosen: str) -> None:
-    options = ["-q", "-p", "no:cacheprovider", "--rootdir", str(CLIENTS), "-W", "ignore"]
+    options = ["-q", "-p", "no:cacheprovider", "--noconftest", "--rootdir", str(CLIENTS)]
     options += ["-o", "asyncio_mode=auto", "-o", "asyncio_default_test_loop_scope=session"]
-    options += ["-r", "fE", "--tb", "short", *chosen]
+    options += ["-W", "ignore", "-r", "fE", "--tb", "short", *chosen]
     script = str(CLIENTS / "langchain_standard.py")
     done = run(served, "clients", "-m", "pytest", *options, "-c", os.devnull, script, model=model)
     assert done.returncode == 0, done.stdout + done.stderr
