@@ -35,6 +35,7 @@ def ready(services: Services, tag: str) -> Endpoint:
                 "status": "ready" if is_ready else "not ready",
                 "engines": [_shown(engine) for engine in services.fleet.statuses()],
                 "refusing": refused,
+                "notes": services.ledger.notes(),
             },
         )
 

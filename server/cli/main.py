@@ -16,6 +16,7 @@ ELSEWHERE = {
     "usage": "server.cli.usage",
     "invoice": "server.cli.invoice",
     "prune": "server.cli.prune",
+    "ship": "server.cli.ship",
     "conform": "server.cli.conform",
 }
 """Commands of other files: modules with a Typer called `app`, imported when they are asked for."""

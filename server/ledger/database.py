@@ -59,8 +59,13 @@ class PostgresDatabase:
         return self.connection.execute(translated(sql), parameters).rowcount
 
     @contextmanager
-    def writing(self, table: str) -> Iterator[None]:
+    def transaction(self) -> Iterator[None]:
         with self.connection.transaction():
+            yield
+
+    @contextmanager
+    def writing(self, table: str) -> Iterator[None]:
+        with self.transaction():
             self.connection.execute(f"LOCK TABLE {table} IN EXCLUSIVE MODE".encode())
             yield
 

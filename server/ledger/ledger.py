@@ -31,7 +31,7 @@ from server.ledger.key_watcher import KeyWatcher, TakeKeys
 from server.ledger.keys import Key
 from server.ledger.money import amount_of
 from server.ledger.open_books import check_url, open_books
-from server.ledger.records import UsageRecord
+from server.ledger.records import UsageRecord, bound_words
 from server.ledger.recovery import close_lost
 from server.ledger.replication import SiteReplication
 from server.ledger.spending import spent
@@ -191,12 +191,19 @@ class Ledger:
         """None while records can be written; else why new work is refused."""
         return self.writer.trouble or (self.site.health() if self.site else None)
 
+    def notes(self) -> dict[str, str]:
+        """What somebody should look after though work goes on, part -> words."""
+        if self.site is None or not self.site.set_aside:
+            return {}
+        return {"ledger": f"{self.site.set_aside} records set aside: `fjord ship --retry`"}
+
     async def begin(
         self, record: UsageRecord, *, reserve_micro: int = 0, reserve_tokens: int = 0
     ) -> None:
         """Open an entry for a request that is about to generate, reserving the most it can use."""
         if trouble := self.health():
             raise LedgerUnavailable(trouble)
+        bound_words(record)
         account = self.budgets.current(record.key_id)
         if account in self.readings:
             await asyncio.wait([self.readings[account]], timeout=READ_S)
@@ -224,6 +231,7 @@ class Ledger:
     ) -> "asyncio.Future[None]":
         """Done once the record is durable. `is_delivered=False`: the answer waits for this, so if
         it ends with LedgerUnavailable the record will be written as failed, at no charge."""
+        bound_words(record)
         record.amount = amount_of(record)
         charge = self.settle(record)
         waiter = asyncio.get_running_loop().create_future()

@@ -97,3 +97,11 @@ def described(connection: "psycopg.Connection[tuple[Any, ...]]") -> str:
 
 def one_line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether the database refused what it was given, and would again: its value, a constraint, or
+    a limit such as the length of an index entry."""
+    import psycopg
+
+    return isinstance(error, psycopg.Error) and (error.sqlstate or "")[:2] in ("22", "23", "54")

@@ -75,3 +75,19 @@ class UsageRecord:
     currency: str = "NOK"
     amount: int = 0
     node: str = ""
+
+
+WORD_BYTES = 512
+"""Of what a client calls its agents and users so much is stored: PostgreSQL's index takes no more
+than 2,700 bytes for agent, owner, alias and region together."""
+
+
+def bound_words(record: UsageRecord) -> None:
+    record.agent_id = bounded(record.agent_id)
+    record.user = bounded(record.user)
+
+
+def bounded(word: str | None) -> str | None:
+    if word is None or len(word) <= WORD_BYTES // 4:
+        return word
+    return word.encode(errors="replace")[:WORD_BYTES].decode(errors="ignore")

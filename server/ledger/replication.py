@@ -3,7 +3,7 @@
 One background thread; serving never waits for it. While the site cannot be reached the node goes on
 with the keys and budgets it knows, for `stale_s` seconds; afterwards it catches up. A record is
 shipped again when in doubt, and counts once: its id is the site's primary key, and only rows that
-were really inserted are added to the sums, in the same statement.
+were really inserted are added to the sums, in the same statement (shipping.py).
 """
 
 import asyncio
@@ -23,15 +23,15 @@ from server.ledger.budgets import Budgets
 from server.ledger.database import PostgresDatabase, Row, SqliteDatabase
 from server.ledger.errors import LedgerError
 from server.ledger.key_store import KeyStore
+from server.ledger.meta import remember, remembered
+from server.ledger.shipping import BATCH, Shipping
 from server.ledger.site_sql import (
     ELSEWHERE,
     FORGET_RESERVATIONS,
     JOIN_KEYS,
+    MARKS_ELSEWHERE,
     RESERVE,
     RESERVED_ELSEWHERE,
-    SHIP,
-    UNSHIPPED,
-    USED_KEYS,
 )
 
 log = logging.getLogger("fjord.ledger")
@@ -39,7 +39,8 @@ log = logging.getLogger("fjord.ledger")
 TURN_S = 0.5
 """Keys are looked at so often; with a node's own watch a change is in effect after two turns."""
 RETRY_S = 2.0
-BATCH = 1000
+REREAD_S = 10.0
+"""What the others spent is read again after this time also where nothing seems new."""
 GOODBYE_S = 3.0
 AWAY = "it cannot be reached or used; the server's log says why"
 """What clients are told: the driver's words hold hosts and users."""
@@ -48,25 +49,39 @@ AWAY = "it cannot be reached or used; the server's log says why"
 class SiteReplication:
     """Started and stopped by the Ledger; everything else happens on its own thread."""
 
-    def __init__(self, path: Path, url: str, stale_s: float, budgets: Budgets) -> None:
+    def __init__(
+        self,
+        path: Path,
+        url: str,
+        stale_s: float,
+        budgets: Budgets,
+        open_site: Callable[[str], PostgresDatabase] = postgres.open_database,
+    ) -> None:
+        self.open_site = open_site
         self.url = url
         self.stale_s = stale_s
         self.budgets = budgets
         self.local = SqliteDatabase(path)
         self.remote: PostgresDatabase | None = None
-        self.node_uid = str(self.remembered("node_uid"))
+        self.node_uid = str(remembered(self.local, "node_uid"))
         self.keys_seen = -1
+        self.shipping = Shipping(self.local, self.node_uid)
+        self.set_aside = 0
+        """Records that the site's database refused."""
         self.elsewhere: list[Row] = []
+        self.elsewhere_of: Any = None
+        """What `elsewhere` was read for: the budgets and how far the others' records were."""
+        self.elsewhere_at = 0.0
         self.told: set[str] = set()
         """Keys of which the site holds a reservation of ours that is not 0."""
-        self.seen_at = float(self.remembered("site_seen_at") or 0.0)
+        self.seen_at = float(remembered(self.local, "site_seen_at") or 0.0)
         self.noted_at = 0.0
         self.trouble: str | None = None
         self.is_stopped = Event()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        known = self.remembered("elsewhere")
+        known = remembered(self.local, "elsewhere")
         if known:
             self.tell_budgets([tuple(row) for row in msgspec.json.decode(known)])
         self.thread = Thread(target=self.run, name="ledger-site", daemon=True)
@@ -108,16 +123,19 @@ class SiteReplication:
         assert self.remote is not None
         self.mirror_keys(self.remote)
         self.tell_reservations(self.remote)
-        shipped = self.ship(self.remote)
+        self.shipping.retry(self.remote)
+        shipped = self.shipping.ship(self.remote)
+        self.set_aside = self.shipping.count_set_aside()
         self.learn_spending(self.remote)
         self.note_contact()
         return shipped == BATCH
 
     def connect(self) -> None:
-        self.remote = postgres.open_database(self.url)
+        self.remote = self.open_site(self.url)
         self.remote.execute(FORGET_RESERVATIONS, (self.node_uid,))
+        self.shipping.meet(self.remote)
         self.keys_seen = -1
-        if self.remembered("site") is None:
+        if remembered(self.local, "site") is None:
             self.bring_keys(self.remote)
         if self.trouble:
             log.warning("the site's database is back")
@@ -141,7 +159,7 @@ class SiteReplication:
             known = remote.query(JOIN_KEYS, (key.key_id, key.secret_hash))
             if not known:
                 KeyStore(remote).save(key)
-        self.remember("site", "joined")
+        remember(self.local, "site", "joined")
 
     def mirror_keys(self, remote: PostgresDatabase) -> None:
         store = KeyStore(remote)
@@ -149,22 +167,6 @@ class SiteReplication:
         if version != self.keys_seen:
             KeyStore(self.local).replace_all(store.list())
             self.keys_seen = version
-
-    def ship(self, remote: PostgresDatabase) -> int:
-        """Send the next records; return how many."""
-        after = int(self.remembered("shipped_seq") or 0)
-        rows = self.local.query(f"SELECT seq, {UNSHIPPED}", (after, BATCH))
-        if rows:
-            names = self.columns()
-            batch = [dict(zip(names, row[1:], strict=True)) for row in rows]
-            remote.execute(SHIP, (msgspec.json.encode(batch).decode(), self.node_uid))
-            remote.execute(USED_KEYS, (msgspec.json.encode(last_used(batch)).decode(),))
-            self.remember("shipped_seq", str(rows[-1][0]))
-        return len(rows)
-
-    def columns(self) -> list[str]:
-        described = self.local.connection.execute(f"SELECT {UNSHIPPED}", (0, 0)).description
-        return [column[0] for column in described]
 
     def tell_reservations(self, remote: PostgresDatabase) -> None:
         """What our open requests may yet cost; before what has ended is shipped, so that a request
@@ -179,15 +181,20 @@ class SiteReplication:
 
     def learn_spending(self, remote: PostgresDatabase) -> None:
         """What budgeted keys have spent on the other nodes."""
-        keys = list(self.budgets.accounts)
-        if not keys:
+        starts = {a.key_id: a.start_day for a in list(self.budgets.accounts.values())}
+        if not starts:
             return
-        rows = remote.query(ELSEWHERE, (self.node_uid, keys))
-        if rows != self.elsewhere:
-            self.elsewhere = rows
-            self.remember("elsewhere", msgspec.json.encode(rows).decode())
+        keys = list(starts)
+        read_for = (starts, remote.query(MARKS_ELSEWHERE, (self.node_uid,)))
+        now = time.monotonic()
+        if read_for != self.elsewhere_of or now - self.elsewhere_at > REREAD_S:
+            rows = remote.query(ELSEWHERE, (keys, list(starts.values()), self.node_uid))
+            self.elsewhere_of, self.elsewhere_at = read_for, now
+            if rows != self.elsewhere:
+                self.elsewhere = rows
+                remember(self.local, "elsewhere", msgspec.json.encode(rows).decode())
         held = remote.query(RESERVED_ELSEWHERE, (self.node_uid, keys))
-        self.tell_budgets(rows, held)
+        self.tell_budgets(self.elsewhere, held)
 
     def tell_budgets(self, rows: Iterable[Row], held: Iterable[Row] = ()) -> None:
         self.on_loop(self.budgets.learn, list(rows), list(held))
@@ -201,22 +208,4 @@ class SiteReplication:
         self.seen_at = time.time()
         if self.seen_at - self.noted_at > self.stale_s / 100:
             self.noted_at = self.seen_at
-            self.remember("site_seen_at", str(self.seen_at))
-
-    def remembered(self, name: str) -> str | None:
-        rows = self.local.query("SELECT value FROM meta WHERE name = ?", (name,))
-        return rows[0][0] if rows else None
-
-    def remember(self, name: str, value: str) -> None:
-        self.local.execute(
-            "INSERT INTO meta (name, value) VALUES (?, ?)"
-            " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-            (name, value),
-        )
-
-
-def last_used(batch: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    latest: dict[str, float] = {}
-    for row in batch:
-        latest[row["key_id"]] = max(latest.get(row["key_id"], 0.0), row["started_us"] / 1e6)
-    return [{"key_id": key_id, "last_used_at": at} for key_id, at in latest.items()]
+            remember(self.local, "site_seen_at", str(self.seen_at))

@@ -33,6 +33,7 @@ DELETE FROM records WHERE seq IN (
         seq <= (SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'shipped_seq')
         OR NOT EXISTS (SELECT 1 FROM meta WHERE name = 'site')
     )
+    AND seq NOT IN (SELECT seq FROM set_aside)
     LIMIT ?
 )
 """

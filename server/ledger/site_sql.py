@@ -6,7 +6,20 @@ NAMES = (
     " completion_tokens, reasoning_tokens, price_input, price_cached, price_output, currency,"
     " amount, node"
 )
-UNSHIPPED = f"{NAMES} FROM usage_records WHERE seq > ? ORDER BY seq LIMIT ?"
+COLUMNS = tuple(name.strip().strip('"') for name in NAMES.split(","))
+UNSHIPPED = f"SELECT seq, {NAMES} FROM usage_records WHERE seq > ? ORDER BY seq LIMIT ?"
+SET_ASIDE = """
+INSERT INTO set_aside (seq, reason) VALUES (?, ?)
+ON CONFLICT (seq) DO UPDATE SET reason = excluded.reason, is_due = 0
+"""
+
+MARKED = "SELECT seq, record_id FROM shipments WHERE node_uid = ?"
+MARK = """
+INSERT INTO shipments (node_uid, seq, record_id) VALUES (?, ?, ?)
+ON CONFLICT (node_uid) DO UPDATE SET seq = excluded.seq, record_id = excluded.record_id
+"""
+MARKS_ELSEWHERE = "SELECT node_uid, seq FROM shipments WHERE node_uid <> ? ORDER BY node_uid"
+"""Where none of them moved, the other nodes have spent nothing new."""
 
 SHIP = f"""
 WITH fresh AS (
@@ -51,8 +64,9 @@ SET last_used_at = greatest(known.last_used_at, excluded.last_used_at)
 ELSEWHERE = """
 SELECT key_id, day, currency, sum(amount)::bigint,
     sum(prompt_tokens + completion_tokens)::bigint
-FROM usage_daily
-WHERE node_uid <> ? AND key_id = ANY(?)
+FROM unnest(?::text[], ?::bigint[]) AS budgeted (key_id, start_day)
+JOIN usage_daily USING (key_id)
+WHERE node_uid <> ? AND day >= start_day
 GROUP BY key_id, day, currency
 ORDER BY key_id, day, currency
 """

@@ -319,3 +319,6 @@ class Readiness(Told):
     status: Literal["ready", "not ready"]
     engines: list[EngineState]
     refusing: Annotated[dict[str, str], Field(description="Part -> why new work is refused")]
+    notes: Annotated[
+        dict[str, str], Field(description="Part -> what to look after though work goes on")
+    ]

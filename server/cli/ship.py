@@ -1,0 +1,31 @@
+"""`fjord ship`: what a site's database refused, once more."""
+
+from contextlib import closing
+from typing import Annotated
+
+import typer
+
+from server.cli.keys import DEFAULT_DIR, DataDir, failed
+from server.ledger.errors import LedgerError
+from server.ledger.open_books import open_books
+from server.ledger.shipping import retry_set_aside
+
+app = typer.Typer()
+
+
+@app.command()
+def ship(
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Ship the records that were set aside.")
+    ] = False,
+    data_dir: DataDir = DEFAULT_DIR,
+) -> None:
+    """A node ships its records by itself; --retry sends what its site had refused once more."""
+    if not retry:
+        raise failed("Say --retry: all but what was set aside is shipped by the server itself.")
+    try:
+        with closing(open_books(data_dir, None)) as database:
+            count = retry_set_aside(database)
+    except LedgerError as error:
+        raise failed(str(error)) from None
+    typer.echo(f"{count} records are shipped once more by the server of {data_dir}.")

@@ -1,0 +1,266 @@
+"""A node's records reach its site once each, whatever fails on the way."""
+
+import asyncio
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from typer.testing import CliRunner
+
+from server.cli.ship import app
+from server.ledger import postgres, sqlite
+from server.ledger.budgets import Budgets
+from server.ledger.database import PostgresDatabase, Row, SqliteDatabase
+from server.ledger.records import WORD_BYTES, UsageRecord, bound_words
+from server.ledger.replication import SiteReplication
+from server.ledger.reports import Only, Period, usage
+from server.ledger.retention import prune
+from server.ledger.sqlite_rows import INSERT_RECORDS, SqliteRows
+from tests.support.sites import new_site, postgres_server
+
+pytestmark = pytest.mark.slow
+CALLS = 13
+"""What two turns with records make at the site."""
+ALL = Period.month(2023, 11)
+TABLES = ("usage_records", "usage_daily", "shipments")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Any]:
+    with postgres_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def database(server: Any) -> Iterator[PostgresDatabase]:
+    with closing(postgres.open_database(new_site(server))) as opened:
+        yield opened
+
+
+@pytest.fixture
+def site(database: PostgresDatabase) -> PostgresDatabase:
+    """A site without records."""
+    for name in TABLES:
+        database.execute(f"DELETE FROM {name}")
+    return database
+
+
+class FaultySite(PostgresDatabase):
+    """A connection that breaks once: at the call `fails_at`, before it or once it is done."""
+
+    calls = 0
+    fails_at = -1
+    fails_after = False
+
+    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
+        self.before()
+        rows = super().query(sql, parameters)
+        self.after()
+        return rows
+
+    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
+        self.before()
+        count = super().execute(sql, parameters)
+        self.after()
+        return count
+
+    def before(self) -> None:
+        FaultySite.calls += 1
+        if self.calls == self.fails_at and not self.fails_after:
+            raise psycopg.OperationalError("the connection was cut")
+
+    def after(self) -> None:
+        if self.calls == self.fails_at and self.fails_after:
+            raise psycopg.OperationalError("the connection was cut")
+
+
+def open_faulty(url: str) -> FaultySite:
+    return FaultySite(postgres.connect(url))
+
+
+class Node:
+    """A node's replication without its thread: each turn is the test's."""
+
+    def __init__(self, folder: Path, url: str, open_site: Any = postgres.open_database) -> None:
+        self.folder = folder
+        self.path = sqlite.prepared_ledger(folder)
+        self.replication = SiteReplication(self.path, url, 60.0, Budgets("NOK"), open_site)
+        self.replication.loop = asyncio.new_event_loop()
+
+    def write(self, *records: UsageRecord) -> None:
+        with closing(sqlite.connect(self.path)) as connection:
+            rows = SqliteRows(connection)
+            with rows.transaction():
+                connection.execute(INSERT_RECORDS, (rows.batch(list(records)),))
+
+    def turns(self, count: int) -> None:
+        for _ in range(count):
+            try:
+                self.replication.turn()
+            except psycopg.Error as error:
+                self.replication.lost(error)
+
+    def close(self) -> None:
+        self.replication.disconnect()
+        self.replication.local.close()
+        self.replication.loop.close()
+
+
+@pytest.fixture
+def node(tmp_path: Path, site: PostgresDatabase) -> Iterator[Node]:
+    with closing(Node(tmp_path, url_of(site))) as one:
+        yield one
+
+
+def url_of(site: PostgresDatabase) -> str:
+    info = site.connection.info
+    return f"postgresql://{info.user}@/{info.dbname}?host={info.host}&port={info.port}"
+
+
+def record(number: int, **fields: Any) -> UsageRecord:
+    plain: dict[str, Any] = {
+        "record_id": f"r{number:04d}",
+        "key_id": f"k{number}",
+        "owner": f"owner-{number}",
+        "alias": "a",
+        "weights": "w",
+        "revision": None,
+        "endpoint": "chat",
+        "stream": True,
+        "started_at": 1_700_000_000.0 + number,
+        "end": "ok",
+        "agent_id": f"agent-{number}",
+        "prompt_tokens": 1,
+        "amount": number,
+    }
+    return UsageRecord(**plain | fields)
+
+
+def too_long(number: int) -> UsageRecord:
+    """A record that no index of PostgreSQL can hold."""
+    return record(number, agent_id=os.urandom(6000).hex())
+
+
+def check(site: PostgresDatabase, *numbers: int) -> None:
+    """The site has exactly these, each with its own customer, in the records and in the sums."""
+    found = site.query("SELECT record_id, owner, amount FROM usage_records ORDER BY record_id")
+    assert found == [(f"r{n:04d}", f"owner-{n}", n) for n in sorted(numbers)]
+    sums = {
+        line["owner"]: (line["requests"], line["amount"]) for line in usage(site, ALL, ["owner"])
+    }
+    assert sums == {f"owner-{n}": (1, n) for n in numbers}
+
+
+@pytest.mark.parametrize("fails_after", [False, True])
+@pytest.mark.parametrize("fails_at", range(1, CALLS + 1))
+def test_a_connection_that_breaks_at_any_call_loses_and_doubles_nothing(
+    tmp_path: Path, site: PostgresDatabase, fails_at: int, fails_after: bool
+) -> None:
+    with closing(Node(tmp_path, url_of(site), open_faulty)) as node:
+        FaultySite.calls, FaultySite.fails_at, FaultySite.fails_after = 0, fails_at, fails_after
+        node.write(*(record(n) for n in range(5)))
+        node.turns(2)
+        node.write(*(record(n) for n in range(5, 8)))
+        node.turns(3)
+        assert FaultySite.calls > fails_at
+    check(site, *range(8))
+
+
+def test_a_record_that_the_site_refuses_is_set_aside_and_those_behind_it_are_shipped(
+    site: PostgresDatabase, node: Node
+) -> None:
+    node.write(*(record(n) for n in range(7)), too_long(7), *(record(n) for n in range(8, 20)))
+    node.turns(2)
+    check(site, *(n for n in range(20) if n != 7))
+    assert node.replication.set_aside == 1
+    assert node.replication.trouble is None
+    node.write(record(20))
+    node.turns(1)
+    with closing(SqliteDatabase(node.path)) as local:
+        assert prune(local, ALL.last) == 20
+        assert local.query("SELECT record_id FROM records") == [("r0007",)]
+
+
+def test_what_was_set_aside_is_shipped_when_it_is_asked_for(
+    site: PostgresDatabase, node: Node
+) -> None:
+    node.write(too_long(1), record(2), too_long(3))
+    node.turns(1)
+    assert node.replication.set_aside == 2
+    ask_again(node)
+    node.turns(1)
+    assert node.replication.set_aside == 2  # still refused, and the node goes on
+    with closing(SqliteDatabase(node.path)) as local:
+        local.execute("UPDATE words SET word = 'short' || id WHERE length(word) > 99")
+    node.turns(1)
+    check(site, 2)
+    ask_again(node)
+    node.turns(1)
+    assert node.replication.set_aside == 0
+    check(site, 1, 2, 3)
+
+
+def ask_again(node: Node) -> None:
+    done = CliRunner().invoke(app, ["--retry", "--data-dir", str(node.folder)])
+    assert "2 records" in done.stdout
+
+
+def test_a_site_that_comes_back_from_an_older_backup_gets_what_it_lacks(
+    site: PostgresDatabase, node: Node
+) -> None:
+    node.write(*(record(n) for n in range(3)))
+    node.turns(1)
+    saved = [(name, site.query(f"SELECT * FROM {name}")) for name in TABLES]
+    node.write(*(record(n) for n in range(3, 6)))
+    node.turns(1)
+    for name, rows in saved:
+        restore(site, name, rows)
+    check(site, 0, 1, 2)
+    node.replication.disconnect()
+    node.turns(2)
+    check(site, *range(6))
+    for name in TABLES:
+        restore(site, name, [])
+    node.replication.disconnect()
+    node.turns(2)
+    check(site, *range(6))
+
+
+def restore(site: PostgresDatabase, name: str, rows: list[Row]) -> None:
+    site.execute(f"DELETE FROM {name}")
+    for row in rows:
+        site.execute(f"INSERT INTO {name} VALUES ({', '.join('?' * len(row))})", row)
+
+
+def test_a_shipment_in_doubt_counts_once_also_where_the_site_pruned_it_meanwhile(
+    site: PostgresDatabase, node: Node
+) -> None:
+    node.write(*(record(n) for n in range(3)))
+    node.turns(1)
+    with closing(SqliteDatabase(node.path)) as local:
+        local.execute("UPDATE meta SET value = '1' WHERE name = 'shipped_seq'")
+    assert prune(site, ALL.last) == 3
+    node.replication.disconnect()
+    node.write(record(3))
+    node.turns(2)
+    lines = usage(site, ALL, ["owner"], Only())
+    assert [(line["owner"], line["requests"]) for line in lines] == [
+        (f"owner-{n}", 1) for n in range(4)
+    ]
+
+
+@pytest.mark.parametrize("letter", ["x", "ø", "語", "😀"])
+def test_what_clients_call_their_agents_is_bounded_before_it_is_stored(letter: str) -> None:
+    one = record(1, agent_id=letter * 8000, user=letter * 2_000_000)
+    bound_words(one)
+    for word in (one.agent_id, one.user):
+        assert word is not None
+        assert set(word) == {letter}
+        assert WORD_BYTES - 4 < len(word.encode()) <= WORD_BYTES
+    short = record(2, agent_id=letter * 100, user=None)
+    bound_words(short)
+    assert (short.agent_id, short.user) == (letter * 100, None)
