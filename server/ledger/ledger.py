@@ -12,8 +12,8 @@
 
 All methods belong to the loop of `start`. `begin` raises BudgetExceeded and LedgerUnavailable,
 `opened` and `close_record` raise LedgerUnavailable and DuplicateRecord. The ledger computes
-`record.amount` from the record's own prices. A record that was never begun (rejected before any
-token) may be closed too.
+`record.amount` from the record's own prices and end. A record that was never begun (rejected before
+any token) may be closed too.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from server.ledger.database import Database
 from server.ledger.errors import DuplicateRecord, LedgerError, LedgerUnavailable
 from server.ledger.key_watcher import KeyWatcher, TakeKeys
 from server.ledger.keys import Key
-from server.ledger.money import amount_of
+from server.ledger.money import amount_of, charge_of
 from server.ledger.open_books import check_url, open_books
 from server.ledger.records import UsageRecord, bound_words
 from server.ledger.recovery import close_lost
@@ -232,7 +232,7 @@ class Ledger:
         """Done once the record is durable. `is_delivered=False`: the answer waits for this, so if
         it ends with LedgerUnavailable the record will be written as failed, at no charge."""
         bound_words(record)
-        record.amount = amount_of(record)
+        record.amount = charge_of(record)
         charge = self.settle(record)
         waiter = asyncio.get_running_loop().create_future()
         if charge is not None:

@@ -6,6 +6,16 @@ MICRO = 1_000_000
 CURRENCIES = ("NOK", "USD", "EUR", "SEK", "DKK")
 
 
+BROKEN = ("engine_died", "failed", "shut_down", "lost")
+"""Ends that are the server's own doing."""
+
+
+def charge_of(record: UsageRecord) -> int:
+    """What is billed of `record`: nothing where the server itself broke a whole answer, of which
+    nothing can have been delivered."""
+    return 0 if not record.stream and record.end in BROKEN else amount_of(record)
+
+
 def amount_of(record: UsageRecord) -> int:
     """What `record` costs, in micro-units; rounded half up, once a record.
 

@@ -4,6 +4,7 @@ from contextlib import closing
 from pathlib import Path
 
 from server.ledger import sqlite
+from server.ledger.money import charge_of
 from server.ledger.sqlite_rows import INSERT_RECORDS, SqliteRows, decode_open
 
 ALREADY_CLOSED = """
@@ -22,5 +23,6 @@ def close_lost(path: Path) -> int:
             records = [decode_open(row[0]) for row in found]
             for record in records:
                 record.end = "lost"
+                record.amount = charge_of(record)
             connection.execute(INSERT_RECORDS, (rows.batch(records),))
         return len(records)

@@ -118,6 +118,32 @@ async def test_what_a_crash_left_open_is_closed_as_lost_with_what_was_known(tmp_
     await born.stop()
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "end", ["ok", "length", "client_left", "timed_out", "engine_died", "failed", "shut_down"]
+)
+async def test_a_whole_answer_that_the_server_broke_costs_nothing(
+    ledger: Ledger, tmp_path: Path, end: Any, stream: bool
+) -> None:
+    await ledger.close_record(record("r", end=end, stream=stream))
+    is_free = not stream and end in ("engine_died", "failed", "shut_down")
+    assert rows(tmp_path, "SELECT amount FROM records") == [(0 if is_free else 75,)]
+    assert rows(tmp_path, "SELECT sum(amount) FROM daily") == [(0 if is_free else 75,)]
+
+
+async def test_a_whole_answer_that_a_crash_broke_costs_nothing(tmp_path: Path) -> None:
+    dead = Ledger.open(tmp_path, node="node-1")
+    await dead.start()
+    for name, stream in (("whole", False), ("stream", True)):
+        one = record(name, stream=stream)
+        await dead.begin(one)
+        await dead.opened(one)
+    await dead.stop()
+    assert Ledger.open(tmp_path, node="node-1").lost_count == 2
+    found = rows(tmp_path, "SELECT record_id, amount FROM records ORDER BY record_id")
+    assert found == [("stream", 75), ("whole", 0)]
+
+
 async def test_a_request_id_has_one_record_and_its_double_harms_nobody_else(
     ledger: Ledger, tmp_path: Path
 ) -> None:
