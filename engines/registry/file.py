@@ -21,6 +21,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 
 from engines.registry.complaints import complaint
+from engines.registry.currency import CURRENCIES, Currency
 from engines.registry.yaml import Location, YamlFile, YamlFileError, read_yaml
 from engines.spelling import did_you_mean
 
@@ -73,7 +74,6 @@ def _rate(value: Any) -> int:
 Tokens = Annotated[int, BeforeValidator(_tokens), Field(ge=1)]
 Money = Annotated[int, BeforeValidator(_micro_units)]
 Rate = Annotated[int, BeforeValidator(_rate)]
-Currency = Literal["NOK", "USD", "EUR", "SEK", "DKK"]
 Text = Annotated[str, StringConstraints(min_length=1)]
 ALIAS = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
 Alias = Annotated[str, StringConstraints(pattern=ALIAS)]
@@ -171,7 +171,7 @@ class ProfileEntry(_Strict):
 class RegistryFile(_Strict):
     """The whole file."""
 
-    currency: Currency = Field("NOK", description="NOK, USD, EUR, SEK or DKK")
+    currency: Currency = Field("NOK", description=f"one of {', '.join(CURRENCIES)}")
     rates: dict[Currency, Rate] = Field(
         {},
         description="another currency to what one unit of `currency` is in it, a decimal in "

@@ -8,11 +8,11 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
+from engines.registry.currency import CURRENCIES, Currency
 from server.ledger.keys import Budget, Key
 from server.ledger.money import MICRO
 from server.ledger.records import KeyLimits
 
-Currency: TypeAlias = Literal["NOK", "USD", "EUR", "SEK", "DKK"]
 AtLeastOne: TypeAlias = Annotated[int, Field(ge=1, le=10**12)]
 
 
@@ -78,9 +78,8 @@ class KeyPatch(BaseModel):
             expires_at=seconds(self.expires_at) if "expires_at" in sent else key.expires_at,
         )
         if changed.budget and changed.budget.kind == "money" and changed.currency is None:
-            raise KeyDoesNotFit(
-                "a budget of money needs the key's currency: NOK, USD, EUR, SEK, DKK"
-            )
+            known = ", ".join(CURRENCIES)
+            raise KeyDoesNotFit(f"a budget of money needs the key's currency: {known}")
         return changed
 
 

@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from engines.registry.currency import CURRENCIES
 from server.accounts.key_wire import KeyIn, KeyOut, KeyPatch, key_made, key_out
 from server.ledger.errors import LedgerError
 from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key
-from server.ledger.money import CURRENCIES
 from server.ledger.open_books import open_books
 
 app = typer.Typer(no_args_is_help=True, help="Make, show and change API keys.")

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from server.ledger.errors import KeyNotFound
 from server.ledger.keys import Budget, Key, hash_of, new_key_id, new_key_text
 from server.ledger.records import KeyLimits
 
-COLUMNS = (
+PLAIN = (
     "key_id",
     "name",
     "owner",
@@ -19,18 +19,19 @@ COLUMNS = (
     "secret_hash",
     "previous_hash",
     "previous_until",
-    "models",
-    "requests_per_minute",
-    "burst",
-    "concurrent",
-    "tokens_per_minute",
-    "budget_kind",
-    "budget_amount",
-    "budget_period",
     "currency",
     "created_at",
     "expires_at",
     "revoked_at",
+)
+"""Columns that hold a key's field as it is."""
+COLUMNS = (
+    *PLAIN,
+    *KeyLimits.__slots__,
+    "models",
+    "budget_kind",
+    "budget_amount",
+    "budget_period",
 )
 SELECT = (
     f"SELECT {', '.join(f'keys.{name}' for name in COLUMNS)}, last_used_at"
@@ -54,11 +55,11 @@ class KeyStore:
         return int(rows[0][0])
 
     def list(self) -> list[Key]:
-        rows = self.database.query(f"{SELECT} ORDER BY keys.created_at, keys.key_id")
+        rows = self.database.named(f"{SELECT} ORDER BY keys.created_at, keys.key_id")
         return [from_row(row) for row in rows]
 
     def get(self, key_id: str) -> Key:
-        rows = self.database.query(f"{SELECT} WHERE keys.key_id = ?", (key_id,))
+        rows = self.database.named(f"{SELECT} WHERE keys.key_id = ?", (key_id,))
         if not rows:
             raise KeyNotFound(
                 f"There is no key with id {key_id!r}; `fjord keys list` shows the ids."
@@ -101,7 +102,8 @@ class KeyStore:
         return self.update(key_id, lambda key: replace(key, revoked_at=key.revoked_at or now))
 
     def save(self, key: Key) -> None:
-        self.database.execute(UPSERT, to_row(key))
+        row = to_row(key)
+        self.database.execute(UPSERT, [row[name] for name in COLUMNS])
 
     def replace_all(self, keys: Iterable[Key]) -> None:
         """Make the table hold exactly `keys`: how a node mirrors its site's."""
@@ -111,49 +113,25 @@ class KeyStore:
                 self.save(key)
 
 
-def to_row(key: Key) -> tuple[Any, ...]:
+def to_row(key: Key) -> dict[str, Any]:
+    """By column, all of COLUMNS."""
     budget = key.budget
-    return (
-        key.key_id,
-        key.name,
-        key.owner,
-        key.service,
-        key.secret_hash,
-        key.previous_hash,
-        key.previous_until,
-        None if key.models is None else json.dumps(sorted(key.models)),
-        key.limits.requests_per_minute,
-        key.limits.burst,
-        key.limits.concurrent,
-        key.limits.tokens_per_minute,
-        budget.kind if budget else None,
-        budget.amount if budget else None,
-        budget.period if budget else None,
-        key.currency,
-        key.created_at,
-        key.expires_at,
-        key.revoked_at,
-    )
+    return {
+        **{name: getattr(key, name) for name in PLAIN},
+        **{name: getattr(key.limits, name) for name in KeyLimits.__slots__},
+        "models": None if key.models is None else json.dumps(sorted(key.models)),
+        "budget_kind": budget and budget.kind,
+        "budget_amount": budget and budget.amount,
+        "budget_period": budget and budget.period,
+    }
 
 
-def from_row(row: tuple[Any, ...]) -> Key:
-    limits = KeyLimits(
-        requests_per_minute=row[8], burst=row[9], concurrent=row[10], tokens_per_minute=row[11]
-    )
+def from_row(row: Mapping[str, Any]) -> Key:
+    models, kind = row["models"], row["budget_kind"]
     return Key(
-        key_id=row[0],
-        name=row[1],
-        owner=row[2],
-        service=row[3],
-        secret_hash=bytes(row[4]),
-        previous_hash=None if row[5] is None else bytes(row[5]),
-        previous_until=row[6],
-        models=None if row[7] is None else frozenset(json.loads(row[7])),
-        limits=limits,
-        budget=Budget(kind=row[12], amount=row[13], period=row[14]) if row[12] else None,
-        currency=row[15],
-        created_at=row[16],
-        expires_at=row[17],
-        revoked_at=row[18],
-        last_used_at=row[19],
+        **{name: row[name] for name in PLAIN},
+        last_used_at=row["last_used_at"],
+        limits=KeyLimits(**{name: row[name] for name in KeyLimits.__slots__}),
+        models=None if models is None else frozenset(json.loads(models)),
+        budget=kind and Budget(kind=kind, amount=row["budget_amount"], period=row["budget_period"]),
     )

@@ -3,7 +3,6 @@
 from server.ledger.records import UsageRecord
 
 MICRO = 1_000_000
-CURRENCIES = ("NOK", "USD", "EUR", "SEK", "DKK")
 
 
 BROKEN = ("engine_died", "failed", "shut_down", "lost")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal, TypeAlias
 
-from server.ledger.database import Database
+from server.ledger.database import Database, NamedRow
 from server.ledger.money import decimal_text
 from server.ledger.periods import DAY_S, date_of, day_number
 
@@ -72,39 +72,32 @@ def usage(
     columns = [COLUMNS.get(name, name) for name in by] + ["currency", *extra]
     names = ", ".join(dict.fromkeys(columns))
     where, values = (only or Only()).sql()
-    sums = ", ".join(f"CAST(sum({name}) AS BIGINT)" for name in SUMS)
-    rows = database.query(
+    sums = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in SUMS)
+    rows = database.named(
         f"SELECT {names}, {sums} FROM usage_daily WHERE day >= ? AND day < ?{where}"
         f" GROUP BY {names}",
         [*period.days(), *values],
     )
-    return folded(rows, list(dict.fromkeys(columns)), [*by, "currency", *extra])
+    return folded(rows, [*by, "currency", *extra])
 
 
-def folded(
-    rows: Iterable[Sequence[Any]], columns: Sequence[str], names: Sequence[str]
-) -> list[Line]:
+def folded(rows: Iterable[NamedRow], names: Sequence[str]) -> list[Line]:
     """Day numbers become dates and months; what falls together is added."""
-    groups: dict[tuple[Any, ...], list[int]] = {}
+    groups: dict[tuple[Any, ...], Line] = {}
     for row in rows:
-        found = dict(zip(columns, row, strict=False))
-        group = tuple(value_of(name, found) for name in names)
-        sums = row[len(columns) :]
-        groups[group] = [
-            a + b for a, b in zip(groups.get(group, [0] * len(sums)), sums, strict=True)
-        ]
-    return [
-        dict(zip([*names, *SUMS], [*group, *groups[group]], strict=True))
-        for group in sorted(groups)
-    ]
+        group = {name: value_of(name, row) for name in names}
+        sums = groups.setdefault(tuple(group.values()), group | dict.fromkeys(SUMS, 0))
+        for name in SUMS:
+            sums[name] += row[name]
+    return [groups[group] for group in sorted(groups)]
 
 
-def value_of(name: str, found: dict[str, Any]) -> Any:
+def value_of(name: str, row: NamedRow) -> Any:
     if name == "day":
-        return date_of(found["day"]).isoformat()
+        return date_of(row["day"]).isoformat()
     if name == "month":
-        return date_of(found["day"]).isoformat()[:7]
-    return found[COLUMNS.get(name, name)]
+        return date_of(row["day"]).isoformat()[:7]
+    return row[COLUMNS.get(name, name)]
 
 
 RECORD_COLUMNS = (
@@ -144,21 +137,21 @@ def records(database: Database, period: Period, only: Only | None = None) -> Ite
     first, after = period.us()
     last_id = ""
     while True:
-        rows = database.query(
+        rows = database.named(
             f"SELECT {', '.join(RECORD_COLUMNS)} FROM usage_records"
             " WHERE started_us >= ? AND started_us < ? AND NOT (started_us = ? AND record_id <= ?)"
             f"{where} ORDER BY started_us, record_id LIMIT {PAGE}",
             [first, after, first, last_id, *values],
         )
-        for row in rows:
-            yield record_line(row)
+        last = rows[-1] if rows else {}
+        yield from map(record_line, rows)
         if len(rows) < PAGE:
             return
-        first, last_id = rows[-1][13], rows[-1][0]
+        first, last_id = last["started_us"], last["record_id"]
 
 
-def record_line(row: Sequence[Any]) -> Line:
-    line = dict(zip((name.strip('"') for name in RECORD_COLUMNS), row, strict=True))
+def record_line(row: NamedRow) -> Line:
+    line = dict(row)
     line["stream"] = bool(line["stream"])
     line["started_at"] = datetime.fromtimestamp(line.pop("started_us") / US, UTC).isoformat()
     ttft_us = line.pop("ttft_us")
