@@ -34,6 +34,7 @@ from server.ledger.open_books import check_url, open_books
 from server.ledger.records import UsageRecord, bound_words
 from server.ledger.recovery import close_lost
 from server.ledger.replication import SiteReplication
+from server.ledger.serving_lock import ServingLock
 from server.ledger.spending import spent
 from server.ledger.sqlite_rows import encode_open
 from server.ledger.writer import Close, Open, Writer
@@ -80,7 +81,7 @@ class Ledger:
         self.site: SiteReplication | None = None
         self.node = node
         self.currency = currency
-        self.lock = sqlite.ServingLock(data_dir)
+        self.lock = ServingLock(data_dir)
         self.budgets = Budgets(currency, self.read_account)
         self.open_requests: dict[str, OpenRequest] = {}
         self.readings: dict[BudgetAccount, asyncio.Future[int]] = {}
@@ -134,7 +135,7 @@ class Ledger:
     async def stop(self) -> None:
         """Write what waits, end the threads, free the directory. Idempotent, also when the start
         failed or never was."""
-        if self.lock.fd is None:
+        if not self.lock.is_held:
             return
         if self.watch is not None:
             await asyncio.to_thread(self.watch.stop)

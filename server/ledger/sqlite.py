@@ -1,6 +1,5 @@
-"""The local ledger file: opened, locked to one server, brought to the newest schema."""
+"""The local ledger file: opened, and brought to the newest schema."""
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -8,10 +7,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from server.ledger import schema
-from server.ledger.errors import LedgerInUse, LedgerUnavailable
+from server.ledger.errors import LedgerUnavailable
 
 FILE_NAME = "ledger.sqlite3"
-LOCK_NAME = "ledger.lock"
 BUSY_TIMEOUT_S = 1.0
 
 
@@ -76,35 +74,3 @@ def immediate(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:  # a full disk may have ended it already
             connection.execute("ROLLBACK")
         raise
-
-
-class ServingLock:
-    """At most one server process a data directory, so that budgets and recovery are exact.
-
-    A POSIX record lock: gone with the process however it ends, and not inherited by an engine's
-    forked children, which may outlive it for a moment.
-    """
-
-    def __init__(self, data_dir: Path) -> None:
-        self.path = data_dir / LOCK_NAME
-        self.fd: int | None = None
-
-    def take(self) -> None:
-        fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = os.read(fd, 32).decode(errors="replace").strip() or "unknown"
-            os.close(fd)
-            raise LedgerInUse(
-                f"The data directory {self.path.parent} is in use by another fjord server "
-                f"(process {holder}); stop it or give this one its own --data-dir."
-            ) from error
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-        self.fd = fd
-
-    def release(self) -> None:
-        if self.fd is not None:
-            os.close(self.fd)
-            self.fd = None
