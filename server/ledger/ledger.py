@@ -30,7 +30,7 @@ from server.ledger.errors import DuplicateRecord, LedgerError, LedgerUnavailable
 from server.ledger.key_watcher import KeyWatcher, TakeKeys
 from server.ledger.keys import Key
 from server.ledger.money import amount_of, charge_of
-from server.ledger.open_books import check_url, open_books
+from server.ledger.open_books import open_books, site_pool
 from server.ledger.records import UsageRecord, bound_words
 from server.ledger.recovery import close_lost
 from server.ledger.replication import SiteReplication
@@ -81,6 +81,7 @@ class Ledger:
         self.site: SiteReplication | None = None
         self.node = node
         self.currency = currency
+        self.pool = None if ledger_url is None else site_pool(ledger_url)
         self.lock = ServingLock(data_dir)
         self.budgets = Budgets(currency, self.read_account)
         self.open_requests: dict[str, OpenRequest] = {}
@@ -104,8 +105,6 @@ class Ledger:
         understood, LedgerUnavailable where the file cannot be used or the disk is full, and
         LedgerInUse where another server holds the directory. The site at `ledger_url` is not
         waited for; without it the node serves on what it knows, for `stale_s` seconds."""
-        if ledger_url is not None:
-            check_url(ledger_url)
         path = sqlite.prepared_ledger(data_dir)
         ledger = cls(
             data_dir, path, node=node, currency=currency, ledger_url=ledger_url, stale_s=stale_s
@@ -142,13 +141,15 @@ class Ledger:
         await asyncio.to_thread(self.writer.stop)
         if self.site is not None:
             await asyncio.to_thread(self.site.stop)
+        if self.pool is not None:
+            await asyncio.to_thread(self.pool.close)
         self.lock.release()
 
     def open_books(self) -> Database:
         """Keys and usage for one reader or writer on any thread: the site's, or the node's own.
         Blocks. Raises LedgerUnavailable, in words that name no host and no path."""
         try:
-            return open_books(self.data_dir, self.ledger_url)
+            return self.pool.open_books() if self.pool else open_books(self.data_dir, None)
         except LedgerError as error:
             log.warning("keys and usage cannot be reached: %s", error)
             raise LedgerUnavailable(

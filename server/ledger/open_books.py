@@ -2,9 +2,13 @@
 node's own. A server makes them; here they are found or refused."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from server.ledger import sqlite
 from server.ledger.database import Database, SqliteDatabase
+
+if TYPE_CHECKING:
+    from server.ledger.site_pool import SitePool
 
 
 def open_books(data_dir: Path, ledger_url: str | None) -> Database:
@@ -16,8 +20,8 @@ def open_books(data_dir: Path, ledger_url: str | None) -> Database:
     return postgres.open_database(ledger_url)
 
 
-def check_url(ledger_url: str) -> None:
-    """Raises LedgerError where it is not understood."""
-    from server.ledger import postgres
+def site_pool(ledger_url: str) -> "SitePool":
+    """Raises LedgerError where the URL is not understood."""
+    from server.ledger.site_pool import SitePool
 
-    postgres.parameters(ledger_url)
+    return SitePool(ledger_url)

@@ -34,26 +34,31 @@ def open_database(url: str) -> PostgresDatabase:
 
 
 def connect(url: str) -> "psycopg.Connection[tuple[Any, ...]]":
-    """A connection that notices a dead network and a stuck statement within half a minute. Raises
-    LedgerUnavailable, which never names the password."""
+    """Raises LedgerUnavailable, which never names the password."""
     import psycopg
 
     given = parameters(url)
+    try:
+        return psycopg.connect(**bounded(given))
+    except (psycopg.Error, OSError) as error:
+        raise LedgerUnavailable(
+            f"The site's database cannot be reached: {without_password(one_line(error), given)}"
+        ) from None
+
+
+def bounded(given: dict[str, Any]) -> dict[str, Any]:
+    """A connection that notices a dead network and a stuck statement within half a minute."""
     timeout = f"-c statement_timeout={STATEMENT_TIMEOUT_S * 1000}"
-    wanted: dict[str, Any] = {
+    options = f"{timeout} {given.get('options') or ''}".strip()
+    wanted = {
+        "autocommit": True,
         "connect_timeout": CONNECT_TIMEOUT_S,
         "keepalives_idle": 5,
         "keepalives_interval": 2,
         "keepalives_count": 3,
         "tcp_user_timeout": 10_000,
     }
-    options = f"{timeout} {given.get('options') or ''}".strip()
-    try:
-        return psycopg.connect(autocommit=True, **{**wanted, **given, "options": options})
-    except (psycopg.Error, OSError) as error:
-        raise LedgerUnavailable(
-            f"The site's database cannot be reached: {without_password(one_line(error), given)}"
-        ) from None
+    return {**wanted, **given, "options": options}
 
 
 def parameters(url: str) -> dict[str, Any]:
