@@ -25,7 +25,8 @@ from server.api.services import Services
 from server.errors import ApiError, internal_error, method_not_allowed, not_found
 from server.http.asgi import App, Receive, Scope, Send
 from server.http.connection import connection_state
-from server.http.request_log import RequestLog, line_of
+from server.http.request_log import RequestLog, answer_headers, line_of
+from server.http.web_pages import WebPages
 from server.ledger.ledger import Ledger
 from server.metrics import Metrics
 from server.requests.supervisor import Supervisor
@@ -44,9 +45,16 @@ class FjordApp(FastAPI):
     hot: Mapping[str, App]
     """path -> what answers there. The same routes are in the router, which describes them."""
 
+    pages: WebPages | None = None
+    """None: whatever page a request comes from, its key decides."""
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
+            return
+        answer = None if self.pages is None else _answer_to_page(self.pages, scope)
+        if answer is not None:
+            await answer(scope, receive, send)
             return
         if scope["method"] == "HEAD":  # a GET whose body the server leaves out
             scope = {**scope, "method": "GET"}
@@ -101,6 +109,8 @@ def create_app(
         redirect_slashes=False,
     )
     app.services = services
+    if settings.no_auth or settings.cors_origin:
+        app.pages = WebPages(settings.cors_origin, is_open=settings.no_auth)
     routes = described_routes(services)
     app.hot = {route.path: route.app for route in routes if route.is_hot}
     app.router.routes.extend(routes)
@@ -168,11 +178,24 @@ async def _internal_error(request: Request, exc: Exception) -> Response:
     return _rendered(request, internal_error())
 
 
+def _answer_to_page(pages: WebPages, scope: Scope) -> Response | None:
+    try:
+        permission = pages.preflight(scope)
+    except ApiError as refusal:
+        return _rendered(Request(scope), refusal)
+    if permission is None:
+        return None
+    line_of(scope).status = 204
+    answer = Response(status_code=204)
+    answer.raw_headers[:] = [*answer_headers(scope)[:1], *permission]
+    return answer
+
+
 def _rendered(request: Request, error: ApiError) -> Response:
-    line = line_of(request.scope)
-    line.status = error.status
-    headers = {"X-Request-Id": line.request_id, **error.headers}
-    return Response(error.encoded(), error.status, headers, "application/json")
+    line_of(request.scope).status = error.status
+    answer = Response(error.encoded(), error.status, error.headers, "application/json")
+    answer.raw_headers += answer_headers(request.scope)
+    return answer
 
 
 def _allowed(request: Request) -> set[str]:

@@ -20,6 +20,7 @@ def _several(value: Any) -> Any:
 
 
 Several = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)]
+Origin = Annotated[str, Field(pattern=r"^(\*|[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s]+/?)$")]
 Seconds = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 
@@ -44,6 +45,8 @@ class Settings(BaseSettings):
     """name=value for the engines of `model`."""
     data_dir: Path = Path("data")
     no_auth: bool = False
+    cors_origin: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_several)] = ()
+    """Web pages that may call from their browsers: scheme://host:port each, or *."""
     max_body_bytes: Count = 8 * 2**20
     load_timeout_s: Seconds = 600.0
     """How long a request waits for a model that is loading."""

@@ -2,7 +2,6 @@
 
 import errno
 import hmac
-import ipaddress
 import os
 import socket
 import tempfile
@@ -11,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from server.http.web_pages import is_loopback
 from server.ledger.database import SqliteDatabase
 from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key, hash_of
@@ -28,15 +28,6 @@ class FirstKey:
     is_new: bool
     kept_at: Path | None
     """None: it was shown, and is nowhere else."""
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def check_exposure(host: str, no_auth: bool) -> None:

@@ -88,6 +88,10 @@ def serve(
     no_auth: Annotated[
         bool | None, typer.Option("--no-auth", help="Ask for no key (loopback only).")
     ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ORIGIN", help="A page that may call: https://host or *. Repeatable."),
+    ] = None,
     model: Models = None,
     engine_arg: EngineArgs = None,
     request_timeout: Annotated[
@@ -122,6 +126,7 @@ def serve(
         engine=engine,
         data_dir=data_dir,
         no_auth=no_auth,
+        cors_origin=cors_origin,
         model=model,
         engine_arg=engine_arg,
         request_timeout_s=request_timeout,

@@ -1,6 +1,7 @@
 """`fjord serve`: check, bind and build everything; then uvicorn runs the app until a signal."""
 
 import asyncio
+import logging
 import os
 import signal
 import socket
@@ -24,7 +25,6 @@ from server.cli.announce import Announcement, announce
 from server.cli.first_start import (
     check_exposure,
     first_key,
-    is_loopback,
     listening_socket,
     prepare_data_dir,
 )
@@ -33,11 +33,14 @@ from server.cli.registry_choice import open_registry
 from server.cli.serve_log import has_reader, serve_log
 from server.http.connection import Connection
 from server.http.request_log import RequestLog
+from server.http.web_pages import is_loopback
 from server.ledger.errors import LedgerError
 from server.ledger.ledger import Ledger
 from server.refusal import CannotStart
 from server.requests.supervisor import Supervisor
 from server.settings import Settings
+
+log = logging.getLogger("fjord.serve")
 
 KEEP_ALIVE_S = 75
 """Longer than clients keep idle connections in their pools, so that they close first."""
@@ -190,10 +193,11 @@ class Server(uvicorn.Server):
         handled = (signal.SIGINT, signal.SIGTERM)
         for number in handled:
             loop.add_signal_handler(number, self._asked_to_stop, number)
+        loop.add_signal_handler(signal.SIGHUP, _pass_over_hangup)
         try:
             yield
         finally:
-            for number in handled:
+            for number in (*handled, signal.SIGHUP):
                 loop.remove_signal_handler(number)
 
     def _asked_to_stop(self, number: signal.Signals) -> None:
@@ -212,6 +216,12 @@ class Server(uvicorn.Server):
         await self._watch.drain(0.0, CUT_S)
         self.should_exit = True
         await self._fleet.stop(STOP_S)
+
+
+def _pass_over_hangup() -> None:
+    """A terminal that is closed, or an operator who expects a new configuration: neither is a
+    reason to lose running answers."""
+    log.warning("SIGHUP changes nothing; SIGTERM stops the server, a new start reads the registry")
 
 
 def _url(host: str, listener: socket.socket) -> str:

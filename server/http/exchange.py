@@ -11,6 +11,8 @@ from server.errors import ApiError
 from server.http.asgi import Message, Receive, Scope, Send
 from server.http.connection import connection_of
 from server.http.direct import DirectWriter, begin_stream
+from server.http.encoding import decoded_body, too_large
+from server.http.request_log import ANSWER_HEADERS
 
 B = TypeVar("B", bytes, bytearray)
 
@@ -50,7 +52,10 @@ class Exchange:
         self._receive = receive
         self._send = send
         self.request_id = request_id
-        self.headers: list[tuple[bytes, bytes]] = [(b"x-request-id", request_id.encode())]
+        self.headers: list[tuple[bytes, bytes]] = [
+            (b"x-request-id", request_id.encode()),
+            *scope.get(ANSWER_HEADERS, ()),
+        ]
         self.status = 0
         self.started = False
         self._last_write = time.monotonic()
@@ -67,12 +72,19 @@ class Exchange:
         return None
 
     async def body(self, limit: int) -> bytes:
-        """The whole request body. Raises ApiError 413 above `limit` bytes, and ClientLeft. Its time
-        is the connection's to bound."""
+        """The whole request body, decoded. Raises ApiError (413 above `limit` bytes, 415 or 400 for
+        its encoding), and ClientLeft. Its time is the connection's to bound."""
+        body = await self._raw_body(limit)
+        encoding = self.header(b"content-encoding")
+        if encoding is None:
+            return body
+        return await asyncio.to_thread(decoded_body, encoding, body, limit)
+
+    async def _raw_body(self, limit: int) -> bytes:
         declared = self.header(b"content-length")
         if declared is not None and declared.isdigit() and int(declared) > limit:
             await self._skip()
-            raise _too_large(limit)
+            raise too_large(limit)
         message = await self._next()
         if not message.get("more_body", False):
             body: bytes = message.get("body", b"")
@@ -97,7 +109,7 @@ class Exchange:
         if len(body) > limit:
             if not is_whole:
                 await self._skip()
-            raise _too_large(limit)
+            raise too_large(limit)
         return body
 
     async def _skip(self) -> None:
@@ -203,8 +215,3 @@ class Exchange:
         connection = connection_of(self.scope)
         if connection is not None:
             connection.cut()
-
-
-def _too_large(limit: int) -> ApiError:
-    message = f"The request body is larger than the limit of {limit} bytes."
-    return ApiError(413, "REQUEST_TOO_LARGE", message)

@@ -16,6 +16,9 @@ from server.ids import new_id
 LINE = "fjord.line"
 """The scope's key of this request's RequestLine."""
 
+ANSWER_HEADERS = "fjord.answer_headers"
+"""The scope's key of headers that this request's answer must carry, whatever it is."""
+
 _SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _PROBES = frozenset({"/health", "/ready", "/metrics"})
 _API_PREFIX = "/v1/"
@@ -63,7 +66,7 @@ class RequestLog:
         began = time.perf_counter()
         is_api = scope["path"].startswith(_API_PREFIX)
         try:
-            await self.app(scope, receive, send if is_api else partial(_send_noted, line, send))
+            await self.app(scope, receive, send if is_api else partial(_send_noted, scope, send))
         except Exception:
             line.status = line.status or 500
             logging.getLogger("fjord").exception("request %s failed", line.request_id)
@@ -80,13 +83,21 @@ def request_id_of(headers: list[tuple[bytes, bytes]]) -> str:
     return "req_" + new_id(24)
 
 
-async def _send_noted(line: RequestLine, send: Send, message: Message) -> None:
+async def _send_noted(scope: Scope, send: Send, message: Message) -> None:
     if message["type"] == "http.response.start":
-        line.status = message["status"]
-        if not any(name.lower() == b"x-request-id" for name, _ in message["headers"]):
-            header = (b"x-request-id", line.request_id.encode())
-            message["headers"] = [*message["headers"], header]
+        line_of(scope).status = message["status"]
+        present = {name.lower() for name, _ in message["headers"]}
+        owed = [header for header in answer_headers(scope) if header[0] not in present]
+        message["headers"] = [*message["headers"], *owed]
     await send(message)
+
+
+def answer_headers(scope: Scope) -> list[tuple[bytes, bytes]]:
+    """What every answer to this request carries."""
+    return [
+        (b"x-request-id", line_of(scope).request_id.encode()),
+        *scope.get(ANSWER_HEADERS, ()),
+    ]
 
 
 def _log_request(scope: Scope, line: RequestLine, duration_s: float) -> None:

@@ -1,0 +1,100 @@
+"""Content-Encoding of a request's body -> the body itself, never more of it than the limit."""
+
+import zlib
+from collections.abc import Callable, Mapping
+
+import zstandard
+
+from server.errors import ApiError
+
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+_WINDOW_BYTES = 8 * 2**20
+_MOST_ENCODINGS = 2
+"""One on the other; a client has no reason to send more."""
+
+
+class _NotEncoded(Exception):
+    """The body is not what its header says."""
+
+
+def decoded_body(encoding: bytes, body: bytes, limit: int) -> bytes:
+    """What `encoding` made this body of. Raises ApiError: 415 for an encoding that is not ours, 413
+    above `limit` bytes, 400 where the body is not so encoded."""
+    names = [name.strip().lower() for name in encoding.decode("latin-1").split(",")]
+    applied = [name for name in names if name not in ("", "identity")]
+    if len(applied) > _MOST_ENCODINGS or not all(name in _DECODERS for name in applied):
+        raise _unsupported(encoding)
+    for name in reversed(applied):
+        try:
+            body = _DECODERS[name](body, limit)
+        except (_NotEncoded, zlib.error, zstandard.ZstdError):
+            message = f"The body is not valid {name}, as its Content-Encoding says."
+            raise ApiError.invalid(message, "Content-Encoding", name, name) from None
+        if len(body) > limit:
+            raise too_large(limit)
+    return body
+
+
+def _inflated(body: bytes, limit: int) -> bytes:
+    """Of one or several gzip members; of zlib's own form, or none at all, as some clients' deflate
+    is."""
+    out = bytearray()
+    while body and len(out) <= limit:
+        stream = zlib.decompressobj(_GZIP_OR_ZLIB)
+        out += stream.decompress(body, limit + 1 - len(out))
+        if len(out) <= limit and not stream.eof:
+            raise _NotEncoded
+        body = stream.unused_data
+    return bytes(out)
+
+
+def _deflated(body: bytes, limit: int) -> bytes:
+    try:
+        return _inflated(body, limit)
+    except zlib.error:
+        stream = zlib.decompressobj(-zlib.MAX_WBITS)
+        out = stream.decompress(body, limit + 1)
+        if len(out) <= limit and not stream.eof:
+            raise _NotEncoded from None
+        return out
+
+
+def _unpacked(body: bytes, limit: int) -> bytes:
+    """Of one or several zstd frames. The window's bound keeps a small body from asking for much
+    memory; the reader keeps to a length, but takes a body that was cut for a whole one."""
+    unpacker = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
+    with unpacker.stream_reader(body, read_across_frames=True) as reader:
+        out = reader.read(limit + 1)
+    if len(out) <= limit:
+        _check_frames(unpacker, body)
+    return out
+
+
+def _check_frames(unpacker: zstandard.ZstdDecompressor, body: bytes) -> None:
+    while body:
+        frame = unpacker.decompressobj()
+        frame.decompress(body)
+        if not frame.eof:
+            raise _NotEncoded
+        body = frame.unused_data
+
+
+_DECODERS: Mapping[str, Callable[[bytes, int], bytes]] = {
+    "gzip": _inflated,
+    "x-gzip": _inflated,
+    "deflate": _deflated,
+    "zstd": _unpacked,
+}
+_ACCEPTED = "gzip, deflate, zstd"
+
+
+def too_large(limit: int) -> ApiError:
+    message = f"The request body is larger than the limit of {limit} bytes."
+    return ApiError(413, "REQUEST_TOO_LARGE", message)
+
+
+def _unsupported(encoding: bytes) -> ApiError:
+    name = encoding.decode("latin-1")[:80]
+    message = f"Content-Encoding is {name!r}; expected one of {_ACCEPTED}, or none."
+    headers = {"Accept-Encoding": _ACCEPTED}
+    return ApiError(415, "UNSUPPORTED_MEDIA_TYPE", message, headers=headers)
