@@ -3,6 +3,7 @@
 import json
 import resource
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -146,3 +147,29 @@ def test_half_closed_connections_end_and_what_they_asked_is_billed(
     generated = server.engines[0].generated_tokens
     wait_until(lambda: len(read_records(tmp_path)) == HALF + 1, "every request has its record")
     assert sum(record["completion_tokens"] for record in read_records(tmp_path)) == generated
+
+
+def test_long_wrong_bodies_leave_the_streams_their_turn(server: Served) -> None:
+    """The old way stood still for seconds at each of them."""
+    body = b'{"model":"m","messages":[{"role":"user","content":[%b]}]}' % b",".join([b"0"] * MIB)
+    with httpx.stream("POST", url_of(server), headers=server.headers, content=ASK) as answer:
+        chunks = answer.iter_raw()
+        next(chunks)
+        refusing = threading.Thread(target=refused, args=(server, body))
+        refusing.start()
+        longest = 0.0
+        while refusing.is_alive():
+            began = time.monotonic()
+            next(chunks)
+            longest = max(longest, time.monotonic() - began)
+        refusing.join()
+    assert longest < 1.0
+
+
+def refused(server: Served, body: bytes) -> None:
+    for _ in range(5):
+        assert httpx.post(url_of(server), headers=server.headers, content=body).status_code == 400
+
+
+def url_of(server: Served) -> str:
+    return server.url + "/v1/chat/completions"
