@@ -3,8 +3,6 @@
 import zlib
 from collections.abc import Callable, Mapping
 
-import zstandard
-
 from server.errors import ApiError
 
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
@@ -27,7 +25,7 @@ def decoded_body(encoding: bytes, body: bytes, limit: int) -> bytes:
     for name in reversed(applied):
         try:
             body = _DECODERS[name](body, limit)
-        except (_NotEncoded, zlib.error, zstandard.ZstdError):
+        except (_NotEncoded, zlib.error):
             message = f"The body is not valid {name}, as its Content-Encoding says."
             raise ApiError.invalid(message, "Content-Encoding", name, name) from None
         if len(body) > limit:
@@ -62,21 +60,25 @@ def _deflated(body: bytes, limit: int) -> bytes:
 def _unpacked(body: bytes, limit: int) -> bytes:
     """Of one or several zstd frames. The window's bound keeps a small body from asking for much
     memory; the reader keeps to a length, but takes a body that was cut for a whole one."""
-    unpacker = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES)
-    with unpacker.stream_reader(body, read_across_frames=True) as reader:
-        out = reader.read(limit + 1)
-    if len(out) <= limit:
-        _check_frames(unpacker, body)
+    from zstandard import ZstdDecompressor, ZstdError  # few clients send it
+
+    unpacker = ZstdDecompressor(max_window_size=_WINDOW_BYTES)
+    try:
+        with unpacker.stream_reader(body, read_across_frames=True) as reader:
+            out = reader.read(limit + 1)
+        while body and len(out) <= limit:
+            frame = unpacker.decompressobj()
+            frame.decompress(body)
+            body = _after(frame.eof, frame.unused_data)
+    except ZstdError:
+        raise _NotEncoded from None
     return out
 
 
-def _check_frames(unpacker: zstandard.ZstdDecompressor, body: bytes) -> None:
-    while body:
-        frame = unpacker.decompressobj()
-        frame.decompress(body)
-        if not frame.eof:
-            raise _NotEncoded
-        body = frame.unused_data
+def _after(is_ended: bool, rest: bytes) -> bytes:
+    if not is_ended:
+        raise _NotEncoded
+    return rest
 
 
 _DECODERS: Mapping[str, Callable[[bytes, int], bytes]] = {
