@@ -9,8 +9,9 @@ from engines.base import EngineUnavailable
 from engines.registry.spec import EngineSpec
 from engines.weights.resolve import resolve
 from server.cli.announce import key_lines
-from server.cli.first_start import first_key, is_loopback, prepare_data_dir
+from server.cli.first_start import first_key, prepare_data_dir
 from server.cli.registry_choice import open_registry
+from server.http.web_pages import is_loopback
 from server.ledger import sqlite
 from server.ledger.errors import LedgerError
 from server.refusal import CannotStart
