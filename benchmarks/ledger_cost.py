@@ -28,7 +28,7 @@ from benchmarks.figures import percentile
 from benchmarks.machine import surroundings
 from benchmarks.models import make_model
 from benchmarks.servers import ALIAS, ROOT, Server
-from engines.build import build_engine
+from engines.build import EngineBuilder
 from engines.fleet.fleet import Fleet
 from server.accounts.auth import KeyRing
 from server.accounts.limits import Admission, Limiter
@@ -95,7 +95,7 @@ async def serve(folder: Path, model: Path, engine_args: dict[str, Any]) -> None:
         concurrent=10**5,
     )
     registry = open_registry(settings)
-    building = build_engine(folder, lambda *_: None)
+    building = EngineBuilder(folder, lambda *_: None)
     fleet = Fleet(registry.models.values(), building, on_ready=freeze_garbage)
     ledger = Ledger.open(folder / BILLED, node="bench", currency=registry.currency)
     key = new_key(folder / BILLED)

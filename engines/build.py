@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TypeAlias
 
 from engines.base import Engine
-from engines.fleet.fleet import Build
 from engines.registry.spec import EngineSpec
 from engines.weights.resolve import resolve
+from engines.weights.size import weights_bytes
 
 WeightsProgress: TypeAlias = Callable[[EngineSpec, str, int | None, int | None], None]
 """What is being done for a spec's weights; bytes or steps done, of how many (None: unknown)."""
@@ -21,15 +21,24 @@ class _Abandoned(Exception):
     """Nobody waits for these weights any more."""
 
 
-def build_engine(data_dir: Path, progress: WeightsProgress) -> Build:
+class EngineBuilder:
     """How a fleet builds its engines. `progress` is called on the event loop."""
 
-    async def build(spec: EngineSpec) -> Engine:
+    def __init__(self, data_dir: Path, progress: WeightsProgress) -> None:
+        self._data_dir = data_dir
+        self._progress = progress
+        self._weights_bytes: dict[str, int] = {}
+
+    async def __call__(self, spec: EngineSpec) -> Engine:
         if spec.kind == "scripted":
             return _engine(spec, Path())
-        return _engine(spec, await _weights(spec, data_dir, progress))
+        path = await _weights(spec, self._data_dir, self._progress)
+        self._weights_bytes[spec.key] = weights_bytes(path)
+        return _engine(spec, path)
 
-    return build
+    def weights_bytes(self, spec: EngineSpec) -> int:
+        """0 for what was not built yet, or has no weights."""
+        return self._weights_bytes.get(spec.key, 0)
 
 
 def _engine(spec: EngineSpec, path: Path) -> Engine:

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-State: TypeAlias = Literal["cold", "starting", "ready", "sleeping", "stopping", "failed"]
-"""cold: nothing runs. starting: weights are fetched or loaded. ready: it generates. sleeping: its
-weights wait in host memory. stopping: it is being ended. failed: the last load failed, see reason.
-"""
+State: TypeAlias = Literal[
+    "cold", "fetching", "starting", "ready", "sleeping", "stopping", "failed"
+]
+"""cold: nothing runs. fetching: its weights come onto this machine, or wait there for their turn.
+starting: they are loaded. ready: it generates. sleeping: its weights wait in host memory. stopping:
+it is being ended. failed: the last fetch or load failed, see reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,14 @@ class EngineView:
     is_broken: bool = False
     """It is ready by its state, and was found dead or hung."""
     retry_at: float = 0.0
-    """Not to be started before this time."""
+    """Not to be fetched or started before this time."""
+    is_fetched: bool = False
+    """fetching: its weights are there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +64,12 @@ class Stop:
     key: str
 
 
-Action: TypeAlias = Start | Stop
+Action: TypeAlias = Fetch | Start | Stop
 
 
 def decide(engines: Sequence[EngineView], now: float) -> list[Action]:
     """The next steps, engines given in the registry's order. Same snapshot, same answer."""
-    return [*_stops(engines), *_starts(engines, now)]
+    return [*_stops(engines), *_fetches(engines, now), *_starts(engines)]
 
 
 def next_retry_at(engines: Sequence[EngineView], now: float) -> float | None:
@@ -75,13 +84,18 @@ def _stops(engines: Sequence[EngineView]) -> list[Action]:
     return [Stop(e.key) for e in engines if e.state == "ready" and e.is_broken]
 
 
-def _starts(engines: Sequence[EngineView], now: float) -> list[Action]:
+def _fetches(engines: Sequence[EngineView], now: float) -> list[Action]:
+    """Side by side, also while others load: a download of hours must hold up nobody else."""
+    return [Fetch(e.key) for e in engines if _is_wanted(e) and e.retry_at <= now]
+
+
+def _starts(engines: Sequence[EngineView]) -> list[Action]:
     """One at a time: an engine measures the free memory while it starts, so that a second one
     loading, or one still giving memory back, would make it measure wrong."""
     if any(e.state in ("starting", "stopping") or e.is_broken for e in engines):
         return []
-    due = [e for e in engines if _is_wanted(e) and e.retry_at <= now]
-    return [Start(min(due, key=_urgency).key)] if due else []
+    fetched = [e for e in engines if e.state == "fetching" and e.is_fetched]
+    return [Start(min(fetched, key=_urgency).key)] if fetched else []
 
 
 def _is_wanted(engine: EngineView) -> bool:

@@ -54,8 +54,10 @@ class ManagedEngine:
     """Built, and not yet known to be stopped."""
     running: Running | None = None
     """Set exactly while it is ready and not known to be broken."""
+    is_fetched: bool = False
+    """It is built, and waits for its turn to start."""
     task: asyncio.Task[None] | None = None
-    """The one that starts, watches or stops it."""
+    """The one that fetches, starts, watches or stops it."""
     is_broken: bool = False
     is_replacement: bool = False
     """It was serving when it broke: it is started again without being asked, once."""
@@ -85,6 +87,7 @@ class ManagedEngine:
             keep_ready=self.keep_ready or self.is_replacement,
             is_broken=self.is_broken,
             retry_at=self.retry_at,
+            is_fetched=self.is_fetched,
         )
 
     def status(self) -> EngineStatus:

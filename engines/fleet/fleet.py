@@ -7,30 +7,22 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from inspect import isawaitable
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import TypeAlias
 
-from engines.base import (
-    Engine,
-    EngineDead,
-    EngineError,
-    EngineHung,
-    EngineLoadTimeout,
-    EngineUnavailable,
-)
-from engines.fleet.decisions import Action, Backoff, Start, decide, next_retry_at
+from engines.base import Engine, EngineDead, EngineHung, EngineLoadTimeout, EngineUnavailable
+from engines.fleet.decisions import Action, Backoff, Fetch, Start, Stop, decide, next_retry_at
 from engines.fleet.engine_state import EngineStatus, ManagedEngine, Running, shared_engines
+from engines.fleet.start_limit import StartLimit
+from engines.fleet.steps import Build, EngineSteps
 from engines.registry.spec import EngineSpec, ModelSpec
-
-Build: TypeAlias = Callable[[EngineSpec], Awaitable[Engine] | Engine]
-"""Makes an engine that is not started yet. May take long (weights are fetched) when awaited;
-raises EngineUnavailable with the reason in words."""
 
 __all__ = ["Build", "EngineStatus", "Fleet", "Lease"]
 
 log = logging.getLogger("fjord.fleet")
+
+_STUMBLE_S = 0.2
+"""A pause after an unexpected error, so that one that comes again does not fill the log."""
 
 
 class Lease:
@@ -78,16 +70,22 @@ class Fleet:
         check_interval_s: float = 2.0,
         check_timeout_s: float = 30.0,
         stop_timeout_s: float = 8.0,
+        replace_timeout_s: float = 90.0,
+        start_limit: StartLimit | None = None,
+        weights_bytes: Callable[[EngineSpec], int] = lambda spec: 0,
         backoff: Backoff | None = None,
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         """`check_timeout_s` is long because a CPU may spend seconds in one step of a long prompt.
-        `stop_timeout_s` bounds the end of one engine, and of all of them together in `stop`."""
-        self._build = build
+        `stop_timeout_s` bounds the end of all engines in `stop`; `replace_timeout_s` that of one
+        engine before the next one starts, since a killed process of eight cards takes a while to
+        give their memory back. `weights_bytes` is asked once an engine is built."""
         self._load_timeout_s = load_timeout_s
         self._check_interval_s = check_interval_s
         self._check_timeout_s = check_timeout_s
         self._stop_timeout_s = stop_timeout_s
+        self._replace_timeout_s = replace_timeout_s
+        self._steps = EngineSteps(build, start_limit or StartLimit(), weights_bytes)
         self._backoff = backoff or Backoff()
         self._on_ready = on_ready
         self._engines = shared_engines(models)
@@ -180,11 +178,18 @@ class Fleet:
 
     async def _own(self) -> None:
         while True:
-            now = time.monotonic()
-            views = [managed.view() for managed in self._engines.values()]
-            for action in decide(views, now):
-                self._act(action)
-            await self._hear(next_retry_at(views, now))
+            try:
+                await self._step()
+            except Exception:  # one bug of ours must not leave all engines without an owner
+                log.exception("the fleet stumbled and goes on")
+                await asyncio.sleep(_STUMBLE_S)
+
+    async def _step(self) -> None:
+        now = time.monotonic()
+        views = [managed.view() for managed in self._engines.values()]
+        for action in decide(views, now):
+            self._act(action)
+        await self._hear(next_retry_at(views, now))
 
     async def _hear(self, until: float | None) -> None:
         """Take in what happened, at least one thing, unless the time `until` comes first."""
@@ -197,27 +202,30 @@ class Fleet:
 
     def _act(self, action: Action) -> None:
         managed = self._engines[action.key]
-        if (
-            managed.task is not None
-        ):  # only a watch can be left, of an engine that somebody else saw die
+        if managed.task is not None:  # ended, or the watch of a broken engine
             managed.task.cancel()
-        if isinstance(action, Start):
-            managed.become("starting")
-            work = self._load(managed)
-        else:
-            managed.become("stopping", managed.reason)
-            work = self._retire(managed)
+        match action:
+            case Fetch():
+                managed.become("fetching")
+                work = self._fetch(managed)
+            case Start():
+                managed.is_fetched = False
+                managed.become("starting")
+                work = self._load(managed)
+            case Stop():
+                managed.become("stopping", managed.reason)
+                work = self._retire(managed)
         managed.task = asyncio.create_task(work, name=f"{managed.state} {action.key}")
 
     def _became_ready(self, managed: ManagedEngine, engine: Engine) -> None:
         managed.become("ready")
-        self._on_ready()
         managed.is_replacement = False
         managed.running = running = Running(engine, time.monotonic())
         managed.task = asyncio.create_task(
             self._watch(managed, running), name=f"watch {managed.spec.key}"
         )
         managed.wake()
+        self._on_ready()
 
     def _load_failed(self, managed: ManagedEngine, reason: str) -> None:
         self._count_failure(managed)
@@ -247,20 +255,21 @@ class Fleet:
 
     # What runs beside the owner, and tells it how it went
 
-    async def _load(self, managed: ManagedEngine) -> None:
-        try:
-            built = self._build(managed.spec)
-            managed.engine = engine = await built if isawaitable(built) else built
-            await engine.start()
-        except EngineError as error:
-            reason = str(error)
-        except Exception as error:  # a bug; its text may hold paths or secrets, so it stays here
-            log.exception("engine %s failed to start", managed.spec.key)
-            reason = f"its engine raised {type(error).__name__}; the server's log says more"
+    async def _fetch(self, managed: ManagedEngine) -> None:
+        reason = await self._steps.build(managed)
+        if reason is None:
+            self._tell(lambda: setattr(managed, "is_fetched", True))
         else:
+            self._tell(lambda: self._load_failed(managed, reason))
+
+    async def _load(self, managed: ManagedEngine) -> None:
+        engine = managed.engine
+        assert engine is not None
+        reason = await self._steps.start(managed, engine)
+        if reason is None:
             self._tell(lambda: self._became_ready(managed, engine))
             return
-        await self._stop_engine(managed)
+        await self._steps.stop(managed, self._replace_timeout_s)
         self._tell(lambda: self._load_failed(managed, reason))
 
     async def _watch(self, managed: ManagedEngine, running: Running) -> None:
@@ -273,7 +282,7 @@ class Fleet:
                 return
 
     async def _retire(self, managed: ManagedEngine) -> None:
-        await self._stop_engine(managed)
+        await self._steps.stop(managed, self._replace_timeout_s)
         self._tell(lambda: self._is_gone(managed))
 
     async def _end(self, managed: ManagedEngine) -> None:
@@ -281,18 +290,5 @@ class Fleet:
         if managed.engine is None:
             return
         managed.become("stopping")
-        await self._stop_engine(managed)
+        await self._steps.stop(managed, self._stop_timeout_s)
         managed.become("cold")
-
-    async def _stop_engine(self, managed: ManagedEngine) -> None:
-        """Never raises and never hangs: whatever an engine does at its end, the fleet goes on."""
-        if managed.engine is None:
-            return
-        try:
-            async with asyncio.timeout(self._stop_timeout_s):
-                await managed.engine.stop()
-        except TimeoutError:
-            log.error("engine %s did not stop in %g s", managed.spec.key, self._stop_timeout_s)
-        except Exception:
-            log.exception("engine %s failed to stop", managed.spec.key)
-        managed.engine = None  # not in a finally: a stop that is cut short is done again by `stop`

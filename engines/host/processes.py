@@ -1,6 +1,7 @@
 """Owns the processes an engine starts: finds them, ends them, and outlives the front to do so."""
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import secrets
@@ -16,7 +17,13 @@ import psutil
 from engines.host.reaper import MARK
 
 ADOPT_EVERY_S = 0.02
-GRACE_S = 3.0
+DESCENDANTS_EVERY_S = 0.5
+"""Looking for children's children reads all of /proc: 50 times a second it would slow down the
+streams of other models."""
+GONE_S = 60.0
+"""A killed process of eight cards takes a while to leave the driver."""
+
+log = logging.getLogger("fjord.engines")
 
 
 class ProcessTree:
@@ -62,8 +69,12 @@ class ProcessTree:
             self._adopt()
 
     def _adopt_until(self, done: threading.Event) -> None:
+        known, looked_at = self._before, 0.0
         while not done.wait(ADOPT_EVERY_S):
-            self._adopt()
+            children, now = _children(), time.monotonic()
+            if children != known or now - looked_at >= DESCENDANTS_EVERY_S:
+                known, looked_at = children, now
+                self._adopt()
 
     def _adopt(self) -> None:
         roots = [
@@ -85,12 +96,13 @@ class ProcessTree:
             self._reaper.stdin.flush()
 
     def end(self) -> None:
-        """Kill everything and wait until it is gone. Idempotent; blocks up to GRACE_S."""
+        """Kill everything and wait until it is gone. Idempotent; blocks up to GONE_S."""
         with self._lock:
             self._ended = True
             processes = _with_descendants(self._adopted.values())
             _kill(processes)
-        _wait_gone(processes, GRACE_S)
+        if not _wait_gone(processes, GONE_S):
+            log.error("killed processes are still there: %s", self.pids)
         if self._reaper is not None:
             self._reaper.kill()
             self._reaper.communicate()

@@ -16,7 +16,7 @@ from typing import Any, cast
 import uvicorn
 import uvloop
 
-from engines.build import build_engine
+from engines.build import EngineBuilder
 from engines.fleet.fleet import Fleet
 from engines.registry.registry import Registry
 from server.accounts.auth import KeyRing
@@ -66,9 +66,11 @@ def serve(settings: Settings) -> int:
             _ledger(settings, registry, node) as ledger,
             serve_log(settings),
         ):
+            builder = EngineBuilder(settings.data_dir, SpokenProgress())
             fleet = Fleet(
                 registry.models.values(),
-                build_engine(settings.data_dir, SpokenProgress()),
+                builder,
+                weights_bytes=builder.weights_bytes,
                 load_timeout_s=settings.load_timeout_s,
                 on_ready=freeze_garbage,
             )

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from engines.base import EngineUnavailable
-from engines.build import build_engine
+from engines.build import EngineBuilder
 from engines.fleet.fleet import Fleet
 from engines.llamacpp.engine import LlamacppEngine
 from engines.registry.spec import EngineSpec, ModelSpec
@@ -26,7 +26,7 @@ def model(spec: EngineSpec) -> ModelSpec:
 
 
 async def built(spec: EngineSpec, data_dir: Path) -> object:
-    made = build_engine(data_dir, silent)(spec)
+    made = EngineBuilder(data_dir, silent)(spec)
     return await made if asyncio.iscoroutine(made) else made
 
 
@@ -42,7 +42,7 @@ async def test_weights_that_are_not_there_are_the_reason_of_the_failed_engine(
     tmp_path: Path,
 ) -> None:
     spec = EngineSpec(kind="llamacpp", source=str(tmp_path / "nowhere.gguf"))
-    fleet = Fleet([model(spec)], build_engine(tmp_path, silent))
+    fleet = Fleet([model(spec)], EngineBuilder(tmp_path, silent))
     await fleet.start()
     with pytest.raises(EngineUnavailable, match=r"nowhere\.gguf is not there"):
         async with fleet.lease("a"):
@@ -58,7 +58,7 @@ async def test_a_fetch_from_a_silent_hub_is_ended_with_the_fleet(
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{hub.getsockname()[1]}")
         monkeypatch.setenv("HF_HOME", str(tmp_path))
         spec = EngineSpec(kind="vllm", source="nobody/nothing")
-        fleet = Fleet([model(spec)], build_engine(tmp_path, silent))
+        fleet = Fleet([model(spec)], EngineBuilder(tmp_path, silent))
         others = set(psutil.Process().children(recursive=True))
         await fleet.start()
         asked, _ = await asyncio.to_thread(hub.accept)

@@ -4,11 +4,24 @@ from typing import Any
 
 import pytest
 
-from engines.fleet.decisions import Action, Backoff, EngineView, Start, Stop, decide, next_retry_at
+from engines.fleet.decisions import (
+    Action,
+    Backoff,
+    EngineView,
+    Fetch,
+    Start,
+    Stop,
+    decide,
+    next_retry_at,
+)
 
 
 def view(key: str, **facts: Any) -> EngineView:
     return EngineView(key=key, **facts)
+
+
+def fetched(key: str, **facts: Any) -> EngineView:
+    return view(key, state="fetching", is_fetched=True, **facts)
 
 
 @pytest.mark.parametrize(
@@ -16,18 +29,25 @@ def view(key: str, **facts: Any) -> EngineView:
     [
         ([], []),
         ([view("a")], []),
-        ([view("a", keep_ready=True)], [Start("a")]),
-        ([view("a", waiting_since=1.0)], [Start("a")]),
-        ([view("a", state="failed", waiting_since=1.0)], [Start("a")]),
+        ([view("a", keep_ready=True)], [Fetch("a")]),
+        ([view("a", waiting_since=1.0)], [Fetch("a")]),
+        ([view("a", state="failed", waiting_since=1.0)], [Fetch("a")]),
         ([view("a", state="failed")], []),
         ([view("a", keep_ready=True, retry_at=101.0)], []),
-        ([view("a", keep_ready=True), view("b", keep_ready=True)], [Start("a")]),
-        ([view("a", keep_ready=True), view("b", waiting_since=5.0)], [Start("b")]),
-        ([view("a", waiting_since=6.0), view("b", waiting_since=5.0)], [Start("b")]),
-        ([view("a", state="starting"), view("b", waiting_since=5.0)], []),
-        ([view("a", state="stopping"), view("b", waiting_since=5.0)], []),
-        ([view("a", state="ready", is_broken=True), view("b", waiting_since=5.0)], [Stop("a")]),
-        ([view("a", state="ready", leases=3), view("b", waiting_since=5.0)], [Start("b")]),
+        ([view("a", keep_ready=True), view("b", waiting_since=5.0)], [Fetch("a"), Fetch("b")]),
+        ([view("a", state="starting"), view("b", waiting_since=5.0)], [Fetch("b")]),
+        ([view("a", state="stopping"), view("b", waiting_since=5.0)], [Fetch("b")]),
+        ([view("a", state="fetching"), view("b", waiting_since=5.0)], [Fetch("b")]),
+        ([view("a", state="fetching")], []),
+        ([fetched("a")], [Start("a")]),
+        ([fetched("a", keep_ready=True), fetched("b", keep_ready=True)], [Start("a")]),
+        ([fetched("a", keep_ready=True), fetched("b", waiting_since=5.0)], [Start("b")]),
+        ([fetched("a", waiting_since=6.0), fetched("b", waiting_since=5.0)], [Start("b")]),
+        ([view("a", state="fetching", waiting_since=1.0), fetched("b")], [Start("b")]),
+        ([view("a", state="starting"), fetched("b", waiting_since=5.0)], []),
+        ([view("a", state="stopping"), fetched("b", waiting_since=5.0)], []),
+        ([view("a", state="ready", is_broken=True), fetched("b", waiting_since=5.0)], [Stop("a")]),
+        ([view("a", state="ready", leases=3), fetched("b", waiting_since=5.0)], [Start("b")]),
     ],
 )
 def test_the_next_step_follows_from_the_snapshot(

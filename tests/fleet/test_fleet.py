@@ -134,6 +134,8 @@ async def test_an_unexpected_error_in_a_load_keeps_its_text_to_the_log() -> None
 
 
 async def test_engines_load_one_at_a_time_and_a_waiting_request_comes_first() -> None:
+    somebody_asks = asyncio.Event()
+
     class Loading(ScriptedEngine):
         now_loading = 0
         most = 0
@@ -143,7 +145,7 @@ async def test_engines_load_one_at_a_time_and_a_waiting_request_comes_first() ->
             Loading.now_loading += 1
             Loading.most = max(Loading.most, Loading.now_loading)
             Loading.order.append(self.spec.source)
-            await asyncio.sleep(0.02)
+            await somebody_asks.wait()
             Loading.now_loading -= 1
 
     models = [
@@ -153,7 +155,11 @@ async def test_engines_load_one_at_a_time_and_a_waiting_request_comes_first() ->
     ]
     async with running(*models, build=Workshop(Loading)) as fleet:
         await until(lambda: status(fleet, "one").state == "starting")
-        await enter(fleet, "asked")
+        asked = asyncio.create_task(enter(fleet, "asked"))
+        await until(lambda: status(fleet, "asked").state == "fetching")
+        await asyncio.sleep(0)
+        somebody_asks.set()
+        await asked
         await until(fleet.is_ready)
     assert Loading.most == 1
     assert Loading.order == ["one", "asked", "two"]

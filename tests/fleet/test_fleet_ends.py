@@ -109,7 +109,7 @@ async def test_stop_does_not_wait_for_a_build_that_takes_long() -> None:
         return ScriptedEngine(spec)
 
     async with running(model("a", scripted(), preload=True), build=fetch) as fleet:
-        await until(lambda: status(fleet, "a").state == "starting")
+        await until(lambda: status(fleet, "a").state == "fetching")
         async with asyncio.timeout(1):
             await fleet.stop()
 

@@ -31,7 +31,7 @@ ENDS: dict[str, tuple[Any, ...]] = {
     "stop": ((), ("never said",) * 16),
     "ignore_eos": (False, True),
     "logprobs": (0, 20),
-    "logit_bias": ({0: -100.0}, {200: 100.0}, dict.fromkeys(range(300), 1.0), {2**31: 1.0}),
+    "logit_bias": ({0: -100.0}, {200: 100.0}, dict.fromkeys(range(200), 1.0), {2**31: 1.0}),
 }
 
 

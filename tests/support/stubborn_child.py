@@ -1,7 +1,6 @@
 """`fjord serve` on an engine that heeds no abort, ends no stream and never finishes its stop."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import server.cli.serve
@@ -18,10 +17,17 @@ class Stubborn(ScriptedEngine):
         await asyncio.Event().wait()
 
 
-def build_stubborn(*_: Any) -> Callable[[EngineSpec], Stubborn]:
-    return Stubborn
+class StubbornBuilder:
+    def __init__(self, *_: Any) -> None:
+        pass
+
+    def __call__(self, spec: EngineSpec) -> Stubborn:
+        return Stubborn(spec)
+
+    def weights_bytes(self, spec: EngineSpec) -> int:
+        return 0
 
 
 if __name__ == "__main__":
-    vars(server.cli.serve)["build_engine"] = build_stubborn
+    vars(server.cli.serve)["EngineBuilder"] = StubbornBuilder
     main()

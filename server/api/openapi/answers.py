@@ -306,7 +306,7 @@ class Health(Told):
 class EngineState(Told):
     engine: str
     aliases: list[str]
-    state: Literal["cold", "starting", "ready", "sleeping", "stopping", "failed"]
+    state: Literal["cold", "fetching", "starting", "ready", "sleeping", "stopping", "failed"]
     for_s: float
     reason: str | None
     preload: bool
