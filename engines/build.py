@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import importlib.util
 import threading
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from engines.weights.size import weights_bytes
 
 WeightsProgress: TypeAlias = Callable[[EngineSpec, str, int | None, int | None], None]
 """What is being done for a spec's weights; bytes or steps done, of how many (None: unknown)."""
+
+LIBRARIES = {"vllm": "vllm", "llamacpp": "xllamacpp"}
 
 
 class _Abandoned(Exception):
@@ -39,6 +42,18 @@ class EngineBuilder:
     def weights_bytes(self, spec: EngineSpec) -> int:
         """0 for what was not built yet, or has no weights."""
         return self._weights_bytes.get(spec.key, 0)
+
+
+def missing_library(kind: str) -> str | None:
+    """The library that an engine of this kind needs and that is not installed here; nothing is
+    imported."""
+    library = LIBRARIES.get(kind)
+    if library is None:
+        return None
+    try:
+        return None if importlib.util.find_spec(library) else library
+    except (ImportError, ValueError):
+        return library
 
 
 def _engine(spec: EngineSpec, path: Path) -> Engine:

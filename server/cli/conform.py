@@ -5,15 +5,20 @@ from typing import Annotated, Any
 
 import typer
 
+from server.cli.apps import new_app
+from server.cli.server_address import ApiKey, DataDir, Port, Url, server_address
 from server.refusal import CannotStart
+from server.settings import read_settings
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+app = new_app()
 
 
 @app.command()
 def conform(
-    base_url: Annotated[str, typer.Option(help="Where the server is, e.g. http://127.0.0.1:8080.")],
-    api_key: Annotated[str, typer.Option(envvar="FJORD_API_KEY", help="A key it takes.")],
+    url: Url = None,
+    port: Port = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
     model: Annotated[
         str | None, typer.Option(help="The model to ask. [default: the first one listed]")
     ] = None,
@@ -37,15 +42,22 @@ def conform(
         Path | None, typer.Option("--json", metavar="FILE", help="Write the results here, too.")
     ] = None,
 ) -> None:
-    """Ask a server some 120 questions about the contract; the exit status counts failures.
+    """Ask a server how far it keeps the contract.
 
+    Some 180 questions; the exit status counts failures.
     fail: a documented rule does not hold. differs: a rule that is Fjord's own does not.
     """
     from server.conform.target import Options, Unreachable
 
+    address = server_address(read_settings(url=url, port=port, api_key=api_key, data_dir=data_dir))
+    if address.key is None:
+        raise CannotStart(
+            f"No key for {address.url}: give one with --api-key or FJORD_API_KEY "
+            "(a server without keys takes any)."
+        )
     options = Options(
-        base_url=base_url,
-        api_key=api_key,
+        base_url=address.url,
+        api_key=address.key,
         model=model,
         reasoning_model=reasoning_model,
         embedding_model=embedding_model,

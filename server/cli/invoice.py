@@ -8,12 +8,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from server.cli.apps import new_app
 from server.cli.keys import DEFAULT_DIR, DataDir, LedgerUrl, failed
 from server.cli.periods import First, Last, Month, open_reports, period_of
 from server.ledger.invoice import HEAD, Invoice, invoices, rows, write_pdf
 from server.ledger.money import money_text
 
-app = typer.Typer()
+app = new_app()
 
 
 @app.command()
@@ -26,7 +27,10 @@ def invoice(
     data_dir: DataDir = DEFAULT_DIR,
     ledger_url: LedgerUrl = None,
 ) -> None:
-    """Print and write an owner's invoice; its total is the exact sum of the records."""
+    """Print and write an owner's invoice.
+
+    Its total is the exact sum of the records.
+    """
     period = period_of(month, first, last)
     with open_reports(data_dir, ledger_url) as database:
         found = invoices(database, owner, period)

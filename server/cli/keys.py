@@ -17,12 +17,13 @@ from rich.table import Column, Table
 
 from engines.registry.currency import CURRENCIES
 from server.accounts.key_wire import KeyIn, KeyOut, KeyPatch, key_made, key_out
+from server.cli.apps import new_app
 from server.ledger.errors import LedgerError
 from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key
 from server.ledger.open_books import open_books
 
-app = typer.Typer(no_args_is_help=True, help="Make, show and change API keys.")
+app = new_app(no_args_is_help=True, help="Make, show and change API keys.")
 
 DataDir: TypeAlias = Annotated[
     Path, typer.Option("--data-dir", envvar="FJORD_DATA_DIR", help="Where the ledger lies.")

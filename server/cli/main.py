@@ -8,6 +8,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from server import __version__
+from server.cli import server_address
+from server.cli.apps import new_app
 from server.refusal import CannotStart
 
 ELSEWHERE = {
@@ -37,13 +40,11 @@ class Commands(TyperGroup):
         return command
 
 
-app = typer.Typer(
+app = new_app(
     cls=Commands,
     help="A self-hosted server for the WAYSCloud LLM API.",
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    add_completion=True,
 )
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")]
@@ -75,6 +76,22 @@ EngineArgs = Annotated[
         help="The engine's own argument, for the models of --model. Repeatable.",
     ),
 ]
+
+
+def _show_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"fjord {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def fjord(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Say which it is."),
+    ] = False,
+) -> None:
+    """What stands before a command."""
 
 
 @app.command()
@@ -143,22 +160,34 @@ def serve(
 
 @app.command()
 def models(
+    url: server_address.Url = None,
+    port: server_address.Port = None,
+    host: Annotated[str | None, typer.Option(help="Beside --port. [default: 127.0.0.1]")] = None,
+    api_key: server_address.ApiKey = None,
+    data_dir: server_address.DataDir = None,
     registry: RegistryFile = None,
     profile: Profile = None,
     engine: Engine = None,
     model: Models = None,
-    host: Host = None,
-    port: Port = None,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """List the models: alias, weights, engine, state, limits."""
+    """List the models: alias, weights, engine, state, limits.
+
+    Those of the server at --url or --port; else those of --registry, --profile, --engine or
+    --model; with neither, those of the server that runs here, or of the registry if none does.
+    """
     from server.cli.models import show_models
     from server.settings import read_settings
 
-    settings = read_settings(
-        registry=registry, profile=profile, engine=engine, model=model, host=host, port=port
+    asked = {"url": url, "port": port, "host": host}
+    of_a_file = {"registry": registry, "profile": profile, "engine": engine, "model": model}
+    settings = read_settings(**asked, **of_a_file, api_key=api_key, data_dir=data_dir)
+    show_models(
+        settings,
+        is_asked=settings.url is not None or any(each is not None for each in asked.values()),
+        is_of_a_file=any(of_a_file.values()),
+        as_json=as_json,
     )
-    show_models(settings, as_json=as_json)
 
 
 @app.command()
@@ -173,7 +202,10 @@ def prepare(
         typer.Option(help="Where `serve` will listen: a key is kept for loopback alone."),
     ] = None,
 ) -> None:
-    """Do what a first start does, and stop: weights of preloaded models, ledger, first key."""
+    """Do what a first start does, and stop.
+
+    That is: fetch the weights of preloaded models, make the ledger and the first key.
+    """
     from server.cli.prepare import prepare as run
     from server.settings import read_settings
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from engines.build import missing_library
 from engines.registry.registry import (
     Registry,
     RegistryError,
@@ -12,6 +13,10 @@ from engines.registry.registry import (
 from server.refusal import CannotStart
 from server.settings import Settings
 
+INSTALL = {
+    "vllm": "`make serve ENGINE=vllm` installs it (on a GPU `make serve` does)",
+    "llamacpp": "`pip install xllamacpp` installs it",
+}
 FILE_NAME = "model_registry.yaml"
 
 
@@ -29,6 +34,29 @@ def open_registry(settings: Settings) -> Registry:
         return registry.with_engine(settings.engine) if settings.engine else registry
     except RegistryError as error:
         raise CannotStart(str(error)) from None
+
+
+def registry_to_serve(settings: Settings) -> Registry:
+    """The same, where all that is loaded at the start can run. Raises CannotStart."""
+    registry = open_registry(settings)
+    for kind in dict.fromkeys(m.engine.kind for m in registry.models.values()):
+        own = [m for m in registry.models.values() if m.engine.kind == kind]
+        library = missing_library(kind)
+        if library is not None and (
+            any(m.preload for m in own) or len(own) == len(registry.models)
+        ):
+            raise CannotStart(_not_installed(kind, library, [m.alias for m in own], registry))
+    return registry
+
+
+def _not_installed(kind: str, library: str, aliases: list[str], registry: Registry) -> str:
+    more = f" and {len(aliases) - 3} more" if len(aliases) > 3 else ""
+    others = [other for other in registry.other_engines if missing_library(other) is None]
+    instead = f"; or choose --engine {others[0]}" if others else ""
+    return (
+        f"{', '.join(aliases[:3])}{more} of profile {registry.profile} cannot run: {library} is "
+        f"not installed here: {INSTALL[kind]}{instead}."
+    )
 
 
 def registry_path(asked: Path | None) -> Path:

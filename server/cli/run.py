@@ -7,33 +7,34 @@ from typing import Annotated, Any
 
 import typer
 
+from server.cli.apps import new_app
 from server.cli.chat.chat import run_chat
 from server.cli.chat.own_server import is_up, own_server
-from server.cli.first_start import kept_key
 from server.cli.registry_choice import open_registry
+from server.cli.server_address import ApiKey, DataDir, Port, ServerAddress, Url, server_address
 from server.refusal import CannotStart
 from server.settings import Settings, read_settings
 
-app = typer.Typer()
+app = new_app()
 
 
 @app.command()
 def run(
     model: Annotated[str | None, typer.Argument(help="An alias. [default: the first]")] = None,
+    prompt: Annotated[
+        list[str] | None, typer.Argument(help="A question: one answer, and no chat.")
+    ] = None,
     system: Annotated[str | None, typer.Option(help="A system prompt.")] = None,
-    url: Annotated[
-        str | None, typer.Option(help="The server. [default: this machine's, else one is started]")
-    ] = None,
-    api_key: Annotated[
-        str | None, typer.Option(help="The key. [default: the one that the first start kept]")
-    ] = None,
-    port: Annotated[int | None, typer.Option(help="This machine's server. [default: 8080]")] = None,
+    url: Url = None,
+    port: Port = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
     registry: Annotated[Path | None, typer.Option(help="For a server that is started.")] = None,
     profile: Annotated[str | None, typer.Option(help="For a server that is started.")] = None,
     engine: Annotated[str | None, typer.Option(help="For a server that is started.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Where the kept key lies.")] = None,
 ) -> None:
-    """Chat in the terminal; in a pipe, answer what comes in: echo hi | fjord run"""
+    """Chat in the terminal. One answer instead: fjord run MODEL "a question", or in a pipe:
+    echo hi | fjord run. Where no server runs, one is started for as long."""
     serving: dict[str, Any] = {
         "registry": registry,
         "profile": profile,
@@ -41,21 +42,23 @@ def run(
         "data_dir": data_dir,
     }
     settings = read_settings(url=url, api_key=api_key, port=port, **serving)
-    with _server(settings, serving) as (base_url, key):
-        raise typer.Exit(run_chat(base_url, key, model, system=system, **_money(settings)))
+    question = " ".join(prompt or ()) or None
+    with _server(settings, serving) as address:
+        raise typer.Exit(
+            run_chat(address.url, address.key, model, question, system=system, **_money(settings))
+        )
 
 
 @contextmanager
-def _server(settings: Settings, serving: dict[str, Any]) -> Iterator[tuple[str, str | None]]:
-    key = settings.api_key or kept_key(settings.data_dir)
-    here = f"http://127.0.0.1:{settings.port}"
-    if settings.url is not None or is_up(here):
-        yield settings.url or here, key
+def _server(settings: Settings, serving: dict[str, Any]) -> Iterator[ServerAddress]:
+    address = server_address(settings)
+    if settings.url is not None or is_up(address.url):
+        yield address
         return
     typer.echo("No server is running; starting one for this chat ...", err=True)
     flags = [(f"--{name.replace('_', '-')}", value) for name, value in serving.items() if value]
     with own_server([str(part) for flag in flags for part in flag]) as own_url:
-        yield own_url, None
+        yield ServerAddress(own_url, None)
 
 
 def _money(settings: Settings) -> dict[str, Any]:

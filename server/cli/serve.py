@@ -29,7 +29,7 @@ from server.cli.first_start import (
     prepare_data_dir,
 )
 from server.cli.progress import SpokenProgress
-from server.cli.registry_choice import open_registry
+from server.cli.registry_choice import registry_to_serve
 from server.cli.serve_log import has_reader, serve_log
 from server.http.connection import Connection
 from server.http.request_log import RequestLog
@@ -60,7 +60,7 @@ def serve(settings: Settings) -> int:
     check_exposure(settings.host, settings.no_auth)
     prepare_data_dir(settings.data_dir)
     with listening_socket(settings.host, settings.port) as listener:
-        registry = open_registry(settings)
+        registry = registry_to_serve(settings)
         node = settings.node or socket.gethostname()
         with (
             _ledger(settings, registry, node) as ledger,

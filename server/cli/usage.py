@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from server.cli.apps import new_app
 from server.cli.keys import DEFAULT_DIR, DataDir, LedgerUrl, failed
 from server.cli.periods import First, Last, Month, Owner, open_reports, period_of
 from server.ledger.export import csv_text, json_text, write_parquet
@@ -17,7 +18,7 @@ from server.ledger.money import money_text
 from server.ledger.reports import DIMENSIONS, Dimension, Line, Only, Period, records, with_money
 from server.ledger.reports import usage as usage_lines
 
-app = typer.Typer()
+app = new_app()
 
 
 @app.command()
@@ -40,7 +41,10 @@ def usage(
     data_dir: DataDir = DEFAULT_DIR,
     ledger_url: LedgerUrl = None,
 ) -> None:
-    """Requests, tokens and money of a period (this month where none is given; days are UTC)."""
+    """Requests, tokens and money of a period.
+
+    This month where none is given; days are UTC.
+    """
     period = period_of(month, first, last)
     only = Only(owner=owner, key_id=key, alias=model)
     with open_reports(data_dir, ledger_url) as database:

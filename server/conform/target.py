@@ -49,6 +49,7 @@ class Target:
         self.options = options
         self.key = options.api_key
         self.auth = {"X-API-Key": self.key, "Authorization": f"Bearer {self.key}"}
+        self._refusal = ""
         self.models = self._listed()
         self.model = options.model or self._first_model()
 
@@ -122,6 +123,7 @@ class Target:
     def _listed(self) -> list[str]:
         try:
             answer = self.get(MODELS)
+            self._refusal = "" if answer.is_success else f"{answer.status_code} {answer.text[:200]}"
             return [str(m["id"]) for m in answer.json()["data"]] if answer.is_success else []
         except httpx.HTTPError as e:
             raise Unreachable(f"{self.options.base_url}: {e or type(e).__name__}") from None
@@ -129,6 +131,9 @@ class Target:
             return []
 
     def _first_model(self) -> str:
+        if self._refusal:
+            place = f"{self.options.base_url}{MODELS}"
+            raise Unreachable(f"{place} answers {self._refusal}; is the key right?")
         if not self.models:
             message = f"{self.options.base_url}{MODELS} lists no model for this key; name one"
             raise Unreachable(f"{message} with --model.")

@@ -64,7 +64,8 @@ def test_commands_and_flags_in_the_papers_exist() -> None:
             if line.startswith("docker") and "exec" not in line and " prepare" not in line:
                 continue
             words = call.split("|")[0].split("#")[0].split()
-            command = group.get_command(context, words[0])  # type: ignore[attr-defined]
+            words = ["", *words] if words[0].startswith("--") else words
+            command = group.get_command(context, words[0]) if words[0] else group  # type: ignore[attr-defined]
             assert command is not None, f"{line!r}: fjord has no command {words[0]!r}"
             seen.add(words[0])
             if hasattr(command, "get_command") and len(words) > 1 and words[1].isalpha():

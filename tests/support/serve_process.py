@@ -41,6 +41,21 @@ def environment(**variables: str) -> dict[str, str]:
     return {**ours, "PYTHONPATH": str(ROOT), **variables}
 
 
+def fjord(
+    cwd: Path, *args: str, stdin: str | None = None, **variables: str
+) -> "subprocess.CompletedProcess[str]":
+    """`fjord …` in a process of its own, 80 columns wide."""
+    return subprocess.run(
+        [*FJORD, *args],
+        cwd=cwd,
+        env=environment(**{"COLUMNS": "80", **variables}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        **({"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}),
+    )
+
+
 class Server:
     """A `fjord serve` on a free port, and what it says: into a pipe, or at a terminal."""
 

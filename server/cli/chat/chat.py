@@ -50,6 +50,7 @@ def run_chat(
     base_url: str,
     api_key: str | None = None,
     model: str | None = None,
+    question: str | None = None,
     *,
     system: str | None = None,
     prices: Mapping[str, Price] | None = None,
@@ -59,15 +60,15 @@ def run_chat(
     stdout: TextIO | None = None,
     read: Input | None = None,
 ) -> int:
-    """Chat until the end; returns the exit status. Without a terminal on `stdin` all of it is one
-    question, and only the answer is printed. `prices` by alias; None: no cost is shown. `read`
-    replaces the terminal's line editor."""
+    """Chat until the end; returns the exit status. With a `question`, or without a terminal on
+    `stdin` (all of it is then one question, or goes after `question`), only the answer is printed.
+    `prices` by alias; None: no cost is shown. `read` replaces the terminal's line editor."""
     source, sink = stdin or sys.stdin, stdout or sys.stdout
     with contextlib.closing(ChatClient(base_url, api_key)) as client:
         try:
             conversation = Conversation(_chosen(client, model), system)
-            if read is None and not source.isatty():
-                return _answer_pipe(client, conversation, source.read(), sink)
+            if read is None and (question or not source.isatty()):
+                return _answer_once(client, conversation, _question(question, source), sink)
             chat = Chat(client, conversation, Console(file=sink, highlight=False), prices, currency)
             return chat.run(read or _editor(history_file))
         except ChatFailed as failure:
@@ -224,10 +225,16 @@ class ShownAnswer:
         return " · ".join(parts)
 
 
-def _answer_pipe(client: ChatClient, said: Conversation, question: str, sink: TextIO) -> int:
-    if not question.strip():
+def _question(words: str | None, source: TextIO) -> str:
+    """What was asked on the command line, then what comes through the pipe."""
+    piped = "" if source.isatty() else source.read().strip()
+    if not (words or piped):
         raise ChatFailed("Nothing came through the pipe; there is no question to answer.")
-    said.add("user", question.strip())
+    return "\n\n".join(filter(None, (words, piped)))
+
+
+def _answer_once(client: ChatClient, said: Conversation, question: str, sink: TextIO) -> int:
+    said.add("user", question)
     for piece in client.answer(said.model, said.messages()):
         sink.write(piece.content)
         sink.flush()

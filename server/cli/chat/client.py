@@ -10,6 +10,8 @@ import httpx
 TIMEOUT = httpx.Timeout(10.0, read=600.0)
 """A model may load while the first byte is awaited."""
 
+NO_KEY = " Give one with --api-key or FJORD_API_KEY."
+
 
 class ChatFailed(Exception):
     """In one line: what the server said, or why it could not be asked."""
@@ -30,6 +32,7 @@ class ChatClient:
 
     def __init__(self, base_url: str, api_key: str | None) -> None:
         headers = {"X-API-Key": api_key} if api_key else {}
+        self._has_key = bool(api_key)
         self._url = base_url.rstrip("/").removesuffix("/v1")
         self._http = httpx.Client(base_url=self._url, headers=headers, timeout=TIMEOUT)
 
@@ -71,7 +74,8 @@ class ChatClient:
             message = response.json()["error"]["message"]
         except (ValueError, KeyError, TypeError):
             message = response.text.strip()[:200] or response.reason_phrase
-        raise ChatFailed(f"{response.status_code}: {message}")
+        hint = "" if self._has_key or response.status_code != 401 else NO_KEY
+        raise ChatFailed(f"{response.status_code}: {message}{hint}")
 
     def _unreachable(self, error: httpx.HTTPError) -> ChatFailed:
         reason = str(error) or type(error).__name__

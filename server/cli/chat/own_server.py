@@ -55,14 +55,19 @@ def _await_ready(
     while time.monotonic() < end:
         if process.poll() is not None:
             said.seek(0)
-            lines = said.read().strip().splitlines()
-            reason = lines[-1] if lines else f"exit status {process.returncode}"
-            raise ChatFailed(f"The server did not start: {reason}")
+            raise ChatFailed(f"The server did not start: {_reason(said, process.returncode)}")
         with contextlib.suppress(httpx.HTTPError):
             if httpx.get(f"{url}/ready", timeout=1.0).status_code == httpx.codes.OK:
                 return
         time.sleep(POLL_S)
     raise ChatFailed(f"The server was not ready within {timeout_s:g} s.")
+
+
+def _reason(said: IO[str], status: int) -> str:
+    """Its refusals, or its last words."""
+    lines = said.read().strip().splitlines()
+    refusals = [line.removeprefix("fjord: ") for line in lines if line.startswith("fjord: ")]
+    return "; ".join(refusals or lines[-1:]) or f"exit status {status}"
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

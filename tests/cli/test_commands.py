@@ -1,0 +1,221 @@
+"""The commands as a person sees them: real processes, 80 columns wide."""
+
+import json
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from server.cli.main import ELSEWHERE
+from tests.support.paths import ROOT
+from tests.support.serve_process import (
+    FJORD,
+    Server,
+    environment,
+    fjord,
+    serving,
+    with_registry,
+)
+
+pytestmark = pytest.mark.slow  # processes of their own
+
+COMMANDS = ["serve", "models", "prepare", *ELSEWHERE]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return with_registry(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server on a model of one's own, in a folder whose registry has another one."""
+    home = with_registry(tmp_path_factory.mktemp("running"))
+    own = ["--model", "mine=god/dag", "--engine", "scripted"]
+    with serving(home, *own) as server:
+        server.until("Ready")
+        yield server
+
+
+# Help, version, completion
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_fits_80_columns_and_is_plain(home: Path, command: str) -> None:
+    shown = fjord(home, command, "--help")
+    assert shown.returncode == 0, shown.stderr
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+    assert "│" not in shown.stdout
+
+
+def test_help_shows_every_default(home: Path) -> None:
+    shown = fjord(home, "serve", "--help").stdout
+    words = " ".join(shown.split())
+    written = re.findall(r"\[default: [^\]]*\]", (ROOT / "server/cli/main.py").read_text())
+    assert len(written) > 8
+    for default in ("127.0.0.1", "8080", "cuda with a GPU, else embedded", "600", "info", "data"):
+        assert f"[default: {default}]" in words
+    assert "[default: the one that the first start kept]" in " ".join(
+        fjord(home, "run", "--help").stdout.split()
+    )
+
+
+def test_the_list_of_commands_cuts_no_sentence(home: Path) -> None:
+    shown = fjord(home, "--help").stdout
+    for command in COMMANDS:
+        assert re.search(rf"^  {command} .*\.$", shown, re.MULTILINE)
+    assert "..." not in shown.split("Commands:")[1]
+
+
+def test_the_version_is_the_packages(home: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert project["tool"]["hatch"]["version"]["path"] == "server/__init__.py"
+    shown = fjord(home, "--version")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert re.fullmatch(r"fjord \d+\.\d+\.\d+\n", shown.stdout)
+
+
+def test_bash_completes_commands_and_flags(home: Path) -> None:
+    for words, expected in (("fjord mo", "models"), ("fjord serve --pro", "--profile")):
+        asked = environment(
+            _FJORD_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(words.count(" "))
+        )
+        shown = subprocess.run(FJORD, env=asked, capture_output=True, text=True, timeout=60)
+        assert shown.stdout.split() == [expected], shown.stderr
+
+
+def test_the_completion_script_is_one_that_bash_takes(home: Path) -> None:
+    command = " ".join(FJORD)
+    script = f'eval "$({command} --show-completion)" && complete -p fjord'
+    shown = subprocess.run(
+        ["bash", "-c", script], env=environment(), capture_output=True, text=True, timeout=60
+    )
+    assert shown.stdout.startswith("complete -"), shown.stderr
+
+
+# What cannot run here
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--engine", "vllm"], "13 models|cannot run: vllm is not installed"),
+        (["--model", "m=Qwen/Qwen3-0.6B"], "^fjord: m of profile own cannot run: vllm is not"),
+        (["--profile", "embedded"], "cannot run: xllamacpp is not installed"),
+    ],
+)
+def test_a_start_without_its_engines_library_is_one_line(
+    tmp_path: Path, flags: list[str], said: str
+) -> None:
+    hidden = 'import sys\nsys.modules["vllm"] = sys.modules["xllamacpp"] = None\n'
+    (tmp_path / "sitecustomize.py").write_text(hidden)
+    ended = fjord(tmp_path, "serve", "--port", "0", *flags, PYTHONPATH=f"{tmp_path}:{ROOT}")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert len(ended.stderr.splitlines()) == 1
+    assert re.search(said, ended.stderr), ended.stderr
+
+
+# Asking a server
+
+
+def test_models_are_those_of_the_server_that_is_asked(running: Server) -> None:
+    shown = fjord(running.home, "models", "--port", running.port)
+    assert shown.returncode == 0, shown.stderr
+    assert re.search(r"^mine +scripted +ready +128K +128K +god/dag$", shown.stdout, re.MULTILINE)
+    assert "tiny" not in shown.stdout
+    same = fjord(running.home, "models", FJORD_URL=f"http://127.0.0.1:{running.port}/v1")
+    assert same.stdout.split()[4:] == shown.stdout.split()[4:]
+    (row,) = json.loads(fjord(running.home, "models", "--port", running.port, "--json").stdout)
+    assert (row["alias"], row["context_tokens"], row["preload"]) == ("mine", 131072, True)
+
+
+def test_models_without_a_key_tell_what_everybody_may_know(running: Server) -> None:
+    shown = fjord(running.home, "models", "--port", running.port, "--api-key", "wrong")
+    assert re.search(r"^mine +scripted +ready +\? +\? +", shown.stdout, re.MULTILINE)
+    assert "401: Unknown API key" in shown.stderr
+
+
+def test_models_of_a_server_that_is_not_there_or_of_two_sources_are_refused(home: Path) -> None:
+    for flags, said in (
+        (["--port", "9"], "No Fjord server answers at http://127.0.0.1:9"),
+        (["--port", "9", "--profile", "embedded"], "give one or the other"),
+    ):
+        ended = fjord(home, "models", *flags)
+        assert ended.returncode == 2
+        assert said in ended.stderr
+
+
+@pytest.mark.parametrize("profile", ["cuda", "small", "embedded"])
+def test_the_models_table_is_readable_at_80_columns(profile: str) -> None:
+    shown = fjord(ROOT, "models", "--profile", profile).stdout
+    listed = json.loads(fjord(ROOT, "models", "--profile", profile, "--json").stdout)
+    assert max(map(len, shown.splitlines())) <= 80
+    assert not set(shown) & set("│…┃")
+    for row in listed:
+        assert row["alias"] in shown.split()
+        assert row["weights"] in shown.split()
+
+
+def test_run_answers_a_question_of_the_command_line(running: Server) -> None:
+    port = ["--port", running.port]
+    assert fjord(running.home, "run", *port, "mine", "hei du").stdout == "hei du\n"
+    assert fjord(running.home, "run", *port, "mine", "hei", "du").stdout == "hei du\n"
+    piped = fjord(running.home, "run", *port, "mine", "say", stdin="what\n")
+    assert piped.stdout == "say\n\nwhat\n"
+    assert fjord(running.home, "run", *port, stdin="hei\n").stdout == "hei\n"
+
+
+def test_run_and_conform_find_address_and_key_alike(running: Server) -> None:
+    url = f"http://127.0.0.1:{running.port}"
+    run, conform = ["run", "mine", "hei"], ["conform", "--only", "keys.x_api_key"]
+    for command in (run, conform):
+        for flags in (["--url", f"{url}/v1"], ["--base-url", url], ["--port", running.port]):
+            shown = fjord(running.home, *command, *flags)
+            assert shown.returncode == 0, shown.stderr
+        elsewhere = ["--data-dir", "nowhere", "--api-key", running.key()]
+        named = fjord(running.home, *command, *elsewhere, FJORD_URL=url)
+        assert named.returncode == 0, named.stderr
+        wrong = fjord(running.home, *command, "--url", url, FJORD_API_KEY="wrong")
+        assert wrong.returncode != 0
+        assert "401" in wrong.stderr
+        assert "Unknown API key" in wrong.stderr
+        assert "lists no model" not in wrong.stderr
+        none = fjord(running.home, *command, "--url", url, "--data-dir", "nowhere")
+        assert none.returncode != 0
+        assert "--api-key or FJORD_API_KEY" in none.stderr
+
+
+def test_the_kept_key_is_sent_to_this_machine_alone(home: Path) -> None:
+    from server.cli.server_address import server_address
+    from server.settings import Settings
+
+    (home / "data").mkdir()
+    (home / "data/first_key").write_text("secret")
+    for url, key in (
+        ("http://127.0.0.1:1", "secret"),
+        ("http://[::1]:1/v1/", "secret"),
+        ("http://localhost:1", "secret"),
+        ("https://elsewhere.example", None),
+    ):
+        address = server_address(Settings(url=url, data_dir=home / "data"))
+        assert address.key == key
+        assert not address.url.endswith(("/", "/v1"))
+
+
+def test_the_list_of_models_has_details_for_who_asks(running: Server) -> None:
+    url, headers = f"http://127.0.0.1:{running.port}/v1/models", {"X-API-Key": running.key()}
+    (plain,) = httpx.get(url, headers=headers).json()["data"]
+    assert set(plain) == {"id", "object", "owned_by", "created"}
+    (full,) = httpx.get(f"{url}?details=true", headers=headers).json()["data"]
+    assert full == plain | {
+        "weights": "god/dag",
+        "engine": "scripted",
+        "state": "ready",
+        "context_tokens": 131072,
+        "output_tokens": 131072,
+        "preload": True,
+    }
