@@ -192,7 +192,9 @@ def _answer_to_page(pages: WebPages, scope: Scope) -> Response | None:
 
 
 def _rendered(request: Request, error: ApiError) -> Response:
-    line_of(request.scope).status = error.status
+    line = line_of(request.scope)
+    line.status = error.status
+    line.note(**error.facts)
     answer = Response(error.encoded(), error.status, error.headers, "application/json")
     answer.raw_headers += answer_headers(request.scope)
     return answer

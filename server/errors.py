@@ -71,6 +71,12 @@ class ApiError(Exception):
         """OpenAI's error type for the status."""
         return _TYPES.get(self.status, "server_error")
 
+    @property
+    def facts(self) -> dict[str, str]:
+        """For the request's log line: code and field, nothing of what was sent in it."""
+        field = {} if self.param is None else {"field": self.param[:128]}
+        return {"code": self.code, **field}
+
     def body(self) -> dict[str, Any]:
         """The one body of every error: the service's members, OpenAI's, and the SDK's `detail`."""
         error: dict[str, Any] = {

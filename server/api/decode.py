@@ -6,12 +6,14 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
+import msgspec
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from server.errors import ApiError
 
 T = TypeVar("T")
+_LONGEST_NAMED_BYTES = 65_536
 _STEP = re.compile(r"[.\[]")
 
 _EXPECTED = {
@@ -202,3 +204,18 @@ def brief(value: Any) -> Any:
 
 def _as_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+class _Named(msgspec.Struct):
+    model: str | None = None
+
+
+def named_model(body: bytes) -> dict[str, str]:
+    """{"model": …} that a refused body asks for, cut to a line's length; for the log alone."""
+    if len(body) > _LONGEST_NAMED_BYTES:
+        return {}
+    try:
+        model = msgspec.json.decode(body, type=_Named).model
+    except (ValueError, RecursionError):
+        return {}
+    return {"model": model[:128]} if model else {}

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 from engines.registry.spec import ModelSpec
 from server.accounts.limits import Admission, LimitExceeded
 from server.api.chat.wire import Asked
-from server.api.decode import brief, decoded
+from server.api.decode import brief, decoded, named_model
 from server.api.services import ANONYMOUS, Services, Task, record_id_of
 from server.errors import ApiError, method_not_allowed, to_api_error
 from server.http.asgi import Receive, Scope, Send
@@ -94,6 +94,7 @@ class KeyedEndpoint:
 
     async def _fail(self, exchange: Exchange, exc: Exception) -> None:
         error = to_api_error(exc)
+        line_of(exchange.scope).note(**error.facts)
         if error.status >= 500 and error.code == "INTERNAL_ERROR":
             log.exception("request %s failed", exchange.request_id, exc_info=exc)
         self.services.metrics.answered("", self.endpoint, error.status)
@@ -127,7 +128,12 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
             raise ApiError.retry(503, "SHUTTING_DOWN", "The server is shutting down.", 10)
         check_content_type(exchange)
         body = await exchange.body(services.settings.max_body_bytes)
-        return await self._validated(exchange, admission, body)
+        try:
+            prepared = await self._validated(exchange, admission, body)
+        except Exception:
+            line_of(exchange.scope).note(**named_model(body))
+            raise
+        return prepared
 
     async def _validated(self, exchange: Exchange, admission: Admission, body: bytes) -> P:
         wire = await decoded(self.adapter, body)
