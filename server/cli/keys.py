@@ -1,6 +1,7 @@
 """`fjord keys …`: make, show and change the keys, also while servers run on them."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -11,13 +12,14 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Column, Table
+from pydantic_core import ErrorDetails
 
+from engines.registry.complaints import complaint
 from engines.registry.currency import CURRENCIES
 from server.accounts.key_wire import KeyIn, KeyOut, KeyPatch, key_made, key_out
 from server.cli.apps import new_app
+from server.cli.key_choice import key_named, warn_of_unknown
+from server.cli.tables import Column, show_fields, show_table
 from server.ledger.errors import LedgerError
 from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key
@@ -35,7 +37,9 @@ LedgerUrl: TypeAlias = Annotated[
     ),
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="One JSON document.")]
-KeyId: TypeAlias = Annotated[str, typer.Argument(help="The key's id, as `fjord keys list` shows.")]
+KeyId: TypeAlias = Annotated[
+    str, typer.Argument(metavar="KEY", help="The key's name or id, as `fjord keys list` shows.")
+]
 Models: TypeAlias = Annotated[
     str | None, typer.Option(help="Aliases it may use, comma-separated; all where not given.")
 ]
@@ -52,6 +56,10 @@ Expires: TypeAlias = Annotated[
     str | None, typer.Option(help="A date (2027-01-31), a time with zone, or days from now (30d).")
 ]
 
+COLUMNS = [
+    *map(Column, ("id", "name", "owner", "state", "budget", "last used")),
+    Column("models", is_long=True),
+]
 DEFAULT_DIR = Path("data")
 
 
@@ -77,6 +85,7 @@ def create(
         models, requests_per_minute, burst, concurrent, tokens_per_minute, budget, currency, expires
     )
     new = checked(lambda: KeyIn(name=name, owner=owner, admin=admin, **fields).key())
+    warn_of_unknown(new.models or ())
     with key_store(data_dir, ledger_url) as store:
         key, text = store.create(new)
     show_made(key, text, as_json)
@@ -95,19 +104,7 @@ def list_keys(
     if as_json:
         typer.echo(json.dumps([key_out(key).model_dump(mode="json") for key in keys], indent=2))
         return
-    table = Table(
-        Column("id", no_wrap=True),
-        "name",
-        "owner",
-        "service",
-        "state",
-        "models",
-        "budget",
-        "last used",
-    )
-    for key in keys:
-        table.add_row(*summary(key_out(key)))
-    Console().print(table)
+    show_table(COLUMNS, [summary(key_out(key)) for key in keys])
 
 
 @app.command()
@@ -119,7 +116,7 @@ def show(
 ) -> None:
     """Everything about one key but its secret."""
     with key_store(data_dir, ledger_url) as store:
-        key = store.get(key_id)
+        key = key_named(store, key_id)
     show_key(key_out(key), as_json)
 
 
@@ -150,8 +147,10 @@ def update(
     fields |= {k: v for k, v in {"name": name, "owner": owner}.items() if v is not None}
     fields |= {unset_name(field): None for field in unset or ()}
     patch = checked(lambda: KeyPatch(**fields))
+    warn_of_unknown(fields.get("models") or ())
     with key_store(data_dir, ledger_url) as store:
-        key = checked(lambda: store.update(key_id, partial(changed, patch, budget, currency)))
+        found = key_named(store, key_id).key_id
+        key = checked(lambda: store.update(found, partial(changed, patch, budget, currency)))
     show_key(key_out(key), as_json)
 
 
@@ -167,20 +166,26 @@ def rotate(
 ) -> None:
     """Give a key a new text, with the same id, limits and budget."""
     with key_store(data_dir, ledger_url) as store:
-        key, text = store.rotate(key_id, grace_s=grace * 3600)
+        key, text = store.rotate(key_named(store, key_id).key_id, grace_s=grace * 3600)
     show_made(key, text, as_json)
 
 
 @app.command()
 def revoke(
     key_id: KeyId,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     data_dir: DataDir = DEFAULT_DIR,
     ledger_url: LedgerUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Refuse a key from now on, for ever; its records stay."""
     with key_store(data_dir, ledger_url) as store:
-        key = store.revoke(key_id)
+        key = key_named(store, key_id)
+        if not yes and sys.stdin.isatty():
+            typer.confirm(
+                f"Revoke {key.name!r} of {key.owner} ({key.key_id}) for ever?", abort=True
+            )
+        key = store.revoke(key.key_id)
     show_key(key_out(key), as_json)
 
 
@@ -195,20 +200,24 @@ def key_store(data_dir: Path, ledger_url: str | None) -> Iterator[KeyStore]:
 
 
 def failed(message: str) -> typer.Exit:
-    typer.echo(f"fjord: {message}", err=True)
+    for line in message.splitlines():
+        typer.echo(f"fjord: {line}", err=True)
     return typer.Exit(2)
 
 
 def checked(make: Callable[[], Any]) -> Any:
-    """What `make` returns; a value that does not fit is one line and exit status 2."""
+    """What `make` returns; what does not fit is a line each and exit status 2."""
     try:
         return make()
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"]) or "key"
-        raise failed(f"{name}: {first['msg']}; got {first['input']!r}.") from None
+        raise failed("\n".join(map(wrong_field, error.errors()))) from None
     except ValueError as error:
         raise failed(f"{error}.") from None
+
+
+def wrong_field(error: ErrorDetails) -> str:
+    name = ".".join(str(part) for part in error["loc"]) or "key"
+    return f"{name}: {complaint(error)}; got {error['input']!r}."
 
 
 def fields_given(
@@ -303,20 +312,17 @@ def show_key(key: KeyOut, as_json: bool) -> None:
     if as_json:
         typer.echo(key.model_dump_json(indent=2))
         return
-    table = Table(show_header=False)
-    for name, value in key:
-        table.add_row(name.replace("_", " "), cell(name, key, value))
-    Console().print(table)
+    show_fields([(name.replace("_", " "), cell(name, key, value)) for name, value in key])
 
 
 def summary(key: KeyOut) -> list[str]:
-    names = ("key_id", "name", "owner", "service", "state", "models", "budget", "last_used_at")
+    names = ("key_id", "name", "owner", "state", "budget", "last_used_at", "models")
     return [cell(name, key, getattr(key, name)) for name in names]
 
 
 def cell(name: str, key: KeyOut, value: Any) -> str:
     if name == "models":
-        return "all" if value is None else escape(", ".join(value))
+        return "all" if value is None else ", ".join(value)
     if name == "budget" and key.budget:
         unit = key.currency if key.budget.kind == "money" else "tokens"
         return f"{key.budget.amount:f} {unit}/{key.budget.period}"
@@ -324,4 +330,4 @@ def cell(name: str, key: KeyOut, value: Any) -> str:
         return "–"
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S UTC")
-    return escape(str(value))
+    return str(value)

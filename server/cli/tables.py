@@ -7,6 +7,7 @@ A row is a line where all lines fit; else its long cells go beneath it; else it 
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,14 @@ def show_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None
         typer.echo(line)
 
 
+def show_fields(fields: Sequence[tuple[str, str]]) -> None:
+    """One thing, a field a line."""
+    columns = [Column(name) for name, _ in fields]
+    shown = [_printable(value) for _, value in fields]
+    for line in _as_blocks(columns, [shown], terminal_width()):
+        typer.echo(line)
+
+
 def terminal_width() -> int:
     if sys.stdout.isatty() or os.environ.get("COLUMNS"):
         return shutil.get_terminal_size().columns
@@ -48,8 +57,8 @@ def table_lines(
     shown = [[_printable(cell) for cell in row] for row in rows]
     every = list(range(len(columns)))
     short = [i for i in every if not columns[i].is_long]
-    for inline in (every, short):
-        widths = {i: _width(columns[i], [row[i] for row in shown]) for i in inline}
+    for inline, is_stacked in ((every, False), (every, True), (short, False), (short, True)):
+        widths = {i: _width(columns[i], [row[i] for row in shown], is_stacked) for i in inline}
         if sum(widths.values()) + len(GAP) * (len(inline) - 1) <= width:
             beneath = [i for i in every if i not in inline]
             return _as_lines(columns, shown, widths, beneath, width)
@@ -90,14 +99,14 @@ def _as_blocks(columns: Sequence[Column], rows: Sequence[Sequence[str]], width: 
 def _folded(before: str, text: str, width: int) -> list[str]:
     """`text` after `before`, on as many lines as it takes, the later ones indented as far."""
     room = max(1, width - cell_len(before))
-    parts = [text[at : at + room] for at in range(0, len(text), room)] or [""]
+    parts = textwrap.wrap(text, room, break_on_hyphens=False) or [""]
     indent = " " * cell_len(before)
     return [(before if i == 0 else indent) + part for i, part in enumerate(parts)]
 
 
-def _width(column: Column, cells: Sequence[str]) -> int:
-    longest_word = max(map(cell_len, column.heading.split()), default=0)
-    return max([longest_word, *map(cell_len, cells)])
+def _width(column: Column, cells: Sequence[str], is_stacked: bool) -> int:
+    heading = column.heading.split() if is_stacked else [column.heading]
+    return max(map(cell_len, [*heading, *cells]), default=0)
 
 
 def _stacked(column: Column, width: int | None) -> list[str]:

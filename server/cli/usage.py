@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from server.cli.apps import new_app
+from server.cli.key_choice import key_named
 from server.cli.keys import DEFAULT_DIR, DataDir, LedgerUrl, failed
 from server.cli.periods import First, Last, Month, Owner, open_reports, period_of
+from server.cli.tables import Column, show_table
+from server.ledger.errors import KeyNotFound
 from server.ledger.export import csv_text, json_text, write_parquet
+from server.ledger.key_store import KeyStore
 from server.ledger.money import money_text
 from server.ledger.reports import DIMENSIONS, Dimension, Line, Only, Period, records, with_money
 from server.ledger.reports import usage as usage_lines
@@ -30,7 +31,7 @@ def usage(
     first: First = None,
     last: Last = None,
     owner: Owner = None,
-    key: Annotated[str | None, typer.Option(help="Only this key's id.")] = None,
+    key: Annotated[str | None, typer.Option(help="Only this key, by name or id.")] = None,
     model: Annotated[str | None, typer.Option(help="Only this alias.")] = None,
     list_records: Annotated[
         bool, typer.Option("--records", help="The records themselves, not sums.")
@@ -46,8 +47,9 @@ def usage(
     This month where none is given; days are UTC.
     """
     period = period_of(month, first, last)
-    only = Only(owner=owner, key_id=key, alias=model)
     with open_reports(data_dir, ledger_url) as database:
+        key_id = None if key is None else id_of(KeyStore(database), key)
+        only = Only(owner=owner, key_id=key_id, alias=model)
         lines = (
             map(with_money, records(database, period, only))
             if list_records
@@ -63,6 +65,14 @@ def usage(
             show(list(lines), period)
 
 
+def id_of(store: KeyStore, word: str) -> str:
+    """Of no key there is: the id itself, as `anonymous` of a server without keys."""
+    try:
+        return key_named(store, word).key_id
+    except KeyNotFound:
+        return word
+
+
 def dimensions(text: str) -> Sequence[Dimension]:
     names = [name.strip().replace("-", "_") for name in text.split(",")]
     for name in names:
@@ -72,19 +82,15 @@ def dimensions(text: str) -> Sequence[Dimension]:
 
 
 def show(lines: Sequence[Line], period: Period) -> None:
-    console = Console()
     if not lines:
-        console.print(f"Nothing was used from {period.first} to {period.last}.")
+        typer.echo(f"Nothing was used from {period.first} to {period.last}.")
         return
     names = [name for name in lines[0] if name != "amount_micro"]
-    table = Table(title=f"{period.first} to {period.last}")
-    for name in names:
-        table.add_column(name.replace("_", " "), justify="right" if is_number(name) else "left")
-    for line in lines:
-        table.add_row(*(cell(line[name]) for name in names))
-    console.print(table)
+    columns = [Column(name.replace("_", " "), is_number=is_number(name)) for name in names]
+    typer.echo(f"{period.first} to {period.last}\n")
+    show_table(columns, [[cell(line[name]) for name in names] for line in lines])
     for total in totals(lines):
-        console.print(f"Total {total}", highlight=False)
+        typer.echo(f"Total {total}")
 
 
 def totals(lines: Iterable[Line]) -> list[str]:
@@ -101,4 +107,4 @@ def is_number(name: str) -> bool:
 def cell(value: Any) -> str:
     if value is None:
         return "–"
-    return f"{value:,}" if isinstance(value, int) else escape(str(value))
+    return f"{value:,}" if isinstance(value, int) else str(value)

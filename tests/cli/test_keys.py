@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import pty
 import sqlite3
 import subprocess
 import sys
@@ -24,6 +26,7 @@ from server.ledger.keys import Key, hash_of
 from server.ledger.ledger import Ledger
 from server.ledger.sqlite import FILE_NAME, prepared_ledger
 from tests.support.paths import ROOT
+from tests.support.serve_process import FJORD, environment, fjord, with_registry
 
 pytestmark = pytest.mark.anyio
 
@@ -127,14 +130,14 @@ def test_a_revoked_key_stays_in_the_list_and_stays_revoked(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["show", "nobody0000"], "no key with id 'nobody0000'"),
+        (["show", "nobody0000"], "No key has the name or id 'nobody0000'"),
         (["create", "--name", "n", "--budget", "5/month"], "'500 NOK/month'"),
         (["create", "--name", "n", "--budget", "x NOK/month"], "budget.amount"),
         (["create", "--name", "n", "--budget", "0.0000001 NOK/month"], "6 decimal places"),
         (["create", "--name", "n", "--budget", "1.5 tokens/day"], "whole number"),
         (["create", "--name", "n", "--currency", "GBP"], "'NOK', 'USD', 'EUR', 'SEK' or 'DKK'"),
         (["create", "--name", "n", "--expires", "soon"], "2027-01-31"),
-        (["create", "--name", "n", "--concurrent", "0"], "greater than or equal to 1"),
+        (["create", "--name", "n", "--concurrent", "0"], "the least is 1"),
         (["create", "--name", ""], "name"),
         (["update", "x", "--unset", "secret_hash"], "is none of"),
     ],
@@ -244,3 +247,73 @@ def test_two_changes_of_a_key_at_once_both_count(tmp_path: Path) -> None:
         other.join()
         final = KeyStore(one).get(made["key_id"])
     assert (final.name, final.owner) == ("renamed", "moved")
+
+
+# Names, and questions before what cannot be undone
+
+
+def test_a_key_is_found_by_its_name_where_one_has_it(tmp_path: Path) -> None:
+    first, other = (keys(tmp_path, "create", "--name", n) for n in ("website", "portal"))
+    assert keys(tmp_path, "show", "website")["key_id"] == first["key_id"]
+    assert keys(tmp_path, "update", "portal", "--burst", "3")["key_id"] == other["key_id"]
+    assert keys(tmp_path, "rotate", "website")["key_id"] == first["key_id"]
+    assert keys(tmp_path, "revoke", "website")["state"] == "revoked"
+    again = keys(tmp_path, "create", "--name", "website")  # a revoked one does not hide it
+    assert keys(tmp_path, "show", "website")["key_id"] == again["key_id"]
+    assert keys(tmp_path, "show", first["key_id"])["state"] == "revoked"
+    keys(tmp_path, "create", "--name", "website", "--owner", "acme")
+    said = refused(tmp_path, "revoke", "website")
+    assert "2 keys are called 'website'" in said
+    assert again["key_id"] in said
+    assert "did you mean 'portal'?" in refused(tmp_path, "show", "portl")
+
+
+@pytest.mark.parametrize(("typed", "flags", "state"), [
+    ("n\n", [], "active"), ("y\n", [], "revoked"), ("", ["--yes"], "revoked"),
+])  # fmt: skip
+def test_revoking_at_a_terminal_asks_first(
+    tmp_path: Path, typed: str, flags: list[str], state: str
+) -> None:
+    keys(tmp_path, "create", "--name", "website")
+    ours, theirs = pty.openpty()
+    os.write(ours, typed.encode())
+    command = [*FJORD, "keys", "revoke", "website", "--data-dir", str(tmp_path), *flags]
+    done = subprocess.run(
+        command, stdin=theirs, capture_output=True, text=True, timeout=60, env=environment()
+    )
+    os.close(ours)
+    os.close(theirs)
+    assert ("for ever?" in done.stdout) == bool(typed)
+    assert (done.returncode == 0) == (state == "revoked")
+    assert keys(tmp_path, "show", "website")["state"] == state
+
+
+def test_a_model_that_nobody_has_is_warned_of(tmp_path: Path) -> None:
+    home = with_registry(tmp_path)
+    asked = ["keys", "create", "--name", "k", "--json", "--models"]
+    for models, said in (
+        ("tiny", ""),
+        ("tinny", "has no model 'tinny'; did you mean 'tiny'? The key may use it"),
+        ("tiny,zzz", "has no model 'zzz'. The key may use it"),
+    ):
+        done = fjord(home, *asked, models)
+        assert json.loads(done.stdout)["models"] == sorted(models.split(","))
+        assert said in done.stderr
+        assert bool(said) == bool(done.stderr)
+    (home / "model_registry.yaml").write_text("models: [")
+    assert fjord(home, *asked, "tinny").stderr == ""
+
+
+def test_the_tables_of_keys_and_usage_are_whole_at_80_columns(tmp_path: Path) -> None:
+    home = with_registry(tmp_path)
+    name, models = "the website of a customer", ",".join(f"some-model-{i}" for i in range(9))
+    fjord(home, "keys", "create", "--name", name, "--budget", "500 NOK/month", "--models", models)
+    shown = fjord(home, "keys", "list").stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    assert not set(shown) & set("│…┃")
+    flat = "".join(shown.split())
+    for words in (name, "500 NOK/month", models):
+        assert "".join(words.split()) in flat
+    shown = fjord(home, "keys", "show", name).stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "some-model-8" in shown

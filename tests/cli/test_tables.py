@@ -9,7 +9,8 @@ ROWS = [["a website", "12,345,678", "everything that is said of it"], ["b", "1",
 
 
 def test_a_row_is_a_line_where_it_fits_and_headings_stand_above_each_other() -> None:
-    heads, lines = table_lines(COLUMNS, ROWS, 60)
+    assert table_lines(COLUMNS, ROWS, 60)[0] == ["name       prompt tokens  note"]
+    heads, lines = table_lines(COLUMNS, ROWS, 52)
     assert heads == ["               prompt", "name           tokens  note"]
     assert lines == [
         "a website  12,345,678  everything that is said of it",
@@ -18,12 +19,12 @@ def test_a_row_is_a_line_where_it_fits_and_headings_stand_above_each_other() -> 
 
 
 def test_long_cells_go_beneath_where_the_row_is_too_wide() -> None:
-    heads, lines = table_lines(COLUMNS, ROWS, 25)
-    assert heads[-1] == "name           tokens"
+    heads, lines = table_lines(COLUMNS, ROWS, 23)
+    assert heads == ["               prompt", "name           tokens"]
     assert lines == [
         "a website  12,345,678",
-        "  everything that is said",
-        "   of it",
+        "  everything that is",
+        "  said of it",
         "b                   1",
         "  –",
     ]

@@ -1,0 +1,73 @@
+"""Which key a person means, and whether there are models of the names that a key is given."""
+
+from collections.abc import Iterable, Iterator
+
+import typer
+
+from engines.registry.file import RegistryError, nearest, read_registry_file
+from server.cli.registry_choice import registry_path
+from server.cli.server_address import server_address
+from server.ledger.errors import KeyNotFound, LedgerError
+from server.ledger.key_store import KeyStore
+from server.ledger.keys import Key
+from server.refusal import CannotStart
+from server.settings import Settings, read_settings
+
+
+def key_named(store: KeyStore, word: str) -> Key:
+    """The key with this id, else the only one of this name; a revoked one only where no other has
+    the name. Raises LedgerError."""
+    keys = store.list()
+    alike = [key for key in keys if key.name == word]
+    found = (
+        [key for key in keys if key.key_id == word]
+        or [key for key in alike if key.revoked_at is None]
+        or alike
+    )
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        names = [key.name for key in keys]
+        raise KeyNotFound(f"No key has the name or id {word!r}{nearest(word, names)}.")
+    each = ", ".join(f"{key.key_id} of {key.owner}" for key in found)
+    raise LedgerError(f"{len(found)} keys are called {word!r}: {each}; say which by its id.")
+
+
+def warn_of_unknown(aliases: Iterable[str]) -> None:
+    """On stderr, for models that neither the registry nor the server here has. Another site's
+    server may have them, so that the key is made all the same."""
+    try:
+        settings = read_settings()
+        path = registry_path(settings.registry)
+        known = list(_registered(settings))
+    except (CannotStart, RegistryError):
+        return
+    unknown = [alias for alias in aliases if alias not in known]
+    known += _served(settings) if unknown else []
+    for alias in unknown:
+        if alias not in known:
+            hint = nearest(alias, known) or "."
+            typer.echo(
+                f"fjord: warning: {path} has no model {alias!r}{hint} The key may use it all the "
+                "same.",
+                err=True,
+            )
+
+
+def _registered(settings: Settings) -> Iterator[str]:
+    """Of every profile: which one a server will run is not known here."""
+    file = read_registry_file(registry_path(settings.registry)).file
+    yield from file.models
+    for profile in file.profiles.values():
+        yield from profile.models
+    yield from (pair.partition("=")[0] for pair in settings.model)
+
+
+def _served(settings: Settings) -> list[str]:
+    import httpx
+
+    try:
+        engines = httpx.get(f"{server_address(settings).url}/ready", timeout=1.0).json()["engines"]
+        return [str(alias) for engine in engines for alias in engine["aliases"]]
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
+        return []
