@@ -15,11 +15,9 @@ TEST_SET  := $(if $(HAS_GPU),cuda,cpu)
 RUN := $(VENV)/bin/python
 # Each in an environment of its own: their pins are not ours, nor each other's.
 CLIENTS := clients clients-instructor clients-litellm
-# --no-deps with a lock that has a hash for everything: nothing comes in that the lock does not name.
-# --no-compile: Python compiles what is imported; compiling all of torch and vLLM takes longer.
 # A shell that forbids bytecode would have every start compile every library: 1.6 s, not 0.5.
 export PYTHONDONTWRITEBYTECODE :=
-PIP := $(RUN) -m pip --disable-pip-version-check --no-input install -qq --no-deps --no-compile
+PIP := $(RUN) requirements/install.py
 SAY := @printf '\033[1m==>\033[0m %s\n'
 
 .DEFAULT_GOAL := help
