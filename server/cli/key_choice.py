@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 
 import typer
 
-from engines.registry.file import RegistryError, nearest, read_registry_file
+from engines.registry.file import RegistryError, read_registry_file
+from engines.spelling import did_you_mean
 from server.cli.registry_choice import registry_path
 from server.cli.server_address import server_address
 from server.ledger.errors import KeyNotFound, LedgerError
@@ -28,7 +29,7 @@ def key_named(store: KeyStore, word: str) -> Key:
         return found[0]
     if not found:
         names = [key.name for key in keys]
-        raise KeyNotFound(f"No key has the name or id {word!r}{nearest(word, names)}.")
+        raise KeyNotFound(f"No key has the name or id {word!r}{did_you_mean(word, names)}.")
     each = ", ".join(f"{key.key_id} of {key.owner}" for key in found)
     raise LedgerError(f"{len(found)} keys are called {word!r}: {each}; say which by its id.")
 
@@ -46,7 +47,7 @@ def warn_of_unknown(aliases: Iterable[str]) -> None:
     known += _served(settings) if unknown else []
     for alias in unknown:
         if alias not in known:
-            hint = nearest(alias, known) or "."
+            hint = did_you_mean(alias, known) or "."
             typer.echo(
                 f"fjord: warning: {path} has no model {alias!r}{hint} The key may use it all the "
                 "same.",

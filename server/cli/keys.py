@@ -16,10 +16,11 @@ from pydantic_core import ErrorDetails
 
 from engines.registry.complaints import complaint
 from engines.registry.currency import CURRENCIES
-from server.accounts.key_wire import KeyIn, KeyOut, KeyPatch, key_made, key_out
+from server.accounts.key_wire import KeyIn, KeyPatch, key_out
 from server.cli.apps import new_app
 from server.cli.key_choice import key_named, warn_of_unknown
-from server.cli.tables import Column, show_fields, show_table
+from server.cli.key_table import show_key, show_made, summary
+from server.cli.tables import Column, show_table
 from server.ledger.errors import LedgerError
 from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key
@@ -298,36 +299,3 @@ def unset_name(field: str) -> str:
     if name not in fields:
         raise failed(f"--unset {field!r} is none of {', '.join(fields)}.")
     return name
-
-
-def show_made(key: Key, text: str, as_json: bool) -> None:
-    if as_json:
-        typer.echo(key_made(key, text).model_dump_json(indent=2))
-        return
-    show_key(key_out(key), as_json=False)
-    typer.echo(f"\n{text}\n\nThis is the only time the key is shown; keep it safe.")
-
-
-def show_key(key: KeyOut, as_json: bool) -> None:
-    if as_json:
-        typer.echo(key.model_dump_json(indent=2))
-        return
-    show_fields([(name.replace("_", " "), cell(name, key, value)) for name, value in key])
-
-
-def summary(key: KeyOut) -> list[str]:
-    names = ("key_id", "name", "owner", "state", "budget", "last_used_at", "models")
-    return [cell(name, key, getattr(key, name)) for name in names]
-
-
-def cell(name: str, key: KeyOut, value: Any) -> str:
-    if name == "models":
-        return "all" if value is None else ", ".join(value)
-    if name == "budget" and key.budget:
-        unit = key.currency if key.budget.kind == "money" else "tokens"
-        return f"{key.budget.amount:f} {unit}/{key.budget.period}"
-    if value is None:
-        return "–"
-    if isinstance(value, datetime):
-        return value.strftime("%Y-%m-%d %H:%M:%S UTC")
-    return str(value)

@@ -165,7 +165,7 @@ def test_a_connection_that_breaks_at_any_call_loses_and_doubles_nothing(
         node.write(*(record(n) for n in range(5)))
         node.turns(2)
         node.write(*(record(n) for n in range(5, 8)))
-        node.turns(3)
+        node.turns(4)
         assert FaultySite.calls > fails_at
     check(site, *range(8))
 
