@@ -34,7 +34,7 @@ serve: $(VENV)/.$(SERVE_SET) ## Set up what is missing, then serve on 127.0.0.1:
 setup: $(VENV)/.$(SERVE_SET) ## Set up alone: packages, embedded model, first key
 	@$(RUN) -m server prepare $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
-test: $(VENV)/.dev clients ## Run all tests (without a GPU too; about 9 minutes)
+test: $(VENV)/.dev clients ## Run all tests, and say what was skipped and why (without a GPU too)
 	@$(RUN) -m tests.run $(ARGS)
 
 test-fast: $(VENV)/.dev ## Run the tests that need no vLLM (under 30 s)
