@@ -21,7 +21,7 @@ PIP := $(RUN) requirements/install.py
 SAY := @printf '\033[1m==>\033[0m %s\n'
 
 .DEFAULT_GOAL := help
-.PHONY: help serve setup test test-fast clients check format lock bench
+.PHONY: help serve setup test test-fast test-versions clients check format lock bench
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -39,6 +39,9 @@ test: $(VENV)/.dev clients ## Run all tests, and say what was skipped and why (w
 
 test-fast: $(VENV)/.dev ## Run the tests that need no vLLM (under 30 s)
 	@$(RUN) -m pytest -m "not vllm and not slow and not gpu and not alone" -n 3 --dist worksteal $(ARGS)
+
+test-versions: $(VENV)/.dev ## Run the engine's tests on the oldest and the newest vLLM too (GBs; an hour on 2 cores)
+	@$(RUN) -m tests.versions $(ARGS)
 
 clients: $(CLIENTS:%=.venv-clients/%/.made) tests/node/node_modules/.package-lock.json ## Install other people's clients, for their tests
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from engines.base import EngineDead
+from engines.base import EngineDead, InvalidRequest
 
 TIMEOUT_S = 120.0
 """Tokenising is linear: a million characters take about a second."""
@@ -42,7 +42,7 @@ class HttpClient:
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise EngineDead(f"llama.cpp does not answer {path}: {error}") from error
         if response.status != 200:
-            raise EngineDead(f"llama.cpp refuses {path}: {response.status} {answer}")
+            raise _refusal(path, response.status, answer)
         return answer
 
     def _connection(self) -> http.client.HTTPConnection:
@@ -50,6 +50,14 @@ class HttpClient:
             return UnixConnection(self._address.removeprefix("unix://"))
         host, _, port = self._address.split("://")[-1].rpartition(":")
         return http.client.HTTPConnection(host, int(port), timeout=TIMEOUT_S)
+
+
+def _refusal(path: str, status: int, answer: Any) -> Exception:
+    """Who answers is alive: 400 is the input's fault, anything else a bug, which ends this request
+    alone."""
+    if status == 400:
+        return InvalidRequest(f"llama.cpp refuses this input: {answer}")
+    return RuntimeError(f"llama.cpp refuses {path}: {status} {answer}")
 
 
 class UnixConnection(http.client.HTTPConnection):

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from engines.base import Embedding, EngineDead, EngineUnavailable, InvalidRequest
+from engines.base import Embedding, EngineUnavailable, InvalidRequest
 from engines.gguf import BadGguf, GgufFile
 from engines.host.private_folder import PrivateFolder
 from engines.llamacpp.args import common_params, secure_listener
@@ -99,7 +99,7 @@ class LlamacppModel:
         body = msgspec.json.encode({"input": ids, "encoding_format": "float"})
         answer = msgspec.json.decode(self.server.handle_embeddings(body))
         if "data" not in answer:
-            raise EngineDead(f"llama.cpp failed to embed: {answer}")
+            raise RuntimeError(f"llama.cpp failed to embed: {answer}")
         vectors = {entry["index"]: entry["embedding"] for entry in answer["data"]}
         return [Embedding(vector=vectors[i], prompt_tokens=len(t)) for i, t in enumerate(ids)]
 

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, Sequence
-from typing import Any, NoReturn
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import Any, NoReturn, TypeAlias
 
 from msgspec.structs import replace
 
@@ -37,15 +37,17 @@ from engines.vllm.submission import submission, submit_publicly
 from engines.vllm.vocabulary import Vocabulary
 
 _SHUTDOWN_S = 3.5
+Load: TypeAlias = Callable[[EngineSpec, str, ProcessTree], Awaitable[tuple[Any, Renderer]]]
 
 
 class VllmEngine:
-    """Satisfies engines.base.Engine. `path` is a local folder, or a hub id."""
+    """Satisfies engines.base.Engine. `path` is a local folder, or a hub id; `load` starts vLLM."""
 
-    def __init__(self, spec: EngineSpec, path: str) -> None:
+    def __init__(self, spec: EngineSpec, path: str, load: Load = load) -> None:
         self.context_tokens = 0
         self._spec = spec
         self._path = path
+        self._load = load
         self._processes = ProcessTree()
         self._llm: Any = None
         self._threads = WorkerThreads(RENDERERS, "vllm-aside")
@@ -70,14 +72,18 @@ class VllmEngine:
 
     async def start(self) -> None:
         try:
-            llm, renderer = await load(self._spec, self._path, self._processes)
+            llm, renderer = await self._load(self._spec, self._path, self._processes)
+            self._llm, self._renderer = llm, renderer
+            if not self._is_stopped:
+                await self._begin(llm, renderer)
         except asyncio.CancelledError:
             await asyncio.shield(asyncio.to_thread(self._processes.end))
             raise
-        self._llm, self._renderer = llm, renderer
         if self._is_stopped:
             await self.stop()
             raise EngineUnavailable("The engine was stopped while it started.")
+
+    async def _begin(self, llm: Any, renderer: Renderer) -> None:
         self.context_tokens = llm.model_config.max_model_len
         self._vocabulary = Vocabulary(llm.tokenizer)
         if self._spec.task == "generate" and is_fast_path_on(self._spec.args):

@@ -51,7 +51,7 @@ def rendering_error(error: Exception, param: str) -> Exception:
     """What rendering a prompt raised. vLLM's renderer makes a refusal of what a template raises;
     a tokenizer has a TypeError for text that is no Unicode."""
     if is_clients(error) or _is_unreadable(error):
-        return InvalidRequest(f"The {param} cannot be read: {message_of(error)}", param)
+        return InvalidRequest(f"The {param} cannot be rendered: {message_of(error)}", param)
     return error
 
 

@@ -67,7 +67,7 @@ async def test_a_sink_and_the_iterator_together_read_each_delta_once_in_order(
         reader.is_reading = False
     assert (text(reader.deltas), count(reader.deltas)) == (text(plain), count(plain))
     assert not any(d.finish_reason for d in reader.taken)
-    assert reader.deltas[0] not in reader.taken
+    assert all(delta is not reader.deltas[0] for delta in reader.taken)
 
 
 class Reader:

@@ -13,7 +13,7 @@ from server.settings import Settings
 from tests.support.paths import ROOT
 
 PAPERS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-NOT_SETTINGS = {"FJORD_"}
+NOT_SETTINGS = {"FJORD_", "FJORD_FASTPATH"}
 
 
 def papers() -> Iterator[tuple[Path, str]]:

@@ -38,7 +38,8 @@ class OutputRouter:
         self._streams: dict[str, DirectStream] = {}
 
     def attach(self) -> None:
-        """From now on vLLM calls `process_outputs` of this one."""
+        """From now on vLLM calls `process_outputs` of this one, and tokens count."""
+        self.tokens = 0
         self._processor.process_outputs = self.process_outputs
 
     def detach(self) -> None:

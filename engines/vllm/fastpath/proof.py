@@ -7,6 +7,7 @@ copied, field by field, also fields that are unknown here. What differs, or rais
 one warning, and the public way serves.
 """
 
+import asyncio
 import inspect
 from collections.abc import Mapping
 from typing import Any
@@ -85,6 +86,7 @@ async def _check_stream(
     skips_special_tokens: bool,
 ) -> None:
     """Raises where a direct stream's answer is not the collector's."""
+    await asyncio.sleep(0)  # others' streams go on
     request, prompt = probes.request()
     asked = [await _made(processed, request, prompt, skips_special_tokens) for _ in range(2)]
     try:
@@ -107,6 +109,7 @@ async def _proven_copies(
         copies = RequestCopies(llm)
         for settings in _SETTINGS:
             for _ in range(3):  # the first is no copy
+                await asyncio.sleep(0)
                 request, prompt = probes.request(**settings)
                 expected = await _made(processed, request, prompt)
                 if fields := differences(await _made(copies, request, prompt), expected):

@@ -2,8 +2,9 @@
 
 What a token costs the front begins with its message: received, decoded, looked up, written. With
 many streams the tokens of several steps go together, and all of that is paid once for them.
-Loaded by name into the engine's process; it imports nothing else of ours but the rule. Where the
-rule finds vLLM other than it knows it, every token goes at once, as vLLM sends them.
+Loaded by name into the engine's process; it imports nothing else of ours but the rule and the
+warning. Where the rule finds vLLM other than it knows it, every token goes at once, as vLLM sends
+them.
 """
 
 import logging

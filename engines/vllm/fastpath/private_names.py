@@ -1,0 +1,74 @@
+"""Every name of vLLM's insides that the fast path uses, by where vLLM defines it.
+
+A test reads the sources of this package and compares; another hides each name, one at a time, and
+asks for the same answer; `make test-versions` looks them up in other versions' sources.
+"""
+
+from collections.abc import Mapping
+from typing import TypeAlias
+
+Owner: TypeAlias = tuple[str, str]
+"""(module, class)."""
+
+FRONT: Mapping[Owner, tuple[str, ...]] = {
+    ("vllm.v1.engine.async_llm", "AsyncLLM"): (
+        *("abort", "check_admission", "engine_core", "get_supported_tasks", "input_processor"),
+        *("log_requests", "model_config", "output_processor", "renderer", "tokenizer"),
+        "_run_output_handler",
+    ),
+    ("vllm.config.model", "ModelConfig"): ("max_model_len",),
+    ("vllm.renderers.base", "BaseRenderer"): ("get_eos_token_id",),
+    ("vllm.v1.engine.core_client", "AsyncMPClient"): ("add_request_async",),
+    ("vllm.v1.engine.input_processor", "InputProcessor"): ("assign_request_id", "process_inputs"),
+    ("vllm.v1.engine.output_processor", "OutputProcessor"): (
+        *("add_request", "log_stats", "process_outputs", "request_states", "stream_interval"),
+        *("tracing_enabled", "_finish_request"),
+    ),
+    ("vllm.v1.engine.output_processor", "RequestState"): ("detokenizer", "is_prefilling"),
+    ("vllm.v1.engine.output_processor", "RequestOutputCollector"): ("get_nowait",),
+    ("vllm.v1.engine.detokenizer", "FastIncrementalDetokenizer"): (
+        *("get_next_output_text", "skip_special_tokens", "spaces_between_special_tokens"),
+        *("stream", "token_ids", "tokenizer", "update"),
+    ),
+    ("vllm.v1.engine", "EngineCoreRequest"): (
+        *("arrival_time", "priority", "prompt_token_ids", "reasoning_ended", "request_id"),
+        "sampling_params",
+    ),
+    ("vllm.v1.engine", "EngineCoreOutput"): (
+        *("finish_reason", "new_token_ids", "prefill_stats", "request_id"),
+    ),
+    ("vllm.v1.metrics.stats", "PrefillStats"): ("num_cached_tokens",),
+    ("vllm.sampling_params", "SamplingParams"): ("max_tokens",),
+}
+"""In the server's process. What is hidden or gone here is found by the proofs at the start."""
+
+ENGINE_PROCESS: Mapping[Owner, tuple[str, ...]] = {
+    ("vllm.v1.core.sched.scheduler", "Scheduler"): ("requests", "schedule", "update_from_output"),
+    ("vllm.v1.core.sched.output", "SchedulerOutput"): ("total_num_scheduled_tokens",),
+    ("vllm.v1.request", "Request"): ("num_output_tokens", "sampling_params"),
+    ("vllm.v1.engine", "EngineCoreOutput"): (
+        *("events", "finish_reason", "new_logprobs", "new_token_ids", "request_id"),
+    ),
+    ("vllm.v1.engine", "EngineCoreOutputs"): ("finished_requests", "outputs", "scheduler_stats"),
+    ("vllm.sampling_params", "SamplingParams"): ("logprobs", "stop"),
+}
+"""In the engine's. What is gone there ends the batching, and every token goes at once."""
+
+CONFIGURATION: Mapping[Owner, tuple[str, ...]] = {
+    ("vllm.config.vllm", "VllmConfig"): ("scheduler_config",),
+    ("vllm.config.scheduler", "SchedulerConfig"): ("get_scheduler_cls", "scheduler_cls"),
+}
+"""While an engine is configured."""
+
+IMPORTS: Mapping[str, tuple[str, ...]] = {
+    "vllm.sampling_params": ("RequestOutputKind",),
+    "vllm.v1.core.sched.async_scheduler": ("AsyncScheduler",),
+    "vllm.v1.core.sched.scheduler": ("Scheduler",),
+    "vllm.v1.engine": ("EngineCoreOutput", "EngineCoreOutputs", "FinishReason"),
+    "vllm.v1.engine.output_processor": ("RequestOutputCollector",),
+    "vllm.v1.metrics.stats": ("PrefillStats",),
+}
+"""Module -> what is imported from it."""
+
+SINCE_LATER = frozenset({"check_admission"})
+"""Not yet in the oldest version of the range; used where it is there."""
