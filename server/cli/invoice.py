@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from server.cli.apps import new_app
-from server.cli.keys import DEFAULT_DIR, DataDir, LedgerUrl, failed
+from server.cli.options import DEFAULT_DIR, DataDir, LedgerUrl, failed
 from server.cli.periods import First, Last, Month, open_reports, period_of
 from server.ledger.invoice import HEAD, Invoice, invoices, rows, write_pdf
 from server.ledger.money import money_text

@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from server.cli.keys import failed
+from server.cli.options import failed
 from server.ledger.database import Database
 from server.ledger.errors import LedgerError
 from server.ledger.open_books import open_books

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from server.cli.apps import new_app
-from server.cli.keys import DEFAULT_DIR, DataDir, LedgerUrl
+from server.cli.options import DEFAULT_DIR, DataDir, LedgerUrl
 from server.cli.periods import day_of, open_reports
 from server.ledger.retention import prune as prune_records
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from server.cli.keys import DEFAULT_DIR, DataDir, failed
+from server.cli.options import DEFAULT_DIR, DataDir, failed
 from server.ledger.errors import LedgerError
 from server.ledger.open_books import open_books
 from server.ledger.shipping import retry_set_aside

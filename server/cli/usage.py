@@ -9,7 +9,7 @@ import typer
 
 from server.cli.apps import new_app
 from server.cli.key_choice import key_named
-from server.cli.keys import DEFAULT_DIR, DataDir, LedgerUrl, failed
+from server.cli.options import DEFAULT_DIR, DataDir, LedgerUrl, failed
 from server.cli.periods import First, Last, Month, Owner, open_reports, period_of
 from server.cli.tables import Column, show_table
 from server.ledger.errors import KeyNotFound

@@ -290,6 +290,7 @@ def test_revoking_at_a_terminal_asks_first(
 
 def test_a_model_that_nobody_has_is_warned_of(tmp_path: Path) -> None:
     home = with_registry(tmp_path)
+    prepared_ledger(home / "data")
     asked = ["keys", "create", "--name", "k", "--json", "--models"]
     for models, said in (
         ("tiny", ""),
@@ -306,6 +307,7 @@ def test_a_model_that_nobody_has_is_warned_of(tmp_path: Path) -> None:
 
 def test_the_tables_of_keys_and_usage_are_whole_at_80_columns(tmp_path: Path) -> None:
     home = with_registry(tmp_path)
+    prepared_ledger(home / "data")
     name, models = "the website of a customer", ",".join(f"some-model-{i}" for i in range(9))
     fjord(home, "keys", "create", "--name", name, "--budget", "500 NOK/month", "--models", models)
     shown = fjord(home, "keys", "list").stdout
