@@ -9,7 +9,7 @@ from engines.base import (
     Embedding,
     InvalidRequest,
 )
-from engines.vllm.errors import engine_error, is_clients, message_of
+from engines.vllm.errors import engine_error, is_clients, message_of, raise_as
 
 
 async def embedding(
@@ -21,15 +21,7 @@ async def embedding(
     count = len(prompt["prompt_token_ids"])
     if count > context_tokens:
         raise ContextLengthExceeded(count, None, context_tokens)
-    try:
-        collector = await llm.add_request(request_id, prompt, PoolingParams(task="embed"))
-    except Exception as error:
-        outcome = engine_error(error, llm)
-        if is_clients(outcome):
-            outcome = InvalidRequest(f"The input cannot be embedded: {message_of(error)}", "input")
-        if outcome is error:
-            raise
-        raise outcome from error
+    collector = await _submitted(llm, request_id, prompt, PoolingParams(task="embed"))
     running.add(collector)
     try:
         output = await collector.get()
@@ -37,13 +29,21 @@ async def embedding(
         await llm.abort(collector.request_id, internal=True)
         raise
     except Exception as error:
-        outcome = engine_error(error, llm)
-        if outcome is error:
-            raise
-        raise outcome from error
+        raise_as(engine_error(error, llm), error)
     finally:
         running.discard(collector)
     return Embedding(vector=output.outputs.data.float().tolist(), prompt_tokens=count)
+
+
+async def _submitted(llm: Any, request_id: str, prompt: Any, params: Any) -> Any:
+    """vLLM's collector of the vector."""
+    try:
+        return await llm.add_request(request_id, prompt, params)
+    except Exception as error:
+        outcome = engine_error(error, llm)
+        if is_clients(outcome):
+            outcome = InvalidRequest(f"The input cannot be embedded: {message_of(error)}", "input")
+        raise_as(outcome, error)
 
 
 async def all_or_none(work: Sequence[Any]) -> list[Embedding]:

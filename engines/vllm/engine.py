@@ -25,7 +25,7 @@ from engines.registry.spec import EngineSpec
 from engines.vllm.arguments import RENDERERS
 from engines.vllm.collected_stream import CollectedStream
 from engines.vllm.embeddings import all_or_none, embedding
-from engines.vllm.errors import engine_error, rendering_error, submission_error
+from engines.vllm.errors import engine_error, raise_as, rendering_error, submission_error
 from engines.vllm.fastpath.fast_path import FastPath, may_go_fast
 from engines.vllm.fastpath.proof import proven_fast_path
 from engines.vllm.fastpath.stream import DirectStream
@@ -200,9 +200,7 @@ class VllmEngine:
         """`error` as what it means for the request, or that the engine was stopped meanwhile."""
         if self._is_stopped:
             raise EngineDead("The engine was stopped.") from error
-        if outcome is error:
-            raise error
-        raise outcome from error
+        raise_as(outcome, error)
 
     def _as_prompted(self, request: GenerateRequest, prompt: Prompt) -> GenerateRequest:
         thinking, vocabulary = request.reasoning, self._vocabulary

@@ -1,7 +1,7 @@
 """vLLM's exceptions -> ours, by type. What is neither the client's nor the engine's end stays."""
 
 import re
-from typing import Any
+from typing import Any, NoReturn
 
 from engines.base import (
     ContextLengthExceeded,
@@ -45,6 +45,13 @@ def engine_error(error: Exception, llm: Any) -> Exception:
     if isinstance(error, getattr(exceptions, "GracefulHTTPError", ())):
         return EngineOverloaded("The engine's queue is full.")
     return error
+
+
+def raise_as(outcome: Exception, error: Exception) -> NoReturn:
+    """Raise what an error means, with the error behind it where that is something else."""
+    if outcome is error:
+        raise error
+    raise outcome from error
 
 
 def rendering_error(error: Exception, param: str) -> Exception:
