@@ -190,7 +190,8 @@ async def test_health_answers_while_a_model_loads_and_ready_says_it_loads(tmp_pa
         answer = await server.ready()
         assert answer.status_code == 503
         (engine,) = answer.json()["engines"]
-        assert (engine["state"], engine["aliases"]) == ("starting", ["a", "b"])
+        assert engine["state"] in ("fetching", "starting")
+        assert engine["aliases"] == ["a", "b"]
 
 
 async def test_ready_is_200_once_every_preloaded_model_serves(tmp_path: Path) -> None:

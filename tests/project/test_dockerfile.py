@@ -35,7 +35,7 @@ def test_the_server_runs_from_the_files_that_the_image_gets(tmp_path: Path) -> N
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / source, target)
     said = subprocess.run(
-        [sys.executable, "-P", "-m", "server", "models", "--profile", "cuda", "--port", "1"],
+        [sys.executable, "-P", "-m", "server", "models", "--profile", "cuda"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path / "opt/fjord"), "COLUMNS": "200"},
         capture_output=True,
