@@ -12,7 +12,7 @@ HELD_TOKEN = -1
 """Stands for a token whose id llama.cpp did not tell: one that ended inside a character."""
 
 
-class Choice:
+class ChoiceReader:
     """`add` its chunks in order, `take` what they made."""
 
     def __init__(

@@ -22,7 +22,7 @@ from engines.base import (
 )
 from engines.host.worker_threads import WorkerThreads
 from engines.llamacpp.admission import SlotQueue, Task
-from engines.llamacpp.deltas import Choice
+from engines.llamacpp.deltas import ChoiceReader
 from engines.llamacpp.liveness import Liveness
 from engines.llamacpp.model import LlamacppModel
 from engines.llamacpp.run import Run
@@ -178,13 +178,13 @@ def _as_prompted(
     return replace(request, reasoning=as_prompted(thinking, prompt.token_ids, start, end))
 
 
-def _choice(request: GenerateRequest, index: int, marks: dict[str, int]) -> Choice:
+def _choice(request: GenerateRequest, index: int, marks: dict[str, int]) -> ChoiceReader:
     splitter = None
     if (thinking := request.reasoning) is not None:
         ids = marks.get(thinking.start), marks.get(thinking.end)
         splitter = ThinkingSplitter(thinking, *ids)
     calls = ForcedCalls(request) if is_forced(request) else call_reader(request)
-    return Choice(index, request.sampling.logprobs, splitter, calls)
+    return ChoiceReader(index, request.sampling.logprobs, splitter, calls)
 
 
 def _encodable(text: str, field: str) -> str:

@@ -11,14 +11,14 @@ from engines.base import (
     EngineOverloaded,
 )
 from engines.llamacpp.admission import Item, SlotQueue, Task
-from engines.llamacpp.deltas import Choice
+from engines.llamacpp.deltas import ChoiceReader
 from engines.llamacpp.wire import DECODER, Chunk, Failure
 
 
 class Run:
     """A request under way: its calls, each for some of its choices. Lives on the event loop."""
 
-    def __init__(self, tasks: list[Task], choices: list[Choice]) -> None:
+    def __init__(self, tasks: list[Task], choices: list[ChoiceReader]) -> None:
         self._tasks = tasks
         self._choices = choices
         self._arrived: deque[tuple[Task, Item]] = deque()

@@ -60,14 +60,14 @@ class Close:
 
 
 @dataclass(slots=True)
-class Call:
+class Query:
     """Anything else that must see what was queued before it, and nothing of what came after."""
 
     work: Callable[[sqlite3.Connection], Any]
     result: Future[Any]
 
 
-Op: TypeAlias = "Open | Close | Call | None"
+Op: TypeAlias = "Open | Close | Query | None"
 Connect: TypeAlias = Callable[[Path], sqlite3.Connection]
 NO_ROW = (ValueError, OverflowError)
 """What a record raises that no row can hold."""
@@ -112,7 +112,7 @@ class Writer:
 
     def call(self, work: Callable[[sqlite3.Connection], Any]) -> Future[Any]:
         """Run `work` on the writing connection after everything queued before it."""
-        call = Call(work, Future())
+        call = Query(work, Future())
         self.queue.put(call)
         return call.result
 
@@ -137,12 +137,12 @@ class Writer:
             self.turn([])
 
     def take(self) -> list[Op]:
-        """What waits, up to a Call: what is queued behind one is not in its answer."""
+        """What waits, up to a Query: what is queued behind one is not in its answer."""
         try:
             batch = [self.queue.get(timeout=RETRY_S if self.trouble else None)]
         except Empty:
             return []
-        while len(batch) < BATCH and not isinstance(batch[-1], Call):
+        while len(batch) < BATCH and not isinstance(batch[-1], Query):
             try:
                 batch.append(self.queue.get_nowait())
             except Empty:
@@ -165,7 +165,7 @@ class Writer:
             self.trouble = None
             self.tell(opens)
         for op in batch:
-            if isinstance(op, Call):
+            if isinstance(op, Query):
                 self.answer(op)
 
     def write(self, opens: list[Open]) -> None:
@@ -252,7 +252,7 @@ class Writer:
         for op in late:
             op.waiter = None
 
-    def answer(self, call: Call) -> None:
+    def answer(self, call: Query) -> None:
         """Fails with LedgerUnavailable while a record waits to be written."""
         try:
             if self.kept:

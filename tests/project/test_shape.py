@@ -18,12 +18,6 @@ LONGER = {
 """Files that may be longer, each with its reason."""
 WIRE = "server/api/openapi/answers.py"
 """Its classes have the names a client reads in the document: OpenAI's own."""
-SHARED = {
-    "Call": "a call of the ledger's writer and an admitted request: to be told apart",
-    "Choice": "llama.cpp's side of a choice and the answer's: to be told apart",
-}
-"""Class names that may stand in several files, each with its reason."""
-
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -94,8 +88,7 @@ def test_two_public_classes_never_share_a_name() -> None:
                 if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                     places[node.name] += [path] * (path != WIRE)
     shared = {name: found for name, found in places.items() if len(found) > 1}
-    assert {name: found for name, found in shared.items() if name not in SHARED} == {}
-    assert SHARED.keys() <= shared.keys(), "an exception that is no longer needed"
+    assert shared == {}
 
 
 def test_no_folder_of_tests_hides_the_servers_package() -> None:
