@@ -13,7 +13,7 @@ from server.api.completions import COMPLETIONS, CompletionRequest, build_complet
 from server.api.embeddings import EMBEDDINGS, Embeddings, EmbeddingsRequest
 from server.api.generation import Generation
 from server.api.models import ModelList, OneModel
-from server.api.openapi import answers, examples
+from server.api.openapi import answers, examples, response_answers
 from server.api.openapi.operation import Operation
 from server.api.responses.build import build_response
 from server.api.responses.wire import RESPONSES, ResponsesRequest
@@ -72,8 +72,8 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Response",
         description="OpenAI's newer form of chat, without anything stored.",
         body=ResponsesRequest,
-        answer=answers.Response,
-        event=answers.ResponseEvent,
+        answer=response_answers.Response,
+        event=response_answers.ResponseEvent,
         requests=examples.RESPONSE,
     ),
     Operation(
