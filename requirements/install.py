@@ -6,8 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-
-import pip
+from importlib.metadata import version
 
 # --no-deps with a lock that has a hash for everything: nothing comes in that the lock lacks.
 # --no-compile: Python compiles what is imported; compiling all of torch and vLLM takes longer.
@@ -18,7 +17,7 @@ PIP += ["--no-deps", "--no-compile"]
 def main(arguments: list[str]) -> int:
     if not sys.stdout.isatty():
         return subprocess.run([*PIP, "-qq", *arguments]).returncode
-    has_raw = tuple(int(n) for n in pip.__version__.split(".")[:2]) >= (24, 1)
+    has_raw = tuple(int(n) for n in version("pip").split(".")[:2]) >= (24, 1)
     bar = "raw" if has_raw else "off"
     command = [*PIP, "--progress-bar", bar, *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, errors="replace") as process:

@@ -35,7 +35,9 @@ class Announcement:
 
 
 async def announce(fleet: Fleet, announcement: Announcement) -> None:
-    """A new key at once (it is shown only now), the rest when the preloaded models serve."""
+    """A new key at once (it is shown only now), the rest when the preloaded models serve. Whatever
+    the log's level is: nobody finds a server whose address was not said."""
+    log.setLevel(logging.INFO)
     say: Callable[[str], None] = typer.echo if announcement.has_reader else log.info
     for line in _greeting(announcement):
         say(line)

@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
+from server.cli.apps import new_app
 from server.cli.options import DEFAULT_DIR, DataDir, failed
 from server.ledger.errors import LedgerError
 from server.ledger.open_books import open_books
 from server.ledger.shipping import retry_set_aside
 
-app = typer.Typer()
+app = new_app()
 
 
 @app.command()
@@ -20,7 +21,7 @@ def ship(
     ] = False,
     data_dir: DataDir = DEFAULT_DIR,
 ) -> None:
-    """A node ships its records by itself; --retry sends what its site had refused once more."""
+    """--retry: ship once more what a site's database refused."""
     if not retry:
         raise failed("Say --retry: all but what was set aside is shipped by the server itself.")
     try:

@@ -23,8 +23,12 @@ def largest(deltas: list[Delta]) -> int:
 
 
 async def test_a_lone_stream_gets_each_token_by_itself(engine: VllmEngine) -> None:
-    [deltas] = await answers(engine, 1)
-    assert [d.token_count for d in deltas] == [1] * TOKENS
+    counts = []
+    for _ in range(3):  # on a busy machine a reader that comes late finds two tokens
+        [deltas] = await answers(engine, 1)
+        counts.append([d.token_count for d in deltas])
+        assert sum(counts[-1]) == TOKENS
+    assert [1] * TOKENS in counts
 
 
 async def test_many_streams_get_groups_with_the_same_text_and_count(engine: VllmEngine) -> None:
