@@ -27,18 +27,24 @@ def _changed(key: str, value: Any, change: Callable[[dict[str, Any]], dict[str, 
     return with_each(value, change)
 
 
-def each_schema(schema: Any) -> Iterator[Mapping[str, Any]]:
-    """Every schema in `schema`, itself first."""
+def each_place(schema: Any, path: str = "#") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every schema in `schema`, itself first, with the path that leads to it."""
     if isinstance(schema, list):
-        for each in schema:
-            yield from each_schema(each)
+        for position, each in enumerate(schema):
+            yield from each_place(each, f"{path}/{position}")
     elif isinstance(schema, Mapping):
-        yield schema
+        yield path, schema
         for key, value in schema.items():
             if key in _NAMED and isinstance(value, Mapping):
-                yield from each_schema(list(value.values()))
+                for name, each in value.items():
+                    yield from each_place(each, f"{path}/{key}/{name}")
             elif key not in _DATA:
-                yield from each_schema(value)
+                yield from each_place(value, f"{path}/{key}")
+
+
+def each_schema(schema: Any) -> Iterator[Mapping[str, Any]]:
+    """Every schema in `schema`, itself first."""
+    return (part for _, part in each_place(schema))
 
 
 def moved(schema: Any, place: str) -> Any:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from engines.answers.forced_calls import forced_schema, is_forced
-from engines.answers.json_schema import with_each
+from engines.answers.json_schema import each_place, with_each
+from engines.answers.schema.keywords import REFUSED, check_refused
 from engines.base import GenerateRequest, InvalidRequest, Reasoning, Structure
 from engines.llamacpp.llguidance import Complaint, knows_format
 from engines.llamacpp.patterns import loses_its_rest
@@ -14,6 +15,7 @@ from engines.llamacpp.patterns import loses_its_rest
 HEADER = "%llguidance {}\n"
 ANY_OBJECT = {"type": "object"}
 JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+UNENFORCED = REFUSED | {"propertyNames", "unevaluatedItems", "unevaluatedProperties"}
 MOST_SPECIAL_TOKENS = 64
 """Of those a client's grammar names, so many are looked up."""
 
@@ -62,8 +64,8 @@ class GrammarMaker:
                 return _lark(structure.value)
 
     def _enforced(self, schema: Any, field: str) -> Any:
-        """Formats that llguidance does not know are annotations, as JSON schema allows; a pattern
-        that it would cut off is refused."""
+        """Keywords that llguidance does not enforce are refused with their path, and a pattern that
+        it would cut off. Formats that it does not know are annotations, as JSON schema allows."""
 
         def enforced(part: dict[str, Any]) -> dict[str, Any]:
             form = part.get("format")
@@ -79,6 +81,8 @@ class GrammarMaker:
                     )
             return part
 
+        for path, part in each_place(schema):
+            check_refused(part, path, field, UNENFORCED)
         return with_each(schema, enforced)
 
     def _special_tokens(self, structure: Structure) -> list[str]:

@@ -30,6 +30,7 @@ from engines.vllm.fastpath.fast_path import FastPath, may_go_fast
 from engines.vllm.fastpath.proof import proven_fast_path
 from engines.vllm.fastpath.stream import DirectStream
 from engines.vllm.fastpath.switch import is_fast_path_on
+from engines.vllm.json_grammar import JsonGrammars
 from engines.vllm.render import Renderer
 from engines.vllm.sockets import close_sockets
 from engines.vllm.start import load
@@ -55,6 +56,7 @@ class VllmEngine:
         self._read_tokens = 0
         self._vocabulary: Vocabulary | None = None
         self._renderer: Renderer | None = None
+        self._grammars = JsonGrammars()
         self._has_reasoning_parser = "reasoning_parser" in spec.args
         self._is_stopped = False
         self._sleep_level = 0
@@ -213,7 +215,12 @@ class VllmEngine:
     ) -> DirectStream | CollectedStream:
         assert self._vocabulary is not None
         submitted = await submission(
-            request, prompt, llm.tokenizer, self._vocabulary, self._has_reasoning_parser
+            request,
+            prompt,
+            llm.tokenizer,
+            self._vocabulary,
+            self._grammars,
+            self._has_reasoning_parser,
         )
         if self._fast_path is not None and sink is not None and may_go_fast(request):
             stream = await self._fast_path.submit(submitted, sink)

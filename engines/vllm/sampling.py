@@ -1,20 +1,21 @@
 """GenerateRequest -> vLLM's SamplingParams."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from engines.base import GenerateRequest
+from engines.vllm.worker_limits import check_biases, seed_for
 
 
 def sampling_params(
     request: GenerateRequest,
     structured_outputs: Any,
     skip_special_tokens: bool,
-    banned_token_ids: Iterable[int] = (),
 ) -> Any:
+    """Raises InvalidRequest."""
     from vllm.sampling_params import RequestOutputKind, SamplingParams
 
     sampling = request.sampling
+    check_biases(sampling)
     # vLLM refuses several greedy choices; the likeliest token alone is the same.
     is_greedy_many = sampling.temperature == 0 and sampling.n > 1
     params = SamplingParams(
@@ -27,12 +28,12 @@ def sampling_params(
         presence_penalty=sampling.presence_penalty,
         frequency_penalty=sampling.frequency_penalty,
         repetition_penalty=sampling.repetition_penalty,
-        seed=sampling.seed,
+        seed=seed_for(sampling),
         n=sampling.n,
         stop=list(sampling.stop),
         ignore_eos=sampling.ignore_eos,
         logprobs=sampling.logprobs,
-        logit_bias=dict.fromkeys(banned_token_ids, -100.0) | dict(sampling.logit_bias) or None,
+        logit_bias=dict(sampling.logit_bias) or None,
         structured_outputs=structured_outputs,
         skip_special_tokens=skip_special_tokens,
         output_kind=(RequestOutputKind.DELTA if request.stream else RequestOutputKind.FINAL_ONLY),

@@ -6,49 +6,47 @@ from typing import Any, TypeAlias
 
 from engines.answers.forced_calls import forced_schema, is_forced
 from engines.base import GenerateRequest, Reasoning, Structure
+from engines.vllm.json_grammar import JsonGrammars
 from engines.vllm.vocabulary import Vocabulary
 
 _Format: TypeAlias = dict[str, Any]
 """A part of xgrammar's structural tag."""
 
 
+def form_of(request: GenerateRequest, grammars: JsonGrammars) -> Structure | None:
+    """The form that its answer must have, a schema as the grammar that enforces it. Blocks while
+    that is made. Raises InvalidRequest."""
+    if is_forced(request):
+        return _grammar(grammars(forced_schema(request), "tools"))
+    structure = request.structure
+    if structure is None or structure.kind != "json_schema":
+        return structure
+    return _grammar(grammars(structure.value, "response_format"))
+
+
 def structured_outputs(
-    request: GenerateRequest, begins_at_once: bool, vocabulary: Vocabulary
+    structure: Structure, reasoning: Reasoning | None, vocabulary: Vocabulary
 ) -> Any:
-    """None: no form is asked for. `begins_at_once`: nothing is thought before it, or vLLM was
-    started with its own reasoning_parser and lets the grammar begin after the thinking."""
+    """`reasoning`: what comes before it; None: nothing is thought, or vLLM was started with its
+    own reasoning_parser and lets the grammar begin after the thinking."""
     from vllm.sampling_params import StructuredOutputsParams
 
-    structure = _structure(request)
-    if structure is None:
-        return None
-    if request.reasoning is None or begins_at_once:
+    if reasoning is None:
         return StructuredOutputsParams(**_constraint(structure))
-    thinking = _thinking(request.reasoning, *vocabulary.marks(request.reasoning))
-    is_open = request.reasoning.opened_by == "template"
+    thinking = _thinking(reasoning, *vocabulary.marks(reasoning))
+    is_open = reasoning.opened_by == "template"
     tag = {"type": "structural_tag", "format": _after(thinking, is_open, _format(structure))}
     return StructuredOutputsParams(structural_tag=json.dumps(tag))
 
 
-def may_hold_control_characters(structure: Any) -> bool:
-    """xgrammar lets a JSON string whose length is bounded hold raw control characters: no parser
-    reads that."""
-    text = str(structure.json or structure.structural_tag or "")
-    return "maxLength" in text or "minLength" in text
-
-
-def _structure(request: GenerateRequest) -> Structure | None:
-    if is_forced(request):
-        return Structure(kind="json_schema", value=forced_schema(request))
-    return request.structure
+def _grammar(text: str) -> Structure:
+    return Structure(kind="grammar", value=text)
 
 
 def _constraint(structure: Structure) -> dict[str, Any]:
     match structure.kind:
         case "json_object":
             return {"json_object": True}
-        case "json_schema":
-            return {"json": structure.value}
         case "choice":
             return {"choice": list(structure.value)}
         case kind:
@@ -86,19 +84,19 @@ def _either(*formats: dict[str, Any]) -> dict[str, Any]:
 
 def _format(structure: Structure) -> dict[str, Any]:
     match structure.kind:
-        case "json_object":
-            return _json({"type": "object"})
-        case "json_schema":
-            return _json(structure.value)
         case "regex":
             return {"type": "regex", "pattern": structure.value}
         case "choice":
             return _either(*({"type": "const_string", "value": v} for v in structure.value))
         case "grammar":
             return {"type": "grammar", "grammar": structure.value}
+    return _ANY_OBJECT
 
 
-def _json(schema: Any) -> dict[str, Any]:
-    """vLLM's disable_any_whitespace does not reach a structural tag: without a bound a small model
-    writes spaces and newlines until its tokens are used up. 1 is the least that is allowed."""
-    return {"type": "json_schema", "json_schema": schema, "max_whitespace_cnt": 1}
+_ANY_OBJECT: _Format = {
+    "type": "json_schema",
+    "json_schema": {"type": "object"},
+    "max_whitespace_cnt": 1,
+}
+"""vLLM's disable_any_whitespace does not reach a structural tag: without a bound a small model
+writes spaces and newlines until its tokens are used up. 1 is the least that is allowed."""

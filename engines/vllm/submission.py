@@ -1,16 +1,17 @@
 """GenerateRequest and its Prompt -> all that vLLM is asked for, whichever way it goes there."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engines.base import GenerateRequest, Prompt
+from engines.answers.forced_calls import is_forced
+from engines.base import GenerateRequest, Prompt, Structure
 from engines.vllm.collected_stream import CollectedStream
 from engines.vllm.deltas import Choices
+from engines.vllm.json_grammar import JsonGrammars
 from engines.vllm.render import tokens_prompt
 from engines.vllm.sampling import sampling_params
-from engines.vllm.structured import may_hold_control_characters, structured_outputs
+from engines.vllm.structured import form_of, structured_outputs
 from engines.vllm.tools import ToolReading, is_auto
 from engines.vllm.vocabulary import Vocabulary
 
@@ -25,14 +26,12 @@ class Submission:
     structure: Any
     """vLLM's StructuredOutputsParams; None: the answer has no form."""
     skips_special_tokens: bool
-    banned_token_ids: Sequence[int]
     reasoning_ended: bool | None
     """For vLLM's own reasoning parser, where the answer has a form; None: not its business."""
 
     def sampling_params(self) -> Any:
-        return sampling_params(
-            self.request, self.structure, self.skips_special_tokens, self.banned_token_ids
-        )
+        """Raises InvalidRequest."""
+        return sampling_params(self.request, self.structure, self.skips_special_tokens)
 
 
 async def submission(
@@ -40,6 +39,7 @@ async def submission(
     prompt: Prompt,
     tokenizer: Any,
     vocabulary: Vocabulary,
+    grammars: JsonGrammars,
     has_reasoning_parser: bool,
 ) -> Submission:
     """`has_reasoning_parser`: vLLM was started with its own. Raises what vLLM's checks raise."""
@@ -48,14 +48,15 @@ async def submission(
     # vLLM's parser waits for an end mark: where the model may also answer at once, that answer
     # would have no form.
     parser_waits = has_reasoning_parser and thinks and _is_opened_by_template(request)
-    structure = structured_outputs(request, not thinks or parser_waits, vocabulary)
+    thought = request.reasoning if thinks and not parser_waits else None
+    form = await _form(request, grammars)
+    structure = None if form is None else structured_outputs(form, thought, vocabulary)
     return Submission(
         request,
         prompt,
         Choices(request, vocabulary, reading),
         structure,
         _skips_special_tokens(request, vocabulary, reading),
-        await _banned_token_ids(structure, vocabulary),
         None if structure is None or not has_reasoning_parser else not parser_waits,
     )
 
@@ -95,7 +96,8 @@ def _skips_special_tokens(
     return reading is None or reading.skips_special_tokens
 
 
-async def _banned_token_ids(structure: Any, vocabulary: Vocabulary) -> Sequence[int]:
-    if structure is None or not may_hold_control_characters(structure):
-        return ()
-    return await asyncio.to_thread(vocabulary.control_ids)
+async def _form(request: GenerateRequest, grammars: JsonGrammars) -> Structure | None:
+    """In a thread: a large schema takes a second."""
+    if request.structure is None and not is_forced(request):
+        return None
+    return await asyncio.to_thread(form_of, request, grammars)

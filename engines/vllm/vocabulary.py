@@ -11,7 +11,6 @@ UNFINISHED = "\ufffd"
 """What a text ends with whose last character is not whole."""
 _LOWEST = -9999.0
 """JSON has no infinity; OpenAI's documentation names this value for it."""
-_CONTROL = frozenset(range(0x20)) - {0x0A, 0x0D}
 _BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
@@ -25,7 +24,6 @@ class Vocabulary:
         self._ends: dict[int, bool] = {}
         self._special = frozenset(tokenizer.all_special_ids)
         self._added = frozenset(tokenizer.get_added_vocab().values())
-        self._control_ids: tuple[int, ...] | None = None
 
     def splitter(self, reasoning: Reasoning) -> ThinkingSplitter:
         return ThinkingSplitter(reasoning, *self.marks(reasoning), self._decode)
@@ -65,14 +63,6 @@ class Vocabulary:
 
     def _decode(self, token_ids: Sequence[int]) -> str:
         return str(self._tokenizer.decode(list(token_ids), skip_special_tokens=False))
-
-    def control_ids(self) -> Sequence[int]:
-        """Tokens with a control character that is neither a newline nor a return. Blocks for
-        0.3 s at first: call it in a thread."""
-        if self._control_ids is None:
-            ids = range(len(self._tokenizer))
-            self._control_ids = tuple(i for i in ids if _CONTROL & set(self.raw(i) or b""))
-        return self._control_ids
 
     def logprobs(
         self, token_ids: Sequence[int], positions: Sequence[Mapping[int, Any]], top: int

@@ -1,0 +1,1 @@
+"""What a JSON schema asks for, said so that a grammar can enforce it; knows no engine."""
