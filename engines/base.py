@@ -16,6 +16,8 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
+FOUND = "found"
+"""A request's `tool_parser` that the engine finds from its model."""
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "abort"]
 """OpenAI's words, and "abort" for a stream that was aborted; "abort" never reaches a client."""
 
@@ -144,7 +146,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     """"auto", "none", "required", or the name of one of `tools` after "function:"."""
     parallel_tool_calls: bool = True
     tool_parser: str | None = None
-    """The registry's parser name for this alias; None: tools have no effect."""
+    """The registry's parser name for this alias, or FOUND; None: tools have no effect."""
     structure: Structure | None = None
     reasoning: Reasoning | None = None
     """None: the output is not split."""

@@ -119,9 +119,10 @@ class _Running:
 
 def _token_ids(model: LlamacppModel, request: GenerateRequest) -> list[int]:
     if request.prompt is None:
-        tools = request.tools if request.tool_parser and request.tool_choice != "none" else ()
-        template = model.chat_template()
-        text = template.render(request.messages or (), tools, request.chat_template_kwargs)
+        request = model.tools.with_parser(request)
+        messages = model.tools.messages(request)
+        tools = model.tools.shown(request)
+        text = model.chat_template().render(messages, tools, request.chat_template_kwargs)
         return model.tokenize(_encodable(text, "messages"), adds_special=False)
     if isinstance(request.prompt, str):
         return model.tokenize(_encodable(request.prompt, "prompt"), adds_special=True)
@@ -130,6 +131,7 @@ def _token_ids(model: LlamacppModel, request: GenerateRequest) -> list[int]:
 
 def _run(model: LlamacppModel, request: GenerateRequest, prompt: Prompt) -> Run:
     """Raises InvalidRequest."""
+    request = model.tools.with_parser(request)
     s = request.sampling
     if not 0 < prompt.token_count <= model.context_tokens - s.max_tokens:
         raise ContextLengthExceeded(prompt.token_count, s.max_tokens, model.context_tokens)

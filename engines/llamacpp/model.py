@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from engines.answers.model_tools import ModelTools
 from engines.base import Embedding, EngineUnavailable, InvalidRequest
 from engines.gguf import BadGguf, GgufFile
 from engines.host.private_folder import PrivateFolder
@@ -17,6 +18,7 @@ from engines.llamacpp.chat_template import ChatTemplate
 from engines.llamacpp.grammar import GrammarMaker
 from engines.llamacpp.http_client import HttpClient
 from engines.llamacpp.llguidance import grammar_complaint
+from engines.llamacpp.tools import MARKS
 from engines.registry.spec import EngineSpec
 
 SPECIAL_TOKENS = {
@@ -50,6 +52,9 @@ class LlamacppModel:
             raise EngineUnavailable(f"llama.cpp cannot load {path}: {error}") from error
         self.grammars = GrammarMaker(
             grammar_complaint(xllamacpp.xllamacpp.__file__), lambda t: self.token_id(t) is not None
+        )
+        self.tools = ModelTools(
+            metadata.template_source, lambda t: self.token_id(t) is not None, MARKS
         )
         self.slot_count: int = params.n_parallel
         self.context_tokens: int = sizes["n_ctx"]
@@ -122,6 +127,7 @@ class _Metadata:
             self.trained_tokens = int(file.get("{arch}.context_length") or 2**31 - 1)
             source = file.get("tokenizer.chat_template")
             self.template = ChatTemplate(source, _special_tokens(file)) if source else None
+            self.template_source = source
 
 
 def _special_tokens(file: GgufFile) -> Mapping[str, str]:

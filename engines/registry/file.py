@@ -133,7 +133,7 @@ class ModelEntry(_Strict):
     reasoning_efforts: dict[Text, dict[Text, Any]] = Field(
         {}, description="reasoning_effort to chat_template_kwargs: {none: {enable_thinking: false}}"
     )
-    tool_parser: Text | None = Field(None, description="one of vLLM's tool parser names")
+    tool_parser: Text | None = Field(None, description="one of vLLM's tool parser names, or none")
     chat_template_kwargs: dict[Text, Any] = Field(
         {}, description="a mapping handed to the chat template"
     )

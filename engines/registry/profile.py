@@ -14,7 +14,13 @@ from engines.registry.file import (
     RegistryError,
 )
 from engines.registry.sources import PACKAGE, locate
-from engines.registry.spec import LLAMACPP_CONTEXT_TOKENS, EngineSpec, ModelSpec, Price
+from engines.registry.spec import (
+    LLAMACPP_CONTEXT_TOKENS,
+    NO_TOOLS,
+    EngineSpec,
+    ModelSpec,
+    Price,
+)
 from engines.registry.vllm_names import (
     unknown_arguments,
     unknown_parser,
@@ -138,7 +144,7 @@ class Profile:
         return entry.context, entry.output
 
     def _check_tool_parser(self, alias: str, parser: str | None) -> None:
-        known = vllm_tool_parser_names()
+        known = vllm_tool_parser_names() | {NO_TOOLS}
         if parser is not None and parser not in known:
             complaint = unknown_parser(parser, known)
             raise self._error(alias, ("tool_parser",), complaint)

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from engines.base import Reasoning
+from engines.base import FOUND, Reasoning
 
+NO_TOOLS = "none"
+"""The `tool_parser` of a model that calls no tools."""
 LLAMACPP_CONTEXT_TOKENS = 8192
 """llama.cpp's n_ctx where no argument says otherwise and the model knows more: its cache costs
 184 MB with SmolLM2-135M."""
@@ -73,6 +75,7 @@ class ModelSpec:
     reasoning_efforts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """reasoning_effort value -> chat_template_kwargs it stands for."""
     tool_parser: str | None = None
+    """None: found from the model; "none": tools have no effect."""
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
     free_chat_template_kwargs: tuple[str, ...] = ()
     """Those of them that a request may set otherwise."""
@@ -82,3 +85,10 @@ class ModelSpec:
     """Wire defaults that differ from the contract's (temperature, max_tokens, top_p, ...)."""
     dimensions: tuple[int, ...] = ()
     """embed: allowed shortened vector lengths (Matryoshka); empty: none."""
+
+    @property
+    def call_parser(self) -> str | None:
+        """A request's `tool_parser`. A scripted model has nothing to find one from."""
+        if self.tool_parser is None:
+            return None if self.engine.kind == "scripted" else FOUND
+        return None if self.tool_parser == NO_TOOLS else self.tool_parser

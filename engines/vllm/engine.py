@@ -214,6 +214,8 @@ class VllmEngine:
         self, llm: Any, request: GenerateRequest, prompt: Prompt, sink: Sink | None
     ) -> DirectStream | CollectedStream:
         assert self._vocabulary is not None
+        assert self._renderer is not None
+        request = self._renderer.tools.with_parser(request)
         submitted = await submission(
             request,
             prompt,

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from engines.answers.model_tools import ModelTools
 from engines.answers.openai_tools import openai_tool
 from engines.answers.tool_history import with_read_arguments
 from engines.answers.tool_templates import tool_template
@@ -26,6 +27,8 @@ class Renderer:
         second. Without `is_plain_tried` all goes vLLM's way."""
         self._llm = llm
         self._vllm_turn = threading.BoundedSemaphore(vllm_threads)
+        self._published = getattr(llm.tokenizer, "chat_template", None)
+        self.tools = ModelTools(self._published, self._has_token)
         self._plain = None
         if is_plain_tried and not getattr(
             llm.model_config, "enable_prompt_embeds", False
@@ -39,14 +42,16 @@ class Renderer:
 
     def chat(self, request: GenerateRequest) -> Mapping[str, Any]:
         """The chat template applied, and tokenised. Blocks."""
-        messages, switches = request.messages or (), request.chat_template_kwargs
+        request = self.tools.with_parser(request)
+        messages, switches = self.tools.messages(request), request.chat_template_kwargs
         if self._plain is not None and not request.tools:
             rendered = self._plain.chat(messages, switches)
             if rendered is not None:
                 return rendered
-        published = getattr(self._llm.tokenizer, "chat_template", None)
-        template = tool_template(request, published)
-        return self._vllm_chat(messages, switches, _tools(request), template)
+        template = tool_template(request, self._published)
+        # None, and not an empty list, where the template should not speak of tools.
+        tools = [openai_tool(tool) for tool in self.tools.shown(request)] or None
+        return self._vllm_chat(messages, switches, tools, template)
 
     def prompts(self, prompts: Sequence[str | Sequence[int]]) -> Sequence[Mapping[str, Any]]:
         """Text or token ids as they are, without a template. Blocks. Raises InvalidRequest."""
@@ -82,6 +87,9 @@ class Renderer:
             _, [rendered] = renderer.render_chat([copied], params, lengths)
         return dict(rendered)
 
+    def _has_token(self, text: str) -> bool:
+        return len(self._llm.tokenizer.encode(text, add_special_tokens=False)) == 1
+
     def _vllm_prompts(self, prompts: Sequence[str | Sequence[int]]) -> Sequence[Mapping[str, Any]]:
         from vllm.inputs import TextPrompt
 
@@ -101,13 +109,6 @@ def tokens_prompt(token_ids: Iterable[int]) -> Any:
     from vllm.inputs import TokensPrompt
 
     return TokensPrompt(prompt_token_ids=list(token_ids))
-
-
-def _tools(request: GenerateRequest) -> list[dict[str, Any]] | None:
-    """None, and not an empty list, where the template should not speak of tools."""
-    if request.tool_parser is None or request.tool_choice == "none":
-        return None
-    return [openai_tool(tool) for tool in request.tools] or None
 
 
 def _unlimited(lengths: Any) -> Any:

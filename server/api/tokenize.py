@@ -83,14 +83,14 @@ def _request(wire: TokenizeRequest, spec: ModelSpec, request_id: str) -> Generat
         which = "neither" if wire.messages is None else "both"
         message = f"Exactly one of messages and prompt is needed; {which} is there."
         raise ApiError.invalid(message, "messages", which, "messages or prompt")
-    tools = tools_of(wire.tools) if spec.tool_parser and wire.messages else ()
+    tools = tools_of(wire.tools) if spec.call_parser and wire.messages else ()
     return GenerateRequest(
         request_id=request_id,
         sampling=Sampling(max_tokens=1),
         messages=messages(wire.messages, spec) if wire.messages else None,
         prompt=wire.prompt,
         tools=tools,
-        tool_parser=spec.tool_parser if tools else None,
+        tool_parser=spec.call_parser if tools else None,
         chat_template_kwargs=template_kwargs(
             spec, wire.reasoning_effort, wire.chat_template_kwargs
         ),

@@ -98,5 +98,6 @@ def test_the_shipped_registry_lets_both_deepseeks_call_tools() -> None:
     models = load_registry(ROOT / "model_registry.yaml", "cuda").models
     for alias in ("deepseek-v3", "deepseek-r1"):
         assert tool_template(asked(tool_parser=models[alias].tool_parser), PUBLISHED) is not None
-    silent = {alias for alias, model in models.items() if model.tool_parser is None}
-    assert silent == {"mixtral-8x7b", "llamaguard-4"}
+    found = {alias for alias, model in models.items() if model.tool_parser is None}
+    assert found == {"mixtral-8x7b"}
+    assert {alias for alias, model in models.items() if not model.call_parser} == {"llamaguard-4"}

@@ -8,7 +8,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from engines.base import Delta, Engine, Reasoning, Structure, Tool
+from engines.base import FOUND, Delta, Engine, Reasoning, Structure, Tool
 from tests.support.engine_fixtures import (
     CASES,
     EngineCase,
@@ -243,11 +243,14 @@ async def test_a_choice_is_one_of_those_given(engine: Engine) -> None:
 
 @pytest.mark.parametrize("choice", ["required", "function:get_weather"])
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-async def test_a_forced_call_parses_and_fits(engine: Engine, choice: str, stream: bool) -> None:
+@pytest.mark.parametrize("parser", ["hermes", FOUND])
+async def test_a_forced_call_parses_and_fits(
+    engine: Engine, parser: str, choice: str, stream: bool
+) -> None:
     request = ask(
         tools=(WEATHER,),
         tool_choice=choice,
-        tool_parser="hermes",
+        tool_parser=parser,
         parallel_tool_calls=False,
         max_tokens=400,
         stream=stream,

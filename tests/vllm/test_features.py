@@ -10,6 +10,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from engines.base import (
+    FOUND,
     ContextLengthExceeded,
     Delta,
     Engine,
@@ -73,12 +74,13 @@ async def test_a_form_begins_after_the_thinking(engine: Engine, stream: bool) ->
 
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize("is_parallel", [True, False], ids=["parallel", "one"])
+@pytest.mark.parametrize("parser", ["hermes", FOUND])
 async def test_calls_in_the_models_own_format_are_read(
-    engine: Engine, is_parallel: bool, stream: bool
+    engine: Engine, parser: str, is_parallel: bool, stream: bool
 ) -> None:
     request = ask(
         tools=(CITY, TIME),
-        tool_parser="hermes",
+        tool_parser=parser,
         parallel_tool_calls=is_parallel,
         structure=Structure(kind="regex", value=ONE_CALL + r"\n" + ONE_CALL),
         max_tokens=200,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from engines.base import InvalidRequest
+from engines.base import FOUND, InvalidRequest
 from engines.testing.tiny import TEMPLATE
 from engines.vllm.plain_render import rust_tokenizer
 from tests.support import plain_renderers
@@ -30,8 +30,6 @@ made, renderer = plain_renderers.made, plain_renderers.renderer
 plain, tiny_renderer = plain_renderers.plain, plain_renderers.tiny_renderer
 
 NOT_PLAIN: dict[str, Chat] = {
-    "a tool's answer": [HI, {"role": "tool", "content": "3 °C", "tool_call_id": "1"}],
-    "calls": [HI, {"role": "assistant", "content": "", "tool_calls": [CALL]}, HI],
     "a name": [HI | {"name": "Kari"}],
     "a list": [HI | {"content": [{"type": "text", "text": "Hi"}]}],
     "no content": [HI, {"role": "assistant", "content": None}],
@@ -49,6 +47,35 @@ def test_messages_that_are_not_plain_go_vllms_way(renderer: Counting, messages: 
     ours = outcome(lambda: chat(renderer, copy.deepcopy(messages)))
     assert len(renderer.by_vllm) == 1
     assert ours == outcome(lambda: renderer.vllms_chat(copy.deepcopy(messages)))
+
+
+CALLS: dict[str, Chat] = {
+    "a tool's answer": [HI, {"role": "tool", "content": "3 °C", "tool_call_id": "1"}],
+    "calls": [HI, {"role": "assistant", "content": "", "tool_calls": [CALL]}, HI],
+}
+
+
+@pytest.mark.parametrize("messages", CALLS.values(), ids=CALLS)
+def test_calls_go_vllms_way_where_the_template_has_a_place_for_them(
+    renderer: Counting, messages: Chat
+) -> None:
+    """Else they are words, as plain as any."""
+    has_place = "tool_calls" in renderer.llm.tokenizer.chat_template
+    ours = outcome(lambda: chat(renderer, copy.deepcopy(messages)))
+    assert len(renderer.by_vllm) == has_place
+    same = ours == outcome(lambda: renderer.vllms_chat(copy.deepcopy(messages)))
+    assert same == has_place
+    read = rust_tokenizer(renderer.llm.tokenizer).decode(ours["prompt_token_ids"])
+    assert "get_weather" in read or "<tool_response>\n3 °C\n</tool_response>" in read
+
+
+@pytest.mark.parametrize("parser", ["hermes", FOUND])
+def test_tools_are_in_the_prompt_whatever_the_template(renderer: Counting, parser: str) -> None:
+    rendered = chat(renderer, [HI], tools=(WEATHER,), tool_parser=parser)
+    read = rust_tokenizer(renderer.llm.tokenizer).decode(rendered["prompt_token_ids"])
+    assert "<tools>" in read
+    assert "get_weather" in read
+    assert renderer.tools.parser == "hermes"
 
 
 @pytest.mark.parametrize("choice", ["auto", "none"])

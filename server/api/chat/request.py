@@ -48,7 +48,10 @@ REFUSED = {
 def chat_request(wire: ChatRequest, spec: ModelSpec, request_id: str) -> GenerateRequest:
     """One chat body as a validated request. Raises ApiError 400 naming the field."""
     refuse_unknown_meaning(wire)
-    tools = tools_of(wire.tools) if spec.tool_parser else ()
+    tools = tools_of(wire.tools)
+    choice = effective_choice(_tool_choice(wire), spec)
+    if not spec.call_parser:
+        tools = ()
     return GenerateRequest(
         request_id=request_id,
         sampling=sampling(
@@ -56,9 +59,9 @@ def chat_request(wire: ChatRequest, spec: ModelSpec, request_id: str) -> Generat
         ),
         messages=messages(wire.messages, spec),
         tools=tools,
-        tool_choice=_tool_choice(wire, tools),
+        tool_choice=choice,
         parallel_tool_calls=wire.parallel_tool_calls is not False,
-        tool_parser=spec.tool_parser if tools else None,
+        tool_parser=spec.call_parser if tools else None,
         structure=structure(wire.response_format, wire.structured_outputs),
         reasoning=spec.reasoning,
         chat_template_kwargs=template_kwargs(
@@ -194,6 +197,16 @@ def named_choice(choice: str | None, name: str | None, tools: Sequence[str]) -> 
     return f"function:{name}"
 
 
+def effective_choice(choice: str, spec: ModelSpec) -> str:
+    """Raises ApiError 400 where a call must be made and the model makes none."""
+    if spec.call_parser:
+        return choice
+    if choice in ("auto", "none"):
+        return "auto"
+    message = f"{spec.alias} cannot call tools, so tool_choice cannot ask for a call."
+    raise ApiError.invalid(message, "tool_choice", choice, "auto or none")
+
+
 def _first(wire: SamplingFields, name: str, defaults: Mapping[str, Any], neutral: Any) -> Any:
     if name in wire.model_fields_set and (value := getattr(wire, name)) is not None:
         return value
@@ -214,13 +227,13 @@ def _logprobs(wire: ChatRequest) -> int | None:
     return (wire.top_logprobs or 0) if wire.logprobs else None
 
 
-def _tool_choice(wire: ChatRequest, tools: tuple[Tool, ...]) -> str:
+def _tool_choice(wire: ChatRequest) -> str:
     choice, names = wire.tool_choice, [t.function.name for t in wire.tools or ()]
     if isinstance(choice, NamedTool):
         chosen = named_choice(None, choice.function.name, names)
     else:
         chosen = named_choice(choice, None, names)
-    return chosen if tools else "auto"
+    return chosen if names else "auto"
 
 
 def _response_format(form: ResponseFormat | None) -> Structure | None:
