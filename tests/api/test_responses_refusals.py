@@ -10,6 +10,11 @@ from tests.support.wire_checks import assert_error
 
 ASK: dict[str, Any] = {"model": "m", "input": "Hi you"}
 IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AA=="}
+FUNCTION = {"type": "function", "name": "f"}
+MANY_TOOLS = [
+    {"type": "namespace", "name": n, "tools": [FUNCTION | {"name": f"f{i}"} for i in range(600)]}
+    for n in ("a", "b")
+]
 
 served = server_of(
     scripted("m"),
@@ -34,7 +39,14 @@ served = server_of(
         ({"conversation": {"id": "conv_1"}}, "conversation"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
         ({"background": True}, "background"),
-        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [{"type": "custom"}]}, "tools[0].name"),
+        ({"tools": [{"type": "namespace", "tools": []}]}, "tools[0].name"),
+        ({"tools": [{"type": "web_search"}], "tool_choice": "required"}, "tool_choice"),
+        ({"tools": MANY_TOOLS}, "tools"),
+        ({"tools": [FUNCTION], "tool_choice": "required"}, "tool_choice"),
+        ({"tools": [FUNCTION], "tool_choice": {"type": "function", "name": "f"}}, "tool_choice"),
+        ({"input": [{"type": "custom_tool_call", "call_id": "c"}]}, "input[0].name"),
+        ({"input": [{"type": "custom_tool_call_output", "output": "x"}]}, "input[0].call_id"),
         ({"tools": [{"type": "function"}]}, "tools[0].name"),
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tool_choice": {"type": "function", "name": "no"}}, "tool_choice"),

@@ -28,10 +28,10 @@ class ResponseText(BaseModel):
 
 
 class ResponseItem(BaseModel):
-    """A message, a reasoning or a function_call."""
+    """A message, a reasoning, a function_call or a custom_tool_call."""
 
     id: str
-    type: Literal["message", "reasoning", "function_call"]
+    type: Literal["message", "reasoning", "function_call", "custom_tool_call"]
     status: Literal["in_progress", "completed", "incomplete"]
     role: Literal["assistant"] | None = None
     content: list[ResponseText] | None = None
@@ -39,6 +39,8 @@ class ResponseItem(BaseModel):
     call_id: str | None = None
     name: str | None = None
     arguments: str | None = None
+    input: str | None = None
+    namespace: str | None = None
 
 
 class ResponseError(Told):

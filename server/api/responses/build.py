@@ -3,13 +3,13 @@
 import time
 from typing import Any
 
-from engines.base import GenerateRequest, Structure, Tool
+from engines.base import GenerateRequest, Structure
 from engines.registry.spec import ModelSpec
 from server.api.chat.messages import missing, with_system_prompt
 from server.api.chat.request import (
     REFUSED,
     bound,
-    function_tool,
+    effective_choice,
     json_schema,
     named_choice,
     refuse_unknown_meaning,
@@ -20,6 +20,7 @@ from server.api.chat.template_kwargs import template_kwargs
 from server.api.responses.events import ResponseStream
 from server.api.responses.input import conversation
 from server.api.responses.output import Output, ResponseAnswer
+from server.api.responses.tools import OfferedTools, offered
 from server.api.responses.wire import FlatChoice, FlatTool, ResponsesRequest
 from server.errors import ApiError
 from server.ids import new_id
@@ -53,9 +54,10 @@ def build_response(wire: ResponsesRequest, spec: ModelSpec, request_id: str) -> 
     """One response. Raises ApiError 400."""
     refuse_unknown_meaning(wire, REFUSED | _OF_CHAT)
     _refuse_what_is_not_there(wire)
-    request = _request(wire, spec, request_id)
-    output = Output(wire.wants_summary)
-    members = _members(wire, spec, request)
+    tools = offered(wire.tools or ())
+    request = _request(wire, spec, tools, request_id)
+    output = Output(wire.wants_summary, tools.offers)
+    members = _members(wire, spec, request, tools)
     shape: Stream | Whole = ResponseAnswer(members, output, time.time)
     if request.stream:
         shape = ResponseStream(members, output, time.time)
@@ -67,12 +69,12 @@ def build_response(wire: ResponsesRequest, spec: ModelSpec, request_id: str) -> 
     )
 
 
-def _request(wire: ResponsesRequest, spec: ModelSpec, request_id: str) -> GenerateRequest:
-    tools = _tools(wire)
-    choice = _tool_choice(wire, tools)
+def _request(
+    wire: ResponsesRequest, spec: ModelSpec, offered: OfferedTools, request_id: str
+) -> GenerateRequest:
+    choice = effective_choice(_tool_choice(wire, offered), spec)
     effort = wire.reasoning.effort if wire.reasoning else None
-    if not spec.tool_parser:
-        tools, choice = (), "auto"
+    tools = offered.tools if spec.call_parser else ()
     return GenerateRequest(
         request_id=request_id,
         sampling=sampling(
@@ -85,7 +87,7 @@ def _request(wire: ResponsesRequest, spec: ModelSpec, request_id: str) -> Genera
         tools=tools,
         tool_choice=choice,
         parallel_tool_calls=wire.parallel_tool_calls is not False,
-        tool_parser=spec.tool_parser if tools else None,
+        tool_parser=spec.call_parser if tools else None,
         structure=_structure(wire),
         reasoning=spec.reasoning,
         chat_template_kwargs=template_kwargs(
@@ -108,30 +110,17 @@ def _refuse_what_is_not_there(wire: ResponsesRequest) -> None:
         raise ApiError.invalid(message, "text.verbosity", wire.text.verbosity, "medium")
 
 
-def _tools(wire: ResponsesRequest) -> tuple[Tool, ...]:
-    return tuple(_tool(f"tools[{i}]", t) for i, t in enumerate(wire.tools or ()))
-
-
-def _tool(field: str, t: FlatTool) -> Tool:
-    if t.type != "function":
-        message = f"{field} is a {t.type!r} tool; this server has no tools of its own."
-        raise ApiError.invalid(message, f"{field}.type", t.type, "function")
-    if t.name is None:
-        raise missing(f"{field}.name", "the function's name")
-    return function_tool(t.name, t)
-
-
-def _tool_choice(wire: ResponsesRequest, tools: tuple[Tool, ...]) -> str:
-    choice, names = wire.tool_choice, [t.name for t in tools]
+def _tool_choice(wire: ResponsesRequest, offered: OfferedTools) -> str:
+    choice, names = wire.tool_choice, list(offered.offers)
     if not isinstance(choice, FlatChoice):
         return named_choice(choice, None, names)
-    if choice.type != "function":
-        expected = "none, auto, required, or a function by type and name"
+    if choice.type not in ("function", "custom"):
+        expected = "none, auto, required, or a function or custom tool by type and name"
         message = f"tool_choice is of type {choice.type!r}; right would be {expected}."
         raise ApiError.invalid(message, "tool_choice.type", choice.type, expected)
     if choice.name is None:
-        raise missing("tool_choice.name", "the name of a function in tools")
-    return named_choice(None, choice.name, names)
+        raise missing("tool_choice.name", "the name of a tool in tools")
+    return named_choice(None, offered.known_as(choice.name), names)
 
 
 def _structure(wire: ResponsesRequest) -> Structure | None:
@@ -144,7 +133,9 @@ def _structure(wire: ResponsesRequest) -> Structure | None:
     return structured_outputs(chosen, wire.structured_outputs, "text.format")
 
 
-def _members(wire: ResponsesRequest, spec: ModelSpec, request: GenerateRequest) -> dict[str, Any]:
+def _members(
+    wire: ResponsesRequest, spec: ModelSpec, request: GenerateRequest, offered: OfferedTools
+) -> dict[str, Any]:
     """The response as it stands at its beginning: what was asked for, as it is understood."""
     form = wire.text.format if wire.text else None
     effort, summary = None, None
@@ -177,19 +168,25 @@ def _members(wire: ResponsesRequest, spec: ModelSpec, request: GenerateRequest) 
         else wire.temperature,
         "text": {"format": _told(form) if form else {"type": "text"}, "verbosity": "medium"},
         "tool_choice": _told(choice) if isinstance(choice, FlatChoice) else choice or "auto",
-        "tools": [_told(t) for t in wire.tools or ()],
+        "tools": [_told(t) for t in offered.told],
         "top_logprobs": wire.top_logprobs or 0,
         "top_p": request.sampling.top_p if wire.top_p is None else wire.top_p,
         "truncation": "disabled",
         "usage": None,
         "user": wire.user,
-        "metadata": wire.metadata or {},
+        "metadata": _metadata(wire, offered),
     }
+
+
+def _metadata(wire: ResponsesRequest, offered: OfferedTools) -> dict[str, Any]:
+    """The request's, and which of its tools nobody would run."""
+    left_out = {"tools_left_out": ", ".join(offered.left_out)} if offered.left_out else {}
+    return {**(wire.metadata or {}), **left_out}
 
 
 def _told(part: Any) -> dict[str, Any]:
     """A part of the request as it came."""
     told: dict[str, Any] = part.model_dump(by_alias=True, exclude_none=True)
-    if isinstance(part, FlatTool):
+    if isinstance(part, FlatTool) and part.type == "function":
         told = {"description": None, "parameters": None, "strict": None} | told
     return told

@@ -25,11 +25,14 @@ _SUMMARY = _Names(
     "response.reasoning_summary_text", "response.reasoning_summary_part", "summary_index"
 )
 _CALL = _Names("response.function_call_arguments")
+_CUSTOM = _Names("response.custom_tool_call_input")
 
 
 def _names(item: Item) -> _Names:
     if item.kind == "reasoning":
         return _SUMMARY if item.is_summary else _THOUGHT
+    if item.kind == "custom_tool_call":
+        return _CUSTOM
     return _MESSAGE if item.kind == "message" else _CALL
 
 
@@ -128,8 +131,9 @@ class ResponseStream:
 def _said(item: Item) -> dict[str, Any]:
     """All of an item's text, under the name its done event has for it."""
     if item.kind == "function_call":
-        name = item.call.name if item.call else None
-        return {"arguments": item.text, "name": name}
+        return {"arguments": item.text, "name": item.name}
+    if item.kind == "custom_tool_call":
+        return {"input": item.text}
     if item.kind == "message":
         return {"text": item.text, "logprobs": response_logprobs(tuple(item.logprobs))}
     return {"text": item.text}

@@ -1,13 +1,20 @@
 """The items of a /v1/responses conversation -> the messages that chat templates read."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from server.api.chat.messages import assistant_thought, missing, text_only
+from server.api.responses.tools import name_in
 from server.api.responses.wire import InputItem, InputPart
 from server.errors import ApiError
 
 _TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
+_RUN_ELSEWHERE = ("web_search_call", "image_generation_call")
+"""Accepted and passed over: what another server's own tool did; nothing in them is a text."""
+_KINDS = (
+    "message, reasoning, function_call, custom_tool_call, local_shell_call or the output of a call"
+)
 _THOUGHTS = {"reasoning_text": "text", "summary_text": "text"}
 
 
@@ -49,15 +56,20 @@ class Turns:
                 self._thought += _thought(field, item)
             case "function_call":
                 self._call(field, item)
-            case "function_call_output":
+            case "custom_tool_call":
+                self._call(field, item, {"input": item.input or ""})
+            case "local_shell_call":
+                self._call(field, item, item.action or {}, "local_shell")
+            case "function_call_output" | "custom_tool_call_output" | "local_shell_call_output":
                 self._output(field, item)
+            case kind if kind in _RUN_ELSEWHERE:
+                pass
             case "item_reference":
                 message = f"{field} refers to a stored item; nothing is stored here."
                 raise ApiError.invalid(message, f"{field}.type", item.type, "the item itself")
             case other:
-                expected = "message, reasoning, function_call or function_call_output"
-                message = f"{field} is of type {other!r}; right would be {expected}."
-                raise ApiError.invalid(message, f"{field}.type", other, expected)
+                message = f"{field} is of type {other!r}; right would be {_KINDS}."
+                raise ApiError.invalid(message, f"{field}.type", other, _KINDS)
 
     def add(self, message: dict[str, Any]) -> None:
         if message["role"] == "assistant" and self._thought:
@@ -71,21 +83,31 @@ class Turns:
         role = "system" if item.role == "developer" else item.role
         self.add({"role": role, "content": _text(f"{field}.content", item.content)})
 
-    def _call(self, field: str, item: InputItem) -> None:
-        if not (item.call_id and item.name):
+    def _call(
+        self,
+        field: str,
+        item: InputItem,
+        arguments: dict[str, Any] | None = None,
+        name: str | None = None,
+    ) -> None:
+        """`arguments` and `name` stand for what items of the kind do not have."""
+        name = name or name_in(item.namespace, item.name or "")
+        if not (item.call_id and name):
             raise missing(f"{field}.{'name' if item.call_id else 'call_id'}", "a string")
         last = self.messages[-1] if self.messages else None
         if last is None or last["role"] != "assistant" or self._thought:
             self.add({"role": "assistant", "content": ""})
-        function = {"name": item.name, "arguments": item.arguments or "{}"}
+        said = (item.arguments or "{}") if arguments is None else json.dumps(arguments)
+        function = {"name": name, "arguments": said}
         call = {"id": item.call_id, "type": "function", "function": function}
         self.messages[-1].setdefault("tool_calls", []).append(call)
 
     def _output(self, field: str, item: InputItem) -> None:
-        if not item.call_id:
-            raise missing(f"{field}.call_id", "the call_id of a function_call")
+        call_id = item.call_id or (item.id if item.type == "local_shell_call_output" else None)
+        if not call_id:
+            raise missing(f"{field}.call_id", "the call_id of the call")
         content = _text(f"{field}.output", item.output)
-        self.add({"role": "tool", "tool_call_id": item.call_id, "content": content})
+        self.add({"role": "tool", "tool_call_id": call_id, "content": content})
 
 
 def _text(field: str, content: str | Sequence[InputPart] | None) -> str:

@@ -1,6 +1,6 @@
-"""Deltas -> the output items of a response: reasoning, message, function calls, in their order."""
+"""Deltas -> the output items of a response: reasoning, message, calls, in their order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -8,22 +8,28 @@ import msgspec
 
 from engines.base import Delta, TokenLogprob, ToolCallDelta, Usage
 from server.api.chat.stream import answer_logprobs, logprobs_body
+from server.api.responses.custom_input import CustomInput
+from server.api.responses.tools import Offer
 from server.ids import new_id
 
 Status: TypeAlias = Literal["in_progress", "completed", "incomplete"]
-_PREFIX = {"reasoning": "rs", "message": "msg", "function_call": "fc"}
+_PREFIX = {"reasoning": "rs", "message": "msg", "function_call": "fc", "custom_tool_call": "ctc"}
 
 
 @dataclass(slots=True, kw_only=True)
 class Item:
     """One output item; complete once another begins, or the answer ends."""
 
-    kind: Literal["reasoning", "message", "function_call"]
+    kind: Literal["reasoning", "message", "function_call", "custom_tool_call"]
     index: int
     is_summary: bool = False
     """reasoning: the trace stands in the summary's place."""
     call: ToolCallDelta | None = None
-    """function_call: its first piece, with id and name."""
+    """A call: its first piece, with id and name."""
+    offer: Offer | None = None
+    """A call: the tool, where it is one that was offered."""
+    input: CustomInput | None = None
+    """custom_tool_call: reads its text."""
     id: str = ""
     pieces: list[str] = field(default_factory=list)
     logprobs: list[TokenLogprob] = field(default_factory=list)
@@ -54,8 +60,21 @@ class Item:
                 return out | {"summary": parts}
             case "reasoning":
                 return out | {"summary": [], "content": parts}
+        return out | self._called()
+
+    @property
+    def name(self) -> str | None:
+        """A call: the tool's name as the client knows it."""
+        if self.offer is not None:
+            return self.offer.name
+        return self.call.name if self.call else None
+
+    def _called(self) -> dict[str, Any]:
         assert self.call is not None
-        return out | {"call_id": self.call.id, "name": self.call.name, "arguments": self.text}
+        said = "input" if self.input else "arguments"
+        body = {"call_id": self.call.id, "name": self.name, said: self.text}
+        namespace = self.offer.namespace if self.offer else None
+        return body | ({"namespace": namespace} if namespace else {})
 
 
 class Step(NamedTuple):
@@ -70,7 +89,9 @@ class Step(NamedTuple):
 class Output:
     """The items of one answer."""
 
-    def __init__(self, is_summary: bool) -> None:
+    def __init__(self, is_summary: bool, offers: Mapping[str, Offer] | None = None) -> None:
+        """`offers`: the tools by the name that the model knows."""
+        self._offers = offers or {}
         self.items: list[Item] = []
         self.is_cut = False
         """Whether max_output_tokens ended it."""
@@ -126,9 +147,19 @@ class Output:
     def _call(self, call: ToolCallDelta) -> Iterator[Step]:
         opened = self._open.call if self._open else None
         if opened is None or opened.index != call.index:
-            yield from self._begin(Item(kind="function_call", index=len(self.items), call=call))
-        if call.arguments:
-            yield from self._go_on(call.arguments)
+            yield from self._begin(self._called(call))
+        item = self._open
+        assert item is not None
+        text = item.input.feed(call.arguments) if item.input else call.arguments
+        if text:
+            yield from self._go_on(text)
+
+    def _called(self, call: ToolCallDelta) -> Item:
+        offer, index = self._offers.get(call.name or ""), len(self.items)
+        if offer is None or not offer.is_custom:
+            return Item(kind="function_call", index=index, call=call, offer=offer)
+        reader = CustomInput()
+        return Item(kind="custom_tool_call", index=index, call=call, offer=offer, input=reader)
 
     def _begin(self, item: Item) -> Iterator[Step]:
         yield from self._close()
@@ -144,8 +175,11 @@ class Output:
         yield Step("piece", item, text, logprobs)
 
     def _close(self) -> Iterator[Step]:
-        if self._open is not None:
-            yield Step("close", self._open)
+        item = self._open
+        if item is not None and item.input and (rest := item.input.end()):
+            yield from self._go_on(rest)
+        if item is not None:
+            yield Step("close", item)
         self._open = None
 
 

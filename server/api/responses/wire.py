@@ -30,7 +30,7 @@ InputParts = Annotated[list[InputPart], Field(max_length=MAX_ITEMS, fail_fast=Tr
 
 class InputItem(Wire):
     """A message (with role and content), or one of the items that an earlier response returned:
-    message, reasoning, function_call; and function_call_output."""
+    message, reasoning, function_call, custom_tool_call; and a call's output."""
 
     type: Annotated[str | None, Field(description="message, if not given")] = None
     id: str | None = None
@@ -40,7 +40,10 @@ class InputItem(Wire):
     summary: InputParts | None = None
     call_id: str | None = None
     name: str | None = None
+    namespace: str | None = None
     arguments: str | None = None
+    input: Annotated[str | None, Field(description="A custom_tool_call's")] = None
+    action: Annotated[AnyObject | None, Field(description="A local_shell_call's")] = None
     output: str | InputParts | None = None
 
 
@@ -58,7 +61,7 @@ class TextConfig(Wire):
 
 
 class FlatTool(Wire):
-    """A function. OpenAI's built-in tools are refused by their type."""
+    """A function, a custom tool or a namespace of such. Others are left out: no tool runs here."""
 
     type: str
     name: (
@@ -67,6 +70,13 @@ class FlatTool(Wire):
     description: str | None = None
     parameters: AnyObject | None = None
     strict: bool | None = None
+    format: Annotated[
+        AnyObject | None, Field(description="A custom tool's; a grammar is shown, not enforced")
+    ] = None
+    tools: Annotated[
+        Annotated[list["FlatTool"], Field(max_length=MAX_TOOLS, fail_fast=True)] | None,
+        Field(description="A namespace's"),
+    ] = None
 
 
 class FlatChoice(Wire):
