@@ -12,7 +12,7 @@ from engines.answers.schema.conjunction import Clash, Flat, conjunction, normal_
 from engines.answers.schema.disjoint import are_disjoint
 from engines.answers.schema.keywords import COMBINING, ENFORCED, check_refused, unenforceable
 from engines.answers.schema.parts import NEVER, Inner, any_of
-from engines.answers.schema.references import Document
+from engines.answers.schema.references import SchemaDocument
 from engines.answers.schema.shapes import misshapen
 from engines.answers.schema.types import FORMATS, plain_types
 from engines.base import InvalidRequest
@@ -24,7 +24,7 @@ _MOST_SCHEMAS = 20_000
 def plain_schema(schema: Any, field: str) -> dict[str, Any]:
     """`field` is named where the schema is refused. Raises InvalidRequest."""
     try:
-        return _Plain(Document(schema), field).whole()
+        return _Plain(SchemaDocument(schema), field).whole()
     except RecursionError:
         raise InvalidRequest(f"{field} is nested too deeply.", field) from None
     except (TypeError, AttributeError, ArithmeticError) as error:
@@ -34,7 +34,7 @@ def plain_schema(schema: Any, field: str) -> dict[str, Any]:
 class _Plain:
     """The work on one document."""
 
-    def __init__(self, document: Document, field: str) -> None:
+    def __init__(self, document: SchemaDocument, field: str) -> None:
         self._document = document
         self._field = field
         self._names: dict[str, str] = {}

@@ -9,7 +9,7 @@ from engines.answers.json_schema import each_schema
 _MISSING = object()
 
 
-class Document:
+class SchemaDocument:
     """One whole schema."""
 
     def __init__(self, root: Any) -> None:
