@@ -67,7 +67,7 @@ class _Marks:
     """Marks that stand nowhere else in a schema, and the rules that they stand for."""
 
     def __init__(self, schema: Any, field: str) -> None:
-        self.rules: list[str] = []
+        self._numbers: dict[str, int] = {}
         self._field = field
         text, self._mark = json.dumps(schema, default=str), "mark"
         while self._mark in text:
@@ -78,8 +78,12 @@ class _Marks:
             rule = string_rule(string[TEXT])
         except UnreadablePattern as error:
             raise unenforceable(string[PATH], self._field, str(error)) from None
-        self.rules.append(f"fjord_{len(self.rules)} ::= {rule}")
-        return f"@{self._mark}{len(self.rules) - 1}@"
+        number = self._numbers.setdefault(rule, len(self._numbers))
+        return f"@{self._mark}{number}@"
+
+    @property
+    def rules(self) -> list[str]:
+        return [f"fjord_{number} ::= {rule}" for rule, number in self._numbers.items()]
 
     def replaced(self, grammar: str) -> str:
         """The grammar with its rule for each mark: a string's value, or a property's name."""
