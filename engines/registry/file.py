@@ -6,7 +6,6 @@ RegistryError   file, line, model, key, what is wrong and what would be right
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,10 +21,13 @@ from pydantic_core import ErrorDetails
 
 from engines.registry.complaints import complaint
 from engines.registry.currency import CURRENCIES, Currency
+from engines.registry.exact import MICRO, micro_units
+from engines.registry.seller import SellerEntry
 from engines.registry.yaml import Location, YamlFile, YamlFileError, read_yaml
 from engines.spelling import did_you_mean
 
-MICRO = 1_000_000
+MOST_PRICE = 1_000_000 * MICRO
+MOST_RATE = 1_000 * MICRO
 
 
 class RegistryError(Exception):
@@ -50,29 +52,23 @@ def _tokens(value: Any) -> Any:
     raise ValueError("not a number of tokens")
 
 
-def _micro_units(value: Any, noun: str = "price") -> int:
-    if isinstance(value, float):
-        raise ValueError(f'a {noun} is exact: write it in quotes, "{value}"')
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        raise ValueError(f"not a {noun}")
-    try:
-        micro = Decimal(value) * MICRO
-    except InvalidOperation:
-        raise ValueError(f"not a {noun}") from None
-    if not micro.is_finite() or micro < 0 or micro != micro.to_integral_value():
-        raise ValueError(f"not a {noun}")
-    return int(micro)
+def _price(value: Any) -> int:
+    """So bounded, no sum of records leaves the ledger's 64 bits."""
+    micro = micro_units(value)
+    if micro > MOST_PRICE:
+        raise ValueError("a price is at most 1000000")
+    return micro
 
 
 def _rate(value: Any) -> int:
-    micro = _micro_units(value, "rate")
-    if not micro:
-        raise ValueError("a rate is above 0")
+    micro = micro_units(value, "rate")
+    if not 0 < micro <= MOST_RATE:
+        raise ValueError("a rate is above 0 and at most 1000")
     return micro
 
 
 Tokens = Annotated[int, BeforeValidator(_tokens), Field(ge=1)]
-Money = Annotated[int, BeforeValidator(_micro_units)]
+Money = Annotated[int, BeforeValidator(_price)]
 Rate = Annotated[int, BeforeValidator(_rate)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 ALIAS = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
@@ -178,6 +174,9 @@ class RegistryFile(_Strict):
         'quotes, at most 6 places: {EUR: "0.087"}',
     )
     regions: list[Text] = Field(["oslo"], min_length=1, description="a list of region names")
+    seller: SellerEntry | None = Field(
+        None, description="{name: …, address: …, organisation_number: …, vat_percent: …}"
+    )
     models: dict[Alias, ModelEntry] = Field(description="alias to model")
     profiles: dict[Text, ProfileEntry] = Field({}, description="profile name to overlay")
 
@@ -267,6 +266,7 @@ def _schema(location: Location) -> tuple[list[str], str | None]:
 
 
 _INSIDE: Mapping[tuple[type[BaseModel], str], tuple[type[BaseModel], bool]] = {
+    (RegistryFile, "seller"): (SellerEntry, False),
     (RegistryFile, "models"): (ModelEntry, True),
     (RegistryFile, "profiles"): (ProfileEntry, True),
     (ProfileEntry, "all"): (ModelEntry, False),

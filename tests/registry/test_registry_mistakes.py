@@ -41,6 +41,7 @@ ADDED_TO_THE_MODEL = {
     "price: {input: '1'}": r":6: .*'price.output': is missing",
     "price: {input: '0.0000001', output: 1}": r":6: .*6 places",
     "price: {input: '-1', output: 1}": r":6: .*price.input",
+    "price: {input: '1000001', output: 1}": r":6: .*price.input.* at most 1000000",
     "price: {input: nan, output: 1}": r":6: .*price.input",
     "reasoning: {opened_by: me}": r":6: .*reasoning.opened_by",
     "args:\n      max_model_len: 4096": (
@@ -68,6 +69,16 @@ OVERLAYS = {
 ADDED_AT_THE_TOP = {
     "rates: {EUR: 0.1}": r":1: key 'rates.EUR': .*in quotes, \"0.1\"",
     "rates: {EUR: '0'}": r":1: key 'rates.EUR': '0' .* above 0",
+    "rates: {EUR: '1001'}": r":1: key 'rates.EUR': '1001' .* at most 1000",
+    "seller: {name: x, address: y, organisation_number: '1', vat_percent: 25.5}": (
+        r":1: key 'seller.vat_percent': .*in quotes, \"25.5\""
+    ),
+    "seller: {name: x, address: y, organisation_number: '1', vat_percent: '101'}": (
+        r":1: key 'seller.vat_percent': '101' .*at most 100; right would be"
+    ),
+    "seller: {name: x, address: y, organisation_number: '1'}": (
+        r":1: key 'seller.vat_percent': is missing"
+    ),
     "rates: {EUR: x}": r":1: key 'rates.EUR': 'x' .*not a rate; right",
     "rates: {GBP: '1'}": r":1: key 'rates.GBP': 'GBP' is no .*'NOK'",
     "rates: {NOK: '1'}": r":1: key 'rates.NOK': NOK is the registry's own",
