@@ -1,61 +1,127 @@
-"""`fjord invoice`: an owner's invoice, printed and as a PDF."""
+"""`fjord invoice`: a month's invoices, as drafts and issued; printed, for programs, and as PDFs."""
 
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from engines.registry.file import RegistryError, read_registry_file
 from server.cli.apps import new_app
 from server.cli.options import DEFAULT_DIR, DataDir, LedgerUrl, failed
-from server.cli.periods import First, Last, Month, open_reports, period_of
-from server.ledger.invoice import HEAD, Invoice, invoices, rows, write_pdf
-from server.ledger.money import money_text
+from server.cli.periods import Month, open_reports, period_of
+from server.cli.registry_choice import registry_path
+from server.cli.tables import Column, show_fields, show_table
+from server.ledger.database import Database
+from server.ledger.export import csv_text, json_text
+from server.ledger.invoice import (
+    HEAD,
+    NOTE,
+    Invoice,
+    Seller,
+    document,
+    heading,
+    rows,
+    sums,
+    table_lines,
+)
+from server.ledger.invoice_pdf import write_pdf
+from server.ledger.invoicing import drafts, issue, issued, owners
 
 app = new_app()
 
 
 @app.command()
 def invoice(
-    owner: Annotated[str, typer.Option(help="Who is billed.")],
+    owner: Annotated[str | None, typer.Option(help="Who is billed. [default: all]")] = None,
     month: Month = None,
-    first: First = None,
-    last: Last = None,
-    out: Annotated[Path, typer.Option(help="The folder for the PDF, one a currency.")] = Path("."),
+    wants_issue: Annotated[
+        bool, typer.Option("--issue", help="Number and keep them; they never change again.")
+    ] = False,
+    out: Annotated[Path, typer.Option(help="The folder for the PDFs.")] = Path("."),
+    as_csv: Annotated[bool, typer.Option("--csv", help="The lines instead, as CSV.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array instead.")] = False,
+    registry: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="FJORD_REGISTRY", help="Names the seller. [default: model_registry.yaml]"
+        ),
+    ] = None,
     data_dir: DataDir = DEFAULT_DIR,
     ledger_url: LedgerUrl = None,
 ) -> None:
-    """Print and write an owner's invoice.
+    """A month's invoices: print them, and write a PDF each.
 
-    Its total is the exact sum of the records.
+    Drafts until they are issued, which a closed month's can be. One a currency.
     """
-    period = period_of(month, first, last)
+    of_month = period_of(month, None, None).first.isoformat()[:7]
+    seller = seller_of(registry)
     with open_reports(data_dir, ledger_url) as database:
-        found = invoices(database, owner, period)
-    if not found:
-        raise failed(f"{owner!r} has used nothing from {period.first} to {period.last}.")
+        whose = owners(database, of_month) if owner is None else [owner]
+        found = [
+            one
+            for each in whose
+            for one in invoices(database, each, of_month, seller, wants_issue=wants_issue)
+        ]
+    if as_csv:
+        sys.stdout.writelines(csv_text(line for one in found for line in table_lines(one)))
+    elif as_json:
+        sys.stdout.writelines(json_text(map(document, found)))
+    elif found:
+        show_and_write(found, out)
+    else:
+        raise failed(f"There is nothing to invoice {owner or 'anybody'} for in {of_month}.")
+
+
+def seller_of(registry: Path | None) -> Seller | None:
+    try:
+        entry = read_registry_file(registry_path(registry)).file.seller
+    except RegistryError as error:
+        raise failed(str(error)) from None
+    if entry is None:
+        return None
+    return Seller(
+        name=entry.name,
+        address=entry.address,
+        organisation_number=entry.organisation_number,
+        vat_number=entry.vat_number,
+        vat_rate=entry.vat_percent,
+    )
+
+
+def invoices(
+    database: Database, owner: str, month: str, seller: Seller | None, *, wants_issue: bool
+) -> Iterator[Invoice]:
+    """The issued ones, and drafts of what is not."""
+    if wants_issue:
+        issue(database, owner, month, seller, datetime.now(UTC).date())
+    yield from issued(database, owner, month)
+    yield from drafts(database, owner, month, seller)
+
+
+def show_and_write(found: list[Invoice], out: Path) -> None:
     for one in found:
-        path = out / f"invoice-{file_name(one.number)}.pdf"
+        path = out / f"{file_name(one.file_stem)}.pdf"
         try:
             out.mkdir(parents=True, exist_ok=True)
             write_pdf(one, path)
         except OSError as error:
-            raise failed(f"The invoice {path} cannot be written: {error}.") from None
+            raise failed(f"{path} cannot be written: {error}.") from None
         show_invoice(one)
-        typer.echo(f"Written to {path}")
+        typer.echo(f"Written to {path}\n")
 
 
 def show_invoice(one: Invoice) -> None:
-    console = Console()
-    table = Table(title=f"Invoice {escape(one.number)}")
-    for name in HEAD:
-        table.add_column(name, justify="left" if name == "Model" else "right")
-    for row in rows(one):
-        table.add_row(*(escape(text) for text in row))
-    console.print(table)
-    console.print(f"Total {money_text(one.total, one.currency)}", highlight=False)
+    typer.secho(one.title, bold=True)
+    show_fields(heading(one))
+    typer.echo()
+    columns = [Column(name, is_number=name != "Model") for name in HEAD]
+    show_table(columns, rows(one))
+    typer.echo()
+    show_fields(sums(one))
+    typer.echo(NOTE.format(currency=one.currency))
 
 
 def file_name(text: str) -> str:

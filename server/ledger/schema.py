@@ -9,7 +9,7 @@ from server.ledger.errors import LedgerError
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest step under migrations/versions."""
 
 
