@@ -30,8 +30,10 @@ class KeyWatcher:
 
     def load(self) -> list[Key]:
         """The keys, at least as new as the version that is remembered."""
-        self.seen = self.store.version()
-        return self.store.list()
+        version = self.store.version()
+        keys = self.store.list()
+        self.seen = version  # not before they were read: a read that fails is tried again
+        return keys
 
     def start(self, take: TakeKeys) -> None:
         self.thread = Thread(target=self.run, args=(take,), name="ledger-keys", daemon=True)
