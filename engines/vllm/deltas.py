@@ -44,13 +44,21 @@ class Choices:
         self._is_first = True
 
     def deltas(self, output: Any) -> list[Delta]:
-        cached = self._cached(output)
+        """Cached tokens are the first delta's alone: outputs that vLLM merged hold several."""
         if self._is_plain:
             return [
-                Delta(c.index, c.text, len(c.token_ids), _finish_reason(c), "", 0, cached)
+                Delta(
+                    c.index,
+                    c.text,
+                    len(c.token_ids),
+                    _finish_reason(c),
+                    "",
+                    0,
+                    self._cached(output),
+                )
                 for c in output.outputs
             ]
-        return [self._choices[c.index].delta(c, cached) for c in output.outputs]
+        return [self._choices[c.index].delta(c, self._cached(output)) for c in output.outputs]
 
     def piece(
         self, text: str, token_ids: Sequence[int], finish: str | None = None, cached: int = 0
