@@ -143,7 +143,7 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
         record = self._record(exchange, admission.caller, wire, spec)
         prepared = self.prepare(exchange, admission, wire, spec, record)
         if self.is_metered:
-            self.services.ledger.check_budget(record.key_id, record.currency)
+            await self.services.ledger.check_budget(record.key_id, record.currency)
         self.services.check_queue(spec.alias)
         return prepared
 

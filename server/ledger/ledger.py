@@ -184,10 +184,19 @@ class Ledger:
         if is_current and account.reading == reading:
             self.budgets.read_anew(account)
 
-    def check_budget(self, key_id: str, currency: str) -> None:
+    async def check_budget(self, key_id: str, currency: str) -> None:
         """Whether the key has room for one more request, before anything is done for it. Raises
         BudgetExceeded, LedgerUnavailable."""
+        await self.budget_read(key_id)
         self.budgets.check(key_id, currency)
+
+    async def budget_read(self, key_id: str) -> None:
+        """Wait, not for long, for what the key has spent where that is being read: its budget or
+        its period is new."""
+        account = self.budgets.current(key_id)
+        if account in self.readings:
+            self.writer.hurry()
+            await asyncio.wait([self.readings[account]], timeout=READ_S)
 
     def health(self) -> str | None:
         """None while records can be written; else why new work is refused."""
@@ -206,9 +215,7 @@ class Ledger:
         if trouble := self.health():
             raise LedgerUnavailable(trouble)
         bound_words(record)
-        account = self.budgets.current(record.key_id)
-        if account in self.readings:
-            await asyncio.wait([self.readings[account]], timeout=READ_S)
+        await self.budget_read(record.key_id)
         if record.record_id in self.open_requests:
             raise DuplicateRecord(f"Request {record.record_id} is open already.")
         reservation = self.budgets.reserve(record, reserve_micro, reserve_tokens)
@@ -231,10 +238,11 @@ class Ledger:
     def close_record(
         self, record: UsageRecord, *, is_delivered: bool = True
     ) -> "asyncio.Future[None]":
-        """Done once the record is durable. `is_delivered=False`: the answer waits for this, so if
-        it ends with LedgerUnavailable the record will be written as failed, at no charge."""
+        """Done once the record is durable. `is_delivered=False`: nothing of the answer went out,
+        and it waits for this, so if it ends with LedgerUnavailable the record will be written as
+        failed, at no charge. Of a whole answer nothing can have gone out."""
         bound_words(record)
-        record.amount = charge_of(record)
+        record.amount = charge_of(record, is_delivered=is_delivered and record.stream)
         charge = self.settle(record)
         waiter = asyncio.get_running_loop().create_future()
         if charge is not None:

@@ -9,10 +9,10 @@ BROKEN = ("engine_died", "failed", "shut_down", "lost")
 """Ends that are the server's own doing."""
 
 
-def charge_of(record: UsageRecord) -> int:
-    """What is billed of `record`: nothing where the server itself broke a whole answer, of which
-    nothing can have been delivered."""
-    return 0 if not record.stream and record.end in BROKEN else amount_of(record)
+def charge_of(record: UsageRecord, *, is_delivered: bool) -> int:
+    """What is billed of `record`: nothing where the server itself broke an answer of which nothing
+    was delivered; of a whole one nothing can have been."""
+    return amount_of(record) if is_delivered or record.end not in BROKEN else 0
 
 
 def amount_of(record: UsageRecord) -> int:

@@ -23,6 +23,6 @@ def close_lost(path: Path) -> int:
             records = [decode_open(row[0]) for row in found]
             for record in records:
                 record.end = "lost"
-                record.amount = charge_of(record)
+                record.amount = charge_of(record, is_delivered=record.stream)
             connection.execute(INSERT_RECORDS, (rows.batch(records),))
         return len(records)

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -90,6 +90,7 @@ class Writer:
         self.trouble: str | None = None
         self.kept: list[Close] = []
         self.is_stopping = False
+        self.is_over = False
         self.thread: Thread | None = None
         self.is_urgent = Event()
 
@@ -105,6 +106,8 @@ class Writer:
 
     def submit(self, op: Op) -> None:
         self.queue.put(op)
+        if self.is_over:
+            self.refuse_rest()
 
     def hurry(self) -> None:
         """Somebody waits for what is queued: write it without waiting for more."""
@@ -113,7 +116,7 @@ class Writer:
     def call(self, work: Callable[[sqlite3.Connection], Any]) -> Future[Any]:
         """Run `work` on the writing connection after everything queued before it."""
         call = Query(work, Future())
-        self.queue.put(call)
+        self.submit(call)
         return call.result
 
     def stop(self) -> None:
@@ -122,7 +125,21 @@ class Writer:
             return
         self.queue.put(None)
         self.thread.join()
+        self.is_over = True
+        self.refuse_rest()
         self.connection.close()
+
+    def refuse_rest(self) -> None:
+        """Nobody waits for what is not written any more: it is `lost` at the next start."""
+        refusal = LedgerUnavailable("The server is shutting down.")
+        self.tell(self.kept, refusal)
+        with suppress(Empty):
+            while True:
+                op = self.queue.get_nowait()
+                if isinstance(op, Query):
+                    op.result.set_exception(refusal)
+                elif op is not None:
+                    self.tell([op], refusal)
 
     def run(self) -> None:
         while not self.is_stopping:
@@ -261,7 +278,7 @@ class Writer:
         except Exception as error:
             call.result.set_exception(error)
 
-    def tell(self, ops: "list[Open] | list[Close]", error: LedgerError | None = None) -> None:
+    def tell(self, ops: Sequence[Open | Close], error: LedgerError | None = None) -> None:
         """Wake everybody who waits for `ops`: one call into the loop a batch."""
         waiters = [op.waiter for op in ops if op.waiter is not None]
         if waiters:

@@ -102,10 +102,12 @@ class GenerationRun(RequestRun[ApiError | None]):
             await self._generate()
         except asyncio.CancelledError:
             self.cancelled()
-        except Exception as exc:
-            record.end = end_of(exc)
-            if record.ttft_s is None:
+            if self._engine is None:
                 record.prompt_tokens = 0  # the engine never took it
+        except Exception as exc:
+            record.end = end_of(exc, has_begun=record.ttft_s is not None)
+            if record.ttft_s is None:
+                record.prompt_tokens = 0
             if self.why is None:
                 return self._explained(exc)
         if self.why is not None:
@@ -154,7 +156,7 @@ class GenerationRun(RequestRun[ApiError | None]):
                 self.state = ON_DELTA[self.state]
                 if d.cached_tokens:
                     # Of each prompt's first delta; none of those that `take` gets.
-                    self.call.record.cached_tokens += d.cached_tokens
+                    self._meter_cached(d)
                 self._meter(d)
                 if not self._is_stream:
                     cast(Whole, shape).add(d)
@@ -204,12 +206,17 @@ class GenerationRun(RequestRun[ApiError | None]):
         if d.finish_reason and record.finish_reason != "length":
             record.finish_reason = d.finish_reason
 
+    def _meter_cached(self, d: Delta) -> None:
+        """Never more than the prompt has, whatever an engine says: the rest would be negative."""
+        record = self.call.record
+        record.cached_tokens = min(record.cached_tokens + d.cached_tokens, record.prompt_tokens)
+
     async def _recorded(self, error: ApiError | None) -> ApiError | None:
         """Close the record, then let the client have its end: nothing is answered unbilled."""
         record = self.call.record
         record.duration_s = time.monotonic() - self.started
         try:
-            delivered = self._is_stream and self.exchange.started
+            delivered = self._is_stream and self._has_begun
             await asyncio.shield(self.ledger.close_record(record, is_delivered=delivered))
         except Exception as exc:
             return self._explained(exc)

@@ -25,11 +25,11 @@ def usage_of(record: UsageRecord) -> Usage:
     )
 
 
-def end_of(exc: Exception) -> End:
-    """How a record ends whose request raised `exc`."""
+def end_of(exc: Exception, *, has_begun: bool = False) -> End:
+    """How a record ends whose request raised `exc`; once it had a token, nothing is a rejection."""
     if isinstance(exc, EngineDead | EngineHung):
         return "engine_died"
-    if isinstance(exc, EngineError | ApiError | BudgetExceeded):
+    if isinstance(exc, EngineError | ApiError | BudgetExceeded) and not has_begun:
         return "rejected"
     return "failed"
 

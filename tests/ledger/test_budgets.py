@@ -274,3 +274,23 @@ async def test_a_new_budgets_first_request_waits_for_what_was_spent_before(tmp_p
     with pytest.raises(BudgetExceeded):
         await ledger.begin(record("more", "k"))
     await ledger.stop()
+
+
+async def test_a_request_whose_keys_budget_is_being_read_waits_and_is_not_refused(
+    tmp_path: Path,
+) -> None:
+    """As the first of every day or month: the new period is read."""
+    ledger = Ledger.open(tmp_path, node="n")
+    await ledger.start()
+    await ledger.close_record(record("r", "k"))
+    ledger.take_keys([key_with(Budget(kind="tokens", amount=CAP + 1, period="day"))])
+    await ledger.check_budget("k", "NOK")
+    account = ledger.budgets.accounts["k"]
+    account.start_day -= 1  # as at midnight
+    await ledger.check_budget("k", "NOK")
+    assert account.spent == CAP
+    account.budget = Budget(kind="tokens", amount=CAP, period="day")
+    account.start_day -= 1
+    with pytest.raises(BudgetExceeded):
+        await ledger.check_budget("k", "NOK")
+    await ledger.stop()

@@ -98,6 +98,21 @@ async def test_a_record_that_was_never_begun_is_kept_too(ledger: Ledger, tmp_pat
     assert rows(tmp_path, 'SELECT "end", amount FROM usage_records') == [("rejected", 0)]
 
 
+async def test_a_record_that_comes_after_the_end_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """A request that outlives the drain: it is told, and is `lost` at the next start."""
+    ledger = Ledger.open(tmp_path, node="node-1")
+    await ledger.start()
+    one = record("req_1")
+    await ledger.begin(one)
+    await ledger.opened(one)
+    await ledger.stop()
+    with pytest.raises(LedgerUnavailable):
+        await asyncio.wait_for(ledger.close_record(one), 5)
+    with pytest.raises(LedgerUnavailable):
+        await asyncio.wait_for(asyncio.wrap_future(ledger.writer.call(lambda c: None)), 5)
+    assert Ledger.open(tmp_path, node="node-1").lost_count == 1
+
+
 async def test_what_a_crash_left_open_is_closed_as_lost_with_what_was_known(tmp_path: Path) -> None:
     dead = Ledger.open(tmp_path, node="node-1")
     await dead.start()
