@@ -17,14 +17,17 @@ from server.accounts.auth import AuthFailed, KeyRing
 from server.ledger import postgres
 from server.ledger.database import PostgresDatabase
 from server.ledger.errors import BudgetExceeded, LedgerUnavailable
+from server.ledger.invoicing import drafts
 from server.ledger.key_store import KeyStore
 from server.ledger.keys import Budget, Key
 from server.ledger.ledger import Ledger
+from server.ledger.meta import remembered
 from server.ledger.records import UsageRecord
 from server.ledger.reports import Period, records, usage
 from server.ledger.retention import prune
 from server.ledger.schema import HEAD
 from server.ledger.sqlite import FILE_NAME
+from tests.support.invoicing import add, used
 from tests.support.sites import new_site, postgres_server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -268,14 +271,20 @@ async def test_a_node_that_died_and_is_back_holds_nothing_of_its_former_life(
         await until(lambda: held() in ([], [0]))
 
 
-async def test_a_site_of_the_schema_before_is_migrated(site_url: str) -> None:
-    with closing(postgres.connect(site_url)) as old:
-        old.execute("DROP TABLE reservations")
-        old.execute("DROP TABLE shipments")
+async def test_a_site_of_the_schema_before_is_migrated(server: Any) -> None:
+    url = new_site(server)
+    with closing(PostgresDatabase(postgres.connect(url))) as old:
+        add(old, used("2020-01"))
+        for table in ("reservations", "shipments", "invoice_lines", "invoices"):
+            old.execute(f"DROP TABLE {table}")
+        old.execute("DROP FUNCTION fjord_invoice_changed")
         old.execute("UPDATE alembic_version SET version_num = '0001'")
-    with closing(postgres.open_database(site_url)) as site:
+    with closing(postgres.open_database(url)) as site:
         assert site.query("SELECT count(*) FROM reservations") == [(0,)]
         assert site.query("SELECT version_num FROM alembic_version") == [(HEAD,)]
+        this_month = datetime.now(UTC).date().isoformat()[:7]
+        assert remembered(site, "invoiced_from") == this_month
+        assert drafts(site, "acme", this_month, None) == []
 
 
 async def test_what_a_dead_node_had_reserved_is_free_again_after_a_minute(

@@ -59,7 +59,7 @@ class TooCached(ScriptedEngine):
         self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
     ) -> AsyncGenerator[Delta, None]:
         async for d in super().generate(request, prompt):
-            yield replace(d, cached_tokens=prompt.token_count)
+            yield replace(d, cached_tokens=prompt.token_count + 5)
 
 
 def test_a_prompt_never_has_more_cached_tokens_than_tokens(tmp_path: Path) -> None:
