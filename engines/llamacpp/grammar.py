@@ -2,10 +2,12 @@
 
 import json
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
 from engines.answers.forced_calls import forced_schema, is_forced
+from engines.answers.form_bounds import check_form
 from engines.answers.json_schema import each_place, with_each
 from engines.answers.schema.keywords import REFUSED, check_refused
 from engines.base import GenerateRequest, InvalidRequest, Reasoning, Structure
@@ -16,6 +18,9 @@ HEADER = "%llguidance {}\n"
 ANY_OBJECT = {"type": "object"}
 JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 UNENFORCED = REFUSED | {"propertyNames", "unevaluatedItems", "unevaluatedProperties"}
+MOST_COMPILE_S = 2.0
+"""llama.cpp compiles a grammar between two tokens of all streams: one that takes longer here, in a
+thread, is not given to it. The bounds of engines/answers/form_bounds.py keep it far below."""
 MOST_SPECIAL_TOKENS = 64
 """Of those a client's grammar names, so many are looked up."""
 
@@ -38,7 +43,8 @@ class GrammarMaker:
         return self.of(request.structure, request.reasoning, FIELDS[request.structure.kind])
 
     def of(self, structure: Structure, reasoning: Reasoning | None, field: str) -> str:
-        """`field` is named where it cannot be compiled."""
+        """`field` is named where it cannot be compiled, or not soon enough."""
+        check_form(structure, field)
         try:
             rules = self._rules(structure, field)
         except RecursionError:
@@ -46,8 +52,13 @@ class GrammarMaker:
         if reasoning is not None and not _spells_thinking(structure, reasoning):
             rules = after_thinking(rules, reasoning)
         grammar = HEADER + rules
+        began = time.monotonic()
         if complaint := self._complaint(grammar, self._special_tokens(structure)):
             raise InvalidRequest(f"{field} cannot be compiled: {_reason(complaint)}", field)
+        if time.monotonic() - began > MOST_COMPILE_S:
+            raise InvalidRequest(
+                f"{field} takes longer than {MOST_COMPILE_S:g} s to compile.", field
+            )
         return grammar
 
     def _rules(self, structure: Structure, field: str) -> str:

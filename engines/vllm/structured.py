@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from engines.answers.forced_calls import forced_schema, is_forced
+from engines.answers.form_bounds import check_form, wire_field
 from engines.base import GenerateRequest, Reasoning, Structure
 from engines.vllm.json_grammar import JsonGrammars
 from engines.vllm.vocabulary import Vocabulary
@@ -17,8 +18,12 @@ def form_of(request: GenerateRequest, grammars: JsonGrammars) -> Structure | Non
     """The form that its answer must have, a schema as the grammar that enforces it. Blocks while
     that is made. Raises InvalidRequest."""
     if is_forced(request):
-        return _grammar(grammars(forced_schema(request), "tools"))
+        schema = forced_schema(request)
+        check_form(Structure(kind="json_schema", value=schema), "tools")
+        return _grammar(grammars(schema, "tools"))
     structure = request.structure
+    if structure is not None:
+        check_form(structure, wire_field(structure))
     if structure is None or structure.kind != "json_schema":
         return structure
     return _grammar(grammars(structure.value, "response_format"))
