@@ -12,8 +12,10 @@ import contextlib
 import re
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
+from engines.answers.form_bounds import check_form, wire_field
 from engines.base import (
     Delta,
     Embedding,
@@ -34,6 +36,8 @@ from engines.testing.forms import form, tool_call
 
 _WORDS = re.compile(r"\s*\S+|\s+")
 _VECTOR_SIZE = 16
+_LONG_TEXT = 2**15
+"""From here on a text is split in a thread, and in pieces."""
 
 
 class ScriptedEngine:
@@ -71,12 +75,12 @@ class ScriptedEngine:
 
     async def render(self, request: GenerateRequest) -> Prompt:
         if isinstance(request.prompt, str):
-            return Prompt(token_ids=_ids(request.prompt), rendered=request.prompt)
+            return Prompt(token_ids=await _ids_aside(request.prompt), rendered=request.prompt)
         if request.prompt is not None:
             return Prompt(token_ids=request.prompt, rendered="")
         messages = request.messages or ()
         text = "\n".join(f"{m['role']}: {m.get('content') or ''}" for m in messages)
-        return Prompt(token_ids=_ids(text), rendered=str(_last_user(messages)))
+        return Prompt(token_ids=await _ids_aside(text), rendered=str(_last_user(messages)))
 
     async def generate(
         self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
@@ -104,7 +108,9 @@ class ScriptedEngine:
     ) -> list[Embedding]:
         if self.spec.task != "embed":
             raise InvalidRequest("This model makes no embeddings.", "model")
-        return [_embedding(x) for x in inputs]
+        if sum(map(len, inputs)) < _LONG_TEXT:
+            return [_embedding(x) for x in inputs]
+        return await asyncio.to_thread(lambda: [_embedding(x) for x in inputs])
 
     async def _interleaved(
         self, run: "_Run", scripts: list[Iterator[Delta]]
@@ -177,6 +183,7 @@ class ScriptedEngine:
 
     def _text(self, request: GenerateRequest, prompt: Prompt) -> str:
         if request.structure:
+            check_form(request.structure, wire_field(request.structure))
             return form(request.structure.kind, request.structure.value)
         return str(self.args.get("text", prompt.rendered))
 
@@ -193,7 +200,8 @@ class _Run:
 def _say(request: GenerateRequest, text: str, index: int, budget: int) -> Iterator[Delta]:
     s = request.sampling
     stop_at = min((i for i in (text.find(x) for x in s.stop) if i >= 0), default=-1)
-    words = _words(text if stop_at < 0 else text[:stop_at])
+    most = max(budget, s.min_tokens)
+    words = list(islice(_words(text if stop_at < 0 else text[:stop_at]), most + 1))
     if s.ignore_eos or len(words) < s.min_tokens:
         words = _repeat(words or [" ."], budget if s.ignore_eos else s.min_tokens)
     for number, word in enumerate(words, 1):
@@ -227,12 +235,28 @@ def _merge(parts: list[Delta]) -> Delta:
     )
 
 
-def _words(text: str) -> list[str]:
-    return _WORDS.findall(text)
+def _words(text: str) -> Iterator[str]:
+    """One at a time: a search of a whole long text would keep the event loop waiting, also from
+    another thread."""
+    begin = 0
+    while begin < len(text):
+        end = _cut(text, begin + _LONG_TEXT)
+        yield from (match[0] for match in _WORDS.finditer(text, begin, end))
+        begin = end
+
+
+def _cut(text: str, position: int) -> int:
+    """The end of the text, or a place soon after `position` where a word begins."""
+    found = text.find(" ", position, position + _LONG_TEXT)
+    return min(found if found >= 0 else position + _LONG_TEXT, len(text))
 
 
 def _repeat(words: list[str], count: int) -> list[str]:
     return [words[i % len(words)] for i in range(count)]
+
+
+async def _ids_aside(text: str) -> list[int]:
+    return _ids(text) if len(text) < _LONG_TEXT else await asyncio.to_thread(_ids, text)
 
 
 def _ids(text: str) -> list[int]:
