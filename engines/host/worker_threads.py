@@ -18,6 +18,20 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+class GivingUp:
+    """`with GivingUp() as is_given_up:` around a call whose work asks, between its steps, whether
+    anybody waits for it any more."""
+
+    def __init__(self) -> None:
+        self._is_over = False
+
+    def __enter__(self) -> Callable[[], bool]:
+        return lambda: self._is_over
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over = True
+
+
 class WorkerThreads:
     """`await threads(call, …)` runs one call in one of `threads` threads; once they are closed it
     raises EngineDead, also where the call still waits for its turn."""

@@ -1,7 +1,7 @@
 """llama.cpp in this process, through xllamacpp: no torch, ready within a second."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -20,7 +20,7 @@ from engines.base import (
     Sampling,
     Sink,
 )
-from engines.host.worker_threads import WorkerThreads
+from engines.host.worker_threads import GivingUp, WorkerThreads
 from engines.llamacpp.admission import SlotQueue, Task
 from engines.llamacpp.deltas import ChoiceReader
 from engines.llamacpp.liveness import Liveness
@@ -29,6 +29,7 @@ from engines.llamacpp.run import Run
 from engines.llamacpp.sampling import fields_of, payload
 from engines.llamacpp.tools import call_reader
 from engines.registry.spec import EngineSpec
+from engines.text_bound import LONG_TEXT_CHARACTERS, request_characters
 
 
 class LlamacppEngine:
@@ -62,7 +63,10 @@ class LlamacppEngine:
 
     async def render(self, request: GenerateRequest) -> Prompt:
         running = self._alive()
-        return Prompt(token_ids=await running.workers(_token_ids, running.model, request))
+        workers = running.workers_for(request_characters(request))
+        with GivingUp() as is_given_up:
+            ids = await workers(_token_ids, running.model, request, is_given_up)
+        return Prompt(token_ids=ids)
 
     async def generate(
         self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
@@ -92,7 +96,9 @@ class LlamacppEngine:
         if self.spec.task != "embed":
             raise InvalidRequest("This model makes no embeddings.", "model")
         running = self._alive()
-        return await running.workers(running.model.embed, inputs)
+        workers = running.workers_for(sum(map(len, inputs)))
+        with GivingUp() as is_given_up:
+            return await workers(running.model.embed, inputs, is_given_up)
 
     def _alive(self) -> "_Running":
         if self._running is None:
@@ -108,24 +114,34 @@ class _Running:
         self.slots = SlotQueue(model.server, model.slot_count, model.cells)
         self.liveness = Liveness(model.server.handle_metrics)
         self.workers = WorkerThreads(2, "llama-worker")
+        self._long_texts = WorkerThreads(1, "llama-long-texts")
+
+    def workers_for(self, characters: int) -> WorkerThreads:
+        """Long texts wait for each other, and nobody for them."""
+        return self.workers if characters < LONG_TEXT_CHARACTERS else self._long_texts
 
     def close(self) -> None:
         """Blocks until nothing of it is left."""
         self.slots.close()
         self.workers.close()
+        self._long_texts.close()
         self.liveness.close()
         self.model.close()
 
 
-def _token_ids(model: LlamacppModel, request: GenerateRequest) -> list[int]:
+def _token_ids(
+    model: LlamacppModel, request: GenerateRequest, is_given_up: Callable[[], bool]
+) -> list[int]:
     if request.prompt is None:
         request = model.tools.with_parser(request)
         messages = model.tools.messages(request)
         tools = model.tools.shown(request)
         text = model.chat_template().render(messages, tools, request.chat_template_kwargs)
-        return model.tokenize(_encodable(text, "messages"), adds_special=False)
+        text = _encodable(text, "messages")
+        return model.tokenize(text, adds_special=False, is_given_up=is_given_up)
     if isinstance(request.prompt, str):
-        return model.tokenize(_encodable(request.prompt, "prompt"), adds_special=True)
+        text = _encodable(request.prompt, "prompt")
+        return model.tokenize(text, adds_special=True, is_given_up=is_given_up)
     return model.checked_ids(request.prompt)
 
 

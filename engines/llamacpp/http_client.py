@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from engines.base import EngineDead, InvalidRequest
+from engines.base import EngineDead, EngineOverloaded, InvalidRequest
 
-TIMEOUT_S = 120.0
-"""Tokenising is linear: a million characters take about a second."""
+TIMEOUT_S = 60.0
+"""A million characters take about a second, and longer texts come in pieces where they can."""
 
 
 class HttpClient:
@@ -39,6 +39,8 @@ class HttpClient:
                 connection.request(method, path, payload, self._headers)
                 response = connection.getresponse()
                 answer = msgspec.json.decode(response.read())
+        except TimeoutError as error:  # at work, not dead: its loop is asked by Liveness alone
+            raise EngineOverloaded("llama.cpp is busy with other long prompts.") from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise EngineDead(f"llama.cpp does not answer {path}: {error}") from error
         if response.status != 200:

@@ -1,16 +1,23 @@
 """A GGUF model loaded into this process by xllamacpp. Everything here blocks."""
 
 import contextlib
+import functools
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from engines.answers.model_tools import ModelTools
-from engines.base import Embedding, EngineUnavailable, InvalidRequest
+from engines.base import (
+    ContextLengthExceeded,
+    Embedding,
+    EngineError,
+    EngineUnavailable,
+    InvalidRequest,
+)
 from engines.gguf import BadGguf, GgufFile
 from engines.host.private_folder import PrivateFolder
 from engines.llamacpp.args import common_params, secure_listener
@@ -18,8 +25,10 @@ from engines.llamacpp.chat_template import ChatTemplate
 from engines.llamacpp.grammar import GrammarMaker
 from engines.llamacpp.http_client import HttpClient
 from engines.llamacpp.llguidance import grammar_complaint
+from engines.llamacpp.text_pieces import TextPieces
 from engines.llamacpp.tools import MARKS
 from engines.registry.spec import EngineSpec
+from engines.text_bound import TextBound, longest_token_bytes
 
 SPECIAL_TOKENS = {
     "bos_token": "tokenizer.ggml.bos_token_id",
@@ -27,6 +36,8 @@ SPECIAL_TOKENS = {
     "unk_token": "tokenizer.ggml.unknown_token_id",
     "pad_token": "tokenizer.ggml.padding_token_id",
 }
+_FOUND_IN_TEXT = (2, 3, 4)
+"""GGUF's token types of the tokens that are looked for in plain text: unknown, control, user's."""
 
 
 class LlamacppModel:
@@ -40,6 +51,7 @@ class LlamacppModel:
         self._template = metadata.template
         self._template_name = path.name
         self._known_ids: dict[str, int | None] = {}
+        self._pieces = TextPieces(metadata.special_texts)
         # Windows' Python knows no Unix sockets
         self._folder = None if sys.platform == "win32" else PrivateFolder()
         key = secure_listener(params, self._folder.path if self._folder else None)
@@ -58,6 +70,7 @@ class LlamacppModel:
         )
         self.slot_count: int = params.n_parallel
         self.context_tokens: int = sizes["n_ctx"]
+        self._text_bound = TextBound(self.context_tokens, metadata.longest_token_bytes)
         self.vocabulary: int = sizes["n_vocab"]
         self.cells = self.context_tokens if params.kv_unified else sys.maxsize
         """Shared by all slots; without kv_unified each slot has its own."""
@@ -75,8 +88,30 @@ class LlamacppModel:
             )
         return self._template
 
-    def tokenize(self, text: str, *, adds_special: bool) -> list[int]:
-        return self._http.tokenize(text, adds_special=adds_special)
+    def tokenize(
+        self, text: str, *, adds_special: bool, is_given_up: Callable[[], bool] = lambda: False
+    ) -> list[int]:
+        """Raises ContextLengthExceeded where so long a text cannot fit; a given-up one ends in an
+        EngineError between two pieces."""
+        self._text_bound.check_characters(len(text))
+        pieces = list(self._pieces.of(text))
+        if len(pieces) == 1:
+            return self._http.tokenize(text, adds_special=adds_special)
+        first, last = self._marks if adds_special else ([], [])
+        ids = list(first)
+        for piece in pieces:
+            if is_given_up():
+                raise EngineError("The request was given up while its prompt was tokenised.")
+            ids += self._http.tokenize(piece, adds_special=False)
+        return [*ids, *last]
+
+    @functools.cached_property
+    def _marks(self) -> tuple[list[int], list[int]]:
+        """What begins and ends a text: seen around a letter."""
+        bare = self._http.tokenize("a", adds_special=False)
+        marked = self._http.tokenize("a", adds_special=True)
+        begin = next(i for i in range(len(marked)) if marked[i : i + len(bare)] == bare)
+        return marked[:begin], marked[begin + len(bare) :]
 
     def token_id(self, text: str) -> int | None:
         """The id of a text that is one token, such as a think tag."""
@@ -93,10 +128,14 @@ class LlamacppModel:
             )
         return list(ids)
 
-    def embed(self, inputs: Sequence[str | Sequence[int]]) -> list[Embedding]:
+    def embed(
+        self, inputs: Sequence[str | Sequence[int]], is_given_up: Callable[[], bool]
+    ) -> list[Embedding]:
         """The model's own pooling and, where it is one, L2 normalisation."""
         ids = [
-            self.tokenize(x, adds_special=True) if isinstance(x, str) else self.checked_ids(x)
+            self.tokenize(x, adds_special=True, is_given_up=is_given_up)
+            if isinstance(x, str)
+            else self.checked_ids(x)
             for x in inputs
         ]
         for tokens in ids:
@@ -109,10 +148,10 @@ class LlamacppModel:
         return [Embedding(vector=vectors[i], prompt_tokens=len(t)) for i, t in enumerate(ids)]
 
     def _check_length(self, count: int) -> None:
-        if not 0 < count <= self.context_tokens:
-            raise InvalidRequest(
-                f"An input has {count} tokens; 1 to {self.context_tokens} are possible.", "input"
-            )
+        if count > self.context_tokens:
+            raise ContextLengthExceeded(count, None, self.context_tokens)
+        if count == 0:
+            raise InvalidRequest("An input has no tokens.", "input")
 
 
 class _Metadata:
@@ -128,6 +167,12 @@ class _Metadata:
             source = file.get("tokenizer.chat_template")
             self.template = ChatTemplate(source, _special_tokens(file)) if source else None
             self.template_source = source
+            tokens = file.strings("tokenizer.ggml.tokens")
+            types = file.numbers("tokenizer.ggml.token_type")
+            self.longest_token_bytes = longest_token_bytes(tokens)
+            self.special_texts = [
+                token for token, kind in zip(tokens, types, strict=False) if kind in _FOUND_IN_TEXT
+            ]
 
 
 def _special_tokens(file: GgufFile) -> Mapping[str, str]:

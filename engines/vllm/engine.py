@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
@@ -22,6 +23,7 @@ from engines.base import (
 from engines.host.processes import ProcessTree
 from engines.host.worker_threads import WorkerThreads
 from engines.registry.spec import EngineSpec
+from engines.text_bound import LONG_TEXT_CHARACTERS, request_characters
 from engines.vllm.arguments import RENDERERS
 from engines.vllm.collected_stream import CollectedStream
 from engines.vllm.embeddings import all_or_none, embedding
@@ -32,6 +34,7 @@ from engines.vllm.fastpath.stream import DirectStream
 from engines.vllm.fastpath.switch import is_fast_path_on
 from engines.vllm.json_grammar import JsonGrammars
 from engines.vllm.render import Renderer
+from engines.vllm.silence import Pace, is_answered, patience_s
 from engines.vllm.sockets import close_sockets
 from engines.vllm.start import load
 from engines.vllm.submission import submission, submit_publicly
@@ -52,6 +55,7 @@ class VllmEngine:
         self._processes = ProcessTree()
         self._llm: Any = None
         self._threads = WorkerThreads(RENDERERS, "vllm-aside")
+        self._long_texts = WorkerThreads(1, "vllm-long-texts")
         self._fast_path: FastPath | None = None
         self._read_tokens = 0
         self._vocabulary: Vocabulary | None = None
@@ -61,6 +65,7 @@ class VllmEngine:
         self._is_stopped = False
         self._sleep_level = 0
         self._running: set[Any] = set()
+        self._pace = Pace()
 
     @property
     def pids(self) -> list[int]:
@@ -112,6 +117,7 @@ class VllmEngine:
             shutdown.join(_SHUTDOWN_S)
         self._processes.end()
         self._threads.close()
+        self._long_texts.close()
         if llm is not None:
             # The frozen garbage collector never frees its cycles: leave it empty, and keep its
             # __del__ from a second shutdown.
@@ -119,15 +125,29 @@ class VllmEngine:
             llm.shutdown = _nothing
 
     async def check(self, timeout_s: float) -> None:
+        """Where requests wait for tokens and none come, `timeout_s` is as long as a step can
+        take."""
         llm = self._alive()
+        step_tokens = llm.vllm_config.scheduler_config.max_num_batched_tokens
+        limit_s = patience_s(self._pace.work(step_tokens), timeout_s)
+        began = time.monotonic()
+        # Goes through the engine's busy loop; check_health() does not, and calls a frozen process
+        # healthy.
+        asked = asyncio.ensure_future(llm.is_sleeping())
         try:
-            # Goes through the engine's busy loop; check_health() does not, and calls a frozen
-            # process healthy.
-            await asyncio.wait_for(llm.is_sleeping(), timeout_s)
-        except TimeoutError:
-            raise EngineHung(f"The engine did not answer within {timeout_s:g} s.") from None
+            if not await is_answered(asked, self._tokens, limit_s, timeout_s):
+                raise EngineHung(f"The engine did not answer within {limit_s:g} s.")
+            asked.result()
+        except EngineHung:
+            raise
         except Exception as error:
             raise EngineDead(f"The engine's process is gone: {error}") from error
+        finally:
+            asked.cancel()
+        self._pace.answered(time.monotonic() - began)
+
+    def _tokens(self) -> int:
+        return self.generated_tokens
 
     async def sleep(self, level: int = 1) -> None:
         """Give the card's memory back and keep the process; running requests are aborted. Level 1
@@ -163,14 +183,19 @@ class VllmEngine:
         renderer = self._renderer
         assert renderer is not None
         param = "prompt" if request.messages is None else "messages"
+        threads = self._threads_for(request_characters(request))
         try:
             if request.messages is not None:
-                rendered = await self._threads(renderer.chat, request)
+                rendered = await threads(renderer.chat, request)
             else:
-                [rendered] = await self._threads(renderer.prompts, [request.prompt or ""])
+                [rendered] = await threads(renderer.prompts, [request.prompt or ""])
         except Exception as error:
             self._raise(rendering_error(error, param), error)
         return Prompt(token_ids=rendered["prompt_token_ids"], rendered=rendered)
+
+    def _threads_for(self, characters: int) -> WorkerThreads:
+        """Long texts wait for each other, and nobody for them."""
+        return self._threads if characters < LONG_TEXT_CHARACTERS else self._long_texts
 
     async def generate(
         self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
@@ -183,15 +208,19 @@ class VllmEngine:
             context = self.context_tokens
             self._raise(submission_error(error, llm, request, prompt, context), error)
         self._running.add(stream)
+        name = request.request_id
+        self._pace.submitted(name, prompt.token_count)
         try:
             while not stream.is_finished:
                 for delta in await stream.read():
+                    self._pace.has_token(name, delta.cached_tokens)
                     self._read_tokens += delta.token_count
                     yield delta
         except Exception as error:
             self._raise(engine_error(error, llm), error)
         finally:
             self._running.discard(stream)
+            self._pace.ended(name)
             if self._fast_path is not None:
                 self._fast_path.end(stream.request_id)
             if not stream.is_finished and not self._is_stopped:
@@ -240,8 +269,9 @@ class VllmEngine:
         llm = self._alive()
         if self._spec.task != "embed" or self._renderer is None:
             raise InvalidRequest("This model makes no embeddings.", "model")
+        threads = self._threads_for(sum(map(len, inputs)))
         try:
-            prompts = await self._threads(self._renderer.prompts, inputs)
+            prompts = await threads(self._renderer.prompts, inputs)
         except Exception as error:
             self._raise(rendering_error(error, "input"), error)
         work = (

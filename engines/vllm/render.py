@@ -14,6 +14,7 @@ from engines.answers.openai_tools import openai_tool
 from engines.answers.tool_history import with_read_arguments
 from engines.answers.tool_templates import tool_template
 from engines.base import GenerateRequest, InvalidRequest
+from engines.text_bound import TextBound, kept_characters, longest_token_bytes
 from engines.vllm.plain_render import plain_renderer
 
 
@@ -29,6 +30,8 @@ class Renderer:
         self._vllm_turn = threading.BoundedSemaphore(vllm_threads)
         self._published = getattr(llm.tokenizer, "chat_template", None)
         self.tools = ModelTools(self._published, self._has_token)
+        longest = longest_token_bytes(list(llm.tokenizer.get_vocab()))
+        self._text_bound = TextBound(llm.model_config.max_model_len, longest)
         self._plain = None
         if is_plain_tried and not getattr(
             llm.model_config, "enable_prompt_embeds", False
@@ -41,7 +44,8 @@ class Renderer:
             )
 
     def chat(self, request: GenerateRequest) -> Mapping[str, Any]:
-        """The chat template applied, and tokenised. Blocks."""
+        """The chat template applied, and tokenised. Blocks. Raises ContextLengthExceeded."""
+        self._text_bound.check_characters(kept_characters(request.messages or ()))
         request = self.tools.with_parser(request)
         messages, switches = self.tools.messages(request), request.chat_template_kwargs
         if self._plain is not None and not request.tools:
@@ -55,6 +59,9 @@ class Renderer:
 
     def prompts(self, prompts: Sequence[str | Sequence[int]]) -> Sequence[Mapping[str, Any]]:
         """Text or token ids as they are, without a template. Blocks. Raises InvalidRequest."""
+        for prompt in prompts:
+            if isinstance(prompt, str):
+                self._text_bound.check_characters(len(prompt))
         if self._plain is None or not prompts:
             return self._vllm_prompts(prompts)
         return [

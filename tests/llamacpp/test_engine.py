@@ -317,7 +317,7 @@ async def test_embeddings_are_normalised_and_counted() -> None:
         assert oslo.vector == pytest.approx(same.vector, abs=1e-3)
         assert sum(x * x for x in ids.vector) == pytest.approx(1.0, abs=1e-3)
         assert (oslo.prompt_tokens, ids.prompt_tokens) == (5, 3)  # O, slo, is, a, city
-        with pytest.raises(InvalidRequest, match="1 to 256"):
+        with pytest.raises(ContextLengthExceeded, match="context is 256"):
             await engine.embed("e", ["word " * 400])
     finally:
         await engine.stop()

@@ -1,0 +1,60 @@
+"""How much text can fit a context at all: told before it is tokenised, which takes a second a
+million characters and more."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from engines.base import ContextLengthExceeded, GenerateRequest
+
+LONG_TEXT_CHARACTERS = 2**19
+"""From here on a text is tokenised apart, so that no ordinary one waits behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextBound:
+    """One engine's. `longest_token_bytes`: of the vocabulary; None: a token may stand for a text of
+    any length (an unknown word, white space that is dropped), so that nothing can be said."""
+
+    context_tokens: int
+    longest_token_bytes: int | None
+
+    def check_characters(self, characters: int) -> None:
+        """Raises ContextLengthExceeded, with the fewest tokens that such a text can have. A
+        character is a byte at least, so that a count of characters is on the safe side."""
+        longest = self.longest_token_bytes
+        if longest is None or characters <= self.context_tokens * longest:
+            return
+        least_tokens = -(-characters // longest)
+        raise ContextLengthExceeded(least_tokens, None, self.context_tokens, characters=characters)
+
+
+def kept_characters(messages: Sequence[Mapping[str, Any]]) -> int:
+    """As many as any template keeps: some trim each message, or leave old thoughts out of the
+    assistant's."""
+    said = (message for message in messages if message["role"] != "assistant")
+    return sum(len((message.get("content") or "").strip()) for message in said)
+
+
+def request_characters(request: GenerateRequest) -> int:
+    """About as many as its prompt will have, before a template or a tokenizer has seen it."""
+    if request.messages is None:
+        return len(request.prompt or "")
+    return sum(len(message.get("content") or "") for message in request.messages)
+
+
+def longest_token_bytes(tokens: Sequence[str]) -> int | None:
+    """Of a vocabulary whose tokens spell every byte of a text: letters that stand for bytes (as in
+    GPT-2), or pieces of text with `<0x00>` to `<0xFF>` for what they lack. None for another."""
+    known = set(tokens)
+    if all(f"<0x{byte:02X}>" in known for byte in range(256)):
+        return max(len(token.encode()) for token in tokens)
+    if known >= _LETTERS:
+        return max(map(len, tokens))
+    return None
+
+
+_LETTERS = {*map(chr, range(0x21, 0x7F)), *map(chr, range(0x120, 0x140)), "Ġ", "Ċ"}
+"""GPT-2 writes a byte that can be printed as itself, a space as Ġ, others as the letters from
+U+0100 on. Control characters that a vocabulary has no letter for (SmolLM2's lacks six) are dropped:
+a text of millions of those is refused though it would be short."""

@@ -1,0 +1,60 @@
+"""A text that can never fit is known by its length; what can fit is never refused."""
+
+from typing import Any
+
+import pytest
+
+from engines.base import ContextLengthExceeded, GenerateRequest, Sampling
+from engines.text_bound import (
+    TextBound,
+    kept_characters,
+    longest_token_bytes,
+    request_characters,
+)
+
+BYTE_LETTERS = [chr(266 + place) for place in range(58)] + [chr(code) for code in range(33, 127)]
+FALLBACK = [f"<0x{byte:02X}>" for byte in range(256)]
+
+
+def test_a_text_longer_than_context_times_longest_token_is_refused_with_its_size() -> None:
+    bound = TextBound(context_tokens=100, longest_token_bytes=16)
+    bound.check_characters(1600)
+    with pytest.raises(ContextLengthExceeded) as refused:
+        bound.check_characters(1601)
+    assert (refused.value.prompt_tokens, refused.value.context_tokens) == (101, 100)
+    assert "1601 characters, which are at least 101 tokens" in str(refused.value)
+
+
+def test_nothing_is_refused_where_a_token_may_stand_for_any_text() -> None:
+    TextBound(context_tokens=1, longest_token_bytes=None).check_characters(10**9)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "longest"),
+    [
+        ([*BYTE_LETTERS, "Ġhello", "ðŁĺ"], 6),
+        ([*FALLBACK, "▁ab"], 6),
+        (["[UNK]", "##ing", "the"], None),
+        (FALLBACK[:-1], None),
+    ],
+    ids=["byte level", "byte fallback", "word pieces", "a byte is missing"],
+)
+def test_the_longest_token_is_told_where_every_byte_has_one(
+    tokens: list[str], longest: int | None
+) -> None:
+    assert longest_token_bytes(tokens) == longest
+
+
+def test_what_a_template_may_leave_out_does_not_count() -> None:
+    chat: list[dict[str, Any]] = [
+        {"role": "system", "content": "  abc\n"},
+        {"role": "assistant", "content": "<think>" * 100},
+        {"role": "assistant", "content": None},
+        {"role": "user", "content": "de"},
+    ]
+    assert kept_characters(chat) == 5
+    sampling = Sampling(max_tokens=1)
+    request = GenerateRequest(request_id="1", sampling=sampling, messages=chat)
+    assert request_characters(request) == 708
+    text = GenerateRequest(request_id="2", sampling=sampling, prompt="four")
+    assert request_characters(text) == 4
