@@ -22,6 +22,9 @@ FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filte
 """OpenAI's words, and "abort" for a stream that was aborted; "abort" never reaches a client."""
 
 
+PromptEnd: TypeAlias = Literal["answer", "message", "inside_message"]
+
+
 class EngineError(Exception):
     """What an engine raises; everything else out of an engine is a bug of ours."""
 
@@ -103,7 +106,9 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     seed: int | None = None
     n: int = 1
     stop: tuple[str, ...] = ()
-    """Generation ends before the first of these; none of it is part of the text."""
+    """Generation ends before the first of these in the answer; thoughts may hold them. None of it
+    is part of the text, but for `includes_stop_string`."""
+    includes_stop_string: bool = False
     ignore_eos: bool = False
     logprobs: int | None = None
     """None: off. k: the chosen token's log probability and the k most likely ones (0..20)."""
@@ -160,6 +165,9 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     reasoning: Reasoning | None = None
     """None: the output is not split."""
     chat_template_kwargs: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    prompt_end: PromptEnd = "answer"
+    """Where the chat template leaves off: at the answer's beginning, behind the last message, or
+    inside of it, so that the answer is its continuation."""
     priority: int = 0
     """Lower runs first."""
     stream: bool = True

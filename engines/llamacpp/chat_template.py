@@ -11,8 +11,11 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from engines.answers.openai_tools import openai_tool
+from engines.answers.system_messages import all_first
 from engines.answers.tool_history import with_read_arguments
-from engines.base import InvalidRequest, Tool
+from engines.base import InvalidRequest, PromptEnd, Tool
+
+_HERE = "CONTINUE_FINAL_MESSAGE_TAG"
 
 
 class GenerationBlock(Extension):
@@ -34,18 +37,37 @@ class ChatTemplate:
         self._special_tokens = dict(special_tokens)
         self._template = _environment().from_string(source)
 
+    def prompt(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        tools: Sequence[Tool] = (),
+        variables: Mapping[str, Any] | None = None,
+        end: PromptEnd = "answer",
+    ) -> str:
+        """As `render`; where the template refuses system messages that are not first, they are."""
+        try:
+            return self.render(messages, tools, variables, end)
+        except InvalidRequest:
+            moved = all_first([dict(m) for m in messages])
+            if moved is None:
+                raise
+            return self.render(moved, tools, variables, end)
+
     def render(
         self,
         messages: Sequence[Mapping[str, Any]],
         tools: Sequence[Tool] = (),
         variables: Mapping[str, Any] | None = None,
+        end: PromptEnd = "answer",
     ) -> str:
         """The prompt's text. Raises InvalidRequest with the template's own complaint."""
+        if end == "inside_message":
+            return _continued(self.render(_marked(messages), tools, variables, "message"))
         given = {
             "messages": [_message(m) for m in messages],
             "tools": [openai_tool(t) for t in tools] or None,
             "documents": None,
-            "add_generation_prompt": True,
+            "add_generation_prompt": end == "answer",
             **self._special_tokens,
             **(variables or {}),
         }
@@ -63,6 +85,24 @@ class ChatTemplate:
             raise InvalidRequest(
                 f"The model's chat template cannot render these messages: {error}", "messages"
             ) from error
+
+
+def _marked(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    *rest, last = messages
+    return [*rest, {**last, "content": f"{last.get('content') or ''}{_HERE} "}]
+
+
+def _continued(text: str) -> str:
+    """Up to the mark's last place, as transformers does it: a template that trims messages has
+    trimmed the mark's space."""
+    before, mark, behind = text.rpartition(_HERE)
+    if not mark:
+        raise InvalidRequest(
+            "The model's chat template does not show the last message as it is: it cannot be "
+            "continued.",
+            "continue_final_message",
+        )
+    return before if behind.startswith(" ") else before.rstrip()
 
 
 def _message(message: Mapping[str, Any]) -> dict[str, Any]:

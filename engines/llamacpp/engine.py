@@ -6,6 +6,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from engines.answers.answer_stops import is_searched, stopped, without_stops
 from engines.answers.forced_calls import ForcedCalls, is_forced
 from engines.answers.thinking import ThinkingSplitter, as_prompted
 from engines.base import (
@@ -68,8 +69,15 @@ class LlamacppEngine:
             ids = await workers(_token_ids, running.model, request, is_given_up)
         return Prompt(token_ids=ids)
 
-    async def generate(
+    def generate(
         self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
+    ) -> AsyncGenerator[Delta, None]:
+        if is_searched(request):
+            return stopped(self._generated(without_stops(request), prompt), request.sampling)
+        return self._generated(request, prompt)
+
+    async def _generated(
+        self, request: GenerateRequest, prompt: Prompt
     ) -> AsyncGenerator[Delta, None]:
         running = self._alive()
         run = await running.workers(_run, running.model, request, prompt)
@@ -136,7 +144,9 @@ def _token_ids(
         request = model.tools.with_parser(request)
         messages = model.tools.messages(request)
         tools = model.tools.shown(request)
-        text = model.chat_template().render(messages, tools, request.chat_template_kwargs)
+        text = model.chat_template().prompt(
+            messages, tools, request.chat_template_kwargs, request.prompt_end
+        )
         text = _encodable(text, "messages")
         return model.tokenize(text, adds_special=False, is_given_up=is_given_up)
     if isinstance(request.prompt, str):

@@ -15,6 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Se
 from itertools import islice
 from typing import Any
 
+from engines.answers.answer_stops import is_searched, stopped, without_stops
 from engines.answers.form_bounds import check_form, wire_field
 from engines.base import (
     Delta,
@@ -82,8 +83,15 @@ class ScriptedEngine:
         text = "\n".join(f"{m['role']}: {m.get('content') or ''}" for m in messages)
         return Prompt(token_ids=await _ids_aside(text), rendered=str(_last_user(messages)))
 
-    async def generate(
+    def generate(
         self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
+    ) -> AsyncGenerator[Delta, None]:
+        if is_searched(request):
+            return stopped(self._generated(without_stops(request), prompt), request.sampling)
+        return self._generated(request, prompt)
+
+    async def _generated(
+        self, request: GenerateRequest, prompt: Prompt
     ) -> AsyncGenerator[Delta, None]:
         if len(self._running) >= self.args.get("overload_above", 1 << 30):
             raise EngineOverloaded("the scripted engine was told to be full")

@@ -9,6 +9,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from msgspec.structs import replace
 
+from engines.answers.answer_stops import is_searched, stopped, without_stops
 from engines.base import (
     Delta,
     Embedding,
@@ -197,8 +198,15 @@ class VllmEngine:
         """Long texts wait for each other, and nobody for them."""
         return self._threads if characters < LONG_TEXT_CHARACTERS else self._long_texts
 
-    async def generate(
+    def generate(
         self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
+    ) -> AsyncGenerator[Delta, None]:
+        if is_searched(request):
+            return stopped(self._generated(without_stops(request), prompt, None), request.sampling)
+        return self._generated(request, prompt, sink)
+
+    async def _generated(
+        self, request: GenerateRequest, prompt: Prompt, sink: Sink | None
     ) -> AsyncGenerator[Delta, None]:
         llm = self._alive()
         request = self._as_prompted(request, prompt)

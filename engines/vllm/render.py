@@ -11,11 +11,19 @@ from typing import Any
 
 from engines.answers.model_tools import ModelTools
 from engines.answers.openai_tools import openai_tool
+from engines.answers.system_messages import all_first
 from engines.answers.tool_history import with_read_arguments
 from engines.answers.tool_templates import tool_template
-from engines.base import GenerateRequest, InvalidRequest
+from engines.base import GenerateRequest, InvalidRequest, PromptEnd
 from engines.text_bound import TextBound, kept_characters, longest_token_bytes
 from engines.vllm.plain_render import plain_renderer
+
+_END: Mapping[PromptEnd, Mapping[str, bool]] = {
+    "answer": {"add_generation_prompt": True},
+    "message": {"add_generation_prompt": False},
+    "inside_message": {"add_generation_prompt": False, "continue_final_message": True},
+}
+"""transformers' names."""
 
 
 class Renderer:
@@ -48,14 +56,21 @@ class Renderer:
         self._text_bound.check_characters(kept_characters(request.messages or ()))
         request = self.tools.with_parser(request)
         messages, switches = self.tools.messages(request), request.chat_template_kwargs
-        if self._plain is not None and not request.tools:
+        if self._plain is not None and not request.tools and request.prompt_end == "answer":
             rendered = self._plain.chat(messages, switches)
             if rendered is not None:
                 return rendered
         template = tool_template(request, self._published)
+        switches = {**_END[request.prompt_end], **switches}
         # None, and not an empty list, where the template should not speak of tools.
         tools = [openai_tool(tool) for tool in self.tools.shown(request)] or None
-        return self._vllm_chat(messages, switches, tools, template)
+        try:
+            return self._vllm_chat(messages, switches, tools, template)
+        except Exception:
+            moved = all_first([dict(message) for message in messages])
+            if moved is None:
+                raise
+            return self._vllm_chat(moved, switches, tools, template)
 
     def prompts(self, prompts: Sequence[str | Sequence[int]]) -> Sequence[Mapping[str, Any]]:
         """Text or token ids as they are, without a template. Blocks. Raises InvalidRequest."""

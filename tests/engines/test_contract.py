@@ -199,6 +199,60 @@ async def test_a_living_engine_answers_its_check(engine: Engine) -> None:
     await engine.check(10.0)
 
 
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+async def test_a_stop_string_is_the_texts_end_where_it_is_wanted(
+    engine: Engine, stream: bool
+) -> None:
+    whole = text(await answer(engine, ask(max_tokens=12)))
+    given: dict[str, Any] = {"stop": (whole[3:6],), "includes_stop_string": True}
+    deltas = await answer(engine, ask(max_tokens=12, stream=stream, **given))
+    assert text(deltas) == whole[: whole.index(whole[3:6]) + 3]
+    assert ends(deltas) == {0: ["stop"]}
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+async def test_a_stop_string_counts_in_the_answer_alone(
+    engine: Engine, engine_case: EngineCase, stream: bool
+) -> None:
+    if not engine_case.talks:
+        pytest.skip("its thoughts are not part of its text, or say nothing")
+    whole = text(await answer(engine, ask()))
+    at = whole.index(" of ")
+    thoughts = Reasoning(start="<none>", end=" of ", opened_by="template")
+    stop = next(letter for letter in whole[:at] if letter in whole[at + 4 :])
+    deltas = await answer(engine, ask(stop=(stop,), reasoning=thoughts, stream=stream))
+    assert "".join(delta.reasoning for delta in deltas) == whole[:at]
+    assert text(deltas) == whole[at + 4 : whole.index(stop, at + 4)]
+    assert ends(deltas) == {0: ["stop"]}
+    assert count(deltas) <= 24
+
+
+async def test_an_answer_is_gone_on_with(engine: Engine, engine_case: EngineCase) -> None:
+    begun = [
+        {"role": "user", "content": "What is the capital of Norway?"},
+        {"role": "assistant", "content": "The capital of Norway is"},
+    ]
+    inside, behind, before = [
+        await engine.render(ask(messages=begun, prompt_end=end))
+        for end in ("inside_message", "message", "answer")
+    ]
+    if engine_case.talks:
+        assert inside.token_count < behind.token_count < before.token_count
+        assert list(behind.token_ids[: inside.token_count]) == list(inside.token_ids)
+        deltas = await answer(engine, ask(messages=begun, prompt_end="inside_message"))
+        assert text(deltas).startswith(" Oslo")
+
+
+async def test_system_messages_may_stand_anywhere(engine: Engine) -> None:
+    messages = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "One"},
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": "Two"},
+    ]
+    assert (await engine.render(ask(messages=messages))).token_count > 0
+
+
 async def test_a_prompt_may_be_text_or_token_ids(engine: Engine) -> None:
     prompt = await engine.render(ask(prompt="Once upon a time"))
     assert prompt.token_count > 0

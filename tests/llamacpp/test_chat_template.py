@@ -80,9 +80,7 @@ def transformers_text(
         conversations=[messages],
         tools=[openai_tool(t) for t in tools] or None,
         chat_template=template,
-        add_generation_prompt=True,
-        **SPECIAL,
-        **variables,
+        **{"add_generation_prompt": True, **SPECIAL, **variables},
     )
     return str(texts[0])
 
@@ -102,6 +100,45 @@ def test_a_rendering_equals_transformers(
     assert ours.render(messages, variables=variables) == transformers_text(
         template, messages, **variables
     )
+
+
+TRIMS = "{% for m in messages %}[{{ m.role }}]{{ m.content | trim }}</s>{% endfor %}"
+NO_CONTENT = "{% for m in messages %}[{{ m.role }}]{{ m.content | length }}</s>{% endfor %}"
+
+
+@pytest.mark.parametrize("begun", ["The capital is", "The capital is ", "", "x</s>\n[user]"])
+@pytest.mark.parametrize("name", ["smollm2", "tools", "trims"])
+def test_an_answer_is_gone_on_with_as_transformers_does_it(name: str, begun: str) -> None:
+    template = {"tools": TOOLS_TEMPLATE, "trims": TRIMS}.get(name) or smollm2_template()
+    messages = [*CHATS[0], {"role": "assistant", "content": begun}]
+    ours = ChatTemplate(template, SPECIAL)
+    inside = ours.prompt(messages, end="inside_message")
+    assert inside.rstrip().endswith(begun.rstrip())
+    assert inside == transformers_text(
+        template, messages, add_generation_prompt=False, continue_final_message=True
+    )
+    assert ours.prompt(messages, end="message") == transformers_text(
+        template, messages, add_generation_prompt=False
+    )
+
+
+def test_an_answer_that_the_template_does_not_show_cannot_be_gone_on_with() -> None:
+    with pytest.raises(InvalidRequest, match="cannot be continued") as refused:
+        ChatTemplate(NO_CONTENT, SPECIAL).prompt(CHATS[0], end="inside_message")
+    assert refused.value.param == "continue_final_message"
+
+
+def test_a_strict_template_gets_its_system_messages_first() -> None:
+    template = ChatTemplate(
+        "{% for m in messages %}{% if m.role == 'system' and not loop.first %}"
+        "{{ raise_exception('system first') }}{% endif %}[{{ m.role }}]{{ m.content }}{% endfor %}",
+        {},
+    )
+    said = [("user", "a"), ("system", "b"), ("assistant", "c"), ("system", "d"), ("user", "e")]
+    messages = [{"role": role, "content": content} for role, content in said]
+    assert template.prompt(messages) == "[system]b\n\nd[user]a[assistant]c[user]e"
+    with pytest.raises(InvalidRequest, match="system first"):
+        template.render(messages)
 
 
 def test_tools_and_calls_render_as_with_transformers() -> None:
