@@ -9,9 +9,10 @@ from pydantic import Field, TypeAdapter
 
 from engines.base import Delta, FinishReason, GenerateRequest, Sampling, TokenLogprob, Usage
 from engines.registry.spec import ModelSpec
-from server.api.chat.request import bound, refuse_unknown_meaning, sampling, structure
+from server.api.chat.request import bound, refuse_unmet_choices, sampling, structure, truncation
 from server.api.chat.stream import DONE, event, finite, usage_body
 from server.api.chat.wire import ChoiceFields, ResponseFormat
+from server.api.fields import COMPLETIONS as FIELDS
 from server.api.prompts import TokenIds, prompts_of
 from server.errors import ApiError
 from server.ids import new_id
@@ -57,7 +58,7 @@ COMPLETIONS: TypeAdapter[CompletionRequest] = TypeAdapter(CompletionRequest)
 
 def build_completion(wire: CompletionRequest, spec: ModelSpec, request_id: str) -> Plan:
     """One legacy completion. Raises ApiError 400."""
-    refuse_unknown_meaning(wire)
+    refuse_unmet_choices(wire, FIELDS)
     prompts = prompts_of(wire.prompt)
     _refuse_what_is_not_there(wire, prompts)
     drawn = sampling(
@@ -88,6 +89,7 @@ def build_completion(wire: CompletionRequest, spec: ModelSpec, request_id: str) 
         shape=shape,
         has_max_tokens=wire.has_max_tokens,
         wire_names={"messages": "prompt"},
+        truncation=truncation(wire),
     )
 
 

@@ -36,6 +36,7 @@ _EXPECTED = {
     "literal_error": "one of {expected}",
     "too_short": "at least {min_length} item(s)",
     "too_long": "at most {max_length} items",
+    "not_storable": "at most {most} bytes, none of them zero",
     "string_too_short": "at least {min_length} character(s)",
     "string_too_long": "at most {max_length} characters",
     "string_pattern_mismatch": "a string matching {pattern}",

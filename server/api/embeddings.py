@@ -14,8 +14,10 @@ from engines.registry.spec import ModelSpec
 from server.accounts.limits import Admission
 from server.api.chat.wire import Asked
 from server.api.endpoint import ModelEndpoint
+from server.api.fields import EMBEDDINGS as FIELDS
+from server.api.fields import refuse
 from server.api.prompts import TokenIds, prompts_of
-from server.api.services import Task
+from server.api.services import Services, Task
 from server.errors import ApiError
 from server.http.exchange import Exchange
 from server.http.request_log import line_of
@@ -55,6 +57,13 @@ class Embeddings(ModelEndpoint[EmbeddingsRequest, SingleRun]):
 
     task: Task = "embed"
 
+    def __init__(
+        self, services: Services, endpoint: str, adapter: TypeAdapter[EmbeddingsRequest]
+    ) -> None:
+        super().__init__(services, endpoint, adapter)
+        self._lengths: dict[str, int] = {}
+        """Of each alias' own vectors, once there was one."""
+
     def prepare(
         self,
         exchange: Exchange,
@@ -63,7 +72,8 @@ class Embeddings(ModelEndpoint[EmbeddingsRequest, SingleRun]):
         spec: ModelSpec,
         record: UsageRecord,
     ) -> SingleRun:
-        _check_dimensions(wire, spec)
+        refuse(wire.model_extra, FIELDS)
+        self._check_dimensions(wire, spec)
         inputs = prompts_of(wire.input)
 
         async def work(engine: Engine) -> bytes:
@@ -71,6 +81,8 @@ class Embeddings(ModelEndpoint[EmbeddingsRequest, SingleRun]):
             longest = max(e.prompt_tokens for e in found)
             if longest > spec.context_tokens:
                 raise _too_long(longest, spec)
+            self._lengths[spec.alias] = len(found[0].vector)
+            self._check_dimensions(wire, spec)
             record.prompt_tokens = sum(e.prompt_tokens for e in found)
             return await to_thread(_body, wire, spec, found, record.prompt_tokens)
 
@@ -84,6 +96,16 @@ class Embeddings(ModelEndpoint[EmbeddingsRequest, SingleRun]):
             wire_names={"messages": "input", "prompt": "input"},
             most_tokens=sum(min(_most_tokens(x), spec.context_tokens) for x in inputs),
         )
+
+    def _check_dimensions(self, wire: EmbeddingsRequest, spec: ModelSpec) -> None:
+        """Before the model made a vector of it, only what is known of the model's."""
+        asked, own = wire.dimensions, self._lengths.get(spec.alias)
+        if asked is None or own is None or asked in (own, *spec.dimensions):
+            return
+        expected = ", ".join(str(d) for d in sorted({*spec.dimensions, own}))
+        expected = f"one of {expected}" if spec.dimensions else f"{expected}, its vectors' length"
+        message = f"{spec.alias} makes no vectors of {asked} dimensions; right is {expected}."
+        raise ApiError.invalid(message, "dimensions", asked, expected)
 
     async def run(self, exchange: Exchange, job: SingleRun) -> int:
         services, record = self.services, job.record
@@ -100,15 +122,6 @@ class Embeddings(ModelEndpoint[EmbeddingsRequest, SingleRun]):
 def _most_tokens(x: str | Sequence[int]) -> int:
     """No token is shorter than a byte; two more mark begin and end."""
     return (len(x.encode()) if isinstance(x, str) else len(x)) + 2
-
-
-def _check_dimensions(wire: EmbeddingsRequest, spec: ModelSpec) -> None:
-    if wire.dimensions is None or wire.dimensions in spec.dimensions:
-        return
-    allowed = ", ".join(str(d) for d in spec.dimensions)
-    expected = f"one of {allowed}" if allowed else "nothing: its vectors have one length"
-    message = f"{spec.alias} makes no vectors of {wire.dimensions} dimensions; right is {expected}."
-    raise ApiError.invalid(message, "dimensions", wire.dimensions, expected)
 
 
 def _too_long(prompt_tokens: int, spec: ModelSpec) -> ApiError:

@@ -9,10 +9,14 @@ from engines.base import Engine, GenerateRequest, Sampling
 from engines.registry.spec import ModelSpec
 from server.accounts.limits import Admission
 from server.api.chat.messages import messages
+from server.api.chat.prompt_end import prompt_end
 from server.api.chat.request import tools_of
-from server.api.chat.template_kwargs import template_kwargs
-from server.api.chat.wire import Asked, Effort, Messages, Switches, Tools
+from server.api.chat.template_kwargs import switches, template_kwargs
+from server.api.chat.wire import Asked, Messages, Tools
+from server.api.chat.wire_values import Effort, Switches
 from server.api.endpoint import ModelEndpoint
+from server.api.fields import TOKENIZE as FIELDS
+from server.api.fields import refuse
 from server.errors import ApiError
 from server.http.exchange import Exchange
 from server.http.request_log import line_of
@@ -31,6 +35,9 @@ class TokenizeRequest(Asked):
     tools: Annotated[Tools | None, Field(description="As in chat")] = None
     reasoning_effort: Annotated[Effort | None, Field(description="As in chat")] = None
     chat_template_kwargs: Annotated[Switches | None, Field(description="As in chat")] = None
+    enable_thinking: Annotated[bool | None, Field(description="As in chat")] = None
+    add_generation_prompt: Annotated[bool | None, Field(description="As in chat")] = None
+    continue_final_message: Annotated[bool | None, Field(description="As in chat")] = None
 
 
 TOKENIZE: TypeAdapter[TokenizeRequest] = TypeAdapter(TokenizeRequest)
@@ -79,6 +86,7 @@ class Tokenize(ModelEndpoint[TokenizeRequest, SingleRun]):
 
 
 def _request(wire: TokenizeRequest, spec: ModelSpec, request_id: str) -> GenerateRequest:
+    refuse(wire.model_extra, FIELDS)
     if (wire.messages is None) == (wire.prompt is None):
         which = "neither" if wire.messages is None else "both"
         message = f"Exactly one of messages and prompt is needed; {which} is there."
@@ -91,8 +99,7 @@ def _request(wire: TokenizeRequest, spec: ModelSpec, request_id: str) -> Generat
         prompt=wire.prompt,
         tools=tools,
         tool_parser=spec.call_parser if tools else None,
-        chat_template_kwargs=template_kwargs(
-            spec, wire.reasoning_effort, wire.chat_template_kwargs
-        ),
+        chat_template_kwargs=template_kwargs(spec, wire.reasoning_effort, switches(wire)),
+        prompt_end=prompt_end(wire, wire.messages) if wire.messages else "answer",
         stream=False,
     )

@@ -26,6 +26,16 @@ def stop_string_ends_the_stream(t: Target) -> None:
     expect.equal("finish_reason", streamed.finish_reason(), "stop")
 
 
+@declared("field-stop-included", alone=True)
+def stop_string_is_said(t: Target) -> None:
+    """With include_stop_str_in_output the stop string is the text's end, whole and streamed"""
+    text, stop = _text_and_stop(t)
+    fields = {**FIXED, "max_tokens": 16, "stop": stop, "include_stop_str_in_output": True}
+    said = text[: text.index(stop) + len(stop)]
+    expect.equal("content", expect.content(t.chat(**fields)), said)
+    expect.equal("streamed content", t.stream(**fields).joined(), said)
+
+
 @declared("field-n")
 def two_choices(t: Target) -> None:
     """n 2 gives choices 0 and 1, and usage counts both"""

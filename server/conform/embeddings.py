@@ -57,6 +57,14 @@ def refused(t: Target) -> None:
         expect.equal("error.param", error.get("param"), "input")
 
 
+@declared("embed-refused")
+def own_length(t: Target) -> None:
+    """dimensions equal to the vectors' own length is taken"""
+    length = len(_made(t, TEXT)["data"][0]["embedding"])
+    again = len(_made(t, TEXT, dimensions=length)["data"][0]["embedding"])
+    expect.equal("numbers", again, length)
+
+
 def _model(t: Target) -> str:
     if t.options.embedding_model is None:
         raise Skipped("name a model that makes vectors with --embedding-model")

@@ -1,10 +1,11 @@
 """Checks: fields are taken as documented: null, unknown, the newer names, the page's examples."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 from server.conform import expect
 from server.conform.check import declared, documented
-from server.conform.target import ABSENT, CHAT, FIXED, Target
+from server.conform.target import ABSENT, CHAT, COMPLETIONS, FIXED, RESPONSES, Target
 from server.conform.unmet import Skipped
 
 DOCUMENTED = (
@@ -16,6 +17,17 @@ DECLARED = (
     "reasoning_effort", "user", "metadata", "parallel_tool_calls", "store", "service_tier",
     "max_completion_tokens",
 )  # fmt: skip
+REFUSED: Final[Mapping[str, Any]] = {
+    "functions": [{"name": "f", "parameters": {}}], "audio": {"voice": "alloy", "format": "wav"},
+    "modalities": ["text", "audio"], "best_of": 2, "guided_regex": "a+", "mirostat": 2,
+    "typical_p": 0.5, "repeat_penalty": 1.3, "use_beam_search": True, "n_cmpl": True,
+}  # fmt: skip
+NEUTRAL: Final[Mapping[str, Any]] = {
+    "functions": [], "audio": None, "modalities": ["text"], "best_of": 1, "guided_regex": None,
+    "mirostat": 0, "typical_p": 1.0, "repeat_penalty": 1, "use_beam_search": False,
+    "skip_special_tokens": True, "length_penalty": 1.0,
+}  # fmt: skip
+"""Fields of other servers that change an answer, with values that do, and with such that do not."""
 
 
 @documented("field-null")
@@ -42,6 +54,30 @@ def declared_fields_null(t: Target) -> None:
 def unknown_field(t: Target) -> None:
     """A field nobody knows is taken and has no effect"""
     expect.content(t.chat(x_private_field={"a": [1]}, **{"vendor.flag": True}))
+
+
+@declared("field-refused")
+def fields_that_cannot_be_honoured(t: Target) -> None:
+    """A known field that cannot be honoured is a 400 naming it, whole and streamed"""
+    for name, value in REFUSED.items():
+        _named(t.chat(**{name: value}), name)
+        with t.opened(CHAT, **{name: value}) as answer:
+            answer.read()
+            _named(answer, name)
+
+
+@declared("field-refused")
+def fields_of_other_endpoints(t: Target) -> None:
+    """Completions and responses refuse them, too"""
+    for path, asked in ((COMPLETIONS, {"prompt": "Hi"}), (RESPONSES, {"input": "Hi"})):
+        for name in ("mirostat", "guided_regex", "functions"):
+            _named(t.post(path, {"model": t.model, name: REFUSED[name]} | asked), name)
+
+
+@declared("field-refused")
+def neutral_values(t: Target) -> None:
+    """The same fields are taken where they ask for what happens anyway"""
+    expect.content(t.chat(**NEUTRAL))
 
 
 @documented("field-stream")
@@ -144,6 +180,11 @@ def max_tokens_defaults_to_1000(t: Target) -> None:
     if t.chat(max_tokens=1000).status_code == 400:
         raise Skipped("this model generates less than that")
     expect.equal("completion_tokens", body["usage"]["completion_tokens"], 1000)
+
+
+def _named(answer: Any, name: str) -> None:
+    error = expect.refused(answer, 400, "INVALID_PARAMETER")
+    expect.equal("error.param", error.get("param"), name)
 
 
 def _left_early(t: Target, **fields: Any) -> Any:

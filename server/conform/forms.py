@@ -49,6 +49,16 @@ def json_object(t: Target) -> None:
 
 
 @declared("field-response-format")
+def json_object_with_a_schema(t: Target) -> None:
+    """A json_object's schema counts; one beside another type is a 400"""
+    form = {"type": "json_object", "schema": PLACES}
+    value = _parsed(t.chat(response_format=form, max_tokens=80, temperature=0))
+    expect.one_of("city", value.get("city"), ("Bodø", "Tromsø"))
+    stray = {"type": "text", "schema": PLACES}
+    expect.refused(t.chat(response_format=stray), 400, "INVALID_PARAMETER")
+
+
+@declared("field-response-format")
 def schema_missing(t: Target) -> None:
     """json_schema without a schema: 400 naming it"""
     form = {"type": "json_schema", "json_schema": {"name": "place"}}

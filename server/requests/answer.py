@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import cast
 
+from msgspec.structs import replace
+
 from engines.base import Delta, Engine, GenerateRequest, Prompt
 from engines.fleet.fleet import Fleet
 from server.errors import ApiError
@@ -14,7 +16,7 @@ from server.ledger.ledger import Ledger
 from server.ledger.money import reserve_of
 from server.requests.interleave import generated
 from server.requests.outcomes import cut_error, end_of, explained, usage_of
-from server.requests.plan import Call, Stream, Whole, fitted
+from server.requests.plan import Call, Stream, Whole, fitted, kept_token_ids
 from server.requests.run import STUCK_S, RequestRun
 from server.requests.run_state import ON_DELTA, ON_DELTA_READ, Event, State
 
@@ -131,13 +133,24 @@ class GenerationRun(RequestRun[ApiError | None]):
 
     async def _rendered(self, engine: Engine) -> tuple[list[GenerateRequest], list[Prompt]]:
         call = self.call
-        prompts = [await engine.render(request) for request in call.plan.requests]
+        asked = call.plan.requests
+        prompts = [await engine.render(request) for request in asked]
+        if call.plan.truncation is not None:
+            pairs = zip(asked, prompts, strict=True)
+            prompts = [await self._kept(engine, request, prompt) for request, prompt in pairs]
         requests = [
             fitted(call, request, prompt, engine.context_tokens)
-            for request, prompt in zip(call.plan.requests, prompts, strict=True)
+            for request, prompt in zip(asked, prompts, strict=True)
         ]
         call.record.prompt_tokens = sum(prompt.token_count for prompt in prompts)
         return requests, prompts
+
+    async def _kept(self, engine: Engine, request: GenerateRequest, prompt: Prompt) -> Prompt:
+        """What the plan's truncation leaves of a prompt, as the engine reads it."""
+        ids = kept_token_ids(self.call, request, prompt, engine.context_tokens)
+        if ids is None:
+            return prompt
+        return await engine.render(replace(request, messages=None, prompt=ids))
 
     async def _reserve(self, requests: Sequence[GenerateRequest]) -> None:
         """Open the ledger's entry for the most this request can use; does not wait for the disk."""

@@ -1,12 +1,19 @@
 """What one request asks for: what to generate, how the answer is said, and what it is bound by."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
 from msgspec.structs import replace
 
-from engines.base import ContextLengthExceeded, Delta, GenerateRequest, Prompt, Usage
+from engines.base import (
+    ContextLengthExceeded,
+    Delta,
+    GenerateRequest,
+    InvalidRequest,
+    Prompt,
+    Usage,
+)
 from engines.registry.spec import ModelSpec
 from server.ledger.records import UsageRecord
 
@@ -27,6 +34,15 @@ class Whole(Protocol):
     def body(self, usage: Usage) -> bytes: ...
 
 
+class Truncation(msgspec.Struct, frozen=True):
+    """How much of a prompt is kept."""
+
+    most_tokens: int
+    """-1: what leaves room for max_tokens."""
+    keeps_end: bool = True
+    """Else its beginning."""
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What one body asks for: what to generate, and how the answer is said."""
 
@@ -35,6 +51,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     shape: Stream | Whole
     has_max_tokens: bool
     """Whether the caller named a bound: then it is refused, not shrunk, where it does not fit."""
+    truncation: Truncation | None = None
+    """None: a prompt that is too long is refused."""
     wire_names: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Chat's field names, as errors of engines say them -> this endpoint's own."""
 
@@ -60,11 +78,32 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     keep_alive_s: float
 
 
+def kept_token_ids(
+    call: Call, request: GenerateRequest, prompt: Prompt, engine_context_tokens: int
+) -> Sequence[int] | None:
+    """What the plan's truncation leaves of a prompt; None: all of it."""
+    truncation = call.plan.truncation
+    if truncation is None:
+        return None
+    most_tokens = truncation.most_tokens
+    if most_tokens < 0:
+        answer = request.sampling.max_tokens if call.plan.has_max_tokens else 1
+        most_tokens = max(1, min(call.spec.context_tokens, engine_context_tokens) - answer)
+    ids = prompt.token_ids
+    if len(ids) <= most_tokens:
+        return None
+    return ids[len(ids) - most_tokens :] if truncation.keeps_end else ids[:most_tokens]
+
+
 def fitted(
     call: Call, request: GenerateRequest, prompt: Prompt, engine_context_tokens: int
 ) -> GenerateRequest:
     """The request with a max_tokens that fits the context: an explicit one is refused, a default
-    one shrinks. Raises ContextLengthExceeded."""
+    one shrinks. Raises ContextLengthExceeded, and InvalidRequest where there is nothing to read:
+    a model without a token for the beginning makes none of an empty text."""
+    if prompt.token_count == 0:
+        param = "prompt" if request.messages is None else "messages"
+        raise InvalidRequest(f"The {param} has no tokens: there is nothing to go on from.", param)
     context = min(call.spec.context_tokens, engine_context_tokens)
     asked = request.sampling.max_tokens
     room = context - prompt.token_count

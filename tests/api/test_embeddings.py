@@ -77,7 +77,7 @@ def test_dimensions_shorten_where_the_model_allows_it(client: httpx.Client) -> N
     error = assert_error(
         client.post(PATHS[0], json=ask | {"dimensions": 5}), 400, "INVALID_PARAMETER", "dimensions"
     )
-    assert error["details"] == {"field": "dimensions", "provided": 5, "expected": "one of 4, 8"}
+    assert error["details"] == {"field": "dimensions", "provided": 5, "expected": "one of 4, 8, 16"}
     assert_error(
         client.post(PATHS[0], json=ASK | {"dimensions": 4}), 400, "INVALID_PARAMETER", "dimensions"
     )

@@ -3,7 +3,7 @@
 import time
 
 from engines.registry.spec import ModelSpec
-from server.api.chat.request import chat_request
+from server.api.chat.request import chat_request, truncation
 from server.api.chat.stream import ChatStream
 from server.api.chat.whole import ChatAnswer
 from server.api.chat.wire import ChatRequest
@@ -27,4 +27,5 @@ def build_chat(wire: ChatRequest, spec: ModelSpec, request_id: str) -> Plan:
         shape=shape,
         has_max_tokens=wire.has_max_tokens,
         wire_names=newer,
+        truncation=truncation(wire),
     )

@@ -3,14 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
+from engines.answers.system_messages import leading_as_one
 from engines.registry.spec import ModelSpec
 from server.api.chat.wire import ChatMessage, ContentPart, ToolCall
+from server.api.fields import MESSAGE, refuse
 from server.errors import ApiError
 
 
 def messages(given: Sequence[ChatMessage], spec: ModelSpec) -> list[dict[str, Any]]:
     """Raises ApiError 400 where a message holds what the model cannot read."""
-    return with_system_prompt([_message(i, m) for i, m in enumerate(given)], spec)
+    read = leading_as_one([_message(i, m) for i, m in enumerate(given)])
+    return with_system_prompt(read, spec)
 
 
 def with_system_prompt(given: list[dict[str, Any]], spec: ModelSpec) -> list[dict[str, Any]]:
@@ -37,6 +40,8 @@ def text_only(field: str, provided: str, expected: str) -> ApiError:
 
 
 def _message(index: int, m: ChatMessage) -> dict[str, Any]:
+    if m.model_extra:
+        refuse(m.model_extra, MESSAGE, f"messages[{index}].")
     role = "system" if m.role == "developer" else m.role
     out: dict[str, Any] = {"role": role, "content": _content(f"messages[{index}].content", m)}
     if m.name:
@@ -58,12 +63,14 @@ def _tool_call(c: ToolCall) -> dict[str, Any]:
 
 
 def _content(field: str, m: ChatMessage) -> str:
+    refusal = m.refusal or ""
     if isinstance(m.content, str):
-        return m.content
+        return m.content + refusal
     if m.content is not None:
-        return "".join(_part(f"{field}[{k}]", part) for k, part in enumerate(m.content))
+        parts = (_part(f"{field}[{k}]", part) for k, part in enumerate(m.content))
+        return "".join(parts) + refusal
     if m.role == "assistant":
-        return ""
+        return refusal
     raise missing(field, "a string or an array of content parts")
 
 

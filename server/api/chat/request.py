@@ -7,9 +7,11 @@ from typing import Any, Protocol
 from engines.base import GenerateRequest, Sampling, Structure, Tool
 from engines.registry.spec import ModelSpec
 from server.api.chat.messages import messages, missing
-from server.api.chat.template_kwargs import LEAVE_OUT, template_kwargs
+from server.api.chat.prompt_end import prompt_end, reasoning_at
+from server.api.chat.template_kwargs import switches, template_kwargs
 from server.api.chat.wire import (
     ChatRequest,
+    ChoiceFields,
     JsonSchema,
     NamedTool,
     ResponseFormat,
@@ -17,56 +19,36 @@ from server.api.chat.wire import (
     StructuredOutputs,
     ToolSpec,
 )
+from server.api.fields import CHAT, STREAM_OPTIONS, STRUCTURED_OUTPUTS, Refused, refuse
 from server.errors import ApiError
+from server.requests.plan import Truncation
 
 DEFAULT_MAX_TOKENS = 1000
 _TEMPERATURE = 0.7
-REFUSED = {
-    "functions": "tools",
-    "function_call": "tool_choice",
-    "audio": "text messages",
-    "web_search_options": "tools",
-    "best_of": "n",
-    "prompt_logprobs": "logprobs",
-    "echo": "the prompt you have already",
-    "guided_json": "structured_outputs.json",
-    "guided_regex": "structured_outputs.regex",
-    "guided_choice": "structured_outputs.choice",
-    "guided_grammar": "structured_outputs.grammar",
-    "use_beam_search": "n",
-    "stop_token_ids": "stop",
-    "include_stop_str_in_output": LEAVE_OUT,
-    "bad_words": "logit_bias",
-    "allowed_token_ids": "logit_bias",
-    "chat_template": "chat_template_kwargs",
-    "continue_final_message": LEAVE_OUT,
-    "documents": "messages",
-}
-"""Fields of other servers that would change the output -> what to use here instead."""
 
 
 def chat_request(wire: ChatRequest, spec: ModelSpec, request_id: str) -> GenerateRequest:
     """One chat body as a validated request. Raises ApiError 400 naming the field."""
-    refuse_unknown_meaning(wire)
+    refuse_unmet_choices(wire, CHAT)
     tools = tools_of(wire.tools)
     choice = effective_choice(_tool_choice(wire), spec)
     if not spec.call_parser:
         tools = ()
+    end, read = prompt_end(wire, wire.messages), messages(wire.messages, spec)
     return GenerateRequest(
         request_id=request_id,
         sampling=sampling(
             wire, spec, max_tokens=_max_tokens(wire, spec), n=wire.n or 1, logprobs=_logprobs(wire)
         ),
-        messages=messages(wire.messages, spec),
+        messages=read,
         tools=tools,
         tool_choice=choice,
         parallel_tool_calls=wire.parallel_tool_calls is not False,
         tool_parser=spec.call_parser if tools else None,
         structure=structure(wire.response_format, wire.structured_outputs),
-        reasoning=spec.reasoning,
-        chat_template_kwargs=template_kwargs(
-            spec, wire.reasoning_effort, wire.chat_template_kwargs
-        ),
+        reasoning=reasoning_at(end, spec.reasoning, read),
+        chat_template_kwargs=template_kwargs(spec, wire.reasoning_effort, switches(wire)),
+        prompt_end=end,
         stream=bool(wire.stream),
     )
 
@@ -105,10 +87,17 @@ def sampling(
         seed=None if wire.seed is None else wire.seed % 2**63,  # engines read -1 as "any"
         n=n,
         stop=(wire.stop,) if isinstance(wire.stop, str) else tuple(wire.stop or ()),
+        includes_stop_string=bool(wire.include_stop_str_in_output),
         ignore_eos=bool(wire.ignore_eos),
         logprobs=logprobs,
         logit_bias={int(k): v for k, v in (wire.logit_bias or {}).items()},
     )
+
+
+def truncation(wire: ChoiceFields) -> Truncation | None:
+    if wire.truncate_prompt_tokens is None:
+        return None
+    return Truncation(wire.truncate_prompt_tokens, wire.truncation_side != "right")
 
 
 def bound(spec: ModelSpec, field: str, asked: int | None, default: int) -> int:
@@ -141,6 +130,13 @@ def structured_outputs(
     return _structured_outputs(outputs)
 
 
+def json_object(schema: dict[str, Any] | None) -> Structure:
+    """Any object, or one of llama.cpp's schema beside the type."""
+    if schema is None:
+        return Structure(kind="json_object")
+    return Structure(kind="json_schema", value=schema)
+
+
 def json_schema(form: JsonSchema | None, field: str) -> Structure:
     """A schema that is there, as a structure."""
     if form is None or form.schema_ is None:
@@ -148,14 +144,18 @@ def json_schema(form: JsonSchema | None, field: str) -> Structure:
     return Structure(kind="json_schema", value=form.schema_)
 
 
-def refuse_unknown_meaning(wire: SamplingFields, refused: Mapping[str, str] = REFUSED) -> None:
+def refuse_unmet(wire: SamplingFields, known: Mapping[str, Refused]) -> None:
     """400 for fields that we know, cannot honour, and that would change the output."""
-    for name, value in (wire.model_extra or {}).items():
-        if name in refused and value not in (None, False, [], {}, "", 1):
-            message = f"{name} is not supported here; use {refused[name]}."
-            raise ApiError.invalid(message, name, None, refused[name])
-        if name == "modalities" and value not in (None, ["text"]):
-            raise ApiError.invalid("This model writes text only.", name, str(value), '["text"]')
+    refuse(wire.model_extra, known)
+    if wire.structured_outputs is not None:
+        refuse(wire.structured_outputs.model_extra, STRUCTURED_OUTPUTS, "structured_outputs.")
+
+
+def refuse_unmet_choices(wire: ChoiceFields, known: Mapping[str, Refused]) -> None:
+    """As `refuse_unmet`, for the endpoints whose streams have options."""
+    refuse_unmet(wire, known)
+    if wire.stream_options is not None:
+        refuse(wire.stream_options.model_extra, STREAM_OPTIONS, "stream_options.")
 
 
 def tools_of(tools: Sequence[ToolSpec] | None) -> tuple[Tool, ...]:
@@ -237,11 +237,25 @@ def _tool_choice(wire: ChatRequest) -> str:
 
 
 def _response_format(form: ResponseFormat | None) -> Structure | None:
-    if form is None or form.type == "text":
+    if form is None:
+        return None
+    _refuse_other_schema(form)
+    if form.type == "text":
         return None
     if form.type == "json_object":
-        return Structure(kind="json_object")
+        return json_object(form.schema_)
     return json_schema(form.json_schema, "response_format.json_schema.schema")
+
+
+def _refuse_other_schema(form: ResponseFormat) -> None:
+    """A schema in a place where this type has none would be dropped."""
+    stray = "schema" if form.schema_ is not None and form.type != "json_object" else None
+    if form.json_schema is not None and form.type != "json_schema":
+        stray = "json_schema"
+    if stray is not None:
+        message = f"response_format has a {stray}, which {form.type!r} does not take."
+        expected = '"type": "json_schema" with json_schema.schema'
+        raise ApiError.invalid(message, f"response_format.{stray}", None, expected)
 
 
 def _structured_outputs(outputs: StructuredOutputs) -> Structure | None:

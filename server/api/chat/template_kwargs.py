@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from engines.registry.spec import ModelSpec
+from server.api.fields import LEAVE_OUT
 from server.errors import ApiError
 
-LEAVE_OUT = "nothing: leave it out"
 RENDERER_NAMES = frozenset(
     {
         *("messages", "conversation", "conversations", "tools", "documents"),
@@ -20,6 +20,24 @@ RENDERER_NAMES = frozenset(
 )
 """What renderers of chat templates call their own: under these names a caller would replace
 messages, tools, special tokens or the template itself, each past its own check."""
+
+
+class Switched(Protocol):
+    """What chat and tokenize have of it."""
+
+    @property
+    def enable_thinking(self) -> bool | None: ...
+    @property
+    def chat_template_kwargs(self) -> dict[str, Any] | None: ...
+
+
+def switches(wire: Switched) -> dict[str, Any]:
+    """The caller's own, wherever they stand. Raises ApiError 400 where two places differ."""
+    own, asked = dict(wire.chat_template_kwargs or {}), wire.enable_thinking
+    if asked is not None and own.setdefault("enable_thinking", asked) is not asked:
+        message = "enable_thinking and chat_template_kwargs.enable_thinking differ."
+        raise ApiError.invalid(message, "enable_thinking", asked, "one of the two")
+    return own
 
 
 def template_kwargs(

@@ -1,48 +1,27 @@
 """Wire types of chat requests, and what other endpoints share with them."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter
-from pydantic_core import PydanticCustomError
+from pydantic import Field, TypeAdapter
 
-Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
-Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Penalty = Annotated[float, Field(ge=-2, le=2, allow_inf_nan=False)]
-Bias = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
-Tokens = Annotated[int, Field(ge=1, le=2**31 - 1)]
-Seed = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
-StopString = Annotated[str, Field(min_length=1)]
-Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-StopList = Annotated[list[StopString], Field(max_length=16, fail_fast=True)]
-
-MAX_ITEMS = 8192
-"""Of messages, of parts, of a conversation's items. Every list ends at its first wrong element and
-every object has a bound: an error an element took seconds of everybody's time."""
-MAX_TOOLS = 1024
-MAX_MEMBERS = 1024
-MAX_SWITCHES = 64
-
-
-def _few_enough(value: Any) -> Any:
-    """Before its members are looked at: pydantic makes an error of each."""
-    if isinstance(value, dict) and len(value) > MAX_MEMBERS:
-        raise PydanticCustomError("too_long", "too long", {"max_length": MAX_MEMBERS})
-    return value
-
-
-AnyObject = Annotated[dict[str, Any], Field(max_length=MAX_MEMBERS)]
-Switches = Annotated[dict[str, Any], Field(max_length=MAX_SWITCHES)]
-LogitBias = Annotated[
-    dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], Bias],
-    Field(max_length=MAX_MEMBERS),
-    BeforeValidator(_few_enough),
-]
-
-
-class Wire(BaseModel):
-    """No coercion ("0.7" is no number); unknown members are kept, counted, and have no effect."""
-
-    model_config = ConfigDict(strict=True, extra="allow", frozen=True)
+from server.api.chat.wire_values import (
+    MAX_ITEMS,
+    MAX_TOOLS,
+    AnyObject,
+    Effort,
+    LogitBias,
+    Metadata,
+    Penalty,
+    Probability,
+    Seed,
+    StopList,
+    StopString,
+    Stored,
+    Switches,
+    Temperature,
+    Tokens,
+    Wire,
+)
 
 
 class FunctionCall(Wire):
@@ -78,6 +57,12 @@ class ChatMessage(Wire):
         str | None, Field(description="An earlier answer's trace, given back to the model")
     ] = None
     reasoning: str | None = None
+    prefix: Annotated[
+        bool | None, Field(description="Of the last message: as continue_final_message")
+    ] = None
+    refusal: Annotated[
+        str | None, Field(description="An earlier answer's refusal: read as its text")
+    ] = None
 
 
 class FunctionSpec(Wire):
@@ -119,6 +104,9 @@ class JsonSchema(Wire):
 class ResponseFormat(Wire):
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchema | None = None
+    schema_: Annotated[
+        AnyObject | None, Field(alias="schema", description="Of a json_object, as in llama.cpp")
+    ] = None
 
 
 Choices = Annotated[list[str], Field(min_length=1, max_length=MAX_ITEMS, fail_fast=True)]
@@ -138,12 +126,12 @@ class Asked(Wire):
     """What every request names. Every optional field takes null for "not given"."""
 
     model: Annotated[str, Field(min_length=1, description="Model alias, e.g. 'mixtral-8x7b'")]
-    user: Annotated[str | None, Field(description="Stored with the usage record")] = None
+    user: Annotated[Stored | None, Field(description="Stored with the usage record")] = None
     region: Annotated[
-        str | None, Field(description="Datacenter region: 'oslo', or one of the site's own")
+        Stored | None, Field(description="Datacenter region: 'oslo', or one of the site's own")
     ] = None
     agent_id: Annotated[
-        str | None, Field(description="Agent identifier: stored for logging only")
+        Stored | None, Field(description="Agent identifier: stored for logging only")
     ] = None
 
 
@@ -159,6 +147,9 @@ class SamplingFields(Asked):
     ] = 1.0
     stop: Annotated[
         StopString | StopList | None, Field(description="Ends the answer before any of these")
+    ] = None
+    include_stop_str_in_output: Annotated[
+        bool | None, Field(description="The stop string is part of the answer")
     ] = None
     presence_penalty: Annotated[
         Penalty | None, Field(description="Against tokens that were there")
@@ -208,6 +199,13 @@ class ChoiceFields(SamplingFields):
         StreamOptions | None, Field(description="include_usage: a last chunk with the usage")
     ] = None
     max_tokens: Annotated[Tokens | None, Field(description="Most completion tokens")] = None
+    truncate_prompt_tokens: Annotated[
+        Annotated[int, Field(ge=-1, le=2**31 - 1)] | None,
+        Field(description="A longer prompt is cut to so many tokens; -1: to what fits"),
+    ] = None
+    truncation_side: Annotated[
+        Literal["left", "right"] | None, Field(description="Where it is cut; left if not given")
+    ] = None
     n: Annotated[
         Annotated[int, Field(ge=1, le=16)] | None, Field(description="How many answers")
     ] = 1
@@ -261,9 +259,16 @@ class ChatRequest(ChoiceFields):
     chat_template_kwargs: Annotated[
         Switches | None, Field(description="Switches of the model's chat template")
     ] = None
-    metadata: Annotated[Switches | None, Field(description="Without effect")] = None
+    enable_thinking: Annotated[bool | None, Field(description="As in chat_template_kwargs")] = None
+    add_generation_prompt: Annotated[
+        bool | None, Field(description="false: the prompt ends behind the last message")
+    ] = None
+    continue_final_message: Annotated[
+        bool | None, Field(description="The answer goes on with the last, an assistant message")
+    ] = None
+    metadata: Annotated[Metadata | None, Field(description="Without effect")] = None
     store: Annotated[bool | None, Field(description="Without effect: nothing is stored")] = None
-    service_tier: Annotated[str | None, Field(description="Without effect")] = None
+    service_tier: Annotated[Stored | None, Field(description="Without effect")] = None
 
     @property
     def has_max_tokens(self) -> bool:

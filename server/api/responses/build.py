@@ -7,16 +7,17 @@ from engines.base import GenerateRequest, Structure
 from engines.registry.spec import ModelSpec
 from server.api.chat.messages import missing, with_system_prompt
 from server.api.chat.request import (
-    REFUSED,
     bound,
     effective_choice,
+    json_object,
     json_schema,
     named_choice,
-    refuse_unknown_meaning,
+    refuse_unmet,
     sampling,
     structured_outputs,
 )
 from server.api.chat.template_kwargs import template_kwargs
+from server.api.fields import REASONING, RESPONSES, refuse
 from server.api.responses.events import ResponseStream
 from server.api.responses.input import conversation
 from server.api.responses.output import Output, ResponseAnswer
@@ -26,17 +27,6 @@ from server.errors import ApiError
 from server.ids import new_id
 from server.requests.plan import Plan, Stream, Whole
 
-_OF_CHAT = {
-    "messages": "input",
-    "max_tokens": "max_output_tokens",
-    "max_completion_tokens": "max_output_tokens",
-    "response_format": "text.format",
-    "reasoning_effort": "reasoning.effort",
-    "logprobs": "top_logprobs",
-    "n": "several requests",
-    "context_management": "a shorter input",
-    "moderation": "a request to a guard model",
-}
 _STORED = {
     "previous_response_id": "the earlier items in input",
     "conversation": "the earlier items in input",
@@ -52,7 +42,9 @@ _WIRE_NAMES = {
 
 def build_response(wire: ResponsesRequest, spec: ModelSpec, request_id: str) -> Plan:
     """One response. Raises ApiError 400."""
-    refuse_unknown_meaning(wire, REFUSED | _OF_CHAT)
+    refuse_unmet(wire, RESPONSES)
+    if wire.reasoning is not None:
+        refuse(wire.reasoning.model_extra, REASONING, "reasoning.")
     _refuse_what_is_not_there(wire)
     tools = offered(wire.tools or ())
     request = _request(wire, spec, tools, request_id)
@@ -127,7 +119,7 @@ def _structure(wire: ResponsesRequest) -> Structure | None:
     form = wire.text.format if wire.text else None
     chosen: Structure | None = None
     if form is not None and form.type == "json_object":
-        chosen = Structure(kind="json_object")
+        chosen = json_object(form.schema_)
     elif form is not None and form.type == "json_schema":
         chosen = json_schema(form, "text.format.schema")
     return structured_outputs(chosen, wire.structured_outputs, "text.format")

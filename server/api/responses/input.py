@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from engines.answers.system_messages import leading_as_one
 from server.api.chat.messages import assistant_thought, missing, text_only
 from server.api.responses.tools import name_in
 from server.api.responses.wire import InputItem, InputPart
@@ -33,6 +34,7 @@ def conversation(
 
 def _instructed(messages: list[dict[str, Any]], instructions: str | None) -> list[dict[str, Any]]:
     """One system message at most stands first: many templates have room for no more."""
+    messages = leading_as_one(messages)
     if not instructions:
         return messages
     first, rest = instructions, messages

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from engines.base import Tool
 from server.api.chat.messages import missing
 from server.api.chat.request import function_tool
-from server.api.chat.wire import MAX_TOOLS
+from server.api.chat.wire_values import MAX_TOOLS
 from server.api.responses.wire import FlatTool
 from server.errors import ApiError
 

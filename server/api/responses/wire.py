@@ -4,13 +4,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from server.api.chat.wire import (
+from server.api.chat.wire import JsonSchema, SamplingFields
+from server.api.chat.wire_values import (
     MAX_ITEMS,
     MAX_TOOLS,
     AnyObject,
     Effort,
-    JsonSchema,
-    SamplingFields,
+    Metadata,
+    Stored,
     Switches,
     Tokens,
     Wire,
@@ -128,7 +129,7 @@ class ResponsesRequest(SamplingFields):
     chat_template_kwargs: Annotated[
         Switches | None, Field(description="Switches of the model's chat template")
     ] = None
-    metadata: Annotated[Switches | None, Field(description="Comes back as it is")] = None
+    metadata: Annotated[Metadata | None, Field(description="Comes back as it is")] = None
     store: Annotated[bool | None, Field(description="Accepted; nothing is ever stored")] = None
     truncation: Annotated[
         Literal["auto", "disabled"] | None,
@@ -142,9 +143,9 @@ class ResponsesRequest(SamplingFields):
         Annotated[int, Field(ge=1)] | None, Field(description="Of built-in tools: without effect")
     ] = None
     stream_options: Annotated[Switches | None, Field(description="Without effect")] = None
-    service_tier: Annotated[str | None, Field(description="Without effect")] = None
-    safety_identifier: Annotated[str | None, Field(description="Without effect")] = None
-    prompt_cache_key: Annotated[str | None, Field(description="Without effect")] = None
+    service_tier: Annotated[Stored | None, Field(description="Without effect")] = None
+    safety_identifier: Annotated[Stored | None, Field(description="Without effect")] = None
+    prompt_cache_key: Annotated[Stored | None, Field(description="Without effect")] = None
 
     @property
     def has_max_tokens(self) -> bool:
