@@ -32,8 +32,8 @@ class TextBound:
 def kept_characters(messages: Sequence[Mapping[str, Any]]) -> int:
     """As many as any template keeps: some trim each message, or leave old thoughts out of the
     assistant's."""
-    said = (message for message in messages if message["role"] != "assistant")
-    return sum(len((message.get("content") or "").strip()) for message in said)
+    said = (message.get("content") for message in messages if message["role"] != "assistant")
+    return sum(len(content.strip()) for content in said if isinstance(content, str))
 
 
 def request_characters(request: GenerateRequest) -> int:

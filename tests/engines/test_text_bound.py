@@ -51,10 +51,11 @@ def test_what_a_template_may_leave_out_does_not_count() -> None:
         {"role": "assistant", "content": "<think>" * 100},
         {"role": "assistant", "content": None},
         {"role": "user", "content": "de"},
+        {"role": "user", "content": [{"type": "text", "text": "parts"}]},
     ]
     assert kept_characters(chat) == 5
     sampling = Sampling(max_tokens=1)
     request = GenerateRequest(request_id="1", sampling=sampling, messages=chat)
-    assert request_characters(request) == 708
+    assert request_characters(request) == 709
     text = GenerateRequest(request_id="2", sampling=sampling, prompt="four")
     assert request_characters(text) == 4
