@@ -113,7 +113,7 @@ def test_a_pipelined_request_waits_for_its_turn_as_long_as_that_takes(
     monkeypatch.setattr("server.http.connection.BODY_TIMEOUT_S", 0.3)
     model = scripted("m", text="word " * 20, token_delay_s=0.05)
     with serving(tmp_path, model) as server, connected(server) as client:
-        first, second = body(stream=True), body(user="x" * 200_000)
+        first, second = body(stream=True), body(padding="x" * 200_000)
         client.sendall(request(server, f"Content-Length: {len(first)}") + first)
         client.sendall(request(server, f"Content-Length: {len(second)}", "Connection: close"))
         client.sendall(second)
