@@ -10,6 +10,8 @@ from server.conform.unmet import Skipped
 
 MORE_THAN_ANY: Final = 300_000
 """Words: more tokens than the longest documented context, 200K."""
+SOME: Final = 100
+"""Words that any context holds, to see how many tokens one has."""
 
 
 @documented("limit-context")
@@ -77,8 +79,9 @@ def _refusal(t: Target, words: int, **fields: Any) -> Any:
 
 def _just_below(t: Target) -> tuple[int, int]:
     """How many words leave some thirty tokens of the context, and the context."""
-    whole = _refusal(t, MORE_THAN_ANY, max_tokens=4)
-    per_word = whole["prompt_tokens"] / MORE_THAN_ANY
+    whole = _refusal(t, MORE_THAN_ANY, max_tokens=4)  # its prompt_tokens may be the least possible
     context = int(whole["context_tokens"])
     frame = expect.ok(t.whole)["usage"]["prompt_tokens"]
+    some = expect.ok(t.chat(messages=t.said("word " * SOME), max_tokens=1))
+    per_word = max(1.0, (some["usage"]["prompt_tokens"] - frame) / SOME)
     return max(1, int((context - frame - 30) / per_word)), context

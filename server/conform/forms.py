@@ -119,6 +119,7 @@ def required_tool(t: Target) -> None:
     answered = t.chat(**fields, temperature=0)
     _skip_without_calls(answered)
     choice = expect.choice(answered)
+    _skip_cut_call(choice["finish_reason"])
     calls = choice["message"].get("tool_calls")
     expect.that(bool(calls), "a call", choice["message"])
     expect.equal("finish_reason", choice["finish_reason"], "tool_calls")
@@ -134,6 +135,7 @@ def streamed_tool(t: Target) -> None:
     streamed = t.stream(tools=[WEATHER], tool_choice="required", max_tokens=120, temperature=0)
     _skip_without_calls(streamed)
     expect.status(streamed, 200)
+    _skip_cut_call(streamed.finish_reason())
     pieces = [p for c in streamed.choices() for p in c["delta"].get("tool_calls") or ()]
     expect.that(bool(pieces), "a call", streamed.joined())
     expect.equal("finish_reason", streamed.finish_reason(), "tool_calls")
@@ -158,6 +160,12 @@ def tool_messages(t: Target) -> None:
 def _skip_without_calls(answer: httpx.Response | Streamed) -> None:
     if answer.status_code == 400 and "tool_choice" in answer.text:
         raise Skipped("this model calls no tools")
+
+
+def _skip_cut_call(finish_reason: object) -> None:
+    """A call that ended within its arguments tells nothing: random weights never close a string."""
+    if finish_reason == "length":
+        raise Skipped("ran out of tokens within the call")
 
 
 def _parsed(answer: Any) -> Any:

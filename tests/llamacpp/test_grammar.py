@@ -196,7 +196,7 @@ async def test_references_of_a_tool_mean_what_they_meant(
             "again": {"$ref": "#/properties/name"},
             "next": {"anyOf": [{"type": "null"}, {"$ref": "#"}]},
         },
-        "required": ["name", "again"],
+        "required": ["name", "again", "next"],
         "$defs": {"$ref": {"type": "string", "enum": ["a", "b"]}},
     }
     request = ask(

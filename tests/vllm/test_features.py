@@ -163,7 +163,7 @@ async def test_a_large_schema_does_not_stall_other_streams(engine: Engine) -> No
 async def with_large_schema(engine: Engine, attempt: int) -> list[Delta]:
     """Each attempt has a schema of its own: one that was compiled before costs nothing."""
     pattern = {"type": "string", "pattern": "^[a-z]{1,50}$"}
-    fields = {f"q{attempt}_{i}": pattern for i in range(400)}
+    fields = {f"q{attempt}_{i}": pattern for i in range(190)}
     form = Structure(kind="json_schema", value={"type": "object", "properties": fields})
     return await answer(engine, ask(structure=form, max_tokens=3))
 

@@ -61,7 +61,7 @@ seeded = settings(max_examples=100, derandomize=True, deadline=None, database=No
 @given(chats, switches)
 @example([HI], {})
 @example([{"role": "assistant", "content": ""}], {})
-@example([{"role": "system", "content": " \n"}, {"role": "user", "content": "long " * 9000}], {})
+@example([{"role": "system", "content": " \n"}, {"role": "user", "content": "long " * 7000}], {})
 def test_a_plain_chat_is_what_vllm_makes_of_it(
     made: Counting, messages: Chat, switches: dict[str, Any]
 ) -> None:
@@ -85,7 +85,7 @@ def test_a_switch_reaches_the_template(renderer: Counting) -> None:
 
 @seeded
 @given(contents.filter(bool))
-@example("long " * 9000)
+@example("long " * 7000)
 def test_a_text_is_what_vllm_makes_of_it(made: Counting, text: str) -> None:
     made.by_vllm.clear()
     [ours] = made.prompts([text])
