@@ -59,6 +59,7 @@ class ContextLengthExceeded(InvalidRequest):
         self.prompt_tokens = prompt_tokens
         self.max_tokens = max_tokens
         self.context_tokens = context_tokens
+        self.characters = characters
 
 
 class EngineOverloaded(EngineError):

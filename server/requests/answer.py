@@ -16,7 +16,7 @@ from server.ledger.ledger import Ledger
 from server.ledger.money import reserve_of
 from server.requests.interleave import generated
 from server.requests.outcomes import cut_error, end_of, explained, usage_of
-from server.requests.plan import Call, Stream, Whole, fitted, kept_token_ids
+from server.requests.plan import Call, Stream, Whole, fitted, kept_token_ids, rendered
 from server.requests.run import STUCK_S, RequestRun
 from server.requests.run_state import ON_DELTA, ON_DELTA_READ, Event, State
 
@@ -134,7 +134,7 @@ class GenerationRun(RequestRun[ApiError | None]):
     async def _rendered(self, engine: Engine) -> tuple[list[GenerateRequest], list[Prompt]]:
         call = self.call
         asked = call.plan.requests
-        prompts = [await engine.render(request) for request in asked]
+        prompts = [await rendered(call, engine, request) for request in asked]
         if call.plan.truncation is not None:
             pairs = zip(asked, prompts, strict=True)
             prompts = [await self._kept(engine, request, prompt) for request, prompt in pairs]

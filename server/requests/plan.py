@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from engines.base import (
     ContextLengthExceeded,
     Delta,
+    Engine,
     GenerateRequest,
     InvalidRequest,
     Prompt,
@@ -93,6 +94,18 @@ def kept_token_ids(
     if len(ids) <= most_tokens:
         return None
     return ids[len(ids) - most_tokens :] if truncation.keeps_end else ids[:most_tokens]
+
+
+async def rendered(call: Call, engine: Engine, request: GenerateRequest) -> Prompt:
+    """The request's prompt. Raises InvalidRequest; a context that the alias bounds lower than its
+    engine is told as the alias'."""
+    try:
+        return await engine.render(request)
+    except ContextLengthExceeded as exc:
+        context = min(call.spec.context_tokens, exc.context_tokens)
+        raise ContextLengthExceeded(
+            exc.prompt_tokens, exc.max_tokens, context, characters=exc.characters
+        ) from None
 
 
 def fitted(
