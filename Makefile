@@ -21,7 +21,7 @@ PIP := $(RUN) requirements/install.py
 SAY := @printf '\033[1m==>\033[0m %s\n'
 
 .DEFAULT_GOAL := help
-.PHONY: help serve setup test test-fast test-versions clients check format lock bench
+.PHONY: help serve setup test test-fast test-versions test-agents clients check format lock bench
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -37,11 +37,14 @@ setup: $(VENV)/.$(SERVE_SET) ## Set up alone: packages, embedded model, first ke
 test: $(VENV)/.dev clients ## Run all tests, and say what was skipped and why (without a GPU too)
 	@$(RUN) -m tests.run $(ARGS)
 
-test-fast: $(VENV)/.dev ## Run the tests that need no vLLM (under 30 s)
-	@$(RUN) -m pytest -m "not vllm and not slow and not gpu and not alone" -n 3 --dist worksteal $(ARGS)
+test-fast: $(VENV)/.dev ## Run the tests that need neither vLLM nor over a second each (2 to 3 minutes on 2 cores)
+	@$(RUN) -m pytest -m "not vllm and not slow and not gpu and not alone and not agents" -n 3 --dist worksteal $(ARGS)
 
 test-versions: $(VENV)/.dev ## Run the engine's tests on the oldest and the newest vLLM too (GBs; an hour on 2 cores)
 	@$(RUN) -m tests.versions $(ARGS)
+
+test-agents: $(VENV)/.dev tests/agents/node_modules/.package-lock.json ## Run whole turns of coding agents from npm (1 GB; 2 minutes)
+	@$(RUN) -m pytest -m agents -n 2 --dist worksteal tests/agents $(ARGS)
 
 clients: $(CLIENTS:%=.venv-clients/%/.made) tests/node/node_modules/.package-lock.json ## Install other people's clients, for their tests
 
@@ -126,3 +129,10 @@ tests/node/node_modules/.package-lock.json: tests/node/package-lock.json
 	$(SAY) "installing Node's clients"
 	@if command -v npm >/dev/null; then cd tests/node && npm ci --silent --no-audit --no-fund; \
 	  else echo 'npm is not here: the tests of Node clients will be skipped'; fi
+
+# No `npm ci`: it refuses a lock that lacks the binaries of other platforms than the lock's own.
+tests/agents/node_modules/.package-lock.json: tests/agents/package-lock.json
+	$(SAY) 'installing coding agents (1 GB, about 20 s)'
+	@if ! command -v npm >/dev/null; then echo 'npm is not here: the tests of coding agents will be skipped'; \
+	  elif (cd tests/agents && npm install --no-save --silent --no-audit --no-fund --fetch-timeout=60000); then touch $@; \
+	  else echo 'npm could not install them: the tests of coding agents will be skipped'; fi

@@ -68,10 +68,13 @@ class Results:
 def compare(
     model: Model, sides: Sequence[Side], cases: Sequence[Case], rounds: int, folder: Path
 ) -> Results:
-    """Every side in turn, `rounds` times. A side that fails leaves a line and hinders no other."""
+    """Every side in turn, `rounds` times. A side that fails leaves a line and hinders no other.
+
+    Every second round goes backwards: a machine that drifts then favours no side.
+    """
     results = Results()
     for number in range(1, rounds + 1):
-        for side in sides:
+        for side in sides if number % 2 else tuple(reversed(sides)):
             try:
                 start = _one_offline if side == OFFLINE else _one_start
                 start(model, side, _cases_for(side, cases), number, folder, results)

@@ -19,12 +19,21 @@ from typing import Any
 import psutil
 
 from benchmarks.models import Model
-from server.ledger.sqlite import prepared_ledger
 
 ROOT = Path(__file__).resolve().parent.parent
 ALIAS = "bench"
 READY_S = 400.0
 STOP_S = 20.0
+
+PREPARE_LEDGER = """
+import pathlib, sys
+try:
+    from server.ledger.sqlite import prepared_ledger
+except ImportError:  # an older version: its `keys create` makes the ledger
+    sys.exit()
+prepared_ledger(pathlib.Path(sys.argv[1]))
+"""
+"""Each version makes the ledger of its own schema."""
 
 
 class DidNotStart(Exception):
@@ -166,19 +175,22 @@ def _environment(side: Side) -> dict[str, str]:
 
 
 def _key(side: Side, data_dir: Path) -> dict[str, str]:
-    if side.checkout == ROOT:  # another version makes its own, of its own schema
-        prepared_ledger(data_dir)
-    command = [sys.executable, "-m", "server", "keys", "create", "--name", "benchmark"]
-    command += ["--data-dir", str(data_dir), "--json"]
-    made = subprocess.run(
-        command,
+    _in_checkout(side, "-c", PREPARE_LEDGER, str(data_dir))
+    command = ["-m", "server", "keys", "create", "--name", "benchmark"]
+    made = _in_checkout(side, *command, "--data-dir", str(data_dir), "--json")
+    return {"X-API-Key": str(json.loads(made)["key"])}
+
+
+def _in_checkout(side: Side, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, *arguments],
         check=True,
         capture_output=True,
         text=True,
         cwd=side.checkout,
         env=_environment(side),
     )
-    return {"X-API-Key": str(json.loads(made.stdout)["key"])}
+    return done.stdout
 
 
 def _free_port() -> int:

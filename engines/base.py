@@ -1,14 +1,5 @@
-"""The nouns engines and front share: a request, its deltas, the Engine protocol, the errors.
-
-EngineError
-├── InvalidRequest            the request cannot be honoured; names the wire field
-│   └── ContextLengthExceeded prompt, or prompt plus max_tokens, does not fit
-├── EngineOverloaded          the engine's own queue is full
-├── EngineUnavailable         no engine can serve this model now, and why
-│   └── EngineLoadTimeout     it did not become ready in time
-├── EngineDead                its process or thread is gone; never recovers
-└── EngineHung                it is there and does not answer
-"""
+"""The nouns engines and front share: a request, its deltas, the Engine protocol, and by name what
+engines/errors.py and engines/truncation.py have."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,87 +7,79 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
+from engines.errors import (
+    ContextLengthExceeded,
+    EngineBroken,
+    EngineDead,
+    EngineError,
+    EngineHung,
+    EngineLoadTimeout,
+    EngineNeverFits,
+    EngineNotLoaded,
+    EngineOverloaded,
+    EngineUnavailable,
+    InvalidRequest,
+    RequestKillsEngines,
+)
+from engines.truncation import Truncation
+
+__all__ = [
+    "FOUND",
+    "ContextLengthExceeded",
+    "Delta",
+    "Embedding",
+    "Engine",
+    "EngineBroken",
+    "EngineDead",
+    "EngineError",
+    "EngineHung",
+    "EngineLoadTimeout",
+    "EngineNeverFits",
+    "EngineNotLoaded",
+    "EngineOverloaded",
+    "EngineUnavailable",
+    "FinishReason",
+    "GenerateRequest",
+    "InvalidRequest",
+    "Prompt",
+    "PromptEnd",
+    "Reasoning",
+    "RequestKillsEngines",
+    "Sampling",
+    "Sink",
+    "Structure",
+    "ThinkingBudget",
+    "TokenLogprob",
+    "Tool",
+    "ToolCallDelta",
+    "Truncation",
+    "Usage",
+]
+
 FOUND = "found"
 """A request's `tool_parser` that the engine finds from its model."""
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "abort"]
 """OpenAI's words, and "abort" for a stream that was aborted; "abort" never reaches a client."""
-
-
 PromptEnd: TypeAlias = Literal["answer", "message", "inside_message"]
 
 
-class EngineError(Exception):
-    """What an engine raises; everything else out of an engine is a bug of ours."""
+class ThinkingBudget(msgspec.Struct, frozen=True, kw_only=True):
+    """How many tokens a thought may have between its marks, which count as none."""
 
-
-class InvalidRequest(EngineError):
-    """The request itself cannot be honoured. `param` is the wire field's name."""
-
-    def __init__(self, message: str, param: str | None = None) -> None:
-        super().__init__(message)
-        self.param = param
-
-
-class ContextLengthExceeded(InvalidRequest):
-    """The prompt alone, or with an explicit max_tokens, is longer than the context (tokens).
-    `characters`: it was not tokenised, since so many can be no fewer than `prompt_tokens`."""
-
-    def __init__(
-        self,
-        prompt_tokens: int,
-        max_tokens: int | None,
-        context_tokens: int,
-        *,
-        characters: int | None = None,
-    ) -> None:
-        asked = f" plus max_tokens {max_tokens}" if max_tokens is not None else ""
-        size = "" if characters is None else f"{characters} characters, which are at least "
-        super().__init__(
-            f"The prompt has {size}{prompt_tokens} tokens{asked}; "
-            f"the model's context is {context_tokens} tokens.",
-            "messages" if max_tokens is None else "max_tokens",
-        )
-        self.prompt_tokens = prompt_tokens
-        self.max_tokens = max_tokens
-        self.context_tokens = context_tokens
-        self.characters = characters
-
-
-class EngineOverloaded(EngineError):
-    """The engine's queue is full; asking again after `retry_after_s` seconds is sensible."""
-
-    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-
-
-class EngineUnavailable(EngineError):
-    """No engine can serve the model now; the message says why, in words fit for a client."""
-
-    def __init__(self, message: str, retry_after_s: float = 10.0) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
-
-
-class EngineLoadTimeout(EngineUnavailable):
-    """The model did not become ready within the time a request waits for it."""
-
-
-class EngineDead(EngineError):
-    """The engine's process or thread is gone. This object never recovers; build a new one."""
-
-
-class EngineHung(EngineError):
-    """The engine did not answer a liveness question in time."""
+    tokens: int
+    """0: the end mark comes at once."""
+    start: str = "<think>"
+    end: str = "</think>"
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     """How tokens are drawn. Every value is validated and final; defaults are neutral."""
 
     max_tokens: int
-    """Upper bound on completion tokens of one choice, at least 1."""
+    """Upper bound on completion tokens of one choice, at least 1; 0: the prompt alone is read."""
     min_tokens: int = 0
     temperature: float = 1.0
+    """0, the likeliest token, or at least 0.00001."""
     top_p: float = 1.0
     top_k: int = 0
     """0: all tokens."""
@@ -113,6 +96,9 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     ignore_eos: bool = False
     logprobs: int | None = None
     """None: off. k: the chosen token's log probability and the k most likely ones (0..20)."""
+    prompt_logprobs: int | None = None
+    """The same for the prompt's own tokens."""
+    thinking_budget: ThinkingBudget | None = None
     logit_bias: Mapping[int, float] = msgspec.field(default_factory=dict)
 
 
@@ -171,6 +157,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     inside of it, so that the answer is its continuation."""
     priority: int = 0
     """Lower runs first."""
+    is_cut: bool = False
+    """Its prompt will be cut: `render` makes tokens of a text of any length."""
     stream: bool = True
 
 
@@ -222,6 +210,9 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
     """Prompt tokens found in the engine's prefix cache; on the first delta of a request only."""
     tool_calls: tuple[ToolCallDelta, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
+    prompt_logprobs: tuple[TokenLogprob, ...] = ()
+    """Of every token of the prompt, on the first delta of each index; what the first one says of
+    its probability means nothing, since nothing stands before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +283,10 @@ class Engine(Protocol):
         "abort" for every unfinished index, and ends by itself. Unknown ids are ignored."""
 
     async def embed(
-        self, request_id: str, inputs: Sequence[str | Sequence[int]]
+        self,
+        request_id: str,
+        inputs: Sequence[str | Sequence[int]],
+        truncation: Truncation | None = None,
     ) -> list[Embedding]:
-        """Vectors of `inputs`, in order. Raises InvalidRequest where the model has none."""
+        """Vectors of `inputs`, in order, each cut where `truncation` says so; the tokens that
+        mark a text's ends stay. Raises InvalidRequest where the model has none."""

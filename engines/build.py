@@ -5,12 +5,15 @@ import concurrent.futures
 import contextlib
 import importlib.util
 import threading
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
-from engines.base import Engine
+from engines.base import Engine, EngineUnavailable
+from engines.fleet.pace import FetchPace
 from engines.registry.spec import EngineSpec
+from engines.weights.refusal import refuse_what_never_fits
 from engines.weights.resolve import resolve
 from engines.weights.size import weights_bytes
 
@@ -27,21 +30,58 @@ class _Abandoned(Exception):
 class EngineBuilder:
     """How a fleet builds its engines. `progress` is called on the event loop."""
 
-    def __init__(self, data_dir: Path, progress: WeightsProgress) -> None:
+    def __init__(
+        self, data_dir: Path, progress: WeightsProgress, *, stall_timeout_s: float = 600.0
+    ) -> None:
+        """A fetch that gets no further for `stall_timeout_s` ends with EngineUnavailable."""
         self._data_dir = data_dir
         self._progress = progress
+        self._stall_timeout_s = stall_timeout_s
         self._weights_bytes: dict[str, int] = {}
+        self._paces: dict[str, FetchPace] = {}
+        """Of what is fetched now."""
 
     async def __call__(self, spec: EngineSpec) -> Engine:
         if spec.kind == "scripted":
             return _engine(spec, Path())
-        path = await _weights(spec, self._data_dir, self._progress)
+        path = await self._fetched(spec)
         self._weights_bytes[spec.key] = weights_bytes(path)
         return _engine(spec, path)
 
     def weights_bytes(self, spec: EngineSpec) -> int:
         """0 for what was not built yet, or has no weights."""
         return self._weights_bytes.get(spec.key, 0)
+
+    def pace(self, spec: EngineSpec) -> FetchPace | None:
+        """Of its weights, while they are fetched."""
+        return self._paces.get(spec.key)
+
+    async def _fetched(self, spec: EngineSpec) -> Path:
+        self._paces[spec.key] = FetchPace.begun("", None, None, time.monotonic())
+        fetching = _weights(spec, self._data_dir, self._told)
+        try:
+            while not fetching.done():
+                await asyncio.wait([fetching], timeout=self._patience_s(self._paces[spec.key]))
+            return fetching.result()
+        finally:
+            fetching.cancel()
+            del self._paces[spec.key]
+
+    def _patience_s(self, pace: FetchPace) -> float:
+        left_s = pace.moved_at + self._stall_timeout_s - time.monotonic()
+        if left_s > 0:
+            return left_s
+        percent = pace.percent()
+        share = "" if percent is None else f" at {percent} %"
+        raise EngineUnavailable(
+            f"its weights got no further for {self._stall_timeout_s:g} s "
+            f"({pace.what or 'nothing was heard'}{share})"
+        )
+
+    def _told(self, spec: EngineSpec, what: str, done: int | None, total: int | None) -> None:
+        if (pace := self._paces.get(spec.key)) is not None:
+            self._paces[spec.key] = pace.told(what, done, total, time.monotonic())
+        self._progress(spec, what, done, total)
 
 
 def missing_library(kind: str) -> str | None:
@@ -73,7 +113,7 @@ def _engine(spec: EngineSpec, path: Path) -> Engine:
             return ScriptedEngine(spec)
 
 
-def _weights(spec: EngineSpec, data_dir: Path, progress: WeightsProgress) -> Awaitable[Path]:
+def _weights(spec: EngineSpec, data_dir: Path, progress: WeightsProgress) -> asyncio.Future[Path]:
     """In a daemon thread of its own: a download that is given up must not keep the process."""
     loop = asyncio.get_running_loop()
     resolved: concurrent.futures.Future[Path] = concurrent.futures.Future()
@@ -86,6 +126,7 @@ def _weights(spec: EngineSpec, data_dir: Path, progress: WeightsProgress) -> Awa
     def run() -> None:
         with contextlib.suppress(concurrent.futures.InvalidStateError):  # given up
             try:
+                refuse_what_never_fits(spec, data_dir, report)
                 resolved.set_result(resolve(spec, data_dir, report))
             except Exception as error:
                 resolved.set_exception(error)

@@ -1,5 +1,6 @@
 """Read a GGUF file's metadata without loading its weights: names, sizes, the chat template."""
 
+import math
 import mmap
 import struct
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,15 @@ SCALARS = {
     12: "d",
 }
 STRING, ARRAY = 8, 9
+BLOCKS = {
+    **{0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34)},
+    **{9: (32, 40), 10: (256, 84), 11: (256, 110), 12: (256, 144), 13: (256, 176), 14: (256, 210)},
+    **{15: (256, 292), 16: (256, 66), 17: (256, 74), 18: (256, 98), 19: (256, 50), 20: (32, 18)},
+    **{21: (256, 110), 22: (256, 82), 23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4)},
+    **{27: (1, 8), 28: (1, 8), 29: (256, 56), 30: (1, 2), 34: (256, 54), 35: (256, 66)},
+    **{39: (32, 17), 40: (64, 36), 41: (128, 18)},
+}
+"""A tensor's kind -> the elements and bytes of a block of it."""
 U32, U64 = struct.Struct("<I"), struct.Struct("<Q")
 
 
@@ -84,6 +94,33 @@ class GgufFile:
         form = f"<{packed.length}{SCALARS[packed.element]}"
         return struct.unpack_from(form, self._bytes, packed.offset)
 
+    def tensors(self) -> tuple[Mapping[str, tuple[int, ...]], int]:
+        """The shape of every tensor in this file (of a model in parts: of this part), and the
+        place at which all that describes them ends."""
+        count, offset = U64.unpack_from(self._bytes, 8)[0], self._tensors_at
+        shapes = {}
+        for _ in range(count):
+            name, offset = self._string(offset)
+            dimensions = U32.unpack_from(self._bytes, offset)[0]
+            shapes[name] = struct.unpack_from(f"<{dimensions}Q", self._bytes, offset + 4)
+            offset += 4 + 8 * dimensions + 12  # its type and place
+        return shapes, offset
+
+    def whole_bytes(self) -> int:
+        """The least that this file has when it is whole, by what its header says of the weights
+        (of a kind of weight that is not known: without its last tensor)."""
+        count, offset, end = U64.unpack_from(self._bytes, 8)[0], self._tensors_at, 0
+        for _ in range(count):
+            offset = self._string(offset)[1]
+            dimensions = U32.unpack_from(self._bytes, offset)[0]
+            shape = struct.unpack_from(f"<{dimensions}Q", self._bytes, offset + 4)
+            offset += 4 + 8 * dimensions + 12
+            kind, place = struct.unpack_from("<IQ", self._bytes, offset - 12)
+            elements, size = BLOCKS.get(kind, (1, 0))
+            end = max(end, place + math.prod(shape) // elements * size)
+        alignment = int(self.get("general.alignment", 32))
+        return -(-offset // alignment) * alignment + end
+
     def close(self) -> None:
         self._bytes.close()
 
@@ -98,6 +135,7 @@ class GgufFile:
             key, offset = self._string(offset)
             kind = U32.unpack_from(self._bytes, offset)[0]
             metadata[key], offset = self._value(kind, offset + 4)
+        self._tensors_at = offset
         return metadata
 
     def _string(self, offset: int) -> tuple[str, int]:

@@ -1,7 +1,7 @@
 """How much text can fit a context at all: told before it is tokenised, which takes a second a
 million characters and more."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,9 @@ from engines.base import ContextLengthExceeded, GenerateRequest
 
 LONG_TEXT_CHARACTERS = 2**19
 """From here on a text is tokenised apart, so that no ordinary one waits behind it."""
+PIECE_CHARACTERS = 2**14
+_STRAY_TOKENS = 256
+"""Of a piece: where a cut makes several tokens of one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +31,32 @@ class TextBound:
         least_tokens = -(-characters // longest)
         raise ContextLengthExceeded(least_tokens, None, self.context_tokens, characters=characters)
 
+    def check_tokens(self, texts: Sequence[str], count: Callable[[str], int]) -> None:
+        """Of long texts, before they are tokenised whole: four million tokens keep the interpreter
+        from everybody for 0.2 s when they become a list, and when they are freed. `count` tokenises
+        a piece. Raises ContextLengthExceeded where the pieces have twice the context's tokens."""
+        characters = sum(map(len, texts))
+        if characters < LONG_TEXT_CHARACTERS:
+            return
+        tokens = 0
+        for piece in _pieces(texts):
+            tokens += max(0, count(piece) - _STRAY_TOKENS)
+            if tokens > 2 * self.context_tokens:
+                context, least = self.context_tokens, tokens // 2
+                raise ContextLengthExceeded(least, None, context, characters=characters)
 
-def kept_characters(messages: Sequence[Mapping[str, Any]]) -> int:
-    """As many as any template keeps: some trim each message, or leave old thoughts out of the
+
+def _pieces(texts: Iterable[str]) -> Iterable[str]:
+    for text in texts:
+        for begin in range(0, len(text), PIECE_CHARACTERS):
+            yield text[begin : begin + PIECE_CHARACTERS]
+
+
+def kept_texts(messages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What any template keeps: some trim each message, or leave old thoughts out of the
     assistant's."""
     said = (message.get("content") for message in messages if message["role"] != "assistant")
-    return sum(len(content.strip()) for content in said if isinstance(content, str))
+    return [content.strip() for content in said if isinstance(content, str)]
 
 
 def request_characters(request: GenerateRequest) -> int:

@@ -16,11 +16,13 @@ from server.accounts.auth import KeyRing
 from server.accounts.limits import Limiter
 from server.api.admin import admin_router
 from server.api.admin_gate import AdminGate
+from server.api.admin_models import add_model_routes
 from server.api.decode import brief
 from server.api.openapi.docs import Documentation
 from server.api.openapi.document import DESCRIPTION, VERSION, completed
 from server.api.openapi.route import DescribedRoute
 from server.api.operations import OPERATIONS
+from server.api.registry_file import Read, RegistryFileReader, add_registry_route
 from server.api.services import Services
 from server.errors import ApiError, internal_error, method_not_allowed, not_found
 from server.http.asgi import App, Receive, Scope, Send
@@ -42,6 +44,7 @@ class FjordApp(FastAPI):
     hop a streamed chunk."""
 
     services: Services
+    registry_file: RegistryFileReader
     hot: Mapping[str, App]
     """path -> what answers there. The same routes are in the router, which describes them."""
 
@@ -78,8 +81,12 @@ def create_app(
     ring: KeyRing,
     *,
     node: str = "",
+    operator_token: str = "",
+    read_registry: Read | None = None,
 ) -> RequestLog:
-    """The ASGI application; its lifespan starts and stops ledger, fleet and supervisor."""
+    """The ASGI application; its lifespan starts and stops ledger, fleet and supervisor.
+    `operator_token` opens the admin API beside admin keys; empty: nothing does. `read_registry`
+    reads the registry again; None: there is no file."""
     supervisor = Supervisor()
     services = Services(
         settings=settings,
@@ -114,9 +121,14 @@ def create_app(
     routes = described_routes(services)
     app.hot = {route.path: route.app for route in routes if route.is_hot}
     app.router.routes.extend(routes)
-    app.include_router(admin_router(ledger.open_books))
+    app.registry_file = RegistryFileReader(services, read_registry)
+    admin = admin_router(ledger.open_books, lambda: services.registry.names)
+    add_model_routes(admin, services)
+    add_registry_route(admin, app.registry_file)
+    app.include_router(admin)
     app.router.routes.extend(Documentation(app.openapi).routes())
-    app.add_middleware(AdminGate, ring=ring, answered=services.metrics.answered)
+    counted = services.metrics.answered
+    app.add_middleware(AdminGate, ring=ring, answered=counted, token=operator_token)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(Exception, _internal_error)
@@ -146,6 +158,7 @@ async def _lifespan(app: FjordApp) -> AsyncIterator[Mapping[str, Any]]:
     async with AsyncExitStack() as stack:
         await services.ledger.start(on_keys=services.ring.replace)
         stack.push_async_callback(services.ledger.stop)
+        stack.callback(services.long_bodies.close)
         await services.fleet.start()
         stack.push_async_callback(services.fleet.stop)
         await services.supervisor.start()

@@ -1,19 +1,24 @@
 """The one error table and body: every failure a client can see is made here."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any, NotRequired, cast
 
 import msgspec
+from pydantic import Field, with_config
+from typing_extensions import TypedDict
 
 from engines.base import (
     ContextLengthExceeded,
+    EngineBroken,
     EngineDead,
     EngineError,
     EngineHung,
     EngineLoadTimeout,
+    EngineNotLoaded,
     EngineOverloaded,
     EngineUnavailable,
     InvalidRequest,
+    RequestKillsEngines,
 )
 from server.accounts.auth import AuthFailed, NotPermitted
 from server.accounts.limits import ConcurrencyLimited, LimitExceeded
@@ -28,8 +33,39 @@ _TYPES = {
     405: "invalid_request_error",
     413: "invalid_request_error",
     415: "invalid_request_error",
+    431: "invalid_request_error",
     429: "rate_limit_error",
 }
+
+_ASK_NO_MORE = {"X-Should-Retry": "false"}
+"""OpenAI's clients ask again after any other 500, and would end two more engines."""
+
+
+@with_config(extra="allow")
+class ErrorDetails(TypedDict, total=False):
+    """INVALID_PARAMETER: field, provided, expected. CONTEXT_LENGTH_EXCEEDED: the three numbers."""
+
+    field: str | None
+    provided: Any
+    expected: str | None
+    prompt_tokens: int
+    max_tokens: int | None
+    context_tokens: int
+
+
+class ErrorMembers(TypedDict):
+    code: Annotated[str, Field(description="For programs", examples=["INVALID_PARAMETER"])]
+    message: Annotated[str, Field(description="For people: what was wrong, what would be right")]
+    type: Annotated[str, Field(description="OpenAI's error type")]
+    param: Annotated[str | None, Field(description="The field that was wrong")]
+    details: NotRequired[ErrorDetails]
+
+
+class Error(TypedDict):
+    """The one body of every error."""
+
+    error: ErrorMembers
+    detail: Annotated[str, Field(description="error.message again")]
 
 
 class ApiError(Exception):
@@ -77,21 +113,31 @@ class ApiError(Exception):
         field = {} if self.param is None else {"field": self.param[:128]}
         return {"code": self.code, **field}
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> Error:
         """The one body of every error: the service's members, OpenAI's, and the SDK's `detail`."""
-        error: dict[str, Any] = {
+        error: ErrorMembers = {
             "code": self.code,
             "message": self.message,
             "type": self.type,
             "param": self.param,
         }
         if self.details is not None:
-            error["details"] = dict(self.details)
+            error["details"] = cast(ErrorDetails, dict(self.details))
         return {"error": error, "detail": self.message}
 
     def encoded(self) -> bytes:
         """The body as JSON bytes."""
         return msgspec.json.encode(self.body())
+
+
+class FormBroken(ApiError):
+    """An answer came to its own end without the form it was held to: nobody may take it for one.
+    `form` is what it was held to, in a word."""
+
+    def __init__(self, form: str) -> None:
+        what = f"The answer ended without the form that was asked for ({form})."
+        super().__init__(500, "INTERNAL_ERROR", f"{what} It is not to be used; ask again.")
+        self.form = form
 
 
 def _short(part: Any, most: int) -> Any:
@@ -143,9 +189,15 @@ def to_api_error(exc: BaseException) -> ApiError:
         case EngineOverloaded():
             return ApiError.retry(503, "OVERLOADED", str(exc), exc.retry_after_s)
         case EngineLoadTimeout():
-            return ApiError(504, "MODEL_LOAD_TIMEOUT", str(exc))
+            error = ApiError.retry(503, "MODEL_LOAD_TIMEOUT", str(exc), exc.retry_after_s)
+            error.details = exc.facts
+            return error
+        case EngineBroken() | EngineNotLoaded():
+            return ApiError(503, "MODEL_UNAVAILABLE", str(exc))
         case EngineUnavailable():
             return ApiError.retry(503, "MODEL_UNAVAILABLE", str(exc), exc.retry_after_s)
+        case RequestKillsEngines():
+            return ApiError(500, "INTERNAL_ERROR", str(exc), headers=_ASK_NO_MORE)
         case EngineDead() | EngineHung() | EngineError():
             message = "The model's engine failed during this request and is being restarted."
             return ApiError.retry(503, "MODEL_UNAVAILABLE", message, 15)

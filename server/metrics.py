@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
-from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
-from engines.fleet.decisions import State
-from engines.fleet.fleet import EngineStatus
+from engines.fleet.status import EngineStatus
+from server.engine_metrics import engine_families
 from server.ledger.records import UsageRecord
+from server.scheduler_metrics import scheduler_families
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 UNKNOWN = "unknown"
@@ -44,16 +44,30 @@ class Metrics:
             ("kind",),
             registry=self.registry,
         )
+        self._broken_forms = Counter(
+            "fjord_broken_forms_total",
+            "Answers that ended without the form they were held to, by the form's kind.",
+            ("alias", "form"),
+            registry=self.registry,
+        )
         self._unrecorded = Counter(
             "fjord_unrecorded_rejections_total",
             "429s beyond those of a key's minute that get a usage record.",
             registry=self.registry,
         )
-        instruments = _Instruments(self.registry)
-        self._by_alias = {a: _AliasMetrics(instruments, a) for a in (*aliases, UNKNOWN)}
-        self.registry.register(_EngineCollector(statuses))
-        self.registry.register(_InFlightCollector(tuple(self._by_alias), in_flight))
+        self._instruments = _Instruments(self.registry)
+        self._by_alias: dict[str, _AliasMetrics] = {}
+        self.know((*aliases, UNKNOWN))
+        self.registry.register(engine_families(statuses))
+        self.registry.register(scheduler_families(statuses))
+        self.registry.register(_InFlightCollector(self._by_alias, in_flight))
         ProcessCollector(registry=self.registry)
+
+    def know(self, aliases: Iterable[str]) -> None:
+        """Count these, too; what was known stays."""
+        for alias in aliases:
+            if alias not in self._by_alias:
+                self._by_alias[alias] = _AliasMetrics(self._instruments, alias)
 
     def finished(self, record: UsageRecord, status: int, wait_s: float = 0.0) -> None:
         """The end of a request that ran. `wait_s`: for limits, a load, the engine's lease."""
@@ -68,6 +82,10 @@ class Metrics:
     def unknown_field(self, name: str) -> None:
         self._unknown_fields.labels(field_kind(name)).inc()
 
+    def form_broken(self, alias: str, form: str) -> None:
+        """An answer that was not given out as finished."""
+        self._broken_forms.labels(alias, form).inc()
+
     def unrecorded(self) -> None:
         """A 429 that leaves no usage record."""
         self._unrecorded.inc()
@@ -80,9 +98,13 @@ class Metrics:
         return self._by_alias.get(alias) or self._by_alias[UNKNOWN]
 
 
+_LONGEST_NAME = 256
+"""A name of 8 MiB would keep the event loop for 20 ms."""
+
+
 def field_kind(name: str) -> str:
     """The class of an unknown field's name: clients choose names, labels must stay few."""
-    if not name.isidentifier():
+    if len(name) > _LONGEST_NAME or not name.isidentifier():
         return "odd"
     return "private" if name.startswith(("x_", "_")) else "plain"
 
@@ -158,40 +180,3 @@ class _InFlightCollector(Collector):
     def _family(self) -> GaugeMetricFamily:
         text = "Requests being served."
         return GaugeMetricFamily("fjord_requests_in_flight", text, labels=["alias"])
-
-
-class _EngineCollector(Collector):
-    """The engines' states, asked of the fleet at each scrape."""
-
-    def __init__(self, statuses: Callable[[], Iterable[EngineStatus]]) -> None:
-        self._statuses = statuses
-
-    def describe(self) -> Iterable[Metric]:
-        return self._families()
-
-    def collect(self) -> Iterator[Metric]:
-        state, leases, waiting, restarts = self._families()
-        for engine in self._statuses():
-            for name in get_args(State):
-                state.add_metric([engine.key, name], float(engine.state == name))
-            leases.add_metric([engine.key], engine.leases)
-            waiting.add_metric([engine.key], engine.waiting)
-            restarts.add_metric([engine.key], engine.restarts)
-        yield from (state, leases, waiting, restarts)
-
-    def _families(
-        self,
-    ) -> tuple[GaugeMetricFamily, GaugeMetricFamily, GaugeMetricFamily, CounterMetricFamily]:
-        name = ["engine"]
-        return (
-            GaugeMetricFamily(
-                "fjord_engine_state", "1 for the state an engine is in.", labels=[*name, "state"]
-            ),
-            GaugeMetricFamily("fjord_engine_requests", "Requests on an engine.", labels=name),
-            GaugeMetricFamily(
-                "fjord_engine_waiting_requests", "Requests that wait for an engine.", labels=name
-            ),
-            CounterMetricFamily(
-                "fjord_engine_restarts_total", "Times a broken engine was replaced.", labels=name
-            ),
-        )

@@ -50,6 +50,12 @@ class Settings(BaseSettings):
     max_body_bytes: Count = 8 * 2**20
     load_timeout_s: Seconds = 600.0
     """How long a request waits for a model that is loading."""
+    start_timeout_s: Annotated[float, Field(gt=0)] | None = None
+    """How long an engine may take to start, its weights being here; None: 300 s, and 20 a GiB."""
+    fetch_stall_timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    """How long a fetch may get no further before it is given up and tried again."""
+    engine_memory_gb: Annotated[float, Field(gt=0)] | None = None
+    """What engines may take of the machine's own memory; None: nine tenths of it."""
     request_timeout_s: Seconds = 600.0
     drain_timeout_s: Seconds = 60.0
     send_timeout_s: Seconds = 30.0

@@ -6,6 +6,7 @@ client, sdk            speak to the `served` that a file makes with `server_of`
 """
 
 import os
+import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,12 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items[:] = in_order(items)
+
+
+def pytest_collection_finish() -> None:
+    """Every process collects all files: what takes seconds is imported where it is used."""
+    if "torch" in sys.modules:
+        raise pytest.UsageError("a test file imports torch (or vllm, xgrammar) as it is collected")
 
 
 @pytest.hookimpl(optionalhook=True)

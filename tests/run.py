@@ -1,7 +1,7 @@
 """`make test`: all tests, first side by side, then alone those that measure time; one summary.
 
 Every phase is a pytest of its own and runs whatever became of the one before. At the end stand what
-was skipped, with the reason, what failed, and the sum of all phases.
+was skipped, with the reason, what took longest, what failed, and the sum of all phases.
 """
 
 import argparse
@@ -19,6 +19,8 @@ from xml.etree import ElementTree
 import psutil
 
 GIB = 2**30
+_LONGEST, _LONG_S = 20, 10
+"""So many files are named at the end, of those that took so long."""
 NO_TESTS = 5  # pytest's exit status where nothing was chosen
 
 
@@ -31,10 +33,14 @@ class Summary:
     skipped: Counter[str] = field(default_factory=Counter)
     """How many tests, by the reason."""
     xfailed: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    """How long each file's tests took; a fixture counts where it was first asked for."""
 
     def add(self, report: Path) -> None:
         for case in ElementTree.parse(report).iter("testcase"):
             name = f"{case.get('classname')}::{case.get('name')}"
+            file = case.get("classname") or "?"
+            self.seconds[file] = self.seconds.get(file, 0.0) + float(case.get("time") or 0)
             if case.find("failure") is not None or case.find("error") is not None:
                 self.failed.append(name)
             elif (skip := case.find("skipped")) is None:
@@ -44,9 +50,14 @@ class Summary:
             else:
                 self.skipped[skip.get("message") or "no reason"] += 1
 
+    def longest(self) -> list[tuple[str, float]]:
+        by_time = sorted(self.seconds.items(), key=lambda each: -each[1])
+        return [each for each in by_time[:_LONGEST] if each[1] >= _LONG_S]
+
     def lines(self, wall_s: float) -> Iterator[str]:
         for reason, count in self.skipped.most_common():
             yield f"skipped {count}: {reason}"
+        yield from (f"took {took_s:.0f} s: {file}" for file, took_s in self.longest())
         yield from (f"FAILED {name}" for name in self.failed)
         counts = f"{self.passed} passed, {len(self.failed)} failed, {self.skipped.total()} skipped"
         expected = f", {self.xfailed} expected to fail" if self.xfailed else ""
@@ -58,8 +69,8 @@ def phases(marks: str) -> dict[str, tuple[str, ...]]:
     chosen = f"({marks}) and " if marks else ""
     side_by_side = ("-n", str(workers()), "--dist", "loadfile", "--no-loadscope-reorder")
     return {
-        "side by side": ("-m", f"{chosen}not alone", *side_by_side),
-        "alone": ("-m", f"{chosen}alone"),
+        "side by side": ("-m", f"{chosen}not alone and not agents", *side_by_side),
+        "alone": ("-m", f"{chosen}alone and not agents"),
     }
 
 

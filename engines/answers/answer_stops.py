@@ -1,5 +1,5 @@
 """Stop strings looked for in the answer alone, or said with it: engines themselves look for them in
-all that they generate, thoughts included, and always cut before them. Knows no engine."""
+all that they generate, thoughts and calls included, and always cut before them. Knows no engine."""
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -10,9 +10,16 @@ from engines.base import Delta, GenerateRequest, Sampling
 
 
 def is_searched(request: GenerateRequest) -> bool:
-    """Whether its stop strings are looked for here; else the engine does it as well."""
+    """Whether its stop strings are looked for here; else the engine does it as well. A call is no
+    part of the answer: the engine would end within the line breaks of its form."""
     s = request.sampling
-    return bool(s.stop) and (request.reasoning is not None or s.includes_stop_string)
+    if not s.stop:
+        return False
+    return s.includes_stop_string or request.reasoning is not None or _may_call(request)
+
+
+def _may_call(request: GenerateRequest) -> bool:
+    return bool(request.tools) and request.tool_parser is not None and request.tool_choice != "none"
 
 
 def without_stops(request: GenerateRequest) -> GenerateRequest:

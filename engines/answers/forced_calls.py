@@ -3,7 +3,7 @@ streams. Knows no engine."""
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engines.answers.closed_schema import closed
@@ -11,6 +11,8 @@ from engines.answers.json_schema import each_schema, moved
 from engines.base import GenerateRequest, InvalidRequest, Tool, ToolCallDelta
 
 _NAMED = "function:"
+MOST_CALLS = 16
+"""Of one answer that must be calls: a small model goes on calling until its tokens are used up."""
 
 
 def is_forced(request: GenerateRequest) -> bool:
@@ -24,12 +26,17 @@ def forced_schema(request: GenerateRequest) -> dict[str, Any]:
     {"name", "arguments"}, in that order."""
     if request.tool_choice.startswith(_NAMED):
         return _parameters(_named(request))
+    bounds = {"minItems": 1, "maxItems": _most_calls(request)}
+    call = calls_schema(request.tools)
+    definitions = {key: call.pop(key) for key in ("$defs",) if key in call}
+    return {"type": "array", "items": call, **bounds, **definitions}
+
+
+def calls_schema(tools: Sequence[Tool]) -> dict[str, Any]:
+    """One call of any of them, with the definitions that it refers to at its root."""
     definitions: dict[str, Any] = {}
-    calls = [_call(tool, f"t{i}", definitions) for i, tool in enumerate(request.tools)]
-    schema: dict[str, Any] = {"type": "array", "items": {"anyOf": calls}, "minItems": 1}
-    if not request.parallel_tool_calls:
-        schema["maxItems"] = 1
-    return schema | ({"$defs": definitions} if definitions else {})
+    calls = [_call(tool, f"t{i}", definitions) for i, tool in enumerate(tools)]
+    return {"anyOf": calls} | ({"$defs": definitions} if definitions else {})
 
 
 def _named(request: GenerateRequest) -> Tool:
@@ -41,8 +48,21 @@ def _named(request: GenerateRequest) -> Tool:
 
 
 def _parameters(tool: Tool) -> dict[str, Any]:
-    schema: dict[str, Any] = closed({"type": "object"} | dict(tool.parameters))
+    schema: dict[str, Any] = closed(dict(tool.parameters) | {"type": "object"})
     return schema
+
+
+def _most_calls(request: GenerateRequest) -> int:
+    """A tool without arguments is called once: each further call would be the same."""
+    if not request.parallel_tool_calls:
+        return 1
+    takes_arguments = any(map(_takes_arguments, request.tools))
+    return MOST_CALLS if takes_arguments else min(len(request.tools), MOST_CALLS)
+
+
+def _takes_arguments(tool: Tool) -> bool:
+    parameters = _parameters(tool)
+    return bool(parameters.get("properties")) or parameters.get("additionalProperties") is not False
 
 
 def _call(tool: Tool, name: str, definitions: dict[str, Any]) -> dict[str, Any]:

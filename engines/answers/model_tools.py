@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from engines.answers.guided_calls import TRIGGER
 from engines.answers.tool_parsers import HasToken, found_parser, template_text
 from engines.answers.tool_prompt import calls_in_words, has_calls, instructed, tools_in_words
 from engines.base import FOUND, GenerateRequest, Tool
@@ -21,10 +22,15 @@ class ModelTools:
     """One model's. Nothing in it changes; threads share it."""
 
     def __init__(
-        self, published: object, has_token: HasToken, readable: Container[str] | None = None
+        self,
+        published: object,
+        has_token: HasToken,
+        readable: Container[str] | None = None,
+        hidden: Container[str] = (),
     ) -> None:
         """`published`: the tokenizer's chat template. `readable`: the parsers that the engine has;
-        None: all."""
+        None: all. `hidden`: tokens that no grammar can write as text."""
+        self._can_guide = TRIGGER not in hidden
         self._template = template_text(published)
         self._shows_calls = bool(_SHOWS_CALLS.search(self._template or ""))
         self._native = found_parser(self._template, has_token)
@@ -41,6 +47,14 @@ class ModelTools:
         """Whether the request's tools are shown in words of ours."""
         is_ours = request.tool_parser == ASKED and self._native != ASKED
         return is_ours and self._template is not None and bool(request.tools)
+
+    def guides(self, request: GenerateRequest) -> bool:
+        """Whether a call that the model begins by itself is held to its form: where it was taught
+        that form by our words alone, or where a tool is `strict`."""
+        if request.tool_parser != ASKED or request.tool_choice != "auto" or request.structure:
+            return False
+        is_wanted = self.are_asked_for(request) or any(tool.strict for tool in request.tools)
+        return is_wanted and self._can_guide
 
     def shown(self, request: GenerateRequest) -> Sequence[Tool]:
         """The tools that the template itself shows."""

@@ -30,6 +30,11 @@ _MISTRAL = "[TOOL_CALLS]"
 """mistral-common's tokenizers have this token, and no template."""
 
 
+def found_parsers() -> frozenset[str]:
+    """All that can be found."""
+    return frozenset(name for name, _ in _MARKS)
+
+
 def found_parser(template: str | None, has_token: HasToken) -> str | None:
     """None: the template shows no form of calls that a parser is known for."""
     if template is None:

@@ -24,6 +24,11 @@ def tool_template(request: GenerateRequest, published: object) -> str | None:
     return _own_template(request.tool_parser)
 
 
+def has_own_template(parser: str) -> bool:
+    """Whether a model with this parser can be shown tools though its template has no place."""
+    return _own_template(parser) is not None
+
+
 @cache
 def _own_template(parser: str) -> str | None:
     file = _FOLDER / f"{parser}.jinja"

@@ -1,15 +1,14 @@
 """What to start and stop next: pure decisions over a snapshot of the engines."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
-State: TypeAlias = Literal[
-    "cold", "fetching", "starting", "ready", "sleeping", "stopping", "failed"
-]
-"""cold: nothing runs. fetching: its weights come onto this machine, or wait there for their turn.
-starting: they are loaded. ready: it generates. sleeping: its weights wait in host memory. stopping:
-it is being ended. failed: the last fetch or load failed, see reason."""
+from engines.fleet.actions import Action, Fetch, Refuse, Stop, Why
+from engines.fleet.device_memory import DeviceMemory
+from engines.fleet.swap import Swap
+from engines.fleet.turns import LATER, TurnRules
+from engines.fleet.view import EngineView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,81 +28,81 @@ class Backoff:
         return min(self.longest_s, self.first_s * self.factor ** min(failures - 1, 64))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineView:
-    """One engine as a decision sees it. Times are the monotonic clock's seconds."""
-
-    key: str
-    state: State = "cold"
-    leases: int = 0
-    """Requests running on it."""
-    waiting_since: float | None = None
-    """When the longest waiting request came; None: nobody waits for it."""
-    keep_ready: bool = False
-    """The registry preloads it, so it is started without being asked."""
-    is_broken: bool = False
-    """It is ready by its state, and was found dead or hung."""
-    retry_at: float = 0.0
-    """Not to be fetched or started before this time."""
-    is_fetched: bool = False
-    """fetching: its weights are there."""
+TURNS = TurnRules()
 
 
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    key: str
+def decide(
+    engines: Sequence[EngineView],
+    now: float,
+    room: DeviceMemory | None = None,
+    turns: TurnRules = TURNS,
+) -> list[Action]:
+    """The next steps, engines given in the registry's order. Same snapshot, same answer. Without a
+    room every engine is taken to fit beside the others."""
+    swap = Swap(engines, now, room, turns)
+    actions = [*_stops(engines, now), *_fetches(engines, now, room), *swap.actions()]
+    return list(dict.fromkeys(actions))
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    key: str
-
-
-Action: TypeAlias = Fetch | Start | Stop
-
-
-def decide(engines: Sequence[EngineView], now: float) -> list[Action]:
-    """The next steps, engines given in the registry's order. Same snapshot, same answer."""
-    return [*_stops(engines), *_fetches(engines, now), *_starts(engines)]
-
-
-def next_retry_at(engines: Sequence[EngineView], now: float) -> float | None:
+def next_time(
+    engines: Sequence[EngineView],
+    now: float,
+    room: DeviceMemory | None = None,
+    turns: TurnRules = TURNS,
+) -> float | None:
     """When `decide` may answer differently though nothing else happens; None: never."""
-    times = [e.retry_at for e in engines if _is_wanted(e) and e.retry_at > now]
-    return min(times, default=None)
+    times = [e.retry_at for e in engines if _is_wanted(e)]
+    times += [_ends_at(e, now) for e in engines]
+    if is_short(engines, room):
+        times += [turns.may_leave_at(e) for e in engines]
+    return min((at for at in times if now < at < LATER), default=None)
 
 
-def _stops(engines: Sequence[EngineView]) -> list[Action]:
-    """Broken engines end at once. Room for another model (evicting idle engines) is decided here
-    too once plans say what fits; until then every engine is taken to fit beside the others."""
-    return [Stop(e.key) for e in engines if e.state == "ready" and e.is_broken]
+def is_short(engines: Sequence[EngineView], room: DeviceMemory | None) -> bool:
+    """Whether somebody waits, perhaps for memory."""
+    return room is not None and any(
+        e.state == "fetching" and e.is_fetched and e.waiting_since is not None for e in engines
+    )
 
 
-def _fetches(engines: Sequence[EngineView], now: float) -> list[Action]:
-    """Side by side, also while others load: a download of hours must hold up nobody else."""
-    return [Fetch(e.key) for e in engines if _is_wanted(e) and e.retry_at <= now]
+def _stops(engines: Sequence[EngineView], now: float) -> list[Action]:
+    """Broken engines end at once, idle ones at the end of their time, one that an operator ends
+    also while it loads."""
+    found = [(e, _why_it_stops(e, now)) for e in engines]
+    return [Stop(e.key, why) for e, why in found if why is not None]
 
 
-def _starts(engines: Sequence[EngineView]) -> list[Action]:
-    """One at a time: an engine measures the free memory while it starts, so that a second one
-    loading, or one still giving memory back, would make it measure wrong."""
-    if any(e.state in ("starting", "stopping") or e.is_broken for e in engines):
-        return []
-    fetched = [e for e in engines if e.state == "fetching" and e.is_fetched]
-    return [Start(min(fetched, key=_urgency).key)] if fetched else []
+def _why_it_stops(engine: EngineView, now: float) -> Why | None:
+    if engine.state in ("fetching", "starting"):
+        return "operator" if engine.is_unwanted else None
+    if engine.state != "ready":
+        return None
+    if engine.is_broken:
+        return "broken"
+    if engine.leases or _ends_at(engine, now) > now:
+        return None
+    return "operator" if engine.is_unwanted else "idle"
+
+
+def _ends_at(engine: EngineView, now: float) -> float:
+    """When an engine that nobody uses ends by itself; of a busy one, when to look again."""
+    if engine.is_unwanted and engine.state == "ready" and not engine.leases:
+        return now
+    if engine.keep_s is None or engine.is_pinned or engine.state != "ready":
+        return math.inf
+    return engine.keep_s + (now if engine.leases else max(engine.ready_at, engine.used_at))
+
+
+def _fetches(engines: Sequence[EngineView], now: float, room: DeviceMemory | None) -> list[Action]:
+    """Side by side, also while others load: a download of hours must hold up nobody else. What can
+    never fit is refused before a byte moves."""
+    wanted = [e for e in engines if _is_wanted(e) and e.retry_at <= now]
+    return [
+        Fetch(e.key) if room is None or e.need is None or room.can_hold(e.need) else Refuse(e.key)
+        for e in wanted
+    ]
 
 
 def _is_wanted(engine: EngineView) -> bool:
     asked = engine.keep_ready or engine.waiting_since is not None
-    return asked and engine.state in ("cold", "failed")
-
-
-def _urgency(engine: EngineView) -> tuple[bool, float]:
-    """Who has waited longest comes first, then preloads in the registry's order (min is stable)."""
-    waiting = engine.waiting_since
-    return (waiting is None, waiting or 0.0)
+    return asked and engine.state in ("cold", "failed") and not engine.is_final

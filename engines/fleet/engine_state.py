@@ -3,31 +3,22 @@
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
-from engines.base import Engine
-from engines.fleet.decisions import EngineView, State
+from engines.base import Engine, EngineBroken, EngineNeverFits, EngineNotLoaded, EngineUnavailable
+from engines.fleet.actions import Why
+from engines.fleet.device_memory import MemoryNeed
+from engines.fleet.outlook import Prospect, first_load_s
+from engines.fleet.pace import FetchPace
+from engines.fleet.status import EngineStatus
+from engines.fleet.view import EngineView, State
 from engines.registry.spec import EngineSpec, ModelSpec
+from engines.stats import EngineStats, HasStats
 
 log = logging.getLogger("fjord.fleet")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineStatus:
-    """One engine as operators see it. `since` is in Unix seconds."""
-
-    key: str
-    kind: str
-    source: str
-    aliases: tuple[str, ...]
-    state: State
-    since: float
-    reason: str | None
-    leases: int
-    waiting: int
-    restarts: int
-    is_preloaded: bool
 
 
 @dataclass(slots=True, eq=False)
@@ -38,6 +29,8 @@ class Running:
     engine: Engine
     ready_at: float
     leases: int = 0
+    used_at: float = 0.0
+    """When the last request ended, by the monotonic clock."""
 
 
 @dataclass(slots=True, eq=False)
@@ -47,13 +40,47 @@ class ManagedEngine:
     spec: EngineSpec
     aliases: tuple[str, ...]
     keep_ready: bool
+    start_timeout_s: float | None = None
+    """The registry's, where it says one: the longest of its aliases'."""
     state: State = "cold"
     since: float = field(default_factory=time.time)
     reason: str | None = None
     engine: Engine | None = None
     """Built, and not yet known to be stopped."""
     running: Running | None = None
-    """Set exactly while it is ready and not known to be broken."""
+    """Set exactly while it is ready, not known to be broken, and takes requests."""
+    leaving: Running | None = None
+    """Instead of `running`, while it ends what it has to make room for another."""
+    need: MemoryNeed | None = None
+    devices: tuple[int, ...] = ()
+    load_s: float = 0.0
+    """How long its last start took."""
+    is_displaced: bool = False
+    """It ended though it works: it starts again once it is asked for."""
+    is_unwanted: bool = False
+    """An operator ends it."""
+    is_pinned: bool = False
+    """It never makes room for another."""
+    keep_s: float | None = None
+    """It ends when it was idle for so long."""
+    closed: set[str] = field(default_factory=set)
+    """Aliases that no request is served under until an operator loads them."""
+    never: frozenset[str] = frozenset()
+    """Those of the registry, which an operator's unload closes again."""
+    is_pinned_at_first: bool = False
+    """As the registry says."""
+    is_removed: bool = False
+    """It is in the registry no more, and ends."""
+    called_at: float | None = None
+    """Since when an operator's load is under way, by the monotonic clock."""
+    loads: int = 0
+    unloads: Counter[Why] = field(default_factory=Counter)
+    fetched_at: float = 0.0
+    """When its wait for its turn began, by the monotonic clock."""
+    turn_wait_s: float = 0.0
+    """The time of all its waits for a turn."""
+    last_used_at: float | None = None
+    """When the last request ended on an engine that is gone, in Unix seconds."""
     is_fetched: bool = False
     """It is built, and waits for its turn to start."""
     task: asyncio.Task[None] | None = None
@@ -61,6 +88,10 @@ class ManagedEngine:
     is_broken: bool = False
     is_replacement: bool = False
     """It was serving when it broke: it is started again without being asked, once."""
+    is_hopeless: bool = False
+    """It can never start on this machine."""
+    refusal: str | None = None
+    """Why, where that is fit for clients too."""
     failures: int = 0
     restarts: int = 0
     retry_at: float = 0.0
@@ -73,21 +104,118 @@ class ManagedEngine:
             if not waiter.done():
                 waiter.set_result(None)
 
+    @property
+    def current(self) -> Running | None:
+        """What serves, whether it takes new requests or not."""
+        return self.running or self.leaving
+
+    @property
+    def is_gone(self) -> bool:
+        """It is in the registry no more, and has ended."""
+        return self.is_removed and self.state in ("cold", "failed")
+
+    @property
+    def is_as_wanted(self) -> bool:
+        return not self.keep_ready or self.is_displaced or self.current is not None
+
+    def was_fetched(self) -> None:
+        """It waits for its turn to start."""
+        self.is_fetched, self.fetched_at = True, time.monotonic()
+
+    def leave(self) -> None:
+        """Take no new request."""
+        self.running, self.leaving = None, self.running
+        log.info("engine %s makes room once its requests have ended", self.spec.key)
+
+    def stay(self) -> None:
+        """Take requests again."""
+        self.running, self.leaving = self.leaving, None
+        self.called_at = None
+        log.info("engine %s need not make room", self.spec.key)
+        self.wake()
+
+    def raise_if_closed(self, alias: str) -> None:
+        if alias in self.closed:
+            message = f"Model {alias} is not loaded; only the server's operator can load it."
+            raise EngineNotLoaded(message)
+
+    def raise_if_removed(self, alias: str) -> None:
+        if self.is_removed:
+            raise EngineUnavailable(f"Model {alias} is served no more.", 1.0)
+
+    def raise_if_failed(self, alias: str) -> None:
+        """Raises EngineUnavailable while it is left alone, EngineBroken where it always will be.
+        A reason may hold paths and a library's words: `become` has told the log."""
+        never = f"Model {alias} can never be loaded here"
+        if self.refusal is not None:
+            raise EngineNeverFits(f"{never}: {self.refusal}")
+        if self.is_hopeless:
+            raise EngineBroken(f"{never}; the server's log says why.")
+        wait_s = self.retry_at - time.monotonic()
+        if self.state == "failed" and wait_s > 0:
+            message = f"Model {alias} cannot be loaded now; the server's log says why."
+            raise EngineUnavailable(message, wait_s)
+
+    def refuse(self) -> None:
+        """For good: asking again changes nothing."""
+        assert self.need is not None
+        each = f"{self.need.bytes_each / 1e9:.1f} GB"
+        on = "" if self.need.devices == 1 else f" on each of {self.need.devices} devices"
+        self.called_at = None
+        self.is_hopeless, self.refusal = True, f"it takes {each}{on}, more than there is"
+        self.become("failed", self.refusal)
+        self.wake()
+
+    def close(self) -> None:
+        self.last_used_at = self.used_at()
+        self.running = self.leaving = None
+
+    def used_at(self) -> float | None:
+        """When its last request ended, in Unix seconds: now, while one runs. None: it had none."""
+        if self.current is None or not (self.current.leases or self.current.used_at):
+            return self.last_used_at
+        idle_s = 0.0 if self.current.leases else time.monotonic() - self.current.used_at
+        return time.time() - idle_s
+
     def become(self, state: State, reason: str | None = None) -> None:
         self.state, self.reason, self.since = state, reason, time.time()
         level = logging.WARNING if state == "failed" else logging.INFO
         log.log(level, "engine %s: %s%s", self.spec.key, state, f" ({reason})" if reason else "")
 
     def view(self) -> EngineView:
+        current = self.current
         return EngineView(
             key=self.spec.key,
             state=self.state,
-            leases=self.running.leases if self.running else 0,
-            waiting_since=min(self.waiters.values(), default=None),
-            keep_ready=self.keep_ready or self.is_replacement,
+            leases=current.leases if current else 0,
+            ready_at=current.ready_at if current else 0.0,
+            used_at=current.used_at if current else 0.0,
+            need=self.need,
+            devices=self.devices,
+            load_s=self.load_s,
+            is_leaving=self.leaving is not None,
+            is_pinned=self.is_pinned,
+            is_unwanted=self.is_unwanted,
+            keep_s=self.keep_s,
+            waiting_since=self._waiting_since(),
+            keep_ready=(self.keep_ready and not self.is_displaced) or self.is_replacement,
             is_broken=self.is_broken,
             retry_at=self.retry_at,
             is_fetched=self.is_fetched,
+            is_final=self.is_hopeless,
+        )
+
+    def _waiting_since(self) -> float | None:
+        called = () if self.called_at is None else (self.called_at,)
+        return min((*self.waiters.values(), *called), default=None)
+
+    def prospect(self, weights_bytes: int, pace: FetchPace | None) -> Prospect:
+        """`weights_bytes` 0: they are not here yet."""
+        coming = (pace.total or 0) if pace is not None else 0
+        return Prospect(
+            in_state_s=max(0.0, time.time() - self.since),
+            load_s=self.load_s or first_load_s(self.spec.kind, weights_bytes or coming),
+            pace=pace,
         )
 
     def status(self) -> EngineStatus:
@@ -99,11 +227,32 @@ class ManagedEngine:
             state="stopping" if self.is_broken else self.state,
             since=self.since,
             reason=self.reason,
-            leases=self.running.leases if self.running else 0,
+            leases=self.current.leases if self.current else 0,
             waiting=len(self.waiters),
             restarts=self.restarts,
             is_preloaded=self.keep_ready,
+            is_hopeless=self.is_hopeless,
+            stats=self._stats(),
+            command=self._command(),
+            need=self.need,
+            devices=self.devices,
+            used_at=self.used_at(),
+            is_pinned=self.is_pinned,
+            keep_s=self.keep_s,
+            closed=frozenset(self.closed),
+            loads=self.loads,
+            unloads=dict(self.unloads),
+            turn_wait_s=self.turn_wait_s,
         )
+
+    def _command(self) -> Literal["load", "unload"] | None:
+        if self.called_at is not None:
+            return "load"
+        return "unload" if self.is_unwanted else None
+
+    def _stats(self) -> EngineStats | None:
+        engine = self.current.engine if self.current else None
+        return engine.stats() if isinstance(engine, HasStats) else None
 
 
 def shared_engines(models: Iterable[ModelSpec]) -> dict[str, ManagedEngine]:
@@ -115,6 +264,20 @@ def shared_engines(models: Iterable[ModelSpec]) -> dict[str, ManagedEngine]:
             spec=sharing[0].engine,
             aliases=tuple(model.alias for model in sharing),
             keep_ready=any(model.preload for model in sharing),
+            is_pinned=any(model.is_pinned for model in sharing),
+            is_pinned_at_first=any(model.is_pinned for model in sharing),
+            keep_s=_longest([model.keep_s for model in sharing]),
+            closed={model.alias for model in sharing if model.load == "never"},
+            never=frozenset(model.alias for model in sharing if model.load == "never"),
+            start_timeout_s=max(
+                (m.start_timeout_s for m in sharing if m.start_timeout_s), default=None
+            ),
         )
         for key, sharing in shared.items()
     }
+
+
+def _longest(times_s: Sequence[float | None]) -> float | None:
+    """None is for ever, and beats every other."""
+    known = [time_s for time_s in times_s if time_s is not None]
+    return max(known) if known and len(known) == len(times_s) else None

@@ -6,56 +6,35 @@ One task owns every state; requests, watchers and loaders only tell it what happ
 import asyncio
 import contextlib
 import logging
+import math
 import time
-from collections.abc import Callable, Iterable
-from types import TracebackType
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
 
-from engines.base import Engine, EngineDead, EngineHung, EngineLoadTimeout, EngineUnavailable
-from engines.fleet.decisions import Action, Backoff, Fetch, Start, Stop, decide, next_retry_at
-from engines.fleet.engine_state import EngineStatus, ManagedEngine, Running, shared_engines
+from engines.base import Engine
+from engines.fleet.actions import Action, Displace, Fetch, Leave, Refuse, Start, Stay, Stop
+from engines.fleet.commands import OperatorCommands
+from engines.fleet.decisions import Backoff, decide, is_short, next_time
+from engines.fleet.engine_state import ManagedEngine, Running, shared_engines
+from engines.fleet.lease import Lease
+from engines.fleet.node_memory import NodeMemory
+from engines.fleet.outlook import Outlook, Prospect, outlook
+from engines.fleet.pace import FetchPace
+from engines.fleet.pins import refuse_pinned_out
+from engines.fleet.renewal import Renewal
 from engines.fleet.start_limit import StartLimit
-from engines.fleet.steps import Build, EngineSteps
+from engines.fleet.status import EngineStatus
+from engines.fleet.steps import Build, EngineSteps, StepFailure
+from engines.fleet.turns import TurnRules
+from engines.fleet.view import State
 from engines.registry.spec import EngineSpec, ModelSpec
 
-__all__ = ["Build", "EngineStatus", "Fleet", "Lease"]
+__all__ = ["Build", "Fleet", "Lease"]
 
 log = logging.getLogger("fjord.fleet")
 
 _STUMBLE_S = 0.2
 """A pause after an unexpected error, so that one that comes again does not fill the log."""
-
-
-class Lease:
-    """`async with fleet.lease(alias) as engine`: the engine is kept for the block's time.
-
-    Entering costs no suspension while the engine is ready. An EngineDead or EngineHung that leaves
-    the block is taken as news of the engine, and starts its replacement at once.
-    """
-
-    __slots__ = ("_alias", "_fleet", "_managed", "_running")
-
-    def __init__(self, fleet: "Fleet", managed: ManagedEngine, alias: str) -> None:
-        self._fleet, self._managed, self._alias = fleet, managed, alias
-        self._running: Running | None = None
-
-    async def __aenter__(self) -> Engine:
-        running = self._managed.running or await self._fleet._wait(self._managed, self._alias)
-        running.leases += 1
-        self._running = running
-        return running.engine
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        running = self._running
-        if running is None:
-            return
-        running.leases -= 1
-        if isinstance(error, EngineDead | EngineHung):
-            self._fleet._broke(self._managed, running, str(error))
 
 
 class Fleet:
@@ -73,31 +52,45 @@ class Fleet:
         replace_timeout_s: float = 90.0,
         start_limit: StartLimit | None = None,
         weights_bytes: Callable[[EngineSpec], int] = lambda spec: 0,
+        pace: Callable[[EngineSpec], FetchPace | None] = lambda spec: None,
         backoff: Backoff | None = None,
+        memory: NodeMemory | None = None,
+        turns: TurnRules | None = None,
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         """`check_timeout_s` is long because a CPU may spend seconds in one step of a long prompt.
         `stop_timeout_s` bounds the end of all engines in `stop`; `replace_timeout_s` that of one
         engine before the next one starts, since a killed process of eight cards takes a while to
-        give their memory back. `weights_bytes` is asked once an engine is built."""
-        self._load_timeout_s = load_timeout_s
+        give their memory back. `weights_bytes` is asked once an engine is built,
+        `pace` while it is fetched.
+        Engines share a `memory` by turns, each by its need; None: all are taken to fit beside each
+        other."""
+        self.load_timeout_s = load_timeout_s
+        self._weights_bytes, self._pace = weights_bytes, pace
         self._check_interval_s = check_interval_s
         self._check_timeout_s = check_timeout_s
         self._stop_timeout_s = stop_timeout_s
         self._replace_timeout_s = replace_timeout_s
-        self._steps = EngineSteps(build, start_limit or StartLimit(), weights_bytes)
+        memory = memory or NodeMemory()
+        self._steps = EngineSteps(build, start_limit or StartLimit(), weights_bytes, memory)
         self._backoff = backoff or Backoff()
         self._on_ready = on_ready
+        self._room, self._turns = memory.room, turns or TurnRules()
+        self.is_short = False
         self._engines = shared_engines(models)
+        for managed in self._engines.values():
+            memory.first_look(managed)
         self._by_alias = {
             alias: managed for managed in self._engines.values() for alias in managed.aliases
         }
+        self.commands = OperatorCommands(self, self._by_alias, self._tell)
         self._inbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
+        self.renewal = Renewal(self._engines, self._by_alias, memory, self._tell)
         self._owner: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
 
     @property
-    def _is_stopped(self) -> bool:
+    def is_stopped(self) -> bool:
         return self._stopping is not None
 
     async def start(self) -> None:
@@ -125,56 +118,46 @@ class Fleet:
         if tasks:  # a second is for one that does not heed its cancellation
             await asyncio.wait(tasks, timeout=1.0)
 
-    def lease(self, alias: str) -> Lease:
-        """Raises KeyError for an unknown alias. Entering it raises EngineUnavailable, or
-        EngineLoadTimeout, when the engine cannot serve; why, stands in the log and the status."""
-        return Lease(self, self._by_alias[alias], alias)
+    def lease(self, alias: str, deadline: float = math.inf) -> Lease:
+        """It is waited for until `deadline` (by the monotonic clock), or `load_timeout_s`. Raises
+        KeyError for an unknown alias. Entering it raises EngineUnavailable, or EngineLoadTimeout,
+        when the engine cannot serve; why, stands in the log and the status."""
+        return Lease(self, self._by_alias[alias], alias, deadline)
+
+    def engine_of(self, alias: str) -> ManagedEngine:
+        return self._by_alias[alias]
+
+    def outlook(self, alias: str) -> Outlook:
+        """What a request for it may expect. Raises KeyError for an unknown alias."""
+        engines = self._engines.values()
+        views, prospects = [e.view() for e in engines], {e.spec.key: self._way(e) for e in engines}
+        managed, now = self._by_alias[alias], time.monotonic()
+        if managed.is_removed:
+            return Outlook(state=managed.state)
+        return outlook(managed.spec.key, views, prospects, now, self._room, self._turns)
+
+    def _way(self, managed: ManagedEngine) -> Prospect:
+        return managed.prospect(self._weights_bytes(managed.spec), self._pace(managed.spec))
+
+    def raise_if_pinned_out(self, alias: str) -> None:
+        """Raises EngineNotLoaded where it has no room for as long as others are pinned."""
+        views = [e.view() for e in self._engines.values()]
+        refuse_pinned_out(alias, self._by_alias[alias].view(), views, self._room)
 
     def statuses(self) -> list[EngineStatus]:
-        return [managed.status() for managed in self._engines.values()]
+        return [managed.status() for managed in self._engines.values() if not managed.is_gone]
 
     def is_ready(self) -> bool:
-        """Does every preloaded alias serve?"""
-        engines = self._engines.values()
-        return not self._is_stopped and all(s.running is not None for s in engines if s.keep_ready)
-
-    # What requests do
-
-    async def _wait(self, managed: ManagedEngine, alias: str) -> Running:
-        try:
-            async with asyncio.timeout(self._load_timeout_s):
-                while managed.running is None:
-                    self._raise_if_refused(managed, alias)
-                    await self._next_change(managed)
-                return managed.running
-        except TimeoutError:
-            raise EngineLoadTimeout(
-                f"Model {alias} did not become ready within {self._load_timeout_s:g} s; "
-                f"its engine is {managed.state}."
-            ) from None
-
-    def _raise_if_refused(self, managed: ManagedEngine, alias: str) -> None:
-        if self._is_stopped:
-            raise EngineUnavailable("The server is shutting down.")
-        wait_s = managed.retry_at - time.monotonic()
-        if managed.state == "failed" and wait_s > 0:
-            # Its reason may hold paths and a library's words: `become` has told the log.
-            message = f"Model {alias} cannot be loaded now; the server's log says why."
-            raise EngineUnavailable(message, wait_s)
-
-    async def _next_change(self, managed: ManagedEngine) -> None:
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        managed.waiters[waiter] = time.monotonic()
-        self._tell(lambda: None)
-        try:
-            await waiter
-        finally:
-            managed.waiters.pop(waiter, None)
+        """Does every preloaded alias serve, but for those that wait for their turn?"""
+        return not self.is_stopped and all(e.is_as_wanted for e in self._engines.values())
 
     # What the owner does
 
     def _tell(self, news: Callable[[], None]) -> None:
         self._inbox.put_nowait(news)
+
+    def look_again(self) -> None:  # something that a decision sees has changed
+        self._tell(lambda: None)
 
     async def _own(self) -> None:
         while True:
@@ -187,9 +170,10 @@ class Fleet:
     async def _step(self) -> None:
         now = time.monotonic()
         views = [managed.view() for managed in self._engines.values()]
-        for action in decide(views, now):
+        for action in decide(views, now, self._room, self._turns):
             self._act(action)
-        await self._hear(next_retry_at(views, now))
+        self.is_short = is_short(views, self._room)
+        await self._hear(next_time(views, now, self._room, self._turns))
 
     async def _hear(self, until: float | None) -> None:
         """Take in what happened, at least one thing, unless the time `until` comes first."""
@@ -202,24 +186,39 @@ class Fleet:
 
     def _act(self, action: Action) -> None:
         managed = self._engines[action.key]
+        match action:
+            case Leave():
+                managed.leave()
+            case Stay():
+                managed.stay()
+            case Displace():
+                managed.is_displaced = True
+                self._begin(managed, "stopping", self._retire(managed))
+            case Refuse():
+                managed.refuse()
+            case Fetch():
+                self._begin(managed, "fetching", self._fetch(managed))
+            case Start(devices=devices):
+                managed.devices = devices
+                managed.turn_wait_s += time.monotonic() - managed.fetched_at
+                self._begin(managed, "starting", self._load(managed))
+            case Stop(why=why):
+                managed.unloads[why] += 1
+                managed.is_displaced |= not managed.is_broken
+                self._begin(managed, "stopping", self._retire(managed))
+
+    def _begin(self, managed: ManagedEngine, state: State, work: Coroutine[Any, Any, None]) -> None:
         if managed.task is not None:  # ended, or the watch of a broken engine
             managed.task.cancel()
-        match action:
-            case Fetch():
-                managed.become("fetching")
-                work = self._fetch(managed)
-            case Start():
-                managed.is_fetched = False
-                managed.become("starting")
-                work = self._load(managed)
-            case Stop():
-                managed.become("stopping", managed.reason)
-                work = self._retire(managed)
-        managed.task = asyncio.create_task(work, name=f"{managed.state} {action.key}")
+        managed.is_fetched = False
+        managed.close()
+        managed.become(state, managed.reason if state == "stopping" else None)
+        managed.task = asyncio.create_task(work, name=f"{state} {managed.spec.key}")
 
     def _became_ready(self, managed: ManagedEngine, engine: Engine) -> None:
         managed.become("ready")
-        managed.is_replacement = False
+        managed.is_replacement = managed.is_displaced = False
+        managed.called_at, managed.loads = None, managed.loads + 1
         managed.running = running = Running(engine, time.monotonic())
         managed.task = asyncio.create_task(
             self._watch(managed, running), name=f"watch {managed.spec.key}"
@@ -227,26 +226,33 @@ class Fleet:
         managed.wake()
         self._on_ready()
 
-    def _load_failed(self, managed: ManagedEngine, reason: str) -> None:
+    def _load_failed(self, managed: ManagedEngine, failure: StepFailure) -> None:
         self._count_failure(managed)
-        managed.is_replacement = False
-        managed.become("failed", reason)
+        managed.devices = ()
+        managed.is_replacement = managed.is_unwanted = False
+        managed.called_at = None
+        managed.is_hopeless = failure.is_final
+        managed.refusal = failure.refusal
+        managed.become("failed", failure.reason)
         managed.wake()
 
-    def _broke(self, managed: ManagedEngine, running: Running, reason: str) -> None:
+    def broke(self, managed: ManagedEngine, running: Running, reason: str) -> None:
         """Marked at once, so that the very next request waits for the replacement."""
-        if managed.running is not running:
+        if running not in (managed.running, managed.leaving):
             return
         if time.monotonic() - running.ready_at >= self._backoff.forgiven_after_s:
             managed.failures = 0
         self._count_failure(managed)
         managed.restarts += 1
-        managed.running, managed.is_broken, managed.reason = None, True, reason
+        managed.close()
+        managed.is_broken, managed.reason = True, reason
         log.error("engine %s broke and is replaced: %s", managed.spec.key, reason)
-        self._tell(lambda: None)
+        self.look_again()
 
     def _is_gone(self, managed: ManagedEngine) -> None:
-        managed.is_broken, managed.is_replacement = False, True
+        managed.is_replacement = managed.is_broken and not managed.is_unwanted
+        managed.is_broken = False
+        managed.is_unwanted, managed.devices = False, ()
         managed.become("cold", managed.reason)
 
     def _count_failure(self, managed: ManagedEngine) -> None:
@@ -256,21 +262,21 @@ class Fleet:
     # What runs beside the owner, and tells it how it went
 
     async def _fetch(self, managed: ManagedEngine) -> None:
-        reason = await self._steps.build(managed)
-        if reason is None:
-            self._tell(lambda: setattr(managed, "is_fetched", True))
+        failure = await self._steps.build(managed)
+        if failure is None:
+            self._tell(managed.was_fetched)
         else:
-            self._tell(lambda: self._load_failed(managed, reason))
+            self._tell(lambda: self._load_failed(managed, failure))
 
     async def _load(self, managed: ManagedEngine) -> None:
         engine = managed.engine
         assert engine is not None
-        reason = await self._steps.start(managed, engine)
-        if reason is None:
+        failure = await self._steps.start(managed, engine)
+        if failure is None:
             self._tell(lambda: self._became_ready(managed, engine))
             return
         await self._steps.stop(managed, self._replace_timeout_s)
-        self._tell(lambda: self._load_failed(managed, reason))
+        self._tell(lambda: self._load_failed(managed, failure))
 
     async def _watch(self, managed: ManagedEngine, running: Running) -> None:
         while True:
@@ -278,7 +284,7 @@ class Fleet:
             try:
                 await running.engine.check(self._check_timeout_s)
             except Exception as error:
-                self._broke(managed, running, str(error) or repr(error))
+                self.broke(managed, running, str(error) or repr(error))
                 return
 
     async def _retire(self, managed: ManagedEngine) -> None:
@@ -286,7 +292,7 @@ class Fleet:
         self._tell(lambda: self._is_gone(managed))
 
     async def _end(self, managed: ManagedEngine) -> None:
-        managed.running = None
+        managed.close()
         if managed.engine is None:
             return
         managed.become("stopping")

@@ -13,5 +13,10 @@ class StartLimit:
     base_s: float = 300.0
     per_gib_s: float = 20.0
 
+    @classmethod
+    def of(cls, seconds: float | None) -> "StartLimit":
+        """`seconds` for weights of every size; None: the default."""
+        return cls() if seconds is None else cls(base_s=seconds, per_gib_s=0.0)
+
     def seconds(self, weights_bytes: int) -> float:
         return self.base_s + self.per_gib_s * weights_bytes / _GIB

@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from inspect import isawaitable
 from typing import TypeAlias
 
-from engines.base import Engine, EngineError, EngineUnavailable
+from engines.base import Engine, EngineBroken, EngineError, EngineNeverFits, EngineUnavailable
 from engines.fleet.engine_state import ManagedEngine
+from engines.fleet.node_memory import NodeMemory
 from engines.fleet.start_limit import StartLimit
 from engines.registry.spec import EngineSpec
 
@@ -15,24 +18,47 @@ Build: TypeAlias = Callable[[EngineSpec], Awaitable[Engine] | Engine]
 """Makes an engine that is not started yet. May take long (weights are fetched) when awaited;
 raises EngineUnavailable with the reason in words."""
 
+
 log = logging.getLogger("fjord.fleet")
 
 
+@dataclass(frozen=True, slots=True)
+class StepFailure:
+    """Why a step failed, in words. `is_final`: it would fail again, however often it is tried."""
+
+    reason: str
+    is_final: bool = False
+    refusal: str | None = None
+    """The reason, where it is fit for clients too."""
+
+
 class EngineSteps:
-    """`build` and `start` return why they failed, in words; None: they did not."""
+    """`build` and `start` return why they failed; None: they did not."""
 
     def __init__(
-        self, build: Build, limit: StartLimit, weights_bytes: Callable[[EngineSpec], int]
+        self,
+        build: Build,
+        limit: StartLimit,
+        weights_bytes: Callable[[EngineSpec], int],
+        memory: NodeMemory,
     ) -> None:
         self._build = build
         self._limit = limit
         self._weights_bytes = weights_bytes
+        self._memory = memory
 
-    async def build(self, managed: ManagedEngine) -> str | None:
-        return await _reason(managed, self._built(managed))
+    async def build(self, managed: ManagedEngine) -> StepFailure | None:
+        failure = await _failure(managed, self._built(managed))
+        if failure is None:
+            await self._memory.look(managed)
+        return failure
 
-    async def start(self, managed: ManagedEngine, engine: Engine) -> str | None:
-        return await _reason(managed, self._started(managed.spec, engine))
+    async def start(self, managed: ManagedEngine, engine: Engine) -> StepFailure | None:
+        await self._memory.placed(managed, engine)
+        began = time.monotonic()
+        failure = await _failure(managed, self._started(managed, engine))
+        managed.load_s = time.monotonic() - began
+        return failure
 
     async def stop(self, managed: ManagedEngine, timeout_s: float) -> None:
         """Never hangs: whatever an engine does at its end, the fleet goes on."""
@@ -51,8 +77,9 @@ class EngineSteps:
         built = self._build(managed.spec)
         managed.engine = await built if isawaitable(built) else built
 
-    async def _started(self, spec: EngineSpec, engine: Engine) -> None:
-        limit_s = self._limit.seconds(self._weights_bytes(spec))
+    async def _started(self, managed: ManagedEngine, engine: Engine) -> None:
+        own_s = managed.start_timeout_s
+        limit_s = own_s or self._limit.seconds(self._weights_bytes(managed.spec))
         try:
             async with asyncio.timeout(limit_s) as limit:
                 await engine.start()
@@ -62,12 +89,13 @@ class EngineSteps:
             raise EngineUnavailable(f"its start took longer than {limit_s:g} s") from None
 
 
-async def _reason(managed: ManagedEngine, step: Awaitable[None]) -> str | None:
+async def _failure(managed: ManagedEngine, step: Awaitable[None]) -> StepFailure | None:
     try:
         await step
     except EngineError as error:
-        return str(error)
+        refusal = str(error) if isinstance(error, EngineNeverFits) else None
+        return StepFailure(str(error), isinstance(error, EngineBroken), refusal)
     except Exception as error:  # a bug; its text may hold paths or secrets, so it stays here
         log.exception("engine %s failed to start", managed.spec.key)
-        return f"its engine raised {type(error).__name__}; the server's log says more"
+        return StepFailure(f"its engine raised {type(error).__name__}; the server's log says more")
     return None

@@ -17,6 +17,8 @@ Progress: TypeAlias = Callable[[str, int | None, int | None], None]
 It comes at least every REPEAT_S, in the thread that waits."""
 
 REPEAT_S = 0.5
+REPOSITORY = str(Path(__file__).resolve().parents[2])
+"""Where a child finds our modules."""
 
 
 class ChildJobFailed(Exception):
@@ -87,8 +89,7 @@ def _die_with_parent() -> None:
 def _child(
     module: str, args: Sequence[str], output: IO[bytes], environment: Mapping[str, str]
 ) -> subprocess.Popen[str]:
-    repository = str(Path(__file__).resolve().parents[2])
-    paths = [repository, *filter(None, [environment.get("PYTHONPATH")])]
+    paths = [REPOSITORY, *filter(None, [environment.get("PYTHONPATH")])]
     return subprocess.Popen(
         [sys.executable, "-m", module, *args],
         stdin=subprocess.PIPE,

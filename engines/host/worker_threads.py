@@ -5,17 +5,19 @@ Half of an executor's price on the loop (32 against 63 µs a call): one future, 
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
 from threading import Thread
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from engines.base import EngineDead
+from engines.host.interpreter_turns import beside, give_way
 
 _STOPPED = "The engine was stopped."
 P = ParamSpec("P")
 T = TypeVar("T")
+_Around: TypeAlias = Callable[[asyncio.AbstractEventLoop], AbstractContextManager[Any]]
 
 
 class GivingUp:
@@ -34,9 +36,11 @@ class GivingUp:
 
 class WorkerThreads:
     """`await threads(call, …)` runs one call in one of `threads` threads; once they are closed it
-    raises EngineDead, also where the call still waits for its turn."""
+    raises EngineDead, also where the call still waits for its turn. `in_short_turns`: the calls
+    compute for long, and the event loop gets the interpreter within and between them."""
 
-    def __init__(self, threads: int, name: str) -> None:
+    def __init__(self, threads: int, name: str, *, in_short_turns: bool = False) -> None:
+        self._beside: _Around = beside if in_short_turns else nullcontext
         self._calls: SimpleQueue[tuple[asyncio.Future[Any], Callable[[], Any]] | None]
         self._calls = SimpleQueue()
         self._is_closed = False
@@ -62,7 +66,7 @@ class WorkerThreads:
             thread.start()
 
     def _work(self) -> None:
-        while _done_one(self._calls):
+        while _done_one(self._calls, self._beside):
             pass
 
     def close(self) -> None:
@@ -79,7 +83,10 @@ class WorkerThreads:
                 thread.join()
 
 
-def _done_one(calls: "SimpleQueue[tuple[asyncio.Future[Any], Callable[[], Any]] | None]") -> bool:
+def _done_one(
+    calls: "SimpleQueue[tuple[asyncio.Future[Any], Callable[[], Any]] | None]",
+    beside_loop: "_Around",
+) -> bool:
     """Take a call and run it, in a frame that keeps nothing of it; False at the end."""
     waiting = calls.get()
     if waiting is None:
@@ -87,13 +94,17 @@ def _done_one(calls: "SimpleQueue[tuple[asyncio.Future[Any], Callable[[], Any]] 
     done, call = waiting
     if done.cancelled():
         return True
-    result, error = None, None
-    try:
-        result = call()
-    except BaseException as failure:
-        error = failure
-    _tell(done, result, error)
+    with beside_loop(done.get_loop()):
+        _tell(done, *_outcome(call))
+        give_way()
     return True
+
+
+def _outcome(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+    try:
+        return call(), None
+    except BaseException as failure:
+        return None, failure
 
 
 def _tell(done: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:

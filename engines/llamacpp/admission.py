@@ -1,5 +1,5 @@
-"""Run completions on threads, as many as llama.cpp has slots and cache for, and hand over what
-they say to the event loop in batches."""
+"""Run completions on threads, as many as llama.cpp has slots and cache for, their prompts by turns,
+and hand over what they say to the event loop in batches."""
 
 import asyncio
 import bisect
@@ -8,34 +8,13 @@ import itertools
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
 
-Item: TypeAlias = bytes | list[bytes] | BaseException | None
-"""A chunk's JSON, or several; what the call raised; None: the call returned."""
-
-HELD_CHUNKS = 64
-"""A whole answer's chunks cross to the loop that many at a time."""
+from engines.llamacpp.model import LlamacppModel
+from engines.llamacpp.prompt_calls import Means, PromptCalls
+from engines.llamacpp.task import Item, Task
+from engines.llamacpp.turns import ReadingTurns, Turn
 
 MOST_OVERTAKERS = 64
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class Task:
-    """One call of handle_completions: a request, or one choice of it."""
-
-    payload: bytes
-    slots: int
-    """As many as it has choices."""
-    cells: int
-    """Cache cells it can need at most: the prompt, and max_tokens for each choice."""
-    first_index: int
-    priority: int
-    is_whole: bool
-    """Nobody waits for its single tokens."""
-    is_cancelled: bool = False
-    overtakers: int = 0
-    receive: "Callable[[Task, Item], None]" = field(default=lambda task, item: None)
 
 
 class Outbox:
@@ -68,30 +47,46 @@ class Outbox:
 
 
 class SlotQueue:
-    """Admits tasks in order of priority while a slot and enough cache are free.
+    """Admits tasks in order of priority while a slot and enough cache are free, and as their
+    prompts' turns come.
 
     llama.cpp's slots share one cache; when it overflows every stream dies. So each task holds the
     cells it can need at most for as long as it runs. All methods belong to the event loop.
     """
 
-    def __init__(self, server: Any, slot_count: int, cells: int) -> None:
-        self.cells = cells
-        self._server = server
-        self._free_slots = slot_count
-        self._free_cells = cells
+    def __init__(self, model: LlamacppModel) -> None:
+        self._free_slots = model.slot_count
+        self._free_cells = model.cells
+        self._turns = ReadingTurns(model.step_tokens)
         self._order = itertools.count()
         self._waiting: list[tuple[int, int, Task]] = []
-        self._outbox = Outbox(asyncio.get_running_loop(), self._arrived)
-        self._threads = ThreadPoolExecutor(slot_count, thread_name_prefix="llama-stream")
+        self._running: set[Task] = set()
+        # one thread more for each long prompt: its next call is sent while the last one runs
+        self._threads = ThreadPoolExecutor(model.slot_count + 2, thread_name_prefix="llama-stream")
+        self._means: Means | None = Means(
+            complete=model.server.handle_completions,
+            find_slot=model.reading_slot,
+            submit=self._threads.submit,
+            put=Outbox(asyncio.get_running_loop(), self._arrived).put,
+            piece_tokens=self._turns.piece_tokens,
+            step_tokens=model.step_tokens,
+            recent=model.recent_prompts,
+        )
 
     def submit(self, task: Task) -> None:
         bisect.insort(self._waiting, (task.priority, next(self._order), task))
         self._admit()
 
     def _arrived(self, task: Task, item: Item) -> None:
-        if not isinstance(item, bytes | list):  # its call has returned
+        if item == "read":
+            self._turns.end(task)
+            self._admit()
+            return
+        if not isinstance(item, bytes | list):  # its last call has returned
+            self._running.discard(task)
             self._free_slots += task.slots
             self._free_cells += task.cells
+            self._turns.end(task)
             self._admit()
         task.receive(task, item)
 
@@ -109,45 +104,37 @@ class SlotQueue:
     def close(self) -> None:
         """Wait for every running call to return, and let go of the server; blocks."""
         self._threads.shutdown(wait=True, cancel_futures=True)
-        self._server = None
+        self._means = None
 
     def _admit(self) -> None:
+        while (turn := self._next()) is not None:
+            task = turn.task
+            self._waiting = [entry for entry in self._waiting if entry[2] is not task]
+            self._running.add(task)
+            self._free_slots -= task.slots
+            self._free_cells -= task.cells
+            self._turns.begin(turn)
+            assert self._means is not None
+            self._threads.submit(PromptCalls(task, self._means).run_next)
+
+    def _next(self) -> Turn | None:
         """Small requests may overtake a large one that waits for cache, but not for ever."""
         overtaken: list[Task] = []
-        for entry in list(self._waiting):
-            task = entry[2]
+        for turn in self._turns.ready([entry[2] for entry in self._waiting]):
+            task = turn.task
+            if task.is_seeded and self._is_ending():
+                return None
             if not self._free_slots or any(t.overtakers >= MOST_OVERTAKERS for t in overtaken):
-                return
+                return None
             if task.slots > self._free_slots or task.cells > self._free_cells:
                 overtaken.append(task)
                 continue
             for other in overtaken:
                 other.overtakers += 1
-            self._waiting.remove(entry)
-            self._free_slots -= task.slots
-            self._free_cells -= task.cells
-            self._threads.submit(self._call, task)
+            return turn
+        return None
 
-    def _call(self, task: Task) -> None:
-        held: list[bytes] = []
-        put = self._outbox.put
-
-        def on_chunk(chunk: bytes) -> bool:
-            put(task, chunk)
-            return task.is_cancelled
-
-        def hold_chunk(chunk: bytes) -> bool:
-            held.append(chunk)
-            if len(held) == HELD_CHUNKS:
-                put(task, held.copy())
-                held.clear()
-            return task.is_cancelled
-
-        end: BaseException | None = None
-        try:
-            self._server.handle_completions(task.payload, hold_chunk if task.is_whole else on_chunk)
-        except BaseException as error:
-            end = error
-        if held:
-            put(task, held)
-        put(task, end)
+    def _is_ending(self) -> bool:
+        """Nothing runs but what nobody wants any more, for a step or two: in one step with it a
+        seeded task would draw other tokens than alone."""
+        return bool(self._running) and all(task.is_cancelled for task in self._running)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.base import EngineUnavailable
+from engines.llamacpp.thinking_budget import OPENED
 from engines.registry.spec import LLAMACPP_CONTEXT_TOKENS
 from engines.spelling import did_you_mean
 
@@ -17,6 +18,8 @@ SET_BY_FJORD = (
     "api_prefix",
     "embedding",
     "endpoint_metrics",
+    "endpoint_slots",
+    "sampling.generation_prompt",
 )
 ENUMS = {
     "cache_type_k": ("ggml_type", "GGML_TYPE_"),
@@ -33,21 +36,25 @@ def common_params(
 ) -> Any:
     """CommonParams for one GGUF file. Raises EngineUnavailable for an argument it does not know.
 
-    cache_ram_mib: llama.cpp would keep up to 8 GiB of old prompts. n_batch: prompts are read
-    that many tokens at a time, and an abort is noticed, and other streams go on, in between.
+    cache_ram_mib: llama.cpp would keep up to 8 GiB of old prompts. n_batch: what one step holds;
+    in between an abort is noticed and other streams go on. Half of it is for long prompts
+    (turns.py): of 128 tokens each costs a CPU no more than of 512; of 32, twice as much.
     """
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
     params.n_ctx = min(LLAMACPP_CONTEXT_TOKENS, trained_tokens)
     params.n_parallel, params.kv_unified = 32, True
-    params.n_batch = 512
+    params.n_batch = 256
     params.cache_ram_mib, params.warmup, params.verbosity = 0, False, 1
-    params.n_threads_http, params.ui, params.endpoint_slots = 2, False, False
+    params.n_threads_http, params.ui, params.endpoint_slots = 2, False, True
     params.endpoint_metrics = True
+    params.sampling.generation_prompt = OPENED
     if embeds:
         params.embedding, params.n_parallel = True, 4
     for name, value in args.items():
         _set(xllamacpp, params, name, value)
+    if "n_batch" not in args:  # every stream's next token goes before prompts
+        params.n_batch = max(params.n_batch, 4 * params.n_parallel)
     if embeds:  # every input is read in one step, so the step must be as long as the context
         params.n_ubatch = params.n_batch = params.n_ctx
     return params

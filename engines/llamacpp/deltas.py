@@ -51,7 +51,8 @@ class ChoiceReader:
         if piece.logprobs is not None and self._top_logprobs is not None:
             self._logprobs += [lp.public(self._top_logprobs) for lp in piece.logprobs.content]
         if self._splitter is not None or self._calls is not None:
-            ids = chunk.verbose.tokens if chunk.verbose is not None else ()
+            # A chunk of progress has no token, and says id 0.
+            ids = chunk.verbose.tokens[:new_tokens] if chunk.verbose is not None else ()
             self._split(piece.text, (HELD_TOKEN,) * (new_tokens - len(ids)) + ids)
         else:
             self._texts.append(piece.text)

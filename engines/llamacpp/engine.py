@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from engines.answers.answer_stops import is_searched, stopped, without_stops
 from engines.answers.forced_calls import ForcedCalls, is_forced
+from engines.answers.prompt_alone import is_prompt_alone, with_a_token, without_tokens
 from engines.answers.thinking import ThinkingSplitter, as_prompted
 from engines.base import (
     ContextLengthExceeded,
@@ -20,17 +21,23 @@ from engines.base import (
     Reasoning,
     Sampling,
     Sink,
+    Truncation,
 )
 from engines.host.worker_threads import GivingUp, WorkerThreads
-from engines.llamacpp.admission import SlotQueue, Task
+from engines.llamacpp.admission import SlotQueue
 from engines.llamacpp.deltas import ChoiceReader
 from engines.llamacpp.liveness import Liveness
 from engines.llamacpp.model import LlamacppModel
 from engines.llamacpp.run import Run
-from engines.llamacpp.sampling import fields_of, payload
+from engines.llamacpp.sampling import fields_of, of_choices
+from engines.llamacpp.task import Task
+from engines.llamacpp.thinking_budget import budget_fields
 from engines.llamacpp.tools import call_reader
 from engines.registry.spec import EngineSpec
 from engines.text_bound import LONG_TEXT_CHARACTERS, request_characters
+
+GROUP_INPUTS = 16
+"""Of a request for embeddings, in one call: four steps of llama.cpp's four slots."""
 
 
 class LlamacppEngine:
@@ -72,6 +79,8 @@ class LlamacppEngine:
     def generate(
         self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
     ) -> AsyncGenerator[Delta, None]:
+        if is_prompt_alone(request):
+            return without_tokens(self._generated(with_a_token(request), prompt))
         if is_searched(request):
             return stopped(self._generated(without_stops(request), prompt), request.sampling)
         return self._generated(request, prompt)
@@ -80,7 +89,8 @@ class LlamacppEngine:
         self, request: GenerateRequest, prompt: Prompt
     ) -> AsyncGenerator[Delta, None]:
         running = self._alive()
-        run = await running.workers(_run, running.model, request, prompt)
+        workers = running.forms if _may_have_form(request) else running.workers
+        run = await workers(_run, running.model, request, prompt)
         self._alive()
         self._runs[request.request_id] = run
         try:
@@ -99,14 +109,21 @@ class LlamacppEngine:
             run.cancel(self._running.slots)
 
     async def embed(
-        self, request_id: str, inputs: Sequence[str | Sequence[int]]
+        self,
+        request_id: str,
+        inputs: Sequence[str | Sequence[int]],
+        truncation: Truncation | None = None,
     ) -> list[Embedding]:
         if self.spec.task != "embed":
             raise InvalidRequest("This model makes no embeddings.", "model")
         running = self._alive()
         workers = running.workers_for(sum(map(len, inputs)))
         with GivingUp() as is_given_up:
-            return await workers(running.model.embed, inputs, is_given_up)
+            ids = await workers(running.model.input_ids, inputs, truncation, is_given_up)
+        # a group of inputs at a time: the workers take others' groups in between
+        groups = [ids[i : i + GROUP_INPUTS] for i in range(0, len(ids), GROUP_INPUTS)]
+        made = [await running.workers(running.model.embed, group) for group in groups]
+        return [embedding for group in made for embedding in group]
 
     def _alive(self) -> "_Running":
         if self._running is None:
@@ -119,10 +136,12 @@ class _Running:
 
     def __init__(self, model: LlamacppModel) -> None:
         self.model = model
-        self.slots = SlotQueue(model.server, model.slot_count, model.cells)
+        self.slots = SlotQueue(model)
         self.liveness = Liveness(model.server.handle_metrics)
         self.workers = WorkerThreads(2, "llama-worker")
-        self._long_texts = WorkerThreads(1, "llama-long-texts")
+        self._long_texts = WorkerThreads(1, "llama-long-texts", in_short_turns=True)
+        self.forms = WorkerThreads(1, "llama-forms", in_short_turns=True)
+        """Forms wait for each other to be compiled, and nobody for them."""
 
     def workers_for(self, characters: int) -> WorkerThreads:
         """Long texts wait for each other, and nobody for them."""
@@ -131,8 +150,9 @@ class _Running:
     def close(self) -> None:
         """Blocks until nothing of it is left."""
         self.slots.close()
-        self.workers.close()
-        self._long_texts.close()
+        self.model.end_trials()
+        for threads in (self.forms, self.workers, self._long_texts):
+            threads.close()
         self.liveness.close()
         self.model.close()
 
@@ -148,11 +168,19 @@ def _token_ids(
             messages, tools, request.chat_template_kwargs, request.prompt_end
         )
         text = _encodable(text, "messages")
-        return model.tokenize(text, adds_special=False, is_given_up=is_given_up)
+        return model.tokenize(
+            text, adds_special=False, is_cut=request.is_cut, is_given_up=is_given_up
+        )
     if isinstance(request.prompt, str):
         text = _encodable(request.prompt, "prompt")
-        return model.tokenize(text, adds_special=True, is_given_up=is_given_up)
+        return model.tokenize(
+            text, adds_special=True, is_cut=request.is_cut, is_given_up=is_given_up
+        )
     return model.checked_ids(request.prompt)
+
+
+def _may_have_form(request: GenerateRequest) -> bool:
+    return request.structure is not None or bool(request.tools)
 
 
 def _run(model: LlamacppModel, request: GenerateRequest, prompt: Prompt) -> Run:
@@ -163,16 +191,20 @@ def _run(model: LlamacppModel, request: GenerateRequest, prompt: Prompt) -> Run:
         raise ContextLengthExceeded(prompt.token_count, s.max_tokens, model.context_tokens)
     marks = _marks(model, request.reasoning)
     request = _as_prompted(request, prompt, marks)
-    grammar = model.grammars.of_request(request)
-    fields = fields_of(request, list(prompt.token_ids), grammar, model.vocabulary, list(marks))
+    grammar = model.grammars.of_request(request, model.tools.guides(request))
+    ids = list(prompt.token_ids)
+    thinking = budget_fields(request, ids, model.token_id)
+    fields = fields_of(request, ids, grammar, model.vocabulary, list(marks), thinking)
+    unread = len(ids) - (model.recent_prompts.known_tokens(ids) if fields["cache_prompt"] else 0)
     tasks = [
         Task(
-            payload=payload(fields, s, first, size),
+            fields=of_choices(fields, s, first, size),
             slots=size,
             cells=prompt.token_count + size * s.max_tokens,
             first_index=first,
             priority=request.priority,
             is_whole=not request.stream,
+            unread_tokens=unread,
         )
         for first, size in _groups(model, s, prompt.token_count)
     ]

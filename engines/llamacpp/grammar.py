@@ -2,13 +2,14 @@
 
 import json
 import re
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from engines.answers.forced_calls import forced_schema, is_forced
 from engines.answers.form_bounds import check_form
+from engines.answers.guided_calls import CLOSE, OPEN, TRIGGER, enforceable, guided_schema
 from engines.answers.json_schema import each_place, with_each
+from engines.answers.schema.endless import check_ends
 from engines.answers.schema.keywords import REFUSED, check_refused
 from engines.base import GenerateRequest, InvalidRequest, Reasoning, Structure
 from engines.llamacpp.llguidance import Complaint, knows_format
@@ -18,23 +19,34 @@ HEADER = "%llguidance {}\n"
 ANY_OBJECT = {"type": "object"}
 JSON_STYLE = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 UNENFORCED = REFUSED | {"propertyNames", "unevaluatedItems", "unevaluatedProperties"}
-MOST_COMPILE_S = 2.0
-"""llama.cpp compiles a grammar between two tokens of all streams: one that takes longer here, in a
-thread, is not given to it. The bounds of engines/answers/form_bounds.py keep it far below."""
+_ANY_TOKEN = 0
+"""Every vocabulary has it; a complaint does not depend on which token ends an answer."""
+MOST_GBNF_RULES = 400
+"""The converter's time grows with their square: 400 take 0.4 s of a thread, 2,000 took 11 s."""
 MOST_SPECIAL_TOKENS = 64
 """Of those a client's grammar names, so many are looked up."""
 
 
 class GrammarMaker:
     """Makes the grammars of one engine. `complaint` asks the library that will run them,
-    `is_special` whether a text is one of the model's special tokens."""
+    `is_special` whether a text is one of the model's special tokens; `end_id`: the token that ends
+    its answers."""
 
-    def __init__(self, complaint: Complaint, is_special: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        complaint: Complaint,
+        is_special: Callable[[str], bool],
+        end_id: int | None = None,
+    ) -> None:
         self._complaint = complaint
         self._is_special = is_special
+        self._end_id = end_id
 
-    def of_request(self, request: GenerateRequest) -> str | None:
-        """What holds the answer to its form, where it has one. Raises InvalidRequest."""
+    def of_request(self, request: GenerateRequest, is_guided: bool = False) -> str | None:
+        """What holds the answer to its form, where it has one, or calls to theirs once one
+        `is_guided`. Raises InvalidRequest."""
+        if is_guided:
+            return enforceable(request, self._of_calls)
         if is_forced(request):
             forced = Structure(kind="json_schema", value=forced_schema(request))
             return self.of(forced, request.reasoning, "tools")
@@ -44,22 +56,29 @@ class GrammarMaker:
 
     def of(self, structure: Structure, reasoning: Reasoning | None, field: str) -> str:
         """`field` is named where it cannot be compiled, or not soon enough."""
-        check_form(structure, field)
-        try:
-            rules = self._rules(structure, field)
-        except RecursionError:
-            raise InvalidRequest(f"{field} is nested too deeply.", field) from None
+        rules = self._checked_rules(structure, field)
         if reasoning is not None and not _spells_thinking(structure, reasoning):
             rules = after_thinking(rules, reasoning)
-        grammar = HEADER + rules
-        began = time.monotonic()
-        if complaint := self._complaint(grammar, self._special_tokens(structure)):
+        return self._compiled(rules, self._special_tokens(structure), field)
+
+    def _of_calls(self, request: GenerateRequest) -> str:
+        call = Structure(kind="json_schema", value=guided_schema(request))
+        rules = around_calls(self._checked_rules(call, "tools"), request.parallel_tool_calls)
+        if request.reasoning is not None:
+            rules = after_thinking(rules, request.reasoning)
+        return self._compiled(rules, (), "tools")
+
+    def _checked_rules(self, structure: Structure, field: str) -> str:
+        check_form(structure, field)
+        try:
+            return self._rules(structure, field)
+        except RecursionError:
+            raise InvalidRequest(f"{field} is nested too deeply.", field) from None
+
+    def _compiled(self, rules: str, special_tokens: Sequence[str], field: str) -> str:
+        if complaint := self._complaint(HEADER + ended(rules, _ANY_TOKEN), special_tokens):
             raise InvalidRequest(f"{field} cannot be compiled: {_reason(complaint)}", field)
-        if time.monotonic() - began > MOST_COMPILE_S:
-            raise InvalidRequest(
-                f"{field} takes longer than {MOST_COMPILE_S:g} s to compile.", field
-            )
-        return grammar
+        return HEADER + (rules if self._end_id is None else ended(rules, self._end_id))
 
     def _rules(self, structure: Structure, field: str) -> str:
         match structure.kind:
@@ -94,6 +113,7 @@ class GrammarMaker:
 
         for path, part in each_place(schema):
             check_refused(part, path, field, UNENFORCED)
+        check_ends(schema, field)
         return with_each(schema, enforced)
 
     def _special_tokens(self, structure: Structure) -> list[str]:
@@ -110,6 +130,26 @@ def _patterns(schema: dict[str, Any]) -> list[str]:
 
 def _keys(value: Any) -> list[Any]:
     return list(value) if isinstance(value, dict) else []
+
+
+def ended(rules: str, token_id: int) -> str:
+    """The same language, which that token may end. llama.cpp tells llguidance of one such token
+    alone, and for many models (SmolLM2, Qwen) that is not the one they end their answers with:
+    what may go on went on to its length."""
+    return f"start: answer (<[{token_id}]>)?\nanswer: %lark {{\n{rules}\n}}\n"
+
+
+def around_calls(rules: str, is_parallel: bool) -> str:
+    """Free text with calls in it, each of `rules` between its marks; without `is_parallel` the
+    first one ends the answer."""
+    open_, close = json.dumps(OPEN.removeprefix(TRIGGER)), json.dumps(CLOSE)
+    shape = "(words call)* WORDS" if is_parallel else "words call | WORDS"
+    return (
+        f"start: {shape}\n"
+        f"words[suffix={json.dumps(TRIGGER)}]: /(.|\\n)*/\n"
+        f"WORDS: /(.|\\n)*/ & ~/(.|\\n)*{TRIGGER}(.|\\n)*/\n"
+        f"call: {open_} one_call {close}\n"
+    ) + re.sub(r"^start:", "one_call:", rules, flags=re.MULTILINE)
 
 
 def after_thinking(rules: str, reasoning: Reasoning) -> str:
@@ -166,6 +206,10 @@ def _lark(grammar: str) -> str:
 def _from_gbnf(grammar: str) -> str:
     from llguidance.gbnf_to_lark import any_to_lark
 
+    if (rules := grammar.count("::=")) > MOST_GBNF_RULES:
+        field = FIELDS["grammar"]
+        message = f"{field} has {rules} rules; at most {MOST_GBNF_RULES} are possible."
+        raise InvalidRequest(message, field)
     try:
         return str(any_to_lark(grammar)).removeprefix(HEADER)
     except Exception as error:  # it raises plain Exception

@@ -1,4 +1,5 @@
-"""Our way to the few things llama.cpp offers over its own HTTP listener only: tokens of a text."""
+"""Our way to the few things llama.cpp offers over its own HTTP listener only: tokens of a text,
+and which slot does what."""
 
 import contextlib
 import http.client
@@ -30,6 +31,12 @@ class HttpClient:
         """n_ctx (of one slot), n_ctx_train, n_vocab, n_embd and more."""
         sizes: dict[str, Any] = self._ask("GET", "/v1/models")["data"][0]["meta"]
         return sizes
+
+    def slot_of(self, seed: int) -> int | None:
+        """The id of the slot whose call has this seed; answered while a step is computed."""
+        slots = self._ask("GET", "/slots")
+        ids = [slot["id"] for slot in slots if slot.get("params", {}).get("seed") == seed]
+        return ids[0] if len(ids) == 1 else None
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
         connection = self._connection()

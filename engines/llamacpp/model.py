@@ -17,18 +17,24 @@ from engines.base import (
     EngineError,
     EngineUnavailable,
     InvalidRequest,
+    Truncation,
 )
 from engines.gguf import BadGguf, GgufFile
+from engines.host.interpreter_turns import give_way
+from engines.host.library import whole_library
 from engines.host.private_folder import PrivateFolder
 from engines.llamacpp.args import common_params, secure_listener
 from engines.llamacpp.chat_template import ChatTemplate
+from engines.llamacpp.form_trial import FormTrial
 from engines.llamacpp.grammar import GrammarMaker
 from engines.llamacpp.http_client import HttpClient
 from engines.llamacpp.llguidance import grammar_complaint
+from engines.llamacpp.recent_prompts import RecentPrompts
 from engines.llamacpp.text_pieces import TextPieces
 from engines.llamacpp.tools import MARKS
 from engines.registry.spec import EngineSpec
 from engines.text_bound import TextBound, longest_token_bytes
+from engines.truncation import NO_ENDS, TextEnds
 
 SPECIAL_TOKENS = {
     "bos_token": "tokenizer.ggml.bos_token_id",
@@ -38,6 +44,9 @@ SPECIAL_TOKENS = {
 }
 _FOUND_IN_TEXT = (2, 3, 4)
 """GGUF's token types of the tokens that are looked for in plain text: unknown, control, user's."""
+
+_HIDDEN = (2, 3)
+"""Those among them that text leaves out: llguidance lets no text be one of them."""
 
 
 class LlamacppModel:
@@ -52,6 +61,7 @@ class LlamacppModel:
         self._template_name = path.name
         self._known_ids: dict[str, int | None] = {}
         self._pieces = TextPieces(metadata.special_texts)
+        self._forms: FormTrial | None = None
         # Windows' Python knows no Unix sockets
         self._folder = None if sys.platform == "win32" else PrivateFolder()
         key = secure_listener(params, self._folder.path if self._folder else None)
@@ -62,13 +72,24 @@ class LlamacppModel:
         except Exception as error:
             self.close()
             raise EngineUnavailable(f"llama.cpp cannot load {path}: {error}") from error
+        extension = xllamacpp.xllamacpp.__file__
+        self._forms = forms = FormTrial(extension, grammar_complaint(extension))
+        if not embeds:
+            forms.warm()
         self.grammars = GrammarMaker(
-            grammar_complaint(xllamacpp.xllamacpp.__file__), lambda t: self.token_id(t) is not None
+            forms,
+            lambda t: self.token_id(t) is not None,
+            metadata.end_id,
         )
         self.tools = ModelTools(
-            metadata.template_source, lambda t: self.token_id(t) is not None, MARKS
+            metadata.template_source,
+            lambda t: self.token_id(t) is not None,
+            MARKS,
+            metadata.hidden_texts,
         )
         self.slot_count: int = params.n_parallel
+        self.step_tokens: int = params.n_batch
+        self.recent_prompts = RecentPrompts(self.slot_count)
         self.context_tokens: int = sizes["n_ctx"]
         self._text_bound = TextBound(self.context_tokens, metadata.longest_token_bytes)
         self.vocabulary: int = sizes["n_vocab"]
@@ -77,9 +98,15 @@ class LlamacppModel:
 
     def close(self) -> None:
         """Free the model; returns when llama.cpp's own threads are gone."""
+        self.end_trials()
         self.server = None
         if self._folder is not None:
             self._folder.remove()
+
+    def end_trials(self) -> None:
+        """Who has a form compiled waits no longer. Idempotent."""
+        if self._forms is not None:
+            self._forms.close()
 
     def chat_template(self) -> ChatTemplate:
         if self._template is None:
@@ -88,30 +115,45 @@ class LlamacppModel:
             )
         return self._template
 
+    def reading_slot(self, seed: int) -> int | None:
+        """The id of the slot that works at the call with this seed."""
+        return self._http.slot_of(seed)
+
     def tokenize(
-        self, text: str, *, adds_special: bool, is_given_up: Callable[[], bool] = lambda: False
+        self,
+        text: str,
+        *,
+        adds_special: bool,
+        is_cut: bool = False,
+        is_given_up: Callable[[], bool] = lambda: False,
     ) -> list[int]:
-        """Raises ContextLengthExceeded where so long a text cannot fit; a given-up one ends in an
-        EngineError between two pieces."""
-        self._text_bound.check_characters(len(text))
+        """Raises ContextLengthExceeded where so long a text cannot fit and will not be cut; a
+        given-up one ends in an EngineError between two pieces."""
+
+        def tokens_of(piece: str) -> list[int]:
+            if is_given_up():
+                raise EngineError("The request was given up while its prompt was tokenised.")
+            give_way()
+            return self._http.tokenize(piece, adds_special=False)
+
+        if not is_cut:
+            self._text_bound.check_characters(len(text))
+            self._text_bound.check_tokens([text], lambda piece: len(tokens_of(piece)))
         pieces = list(self._pieces.of(text))
         if len(pieces) == 1:
             return self._http.tokenize(text, adds_special=adds_special)
-        first, last = self._marks if adds_special else ([], [])
-        ids = list(first)
+        ends = self._ends if adds_special else NO_ENDS
+        ids = list(ends.first)
         for piece in pieces:
-            if is_given_up():
-                raise EngineError("The request was given up while its prompt was tokenised.")
-            ids += self._http.tokenize(piece, adds_special=False)
-        return [*ids, *last]
+            ids += tokens_of(piece)
+        return [*ids, *ends.last]
 
     @functools.cached_property
-    def _marks(self) -> tuple[list[int], list[int]]:
+    def _ends(self) -> TextEnds:
         """What begins and ends a text: seen around a letter."""
         bare = self._http.tokenize("a", adds_special=False)
         marked = self._http.tokenize("a", adds_special=True)
-        begin = next(i for i in range(len(marked)) if marked[i : i + len(bare)] == bare)
-        return marked[:begin], marked[begin + len(bare) :]
+        return TextEnds.around(marked, bare)
 
     def token_id(self, text: str) -> int | None:
         """The id of a text that is one token, such as a think tag."""
@@ -128,18 +170,36 @@ class LlamacppModel:
             )
         return list(ids)
 
-    def embed(
-        self, inputs: Sequence[str | Sequence[int]], is_given_up: Callable[[], bool]
-    ) -> list[Embedding]:
-        """The model's own pooling and, where it is one, L2 normalisation."""
+    def _kept(
+        self, x: str | Sequence[int], cut: Truncation, gave_up: Callable[[], bool]
+    ) -> list[int]:
+        """What a truncation leaves of an input; the tokens that mark a text's ends stay."""
+        if not isinstance(x, str):
+            return list(cut.kept(self.checked_ids(x), self.context_tokens))
+        ids = self.tokenize(x, adds_special=True, is_cut=True, is_given_up=gave_up)
+        return list(cut.kept(ids, self.context_tokens, self._ends))
+
+    def input_ids(
+        self,
+        inputs: Sequence[str | Sequence[int]],
+        truncation: Truncation | None,
+        is_given_up: Callable[[], bool],
+    ) -> list[list[int]]:
+        """The tokens of what is to be embedded. Raises InvalidRequest, ContextLengthExceeded."""
         ids = [
-            self.tokenize(x, adds_special=True, is_given_up=is_given_up)
+            self._kept(x, truncation, is_given_up)
+            if truncation is not None
+            else self.tokenize(x, adds_special=True, is_given_up=is_given_up)
             if isinstance(x, str)
             else self.checked_ids(x)
             for x in inputs
         ]
         for tokens in ids:
             self._check_length(len(tokens))
+        return ids
+
+    def embed(self, ids: Sequence[list[int]]) -> list[Embedding]:
+        """The model's own pooling and, where it is one, L2 normalisation."""
         body = msgspec.json.encode({"input": ids, "encoding_format": "float"})
         answer = msgspec.json.decode(self.server.handle_embeddings(body))
         if "data" not in answer:
@@ -167,12 +227,14 @@ class _Metadata:
             source = file.get("tokenizer.chat_template")
             self.template = ChatTemplate(source, _special_tokens(file)) if source else None
             self.template_source = source
+            end_id = file.get(SPECIAL_TOKENS["eos_token"])
+            self.end_id = end_id if isinstance(end_id, int) else None
             tokens = file.strings("tokenizer.ggml.tokens")
             types = file.numbers("tokenizer.ggml.token_type")
             self.longest_token_bytes = longest_token_bytes(tokens)
-            self.special_texts = [
-                token for token, kind in zip(tokens, types, strict=False) if kind in _FOUND_IN_TEXT
-            ]
+            kinds = list(zip(tokens, types, strict=False))
+            self.special_texts = [token for token, kind in kinds if kind in _FOUND_IN_TEXT]
+            self.hidden_texts = frozenset(token for token, kind in kinds if kind in _HIDDEN)
 
 
 def _special_tokens(file: GgufFile) -> Mapping[str, str]:
@@ -187,10 +249,6 @@ def _xllamacpp() -> Any:
     # 1000 133, 180, 165; with none 50, 141, 157. Beside busy processes (load 5): libgomp's default
     # 12, 20, 42; 10000 7, 31, 44; 1000 30, 85, 101; none 65, 87, 71. It is read on import.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    try:
+    with whole_library("xllamacpp"):
         import xllamacpp
-    except ImportError as error:
-        raise EngineUnavailable(
-            f"The llamacpp engine needs xllamacpp (requirements/laptop.txt): {error}"
-        ) from error
     return xllamacpp

@@ -10,8 +10,9 @@ from engines.base import (
     EngineError,
     EngineOverloaded,
 )
-from engines.llamacpp.admission import Item, SlotQueue, Task
+from engines.llamacpp.admission import SlotQueue
 from engines.llamacpp.deltas import ChoiceReader
+from engines.llamacpp.task import Item, Task
 from engines.llamacpp.wire import DECODER, Chunk, Failure
 
 
@@ -68,13 +69,16 @@ class Run:
             elif isinstance(item, list):
                 for chunk in item:
                     self._add(task, DECODER.decode(chunk))
-            else:
+            elif not isinstance(item, str):
                 self._end(task, item)
         return [delta for choice in self._choices if (delta := choice.take())]
 
     def _add(self, task: Task, chunk: Chunk) -> None:
         if chunk.error is not None:
             raise failure(chunk.error)
+        if chunk.timings is not None and task.cached_tokens is not None:
+            # the cache holds what the task's own earlier calls read, too
+            chunk.timings.cache_n = min(chunk.timings.cache_n, task.cached_tokens)
         for piece in chunk.choices:
             self._choices[task.first_index + piece.index].add(piece, chunk)
 

@@ -1,10 +1,8 @@
 """GenerateRequest -> the fields of llama.cpp's completion call, or InvalidRequest naming what it
 cannot do."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-import msgspec
 
 from engines.base import GenerateRequest, InvalidRequest, Sampling
 
@@ -18,9 +16,12 @@ def fields_of(
     grammar: str | None,
     vocabulary: int,
     marks: Sequence[str],
+    thinking: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """What all calls of a request have. `marks`: special tokens that must show in the text."""
+    """What all calls of a request have. `marks`: special tokens that must show in the text;
+    `thinking`: what bounds the thought. Raises InvalidRequest."""
     s = request.sampling
+    _refuse_prompt_logprobs(s)
     fields = {
         "prompt": token_ids,
         "stream": True,
@@ -31,7 +32,8 @@ def fields_of(
         "cache_prompt": s.seed is None,
         **_drawing(s, vocabulary, len(token_ids) + s.max_tokens),
         **_ending(s),
-        **_bias(s, vocabulary),
+        **thinking,
+        "logit_bias": [*_bias(s, vocabulary), *thinking.get("logit_bias", ())],
     }
     if s.logprobs is not None:
         fields["n_probs"] = max(s.logprobs, 1)
@@ -42,11 +44,11 @@ def fields_of(
     return fields
 
 
-def payload(fields: dict[str, Any], s: Sampling, first: int, count: int) -> bytes:
-    """The JSON of the call for choices first, first + 1, …: llama.cpp gives them seed, seed + 1, …
-    and reads the prompt once for all of them."""
+def of_choices(fields: dict[str, Any], s: Sampling, first: int, count: int) -> dict[str, Any]:
+    """The call for choices first, first + 1, …: llama.cpp gives them seed, seed + 1, … and reads
+    the prompt once for all of them."""
     seed = RANDOM_SEED if s.seed is None else (s.seed + first) % RANDOM_SEED
-    return msgspec.json.encode(fields | {"n": count, "seed": seed})
+    return fields | {"n": count, "seed": seed}
 
 
 def _drawing(s: Sampling, vocabulary: int, tokens: int) -> dict[str, Any]:
@@ -80,12 +82,19 @@ def _ending(s: Sampling) -> dict[str, Any]:
     return {"ignore_eos": s.ignore_eos, "stop": list(s.stop)}
 
 
-def _bias(s: Sampling, vocabulary: int) -> dict[str, Any]:
-    if not s.logit_bias:
-        return {}
+def _refuse_prompt_logprobs(s: Sampling) -> None:
+    if s.prompt_logprobs is not None:
+        raise InvalidRequest(
+            "echo with logprobs, or of token ids, is not possible on llama.cpp: it tells no "
+            "log probabilities of a prompt; the vLLM engine does.",
+            "echo",
+        )
+
+
+def _bias(s: Sampling, vocabulary: int) -> list[list[Any]]:
     if unknown := [i for i in s.logit_bias if not 0 <= i < vocabulary]:
         raise InvalidRequest(
             f"logit_bias names token {unknown[0]}; the model's tokens are 0 to {vocabulary - 1}.",
             "logit_bias",
         )
-    return {"logit_bias": [[token, bias] for token, bias in s.logit_bias.items()]}
+    return [[token, bias] for token, bias in s.logit_bias.items()]

@@ -36,6 +36,14 @@ class Timings(msgspec.Struct, gc=False):
     cache_n: int = 0
 
 
+class PromptProgress(msgspec.Struct, gc=False):
+    """How much of a prompt is read. The first one of a call tells what the cache held of it."""
+
+    total: int
+    cache: int
+    processed: int
+
+
 class Verbose(msgspec.Struct, gc=False):
     tokens: tuple[int, ...] = ()
 
@@ -56,6 +64,7 @@ class Chunk(msgspec.Struct, gc=False):
     timings: Timings | None = None
     verbose: Verbose | None = msgspec.field(default=None, name="__verbose")
     error: Failure | None = None
+    prompt_progress: PromptProgress | None = None
 
 
 DECODER = msgspec.json.Decoder(Chunk)

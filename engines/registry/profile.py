@@ -1,23 +1,18 @@
 """The registry's models with one profile laid over them, each key knowing where it stands."""
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engines.base import Reasoning
-from engines.registry.file import (
-    Document,
-    EngineKind,
-    ModelEntry,
-    ProfileEntry,
-    ReasoningEntry,
-    RegistryError,
-)
+from engines.registry.entries import PINNED, EngineKind, ModelEntry, ProfileEntry, ReasoningEntry
+from engines.registry.file import Document, RegistryError
 from engines.registry.sources import PACKAGE, locate
 from engines.registry.spec import (
     LLAMACPP_CONTEXT_TOKENS,
     NO_TOOLS,
     EngineSpec,
+    Load,
     ModelSpec,
     Price,
 )
@@ -34,7 +29,7 @@ OF_THE_WEIGHTS = frozenset(
     {
         *("revision", "file", "engine", "task", "args", "also", "optional", "dimensions"),
         *("reasoning", "reasoning_efforts", "tool_parser", "chat_template_kwargs"),
-        "free_chat_template_kwargs",
+        *("free_chat_template_kwargs", "start_timeout"),
     }
 )
 """Keys that speak of certain weights: an overlay that names another source starts without them."""
@@ -56,12 +51,32 @@ class Profile:
         """What is wrong with each model; one that stands in `all` is named once."""
         found: dict[str, RegistryError] = {}
         for alias in self.entries:
-            for make in (self.model, self._others):
+            for make in (self._check_load, self.model, self._others):
                 try:
                     make(alias)
                 except RegistryError as error:
                     found.setdefault(error.place, error)
-        return list(found.values())
+        return [*found.values(), *self._double_names()]
+
+    def _double_names(self) -> Iterator[RegistryError]:
+        """A name that two models claim."""
+        owners = {alias: alias for alias in self.entries}
+        for alias, entry in self.entries.items():
+            for index, name in enumerate(entry.also_known_as):
+                if name in owners:
+                    complaint = f"{name!r} is {owners[name]!r} already; a name has one model"
+                    yield self._error(alias, ("also_known_as", index), complaint)
+                owners.setdefault(name, alias)
+
+    def _check_load(self, alias: str) -> None:
+        """`preload` is the older word for `load`: one layer cannot say both."""
+        for at, layer in self._layers(alias):
+            if not {"load", "preload"} <= layer.model_fields_set or layer.load is None:
+                continue
+            if layer.preload is not (layer.load == "start"):
+                said = "true" if layer.preload else "false"
+                complaint = f"{said} contradicts load: {layer.load}; load alone is enough"
+                raise self.document.error((*at, "preload"), complaint)
 
     def model(self, alias: str) -> ModelSpec:
         entry = self.entries[alias]
@@ -70,11 +85,15 @@ class Profile:
         engine = self._engine(alias, entry, entry.engine, entry.args, context)
         return ModelSpec(
             alias=alias,
+            also_known_as=tuple(entry.also_known_as),
             engine=engine,
             context_tokens=context,
             output_tokens=output,
             price=_price(entry),
-            preload=entry.preload,
+            load=entry.load or "demand",
+            is_pinned=entry.keep == PINNED,
+            keep_s=entry.keep if isinstance(entry.keep, float) else None,
+            start_timeout_s=entry.start_timeout,
             created=entry.created,
             reasoning=_reasoning(entry.reasoning),
             reasoning_efforts=entry.reasoning_efforts,
@@ -82,7 +101,7 @@ class Profile:
             chat_template_kwargs=entry.chat_template_kwargs,
             free_chat_template_kwargs=tuple(entry.free_chat_template_kwargs),
             system_prompt=entry.system_prompt,
-            defaults=entry.defaults,
+            defaults=entry.defaults.model_dump(exclude_none=True),
             dimensions=tuple(entry.dimensions),
         )
 
@@ -118,6 +137,7 @@ class Profile:
             if "source" in layer.model_fields_set:
                 merged = {k: v for k, v in merged.items() if k not in OF_THE_WEIGHTS}
             merged |= {key: getattr(layer, key) for key in layer.model_fields_set}
+            merged |= _load(layer, merged.get("load"))
         return ModelEntry.model_construct(_fields_set=set(merged), **merged)
 
     def _error(self, alias: str, keys: Location, message: str) -> RegistryError:
@@ -174,6 +194,7 @@ class Profile:
             file=entry.file if kind == "llamacpp" else None,
             task=entry.task,
             args=args,
+            thinking=_marks(entry.reasoning) if kind == "vllm" else None,
         )
 
 
@@ -204,6 +225,16 @@ def _held_context(kind: str, args: Mapping[str, Any]) -> tuple[str, int | None]:
     return "n_ctx", held // slots if isinstance(slots, int) and slots > 0 else held
 
 
+def _load(layer: ModelEntry, before: Load | None) -> dict[str, Load | None]:
+    """What a layer makes of `load`: its own word, else that of `preload`, which does not speak of
+    what is never loaded."""
+    if layer.load is not None or "preload" not in layer.model_fields_set:
+        return {}
+    if layer.preload:
+        return {"load": "start"}
+    return {"load": "demand"} if before == "start" else {}
+
+
 def _is_absent(entry: ModelEntry) -> bool:
     if not (entry.source or "").startswith(PACKAGE):
         return False
@@ -220,6 +251,10 @@ def _price(entry: ModelEntry) -> Price:
         return Price()
     cached = price.input if price.cached_input is None else price.cached_input
     return Price(input=price.input, cached_input=cached, output=price.output)
+
+
+def _marks(entry: ReasoningEntry | None) -> tuple[str, str] | None:
+    return None if entry is None else (entry.start, entry.end)
 
 
 def _reasoning(entry: ReasoningEntry | None) -> Reasoning | None:

@@ -9,14 +9,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from engines.registry.file import (
-    ALIAS,
-    Document,
-    EngineKind,
-    RegistryError,
-    read_registry_file,
-)
+from engines.registry.entries import ALIAS, EngineKind
+from engines.registry.file import Document, RegistryError, read_registry_file
+from engines.registry.names import ModelNames
 from engines.registry.profile import Profile, argument_errors
+from engines.registry.shared_marks import with_shared_marks
 from engines.registry.sources import is_gguf, is_local, locate, longest_context, split_file
 from engines.registry.spec import EngineSpec, ModelSpec, Price
 from engines.registry.yaml import YamlFileError, parse_yaml
@@ -50,6 +47,12 @@ class Registry:
     regions: tuple[str, ...] = ("oslo",)
     other_engines: Mapping[str, Mapping[str, EngineSpec]] = field(default_factory=dict)
     """Engine kind -> alias -> the same weights on that engine (the file's `also`)."""
+    list_other_names: bool = False
+    """Whether the models list shows what models are also known as."""
+    names: ModelNames = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", ModelNames(self.models))
 
     def price_in(self, currency: str, price: Price) -> Price | None:
         """A price of ours in `currency`, at our rate; None where we have none. Nothing costs
@@ -90,7 +93,9 @@ def load_registry(path: Path, profile: str | None = None) -> Registry:
     mistakes = [*_wrong_rates(document), *merged.mistakes()]
     if mistakes:
         raise RegistryError.of_all(mistakes)
-    models = {alias: merged.model(alias) for alias in merged.entries}
+    models, others = with_shared_marks(
+        {alias: merged.model(alias) for alias in merged.entries}, merged.other_engines()
+    )
     return Registry(
         models=MappingProxyType(models),
         profile=chosen or NO_PROFILE,
@@ -98,7 +103,8 @@ def load_registry(path: Path, profile: str | None = None) -> Registry:
         currency=document.file.currency,
         rates={str(name): rate for name, rate in document.file.rates.items()},
         regions=tuple(document.file.regions),
-        other_engines=merged.other_engines(),
+        other_engines=others,
+        list_other_names=document.file.list_other_names,
     )
 
 
@@ -171,7 +177,7 @@ def _own_model(
         raise ValueError(f"--engine-arg {name}: {complaint}")
     spec = EngineSpec(kind=chosen, source=located, file=file, args=dict(args))
     return ModelSpec(
-        alias=alias, engine=spec, context_tokens=context, output_tokens=context, preload=True
+        alias=alias, engine=spec, context_tokens=context, output_tokens=context, load="start"
     )
 
 

@@ -64,7 +64,9 @@ def longest_context(source: str, args: Mapping[str, Any]) -> int:
             return int(args[name])
     try:
         config = json.loads((Path(source) / "config.json").read_text())
-    except (OSError, ValueError):
+        text = config.get("text_config") or config
+        trained = text.get("max_position_embeddings")
+    except (OSError, ValueError, AttributeError, RecursionError):
         return UNKNOWN_CONTEXT
-    text = config.get("text_config") or config
-    return int(text.get("max_position_embeddings") or UNKNOWN_CONTEXT)
+    is_number = isinstance(trained, int) and trained > 0
+    return int(trained) if is_number else UNKNOWN_CONTEXT

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from engines.base import FOUND, Reasoning
 
@@ -13,6 +13,9 @@ NO_TOOLS = "none"
 LLAMACPP_CONTEXT_TOKENS = 8192
 """llama.cpp's n_ctx where no argument says otherwise and the model knows more: its cache costs
 184 MB with SmolLM2-135M."""
+
+Load: TypeAlias = Literal["start", "demand", "never"]
+"""start: at the server's start. demand: at the first request. never: where an operator says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,11 +33,14 @@ class EngineSpec:
     """llamacpp: the GGUF's file name inside a hub repository, folder or package."""
     task: Literal["generate", "embed"] = "generate"
     args: Mapping[str, Any] = field(default_factory=dict)
+    thinking: tuple[str, str] | None = None
+    """vllm: the marks between which it counts what is thought, where an alias of it thinks."""
 
     @property
     def key(self) -> str:
         """Equal for equal specs; short and stable, fit for logs, metrics and dict keys."""
-        rest = [self.source, self.revision, self.file, self.task, self.args]
+        rest: list[Any] = [self.source, self.revision, self.file, self.task, self.args]
+        rest += [] if self.thinking is None else [self.thinking]
         digest = hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode())
         name = self.source.rstrip("/").rsplit("/", 1)[-1].rsplit(":", 1)[-1]
         return f"{self.kind}:{name}:{digest.hexdigest()[:8]}"
@@ -63,13 +69,21 @@ class ModelSpec:
     """One alias, the chosen profile applied."""
 
     alias: str
+    also_known_as: tuple[str, ...] = ()
+    """Other names, and beginnings of names (`prefix-*`), that it is asked for by."""
     engine: EngineSpec
     context_tokens: int
     """Input and output together."""
     output_tokens: int
     """The most one choice may generate."""
     price: Price = Price()
-    preload: bool = False
+    load: Load = "demand"
+    is_pinned: bool = False
+    """It never makes room for another."""
+    keep_s: float | None = None
+    """How long it stays when nobody uses it; None: until another needs its memory."""
+    start_timeout_s: float | None = None
+    """How long its engine may take to start; None: as the server says."""
     created: int = 1700000000
     reasoning: Reasoning | None = None
     reasoning_efforts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -85,6 +99,11 @@ class ModelSpec:
     """Wire defaults that differ from the contract's (temperature, max_tokens, top_p, ...)."""
     dimensions: tuple[int, ...] = ()
     """embed: allowed shortened vector lengths (Matryoshka); empty: none."""
+
+    @property
+    def preload(self) -> bool:
+        """Whether it is loaded at the start."""
+        return self.load == "start"
 
     @property
     def call_parser(self) -> str | None:

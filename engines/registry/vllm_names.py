@@ -9,7 +9,7 @@ from pathlib import Path
 from engines.registry.parsers import REASONING_PARSERS, TOOL_PARSERS
 from engines.spelling import did_you_mean
 
-OWN_ARGUMENTS = frozenset({"fastpath"})
+OWN_ARGUMENTS = frozenset({"fastpath", "form_compile_s"})
 """Engine arguments of ours, beside vLLM's; vLLM never sees them."""
 
 
@@ -17,7 +17,7 @@ OWN_ARGUMENTS = frozenset({"fastpath"})
 def vllm_argument_names() -> frozenset[str]:
     """Fields of vLLM's AsyncEngineArgs, and ours; empty where there is no vLLM. About 50 ms."""
     names: set[str] = set()
-    for node in _tree("engine/arg_utils.py").body:
+    for node in vllm_source("engine/arg_utils.py").body:
         if isinstance(node, ast.ClassDef) and node.name in ("EngineArgs", "AsyncEngineArgs"):
             fields = [each.target for each in node.body if isinstance(each, ast.AnnAssign)]
             names |= {each.id for each in fields if isinstance(each, ast.Name)}
@@ -53,12 +53,13 @@ def vllm_reasoning_parser_names() -> frozenset[str]:
 
 def _registered(file: str) -> frozenset[str]:
     """The string keys of the module's name -> (file, class) table."""
-    tables = [n.value for n in _tree(file).body if isinstance(n, ast.Assign | ast.AnnAssign)]
+    tables = [n.value for n in vllm_source(file).body if isinstance(n, ast.Assign | ast.AnnAssign)]
     keys = [key for table in tables if isinstance(table, ast.Dict) for key in table.keys]
     return frozenset(str(k.value) for k in keys if isinstance(k, ast.Constant))
 
 
-def _tree(file: str) -> ast.Module:
+def vllm_source(file: str) -> ast.Module:
+    """One file of the installed vLLM, by its path in the package; empty where there is none."""
     vllm = importlib.util.find_spec("vllm")
     if vllm is None or vllm.origin is None:
         return ast.Module(body=[], type_ignores=[])

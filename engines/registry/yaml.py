@@ -11,6 +11,11 @@ Location: TypeAlias = tuple[str | int, ...]
 """Where a value stands: ("models", "mixtral-8x7b", "args", "max_model_len")."""
 
 
+_MOST_BYTES = 2 * 2**20
+_MOST_ENTRIES = 200_000
+"""With what anchors repeat: a few lines of them come to billions."""
+
+
 class YamlFileError(Exception):
     """The file cannot be read; `line` is None where no line is to blame."""
 
@@ -49,8 +54,10 @@ class _Loader(yaml.SafeLoader):
 
 
 def read_yaml(path: Path) -> YamlFile:
-    """Raises YamlFileError: not there, not UTF-8, not YAML, a key twice."""
+    """Raises YamlFileError: not there, too large, not UTF-8, not YAML, a key twice."""
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise YamlFileError(f"is larger than {_MOST_BYTES // 2**20} MiB")
         text = path.read_text(encoding="utf-8")
     except OSError as e:
         raise YamlFileError(f"cannot be read: {e.strerror or e}") from e
@@ -83,6 +90,8 @@ def _note_lines(
     if id(node) in parents:
         line = node.start_mark.line + 1
         raise YamlFileError("an anchor holds itself", line)
+    if len(lines) > _MOST_ENTRIES:
+        raise YamlFileError(f"has more than {_MOST_ENTRIES} entries, anchors' repeats counted")
     within = (*parents, id(node))
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:

@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+from engines.answers.schema.holds import holds, parsed
 from engines.base import GenerateRequest, InvalidRequest, ToolCallDelta
 
 _LONGEST = 10_000
@@ -37,7 +38,10 @@ def form(kind: str, value: Any) -> str:
 def _filled(schema: Mapping[str, Any], field: str) -> str:
     """JSON that fits the schema. Raises InvalidRequest where it is none, or asks too much."""
     try:
-        return json.dumps(_instance(schema))
+        smallest = json.dumps(_instance(schema))
+        if not holds(schema, parsed(smallest)):
+            raise ValueError("its smallest value is more than this engine finds")
+        return smallest
     except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
         raise InvalidRequest(f"The JSON schema cannot be followed: {error}.", field) from error
 

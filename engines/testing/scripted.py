@@ -3,8 +3,8 @@
 `spec.args` (all optional): text (default: the last user message, echoed), reasoning,
 token_delay_s, first_token_delay_s, load_s, fail_load (a reason), die_after_tokens,
 hang_after_tokens, overload_above, context_tokens, calls_tools (true: a user's question that brings
-tools is answered by a call of the first, what a tool said by the text). Tokens are words with the
-space before them.
+tools is answered by a call of the first, what a tool said by the text), turn (its steps, each the
+names of tools with their arguments: turn.py). Tokens are words with the space before them.
 """
 
 import asyncio
@@ -17,6 +17,8 @@ from typing import Any
 
 from engines.answers.answer_stops import is_searched, stopped, without_stops
 from engines.answers.form_bounds import check_form, wire_field
+from engines.answers.prompt_alone import is_prompt_alone, with_a_token, without_tokens
+from engines.answers.tool_history import with_read_arguments
 from engines.base import (
     Delta,
     Embedding,
@@ -29,11 +31,15 @@ from engines.base import (
     InvalidRequest,
     Prompt,
     Sink,
-    TokenLogprob,
     ToolCallDelta,
+    Truncation,
 )
+from engines.host.interpreter_turns import give_way
+from engines.host.worker_threads import WorkerThreads
 from engines.registry.spec import EngineSpec
 from engines.testing.forms import form, tool_call
+from engines.testing.told import folded, logprobs, prompt_logprobs, thought_words, with_prompt
+from engines.testing.turn import next_call
 
 _WORDS = re.compile(r"\s*\S+|\s+")
 _VECTOR_SIZE = 16
@@ -53,6 +59,7 @@ class ScriptedEngine:
         self._stopped = asyncio.Event()
         self._dead = False
         self._hung = False
+        self._long_texts = WorkerThreads(1, "scripted-long-texts", in_short_turns=True)
 
     async def start(self) -> None:
         await asyncio.sleep(self.args.get("load_s", 0))
@@ -61,6 +68,7 @@ class ScriptedEngine:
 
     async def stop(self) -> None:
         self.kill()
+        await asyncio.to_thread(self._long_texts.close)
 
     def kill(self) -> None:
         """Die as a killed process would: every stream raises EngineDead."""
@@ -76,16 +84,21 @@ class ScriptedEngine:
 
     async def render(self, request: GenerateRequest) -> Prompt:
         if isinstance(request.prompt, str):
-            return Prompt(token_ids=await _ids_aside(request.prompt), rendered=request.prompt)
+            return Prompt(token_ids=await self._ids_of(request.prompt), rendered=request.prompt)
         if request.prompt is not None:
             return Prompt(token_ids=request.prompt, rendered="")
-        messages = request.messages or ()
+        messages = [with_read_arguments(message) for message in request.messages or ()]
         text = "\n".join(f"{m['role']}: {m.get('content') or ''}" for m in messages)
-        return Prompt(token_ids=await _ids_aside(text), rendered=str(_last_user(messages)))
+        return Prompt(token_ids=await self._ids_of(text), rendered=str(_last_user(messages)))
+
+    async def _ids_of(self, text: str) -> list[int]:
+        return _ids(text) if len(text) < _LONG_TEXT else await self._long_texts(_ids, text)
 
     def generate(
         self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
     ) -> AsyncGenerator[Delta, None]:
+        if is_prompt_alone(request):
+            return without_tokens(self._generated(with_a_token(request), prompt))
         if is_searched(request):
             return stopped(self._generated(without_stops(request), prompt), request.sampling)
         return self._generated(request, prompt)
@@ -97,11 +110,12 @@ class ScriptedEngine:
             raise EngineOverloaded("the scripted engine was told to be full")
         self._check_alive()
         call, text = self._call(request), self._text(request, prompt)  # refused before any token
+        of_prompt = prompt_logprobs(request, prompt, _words)
         run = self._running[request.request_id] = _Run()
         try:
             scripts = [self._script(request, call, text, i) for i in range(request.sampling.n)]
-            deltas = self._interleaved(run, scripts)
-            async for delta in deltas if request.stream else _folded(deltas):
+            deltas = with_prompt(self._interleaved(run, scripts), of_prompt)
+            async for delta in deltas if request.stream else folded(deltas):
                 yield delta
         finally:
             self._running.pop(request.request_id, None)
@@ -112,13 +126,24 @@ class ScriptedEngine:
             run.wake.set()
 
     async def embed(
-        self, request_id: str, inputs: Sequence[str | Sequence[int]]
+        self,
+        request_id: str,
+        inputs: Sequence[str | Sequence[int]],
+        truncation: Truncation | None = None,
     ) -> list[Embedding]:
         if self.spec.task != "embed":
             raise InvalidRequest("This model makes no embeddings.", "model")
         if sum(map(len, inputs)) < _LONG_TEXT:
-            return [_embedding(x) for x in inputs]
-        return await asyncio.to_thread(lambda: [_embedding(x) for x in inputs])
+            return self._embeddings(inputs, truncation)
+        return await self._long_texts(self._embeddings, inputs, truncation)
+
+    def _embeddings(
+        self, inputs: Sequence[str | Sequence[int]], truncation: Truncation | None
+    ) -> list[Embedding]:
+        ids = [_ids(x) if isinstance(x, str) else list(x) for x in inputs]
+        if truncation is not None:
+            ids = [list(truncation.kept(each, self.context_tokens)) for each in ids]
+        return [_embedding(each) for each in ids]
 
     async def _interleaved(
         self, run: "_Run", scripts: list[Iterator[Delta]]
@@ -166,7 +191,7 @@ class ScriptedEngine:
         s = request.sampling
         budget = s.max_tokens
         if request.reasoning:
-            for word in _words(str(self.args.get("reasoning", ""))):
+            for word in thought_words(_words(str(self.args.get("reasoning", ""))), s):
                 is_last = budget == 1
                 yield Delta(
                     index,
@@ -174,7 +199,7 @@ class ScriptedEngine:
                     finish_reason="length" if is_last else None,
                     reasoning=word,
                     reasoning_token_count=1,
-                    logprobs=_logprobs(word, s.logprobs),
+                    logprobs=logprobs(word, s.logprobs),
                 )
                 if is_last:
                     return
@@ -186,6 +211,8 @@ class ScriptedEngine:
         yield from _say(request, text, index, budget)
 
     def _call(self, request: GenerateRequest) -> ToolCallDelta | None:
+        if step := next_call(request, self.args.get("turn", ())):
+            return step
         last = request.messages[-1]["role"] if request.messages else None
         return tool_call(request, last == "user" and bool(self.args.get("calls_tools")))
 
@@ -215,32 +242,10 @@ def _say(request: GenerateRequest, text: str, index: int, budget: int) -> Iterat
     for number, word in enumerate(words, 1):
         last = number == budget
         reason: FinishReason | None = "length" if last else None
-        yield Delta(index, word, 1, reason, logprobs=_logprobs(word, s.logprobs))
+        yield Delta(index, word, 1, reason, logprobs=logprobs(word, s.logprobs))
         if last:
             return
     yield Delta(index, token_count=1, finish_reason="stop")
-
-
-async def _folded(deltas: AsyncIterator[Delta]) -> AsyncIterator[Delta]:
-    """One delta a choice, at its end: what an engine gives to a request that does not stream."""
-    parts: dict[int, list[Delta]] = {}
-    async for d in deltas:
-        parts.setdefault(d.index, []).append(d)
-        if d.finish_reason:
-            yield _merge(parts.pop(d.index))
-
-
-def _merge(parts: list[Delta]) -> Delta:
-    return Delta(
-        index=parts[0].index,
-        text="".join(p.text for p in parts),
-        token_count=sum(p.token_count for p in parts),
-        finish_reason=parts[-1].finish_reason,
-        reasoning="".join(p.reasoning for p in parts),
-        reasoning_token_count=sum(p.reasoning_token_count for p in parts),
-        tool_calls=tuple(c for p in parts for c in p.tool_calls),
-        logprobs=tuple(x for p in parts for x in p.logprobs),
-    )
 
 
 def _words(text: str) -> Iterator[str]:
@@ -251,6 +256,7 @@ def _words(text: str) -> Iterator[str]:
         end = _cut(text, begin + _LONG_TEXT)
         yield from (match[0] for match in _WORDS.finditer(text, begin, end))
         begin = end
+        give_way()
 
 
 def _cut(text: str, position: int) -> int:
@@ -263,10 +269,6 @@ def _repeat(words: list[str], count: int) -> list[str]:
     return [words[i % len(words)] for i in range(count)]
 
 
-async def _ids_aside(text: str) -> list[int]:
-    return _ids(text) if len(text) < _LONG_TEXT else await asyncio.to_thread(_ids, text)
-
-
 def _ids(text: str) -> list[int]:
     return [zlib.crc32(w.encode("utf-8", "surrogatepass")) & 0xFFFF for w in _words(text)]
 
@@ -275,18 +277,7 @@ def _last_user(messages: Sequence[Mapping[str, Any]]) -> str:
     return next((m.get("content") or "" for m in reversed(messages) if m["role"] == "user"), "")
 
 
-def _logprobs(word: str, count: int | None) -> tuple[TokenLogprob, ...]:
-    if count is None:
-        return ()
-    top = tuple(
-        TokenLogprob(t, -0.1 - i, tuple(t.encode()))
-        for i, t in enumerate([word, *(f"~{k}" for k in range(1, count))][:count])
-    )
-    return (TokenLogprob(word, -0.1, tuple(word.encode()), top),)
-
-
-def _embedding(x: str | Sequence[int]) -> Embedding:
-    ids = _ids(x) if isinstance(x, str) else list(x)
+def _embedding(ids: Sequence[int]) -> Embedding:
     raw = [sum(zlib.crc32(b"%d/%d" % (i, k)) % 1000 for i in ids) for k in range(_VECTOR_SIZE)]
     norm = sum(v * v for v in raw) ** 0.5 or 1.0
     return Embedding(vector=[v / norm for v in raw], prompt_tokens=len(ids))

@@ -1,17 +1,22 @@
 """EngineSpec -> the keywords of vLLM's AsyncEngineArgs: ours, and the spec's over them."""
 
+import math
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from engines.base import EngineUnavailable
+from engines.host.cpu import CACHE_BYTES, has_bfloat16
 from engines.registry.spec import EngineSpec
 from engines.registry.vllm_names import OWN_ARGUMENTS, unknown_arguments
+from engines.vllm.fastpath.switch import is_fast_path_on
+from engines.vllm.thinking_budget import reasoning_config
 
-_CPU_CACHE_BYTES = 2 * 2**30
+DEVICES, MEMORY = "device_ids", "gpu_memory_utilization"
 RENDERERS = max(2, min(4, (os.cpu_count() or 1) // 2))
 """Prompts that are rendered at once: with one thread, as in vLLM itself, one of a million
 characters holds up everybody's. Ordinary ones share a tokenizer."""
@@ -22,11 +27,14 @@ _VLLM_RENDERERS = RENDERERS if (os.cpu_count() or 1) > 4 else 1
 def engine_arguments(spec: EngineSpec, path: str, known: set[str]) -> dict[str, Any]:
     """AsyncEngineArgs' keywords: ours, then the spec's over them."""
     given = {k: v for k, v in given_arguments(spec).items() if k not in OWN_ARGUMENTS}
+    if DEVICES not in known or on_cpu():
+        given.pop(DEVICES, None)
     check_names(given, known)
     arguments: dict[str, Any] = {
         "model": path,
         "served_model_name": [spec.source],
-        "disable_log_stats": True,
+        # The fast path's scheduler tells them once a second; vLLM's own with every step.
+        "disable_log_stats": is_fast_path_on(spec.args),
         "scheduling_policy": "priority",
         "runner": "pooling" if spec.task == "embed" else "generate",
         "renderer_num_workers": vllm_renderers(spec),
@@ -36,6 +44,7 @@ def engine_arguments(spec: EngineSpec, path: str, known: set[str]) -> dict[str, 
     }
     if spec.revision is not None and not Path(path).is_dir():
         arguments |= {"revision": spec.revision, "tokenizer_revision": spec.revision}
+    arguments |= reasoning_config(spec, given)
     if on_cpu():
         arguments |= cpu_arguments(given)
     return {k: v for k, v in arguments.items() if k in known} | given
@@ -44,6 +53,16 @@ def engine_arguments(spec: EngineSpec, path: str, known: set[str]) -> dict[str, 
 def given_arguments(spec: EngineSpec) -> dict[str, Any]:
     """The spec's own, under the names that Python's keywords have."""
     return {name.replace("-", "_"): value for name, value in spec.args.items()}
+
+
+def placed(spec: EngineSpec, cards: tuple[int, ...], part: float) -> EngineSpec:
+    """The spec on these cards with that part of their memory, unless its own arguments say which,
+    or Ray decides it."""
+    given = given_arguments(spec)
+    if DEVICES in given or uses_ray(spec):
+        return spec
+    memory = {} if MEMORY in given else {MEMORY: math.floor(part * 10_000) / 10_000}
+    return replace(spec, args={**spec.args, DEVICES: list(cards), **memory})
 
 
 def vllm_renderers(spec: EngineSpec) -> int:
@@ -74,16 +93,7 @@ def cpu_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     vLLM would take half of the machine's memory."""
     free = psutil.virtual_memory().available
     return {
-        "dtype": "bfloat16" if _has_bfloat16() else "float32",
+        "dtype": "bfloat16" if has_bfloat16() else "float32",
         "enforce_eager": True,
-        "kv_cache_memory_bytes": min(_CPU_CACHE_BYTES, free // 4),
+        "kv_cache_memory_bytes": min(CACHE_BYTES, free // 4),
     }
-
-
-def _has_bfloat16() -> bool:
-    """Without bf16 instructions float32 is three times faster in a batch."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags

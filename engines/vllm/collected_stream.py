@@ -4,12 +4,15 @@ from typing import Any
 
 from engines.base import Delta
 from engines.vllm.deltas import Choices
+from engines.vllm.prompt_logprobs import PromptLogprobs
 
 
 class CollectedStream:
     """One request that `AsyncLLM.add_request` took; `collector` is what that returned."""
 
-    def __init__(self, collector: Any, choices: Choices) -> None:
+    def __init__(
+        self, collector: Any, choices: Choices, of_prompt: PromptLogprobs | None = None
+    ) -> None:
         self.request_id: str = collector.request_id
         """vLLM's own, which is not the caller's."""
         self.is_finished = False
@@ -17,9 +20,11 @@ class CollectedStream:
         self.put = collector.put
         self._collector = collector
         self._choices = choices
+        self._of_prompt = of_prompt
 
     async def read(self) -> list[Delta]:
         """What there is, as soon as there is some."""
         output = self._collector.get_nowait() or await self._collector.get()
         self.is_finished = output.finished
-        return self._choices.deltas(output)
+        deltas = self._choices.deltas(output)
+        return deltas if self._of_prompt is None else self._of_prompt.onto(deltas, output)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 from engines.answers.forced_calls import ForcedCalls, is_forced
 from engines.base import (
@@ -22,6 +22,10 @@ _FINISH: dict[str, FinishReason] = {
     "abort": "abort",
     "repetition": "stop",
 }
+
+
+_Read: TypeAlias = tuple[str, str, int, tuple[ToolCallDelta, ...]]
+"""Thought, answer, the thought's tokens, calls."""
 
 
 class Choices:
@@ -98,22 +102,14 @@ class _Choice:
         self._vocabulary = vocabulary
         self._splitter = vocabulary.splitter(request.reasoning) if request.reasoning else None
         self._forced = ForcedCalls(request) if is_forced(request) else None
-        self._auto = AutoCalls(reading, vocabulary) if reading else None
+        self._auto = AutoCalls(reading, vocabulary, self._splitter) if reading else None
         self._top_logprobs = request.sampling.logprobs
         self._has_called = False
 
     def delta(self, completion: Any, cached: int) -> Delta:
         text, ids = completion.text, completion.token_ids
         reason = _finish_reason(completion)
-        thought, thought_count = "", 0
-        was_thinking = self._splitter is not None and self._splitter.inside
-        if self._splitter is not None:
-            thought, text, thought_count = self._splitter.feed(text, ids, reason is not None)
-        calls: tuple[ToolCallDelta, ...] = ()
-        if self._forced is not None:
-            text, calls = "", self._forced.feed(text)
-        elif self._auto is not None and (not was_thinking or not self._is_thinking or reason):
-            text, calls = self._auto.feed(text, ids[thought_count:], reason is not None)
+        thought, text, thought_count, calls = self._read(text, ids, reason is not None)
         self._has_called = self._has_called or bool(calls)
         if reason == "stop" and self._has_called:
             reason = "tool_calls"
@@ -129,9 +125,12 @@ class _Choice:
             self._logprobs(completion),
         )
 
-    @property
-    def _is_thinking(self) -> bool:
-        return self._splitter is not None and self._splitter.inside
+    def _read(self, text: str, ids: Sequence[int], is_last: bool) -> _Read:
+        if self._auto is not None:
+            return self._auto.feed(text, ids, is_last)
+        if self._splitter is None:
+            return _called(self._forced, "", text, 0)
+        return _called(self._forced, *self._splitter.feed(text, ids, is_last))
 
     def _logprobs(self, completion: Any) -> tuple[TokenLogprob, ...]:
         if self._top_logprobs is None or not completion.logprobs:
@@ -139,6 +138,12 @@ class _Choice:
         return self._vocabulary.logprobs(
             completion.token_ids, completion.logprobs, self._top_logprobs
         )
+
+
+def _called(forced: ForcedCalls | None, thought: str, answer: str, thought_count: int) -> _Read:
+    if forced is None:
+        return thought, answer, thought_count, ()
+    return thought, "", thought_count, forced.feed(answer)
 
 
 def _finish_reason(completion: Any) -> FinishReason | None:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeAlias
 from msgspec.structs import replace
 
 from engines.answers.answer_stops import is_searched, stopped, without_stops
+from engines.answers.prompt_alone import is_prompt_alone, with_a_token, without_tokens
 from engines.base import (
     Delta,
     Embedding,
@@ -20,12 +21,14 @@ from engines.base import (
     InvalidRequest,
     Prompt,
     Sink,
+    Truncation,
 )
 from engines.host.processes import ProcessTree
 from engines.host.worker_threads import WorkerThreads
 from engines.registry.spec import EngineSpec
+from engines.stats import EngineStats
 from engines.text_bound import LONG_TEXT_CHARACTERS, request_characters
-from engines.vllm.arguments import RENDERERS
+from engines.vllm.arguments import RENDERERS, placed
 from engines.vllm.collected_stream import CollectedStream
 from engines.vllm.embeddings import all_or_none, embedding
 from engines.vllm.errors import engine_error, raise_as, rendering_error, submission_error
@@ -33,9 +36,12 @@ from engines.vllm.fastpath.fast_path import FastPath, may_go_fast
 from engines.vllm.fastpath.proof import proven_fast_path
 from engines.vllm.fastpath.stream import DirectStream
 from engines.vllm.fastpath.switch import is_fast_path_on
+from engines.vllm.form_trial import FormTrials, form_trials
 from engines.vllm.json_grammar import JsonGrammars
 from engines.vllm.render import Renderer
+from engines.vllm.scheduler_stats import SchedulerStatsReader
 from engines.vllm.silence import Pace, is_answered, patience_s
+from engines.vllm.sleeping import fall_asleep, wake_up
 from engines.vllm.sockets import close_sockets
 from engines.vllm.start import load
 from engines.vllm.submission import submission, submit_publicly
@@ -56,17 +62,19 @@ class VllmEngine:
         self._processes = ProcessTree()
         self._llm: Any = None
         self._threads = WorkerThreads(RENDERERS, "vllm-aside")
-        self._long_texts = WorkerThreads(1, "vllm-long-texts")
+        self._long_texts = WorkerThreads(1, "vllm-long-texts", in_short_turns=True)
         self._fast_path: FastPath | None = None
         self._read_tokens = 0
         self._vocabulary: Vocabulary | None = None
         self._renderer: Renderer | None = None
         self._grammars = JsonGrammars()
+        self._trials: FormTrials | None = None
         self._has_reasoning_parser = "reasoning_parser" in spec.args
         self._is_stopped = False
         self._sleep_level = 0
         self._running: set[Any] = set()
         self._pace = Pace()
+        self._scheduler_stats = SchedulerStatsReader()
 
     @property
     def pids(self) -> list[int]:
@@ -77,6 +85,13 @@ class VllmEngine:
     def generated_tokens(self) -> int:
         """Of all requests so far: the engine's own ids."""
         return self._read_tokens + (self._fast_path.tokens if self._fast_path else 0)
+
+    def stats(self) -> EngineStats | None:
+        return self._scheduler_stats.read()
+
+    def assign(self, cards: tuple[int, ...], part: float) -> None:
+        """Which cards it stands on, and what part of each it may take, before `start`."""
+        self._spec = placed(self._spec, cards, part)
 
     async def start(self) -> None:
         try:
@@ -94,6 +109,8 @@ class VllmEngine:
     async def _begin(self, llm: Any, renderer: Renderer) -> None:
         self.context_tokens = llm.model_config.max_model_len
         self._vocabulary = Vocabulary(llm.tokenizer)
+        self._trials = form_trials(llm, self._spec)
+        self._scheduler_stats.attach(llm)
         if self._spec.task == "generate" and is_fast_path_on(self._spec.args):
             self._fast_path = await proven_fast_path(llm, self._vocabulary, renderer.token_ids)
 
@@ -117,13 +134,15 @@ class VllmEngine:
             shutdown.start()
             shutdown.join(_SHUTDOWN_S)
         self._processes.end()
+        if self._trials is not None:
+            self._trials.close()
         self._threads.close()
         self._long_texts.close()
         if llm is not None:
             # The frozen garbage collector never frees its cycles: leave it empty, and keep its
             # __del__ from a second shutdown.
             llm.__dict__.clear()
-            llm.shutdown = _nothing
+            llm.shutdown = lambda: None
 
     async def check(self, timeout_s: float) -> None:
         """Where requests wait for tokens and none come, `timeout_s` is as long as a step can
@@ -136,7 +155,7 @@ class VllmEngine:
         # healthy.
         asked = asyncio.ensure_future(llm.is_sleeping())
         try:
-            if not await is_answered(asked, self._tokens, limit_s, timeout_s):
+            if not await is_answered(asked, lambda: self.generated_tokens, limit_s, timeout_s):
                 raise EngineHung(f"The engine did not answer within {limit_s:g} s.")
             asked.result()
         except EngineHung:
@@ -147,31 +166,15 @@ class VllmEngine:
             asked.cancel()
         self._pace.answered(time.monotonic() - began)
 
-    def _tokens(self) -> int:
-        return self.generated_tokens
-
     async def sleep(self, level: int = 1) -> None:
         """Give the card's memory back and keep the process; running requests are aborted. Level 1
         keeps the weights in host memory, 2 reads them again at `wake`. Raises EngineUnavailable."""
-        llm = self._alive()
-        if not llm.model_config.enable_sleep_mode:
-            raise EngineUnavailable(
-                "This engine cannot sleep: it was started without enable_sleep_mode; right would "
-                "be `enable_sleep_mode: true` among its engine arguments, on a CUDA device."
-            )
-        await llm.sleep(level=level)
+        await fall_asleep(self._alive(), level)
         self._sleep_level = level
 
     async def wake(self) -> None:
         """Take the card's memory again; returns when it can generate. Awake: does nothing."""
-        llm, level = self._alive(), self._sleep_level
-        if level == 1:
-            await llm.wake_up()
-        elif level == 2:
-            await llm.wake_up(["weights"])
-            await llm.collective_rpc("reload_weights")
-            await llm.wake_up(["kv_cache"])
-            await llm.reset_prefix_cache()
+        await wake_up(self._alive(), self._sleep_level)
         self._sleep_level = 0  # after a wake that failed the next one does it all again
 
     def _alive(self) -> Any:
@@ -189,7 +192,7 @@ class VllmEngine:
             if request.messages is not None:
                 rendered = await threads(renderer.chat, request)
             else:
-                [rendered] = await threads(renderer.prompts, [request.prompt or ""])
+                [rendered] = await threads(renderer.prompts, [request.prompt or ""], request.is_cut)
         except Exception as error:
             self._raise(rendering_error(error, param), error)
         return Prompt(token_ids=rendered["prompt_token_ids"], rendered=rendered)
@@ -201,6 +204,8 @@ class VllmEngine:
     def generate(
         self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
     ) -> AsyncGenerator[Delta, None]:
+        if is_prompt_alone(request):
+            return without_tokens(self._generated(with_a_token(request), prompt, None))
         if is_searched(request):
             return stopped(self._generated(without_stops(request), prompt, None), request.sampling)
         return self._generated(request, prompt, sink)
@@ -259,7 +264,10 @@ class VllmEngine:
             llm.tokenizer,
             self._vocabulary,
             self._grammars,
+            self._trials,
             self._has_reasoning_parser,
+            self._renderer.tools.guides(request),
+            llm.vllm_config,
         )
         if self._fast_path is not None and sink is not None and may_go_fast(request):
             stream = await self._fast_path.submit(submitted, sink)
@@ -272,14 +280,17 @@ class VllmEngine:
             await self._llm.abort(request_id)
 
     async def embed(
-        self, request_id: str, inputs: Sequence[str | Sequence[int]]
+        self,
+        request_id: str,
+        inputs: Sequence[str | Sequence[int]],
+        truncation: Truncation | None = None,
     ) -> list[Embedding]:
         llm = self._alive()
         if self._spec.task != "embed" or self._renderer is None:
             raise InvalidRequest("This model makes no embeddings.", "model")
         threads = self._threads_for(sum(map(len, inputs)))
         try:
-            prompts = await threads(self._renderer.prompts, inputs)
+            prompts = await threads(self._renderer.inputs, inputs, truncation)
         except Exception as error:
             self._raise(rendering_error(error, "input"), error)
         work = (
@@ -287,7 +298,3 @@ class VllmEngine:
             for i, prompt in enumerate(prompts)
         )
         return await all_or_none(list(work))
-
-
-def _nothing() -> None:
-    pass

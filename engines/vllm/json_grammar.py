@@ -2,7 +2,8 @@
 
 xgrammar's own strings with a length may hold control characters, and its patterns write quotes and
 backslashes as they are: no parser reads either. So each such string goes to it as a mark, and the
-mark in its grammar becomes a rule of `string_rules`.
+mark in its grammar becomes a rule of `string_rules`. So does a value of an enum with a number that
+xgrammar would write otherwise: 0.1 as 0.10000000000000001, which is another number.
 """
 
 import json
@@ -21,6 +22,7 @@ from engines.vllm.string_rules import string_rule
 _SEPARATORS = (",", ":")
 _MOST_REMEMBERED = 256
 _LONGEST_REMEMBERED = 16_384
+_INT64 = 2**63 - 1
 
 
 class JsonGrammars:
@@ -81,6 +83,13 @@ class _Marks:
         number = self._numbers.setdefault(rule, len(self._numbers))
         return f"@{self._mark}{number}@"
 
+    def value_mark(self, value: Any) -> str:
+        """Of one JSON value as it is."""
+        text = json.dumps(value, ensure_ascii=False, separators=_SEPARATORS)
+        rule = json.dumps(text, ensure_ascii=False)
+        number = self._numbers.setdefault(rule, len(self._numbers))
+        return f"@{self._mark}{number}@@"
+
     @property
     def rules(self) -> list[str]:
         return [f"fjord_{number} ::= {rule}" for rule, number in self._numbers.items()]
@@ -88,6 +97,7 @@ class _Marks:
     def replaced(self, grammar: str) -> str:
         """The grammar with its rule for each mark: a string's value, or a property's name."""
         mark = rf"@{self._mark}(\d+)@"
+        grammar = re.sub(rf'"\\"{mark}@\\""', r"fjord_\1", grammar)
         grammar = re.sub(rf'"\\"{mark}\\""', r'"\\"" fjord_\1 "\\""', grammar)
         return re.sub(rf'Regex\("{mark}", json_string=true\)|"{mark}"', _rule_name, grammar)
 
@@ -100,8 +110,10 @@ def _marked(schema: Any, marks: _Marks) -> Any:
     """The plain schema with a mark for each string that has a rule, by `marks`."""
     if isinstance(schema, list):
         return [_marked(each, marks) for each in schema]
-    if not isinstance(schema, dict) or "enum" in schema:
+    if not isinstance(schema, dict):
         return schema
+    if "enum" in schema:
+        return _marked_enum(schema["enum"], marks)
     if TEXT in schema:
         return {"const": marks.mark(schema)}
     marked = {key: _marked_value(key, value, marks) for key, value in schema.items()}
@@ -110,6 +122,26 @@ def _marked(schema: Any, marks: _Marks) -> Any:
         values = _marked(keys["values"], marks)
         marked |= {"patternProperties": {names: values}, "additionalProperties": False}
     return marked
+
+
+def _marked_enum(values: list[Any], marks: _Marks) -> Any:
+    marked = [{"const": marks.value_mark(value)} for value in values if _is_rounded(value)]
+    others = [value for value in values if not _is_rounded(value)]
+    if not marked:
+        return {"enum": values}
+    return {"anyOf": [*([{"enum": others}] if others else ()), *marked]}
+
+
+def _is_rounded(value: Any) -> bool:
+    """Whether it holds a number that xgrammar would write with 17 digits."""
+    match value:
+        case dict():
+            return any(map(_is_rounded, value.values()))
+        case list():
+            return any(map(_is_rounded, value))
+        case int():
+            return abs(value) > _INT64
+    return isinstance(value, float)
 
 
 def _marked_value(key: str, value: Any, marks: _Marks) -> Any:

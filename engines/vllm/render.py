@@ -5,8 +5,10 @@ tokens, with a task for each: 0.2 ms of a short request's 1.3.
 """
 
 import dataclasses
+import functools
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from engines.answers.model_tools import ModelTools
@@ -14,9 +16,12 @@ from engines.answers.openai_tools import openai_tool
 from engines.answers.system_messages import all_first
 from engines.answers.tool_history import with_read_arguments
 from engines.answers.tool_templates import tool_template
-from engines.base import GenerateRequest, InvalidRequest, PromptEnd
-from engines.text_bound import TextBound, kept_characters, longest_token_bytes
-from engines.vllm.plain_render import plain_renderer
+from engines.base import GenerateRequest, InvalidRequest, PromptEnd, Truncation
+from engines.host.interpreter_turns import give_way
+from engines.text_bound import TextBound, kept_texts, longest_token_bytes
+from engines.truncation import TextEnds
+from engines.vllm.plain_render import plain_renderer, rust_tokenizer
+from engines.vllm.worker_limits import check_token_ids
 
 _END: Mapping[PromptEnd, Mapping[str, bool]] = {
     "answer": {"add_generation_prompt": True},
@@ -37,8 +42,12 @@ class Renderer:
         self._llm = llm
         self._vllm_turn = threading.BoundedSemaphore(vllm_threads)
         self._published = getattr(llm.tokenizer, "chat_template", None)
-        self.tools = ModelTools(self._published, self._has_token)
-        longest = longest_token_bytes(list(llm.tokenizer.get_vocab()))
+        hidden = frozenset(getattr(llm.tokenizer, "all_special_tokens", ()))
+        self.tools = ModelTools(self._published, self._has_token, hidden=hidden)
+        tokens = llm.tokenizer.get_vocab()
+        longest = longest_token_bytes(list(tokens))
+        self._vocabulary = int(llm.model_config.get_vocab_size())
+        self._knows_more = max(tokens.values(), default=0) >= self._vocabulary
         self._text_bound = TextBound(llm.model_config.max_model_len, longest)
         self._plain = None
         if is_plain_tried and not getattr(
@@ -52,8 +61,12 @@ class Renderer:
             )
 
     def chat(self, request: GenerateRequest) -> Mapping[str, Any]:
-        """The chat template applied, and tokenised. Blocks. Raises ContextLengthExceeded."""
-        self._text_bound.check_characters(kept_characters(request.messages or ()))
+        """The chat template applied, and tokenised. Blocks. Raises InvalidRequest."""
+        return self._held(self._chat(request), "messages")
+
+    def _chat(self, request: GenerateRequest) -> Mapping[str, Any]:
+        if not request.is_cut:
+            self._check_length(kept_texts(request.messages or ()))
         request = self.tools.with_parser(request)
         messages, switches = self.tools.messages(request), request.chat_template_kwargs
         if self._plain is not None and not request.tools and request.prompt_end == "answer":
@@ -72,19 +85,47 @@ class Renderer:
                 raise
             return self._vllm_chat(moved, switches, tools, template)
 
-    def prompts(self, prompts: Sequence[str | Sequence[int]]) -> Sequence[Mapping[str, Any]]:
-        """Text or token ids as they are, without a template. Blocks. Raises InvalidRequest."""
-        for prompt in prompts:
-            if isinstance(prompt, str):
-                self._text_bound.check_characters(len(prompt))
-        if self._plain is None or not prompts:
-            return self._vllm_prompts(prompts)
-        return [
-            self._plain.text(prompt)
-            if prompt and isinstance(prompt, str)
-            else self._vllm_prompts([prompt])[0]
-            for prompt in prompts
+    def inputs(
+        self, inputs: Sequence[str | Sequence[int]], truncation: Truncation | None
+    ) -> Sequence[Mapping[str, Any]]:
+        """As `prompts`, each as far as the truncation keeps it. Blocks. Raises InvalidRequest."""
+        if truncation is None:
+            return self.prompts(inputs)
+        context_tokens = self._llm.model_config.max_model_len
+        kept = [
+            truncation.kept(rendered["prompt_token_ids"], context_tokens, self._ends)
+            if isinstance(given, str)
+            else truncation.kept(given, context_tokens)
+            for given, rendered in zip(inputs, self.prompts(inputs, is_cut=True), strict=True)
         ]
+        return self._vllm_prompts(kept)
+
+    @functools.cached_property
+    def _ends(self) -> TextEnds:
+        """What begins and ends a text: seen around a letter."""
+        marked, bare = (
+            self._llm.tokenizer.encode("a", add_special_tokens=adds) for adds in (True, False)
+        )
+        return TextEnds.around(marked, bare)
+
+    def prompts(
+        self, prompts: Sequence[str | Sequence[int]], is_cut: bool = False
+    ) -> Sequence[Mapping[str, Any]]:
+        """Text or token ids as they are, without a template; `is_cut`: a text of any length.
+        Blocks. Raises InvalidRequest."""
+        for prompt in prompts:
+            if isinstance(prompt, str) and not is_cut:
+                self._check_length([prompt])
+        if self._plain is None or not prompts:
+            rendered = self._vllm_prompts(prompts)
+        else:
+            rendered = [
+                self._plain.text(prompt)
+                if prompt and isinstance(prompt, str)
+                else self._vllm_prompts([prompt])[0]
+                for prompt in prompts
+            ]
+        return [self._held(each, "prompt") for each in rendered]
 
     def token_ids(self, ids: Sequence[int]) -> Mapping[str, Any]:
         """vLLM's own engine input for a prompt of these. Blocks. Raises InvalidRequest."""
@@ -109,22 +150,39 @@ class Renderer:
             _, [rendered] = renderer.render_chat([copied], params, lengths)
         return dict(rendered)
 
+    def _held(self, rendered: Mapping[str, Any], param: str) -> Mapping[str, Any]:
+        if self._knows_more:
+            check_token_ids(rendered["prompt_token_ids"], self._vocabulary, param)
+        return rendered
+
+    def _check_length(self, texts: Sequence[str]) -> None:
+        """Raises ContextLengthExceeded."""
+        self._text_bound.check_characters(sum(map(len, texts)))
+        tokenizer = rust_tokenizer(self._llm.tokenizer)
+        if tokenizer is not None:
+            self._text_bound.check_tokens(texts, partial(_token_count, tokenizer))
+
     def _has_token(self, text: str) -> bool:
         return len(self._llm.tokenizer.encode(text, add_special_tokens=False)) == 1
 
     def _vllm_prompts(self, prompts: Sequence[str | Sequence[int]]) -> Sequence[Mapping[str, Any]]:
         from vllm.inputs import TextPrompt
 
-        vocabulary = self._llm.model_config.get_vocab_size()
         parsed = [
             TextPrompt(prompt=prompt)
             if isinstance(prompt, str)
-            else tokens_prompt(_checked(prompt, vocabulary))
+            else tokens_prompt(_checked(prompt, self._vocabulary))
             for prompt in prompts
         ]
         renderer = self._llm.renderer
         with self._vllm_turn:
             return list(renderer.render_cmpl(parsed, _unlimited(renderer.default_cmpl_tok_params)))
+
+
+def _token_count(tokenizer: Any, text: str) -> int:
+    give_way()
+    [encoded] = tokenizer.encode_batch_fast([text], add_special_tokens=False)
+    return len(encoded)
 
 
 def tokens_prompt(token_ids: Iterable[int]) -> Any:

@@ -10,8 +10,9 @@ def sampling_params(
     request: GenerateRequest,
     structured_outputs: Any,
     skip_special_tokens: bool,
+    thinking_tokens: int | None = None,
 ) -> Any:
-    """Raises InvalidRequest."""
+    """`thinking_tokens`: as vLLM counts them. Raises InvalidRequest."""
     from vllm.sampling_params import RequestOutputKind, SamplingParams
 
     sampling = request.sampling
@@ -33,10 +34,12 @@ def sampling_params(
         stop=list(sampling.stop),
         ignore_eos=sampling.ignore_eos,
         logprobs=sampling.logprobs,
+        prompt_logprobs=sampling.prompt_logprobs,
         logit_bias=dict(sampling.logit_bias) or None,
         structured_outputs=structured_outputs,
         skip_special_tokens=skip_special_tokens,
         output_kind=(RequestOutputKind.DELTA if request.stream else RequestOutputKind.FINAL_ONLY),
+        **({} if thinking_tokens is None else {"thinking_token_budget": thinking_tokens}),
     )
     if sampling.n == 1:
         params.skip_clone = True  # nobody else has it: a deep copy of it costs 60 µs

@@ -12,7 +12,9 @@ from dataclasses import fields
 from typing import Any
 
 from engines.base import EngineUnavailable
+from engines.host.library import whole_library
 from engines.host.processes import ProcessTree
+from engines.registry.registry import has_gpu
 from engines.registry.spec import EngineSpec
 from engines.vllm.arguments import engine_arguments, on_cpu, uses_ray, vllm_renderers
 from engines.vllm.environment import (
@@ -23,6 +25,8 @@ from engines.vllm.environment import (
 )
 from engines.vllm.fastpath.switch import is_fast_path_on
 from engines.vllm.fastpath.token_batching_start import batch_at_source
+from engines.vllm.form_trial import compile_limit_s
+from engines.vllm.one_process import in_one_process
 from engines.vllm.render import Renderer
 from engines.vllm.start_failure import failure_log, why_it_failed
 
@@ -77,7 +81,7 @@ def _load(spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
     is_local = not uses_ray(spec)
     with (
         _turn(processes),
-        failure_log(is_local) as log_file,
+        failure_log(is_local, shows_warnings=has_gpu()) as log_file,
         without_hub(path),
         warnings.catch_warnings(),
     ):
@@ -103,12 +107,14 @@ def _load(spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
 
 def _started(spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
     set_environment()
-    from vllm.config import StructuredOutputsConfig
-    from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.usage.usage_lib import UsageContext
-    from vllm.v1.engine.async_llm import AsyncLLM
+    with whole_library("vllm"):
+        from vllm.config import StructuredOutputsConfig
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.usage.usage_lib import UsageContext
+        from vllm.v1.engine.async_llm import AsyncLLM
 
     is_fast = is_fast_path_on(spec.args)
+    compile_limit_s(spec.args)  # a wrong one is told before anything starts
     arguments = engine_arguments(spec, path, {f.name for f in fields(AsyncEngineArgs)})
     forms = arguments.get("structured_outputs_config")
     if isinstance(forms, dict):  # vLLM writes its reasoning_parser into it
@@ -120,12 +126,13 @@ def _started(spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
         config = AsyncEngineArgs(**arguments).create_engine_config(context)
         if is_fast and "stream_interval" not in arguments and not uses_ray(spec):
             batch_at_source(config)
-        return AsyncLLM.from_vllm_config(
-            config,
-            usage_context=context,
-            disable_log_stats=bool(arguments.get("disable_log_stats")),
-            enable_log_requests=bool(arguments.get("enable_log_requests")),
-        )
+        with in_one_process(config, arguments) if on_cpu() else contextlib.nullcontext():
+            return AsyncLLM.from_vllm_config(
+                config,
+                usage_context=context,
+                disable_log_stats=bool(arguments.get("disable_log_stats")),
+                enable_log_requests=bool(arguments.get("enable_log_requests")),
+            )
 
 
 @contextlib.contextmanager

@@ -8,30 +8,38 @@ from pathlib import Path
 
 from engines.host.private_folder import PrivateFolder
 from engines.vllm.environment import variable_set
+from engines.vllm.first_warnings import FirstWarnings
 
 _LAST_LINE = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception)): (.+)$", re.MULTILINE)
 _ONLY_POINTS_ELSEWHERE = ("WorkerProc initialization failed", "Engine core initialization failed")
 
 
 @contextlib.contextmanager
-def failure_log(is_local: bool = True) -> Iterator[Path]:
+def failure_log(is_local: bool = True, *, shows_warnings: bool = False) -> Iterator[Path]:
     """The engine's processes write their errors here too: vLLM's exception in the front says
     only that one of them failed. vLLM takes a logging configuration from the environment, and
-    each worker opens it: not where they may run on other machines."""
+    each worker opens it: not where they may run on other machines. On GPUs its warnings tell of
+    kernels that are left out; on a CPU of nothing that an operator can change."""
     with PrivateFolder() as folder:
         log_file, configuration = folder / "errors.log", folder / "logging.json"
-        configuration.write_text(json.dumps(_logging(log_file)))
+        configuration.write_text(json.dumps(_logging(log_file, shows_warnings)))
         with variable_set("VLLM_LOGGING_CONFIG_PATH", str(configuration), is_local):
             yield log_file
 
 
-def _logging(log_file: Path) -> dict[str, object]:
+def _logging(log_file: Path, shows_warnings: bool) -> dict[str, object]:
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": {"format": "%(levelname)s %(name)s: %(message)s"}},
+        "filters": {"first": {"()": f"{FirstWarnings.__module__}.{FirstWarnings.__name__}"}},
         "handlers": {
-            "stderr": {"class": "logging.StreamHandler", "level": "ERROR", "formatter": "line"},
+            "stderr": {
+                "class": "logging.StreamHandler",
+                "level": "WARNING" if shows_warnings else "ERROR",
+                "formatter": "line",
+                "filters": ["first"],
+            },
             "file": {
                 "class": "logging.FileHandler",
                 "filename": str(log_file),

@@ -2,10 +2,12 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from engines.answers.forced_calls import forced_schema, is_forced
 from engines.answers.form_bounds import check_form, wire_field
+from engines.answers.guided_calls import CLOSE, OPEN, TRIGGER, enforceable, guided_schema
 from engines.base import GenerateRequest, Reasoning, Structure
 from engines.vllm.json_grammar import JsonGrammars
 from engines.vllm.vocabulary import Vocabulary
@@ -14,9 +16,21 @@ _Format: TypeAlias = dict[str, Any]
 """A part of xgrammar's structural tag."""
 
 
-def form_of(request: GenerateRequest, grammars: JsonGrammars) -> Structure | None:
-    """The form that its answer must have, a schema as the grammar that enforces it. Blocks while
-    that is made. Raises InvalidRequest."""
+@dataclass(frozen=True, slots=True)
+class GuidedCalls:
+    """Free text, in which a call has a form once it is begun."""
+
+    grammar: str
+    is_parallel: bool
+
+
+def form_of(
+    request: GenerateRequest, grammars: JsonGrammars, is_guided: bool = False
+) -> Structure | GuidedCalls | None:
+    """The form that its answer must have, a schema as the grammar that enforces it, or the one
+    that its calls have. Blocks while that is made. Raises InvalidRequest."""
+    if is_guided:
+        return enforceable(request, lambda asked: _guided(asked, grammars))
     if is_forced(request):
         schema = forced_schema(request)
         check_form(Structure(kind="json_schema", value=schema), "tools")
@@ -29,19 +43,47 @@ def form_of(request: GenerateRequest, grammars: JsonGrammars) -> Structure | Non
     return _grammar(grammars(structure.value, "response_format"))
 
 
+def _guided(request: GenerateRequest, grammars: JsonGrammars) -> GuidedCalls:
+    schema = guided_schema(request)
+    check_form(Structure(kind="json_schema", value=schema), "tools")
+    return GuidedCalls(grammars(schema, "tools"), request.parallel_tool_calls)
+
+
+def form_field(request: GenerateRequest) -> str:
+    """The field that brought it."""
+    structure = request.structure
+    return "tools" if structure is None or is_forced(request) else wire_field(structure)
+
+
+def is_schema(request: GenerateRequest) -> bool:
+    """Whether its grammar is one that we made."""
+    structure = request.structure
+    return is_forced(request) or (structure is not None and structure.kind == "json_schema")
+
+
 def structured_outputs(
-    structure: Structure, reasoning: Reasoning | None, vocabulary: Vocabulary
+    structure: Structure | GuidedCalls, reasoning: Reasoning | None, vocabulary: Vocabulary
 ) -> Any:
     """`reasoning`: what comes before it; None: nothing is thought, or vLLM was started with its
     own reasoning_parser and lets the grammar begin after the thinking."""
     from vllm.sampling_params import StructuredOutputsParams
 
-    if reasoning is None:
+    if reasoning is None and isinstance(structure, Structure):
         return StructuredOutputsParams(**_constraint(structure))
-    thinking = _thinking(reasoning, *vocabulary.marks(reasoning))
-    is_open = reasoning.opened_by == "template"
-    tag = {"type": "structural_tag", "format": _after(thinking, is_open, _format(structure))}
-    return StructuredOutputsParams(structural_tag=json.dumps(tag))
+    marks = (None, None) if reasoning is None else vocabulary.marks(reasoning)
+    return StructuredOutputsParams(structural_tag=structural_tag(structure, reasoning, marks))
+
+
+def structural_tag(
+    structure: Structure | GuidedCalls,
+    reasoning: Reasoning | None,
+    marks: tuple[int | None, int | None],
+) -> str:
+    """xgrammar's, as JSON. `marks`: the thinking's tokens, where they are single ones."""
+    form = _format(structure)
+    if reasoning is not None:
+        form = _after(_thinking(reasoning, *marks), reasoning.opened_by == "template", form)
+    return json.dumps({"type": "structural_tag", "format": form})
 
 
 def _grammar(text: str) -> Structure:
@@ -87,7 +129,16 @@ def _either(*formats: dict[str, Any]) -> dict[str, Any]:
     return {"type": "or", "elements": list(formats)}
 
 
-def _format(structure: Structure) -> dict[str, Any]:
+def _calls(guided: GuidedCalls) -> _Format:
+    content = {"type": "grammar", "grammar": guided.grammar}
+    tag = {"type": "tag", "begin": OPEN, "content": content, "end": CLOSE}
+    is_single = {"stop_after_first": not guided.is_parallel}
+    return {"type": "triggered_tags", "triggers": [TRIGGER], "tags": [tag], **is_single}
+
+
+def _format(structure: Structure | GuidedCalls) -> dict[str, Any]:
+    if isinstance(structure, GuidedCalls):
+        return _calls(structure)
     match structure.kind:
         case "regex":
             return {"type": "regex", "pattern": structure.value}

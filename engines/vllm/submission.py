@@ -1,17 +1,26 @@
 """GenerateRequest and its Prompt -> all that vLLM is asked for, whichever way it goes there."""
 
-import asyncio
 from dataclasses import dataclass
 from typing import Any
 
 from engines.answers.forced_calls import is_forced
 from engines.base import GenerateRequest, Prompt, Structure
+from engines.host.interpreter_turns import in_short_turns
 from engines.vllm.collected_stream import CollectedStream
 from engines.vllm.deltas import Choices
+from engines.vllm.form_trial import FormTrials
 from engines.vllm.json_grammar import JsonGrammars
+from engines.vllm.prompt_logprobs import PromptLogprobs, check_prompt_logprobs
 from engines.vllm.render import tokens_prompt
 from engines.vllm.sampling import sampling_params
-from engines.vllm.structured import form_of, structured_outputs
+from engines.vllm.structured import (
+    GuidedCalls,
+    form_field,
+    form_of,
+    is_schema,
+    structured_outputs,
+)
+from engines.vllm.thinking_budget import vllm_budget
 from engines.vllm.tools import ToolReading, is_auto
 from engines.vllm.vocabulary import Vocabulary
 
@@ -28,10 +37,15 @@ class Submission:
     skips_special_tokens: bool
     reasoning_ended: bool | None
     """For vLLM's own reasoning parser, where the answer has a form; None: not its business."""
+    thinking_tokens: int | None = None
+    """The most of a thought, as vLLM counts them; None: no bound."""
+    of_prompt: PromptLogprobs | None = None
 
     def sampling_params(self) -> Any:
         """Raises InvalidRequest."""
-        return sampling_params(self.request, self.structure, self.skips_special_tokens)
+        return sampling_params(
+            self.request, self.structure, self.skips_special_tokens, self.thinking_tokens
+        )
 
 
 async def submission(
@@ -40,17 +54,25 @@ async def submission(
     tokenizer: Any,
     vocabulary: Vocabulary,
     grammars: JsonGrammars,
+    trials: FormTrials | None,
     has_reasoning_parser: bool,
+    is_guided: bool,
+    vllm_config: Any = None,
 ) -> Submission:
-    """`has_reasoning_parser`: vLLM was started with its own. Raises what vLLM's checks raise."""
+    """`has_reasoning_parser`: vLLM was started with its own. `is_guided`: a call has a form once
+    the model begins one. Raises what vLLM's checks raise."""
+    check_prompt_logprobs(request, prompt)
+    thinking_tokens = vllm_budget(request, prompt, vocabulary, vllm_config)
     reading = ToolReading(request, prompt, tokenizer) if is_auto(request) else None
     thinks = _thinks(request, prompt, vocabulary)
     # vLLM's parser waits for an end mark: where the model may also answer at once, that answer
     # would have no form.
     parser_waits = has_reasoning_parser and thinks and _is_opened_by_template(request)
     thought = request.reasoning if thinks and not parser_waits else None
-    form = await _form(request, grammars)
+    form = await _form(request, grammars, is_guided)
     structure = None if form is None else structured_outputs(form, thought, vocabulary)
+    if structure is not None and trials is not None:
+        await trials.check(structure, form_field(request), is_guided or is_schema(request))
     return Submission(
         request,
         prompt,
@@ -58,6 +80,8 @@ async def submission(
         structure,
         _skips_special_tokens(request, vocabulary, reading),
         None if structure is None or not has_reasoning_parser else not parser_waits,
+        thinking_tokens,
+        _of_prompt(request, prompt, vocabulary),
     )
 
 
@@ -73,7 +97,15 @@ async def submit_publicly(llm: Any, submission: Submission) -> CollectedStream:
         priority=submission.request.priority,
         **({} if ended is None else {"reasoning_ended": ended}),
     )
-    return CollectedStream(collector, submission.choices)
+    return CollectedStream(collector, submission.choices, submission.of_prompt)
+
+
+def _of_prompt(
+    request: GenerateRequest, prompt: Prompt, vocabulary: Vocabulary
+) -> PromptLogprobs | None:
+    if request.sampling.prompt_logprobs is None:
+        return None
+    return PromptLogprobs(request, prompt, vocabulary)
 
 
 def _thinks(request: GenerateRequest, prompt: Prompt, vocabulary: Vocabulary) -> bool:
@@ -96,8 +128,10 @@ def _skips_special_tokens(
     return reading is None or reading.skips_special_tokens
 
 
-async def _form(request: GenerateRequest, grammars: JsonGrammars) -> Structure | None:
+async def _form(
+    request: GenerateRequest, grammars: JsonGrammars, is_guided: bool
+) -> Structure | GuidedCalls | None:
     """In a thread: a large schema takes a second."""
-    if request.structure is None and not is_forced(request):
+    if request.structure is None and not (is_guided or is_forced(request)):
         return None
-    return await asyncio.to_thread(form_of, request, grammars)
+    return await in_short_turns(form_of, request, grammars, is_guided)

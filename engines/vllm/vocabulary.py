@@ -73,6 +73,12 @@ class Vocabulary:
             for token_id, entries in zip(token_ids, positions, strict=True)
         )
 
+    def without_probability(self, token_id: int) -> TokenLogprob:
+        """A token that nothing stands before."""
+        raw = self.raw(token_id)
+        text = self._decode([token_id]) if raw is None else raw.decode("utf-8", "backslashreplace")
+        return TokenLogprob(text, 0.0, tuple(text.encode() if raw is None else raw))
+
     def _top(self, entries: Mapping[int, Any], top: int) -> tuple[TokenLogprob, ...]:
         if not top:
             return ()

@@ -45,7 +45,7 @@ def fetch(args: Sequence[str], progress: Progress) -> str:
     except ChildJobFailed:
         raise
     except Exception as e:
-        raise ChildJobFailed(_reason(e, repository, revision)) from e
+        raise ChildJobFailed(failure_reason(e, repository, revision)) from e
 
 
 class Snapshot:
@@ -83,6 +83,10 @@ class Snapshot:
                 f"{self.repository} came without weights that {self.kind} can read"
             )
         return weights
+
+    def listed_sizes(self) -> dict[str, int]:
+        """What would be fetched, by file. Raises what the library raises."""
+        return {f.filename: f.file_size or 0 for f in self._listed()}
 
     def _snapshot(self, only_cached: bool) -> Path:
         return Path(
@@ -197,7 +201,7 @@ def _are_one(ggufs: Sequence[str]) -> bool:
     )
 
 
-def _reason(error: BaseException, repository: str, revision: str) -> str:
+def failure_reason(error: BaseException, repository: str, revision: str) -> str:
     """What went wrong, where, and what would be right."""
     hub = constants.ENDPOINT
     # The library wraps what it met on the way to its own "not in the cache".

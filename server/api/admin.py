@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -13,6 +13,7 @@ from fastapi.security import APIKeyHeader
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from engines.registry.names import ModelNames
 from server.accounts.key_wire import (
     KeyDoesNotFit,
     KeyIn,
@@ -33,6 +34,8 @@ from server.ledger.reports import Dimension, Only, Period, usage, with_money
 
 MAX_GRACE_S = 30 * 86_400
 ERRORS = (400, 401, 403, 404, 405, 413, 500, 503)
+
+P = TypeVar("P", bound=KeyPatch)
 
 log = logging.getLogger("fjord.api")
 
@@ -78,7 +81,7 @@ def _wrong_field(wrong: Mapping[str, Any]) -> ApiError:
     return ApiError.invalid(message, name or None, brief(wrong.get("input")), wrong["msg"])
 
 
-def admin_router(open_books: Callable[[], Database]) -> APIRouter:
+def admin_router(open_books: Callable[[], Database], names: Callable[[], ModelNames]) -> APIRouter:
     """The routes; who may come in is decided before them (AdminGate). `open_books` is called once
     a request, on a worker thread, and may raise LedgerUnavailable."""
 
@@ -97,18 +100,27 @@ def admin_router(open_books: Callable[[], Database]) -> APIRouter:
         redirect_slashes=False,
         dependencies=[Depends(SCHEME)],
     )
-    add_key_routes(router, Annotated[KeyStore, Depends(keys)])
+    add_key_routes(router, Annotated[KeyStore, Depends(keys)], names)
     add_usage_route(router, Annotated[Database, Depends(books)])
     return router
+
+
+def by_alias(body: P, names: ModelNames) -> P:
+    """A key is for aliases, whichever name it is asked for by; what no model is called stays."""
+    if not body.models:
+        return body
+    found = [(name, names.find(name)) for name in body.models]
+    aliases = [name if spec is None else spec.alias for name, spec in found]
+    return body.model_copy(update={"models": aliases})
 
 
 SCHEME = APIKeyHeader(name="X-API-Key", auto_error=False, description="wayscloud_admin_…")
 
 
-def add_key_routes(router: APIRouter, Keys: Any) -> None:
+def add_key_routes(router: APIRouter, Keys: Any, names: Callable[[], ModelNames]) -> None:
     @router.post("/keys", status_code=201, summary="Make a key; its text is shown only now")
     def create_key(body: KeyIn, keys: Keys) -> KeyMade:
-        return key_made(*keys.create(body.key()))
+        return key_made(*keys.create(by_alias(body, names()).key()))
 
     @router.get("/keys", summary="All keys, the oldest first")
     def list_keys(keys: Keys, owner: str | None = None) -> list[KeyOut]:
@@ -120,7 +132,7 @@ def add_key_routes(router: APIRouter, Keys: Any) -> None:
 
     @router.patch("/keys/{key_id}", summary="Change the fields that are sent; null is the default")
     def update_key(key_id: str, body: KeyPatch, keys: Keys) -> KeyOut:
-        return key_out(keys.update(key_id, body.apply))
+        return key_out(keys.update(key_id, by_alias(body, names()).apply))
 
     @router.post("/keys/{key_id}/rotate", summary="Give a key a new text")
     def rotate_key(

@@ -2,26 +2,29 @@
 
 import base64
 import struct
-from asyncio import to_thread
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
 from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
 
 from engines.base import Embedding, Engine
+from engines.host.interpreter_turns import give_way
 from engines.registry.spec import ModelSpec
 from server.accounts.limits import Admission
 from server.api.chat.wire import Asked
+from server.api.embedding_truncation import MostTokens, Side, Truncate, truncation_of
 from server.api.endpoint import ModelEndpoint
-from server.api.fields import EMBEDDINGS as FIELDS
 from server.api.fields import refuse
+from server.api.fields_beside import EMBEDDINGS as FIELDS
 from server.api.prompts import TokenIds, prompts_of
 from server.api.services import Services, Task
 from server.errors import ApiError
 from server.http.exchange import Exchange
 from server.http.request_log import line_of
 from server.ledger.records import UsageRecord
+from server.requests.attempts import fields_of
 from server.requests.single import SingleRun
 
 MAX_INPUTS = 2048
@@ -47,6 +50,36 @@ class EmbeddingsRequest(Asked):
         Annotated[int, Field(ge=1)] | None,
         Field(description="Shorter vectors, where the model allows them"),
     ] = None
+    truncate_prompt_tokens: Annotated[
+        MostTokens | None,
+        Field(description="A longer input is cut to so many tokens; -1: to what fits"),
+    ] = None
+    truncation_side: Annotated[
+        Side | None, Field(description="Where it is cut; right if not given")
+    ] = None
+    truncate: Annotated[
+        Truncate | None, Field(description="true, START or END: as truncate_prompt_tokens -1")
+    ] = None
+
+
+class EmbeddingVector(TypedDict):
+    object: Literal["embedding"]
+    index: int
+    embedding: Annotated[
+        list[float] | str, Field(description="Numbers, or their base64 as 32-bit floats")
+    ]
+
+
+class EmbeddingUsage(TypedDict):
+    prompt_tokens: int
+    total_tokens: int
+
+
+class EmbeddingList(TypedDict):
+    object: Literal["list"]
+    data: list[EmbeddingVector]
+    model: str
+    usage: EmbeddingUsage
 
 
 EMBEDDINGS: TypeAdapter[EmbeddingsRequest] = TypeAdapter(EmbeddingsRequest)
@@ -74,17 +107,17 @@ class Embeddings(ModelEndpoint[EmbeddingsRequest, SingleRun]):
     ) -> SingleRun:
         refuse(wire.model_extra, FIELDS)
         self._check_dimensions(wire, spec)
-        inputs = prompts_of(wire.input)
+        inputs, truncation = prompts_of(wire.input), truncation_of(wire, spec)
 
         async def work(engine: Engine) -> bytes:
-            found = await engine.embed(record.record_id, inputs)
+            found = await engine.embed(record.record_id, inputs, truncation)
             longest = max(e.prompt_tokens for e in found)
             if longest > spec.context_tokens:
                 raise _too_long(longest, spec)
             self._lengths[spec.alias] = len(found[0].vector)
             self._check_dimensions(wire, spec)
             record.prompt_tokens = sum(e.prompt_tokens for e in found)
-            return await to_thread(_body, wire, spec, found, record.prompt_tokens)
+            return await self.services.long_bodies(_body, wire, spec, found, record.prompt_tokens)
 
         return SingleRun(
             exchange,
@@ -92,6 +125,7 @@ class Embeddings(ModelEndpoint[EmbeddingsRequest, SingleRun]):
             record,
             work,
             deadline=self.deadline(exchange),
+            fields=fields_of(wire),
             ledger=self.services.ledger,
             wire_names={"messages": "input", "prompt": "input"},
             most_tokens=sum(min(_most_tokens(x), spec.context_tokens) for x in inputs),
@@ -126,7 +160,8 @@ def _most_tokens(x: str | Sequence[int]) -> int:
 
 def _too_long(prompt_tokens: int, spec: ModelSpec) -> ApiError:
     context = spec.context_tokens
-    message = f"An input has {prompt_tokens} tokens; the model's context is {context} tokens."
+    length = f"This model's maximum context length is {context} tokens"
+    message = f"{length}; an input resulted in {prompt_tokens} tokens."
     details = {"prompt_tokens": prompt_tokens, "max_tokens": None, "context_tokens": context}
     return ApiError(400, "CONTEXT_LENGTH_EXCEEDED", message, param="input", details=details)
 
@@ -141,10 +176,11 @@ def _body(
     for index, embedding in enumerate(found):
         vector = shortened(embedding.vector, wire.dimensions)
         said = _base64(vector) if is_text else list(vector)
-        item = {"object": "embedding", "index": index, "embedding": said}
+        item: EmbeddingVector = {"object": "embedding", "index": index, "embedding": said}
         items.append(msgspec.json.encode(item))
-    usage = {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens}
-    rest = msgspec.json.encode({"model": spec.alias, "usage": usage})
+        give_way()
+    usage: EmbeddingUsage = {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens}
+    rest = msgspec.json.encode({"model": wire.model, "usage": usage})
     return b'{"object":"list","data":[' + b",".join(items) + b"]," + rest[1:]
 
 

@@ -136,7 +136,7 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
         return prepared
 
     async def _validated(self, exchange: Exchange, admission: Admission, body: bytes) -> P:
-        wire = await decoded(self.adapter, body)
+        wire = await decoded(self.adapter, body, self.services.long_bodies)
         self._count_unknown(wire)
         spec = self.services.model(wire.model, admission.caller, self.task)
         self._check_region(wire)

@@ -18,6 +18,7 @@ from server.http.exchange import Exchange
 from server.http.request_log import line_of
 from server.ledger.records import UsageRecord
 from server.requests.answer import GenerationRun
+from server.requests.attempts import fields_of
 from server.requests.plan import Call, Plan
 
 log = logging.getLogger("fjord.api")
@@ -43,6 +44,9 @@ class Generation(ModelEndpoint[W, Call], Generic[W]):
             await answer.run(services.supervisor)
         finally:
             services.metrics.finished(record, exchange.status, answer.wait_s)
+            if answer.broken_form is not None:
+                services.metrics.form_broken(record.alias, answer.broken_form)
+                log.error("request %s: %s", exchange.request_id, _told(record, answer.broken_form))
             line_of(exchange.scope).note(
                 model=record.alias,
                 prompt_tokens=record.prompt_tokens,
@@ -68,6 +72,7 @@ class Generation(ModelEndpoint[W, Call], Generic[W]):
             deadline=self.deadline(exchange),
             send_timeout_s=settings.send_timeout_s,
             keep_alive_s=settings.keep_alive_s,
+            fields=fields_of(wire),
         )
 
     def _admitted_plan(self, plan: Plan, admission: Admission) -> Plan:
@@ -80,6 +85,10 @@ class Generation(ModelEndpoint[W, Call], Generic[W]):
         before = limiter.in_flight(admission.caller) - admission.slots
         limiter.widen(admission, plan.sequences)
         return replace(plan, requests=_in_turn(plan.requests, before))
+
+
+def _told(record: UsageRecord, form: str) -> str:
+    return f"an answer of {record.alias} ended without the form that was asked for ({form})"
 
 
 def _check_sequences(plan: Plan, limit: int) -> None:

@@ -2,49 +2,96 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Literal
 
 import msgspec
+from pydantic import Field
+from typing_extensions import TypedDict
 
-from engines.registry.spec import ModelSpec
+from engines.fleet.view import State
+from engines.registry.names import exact_names
+from engines.registry.spec import ModelSpec, Price
 from engines.weights.packages import model_name
 from server.accounts.limits import Admission
 from server.api.endpoint import KeyedEndpoint
 from server.errors import not_found
 from server.http.exchange import Exchange
+from server.ledger.money import decimal_text
 
 DETAILS = b"details=true"
 
 log = logging.getLogger("fjord.api")
 
 
-class ModelList(KeyedEndpoint):
+class ShownPrice(TypedDict):
+    """Of a million tokens each, as decimals."""
+
+    currency: str
+    input: str
+    cached_input: str
+    output: str
+
+
+class ModelDetails(TypedDict, total=False):
+    """What `?details=true` tells beside: for an operator."""
+
+    weights: str
+    also_known_as: Sequence[str]
+    engine: str
+    state: State
+    context_tokens: int
+    output_tokens: int
+    preload: bool
+    price: Annotated[ShownPrice | None, Field(description="null: none in the key's currency")]
+
+
+class Model(ModelDetails):
+    id: Annotated[str, Field(description="The alias that requests name", examples=["mixtral-8x7b"])]
+    object: Literal["model"]
+    owned_by: Literal["wayscloud"]
+    created: int
+
+
+class ModelList(TypedDict):
+    object: Literal["list"]
+    data: list[Model]
+
+
+class ListModels(KeyedEndpoint):
     """GET /v1/models and /v1/llm/models."""
 
     method = "GET"
 
     async def serve(self, exchange: Exchange, admission: Admission) -> int:
         services = self.services
-        specs = [services.registry.models[a] for a in services.usable(admission.caller)]
-        models = [model_body(spec) for spec in specs]
+        registry = services.registry
+        specs = [registry.models[a] for a in services.usable(admission.caller)]
+        models = [model_body(spec, spec.alias) for spec in specs]
         if exchange.scope.get("query_string") == DETAILS:
-            models = [a | b for a, b in zip(models, self._details(specs), strict=True)]
+            details = self._details(specs, services.currency(admission.caller))
+            models = [{**a, **b} for a, b in zip(models, details, strict=True)]
+        if registry.list_other_names:
+            others = [(s, name) for s in specs for name in exact_names(s.also_known_as)]
+            models += [model_body(spec, name) for spec, name in others]
         self.services.metrics.answered("", self.endpoint, 200)
-        await exchange.reply(200, msgspec.json.encode({"object": "list", "data": models}))
+        answer: ModelList = {"object": "list", "data": models}
+        await exchange.reply(200, msgspec.json.encode(answer))
         return 0
 
-    def _details(self, specs: Sequence[ModelSpec]) -> list[dict[str, Any]]:
-        """What an operator asks for; no path of this machine."""
+    def _details(self, specs: Sequence[ModelSpec], currency: str) -> list[ModelDetails]:
+        """What an operator asks for, and what the key pays; no path of this machine."""
         states = {a: e.state for e in self.services.fleet.statuses() for a in e.aliases}
         names = {spec.engine.source: model_name(spec.engine.source) for spec in specs}
         return [
             {
                 "weights": "@".join(filter(None, (names[s.engine.source], s.engine.revision))),
+                "also_known_as": s.also_known_as,
                 "engine": s.engine.kind,
                 "state": states[s.alias],
                 "context_tokens": s.context_tokens,
                 "output_tokens": s.output_tokens,
                 "preload": s.preload,
+                "price": price_body(self.services.registry.price_in(currency, s.price), currency),
             }
             for s in specs
         ]
@@ -56,20 +103,32 @@ class OneModel(KeyedEndpoint):
     method = "GET"
 
     async def serve(self, exchange: Exchange, admission: Admission) -> int:
-        alias = exchange.scope["path_params"]["model"]
-        if not alias:
+        name = exchange.scope["path_params"]["model"]
+        if not name:
             raise not_found(exchange.scope["path"])
-        spec = self.services.model(alias, admission.caller)
-        self.services.metrics.answered(alias, self.endpoint, 200)
-        await exchange.reply(200, msgspec.json.encode(model_body(spec)))
+        spec = self.services.model(name, admission.caller)
+        self.services.metrics.answered(spec.alias, self.endpoint, 200)
+        await exchange.reply(200, msgspec.json.encode(model_body(spec, name)))
         return 0
 
 
-def model_body(spec: ModelSpec) -> dict[str, Any]:
-    """The documented four members."""
+def model_body(spec: ModelSpec, name: str) -> Model:
+    """The documented four members; `name`: the alias, or what else the model is asked for by."""
     return {
-        "id": spec.alias,
+        "id": name,
         "object": "model",
         "owned_by": "wayscloud",
         "created": spec.created,
+    }
+
+
+def price_body(price: Price | None, currency: str) -> ShownPrice | None:
+    """Per million tokens, decimals; None where the alias has no price in the key's currency."""
+    if price is None:
+        return None
+    return {
+        "currency": currency,
+        "input": decimal_text(price.input),
+        "cached_input": decimal_text(price.cached_input),
+        "output": decimal_text(price.output),
     }

@@ -9,25 +9,28 @@ from functools import partial
 from server.api import ops
 from server.api.chat.build import build_chat
 from server.api.chat.wire import CHAT, ChatRequest
+from server.api.chat.wire_answers import ChatCompletion, ChatCompletionChunk
+from server.api.completion_answers import Completion
 from server.api.completions import COMPLETIONS, CompletionRequest, build_completion
-from server.api.embeddings import EMBEDDINGS, Embeddings, EmbeddingsRequest
+from server.api.embeddings import EMBEDDINGS, EmbeddingList, Embeddings, EmbeddingsRequest
 from server.api.generation import Generation
-from server.api.models import ModelList, OneModel
-from server.api.openapi import answers, examples, response_answers
+from server.api.models import ListModels, Model, ModelList, OneModel
+from server.api.openapi import examples
 from server.api.openapi.operation import Operation
 from server.api.responses.build import build_response
 from server.api.responses.wire import RESPONSES, ResponsesRequest
-from server.api.tokenize import TOKENIZE, Tokenize, TokenizeRequest
-from server.api.welcome import welcome
+from server.api.responses.wire_answers import Response, ResponseEvent
+from server.api.tokenize import TOKENIZE, TokenCount, Tokenize, TokenizeRequest
+from server.api.welcome import Welcome, welcome
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         paths=("/v1/llm/models", "/v1/models"),
         tag="models",
-        build=ModelList,
+        build=ListModels,
         summary="List models",
         description="The models that the key may use.",
-        answer=answers.ModelList,
+        answer=ModelList,
         example={"object": "list", "data": list(examples.MODELS)},
     ),
     Operation(
@@ -35,7 +38,7 @@ OPERATIONS: tuple[Operation, ...] = (
         tag="models",
         build=OneModel,
         summary="One model",
-        answer=answers.Model,
+        answer=Model,
         example=examples.MODELS[0],
     ),
     Operation(
@@ -49,8 +52,8 @@ OPERATIONS: tuple[Operation, ...] = (
             "A field that nobody knows is accepted and has no effect."
         ),
         body=ChatRequest,
-        answer=answers.ChatCompletion,
-        event=answers.ChatCompletionChunk,
+        answer=ChatCompletion,
+        event=ChatCompletionChunk,
         requests=examples.CHAT,
         example=examples.CHAT_ANSWER,
     ),
@@ -61,8 +64,8 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Legacy completion",
         description="A text goes on, without a chat template. OpenAI's older form.",
         body=CompletionRequest,
-        answer=answers.Completion,
-        event=answers.Completion,
+        answer=Completion,
+        event=Completion,
         requests=examples.COMPLETION,
     ),
     Operation(
@@ -72,8 +75,8 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Response",
         description="OpenAI's newer form of chat, without anything stored.",
         body=ResponsesRequest,
-        answer=response_answers.Response,
-        event=response_answers.ResponseEvent,
+        answer=Response,
+        event=ResponseEvent,
         requests=examples.RESPONSE,
     ),
     Operation(
@@ -83,7 +86,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Embeddings",
         description="A vector for every input. For models whose task is `embed`.",
         body=EmbeddingsRequest,
-        answer=answers.EmbeddingList,
+        answer=EmbeddingList,
         requests=examples.EMBEDDINGS,
     ),
     Operation(
@@ -93,7 +96,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Count tokens",
         description="What a request would be billed as input, before it is sent. Costs nothing.",
         body=TokenizeRequest,
-        answer=answers.TokenCount,
+        answer=TokenCount,
         requests=examples.TOKENIZE,
     ),
     Operation(
@@ -102,14 +105,14 @@ OPERATIONS: tuple[Operation, ...] = (
         build=welcome,
         summary="What runs here, and where its documentation is",
         description="JSON; a page for a browser (`Accept: text/html`).",
-        answer=answers.Welcome,
+        answer=Welcome,
     ),
     Operation(
         paths=("/health",),
         tag="operations",
         build=ops.health,
         summary="The process lives",
-        answer=answers.Health,
+        answer=ops.Health,
     ),
     Operation(
         paths=("/ready",),
@@ -117,7 +120,7 @@ OPERATIONS: tuple[Operation, ...] = (
         build=ops.ready,
         summary="Every preloaded model serves",
         description="503 with the same members while it does not.",
-        answer=answers.Readiness,
+        answer=ops.Readiness,
     ),
     Operation(
         paths=("/metrics",),

@@ -1,24 +1,54 @@
 """/health, /ready and /metrics: for load balancers, orchestrators and Prometheus; no key needed."""
 
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
 import msgspec
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import request_response
+from typing_extensions import TypedDict
 
-from engines.fleet.fleet import EngineStatus
+from engines.fleet.status import EngineStatus
+from engines.fleet.view import State
 from server.api.endpoint import Endpoint
 from server.api.services import Services
 from server.metrics import CONTENT_TYPE
+
+
+class Health(TypedDict):
+    status: Literal["ok"]
+
+
+class EngineState(TypedDict):
+    engine: str
+    aliases: Sequence[str]
+    state: State
+    for_s: float
+    reason: str | None
+    preload: bool
+    requests: int
+    waiting: int
+    restarts: int
+
+
+class Readiness(TypedDict):
+    status: Literal["ready", "not ready"]
+    engines: list[EngineState]
+    refusing: Annotated[dict[str, str], Field(description="Part -> why new work is refused")]
+    notes: Annotated[
+        dict[str, str], Field(description="Part -> what to look after though work goes on")
+    ]
 
 
 def health(services: Services, tag: str) -> Endpoint:
     """The process lives and its event loop turns; says nothing of models."""
 
     async def answer(request: Request) -> Response:
-        return _json(200, {"status": "ok"})
+        body: Health = {"status": "ok"}
+        return _json(200, body)
 
     return request_response(answer)
 
@@ -29,15 +59,13 @@ def ready(services: Services, tag: str) -> Endpoint:
     async def answer(request: Request) -> Response:
         refused = services.refusals()
         is_ready = services.fleet.is_ready() and not refused
-        return _json(
-            200 if is_ready else 503,
-            {
-                "status": "ready" if is_ready else "not ready",
-                "engines": [_shown(engine) for engine in services.fleet.statuses()],
-                "refusing": refused,
-                "notes": services.ledger.notes(),
-            },
-        )
+        body: Readiness = {
+            "status": "ready" if is_ready else "not ready",
+            "engines": [_shown(engine) for engine in services.fleet.statuses()],
+            "refusing": refused,
+            "notes": services.ledger.notes(),
+        }
+        return _json(200 if is_ready else 503, body)
 
     return request_response(answer)
 
@@ -51,7 +79,7 @@ def scrape(services: Services, tag: str) -> Endpoint:
     return request_response(answer)
 
 
-def _shown(engine: EngineStatus) -> dict[str, Any]:
+def _shown(engine: EngineStatus) -> EngineState:
     """An engine without its source, and without its own words for what went wrong: paths, hosts
     and a library's texts are not for everybody. The log has them."""
     return {
@@ -74,5 +102,5 @@ def _reason(engine: EngineStatus) -> str | None:
     return f"It {what}; the server's log says why."
 
 
-def _json(status: int, body: dict[str, Any]) -> Response:
+def _json(status: int, body: Any) -> Response:
     return Response(msgspec.json.encode(body), status, media_type="application/json")

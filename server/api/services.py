@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from engines.fleet.fleet import Fleet
+from engines.host.worker_threads import WorkerThreads
 from engines.registry.registry import Registry
 from engines.registry.spec import ModelSpec, Price
 from server.accounts.auth import KeyRing, check_model
@@ -49,6 +50,10 @@ class Services:
     node: str
     rejections: Rejections = field(default_factory=Rejections)
     side_tasks: "set[asyncio.Future[None]]" = field(default_factory=set)
+    long_bodies: WorkerThreads = field(
+        default_factory=lambda: WorkerThreads(1, "long-bodies", in_short_turns=True)
+    )
+    """One thread: several would keep the interpreter from the event loop in turn."""
 
     def check_queue(self, alias: str) -> None:
         """Raises ApiError 503 where as much runs on the model, or waits for it, as may."""
@@ -100,17 +105,17 @@ class Services:
             raise ApiError(403, "INSUFFICIENT_PERMISSIONS", message)
         return price
 
-    def model(self, alias: str, caller: Caller, task: Task | None = None) -> ModelSpec:
-        """The alias' spec. Raises ApiError 404, 403 where the key may not use it, and 400 where
-        it is not for `task`."""
-        spec = self.registry.models.get(alias)
+    def model(self, name: str, caller: Caller, task: Task | None = None) -> ModelSpec:
+        """The spec of an alias or another name. Raises ApiError 404, 403 where the key may not
+        use it, and 400 where it is not for `task`."""
+        spec = self.registry.names.find(name)
         if spec is None:
             known = ", ".join(self.usable(caller)) or "none"
-            message = f"Unknown model {brief(alias)!r}; this key may use: {known}."
+            message = f"Unknown model {brief(name)!r}; this key may use: {known}."
             raise ApiError(404, "MODEL_NOT_FOUND", message, param="model")
-        check_model(caller, alias)
+        check_model(caller, spec.alias)
         if task is not None and spec.engine.task != task:
-            raise self._wrong_task(alias, caller, task)
+            raise self._wrong_task(spec.alias, caller, task)
         return spec
 
     def usable(self, caller: Caller) -> list[str]:

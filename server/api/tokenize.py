@@ -1,30 +1,35 @@
 """POST /v1/tokenize: how many tokens a request would have, before it is sent; costs nothing."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, cast
 
 import msgspec
 from pydantic import Field, TypeAdapter
+from typing_extensions import TypedDict
 
-from engines.base import Engine, GenerateRequest, Sampling
+from engines.base import Engine, GenerateRequest, Prompt, Sampling
+from engines.host.interpreter_turns import give_way
 from engines.registry.spec import ModelSpec
 from server.accounts.limits import Admission
 from server.api.chat.messages import messages
 from server.api.chat.prompt_end import prompt_end
 from server.api.chat.request import tools_of
-from server.api.chat.template_kwargs import switches, template_kwargs
+from server.api.chat.thinking import thinking_of
 from server.api.chat.wire import Asked, Messages, Tools
-from server.api.chat.wire_values import Effort, Switches
+from server.api.chat.wire_thinking import BudgetFields, ReasoningOptions, ThinkingFields
+from server.api.chat.wire_values import Effort, Verbosity
 from server.api.endpoint import ModelEndpoint
-from server.api.fields import TOKENIZE as FIELDS
 from server.api.fields import refuse
+from server.api.fields_beside import TOKENIZE as FIELDS
 from server.errors import ApiError
 from server.http.exchange import Exchange
 from server.http.request_log import line_of
 from server.ledger.records import UsageRecord
+from server.requests.attempts import fields_of
 from server.requests.single import SingleRun
 
 
-class TokenizeRequest(Asked):
+class TokenizeRequest(ThinkingFields, Asked):
     """The body of /v1/tokenize: exactly one of messages and prompt."""
 
     messages: Annotated[
@@ -34,13 +39,28 @@ class TokenizeRequest(Asked):
     prompt: Annotated[str | None, Field(description="Counted as it is")] = None
     tools: Annotated[Tools | None, Field(description="As in chat")] = None
     reasoning_effort: Annotated[Effort | None, Field(description="As in chat")] = None
-    chat_template_kwargs: Annotated[Switches | None, Field(description="As in chat")] = None
-    enable_thinking: Annotated[bool | None, Field(description="As in chat")] = None
+    reasoning: Annotated[ReasoningOptions | None, Field(description="As in chat")] = None
+    verbosity: Annotated[Verbosity | None, Field(description="As in chat")] = None
     add_generation_prompt: Annotated[bool | None, Field(description="As in chat")] = None
     continue_final_message: Annotated[bool | None, Field(description="As in chat")] = None
 
+    @property
+    def verbosity_asked(self) -> tuple[str, str | None]:
+        return "verbosity", self.verbosity
+
+
+class TokenCount(TypedDict):
+    model: str
+    count: Annotated[int, Field(description="Tokens the prompt would have")]
+    max_model_len: Annotated[int, Field(description="The model's context")]
+    tokens: Annotated[list[int], Field(description="Their ids")]
+
 
 TOKENIZE: TypeAdapter[TokenizeRequest] = TypeAdapter(TokenizeRequest)
+
+
+_FEW_TOKENS = 65_536
+"""More are written in a thread: 3 ms of the event loop."""
 
 
 class Tokenize(ModelEndpoint[TokenizeRequest, SingleRun]):
@@ -60,14 +80,9 @@ class Tokenize(ModelEndpoint[TokenizeRequest, SingleRun]):
 
         async def work(engine: Engine) -> bytes:
             prompt = await engine.render(request)
-            return msgspec.json.encode(
-                {
-                    "model": spec.alias,
-                    "count": prompt.token_count,
-                    "max_model_len": min(spec.context_tokens, engine.context_tokens),
-                    "tokens": list(prompt.token_ids),
-                }
-            )
+            if prompt.token_count <= _FEW_TOKENS:
+                return _answer(wire, spec, engine, prompt)
+            return await self.services.long_bodies(_answer, wire, spec, engine, prompt)
 
         return SingleRun(
             exchange,
@@ -75,6 +90,7 @@ class Tokenize(ModelEndpoint[TokenizeRequest, SingleRun]):
             record,
             work,
             deadline=self.deadline(exchange),
+            fields=fields_of(wire),
         )
 
     async def run(self, exchange: Exchange, job: SingleRun) -> int:
@@ -85,12 +101,32 @@ class Tokenize(ModelEndpoint[TokenizeRequest, SingleRun]):
         return 0
 
 
+def _answer(wire: TokenizeRequest, spec: ModelSpec, engine: Engine, prompt: Prompt) -> bytes:
+    answer: TokenCount = {
+        "model": wire.model,
+        "count": prompt.token_count,
+        "max_model_len": min(spec.context_tokens, engine.context_tokens),
+        "tokens": cast("list[int]", msgspec.Raw(_encoded(prompt.token_ids))),
+    }
+    return msgspec.json.encode(answer)
+
+
+def _encoded(token_ids: Sequence[int]) -> bytes:
+    """In pieces: two million at once would keep all other threads waiting for 40 ms."""
+    pieces = []
+    for begin in range(0, len(token_ids), _FEW_TOKENS):
+        pieces.append(msgspec.json.encode(token_ids[begin : begin + _FEW_TOKENS])[1:-1])
+        give_way()
+    return b"[" + b",".join(pieces) + b"]"
+
+
 def _request(wire: TokenizeRequest, spec: ModelSpec, request_id: str) -> GenerateRequest:
     refuse(wire.model_extra, FIELDS)
     if (wire.messages is None) == (wire.prompt is None):
         which = "neither" if wire.messages is None else "both"
         message = f"Exactly one of messages and prompt is needed; {which} is there."
         raise ApiError.invalid(message, "messages", which, "messages or prompt")
+    thinking = thinking_of(wire, BudgetFields(), spec, wire.reasoning_effort)
     tools = tools_of(wire.tools) if spec.call_parser and wire.messages else ()
     return GenerateRequest(
         request_id=request_id,
@@ -99,7 +135,7 @@ def _request(wire: TokenizeRequest, spec: ModelSpec, request_id: str) -> Generat
         prompt=wire.prompt,
         tools=tools,
         tool_parser=spec.call_parser if tools else None,
-        chat_template_kwargs=template_kwargs(spec, wire.reasoning_effort, switches(wire)),
+        chat_template_kwargs=thinking.template_kwargs,
         prompt_end=prompt_end(wire, wire.messages) if wire.messages else "answer",
         stream=False,
     )

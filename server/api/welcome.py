@@ -4,11 +4,28 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import request_response
+from typing_extensions import TypedDict
 
 from server.api.endpoint import Endpoint
 from server.api.services import Services
 
-_LINKS = {
+
+class Welcome(TypedDict):
+    """What runs here, and paths of this server."""
+
+    name: str
+    description: str
+    docs: str
+    openapi: str
+    models: str
+    chat: str
+    health: str
+    ready: str
+
+
+_BODY: Welcome = {
+    "name": "Fjord",
+    "description": "The WAYSCloud LLM API, self-hosted.",
     "docs": "/docs",
     "openapi": "/openapi.json",
     "models": "/v1/models",
@@ -16,9 +33,6 @@ _LINKS = {
     "health": "/health",
     "ready": "/ready",
 }
-_BODY = msgspec.json.encode(
-    {"name": "Fjord", "description": "The WAYSCloud LLM API, self-hosted."} | _LINKS
-)
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -51,4 +65,4 @@ def welcome(services: Services, tag: str) -> Endpoint:
 async def _answer(request: Request) -> Response:
     if "text/html" in request.headers.get("accept", "").lower():
         return HTMLResponse(_PAGE, headers=_VARY)
-    return Response(_BODY, headers=_VARY, media_type="application/json")
+    return Response(msgspec.json.encode(_BODY), headers=_VARY, media_type="application/json")

@@ -14,6 +14,7 @@ from engines.registry.registry import Registry
 from engines.registry.spec import ModelSpec
 from engines.weights.packages import model_name
 from server.cli.first_start import FirstKey
+from server.refusal import CannotStart
 
 QUESTION = "What is the capital of Norway?"
 
@@ -36,12 +37,16 @@ class Announcement:
 
 async def announce(fleet: Fleet, announcement: Announcement) -> None:
     """A new key at once (it is shown only now), the rest when the preloaded models serve. Whatever
-    the log's level is: nobody finds a server whose address was not said."""
+    the log's level is: nobody finds a server whose address was not said. Raises CannotStart where
+    a preloaded model never can."""
     log.setLevel(logging.INFO)
     say: Callable[[str], None] = typer.echo if announcement.has_reader else log.info
     for line in _greeting(announcement):
         say(line)
-    while not fleet.is_ready():  # noqa: ASYNC110 - the fleet promises states, not events
+    while not fleet.is_ready():
+        for engine in fleet.statuses():
+            if engine.is_hopeless and engine.is_preloaded:
+                raise CannotStart(f"{', '.join(engine.aliases)} cannot run: {engine.reason}.")
         await asyncio.sleep(0.1)
     took_s = time.monotonic() - announcement.began
     if announcement.has_reader:

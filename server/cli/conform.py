@@ -7,6 +7,7 @@ import typer
 
 from server.cli.apps import new_app
 from server.cli.server_address import ApiKey, DataDir, Port, Url, server_address
+from server.cli.trouble import whole
 from server.refusal import CannotStart
 from server.settings import read_settings
 
@@ -44,7 +45,7 @@ def conform(
 ) -> None:
     """Ask a server how far it keeps the contract.
 
-    Some 180 questions; the exit status counts failures.
+    Some 240 questions; the exit status counts failures.
     fail: a documented rule does not hold. differs: a rule that is Fjord's own does not.
     """
     from server.conform.target import Options, Unreachable
@@ -85,5 +86,6 @@ def _run(options: Any, *, only: str, thorough: bool, strict: bool, json_file: Pa
         results = run_checks(checks, target, thorough=thorough)
     show(Console(), results)
     if json_file is not None:
-        json_file.write_text(as_json(options.base_url, target.model, results))
+        with whole(json_file) as part:
+            part.write_text(as_json(options.base_url, target.model, results))
     return exit_status(results, strict=strict)

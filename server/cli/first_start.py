@@ -2,7 +2,6 @@
 
 import errno
 import hmac
-import os
 import socket
 import tempfile
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from server.accounts.private_files import read_private, write_private
 from server.http.web_pages import is_loopback
 from server.ledger.database import SqliteDatabase
 from server.ledger.key_store import KeyStore
@@ -101,18 +101,16 @@ def first_key(data_dir: Path, ledger: Path, *, keep: bool, show: bool) -> FirstK
             return FirstKey(text, False, path) if text and _fits(text, keys) else None
         if not (keep or show):
             return None
-        _, text = store.create(Key(key_id="", name="first", owner="first"))
-    if keep:
-        _write_private(path, text)
+        with database.writing("keys"):  # a key whose text could not be kept is none
+            _, text = store.create(Key(key_id="", name="first", owner="first"))
+            if keep:
+                write_private(path, text)
     return FirstKey(text, True, path if keep else None)
 
 
 def kept_key(data_dir: Path) -> str | None:
     """The text of the key that an earlier first start kept."""
-    try:
-        return (data_dir / FIRST_KEY_NAME).read_text().strip() or None
-    except OSError:
-        return None
+    return read_private(data_dir / FIRST_KEY_NAME)
 
 
 def _fits(text: str, keys: Iterable[Key]) -> bool:
@@ -120,10 +118,3 @@ def _fits(text: str, keys: Iterable[Key]) -> bool:
     return any(
         hmac.compare_digest(key.secret_hash, digest) and key.revoked_at is None for key in keys
     )
-
-
-def _write_private(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "w") as file:
-        file.write(text + "\n")

@@ -14,6 +14,7 @@ from server.cli.options import DEFAULT_DIR, DataDir, LedgerUrl, failed
 from server.cli.periods import Month, open_reports, period_of
 from server.cli.registry_choice import registry_path
 from server.cli.tables import Column, show_fields, show_table
+from server.cli.trouble import whole
 from server.ledger.database import Database
 from server.ledger.export import csv_text, json_text
 from server.ledger.invoice import (
@@ -28,7 +29,7 @@ from server.ledger.invoice import (
     table_lines,
 )
 from server.ledger.invoice_pdf import write_pdf
-from server.ledger.invoicing import drafts, issue, issued, owners
+from server.ledger.invoicing import drafts, issue_all, issued, owners
 
 app = new_app()
 
@@ -60,11 +61,9 @@ def invoice(
     seller = seller_of(registry)
     with open_reports(data_dir, ledger_url) as database:
         whose = owners(database, of_month) if owner is None else [owner]
-        found = [
-            one
-            for each in whose
-            for one in invoices(database, each, of_month, seller, wants_issue=wants_issue)
-        ]
+        if wants_issue:
+            issue_all(database, whose, of_month, seller, datetime.now(UTC).date())
+        found = [one for each in whose for one in invoices(database, each, of_month, seller)]
     if as_csv:
         sys.stdout.writelines(csv_text(line for one in found for line in table_lines(one)))
     elif as_json:
@@ -92,11 +91,9 @@ def seller_of(registry: Path | None) -> Seller | None:
 
 
 def invoices(
-    database: Database, owner: str, month: str, seller: Seller | None, *, wants_issue: bool
+    database: Database, owner: str, month: str, seller: Seller | None
 ) -> Iterator[Invoice]:
     """The issued ones, and drafts of what is not."""
-    if wants_issue:
-        issue(database, owner, month, seller, datetime.now(UTC).date())
     yield from issued(database, owner, month)
     yield from drafts(database, owner, month, seller)
 
@@ -104,11 +101,8 @@ def invoices(
 def show_and_write(found: list[Invoice], out: Path) -> None:
     for one in found:
         path = out / f"{file_name(one.file_stem)}.pdf"
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-            write_pdf(one, path)
-        except OSError as error:
-            raise failed(f"{path} cannot be written: {error}.") from None
+        with whole(path) as part:
+            write_pdf(one, part)
         show_invoice(one)
         typer.echo(f"Written to {path}\n")
 

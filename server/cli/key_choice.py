@@ -1,11 +1,14 @@
 """Which key a person means, and whether there are models of the names that a key is given."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import typer
 
 from engines.registry.file import RegistryError, read_registry_file
+from engines.registry.names import exact_names
 from engines.spelling import did_you_mean
+from server.cli.options import failed
 from server.cli.registry_choice import registry_path
 from server.cli.server_address import server_address
 from server.ledger.errors import KeyNotFound, LedgerError
@@ -34,9 +37,9 @@ def key_named(store: KeyStore, word: str) -> Key:
     raise LedgerError(f"{len(found)} keys are called {word!r}: {each}; say which by its id.")
 
 
-def warn_of_unknown(aliases: Iterable[str]) -> None:
-    """On stderr, for models that neither the registry nor the server here has. Another site's
-    server may have them, so that the key is made all the same."""
+def check_models(aliases: Iterable[str]) -> None:
+    """Refuses a name that is nearly one of a model which the registry or the server here has.
+    Another site's server may have others: for those, a warning."""
     try:
         settings = read_settings()
         path = registry_path(settings.registry)
@@ -47,12 +50,36 @@ def warn_of_unknown(aliases: Iterable[str]) -> None:
     known += _served(settings) if unknown else []
     for alias in unknown:
         if alias not in known:
-            hint = did_you_mean(alias, known) or "."
-            typer.echo(
-                f"fjord: warning: {path} has no model {alias!r}{hint} The key may use it all the "
-                "same.",
-                err=True,
-            )
+            if hint := did_you_mean(alias, known):
+                raise failed(f"--models: {path} has no model {alias!r}{hint}")
+            said = f"{path} has no model {alias!r}. The key may use it all the same."
+            typer.echo(f"fjord: warning: {said}", err=True)
+
+
+def by_alias(fields: dict[str, Any]) -> None:
+    """A key is for aliases: another name of the registry here among `models` is turned into its
+    alias, and that is said on stderr."""
+    if not fields.get("models"):
+        return
+    others = _other_names()
+    for name in others.keys() & set(fields["models"]):
+        typer.echo(f"fjord: {name} is {others[name]} here; the key is for that.", err=True)
+    fields["models"] = [others.get(name, name) for name in fields["models"]]
+
+
+def _other_names() -> dict[str, str]:
+    """Other name -> alias, of the file and all its profiles; none where it cannot be read."""
+    try:
+        file = read_registry_file(registry_path(read_settings().registry)).file
+    except (CannotStart, RegistryError):
+        return {}
+    layers = [file.models, *(profile.models for profile in file.profiles.values())]
+    return {
+        name: alias
+        for models in layers
+        for alias, entry in models.items()
+        for name in exact_names(entry.also_known_as)
+    }
 
 
 def _registered(settings: Settings) -> Iterator[str]:

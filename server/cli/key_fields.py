@@ -1,5 +1,6 @@
 """What is said of a key on a command line -> its fields; every mistake is one line."""
 
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,8 @@ from engines.registry.currency import CURRENCIES
 from server.accounts.key_wire import KeyPatch
 from server.cli.options import failed
 from server.ledger.keys import Key
+
+_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def checked(make: Callable[[], Any]) -> Any:
@@ -89,10 +92,13 @@ def budget_of(text: str) -> tuple[dict[str, str], str | None]:
 
 
 def moment_of(text: str) -> datetime:
+    """When a key ends: a date alone is its last day, in UTC."""
     try:
         if text.endswith("d") and text[:-1].isdigit():
             return datetime.fromtimestamp(time.time(), UTC) + timedelta(days=int(text[:-1]))
         moment = datetime.fromisoformat(text)
+        if _DATE.fullmatch(text):
+            moment += timedelta(days=1)
     except (ValueError, OverflowError):
         raise failed(
             f"--expires {text!r} is not a date (2027-01-31), a time with zone "

@@ -13,12 +13,12 @@ import typer
 from engines.registry.currency import CURRENCIES
 from server.accounts.key_wire import KeyIn, KeyPatch, key_out
 from server.cli.apps import new_app
-from server.cli.key_choice import key_named, warn_of_unknown
+from server.cli.key_choice import by_alias, check_models, key_named
 from server.cli.key_fields import changed, checked, fields_given, unset_name
 from server.cli.key_table import show_key, show_made, summary
-from server.cli.options import DEFAULT_DIR, AsJson, DataDir, LedgerUrl, failed
+from server.cli.options import DEFAULT_DIR, AsJson, DataDir, LedgerUrl
 from server.cli.tables import Column, show_table
-from server.ledger.errors import LedgerError
+from server.cli.trouble import told
 from server.ledger.key_store import KeyStore
 from server.ledger.open_books import open_books
 
@@ -40,7 +40,8 @@ BudgetText: TypeAlias = Annotated[
 ]
 Currency: TypeAlias = Annotated[str | None, typer.Option(help=", ".join(CURRENCIES) + ".")]
 Expires: TypeAlias = Annotated[
-    str | None, typer.Option(help="A date (2027-01-31), a time with zone, or days from now (30d).")
+    str | None,
+    typer.Option(help="Its last day (2027-01-31), a time with zone, or days from now (30d)."),
 ]
 
 COLUMNS = [
@@ -70,8 +71,9 @@ def create(
     fields = fields_given(
         models, requests_per_minute, burst, concurrent, tokens_per_minute, budget, currency, expires
     )
+    by_alias(fields)
     new = checked(lambda: KeyIn(name=name, owner=owner, admin=admin, **fields).key())
-    warn_of_unknown(new.models or ())
+    check_models(new.models or ())
     with key_store(data_dir, ledger_url) as store:
         key, text = store.create(new)
     show_made(key, text, as_json)
@@ -132,8 +134,9 @@ def update(
     )
     fields |= {k: v for k, v in {"name": name, "owner": owner}.items() if v is not None}
     fields |= {unset_name(field): None for field in unset or ()}
+    by_alias(fields)
     patch = checked(lambda: KeyPatch(**fields))
-    warn_of_unknown(fields.get("models") or ())
+    check_models(fields.get("models") or ())
     with key_store(data_dir, ledger_url) as store:
         found = key_named(store, key_id).key_id
         key = checked(lambda: store.update(found, partial(changed, patch, budget, currency)))
@@ -177,9 +180,6 @@ def revoke(
 
 @contextmanager
 def key_store(data_dir: Path, ledger_url: str | None) -> Iterator[KeyStore]:
-    """The keys; what goes wrong with them is one line and exit status 2."""
-    try:
-        with closing(open_books(data_dir, ledger_url)) as database:
-            yield KeyStore(database)
-    except LedgerError as error:
-        raise failed(str(error)) from None
+    """The keys. Raises typer.Exit, also for what is done with them."""
+    with told(), closing(open_books(data_dir, ledger_url)) as database:
+        yield KeyStore(database)

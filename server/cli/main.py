@@ -2,18 +2,22 @@
 
 import importlib
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from server import __version__
-from server.cli import server_address
+from server.cli import serving_options as options
 from server.cli.apps import new_app
+from server.cli.trouble import give_up_output, why
 from server.refusal import CannotStart
 
 ELSEWHERE = {
+    "models": "server.cli.models",
+    "apply": "server.cli.apply",
+    "plan": "server.cli.plan",
+    "check": "server.cli.check",
     "run": "server.cli.run",
     "keys": "server.cli.keys",
     "usage": "server.cli.usage",
@@ -47,36 +51,6 @@ app = new_app(
     add_completion=True,
 )
 
-Host = Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")]
-Port = Annotated[int | None, typer.Option(help="Port to listen on; 0: any. [default: 8080]")]
-RegistryFile = Annotated[
-    Path | None, typer.Option("--registry", help="The registry. [default: model_registry.yaml]")
-]
-Profile = Annotated[
-    str | None,
-    typer.Option(help="A profile of the registry. [default: cuda with a GPU, else embedded]"),
-]
-Engine = Annotated[
-    str | None, typer.Option(help="Run the models on vllm or llamacpp instead of the registry's.")
-]
-DataDir = Annotated[Path | None, typer.Option(help="Keys, ledger, weights. [default: data]")]
-Models = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--model",
-        metavar="NAME=SOURCE",
-        help="Serve this instead of the registry: a folder, a GGUF file or a hub id. Repeatable.",
-    ),
-]
-EngineArgs = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--engine-arg",
-        metavar="NAME=VALUE",
-        help="The engine's own argument, for the models of --model. Repeatable.",
-    ),
-]
-
 
 def _show_version(is_asked: bool) -> None:
     if is_asked:
@@ -96,107 +70,49 @@ def fjord(
 
 @app.command()
 def serve(
-    host: Host = None,
-    port: Port = None,
-    registry: RegistryFile = None,
-    profile: Profile = None,
-    engine: Engine = None,
-    data_dir: DataDir = None,
-    no_auth: Annotated[
-        bool | None, typer.Option("--no-auth", help="Ask for no key (loopback only).")
-    ] = None,
-    cors_origin: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ORIGIN", help="A page that may call: https://host or *. Repeatable."),
-    ] = None,
-    model: Models = None,
-    engine_arg: EngineArgs = None,
-    request_timeout: Annotated[
-        float | None, typer.Option(metavar="S", help="End a request after S s. [default: 600]")
-    ] = None,
-    load_timeout: Annotated[
-        float | None, typer.Option(metavar="S", help="Wait S s for a model. [default: 600]")
-    ] = None,
-    drain_timeout: Annotated[
-        float | None,
-        typer.Option(metavar="S", help="Give running answers S s at SIGTERM. [default: 60]"),
-    ] = None,
-    ledger_url: Annotated[
-        str | None, typer.Option(help="postgresql://…: the site's database.")
-    ] = None,
-    log_level: Annotated[
-        str | None, typer.Option(help="debug, info, warning or error. [default: info]")
-    ] = None,
-    log_format: Annotated[
-        str | None,
-        typer.Option(help="text, json or auto. [default: auto: text at a terminal, else json]"),
-    ] = None,
+    host: options.Host = None,
+    port: options.Port = None,
+    registry: options.RegistryFile = None,
+    profile: options.Profile = None,
+    engine: options.Engine = None,
+    data_dir: options.DataDir = None,
+    no_auth: options.NoAuth = None,
+    cors_origin: options.CorsOrigins = None,
+    model: options.Models = None,
+    engine_arg: options.EngineArgs = None,
+    request_timeout_s: options.RequestTimeout = None,
+    load_timeout_s: options.LoadTimeout = None,
+    start_timeout_s: options.StartTimeout = None,
+    engine_memory_gb: options.EngineMemory = None,
+    drain_timeout_s: options.DrainTimeout = None,
+    ledger_url: options.LedgerUrl = None,
+    log_level: options.LogLevel = None,
+    log_format: options.LogFormat = None,
 ) -> None:
     """Serve the API. Each flag is also an environment variable: FJORD_HOST, FJORD_PORT, ..."""
+    flags = locals()
     from server.settings import read_settings
 
-    settings = read_settings(
-        host=host,
-        port=port,
-        registry=registry,
-        profile=profile,
-        engine=engine,
-        data_dir=data_dir,
-        no_auth=no_auth,
-        cors_origin=cors_origin,
-        model=model,
-        engine_arg=engine_arg,
-        request_timeout_s=request_timeout,
-        load_timeout_s=load_timeout,
-        drain_timeout_s=drain_timeout,
-        ledger_url=ledger_url,
-        log_level=log_level,
-        log_format=log_format,
-    )
+    settings = read_settings(**flags)
     from server.cli.serve import serve as run
 
     raise typer.Exit(run(settings))
 
 
 @app.command()
-def models(
-    url: server_address.Url = None,
-    port: server_address.Port = None,
-    host: Annotated[str | None, typer.Option(help="Beside --port. [default: 127.0.0.1]")] = None,
-    api_key: server_address.ApiKey = None,
-    data_dir: server_address.DataDir = None,
-    registry: RegistryFile = None,
-    profile: Profile = None,
-    engine: Engine = None,
-    model: Models = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-) -> None:
-    """List the models: alias, weights, engine, state, limits.
-
-    Those of the server at --url or --port; else those of --registry, --profile, --engine or
-    --model; with neither, those of the server that runs here, or of the registry if none does.
-    """
-    from server.cli.models import show_models
-    from server.settings import read_settings
-
-    asked = {"url": url, "port": port, "host": host}
-    of_a_file = {"registry": registry, "profile": profile, "engine": engine, "model": model}
-    settings = read_settings(**asked, **of_a_file, api_key=api_key, data_dir=data_dir)
-    show_models(
-        settings,
-        is_asked=settings.url is not None or any(each is not None for each in asked.values()),
-        is_of_a_file=any(of_a_file.values()),
-        as_json=as_json,
-    )
-
-
-@app.command()
 def prepare(
-    registry: RegistryFile = None,
-    profile: Profile = None,
-    engine: Engine = None,
-    data_dir: DataDir = None,
-    model: Models = None,
+    aliases: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ALIAS", help="Fetch these. [default: the preloaded ones]"),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Fetch the weights of every model of the profile.")
+    ] = False,
+    registry: options.RegistryFile = None,
+    profile: options.Profile = None,
+    engine: options.Engine = None,
+    data_dir: options.DataDir = None,
+    model: options.Models = None,
     host: Annotated[
         str | None,
         typer.Option(help="Where `serve` will listen: a key is kept for loopback alone."),
@@ -204,26 +120,28 @@ def prepare(
 ) -> None:
     """Do what a first start does, and stop.
 
-    That is: fetch the weights of preloaded models, make the ledger and the first key.
+    That is: fetch the weights of preloaded models (or of those that are named, or of all), make the
+    ledger and the first key.
     """
+    flags = locals()
     from server.cli.prepare import prepare as run
     from server.settings import read_settings
 
-    settings = read_settings(
-        registry=registry,
-        profile=profile,
-        engine=engine,
-        data_dir=data_dir,
-        model=model,
-        host=host,
-    )
-    run(settings)
+    del flags["aliases"], flags["every"]
+    run(read_settings(**flags), aliases or (), every=every)
 
 
 def main() -> None:
     """The console script."""
     try:
-        app(prog_name="fjord")
+        try:
+            app(prog_name="fjord")
+        finally:
+            sys.stdout.flush()
+    except OSError as error:  # a full disk behind `>`
+        give_up_output()
+        typer.echo(f"fjord: {why(error)}", err=True)
+        sys.exit(2)
     except CannotStart as refusal:
         for line in str(refusal).splitlines():
             typer.echo(f"fjord: {line}", err=True)

@@ -1,135 +1,139 @@
-"""`fjord models`: what a running server says of its models, or what the registry does."""
+"""`fjord models …`: list the models; load, unload, pin and unpin those of a running server."""
 
 import json
-from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
 
-import httpx
 import typer
 
-from engines.registry.spec import ModelSpec
-from server.cli.registry_choice import open_registry
-from server.cli.server_address import ServerAddress, server_address
-from server.cli.tables import Column, show_table
+from engines.fleet.commands import Command
+from server.cli import server_address
+from server.cli import serving_options as options
+from server.cli.apps import new_app
+from server.cli.models_shown import show_models
+from server.cli.operator_client import OperatorClient, operator_client
 from server.refusal import CannotStart
-from server.settings import Settings
+from server.settings import read_settings
 
-NOT_RUNNING = "not running"
-COLUMNS = {
-    "alias": Column("alias"),
-    "engine": Column("engine"),
-    "state": Column("state"),
-    "context_tokens": Column("context", is_number=True),
-    "output_tokens": Column("output", is_number=True),
-    "weights": Column("weights", is_long=True),
-}
+app = new_app(invoke_without_command=True)
 
-
-def show_models(settings: Settings, *, is_asked: bool, is_of_a_file: bool, as_json: bool) -> None:
-    """`is_asked`: a certain server's. `is_of_a_file`: a certain registry's. Raises CannotStart."""
-    if is_asked and is_of_a_file:
-        raise CannotStart(
-            "--url and --port ask a running server, --registry, --profile, --engine and --model "
-            "read a file: give one or the other."
-        )
-    address = server_address(settings)
-    rows = None if is_of_a_file else _served(address)
-    if rows is None and is_asked:
-        raise CannotStart(
-            f"No Fjord server answers at {address.url}; without --url and --port the registry's "
-            "models are shown."
-        )
-    _show(*_of_registry(settings) if rows is None else _of_server(address, rows), as_json)
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="For programs.")]
+Alias: TypeAlias = Annotated[
+    str, typer.Argument(metavar="ALIAS", help="A model's alias, or what else it is known as.")
+]
+NoWait: TypeAlias = Annotated[
+    bool, typer.Option("--no-wait", help="Return once it is begun, not once it is done.")
+]
+DataDir: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help="The server's: who may read it needs no key. [default: data]"),
+]
+AdminKey: TypeAlias = Annotated[
+    str | None, typer.Option(help="An admin key. [default: none is needed on its machine]")
+]
 
 
-def _show(title: str, rows: list[dict[str, Any]], as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(rows, indent=2))
+@app.callback()
+def models(
+    context: typer.Context,
+    url: server_address.Url = None,
+    port: server_address.Port = None,
+    host: Annotated[str | None, typer.Option(help="Beside --port. [default: 127.0.0.1]")] = None,
+    api_key: server_address.ApiKey = None,
+    data_dir: server_address.DataDir = None,
+    registry: options.RegistryFile = None,
+    profile: options.Profile = None,
+    engine: options.Engine = None,
+    model: options.Models = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the models; load, unload, pin and unpin a server's.
+
+    Listed are those of the server at --url or --port: state, memory, cards, requests, last use
+    and keep for its operator, limits for others; else those of --registry, --profile, --engine or
+    --model; with neither, those of the server that runs here, or of the registry if none does.
+    """
+    asked = {"url": url, "port": port, "host": host}
+    of_a_file = {"registry": registry, "profile": profile, "engine": engine, "model": model}
+    given = {**asked, **of_a_file, "api_key": api_key, "data_dir": data_dir}
+    if (command := context.invoked_subcommand) is not None:
+        _refuse_before(command, given, as_json)
         return
-    typer.echo(f"{title}\n")
-    is_running = any(row["state"] != NOT_RUNNING for row in rows)
-    names = [name for name in COLUMNS if name != "state" or is_running]
-    show_table(
-        [COLUMNS[name] for name in names],
-        [[_cell(name, row[name]) for name in names] for row in rows],
+    settings = read_settings(**given)
+    show_models(
+        settings,
+        is_asked=settings.url is not None or any(each is not None for each in asked.values()),
+        is_of_a_file=any(of_a_file.values()),
+        as_json=as_json,
     )
 
 
-def _of_server(
-    address: ServerAddress, rows: list[dict[str, Any]]
-) -> tuple[str, list[dict[str, Any]]]:
-    return f"The server at {address.url}", rows
+def _refuse_before(command: str, given: dict[str, Any], as_json: bool) -> None:
+    """Options before a command would be the list's, and have no effect."""
+    named = [name for name, value in given.items() if value] + ["json"] * as_json
+    if named:
+        flag = f"--{named[0].replace('_', '-')}"
+        raise CannotStart(f"{flag} stands after the command: fjord models {command} ALIAS {flag} …")
 
 
-def _of_registry(settings: Settings) -> tuple[str, list[dict[str, Any]]]:
-    registry = open_registry(settings)
-    rows = [_row(model) for model in registry.models.values()]
-    return f"Not running; profile {registry.profile}", rows
+def _add_waited(command: Command, text: str) -> None:
+    """A command that takes its time."""
+
+    @app.command(command, help=text)
+    def give(
+        alias: Alias,
+        url: server_address.Url = None,
+        port: server_address.Port = None,
+        data_dir: DataDir = None,
+        api_key: AdminKey = None,
+        no_wait: NoWait = False,
+        as_json: AsJson = False,
+    ) -> None:
+        with operator_client(url, port, data_dir, api_key) as server:
+            _tell(server, command, alias, is_patient=not no_wait, as_json=as_json)
 
 
-def _row(model: ModelSpec) -> dict[str, Any]:
-    revision = f"@{model.engine.revision}" if model.engine.revision else ""
-    return {
-        "alias": model.alias,
-        "weights": model.engine.source + revision,
-        "engine": model.engine.kind,
-        "state": NOT_RUNNING,
-        "context_tokens": model.context_tokens,
-        "output_tokens": model.output_tokens,
-        "preload": model.preload,
-    }
+def _add_immediate(command: Command, text: str) -> None:
+    @app.command(command, help=text)
+    def give(
+        alias: Alias,
+        url: server_address.Url = None,
+        port: server_address.Port = None,
+        data_dir: DataDir = None,
+        api_key: AdminKey = None,
+        as_json: AsJson = False,
+    ) -> None:
+        with operator_client(url, port, data_dir, api_key) as server:
+            _tell(server, command, alias, is_patient=False, as_json=as_json)
 
 
-def _cell(name: str, value: Any) -> str:
-    if not name.endswith("_tokens"):
-        return str(value)
-    if value is None:
-        return "?"
-    # As the registry writes it: 32K is 32768.
-    return f"{value // 1024}K" if value and value % 1024 == 0 else str(value)
+_add_waited(
+    "load",
+    "Load a model, also one that no request may load.\n\n"
+    "Others make room for it as for a request; a pinned one does not.",
+)
+_add_waited(
+    "unload",
+    "Unload a model once its requests have ended.\n\n"
+    "The next request loads it again, unless no request may.",
+)
+_add_immediate("pin", "Keep a model, once loaded: it makes room for no other.")
+_add_immediate("unpin", "Take a pin back, also the registry's, until the next start.")
 
 
-def _served(address: ServerAddress) -> list[dict[str, Any]] | None:
-    """What the server says; None where no Fjord answers. Without a key that it takes, what it
-    tells everybody at /ready."""
-    headers = {"X-API-Key": address.key} if address.key else {}
-    try:
-        with httpx.Client(base_url=address.url, headers=headers, timeout=5.0) as http:
-            engines = http.get("/ready").json()["engines"]
-            answer = http.get("/v1/models", params={"details": "true"})
-            if answer.is_success:
-                return [_of_details(model) for model in answer.json()["data"]]
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
-        return None
-    complaint = _complaint(answer)
-    typer.echo(f"fjord: {address.url} does not tell the limits: {complaint}", err=True)
-    return [row for engine in engines for row in _of_engine(engine)]
-
-
-def _complaint(answer: httpx.Response) -> str:
-    try:
-        said = answer.json()["error"]["message"]
-    except (ValueError, KeyError, TypeError):
-        said = answer.reason_phrase
-    return f"{answer.status_code}: {said}"
-
-
-def _of_details(model: Mapping[str, Any]) -> dict[str, Any]:
-    names = ("weights", "engine", "state", "context_tokens", "output_tokens", "preload")
-    return {"alias": model["id"], **{name: model.get(name) for name in names}}
-
-
-def _of_engine(engine: Mapping[str, Any]) -> list[dict[str, Any]]:
-    kind, weights, _ = engine["engine"].split(":")
-    return [
-        {
-            "alias": alias,
-            "weights": weights,
-            "engine": kind,
-            "state": engine["state"],
-            "context_tokens": None,
-            "output_tokens": None,
-            "preload": engine["preload"],
-        }
-        for alias in engine["aliases"]
-    ]
+def _tell(
+    server: OperatorClient, command: Command, alias: str, *, is_patient: bool, as_json: bool
+) -> None:
+    said = (lambda line: None) if as_json else typer.echo
+    model = server.tell(command, alias)
+    if is_patient:
+        model = server.done(model, said)
+    if as_json:
+        typer.echo(json.dumps(model, indent=2))
+    elif command in ("pin", "unpin"):
+        pinned = "pinned" if model["is_pinned"] else "not pinned"
+        typer.echo(f"{model['alias']}: {model['state']}, {pinned}")
+    elif not is_patient:
+        typer.echo(f"{model['alias']}: {command} begun; `fjord models` shows how far it is")
+    if is_patient and command == "load" and model["state"] != "ready":
+        raise CannotStart(f"{model['alias']} was not loaded: {model['reason'] or model['state']}")

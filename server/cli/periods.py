@@ -10,8 +10,8 @@ from typing import Annotated, TypeAlias
 import typer
 
 from server.cli.options import failed
+from server.cli.trouble import told
 from server.ledger.database import Database
-from server.ledger.errors import LedgerError
 from server.ledger.open_books import open_books
 from server.ledger.reports import Period
 
@@ -23,12 +23,9 @@ Owner: TypeAlias = Annotated[str | None, typer.Option(help="Only this owner's.")
 
 @contextmanager
 def open_reports(data_dir: Path, ledger_url: str | None) -> Iterator[Database]:
-    """The books, for reading; what goes wrong with them is one line and exit status 2."""
-    try:
-        with closing(open_books(data_dir, ledger_url)) as database:
-            yield database
-    except LedgerError as error:
-        raise failed(str(error)) from None
+    """The books. Raises typer.Exit, also for what is done with them."""
+    with told(), closing(open_books(data_dir, ledger_url)) as database:
+        yield database
 
 
 def period_of(month: str | None, first: str | None, last: str | None) -> Period:

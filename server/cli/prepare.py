@@ -1,32 +1,49 @@
 """`fjord prepare`: everything that a first start would do before its engines load."""
 
 import sys
+from collections.abc import Sequence
 
 import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from engines.base import EngineUnavailable
-from engines.registry.spec import EngineSpec
+from engines.registry.registry import Registry
+from engines.registry.spec import EngineSpec, ModelSpec
+from engines.spelling import did_you_mean
 from engines.weights.resolve import resolve
 from server.cli.announce import key_lines
 from server.cli.first_start import first_key, prepare_data_dir
 from server.cli.registry_choice import open_registry
+from server.cli.trouble import told
 from server.http.web_pages import is_loopback
 from server.ledger import sqlite
-from server.ledger.errors import LedgerError
 from server.refusal import CannotStart
 from server.settings import Settings
 
 
-def prepare(settings: Settings) -> None:
-    """Raises CannotStart. A second call finds everything there and is quick."""
-    prepare_data_dir(settings.data_dir)
+def prepare(settings: Settings, aliases: Sequence[str] = (), *, every: bool = False) -> None:
+    """Fetch for `aliases` (none: those that are preloaded), or for `every` one. Raises CannotStart.
+    A second call finds everything there and is quick."""
     registry = open_registry(settings)
-    specs = {m.engine.key: m.engine for m in registry.models.values() if m.preload}
-    for spec in specs.values():
+    models = _chosen(registry, aliases, every)
+    prepare_data_dir(settings.data_dir)
+    for spec in {model.engine.key: model.engine for model in models}.values():
         if spec.kind != "scripted":
             typer.echo(f"weights of {spec.source}: {_fetched(spec, settings)}")
     _make_key(settings)
+
+
+def _chosen(registry: Registry, aliases: Sequence[str], every: bool) -> list[ModelSpec]:
+    known = registry.models
+    unknown = [alias for alias in aliases if alias not in known]
+    if unknown:
+        raise CannotStart(
+            f"Profile {registry.profile} has no model {unknown[0]!r}"
+            f"{did_you_mean(unknown[0], known)}; its models: {', '.join(known)}."
+        )
+    if aliases and not every:
+        return [known[alias] for alias in aliases]
+    return [model for model in known.values() if every or model.preload]
 
 
 def _fetched(spec: EngineSpec, settings: Settings) -> str:
@@ -46,11 +63,9 @@ def _fetched(spec: EngineSpec, settings: Settings) -> str:
 def _make_key(settings: Settings) -> None:
     if settings.ledger_url is not None:
         return
-    try:
-        ledger = sqlite.prepared_ledger(settings.data_dir)
-    except LedgerError as error:
-        raise CannotStart(str(error)) from None
     can_show = sys.stdout.isatty()
-    key = first_key(settings.data_dir, ledger, keep=is_loopback(settings.host), show=can_show)
+    with told():
+        ledger = sqlite.prepared_ledger(settings.data_dir)
+        key = first_key(settings.data_dir, ledger, keep=is_loopback(settings.host), show=can_show)
     if key is not None and key.is_new:
         typer.echo("\n".join(key_lines(key, show=can_show, is_exposed=False)))

@@ -1,8 +1,10 @@
 """Which models this server has: the registry's profile, or one's own from the command line."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from engines.build import missing_library
+from engines.planning.machine import Machine
 from engines.registry.registry import (
     Registry,
     RegistryError,
@@ -10,6 +12,7 @@ from engines.registry.registry import (
     parse_engine_args,
     registry_from_sources,
 )
+from server.cli.fitting_profile import fitting_profile
 from server.refusal import CannotStart
 from server.settings import Settings
 
@@ -20,8 +23,8 @@ INSTALL = {
 FILE_NAME = "model_registry.yaml"
 
 
-def open_registry(settings: Settings) -> Registry:
-    """Raises CannotStart."""
+def open_registry(settings: Settings, machine: Machine | None = None) -> Registry:
+    """For this machine, or for `machine`. Raises CannotStart."""
     try:
         if settings.model:
             return _own(settings)
@@ -30,7 +33,8 @@ def open_registry(settings: Settings) -> Registry:
                 "--engine-arg is for the models of --model; the registry's stand in its file."
             )
         path = registry_path(settings.registry)
-        registry = load_registry(path, settings.profile or None)
+        profile = settings.profile or fitting_profile(path, machine, settings.data_dir)
+        registry = load_registry(path, profile)
         return registry.with_engine(settings.engine) if settings.engine else registry
     except RegistryError as error:
         raise CannotStart(str(error)) from None
@@ -47,6 +51,16 @@ def registry_to_serve(settings: Settings) -> Registry:
         ):
             raise CannotStart(_not_installed(kind, library, [m.alias for m in own], registry))
     return registry
+
+
+def again(settings: Settings, registry: Registry) -> Callable[[], Registry] | None:
+    """Reads the file of `registry` again, in the profile that was chosen at the start; a model of
+    one's own has none."""
+    if settings.model:
+        return None
+    profile = registry.profile if registry.profiles else None
+    chosen = settings.model_copy(update={"profile": profile})
+    return lambda: registry_to_serve(chosen)
 
 
 def _not_installed(kind: str, library: str, aliases: list[str], registry: Registry) -> str:

@@ -10,9 +10,7 @@ import typer
 from server.cli.apps import new_app
 from server.cli.chat.chat import run_chat
 from server.cli.chat.own_server import is_up, own_server
-from server.cli.registry_choice import open_registry
 from server.cli.server_address import ApiKey, DataDir, Port, ServerAddress, Url, server_address
-from server.refusal import CannotStart
 from server.settings import Settings, read_settings
 
 app = new_app()
@@ -44,9 +42,7 @@ def run(
     settings = read_settings(url=url, api_key=api_key, port=port, **serving)
     question = " ".join(prompt or ()) or None
     with _server(settings, serving) as address:
-        raise typer.Exit(
-            run_chat(address.url, address.key, model, question, system=system, **_money(settings))
-        )
+        raise typer.Exit(run_chat(address.url, address.key, model, question, system=system))
 
 
 @contextmanager
@@ -59,15 +55,3 @@ def _server(settings: Settings, serving: dict[str, Any]) -> Iterator[ServerAddre
     flags = [(f"--{name.replace('_', '-')}", value) for name, value in serving.items() if value]
     with own_server([str(part) for flag in flags for part in flag]) as own_url:
         yield ServerAddress(own_url, None)
-
-
-def _money(settings: Settings) -> dict[str, Any]:
-    """The prices of this machine's registry; a server elsewhere has its own, unknown here."""
-    if settings.url is not None:
-        return {}
-    try:
-        registry = open_registry(settings)
-    except CannotStart:
-        return {}
-    prices = {alias: model.price for alias, model in registry.models.items()}
-    return {"prices": prices, "currency": registry.currency}

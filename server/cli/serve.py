@@ -1,6 +1,7 @@
 """`fjord serve`: check, bind and build everything; then uvicorn runs the app until a signal."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -8,8 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,10 +18,15 @@ import uvloop
 
 from engines.build import EngineBuilder
 from engines.fleet.fleet import Fleet
+from engines.fleet.start_limit import StartLimit
+from engines.planning.machine import Machine, this_machine
+from engines.planning.plan import AskedEngine
 from engines.registry.registry import Registry
 from server.accounts.auth import KeyRing
+from server.accounts.operator_token import operator_token
 from server.app import FjordApp, create_app, freeze_garbage
 from server.cli.announce import Announcement, announce
+from server.cli.engine_memory import node_memory
 from server.cli.first_start import (
     check_exposure,
     first_key,
@@ -29,8 +34,10 @@ from server.cli.first_start import (
     prepare_data_dir,
 )
 from server.cli.progress import SpokenProgress
-from server.cli.registry_choice import registry_to_serve
+from server.cli.registry_choice import again, registry_to_serve
+from server.cli.registry_facts import asked_of, never_fitting
 from server.cli.serve_log import has_reader, serve_log
+from server.cli.trouble import told
 from server.http.connection import Connection
 from server.http.request_log import RequestLog
 from server.http.web_pages import is_loopback
@@ -64,17 +71,38 @@ def serve(settings: Settings) -> int:
         node = settings.node or socket.gethostname()
         with (
             _ledger(settings, registry, node) as ledger,
+            _token(settings) as token,
             serve_log(settings),
         ):
-            builder = EngineBuilder(settings.data_dir, SpokenProgress())
+            machine = this_machine()
+            asked = asked_of(registry.models.values(), settings.data_dir, may_ask_hub=False)
+            _tell_what_never_fits(asked, machine)
+            builder = EngineBuilder(
+                settings.data_dir,
+                SpokenProgress(),
+                stall_timeout_s=settings.fetch_stall_timeout_s,
+            )
             fleet = Fleet(
                 registry.models.values(),
                 builder,
                 weights_bytes=builder.weights_bytes,
+                pace=builder.pace,
                 load_timeout_s=settings.load_timeout_s,
+                start_limit=StartLimit.of(settings.start_timeout_s),
+                memory=node_memory(settings, asked, machine),
                 on_ready=freeze_garbage,
             )
-            app = create_app(settings, registry, fleet, ledger, KeyRing(), node=node)
+            ring = KeyRing()
+            app = create_app(
+                settings,
+                registry,
+                fleet,
+                ledger,
+                ring,
+                node=node,
+                operator_token=token,
+                read_registry=again(settings, registry),
+            )
             announcement = Announcement(
                 url=_url(settings.host, listener),
                 registry=registry,
@@ -89,7 +117,13 @@ def serve(settings: Settings) -> int:
     return 0
 
 
-@contextmanager
+def _tell_what_never_fits(asked: Sequence[AskedEngine], machine: Machine) -> None:
+    """Once, before anything is fetched; the fleet refuses them when they are asked for."""
+    for line in never_fitting(asked, machine):
+        log.warning("%s; `fjord plan` says what would fit", line)
+
+
+@contextlib.contextmanager
 def _ledger(settings: Settings, registry: Registry, node: str) -> Iterator[Ledger]:
     try:
         ledger = Ledger.open(
@@ -107,11 +141,20 @@ def _ledger(settings: Settings, registry: Registry, node: str) -> Iterator[Ledge
         ledger.lock.release()
 
 
+@contextlib.contextmanager
+def _token(settings: Settings) -> Iterator[str]:
+    with contextlib.ExitStack() as stack:
+        with told():
+            token = stack.enter_context(operator_token(settings.data_dir))
+        yield token
+
+
 def _first_key(settings: Settings, ledger: Path) -> Any:
     if settings.ledger_url is not None:
         return None
     is_private = is_loopback(settings.host)
-    return first_key(settings.data_dir, ledger, keep=is_private, show=has_reader(settings))
+    with told():
+        return first_key(settings.data_dir, ledger, keep=is_private, show=has_reader(settings))
 
 
 def _run(
@@ -133,12 +176,17 @@ def _run(
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=AFTER_DRAIN_S,
     )
-    server = Server(config, cast(FjordApp, app.app).services.supervisor, fleet, drain_timeout_s)
+    inside = cast(FjordApp, app.app)
+    server = Server(config, inside.services.supervisor, fleet, drain_timeout_s)
+    server.on_hangup = inside.registry_file.apply
 
     async def run() -> None:
         speaking = asyncio.create_task(announce(fleet, announcement))
+        speaking.add_done_callback(server.ends_where_refused)
         await server.serve(sockets=[listener])
         speaking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await speaking
 
     _complete(run())
 
@@ -188,19 +236,34 @@ class Server(uvicorn.Server):
         self._fleet = fleet
         self._drain_timeout_s = drain_timeout_s
         self._drains: list[asyncio.Task[None]] = []
+        self.on_hangup: Callable[[], Coroutine[Any, Any, object]] | None = None
+        self._hangups: set[asyncio.Task[object]] = set()
 
-    @contextmanager
+    @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
         handled = (signal.SIGINT, signal.SIGTERM)
         for number in handled:
             loop.add_signal_handler(number, self._asked_to_stop, number)
-        loop.add_signal_handler(signal.SIGHUP, _pass_over_hangup)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
         try:
             yield
         finally:
             for number in (*handled, signal.SIGHUP):
                 loop.remove_signal_handler(number)
+
+    def ends_where_refused(self, start: "asyncio.Task[None]") -> None:
+        if not start.cancelled() and start.exception() is not None:
+            self.should_exit = True
+
+    def _hung_up(self) -> None:
+        """An operator who has changed the registry, or a terminal that is closed: neither is a
+        reason to lose running answers."""
+        log.info("SIGHUP: the registry is read again; SIGTERM stops the server")
+        if self.on_hangup is not None and not self._drains:
+            task = asyncio.get_running_loop().create_task(self.on_hangup())
+            self._hangups.add(task)
+            task.add_done_callback(self._hangups.discard)
 
     def _asked_to_stop(self, number: signal.Signals) -> None:
         if len(self._drains) >= 2:
@@ -218,12 +281,6 @@ class Server(uvicorn.Server):
         await self._watch.drain(0.0, CUT_S)
         self.should_exit = True
         await self._fleet.stop(STOP_S)
-
-
-def _pass_over_hangup() -> None:
-    """A terminal that is closed, or an operator who expects a new configuration: neither is a
-    reason to lose running answers."""
-    log.warning("SIGHUP changes nothing; SIGTERM stops the server, a new start reads the registry")
 
 
 def _url(host: str, listener: socket.socket) -> str:

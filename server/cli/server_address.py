@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from server.accounts.operator_token import kept_token
 from server.cli.first_start import kept_key
 from server.http.web_pages import is_loopback
 from server.settings import Settings
@@ -35,11 +36,15 @@ class ServerAddress:
     url: str
     """Without a path, without a slash at its end."""
     key: str | None
+    operator_keys: tuple[str, ...] = ()
+    """What may open /admin/v1, to be tried in this order."""
 
 
 def server_address(settings: Settings) -> ServerAddress:
     url = (settings.url or _here(settings)).rstrip("/").removesuffix("/v1")
-    return ServerAddress(url, settings.api_key or _kept_key(settings, url))
+    token = kept_token(settings.data_dir) if _is_here(url) else None
+    operator_keys = tuple(key for key in (token, settings.api_key) if key)
+    return ServerAddress(url, settings.api_key or _kept_key(settings, url), operator_keys)
 
 
 def _here(settings: Settings) -> str:
@@ -49,4 +54,8 @@ def _here(settings: Settings) -> str:
 
 def _kept_key(settings: Settings, url: str) -> str | None:
     """Never sent to another machine: it is this one's."""
-    return kept_key(settings.data_dir) if is_loopback(urlsplit(url).hostname or "") else None
+    return kept_key(settings.data_dir) if _is_here(url) else None
+
+
+def _is_here(url: str) -> bool:
+    return is_loopback(urlsplit(url).hostname or "")

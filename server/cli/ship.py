@@ -7,7 +7,7 @@ import typer
 
 from server.cli.apps import new_app
 from server.cli.options import DEFAULT_DIR, DataDir, failed
-from server.ledger.errors import LedgerError
+from server.cli.trouble import told
 from server.ledger.open_books import open_books
 from server.ledger.shipping import retry_set_aside
 
@@ -24,9 +24,6 @@ def ship(
     """--retry: ship once more what a site's database refused."""
     if not retry:
         raise failed("Say --retry: all but what was set aside is shipped by the server itself.")
-    try:
-        with closing(open_books(data_dir, None)) as database:
-            count = retry_set_aside(database)
-    except LedgerError as error:
-        raise failed(str(error)) from None
+    with told(), closing(open_books(data_dir, None)) as database:
+        count = retry_set_aside(database)
     typer.echo(f"{count} records are shipped once more by the server of {data_dir}.")

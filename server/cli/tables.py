@@ -39,7 +39,7 @@ def show_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None
 def show_fields(fields: Sequence[tuple[str, str]]) -> None:
     """One thing, a field a line."""
     columns = [Column(name) for name, _ in fields]
-    shown = [_printable(value) for _, value in fields]
+    shown = [printable(value) for _, value in fields]
     for line in _as_blocks(columns, [shown], terminal_width()):
         typer.echo(line)
 
@@ -54,7 +54,7 @@ def table_lines(
     columns: Sequence[Column], rows: Sequence[Sequence[str]], width: int
 ) -> tuple[list[str], list[str]]:
     """The lines of the heading, and those of the rows."""
-    shown = [[_printable(cell) for cell in row] for row in rows]
+    shown = [[printable(cell) for cell in row] for row in rows]
     every = list(range(len(columns)))
     short = [i for i in every if not columns[i].is_long]
     for inline, is_stacked in ((every, False), (every, True), (short, False), (short, True)):
@@ -121,6 +121,6 @@ def _set(text: str, width: int, is_right: bool) -> str:
     return space + text if is_right else text + space
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """No control character of a name may reach the terminal."""
     return "".join(c if c.isprintable() else "?" for c in text)

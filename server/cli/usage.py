@@ -12,6 +12,7 @@ from server.cli.key_choice import key_named
 from server.cli.options import DEFAULT_DIR, DataDir, LedgerUrl, failed
 from server.cli.periods import First, Last, Month, Owner, open_reports, period_of
 from server.cli.tables import Column, show_table
+from server.cli.trouble import whole
 from server.ledger.errors import KeyNotFound
 from server.ledger.export import csv_text, json_text, write_parquet
 from server.ledger.key_store import KeyStore
@@ -56,7 +57,8 @@ def usage(
             else map(with_money, usage_lines(database, period, dimensions(by), only))
         )
         if parquet is not None:
-            write_parquet(lines, parquet)
+            with whole(parquet) as part:
+                write_parquet(lines, part)
         elif as_csv:
             sys.stdout.writelines(csv_text(lines))
         elif as_json:

@@ -4,6 +4,8 @@ from server.conform import expect
 from server.conform.check import declared
 from server.conform.target import COMPLETIONS, FIXED, HELLO, RESPONSES, Target
 
+_CUSTOM = {"type": "custom", "name": "a"}
+
 
 @declared("ep-completions")
 def completions(t: Target) -> None:
@@ -26,6 +28,18 @@ def responses(t: Target) -> None:
     usage = answer["usage"]
     total = usage["input_tokens"] + usage["output_tokens"]
     expect.equal("total_tokens", usage["total_tokens"], total)
+
+
+@declared("ep-responses")
+def tools_of_agents(t: Target) -> None:
+    """… takes the tools of coding agents, and names those that nobody would run"""
+    later = {"type": "additional_tools", "role": "developer", "tools": [{**_CUSTOM, "name": "b"}]}
+    said = {"type": "message", "role": "user", "content": "Hi you"}
+    tools = [_CUSTOM, {"type": "web_search"}]
+    body = {"model": t.model, "input": [later, said], "tools": tools, "max_output_tokens": 16}
+    answer = expect.ok(t.post(RESPONSES, body))
+    named = (answer.get("metadata") or {}).get("tools_left_out")
+    expect.equal("metadata.tools_left_out", named, "web_search")
 
 
 @declared("ep-tokenize")

@@ -38,6 +38,41 @@ def cut_prompts(t: Target) -> None:
         expect.equal("prompt_tokens", usage["prompt_tokens"], 3)
 
 
+@declared("field-truncate")
+def cut_texts_of_any_length(t: Target) -> None:
+    """A text that no context holds is read as far as it is kept, also in a stream"""
+    long = "one two three four five six. " * 50_000
+    cut = {"prompt": long, "max_tokens": 1, "truncate_prompt_tokens": 16}
+    usage = expect.ok(t.post(COMPLETIONS, {"model": t.model} | cut))["usage"]
+    expect.equal("prompt_tokens", usage["prompt_tokens"], 16)
+    messages = t.said(long)
+    expect.status(t.stream(messages=messages, truncate_prompt_tokens=-1, max_tokens=1), 200)
+
+
+@declared("field-echo")
+def echoed_prompts(t: Target) -> None:
+    """echo with max_tokens 0 gives the prompt alone; without echo that is a 400"""
+    body = {"model": t.model, "prompt": "one two three", "max_tokens": 0}
+    answer = expect.ok(t.post(COMPLETIONS, body | {"echo": True}))
+    expect.equal("text", answer["choices"][0]["text"], "one two three")
+    expect.equal("completion_tokens", answer["usage"]["completion_tokens"], 0)
+    expect.refused(t.post(COMPLETIONS, body), 400, "INVALID_PARAMETER")
+
+
+@declared("field-echo")
+def log_probabilities_of_a_prompt(t: Target) -> None:
+    """echo with logprobs tells those of the prompt: lm-eval's request"""
+    body = {"model": t.model, "prompt": "one two three four", "max_tokens": 1, "logprobs": 1}
+    asked = t.post(COMPLETIONS, body | {"echo": True, "temperature": 0, "seed": 1234})
+    t.unless_refused(asked, "log probabilities of a prompt")
+    answer = expect.ok(asked)
+    told, count = answer["choices"][0]["logprobs"], answer["usage"]["prompt_tokens"] + 1
+    for name in ("tokens", "token_logprobs", "top_logprobs", "text_offset"):
+        expect.equal(f"{name}", len(told[name]), count)
+    expect.equal("the first", told["token_logprobs"][0], None)
+    expect.that(all(x <= 0 for x in told["token_logprobs"][1:]), "at most 0", told)
+
+
 @declared("field-system")
 def several_system_messages(t: Target) -> None:
     """System messages may be several, and stand anywhere"""

@@ -1,6 +1,7 @@
 """Checks: input and output together fit the context, or are refused with the numbers."""
 
 import json
+import re
 from typing import Any, Final
 
 from server.conform import expect
@@ -27,6 +28,16 @@ def three_numbers(t: Target) -> None:
     expect.one_of("max_tokens", numbers["max_tokens"], (4, None))
     fits = numbers["prompt_tokens"] > numbers["context_tokens"]
     expect.that(fits, "more prompt_tokens than context_tokens", numbers)
+
+
+@declared("limit-words")
+def words_that_clients_know(t: Target) -> None:
+    """… and a message by which agents know to make room: "maximum context length is … tokens\""""
+    error = expect.refused(
+        t.chat(messages=t.said("word " * MORE_THAN_ANY)), 400, "CONTEXT_LENGTH_EXCEEDED"
+    )
+    known = re.search(r"maximum context length is \d+ tokens", str(error.get("message")))
+    expect.that(bool(known), "OpenAI's words in the message", error)
 
 
 @declared("limit-explicit")
@@ -81,7 +92,12 @@ def _just_below(t: Target) -> tuple[int, int]:
     """How many words leave some thirty tokens of the context, and the context."""
     whole = _refusal(t, MORE_THAN_ANY, max_tokens=4)  # its prompt_tokens may be the least possible
     context = int(whole["context_tokens"])
-    frame = expect.ok(t.whole)["usage"]["prompt_tokens"]
-    some = expect.ok(t.chat(messages=t.said("word " * SOME), max_tokens=1))
-    per_word = max(1.0, (some["usage"]["prompt_tokens"] - frame) / SOME)
+    some, twice = (_prompt_tokens(t, count) for count in (SOME, 2 * SOME))
+    per_word = max(1.0, (twice - some) / SOME)
+    frame = some - SOME * per_word
     return max(1, int((context - frame - 30) / per_word)), context
+
+
+def _prompt_tokens(t: Target, words: int) -> int:
+    answer = t.chat(messages=t.said("word " * words), max_tokens=1)
+    return int(expect.ok(answer)["usage"]["prompt_tokens"])

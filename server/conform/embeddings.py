@@ -65,6 +65,21 @@ def own_length(t: Target) -> None:
     expect.equal("numbers", again, length)
 
 
+@declared("embed-truncate")
+def cut(t: Target) -> None:
+    """truncate_prompt_tokens and truncate cut a longer input; out of range: 400 naming it"""
+    model, long = _model(t), "fjord " * 30_000
+    for side in (None, "left", "right"):
+        usage = _made(t, long, truncate_prompt_tokens=8, truncation_side=side)["usage"]
+        expect.equal("prompt_tokens", usage["prompt_tokens"], 8)
+    for fields in ({"truncate_prompt_tokens": -1}, {"truncate": True}, {"truncate": "END"}):
+        expect.that(len(_made(t, long, **fields)["data"]) == 1, "a vector", fields)
+    for name, value in (("truncate_prompt_tokens", -2), ("truncate", "end")):
+        answer = t.post(EMBEDDINGS, {"model": model, "input": TEXT, name: value})
+        error = expect.refused(answer, 400, "INVALID_PARAMETER")
+        expect.equal("error.param", error.get("param"), name)
+
+
 def _model(t: Target) -> str:
     if t.options.embedding_model is None:
         raise Skipped("name a model that makes vectors with --embedding-model")

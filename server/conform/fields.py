@@ -21,6 +21,7 @@ REFUSED: Final[Mapping[str, Any]] = {
     "functions": [{"name": "f", "parameters": {}}], "audio": {"voice": "alloy", "format": "wav"},
     "modalities": ["text", "audio"], "best_of": 2, "guided_regex": "a+", "mirostat": 2,
     "typical_p": 0.5, "repeat_penalty": 1.3, "use_beam_search": True, "n_cmpl": True,
+    "keep_alive": "5m",
 }  # fmt: skip
 NEUTRAL: Final[Mapping[str, Any]] = {
     "functions": [], "audio": None, "modalities": ["text"], "best_of": 1, "guided_regex": None,

@@ -136,8 +136,10 @@ def streamed_tool(t: Target) -> None:
     _skip_without_calls(streamed)
     expect.status(streamed, 200)
     _skip_cut_call(streamed.finish_reason())
-    pieces = [p for c in streamed.choices() for p in c["delta"].get("tool_calls") or ()]
-    expect.that(bool(pieces), "a call", streamed.joined())
+    told = [c["delta"]["tool_calls"] for c in streamed.choices() if c["delta"].get("tool_calls")]
+    expect.that(bool(told), "a call", streamed.joined())
+    expect.equal("most pieces in one chunk", max(map(len, told)), 1)
+    pieces = [piece for some in told for piece in some]
     expect.equal("finish_reason", streamed.finish_reason(), "tool_calls")
     expect.equal("name", pieces[0]["function"].get("name"), "get_weather")
     arguments = "".join(p["function"].get("arguments") or "" for p in pieces)
@@ -155,6 +157,28 @@ def tool_messages(t: Target) -> None:
         {"role": "tool", "tool_call_id": "call_1", "content": "rain"},
     ]
     expect.choice(t.chat(messages=messages, tools=[WEATHER]))
+
+
+@declared("field-tool-answers")
+def answers_without_a_call(t: Target) -> None:
+    """A tool's answer to a call that was never made: 400 naming it"""
+    said = {"role": "tool", "tool_call_id": "call_1", "content": "rain"}
+    messages = [{"role": "user", "content": "Weather in Bodø?"}, said]
+    error = expect.refused(t.chat(messages=messages), 400, "INVALID_PARAMETER")
+    expect.that("tool_call_id" in json.dumps(error), "a refusal naming tool_call_id", error)
+
+
+@declared("field-tools-parser")
+def bounded_calls(t: Target) -> None:
+    """tool_choice required: at most 16 calls, one where parallel_tool_calls is false"""
+    fields: dict[str, Any] = {"tools": [WEATHER], "tool_choice": "required", "temperature": 0}
+    for more, most in (({}, 16), ({"parallel_tool_calls": False}, 1)):
+        answered = t.chat(**fields, max_tokens=600, **more)
+        _skip_without_calls(answered)
+        choice = expect.choice(answered)
+        _skip_cut_call(choice["finish_reason"])
+        count = len(choice["message"].get("tool_calls") or ())
+        expect.that(1 <= count <= most, f"1 to {most} calls", count)
 
 
 def _skip_without_calls(answer: httpx.Response | Streamed) -> None:

@@ -149,3 +149,18 @@ def utf8(t: Target) -> None:
     for text in (c["delta"].get("content") or "" for c in streamed.choices()):
         lone = any("\ud800" <= character <= "\udfff" for character in text)
         expect.that(not lone, "no half of a character", repr(text))
+
+
+@declared("stream-usage-running")
+def running_usage(t: Target) -> None:
+    """With continuous_usage_stats every chunk has the usage so far, the last one all of it"""
+    asked = {"include_usage": True, "continuous_usage_stats": True}
+    *running, last = t.stream(**FIXED, max_tokens=6, stream_options=asked).chunks
+    for usage in (chunk.get("usage") or {} for chunk in (*running, last)):
+        total = usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0)
+        expect.equal("total_tokens", usage.get("total_tokens"), total)
+    counts = [chunk["usage"]["completion_tokens"] for chunk in running]
+    expect.equal("counts", counts, sorted(counts))
+    expect.equal("the last one", counts[-1], last["usage"]["completion_tokens"])
+    answer = t.stream(stream_options={"continuous_usage_stats": 1})
+    expect.status(answer, 400)

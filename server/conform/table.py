@@ -1,30 +1,53 @@
-"""Results for people and for programs: a table, and JSON."""
+"""Results for people and for programs: lines of a terminal's width, and JSON."""
 
 import json
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from server.conform.check import Result
 from server.conform.run import counts
 
 STYLES = {"pass": "green", "fail": "bold red", "differs": "yellow", "skipped": "dim"}
+INDENT = " " * (max(map(len, STYLES)) + 2)
 
 
 def show(console: Console, results: Sequence[Result]) -> None:
-    """A row a check, and the sums."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("", "check", "whose word", "rule, and what was seen"):
-        table.add_column(name, overflow="fold")
+    """A check a line where its id and title fit, else its title beneath; what was seen of one that
+    did not pass, in the whole width; and the sums."""
+    ids = max((len(r.check.id) for r in results), default=0)
     for r in results:
-        style = STYLES[r.verdict]
-        verdict = f"[{style}]{r.verdict}[/]"
-        table.add_row(verdict, r.check.id, r.check.source, escape(_words(r)))
-    console.print(table)
-    console.print(summary(results))
+        line, beneath = _lines(r, ids, console.width)
+        console.print(
+            f"[{STYLES[r.verdict]}]{r.verdict:<{len(INDENT)}}[/]{escape(line)}", soft_wrap=True
+        )
+        for each in beneath:
+            console.print(escape(each), soft_wrap=True)
+    console.print(summary(results), soft_wrap=True)
+
+
+def _lines(r: Result, ids: int, width: int) -> tuple[str, list[str]]:
+    """What stands behind the verdict, and the lines beneath."""
+    in_one = f"{r.check.id:<{ids}}  {r.check.title}"
+    if len(INDENT) + len(in_one) <= width:
+        return in_one, _seen(r, width)
+    return r.check.id, _folded(r.check.title, width) + _seen(r, width)
+
+
+def _folded(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, max(20, width), initial_indent=INDENT, subsequent_indent=INDENT)
+
+
+def _seen(r: Result, width: int) -> list[str]:
+    said = {
+        "pass": [],
+        "skipped": [r.seen],
+        "fail": [f"expected {r.expected}", f"saw {r.seen}", f"{r.check.source}: {r.check.cites}"],
+    }
+    return [line for text in said.get(r.verdict, said["fail"]) for line in _folded(text, width)]
 
 
 def summary(results: Sequence[Result]) -> str:
@@ -32,7 +55,7 @@ def summary(results: Sequence[Result]) -> str:
     c = counts(results)
     return (
         f"{c['pass']} passed, {c['fail']} failed, {c['differs']} differ, {c['skipped']} skipped, "
-        f"of {len(results)} checks. Each cites its rule in docs/contract.md."
+        f"of {len(results)} checks."
     )
 
 
@@ -58,11 +81,3 @@ def _row(r: Result) -> dict[str, Any]:
         "seen": r.seen,
         "duration_s": r.duration_s,
     }
-
-
-def _words(r: Result) -> str:
-    if r.verdict == "pass":
-        return r.check.title
-    if r.verdict == "skipped":
-        return f"{r.check.title}\n  {r.seen}"
-    return f"{r.check.title}\n  expected {r.expected}\n  saw {r.seen}\n  {r.check.cites}"

@@ -6,7 +6,7 @@ is on the next one, and none is on two.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any
 
@@ -89,8 +89,16 @@ def grouped(line: Line) -> tuple[Any, ...]:
 def issue(
     database: Database, owner: str, month: str, seller: Seller | None, today: date
 ) -> list[Invoice]:
-    """Issue the month's invoices, one a currency; none where all are. Either all are stored or
-    none, and who issues meanwhile waits. Raises LedgerError where that may not be."""
+    """The month's invoices of one owner, as `issue_all` leaves them. Raises LedgerError."""
+    issue_all(database, [owner], month, seller, today)
+    return issued(database, owner, month)
+
+
+def issue_all(
+    database: Database, owners: Sequence[str], month: str, seller: Seller | None, today: date
+) -> None:
+    """Issue the month's invoices, one an owner and currency; none where all are. Either all are
+    stored or none, and who issues meanwhile waits. Raises LedgerError where that may not be."""
     if seller is None:
         raise LedgerError(
             "An invoice names its seller: write `seller` into the registry (docs/registry.md)."
@@ -100,9 +108,9 @@ def issue(
     if remembered(database, "site") is not None:
         raise LedgerError("This node belongs to a site, which invoices: give its --ledger-url.")
     with database.writing("invoices"):
-        for draft in drafts(database, owner, month, seller):
-            store(database, draft, today)
-    return issued(database, owner, month)
+        for owner in owners:
+            for draft in drafts(database, owner, month, seller):
+                store(database, draft, today)
 
 
 def store(database: Database, draft: Invoice, today: date) -> None:

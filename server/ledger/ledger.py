@@ -31,13 +31,15 @@ from server.ledger.key_watcher import KeyWatcher, TakeKeys
 from server.ledger.keys import Key
 from server.ledger.money import amount_of, charge_of
 from server.ledger.open_books import open_books, site_pool
+from server.ledger.progress import Reached, encode_progress, reached_by
 from server.ledger.records import UsageRecord, bound_words
 from server.ledger.recovery import close_lost
 from server.ledger.replication import SiteReplication
 from server.ledger.serving_lock import ServingLock
 from server.ledger.spending import spent
 from server.ledger.sqlite_rows import encode_open
-from server.ledger.writer import Close, Open, Writer
+from server.ledger.write_ops import Close, Open, Progress
+from server.ledger.writer import Writer
 
 log = logging.getLogger("fjord.ledger")
 
@@ -57,6 +59,8 @@ class OpenRequest:
 
     durable: "asyncio.Future[None]"
     reservation: Reservation
+    reached: Reached | None = None
+    """How far it got, once it made a token."""
 
 
 class Ledger:
@@ -85,6 +89,8 @@ class Ledger:
         self.lock = ServingLock(data_dir)
         self.budgets = Budgets(currency, self.read_account)
         self.open_requests: dict[str, OpenRequest] = {}
+        self.noting: asyncio.Handle | None = None
+        """Will write what `progress` was told."""
         self.readings: dict[BudgetAccount, asyncio.Future[int]] = {}
         """What accounts have spent so far, while it is being read."""
         self.lost_count = 0
@@ -231,9 +237,19 @@ class Ledger:
         await asyncio.shield(durable)
 
     def progress(self, record: UsageRecord) -> None:
-        """Note how far an open request got; not waited for. Once a second a stream is plenty."""
-        if record.record_id in self.open_requests:
-            self.writer.submit(Open(record.record_id, self.encoded(record)))
+        """Note how far an open request got; not waited for. Written together with all that is
+        noted in the same step of the loop."""
+        if (request := self.open_requests.get(record.record_id)) is None:
+            return
+        request.reached = reached_by(record)
+        if self.noting is None:
+            self.noting = asyncio.get_running_loop().call_soon(self.write_progress)
+
+    def write_progress(self) -> None:
+        self.noting = None
+        running = self.open_requests.items()
+        reached = ((id_, request.reached) for id_, request in running if request.reached)
+        self.writer.submit(Progress(encode_progress(reached)))
 
     def close_record(
         self, record: UsageRecord, *, is_delivered: bool = True

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from server.ledger import sqlite
 from server.ledger.money import charge_of
+from server.ledger.progress import take_progress
 from server.ledger.sqlite_rows import INSERT_RECORDS, SqliteRows, decode_open
 
 ALREADY_CLOSED = """
@@ -21,6 +22,7 @@ def close_lost(path: Path) -> int:
             connection.execute(ALREADY_CLOSED)
             found = connection.execute("SELECT record FROM open_requests").fetchall()
             records = [decode_open(row[0]) for row in found]
+            take_progress(connection, records)
             for record in records:
                 record.end = "lost"
                 record.amount = charge_of(record, is_delivered=record.stream)

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
@@ -20,8 +19,10 @@ from typing import Any, TypeAlias
 
 from server.ledger import sqlite
 from server.ledger.errors import DuplicateRecord, LedgerError, LedgerUnavailable
+from server.ledger.progress import REMEMBER
 from server.ledger.records import UsageRecord
 from server.ledger.sqlite_rows import INSERT_OPEN, INSERT_RECORDS, SqliteRows
+from server.ledger.write_ops import Close, Op, Open, Progress, Query
 
 log = logging.getLogger("fjord.ledger")
 
@@ -36,38 +37,6 @@ MOST_GATHER_S = 0.05
 PATIENCE_S = 5.0
 """A finished record waits so long for a sick disk before its request is told."""
 
-Waiter: TypeAlias = "asyncio.Future[None] | None"
-
-
-@dataclass(slots=True)
-class Open:
-    """An open request's entry, or its newer state; dropped when it cannot be written."""
-
-    record_id: str
-    payload: bytes
-    waiter: Waiter = None
-
-
-@dataclass(slots=True)
-class Close:
-    """A finished record; kept until it is written."""
-
-    record: UsageRecord
-    waiter: Waiter = None
-    is_void_if_late: bool = False
-    """Its answer is held back until it is written: late means not delivered, so not billed."""
-    queued_at: float = field(default_factory=time.monotonic)
-
-
-@dataclass(slots=True)
-class Query:
-    """Anything else that must see what was queued before it, and nothing of what came after."""
-
-    work: Callable[[sqlite3.Connection], Any]
-    result: Future[Any]
-
-
-Op: TypeAlias = "Open | Close | Query | None"
 Connect: TypeAlias = Callable[[Path], sqlite3.Connection]
 NO_ROW = (ValueError, OverflowError)
 """What a record raises that no row can hold."""
@@ -89,6 +58,8 @@ class Writer:
         self.patience_s = PATIENCE_S
         self.trouble: str | None = None
         self.kept: list[Close] = []
+        self.progress: str | None = None
+        """The newest, until it is written."""
         self.is_stopping = False
         self.is_over = False
         self.thread: Thread | None = None
@@ -138,7 +109,7 @@ class Writer:
                 op = self.queue.get_nowait()
                 if isinstance(op, Query):
                     op.result.set_exception(refusal)
-                elif op is not None:
+                elif isinstance(op, Open | Close):
                     self.tell([op], refusal)
 
     def run(self) -> None:
@@ -171,6 +142,9 @@ class Writer:
         self.kept += [op for op in batch if isinstance(op, Close)]
         closed = {op.record.record_id for op in self.kept}
         opens = [op for op in batch if isinstance(op, Open)]
+        for op in batch:
+            if isinstance(op, Progress):
+                self.progress = op.text
         try:
             self.write([op for op in opens if op.record_id not in closed])
             if self.trouble:
@@ -187,13 +161,13 @@ class Writer:
 
     def write(self, opens: list[Open]) -> None:
         """What is kept and `opens` in one transaction; each alone where that fails."""
-        if self.kept and opens and not self.trouble:
+        if self.kept and (opens or self.progress) and not self.trouble:
             with suppress(sqlite3.Error, *NO_ROW):
                 self.commit(self.kept, opens)
                 return
         if self.kept:
             self.write_closes()
-        if opens:
+        if opens or self.progress:
             self.commit([], opens)
 
     def write_closes(self) -> None:
@@ -235,6 +209,9 @@ class Writer:
             if opens:
                 entries = b"[" + b",".join(op.payload for op in opens) + b"]"
                 self.connection.execute(INSERT_OPEN, (entries.decode(),))
+            if self.progress:
+                self.connection.execute(REMEMBER, (self.progress,))
+        self.progress = None
         if closes:
             self.trouble = None
             self.kept = self.kept[len(closes) :]

@@ -9,14 +9,17 @@ from typing import cast
 from msgspec.structs import replace
 
 from engines.base import Delta, Engine, GenerateRequest, Prompt
+from engines.fleet.deaths import Deaths
 from engines.fleet.fleet import Fleet
-from server.errors import ApiError
+from server.errors import ApiError, FormBroken
 from server.http.exchange import Exchange
 from server.ledger.ledger import Ledger
 from server.ledger.money import reserve_of
+from server.requests.attempts import on_an_engine
+from server.requests.comments import WAITING, loading
 from server.requests.interleave import generated
 from server.requests.outcomes import cut_error, end_of, explained, usage_of
-from server.requests.plan import Call, Stream, Whole, fitted, kept_token_ids, rendered
+from server.requests.plan import Call, Metered, Stream, Whole, fitted, kept_token_ids, rendered
 from server.requests.run import STUCK_S, RequestRun
 from server.requests.run_state import ON_DELTA, ON_DELTA_READ, Event, State
 
@@ -30,8 +33,11 @@ class GenerationRun(RequestRun[ApiError | None]):
         "_comment",
         "_engine",
         "_has_begun",
+        "_has_engine",
+        "_is_reserved",
         "_is_stream",
         "_noted_tokens",
+        "broken_form",
         "call",
         "fleet",
         "ledger",
@@ -46,12 +52,15 @@ class GenerationRun(RequestRun[ApiError | None]):
         self.ledger = ledger
         self.started = time.monotonic()
         self.wait_s = 0.0
+        self.broken_form: str | None = None
+        """What its answer was held to and ended without."""
         self._noted_tokens = 0
         self._engine: Engine | None = None
         """The one to abort, from `generate` on."""
         self._is_stream = call.plan.is_stream
         self._has_begun = False
         """Whether there was a first delta."""
+        self._has_engine = self._is_reserved = False
         self._comment: asyncio.Task[None] | None = None
         """The last comment line, which may wait for its client."""
 
@@ -94,7 +103,12 @@ class GenerationRun(RequestRun[ApiError | None]):
         if not self.exchange.started:
             await self.exchange.open_stream()
         if not self.exchange.blocked_s(time.monotonic()):
-            await self.exchange.write(b": waiting\n\n")
+            await self.exchange.write(self._comment_line())
+
+    def _comment_line(self) -> bytes:
+        if self._has_engine:
+            return WAITING
+        return loading(self.alias, self.fleet.outlook(self.alias))
 
     # Its own way
 
@@ -110,6 +124,8 @@ class GenerationRun(RequestRun[ApiError | None]):
             record.end = end_of(exc, has_begun=record.ttft_s is not None)
             if record.ttft_s is None:
                 record.prompt_tokens = 0
+            if isinstance(exc, FormBroken):
+                self.broken_form = exc.form
             if self.why is None:
                 return self._explained(exc)
         if self.why is not None:
@@ -120,16 +136,28 @@ class GenerationRun(RequestRun[ApiError | None]):
 
     async def _generate(self) -> None:
         call = self.call
-        async with self.fleet.lease(call.spec.alias) as engine:
-            self.wait_s = time.monotonic() - self.started
-            requests, prompts = await self._rendered(engine)
-            await self._reserve(requests)
-            self._engine = engine
-            self.on(Event.GENERATE)
-            async with aclosing(generated(engine, requests, prompts, self)) as deltas:
-                await self._read(deltas)
-            if not self._has_begun and self.why is None:
-                raise RuntimeError("The engine ended an answer that it never began.")
+        deaths = Deaths(call.record.record_id, call.spec.alias, call.fields)
+        await on_an_engine(self.fleet, deaths, call.deadline, self._on, self._may_start_again)
+
+    async def _on(self, engine: Engine) -> None:
+        self._has_engine = True
+        self.wait_s = self.wait_s or time.monotonic() - self.started
+        requests, prompts = await self._rendered(engine)
+        await self._reserve(requests)
+        self._engine = engine
+        self.on(Event.GENERATE)
+        async with aclosing(generated(engine, requests, prompts, self)) as deltas:
+            await self._read(deltas)
+        if not self._has_begun and self.why is None:
+            raise RuntimeError("The engine ended an answer that it never began.")
+
+    def _may_start_again(self) -> bool:
+        """On the next engine, since this one is gone: nobody has heard a token."""
+        if self._has_begun or self.why is not None:
+            return False
+        self._engine, self._has_engine = None, False
+        self.on(Event.LOST)
+        return True
 
     async def _rendered(self, engine: Engine) -> tuple[list[GenerateRequest], list[Prompt]]:
         call = self.call
@@ -155,6 +183,11 @@ class GenerationRun(RequestRun[ApiError | None]):
     async def _reserve(self, requests: Sequence[GenerateRequest]) -> None:
         """Open the ledger's entry for the most this request can use; does not wait for the disk."""
         record = self.call.record
+        if self._is_reserved:
+            return
+        self._is_reserved = True
+        if self.call.plan.has_running_usage:
+            cast(Metered, self.call.plan.shape).follow(lambda: usage_of(record))
         cap_tokens = sum(r.sampling.max_tokens * r.sampling.n for r in requests)
         await self.ledger.begin(
             record,

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from msgspec.structs import replace
 
 from engines.base import Delta, Engine, GenerateRequest, Prompt, Sink
+from server.requests.held import generate
 
 _WAITING = 64
 """Deltas that wait for a slow reader; beyond them the engine's generators wait."""
@@ -18,7 +19,7 @@ def generated(
     """The deltas of all requests; the usual single one without a hop between, and past it where
     `sink` takes them at once."""
     if len(requests) == 1:
-        return engine.generate(requests[0], prompts[0], sink)
+        return generate(engine, requests[0], prompts[0], sink)
     return _interleaved(engine, requests, prompts)
 
 
@@ -29,7 +30,7 @@ async def _interleaved(
 
     async def pump(first_index: int, request: GenerateRequest, prompt: Prompt) -> None:
         try:
-            async with aclosing(engine.generate(request, prompt)) as own:
+            async with aclosing(generate(engine, request, prompt)) as own:
                 async for d in own:
                     await deltas.put(replace(d, index=first_index + d.index))
         except Exception as exc:

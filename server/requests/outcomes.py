@@ -4,8 +4,15 @@ import logging
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
-from engines.base import EngineDead, EngineError, EngineHung, InvalidRequest, Usage
-from server.errors import ApiError, to_api_error
+from engines.base import (
+    EngineDead,
+    EngineError,
+    EngineHung,
+    InvalidRequest,
+    RequestKillsEngines,
+    Usage,
+)
+from server.errors import ApiError, FormBroken, to_api_error
 from server.ledger.errors import BudgetExceeded
 from server.ledger.records import End, UsageRecord
 
@@ -27,8 +34,10 @@ def usage_of(record: UsageRecord) -> Usage:
 
 def end_of(exc: Exception, *, has_begun: bool = False) -> End:
     """How a record ends whose request raised `exc`; once it had a token, nothing is a rejection."""
-    if isinstance(exc, EngineDead | EngineHung):
+    if isinstance(exc, EngineDead | EngineHung | RequestKillsEngines):
         return "engine_died"
+    if isinstance(exc, FormBroken):
+        return "failed"
     if isinstance(exc, EngineError | ApiError | BudgetExceeded) and not has_begun:
         return "rejected"
     return "failed"
@@ -46,6 +55,6 @@ def explained(exc: Exception, wire_names: Mapping[str, str], request_id: str) ->
     if isinstance(exc, InvalidRequest) and exc.param is not None:
         exc.param = wire_names.get(exc.param, exc.param)
     error = to_api_error(exc)
-    if error.code == "INTERNAL_ERROR":
+    if error.code == "INTERNAL_ERROR" and not isinstance(exc, FormBroken | RequestKillsEngines):
         log.exception("request %s failed", request_id, exc_info=exc)
     return error

@@ -1,7 +1,7 @@
 """What one request asks for: what to generate, how the answer is said, and what it is bound by."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -13,10 +13,13 @@ from engines.base import (
     GenerateRequest,
     InvalidRequest,
     Prompt,
+    Truncation,
     Usage,
 )
 from engines.registry.spec import ModelSpec
+from server.errors import Error
 from server.ledger.records import UsageRecord
+from server.requests.attempts import Fields
 
 
 class Stream(Protocol):
@@ -25,7 +28,14 @@ class Stream(Protocol):
     def open(self) -> bytes: ...
     def delta(self, d: Delta) -> bytes: ...
     def close(self, usage: Usage) -> bytes: ...
-    def fail(self, body: dict[str, Any]) -> bytes: ...
+    def fail(self, body: Error) -> bytes: ...
+
+
+class Metered(Protocol):
+    """A stream that says the usage so far."""
+
+    def follow(self, usage: Callable[[], Usage]) -> None:
+        """`usage` is that of the deltas given up to now; called once, before `open`."""
 
 
 class Whole(Protocol):
@@ -33,15 +43,6 @@ class Whole(Protocol):
 
     def add(self, d: Delta) -> None: ...
     def body(self, usage: Usage) -> bytes: ...
-
-
-class Truncation(msgspec.Struct, frozen=True):
-    """How much of a prompt is kept."""
-
-    most_tokens: int
-    """-1: what leaves room for max_tokens."""
-    keeps_end: bool = True
-    """Else its beginning."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +55,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Whether the caller named a bound: then it is refused, not shrunk, where it does not fit."""
     truncation: Truncation | None = None
     """None: a prompt that is too long is refused."""
+    has_running_usage: bool = False
+    """Whether its shape is a `Metered` stream, which says the usage so far with each chunk."""
     wire_names: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Chat's field names, as errors of engines say them -> this endpoint's own."""
 
@@ -77,6 +80,8 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     """time.monotonic() at which it ends with REQUEST_TIMEOUT."""
     send_timeout_s: float
     keep_alive_s: float
+    fields: Fields = tuple
+    """The names of what its body sets."""
 
 
 def kept_token_ids(
@@ -86,14 +91,10 @@ def kept_token_ids(
     truncation = call.plan.truncation
     if truncation is None:
         return None
-    most_tokens = truncation.most_tokens
-    if most_tokens < 0:
-        answer = request.sampling.max_tokens if call.plan.has_max_tokens else 1
-        most_tokens = max(1, min(call.spec.context_tokens, engine_context_tokens) - answer)
-    ids = prompt.token_ids
-    if len(ids) <= most_tokens:
-        return None
-    return ids[len(ids) - most_tokens :] if truncation.keeps_end else ids[:most_tokens]
+    answer = max(1, request.sampling.max_tokens if call.plan.has_max_tokens else 1)
+    room = max(1, min(call.spec.context_tokens, engine_context_tokens) - answer)
+    kept = truncation.kept(prompt.token_ids, room)
+    return None if kept is prompt.token_ids else kept
 
 
 async def rendered(call: Call, engine: Engine, request: GenerateRequest) -> Prompt:

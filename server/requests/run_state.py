@@ -4,6 +4,7 @@
     generate    waiting                                     reading    -
     delta       open                                        reading    -
     delta_read  reading                                     open       -
+    lost        reading, open                               waiting    -
     settle      waiting, reading, open, aborting, leaving   settling   -
     answer      settling                                    answering  -
     over        all but ended                               ended      -
@@ -48,7 +49,7 @@ class State(StrEnum):
 
 
 class Event(StrEnum):
-    """What happens to it: the first six by its own task, the others from outside."""
+    """What happens to it: the first seven by its own task, the others from outside."""
 
     GENERATE = "generate"
     """An engine, a prompt and an entry in the ledger are there."""
@@ -56,6 +57,8 @@ class Event(StrEnum):
     """The task has a delta, or the deltas' end."""
     DELTA_READ = "delta_read"
     """... and waits for the next."""
+    LOST = "lost"
+    """Its engine is gone before it had a token; it waits for the next."""
     SETTLE = "settle"
     ANSWER = "answer"
     OVER = "over"
@@ -116,6 +119,7 @@ RULES = (
     Rule(_E.GENERATE, (_S.WAITING,), _S.READING),
     Rule(_E.DELTA, (_S.OPEN,), _S.READING),
     Rule(_E.DELTA_READ, (_S.READING,), _S.OPEN),
+    Rule(_E.LOST, _GENERATING, _S.WAITING),
     Rule(_E.SETTLE, _AT_WORK, _S.SETTLING),
     Rule(_E.ANSWER, (_S.SETTLING,), _S.ANSWERING),
     Rule(_E.OVER, _BEFORE_ITS_END, _S.ENDED),

@@ -3,15 +3,18 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import TypeAlias
 
 from engines.base import Engine
+from engines.fleet.deaths import Deaths
 from engines.fleet.fleet import Fleet
 from server.errors import ApiError
 from server.http.exchange import Exchange
 from server.ledger.ledger import Ledger
 from server.ledger.money import reserve_of
 from server.ledger.records import UsageRecord
+from server.requests.attempts import Fields, on_an_engine
 from server.requests.outcomes import cut_error, end_of, explained
 from server.requests.run import RequestRun
 
@@ -24,7 +27,9 @@ class SingleRun(RequestRun[bytes | ApiError]):
     knows waiting, leaving and those of the end: there is nothing to abort or to read to its end."""
 
     __slots__ = (
+        "_is_reserved",
         "deadline",
+        "fields",
         "fleet",
         "ledger",
         "most_tokens",
@@ -42,6 +47,7 @@ class SingleRun(RequestRun[bytes | ApiError]):
         work: Work,
         *,
         deadline: float,
+        fields: Fields,
         ledger: Ledger | None = None,
         most_tokens: int = 0,
         wire_names: Mapping[str, str] | None = None,
@@ -52,6 +58,8 @@ class SingleRun(RequestRun[bytes | ApiError]):
         self.work = work
         self.deadline = deadline
         """time.monotonic() at which it ends with REQUEST_TIMEOUT."""
+        self.fields = fields
+        """The names of what its body sets."""
         self.ledger = ledger
         """None: the request costs nothing and leaves no record."""
         self.most_tokens = most_tokens
@@ -59,6 +67,7 @@ class SingleRun(RequestRun[bytes | ApiError]):
         self.wire_names = wire_names or {}
         """Chat's field names, as errors of engines say them -> this endpoint's own."""
         self.wait_s = 0.0
+        self._is_reserved = False
 
     def tick(self, now: float) -> None:
         if now > self.deadline:
@@ -67,10 +76,10 @@ class SingleRun(RequestRun[bytes | ApiError]):
     async def _attempt(self) -> bytes | ApiError:
         record, began = self.record, time.monotonic()
         try:
-            async with self.fleet.lease(record.alias) as engine:
-                self.wait_s = time.monotonic() - began
-                await self._reserve()
-                body = await self.work(engine)
+            deaths = Deaths(record.record_id, record.alias, self.fields)
+            body = await on_an_engine(
+                self.fleet, deaths, self.deadline, partial(self._on, began), lambda: True
+            )
             record.end = "ok"
             return body
         except asyncio.CancelledError:
@@ -83,9 +92,15 @@ class SingleRun(RequestRun[bytes | ApiError]):
         finally:
             record.duration_s = time.monotonic() - began
 
+    async def _on(self, began: float, engine: Engine) -> bytes:
+        self.wait_s = self.wait_s or time.monotonic() - began
+        await self._reserve()
+        return await self.work(engine)
+
     async def _reserve(self) -> None:
-        if self.ledger is None:
+        if self.ledger is None or self._is_reserved:
             return
+        self._is_reserved = True
         record, most = self.record, self.most_tokens
         record.prompt_tokens = most
         micro = reserve_of(record, 0)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import httpx
+import pytest
 
 from server.ledger.database import SqliteDatabase
 from server.ledger.invoicing import drafts
@@ -22,6 +23,7 @@ def ask(server: Served, key: str, model: str = "m") -> httpx.Response:
     return httpx.post(server.url + "/v1/chat/completions", json=body, headers=headers)
 
 
+@pytest.mark.slow
 def test_a_key_in_euro_is_billed_in_euro_at_the_registrys_rate(tmp_path: Path) -> None:
     euro = make_key(tmp_path, owner="acme", currency="EUR")
     plain = make_key(tmp_path, owner="acme")

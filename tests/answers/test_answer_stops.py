@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from engines.answers.answer_stops import is_searched, stopped, without_stops
-from engines.base import Delta, GenerateRequest, Reasoning, Sampling, ToolCallDelta
+from engines.base import Delta, GenerateRequest, Reasoning, Sampling, Tool, ToolCallDelta
 
 pytestmark = pytest.mark.anyio
 
@@ -104,3 +104,19 @@ def test_the_engine_looks_itself_where_there_is_no_thought() -> None:
         assert (asked.sampling.stop, asked.sampling.includes_stop_string) == ((), False)
         assert asked.stream, "else it would go on to its length"
     assert not is_searched(replace(thinking, sampling=sampling()))
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_called"),
+    [
+        ({}, True),
+        ({"tool_choice": "required"}, True),
+        ({"tool_choice": "none"}, False),
+        ({"tool_parser": None}, False),
+        ({"tools": ()}, False),
+    ],
+)
+def test_a_call_may_hold_it(fields: dict[str, Any], is_called: bool) -> None:
+    asked: dict[str, Any] = {"tools": (Tool(name="f"),), "tool_parser": "hermes"} | fields
+    request = GenerateRequest(request_id="r", sampling=sampling("\n"), prompt="x", **asked)
+    assert is_searched(request) is is_called

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from fastapi import FastAPI, Request, Response
 
+from engines.registry.names import ModelNames
 from server.api.admin import admin_router
 from server.api.admin_gate import MOST_BODY_BYTES
 from server.errors import ApiError
@@ -27,6 +28,9 @@ PATHS = [
     ("DELETE", "/admin/v1/keys/x"),
     ("POST", "/admin/v1/keys/x/rotate"),
     ("GET", "/admin/v1/usage"),
+    ("GET", "/admin/v1/models"),
+    ("POST", "/admin/v1/models/x/load"),
+    ("POST", "/admin/v1/registry"),
     ("PUT", "/admin/v1/keys"),
     ("POST", "/admin/v1/nothing/here"),
 ]
@@ -158,7 +162,7 @@ def test_a_fault_of_ours_is_logged_under_the_request_id_and_stays_inside(
         raise fault
 
     app = FastAPI()
-    app.include_router(admin_router(books))
+    app.include_router(admin_router(books, lambda: ModelNames({})))
     app.add_exception_handler(ApiError, _rendered)
     with running(RequestLog(app)) as url:
         answer = httpx.get(url + "/admin/v1/keys", headers={"X-Request-Id": "mine-1"})

@@ -140,3 +140,17 @@ def test_the_context_counts_input_and_explicit_output(client: httpx.Client) -> N
     body = client.post("/v1/chat/completions", json=some).json()
     assert body["usage"]["completion_tokens"] == 5
     assert body["choices"][0]["finish_reason"] == "length"
+
+
+@pytest.mark.parametrize("kind", ["string", "array", ["string", "null"], 5])
+@pytest.mark.parametrize("choice", ["auto", "required"])
+def test_a_tool_whose_arguments_are_no_object_is_refused(
+    client: httpx.Client, kind: Any, choice: str
+) -> None:
+    function = {"name": "f", "parameters": {"type": kind}}
+    chat = HELLO | {"tools": [{"type": "function", "function": function}], "tool_choice": choice}
+    answer = client.post("/v1/chat/completions", json=chat)
+    error = assert_error(answer, 400, "INVALID_PARAMETER", "tools")
+    assert error["details"]["expected"] == "the schema of an object"
+    flat = {"model": chat["model"], "input": "Hi", "tools": [{"type": "function", **function}]}
+    assert_error(client.post("/v1/responses", json=flat), 400, "INVALID_PARAMETER", "tools")

@@ -151,8 +151,6 @@ def test_stop_and_seed_and_null_work_as_in_chat(client: httpx.Client) -> None:
         ({"best_of": 2, "n": 3}, "best_of"),
         ({"logprobs": 21}, "logprobs"),
         ({"logprobs": True}, "logprobs"),
-        ({"echo": True, "logprobs": 1}, "echo"),
-        ({"echo": True, "prompt": [1, 2]}, "echo"),
         ({"max_tokens": 5000}, "max_tokens"),
         ({"n": 0}, "n"),
     ],

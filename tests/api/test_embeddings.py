@@ -141,13 +141,14 @@ def test_a_model_that_cannot_load_is_a_503(client: httpx.Client) -> None:
     assert int(r.headers["retry-after"]) >= 1
 
 
-def test_a_deadline_ends_the_wait_for_a_model_with_504(tmp_path: Path) -> None:
+def test_a_deadline_ends_the_wait_for_a_model_with_what_is_known_of_it(tmp_path: Path) -> None:
     model = scripted("vectors", task="embed", load_s=30)
     with serving(tmp_path, model) as server, httpx.Client(headers=server.headers) as client:
         headers = {"X-Request-Timeout": "0.3"}
         r = client.post(server.url + PATHS[0], json=ASK, headers=headers)
-        assert_error(r, 504, "REQUEST_TIMEOUT")
-    assert [(r["end"], r["amount"]) for r in read_records(tmp_path)] == [("timed_out", 0)]
+        assert_error(r, 503, "MODEL_LOAD_TIMEOUT")
+        assert r.json()["error"]["details"]["state"] == "starting"
+    assert [(r["end"], r["amount"]) for r in read_records(tmp_path)] == [("rejected", 0)]
 
 
 def test_a_client_that_leaves_ends_its_request(tmp_path: Path) -> None:

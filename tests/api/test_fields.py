@@ -67,6 +67,17 @@ def test_what_would_change_the_answer_is_refused_by_name(
         assert error["details"]["expected"] == field.instead
 
 
+@pytest.mark.parametrize("path", ENDPOINTS)
+@pytest.mark.parametrize("value", [0, -1, 300, "5m", "-1", "24h"])
+def test_how_long_a_model_stays_is_the_operators_and_no_requests(
+    client: httpx.Client, path: str, value: int | str
+) -> None:
+    r = client.post(path, json=ASK[path] | {"keep_alive": value})
+    error = assert_error(r, 400, "INVALID_PARAMETER", "keep_alive")
+    assert "keep in the server's registry" in error["message"]
+    assert client.post(path, json=ASK[path] | {"keep_alive": None}).status_code == 200
+
+
 @pytest.mark.parametrize(("path", "stream"), WAYS)
 def test_what_asks_for_what_happens_anyway_is_taken(
     client: httpx.Client, path: str, stream: bool
@@ -104,10 +115,9 @@ def test_every_other_value_is_refused_and_true_is_no_1(path: str) -> None:
 @pytest.mark.parametrize(
     ("path", "change", "field"),
     [
-        (CHAT, {"stream_options": {"continuous_usage_stats": True}},
+        (RESPONSES, {"stream_options": {"continuous_usage_stats": True}},
          "stream_options.continuous_usage_stats"),
-        (COMPLETIONS, {"stream_options": {"continuous_usage_stats": True}},
-         "stream_options.continuous_usage_stats"),
+        (CHAT, {"reasoning": {"context": "all"}}, "reasoning.context"),
         (CHAT, {"messages": [*SAID, {"role": "assistant", "function_call": {"name": "f"}}]},
          "messages[1].function_call"),
         (CHAT, {"messages": [{"role": "assistant", "audio": {"id": "a"}}, *SAID]},
@@ -180,8 +190,12 @@ LLAMACPP: Final = """
     speculative.n_min speculative.n_max speculative.p_min speculative.type logprobs lora
     json_schema grammar grammar_lazy chat_format reasoning_format reasoning_in_content
     thinking_forced_open parse_tool_calls chat_parser preserved_tokens grammar_triggers
-    reasoning_budget_tokens reasoning_budget_message logit_bias ignore_eos stop samplers
-    timings_per_token id_slot
+    reasoning_budget_tokens reasoning_budget_message reasoning_budget_start_tag
+    reasoning_budget_end_tag reasoning_budget_end_tags reasoning_control thinking_budget_tokens
+    generation_prompt grammar_type continue_final_message echo verbose logit_bias ignore_eos stop
+    samplers timings_per_token id_slot sse_ping_interval multimodal_data add_generation_prompt
+    chat_template_kwargs enable_thinking response_format max_completion_tokens tools tool_choice
+    parallel_tool_calls messages
 """
 """What llama.cpp's server reads of a completion, and of a chat beside OpenAI's."""
 
@@ -215,9 +229,14 @@ def annotated(source: str, classes: list[str]) -> Iterator[str]:
     yield from (name for name in names if not name.startswith("_"))
 
 
-@pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS, RESPONSES])
 def test_every_field_of_llamacpps_is_known(path: str) -> None:
     assert unknown(path, set(LLAMACPP.split())) == set()
+
+
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS, RESPONSES])
+def test_what_one_endpoint_honours_the_others_know(path: str) -> None:
+    assert unknown(path, honoured(CHAT) | honoured(COMPLETIONS) | honoured(RESPONSES)) == set()
 
 
 def test_the_page_is_the_tables() -> None:

@@ -1,6 +1,8 @@
 """A body that is wrong in every place costs no more than one that is wrong in one."""
 
 import json
+import random
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -9,15 +11,17 @@ import httpx
 import pytest
 from pydantic import TypeAdapter
 
+from server.api import body_members
+from server.api.body_members import (
+    MAX_BARE_BYTES,
+    MAX_ESCAPES,
+    MAX_NUMBERS,
+    MAX_VALUES,
+    members_of,
+)
 from server.api.chat.wire import CHAT
 from server.api.completions import COMPLETIONS
-from server.api.decode import (
-    IN_A_THREAD_BYTES,
-    MAX_COMMAS,
-    MAX_VALUES,
-    decode,
-    has_too_much,
-)
+from server.api.decode import IN_A_THREAD_BYTES, decode
 from server.api.embeddings import EMBEDDINGS
 from server.api.responses.wire import RESPONSES
 from server.api.tokenize import TOKENIZE
@@ -80,6 +84,17 @@ def test_the_first_error_ends_the_search(case: str) -> None:
     assert refused.value.param
 
 
+@pytest.mark.parametrize(
+    ("size", "param"), [(64, f"logit_bias.{'a' * 64}"), (65, "logit_bias"), (2**22, "logit_bias")]
+)
+def test_a_name_that_no_field_has_is_left_out_whatever_its_length(size: int, param: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        decode(CHAT, chat(logit_bias=f'{{"{"a" * size}":"x"}}'))
+    assert refused.value.param == param
+    assert refused.value.details is not None
+    assert "token ids" in str(refused.value.details["expected"])
+
+
 @pytest.mark.parametrize("adapter", [CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, TOKENIZE])
 def test_every_list_stops_at_its_first_error_and_every_list_and_object_has_a_bound(
     adapter: TypeAdapter[Any],
@@ -111,24 +126,64 @@ def lists_and_objects(schema: Any) -> Iterator[dict[str, Any]]:
         ('"\\"' + "[" * (MAX_VALUES + 1) + '"', False),
         ('"\\\\"' + "[" * (MAX_VALUES + 1), True),
         ('"' + "[" * (MAX_VALUES + 1), False),
-        ("0," * (MAX_COMMAS + 1), True),
-        ('"' + "," * (MAX_COMMAS + 1) + '"', False),
+        ("0," * (MAX_NUMBERS + 1), True),
+        ('"' + "," * (MAX_NUMBERS + 1) + '"', False),
+        ("1" * (MAX_BARE_BYTES + 1), True),
+        ("1" * MAX_BARE_BYTES, False),
+        ('"' + "1" * (MAX_BARE_BYTES + 1) + '"', False),
+        ('"' + "\\n" * (MAX_ESCAPES + 1) + '"', True),
+        ('"' + "\\n" * MAX_ESCAPES + '"', False),
+        ('"' + "\\\\" * (MAX_ESCAPES + 1) + '"', True),
+        ('"' + "\\\\" * MAX_ESCAPES + '"', False),
+        ('"' + '\\"' * (MAX_ESCAPES + 1) + '"', True),
+        ('"' + "\\u00e6" * (MAX_ESCAPES + 1) + '"', True),
     ],
 )
 def test_members_are_counted_outside_of_strings(body: str, expected: bool) -> None:
-    assert has_too_much(body.encode()) is expected
+    assert members_of(body.encode()).is_too_much is expected
+
+
+PARTS = ('"', "\\", "\\\\", '\\"', "[", "{", ",", "NaN", "Infinity", "-", "x" * 40, "\\u00e6", "é")
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_steps_count_what_one_look_counts(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = random.Random(seed)
+    texts = ["".join(drawn.choices(PARTS, k=drawn.randrange(8))) for _ in range(40)]
+    body = json.dumps([{text: text, "n": [1, float("nan")]} for text in texts]).encode()
+    body = body.replace(b"NaN", drawn.choice([b"NaN", b"0"]))
+    whole = members_of(body)
+    bare = re.sub(rb'"(?:[^"\\]|\\.)*"', b'"', body)
+    assert whole.values == sum(map(bare.count, (b'"', b"[", b"{")))
+    assert whole.commas == bare.count(b",")
+    assert whole.bare_bytes == len(bare.replace(b'"', b""))
+    assert whole.escapes == len(re.findall(rb"\\.", body))
+    assert bool(whole.constant) is (b"NaN" in bare)
+    for step in (1, 2, 3, 7, 64):
+        monkeypatch.setattr(body_members, "_STEP_BYTES", step)
+        assert members_of(body) == whole
+
+
+def test_a_constant_that_is_no_number_is_refused_in_a_long_body_too(served: Any) -> None:
+    text = "NaN and Infinity " * IN_A_THREAD_BYTES
+    for value, status in (("NaN", 400), ("-Infinity", 400), ("1", 200)):
+        body = messages(json.dumps(text[:70_000]))[:-1] + f',"temperature":{value}}}'.encode()
+        url = served.url + "/v1/chat/completions"
+        answer = httpx.post(url, headers=served.headers, content=body)
+        assert answer.status_code == status
+        assert status == 200 or f"{value} is no JSON number" in answer.text
 
 
 @pytest.mark.parametrize("item", ["[]", "{}", '""', "0", '{"a":[]}'])
 def test_a_long_body_of_small_members_is_refused(served: Any, item: str) -> None:
-    body = chat(unknown=f"[{','.join([item] * (MAX_COMMAS + 2))}]")
+    body = chat(unknown=f"[{','.join([item] * (MAX_NUMBERS + 2))}]")
     answer = httpx.post(served.url + "/v1/chat/completions", headers=served.headers, content=body)
     assert answer.status_code == 400
 
 
 def test_a_long_text_is_served() -> None:
     text = 'He said "no", [twice]; {really}. ' * (2 * IN_A_THREAD_BYTES // 32)
-    assert not has_too_much(json.dumps(text).encode())
+    assert not members_of(json.dumps(text).encode()).is_too_much
 
 
 def test_unknown_members_are_counted_up_to_32(served: Any) -> None:

@@ -12,8 +12,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from engines.base import EngineUnavailable
+from engines.fleet.device_memory import HOST, MemoryNeed
 from engines.fleet.fleet import Fleet
+from engines.fleet.status import EngineStatus
 from engines.registry.spec import EngineSpec, ModelSpec
+from engines.stats import EngineStats
 from engines.testing.scripted import ScriptedEngine
 from server.accounts.auth import KeyRing
 from server.api.services import Services
@@ -122,13 +125,13 @@ def test_names_that_clients_invent_do_not_become_labels() -> None:
     for number in range(50):
         metrics.answered(f"model-{number}", "chat", 404)
         metrics.unknown_field(f"x_{number}")
-    for odd in ("plain_name", "with space", "日本"):
+    for odd in ("plain_name", "with space", "日本", "a" * 256, "a" * 257):
         metrics.unknown_field(odd)
     found = read(metrics)
     assert found["fjord_requests_total", "unknown", "chat", "404"] == 50
     assert found["fjord_unknown_fields_total", "private"] == 50
-    assert found["fjord_unknown_fields_total", "odd"] == 1
-    assert found["fjord_unknown_fields_total", "plain"] == 2
+    assert found["fjord_unknown_fields_total", "odd"] == 2
+    assert found["fjord_unknown_fields_total", "plain"] == 3
     assert not [key for key in found if "model-1" in key or "x_1" in key]
 
 
@@ -163,14 +166,26 @@ class Site:
 
 
 @asynccontextmanager
-async def site(data_dir: Path, *, preload: bool = True, **args: Any) -> AsyncIterator[Site]:
+async def site(
+    data_dir: Path,
+    *,
+    preload: bool = True,
+    engine: type[ScriptedEngine] = ScriptedEngine,
+    **args: Any,
+) -> AsyncIterator[Site]:
     spec = EngineSpec(kind="scripted", source="echo", args=args)
     models = [
-        ModelSpec(alias="a", engine=spec, context_tokens=9, output_tokens=9, preload=preload),
+        ModelSpec(
+            alias="a",
+            engine=spec,
+            context_tokens=9,
+            output_tokens=9,
+            load="start" if preload else "demand",
+        ),
         ModelSpec(alias="b", engine=spec, context_tokens=9, output_tokens=9),
     ]
     registry = registry_of(*models)
-    fleet, ledger = Fleet(models, ScriptedEngine), Ledger.open(data_dir, node="n")
+    fleet, ledger = Fleet(models, engine), Ledger.open(data_dir, node="n")
     app = create_app(Settings(data_dir=data_dir), registry, fleet, ledger, KeyRing())
     await ledger.start(on_keys=lambda keys: None)
     await fleet.start()
@@ -244,3 +259,93 @@ async def test_metrics_show_the_engines_state(tmp_path: Path) -> None:
         assert f'fjord_engine_state{{engine="{key}",state="failed"}} 0.0' in text
         assert f'fjord_engine_requests{{engine="{key}"}} 1.0' in text
         assert f'fjord_engine_restarts_total{{engine="{key}"}} 0.0' in text
+
+
+async def test_metrics_show_loads_memory_turns_and_why_an_engine_ended(tmp_path: Path) -> None:
+    async with site(tmp_path, preload=False) as server:
+        await server.loaded()
+        (key,) = [status.key for status in server.fleet.statuses()]
+        name = f'engine="{key}"'
+        text = (await server.client.get("/metrics")).text
+        assert f"fjord_engine_loads_total{{{name}}} 1.0" in text
+        assert f"fjord_engine_pinned{{{name}}} 0.0" in text
+        assert f"fjord_engine_turn_wait_seconds_total{{{name}}}" in text
+        assert f"fjord_engine_last_used_timestamp_seconds{{{name}}} 1" in text
+        assert "fjord_engine_unloads_total{" not in text
+        assert "fjord_engine_planned_bytes{" not in text
+        await server.fleet.commands.give("unload", "a")
+        await server.loaded()  # once it is gone
+        text = (await server.client.get("/metrics")).text
+        assert f'fjord_engine_unloads_total{{{name},reason="operator"}} 1.0' in text
+        assert f"fjord_engine_loads_total{{{name}}} 2.0" in text
+
+
+def test_metrics_show_the_memory_planned_on_each_card() -> None:
+    status = EngineStatus(
+        key="k",
+        kind="vllm",
+        source="s",
+        aliases=("a",),
+        state="ready",
+        since=0.0,
+        reason=None,
+        leases=0,
+        waiting=0,
+        restarts=0,
+        is_preloaded=False,
+        need=MemoryNeed(bytes_each=7, devices=2, host_bytes=3),
+        devices=(HOST, 0, 3),
+    )
+    found = read(Metrics([], lambda: [status], dict))
+    planned = {key[1:]: v for key, v in found.items() if key[0] == "fjord_engine_planned_bytes"}
+    assert planned == {("host", "k"): 3, ("0", "k"): 7, ("3", "k"): 7}
+    assert status.planned_bytes == 17
+
+
+class Measuring(ScriptedEngine):
+    """Tells what a scheduler of its own would."""
+
+    def stats(self) -> EngineStats:
+        return EngineStats(
+            running_requests=3,
+            waiting_requests=2,
+            kv_cache_usage=0.25,
+            preemptions=1,
+            prefix_query_tokens=80,
+            prefix_hit_tokens=64,
+            draft_tokens=9,
+            accepted_tokens=4,
+        )
+
+
+async def test_metrics_show_what_an_engines_scheduler_tells(tmp_path: Path) -> None:
+    async with site(tmp_path, preload=False, engine=Measuring) as server:
+        cold = (await server.client.get("/metrics")).text
+        assert "fjord_engine_running_requests{" not in cold
+        async with server.fleet.lease("a"):
+            text = (await server.client.get("/metrics")).text
+        (key,) = [status.key for status in server.fleet.statuses()]
+        told = {
+            sample.name: sample.value
+            for family in text_string_to_metric_families(text)
+            for sample in family.samples
+            if sample.labels == {"engine": key}
+        }
+        expected = {
+            "running_requests": 3,
+            "queued_requests": 2,
+            "kv_cache_usage_ratio": 0.25,
+            "preemptions_total": 1,
+            "prefix_query_tokens_total": 80,
+            "prefix_hit_tokens_total": 64,
+            "draft_tokens_total": 9,
+            "accepted_draft_tokens_total": 4,
+        }
+        assert {name: told[f"fjord_engine_{name}"] for name in expected} == expected
+
+
+async def test_an_engine_that_tells_nothing_has_no_such_lines(tmp_path: Path) -> None:
+    async with site(tmp_path) as server:
+        async with server.fleet.lease("a"):
+            text = (await server.client.get("/metrics")).text
+        assert "fjord_engine_kv_cache_usage_ratio{" not in text

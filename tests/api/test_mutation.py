@@ -20,7 +20,8 @@ CODES = {
     400: {"INVALID_PARAMETER", "CONTEXT_LENGTH_EXCEEDED"},
     404: {"MODEL_NOT_FOUND"},
 }
-
+BROKEN_FORM = "The answer ended without the form that was asked for"
+"""A scripted engine's answer is its script, whatever form a body asks for."""
 SMALL = {"output_tokens": 64}
 UNLIMITED = {"requests_per_minute": 10**6, "concurrent": 100}
 served = server_of(
@@ -53,13 +54,16 @@ def sent(served: Served, connection: http.client.HTTPConnection, path: str, raw:
 def assert_answer(kind: str, answer: bytes) -> None:
     if kind.startswith("text/event-stream"):
         assert answer.endswith(b"\n\n")
-        assert b'"error":{' not in answer
+        assert b'"error":{' not in answer or BROKEN_FORM.encode() in answer
     else:
         assert set(json.loads(answer)) & {"choices", "output", "data", "tokens"}
 
 
 def assert_error(status: int, answer: dict[str, Any]) -> None:
     error = answer["error"]
+    if status == 500:
+        assert error["message"].startswith(BROKEN_FORM), answer
+        return
     assert error["code"] in CODES[status], answer
     assert error["type"] == "invalid_request_error"
     assert answer["detail"] == error["message"] != ""

@@ -212,7 +212,9 @@ def test_answers_of_every_kind_fit_their_schemas(
         event = json.loads(block.split("\n")[1].removeprefix("data: "))
         check(document, "ResponseEvent", event)
     legacy = {"model": "mixtral-8x7b", "prompt": ["a b", "c"], "logprobs": 1}
-    check(document, "Completion", client.post("/v1/completions", json=legacy).json())
+    for body in (legacy, legacy | {"echo": True}):
+        check(document, "Completion", client.post("/v1/completions", json=body).json())
+    check(document, "ModelList", client.get("/v1/models?details=true").json())
     check(document, "Readiness", client.get("/ready").json())
 
 

@@ -32,6 +32,20 @@ def test_a_prompt_is_counted_as_it_is(client: httpx.Client) -> None:
     assert body == {"model": "m", "count": 2, "max_model_len": 1000}
 
 
+@pytest.mark.parametrize("count", [65_536, 65_537, 140_000])
+def test_many_tokens_come_whole_and_in_their_order(client: httpx.Client, count: int) -> None:
+    def counted(words: list[str]) -> list[int]:
+        body = {"model": "m", "prompt": " ".join(words)}
+        tokens: list[int] = client.post("/v1/tokenize", json=body).json()["tokens"]
+        return tokens
+
+    few = counted([f"w{number}" for number in range(100)])
+    many = counted([f"w{number % 100}" for number in range(count)])
+    assert len(many) == count
+    assert many[1:100] == few[1:]
+    assert all(many[begin + 1 : begin + 100] == few[1:] for begin in range(0, count - 100, 10_000))
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from engines.fleet.commands import COMMANDS
 from engines.fleet.fleet import Fleet
 from engines.testing.scripted import ScriptedEngine
 from server.accounts.auth import KeyRing
@@ -165,6 +166,9 @@ async def test_openapi_describes_every_route_and_the_key_it_needs(site: Site) ->
         (one, "delete"),
         (one + "/rotate", "post"),
         ("/admin/v1/usage", "get"),
+        ("/admin/v1/models", "get"),
+        ("/admin/v1/registry", "post"),
+        *((f"/admin/v1/models/{{alias}}/{command}", "post") for command in COMMANDS),
     }
     for path, verb in routes:
         assert described["paths"][path][verb]["security"] == [{"APIKeyHeader": []}]

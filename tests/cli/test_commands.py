@@ -23,7 +23,7 @@ from tests.support.serve_process import (
 
 pytestmark = pytest.mark.slow  # processes of their own
 
-COMMANDS = ["serve", "models", "prepare", *ELSEWHERE]
+COMMANDS = ["serve", "prepare", *ELSEWHERE]
 
 
 @pytest.fixture
@@ -55,7 +55,9 @@ def test_help_fits_80_columns_and_is_plain(home: Path, command: str) -> None:
 def test_help_shows_every_default(home: Path) -> None:
     shown = fjord(home, "serve", "--help").stdout
     words = " ".join(shown.split())
-    written = re.findall(r"\[default: [^\]]*\]", (ROOT / "server/cli/main.py").read_text())
+    written = re.findall(
+        r"\[default: [^\]]*\]", (ROOT / "server/cli/serving_options.py").read_text()
+    )
     assert len(written) > 8
     for default in ("127.0.0.1", "8080", "cuda with a GPU, else embedded", "600", "info", "data"):
         assert f"[default: {default}]" in words
@@ -119,13 +121,32 @@ def test_a_start_without_its_engines_library_is_one_line(
     assert re.search(said, ended.stderr), ended.stderr
 
 
+@pytest.mark.parametrize("library", ["vllm", "xllamacpp"])
+def test_a_library_that_cannot_be_imported_ends_the_start(tmp_path: Path, library: str) -> None:
+    (tmp_path / library).mkdir()
+    (tmp_path / library / "__init__.py").write_text('raise OSError("libx.so.13: no such file")\n')
+    model = tmp_path / "m"
+    model.mkdir()
+    (model / "config.json").write_text('{"max_position_embeddings": 64}')
+    (model / "w.safetensors").touch()
+    (tmp_path / "m.gguf").touch()
+    source = "./m" if library == "vllm" else "./m.gguf"
+    flags = ["--port", "0", "--model", f"m={source}"]
+    ended = fjord(tmp_path, "serve", *flags, PYTHONPATH=f"{tmp_path}:{ROOT}")
+    assert ended.returncode == 2, ended.stderr
+    reason = "cannot be imported here: OSError: libx.so.13: no such file"
+    assert ended.stderr.splitlines()[-1] == f"fjord: m cannot run: {library} {reason}."
+    assert ended.stderr.count("starting") == 1
+    assert "Traceback" not in ended.stderr
+
+
 # Asking a server
 
 
 def test_models_are_those_of_the_server_that_is_asked(running: Server) -> None:
     shown = fjord(running.home, "models", "--port", running.port)
     assert shown.returncode == 0, shown.stderr
-    assert re.search(r"^mine +scripted +ready +128K +128K +god/dag$", shown.stdout, re.MULTILINE)
+    assert re.search(r"^mine +ready +\? +0 +0 +god/dag$", shown.stdout, re.MULTILINE)
     assert "tiny" not in shown.stdout
     same = fjord(running.home, "models", FJORD_URL=f"http://127.0.0.1:{running.port}/v1")
     assert same.stdout.split()[4:] == shown.stdout.split()[4:]
@@ -133,8 +154,11 @@ def test_models_are_those_of_the_server_that_is_asked(running: Server) -> None:
     assert (row["alias"], row["context_tokens"], row["preload"]) == ("mine", 131072, True)
 
 
-def test_models_without_a_key_tell_what_everybody_may_know(running: Server) -> None:
-    shown = fjord(running.home, "models", "--port", running.port, "--api-key", "wrong")
+def test_models_without_an_operators_key_tell_what_everybody_may_know(running: Server) -> None:
+    elsewhere = ["--port", running.port, "--data-dir", "nowhere"]
+    told = fjord(running.home, "models", *elsewhere, "--api-key", running.key())
+    assert re.search(r"^mine +scripted +ready +128K +128K +god/dag$", told.stdout, re.MULTILINE)
+    shown = fjord(running.home, "models", *elsewhere, "--api-key", "wrong")
     assert re.search(r"^mine +scripted +ready +\? +\? +", shown.stdout, re.MULTILINE)
     assert "401: Unknown API key" in shown.stderr
 
@@ -213,9 +237,16 @@ def test_the_list_of_models_has_details_for_who_asks(running: Server) -> None:
     (full,) = httpx.get(f"{url}?details=true", headers=headers).json()["data"]
     assert full == plain | {
         "weights": "god/dag",
+        "also_known_as": [],
         "engine": "scripted",
         "state": "ready",
         "context_tokens": 131072,
         "output_tokens": 131072,
         "preload": True,
+        "price": {
+            "currency": "NOK",
+            "input": "0.000000",
+            "cached_input": "0.000000",
+            "output": "0.000000",
+        },
     }

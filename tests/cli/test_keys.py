@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import pty
 import sqlite3
 import subprocess
 import sys
@@ -20,13 +18,14 @@ from server.accounts.auth import AuthFailed, KeyRing
 from server.cli import invoice as invoice_cli
 from server.cli import prune as prune_cli
 from server.cli import usage as usage_cli
+from server.cli.key_fields import moment_of
 from server.cli.keys import app
 from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key, hash_of
 from server.ledger.ledger import Ledger
 from server.ledger.sqlite import FILE_NAME, prepared_ledger
+from tests.support.key_commands import keys, refused
 from tests.support.paths import ROOT
-from tests.support.serve_process import FJORD, environment, fjord, with_registry
 
 pytestmark = pytest.mark.anyio
 
@@ -35,21 +34,6 @@ pytestmark = pytest.mark.anyio
 def ledger_file(tmp_path: Path) -> Path:
     """Commands find a ledger; none of them makes one."""
     return prepared_ledger(tmp_path)
-
-
-def keys(data_dir: Path, *arguments: str) -> Any:
-    """What the command answers with --json."""
-    done = CliRunner().invoke(app, [*arguments, "--data-dir", str(data_dir), "--json"])
-    assert done.exit_code == 0, done.output
-    return json.loads(done.stdout)
-
-
-def refused(data_dir: Path, *arguments: str) -> str:
-    """What the command says on its way out with status 2."""
-    done = CliRunner().invoke(app, [*arguments, "--data-dir", str(data_dir)])
-    assert done.exit_code == 2
-    assert "Traceback" not in done.output
-    return done.stderr
 
 
 def test_a_new_key_is_shown_once_and_only_its_hash_is_stored(tmp_path: Path) -> None:
@@ -74,7 +58,7 @@ def test_every_field_of_a_key_is_kept_changed_and_set_back(tmp_path: Path) -> No
     )  # fmt: skip
     assert made["models"] == ["a", "b"]
     assert made["budget"] == {"kind": "money", "amount": "500.5", "period": "month"}
-    assert (made["currency"], made["expires_at"]) == ("NOK", "2999-01-31T00:00:00Z")
+    assert (made["currency"], made["expires_at"]) == ("NOK", "2999-02-01T00:00:00Z")
     limits = ("requests_per_minute", "burst", "concurrent", "tokens_per_minute")
     assert [made[name] for name in limits] == [10, 2, 3, 1000]
 
@@ -128,6 +112,19 @@ def test_a_revoked_key_stays_in_the_list_and_stays_revoked(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2027-06-30", "2027-07-01T00:00:00+00:00"),
+        ("2027-12-31", "2028-01-01T00:00:00+00:00"),
+        ("2027-06-30T00:00", "2027-06-30T00:00:00+00:00"),
+        ("2027-06-30T12:00+02:00", "2027-06-30T12:00:00+02:00"),
+    ],
+)
+def test_a_date_alone_is_a_keys_last_day(text: str, moment: str) -> None:
+    assert moment_of(text).isoformat() == moment
+
+
+@pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["show", "nobody0000"], "No key has the name or id 'nobody0000'"),
@@ -136,6 +133,7 @@ def test_a_revoked_key_stays_in_the_list_and_stays_revoked(tmp_path: Path) -> No
         (["create", "--name", "n", "--budget", "0.0000001 NOK/month"], "6 decimal places"),
         (["create", "--name", "n", "--budget", "1.5 tokens/day"], "whole number"),
         (["create", "--name", "n", "--currency", "GBP"], "'NOK', 'USD', 'EUR', 'SEK' or 'DKK'"),
+        (["create", "--name", "n", "--expires", "9999-12-31"], "is not a date"),
         (["create", "--name", "n", "--expires", "soon"], "2027-01-31"),
         (["create", "--name", "n", "--concurrent", "0"], "the least is 1"),
         (["create", "--name", ""], "name"),
@@ -247,75 +245,3 @@ def test_two_changes_of_a_key_at_once_both_count(tmp_path: Path) -> None:
         other.join()
         final = KeyStore(one).get(made["key_id"])
     assert (final.name, final.owner) == ("renamed", "moved")
-
-
-# Names, and questions before what cannot be undone
-
-
-def test_a_key_is_found_by_its_name_where_one_has_it(tmp_path: Path) -> None:
-    first, other = (keys(tmp_path, "create", "--name", n) for n in ("website", "portal"))
-    assert keys(tmp_path, "show", "website")["key_id"] == first["key_id"]
-    assert keys(tmp_path, "update", "portal", "--burst", "3")["key_id"] == other["key_id"]
-    assert keys(tmp_path, "rotate", "website")["key_id"] == first["key_id"]
-    assert keys(tmp_path, "revoke", "website")["state"] == "revoked"
-    again = keys(tmp_path, "create", "--name", "website")  # a revoked one does not hide it
-    assert keys(tmp_path, "show", "website")["key_id"] == again["key_id"]
-    assert keys(tmp_path, "show", first["key_id"])["state"] == "revoked"
-    keys(tmp_path, "create", "--name", "website", "--owner", "acme")
-    said = refused(tmp_path, "revoke", "website")
-    assert "2 keys are called 'website'" in said
-    assert again["key_id"] in said
-    assert "did you mean 'portal'?" in refused(tmp_path, "show", "portl")
-
-
-@pytest.mark.parametrize(("typed", "flags", "state"), [
-    ("n\n", [], "active"), ("y\n", [], "revoked"), ("", ["--yes"], "revoked"),
-])  # fmt: skip
-def test_revoking_at_a_terminal_asks_first(
-    tmp_path: Path, typed: str, flags: list[str], state: str
-) -> None:
-    keys(tmp_path, "create", "--name", "website")
-    ours, theirs = pty.openpty()
-    os.write(ours, typed.encode())
-    command = [*FJORD, "keys", "revoke", "website", "--data-dir", str(tmp_path), *flags]
-    done = subprocess.run(
-        command, stdin=theirs, capture_output=True, text=True, timeout=60, env=environment()
-    )
-    os.close(ours)
-    os.close(theirs)
-    assert ("for ever?" in done.stdout) == bool(typed)
-    assert (done.returncode == 0) == (state == "revoked")
-    assert keys(tmp_path, "show", "website")["state"] == state
-
-
-def test_a_model_that_nobody_has_is_warned_of(tmp_path: Path) -> None:
-    home = with_registry(tmp_path)
-    prepared_ledger(home / "data")
-    asked = ["keys", "create", "--name", "k", "--json", "--models"]
-    for models, said in (
-        ("tiny", ""),
-        ("tinny", "has no model 'tinny'; did you mean 'tiny'? The key may use it"),
-        ("tiny,zzz", "has no model 'zzz'. The key may use it"),
-    ):
-        done = fjord(home, *asked, models)
-        assert json.loads(done.stdout)["models"] == sorted(models.split(","))
-        assert said in done.stderr
-        assert bool(said) == bool(done.stderr)
-    (home / "model_registry.yaml").write_text("models: [")
-    assert fjord(home, *asked, "tinny").stderr == ""
-
-
-def test_the_tables_of_keys_and_usage_are_whole_at_80_columns(tmp_path: Path) -> None:
-    home = with_registry(tmp_path)
-    prepared_ledger(home / "data")
-    name, models = "the website of a customer", ",".join(f"some-model-{i}" for i in range(9))
-    fjord(home, "keys", "create", "--name", name, "--budget", "500 NOK/month", "--models", models)
-    shown = fjord(home, "keys", "list").stdout
-    assert max(map(len, shown.splitlines())) <= 80
-    assert not set(shown) & set("│…┃")
-    flat = "".join(shown.split())
-    for words in (name, "500 NOK/month", models):
-        assert "".join(words.split()) in flat
-    shown = fjord(home, "keys", "show", name).stdout
-    assert max(map(len, shown.splitlines())) <= 80
-    assert "some-model-8" in shown

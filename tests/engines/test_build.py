@@ -7,12 +7,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from engines.base import EngineUnavailable
+from engines.base import EngineBroken, EngineUnavailable
 from engines.build import EngineBuilder
 from engines.fleet.fleet import Fleet
 from engines.llamacpp.engine import LlamacppEngine
 from engines.registry.spec import EngineSpec, ModelSpec
 from engines.testing.scripted import ScriptedEngine
+from tests.support.hub import running_hub
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]  # processes of their own
 
@@ -22,7 +23,7 @@ def silent(spec: EngineSpec, what: str, done: int | None, total: int | None) -> 
 
 
 def model(spec: EngineSpec) -> ModelSpec:
-    return ModelSpec(alias="a", engine=spec, context_tokens=9, output_tokens=9, preload=True)
+    return ModelSpec(alias="a", engine=spec, context_tokens=9, output_tokens=9, load="start")
 
 
 async def built(spec: EngineSpec, data_dir: Path) -> object:
@@ -70,3 +71,18 @@ async def test_a_fetch_from_a_silent_hub_is_ended_with_the_fleet(
         _, alive = await asyncio.to_thread(psutil.wait_procs, fetching, 5)
         asked.close()
     assert not alive
+
+
+@pytest.mark.slow
+async def test_a_fetch_that_gets_no_further_is_given_up_and_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_hub() as hub:
+        hub.hold_at = 15_000_000
+        monkeypatch.setenv("HF_ENDPOINT", hub.address)
+        monkeypatch.setenv("HF_HOME", str(tmp_path))
+        builder = EngineBuilder(tmp_path, silent, stall_timeout_s=3.0)
+        with pytest.raises(EngineUnavailable, match="got no further for 3 s") as failed:
+            await builder(EngineSpec(kind="vllm", source="owner/name"))
+        assert not isinstance(failed.value, EngineBroken)  # so the fleet tries it again
+        assert builder.pace(EngineSpec(kind="vllm", source="owner/name")) is None

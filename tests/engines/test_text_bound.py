@@ -6,8 +6,9 @@ import pytest
 
 from engines.base import ContextLengthExceeded, GenerateRequest, Sampling
 from engines.text_bound import (
+    LONG_TEXT_CHARACTERS,
     TextBound,
-    kept_characters,
+    kept_texts,
     longest_token_bytes,
     request_characters,
 )
@@ -22,11 +23,50 @@ def test_a_text_longer_than_context_times_longest_token_is_refused_with_its_size
     with pytest.raises(ContextLengthExceeded) as refused:
         bound.check_characters(1601)
     assert (refused.value.prompt_tokens, refused.value.context_tokens) == (101, 100)
-    assert "1601 characters, which are at least 101 tokens" in str(refused.value)
+    assert "1601 characters, at least 101 tokens" in str(refused.value)
 
 
 def test_nothing_is_refused_where_a_token_may_stand_for_any_text() -> None:
     TextBound(context_tokens=1, longest_token_bytes=None).check_characters(10**9)
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "is_refused"),
+    [
+        ("a" * LONG_TEXT_CHARACTERS, 100, True),
+        ("a" * (LONG_TEXT_CHARACTERS - 1), 100, False),
+        ("a" * LONG_TEXT_CHARACTERS, LONG_TEXT_CHARACTERS // 2, False),
+        (" " * LONG_TEXT_CHARACTERS, 100, False),
+    ],
+    ids=["far too many", "a short text", "less than twice as many", "few tokens"],
+)
+def test_a_long_text_of_twice_the_tokens_is_refused_before_it_is_tokenised_whole(
+    text: str, context: int, is_refused: bool
+) -> None:
+    counted: list[str] = []
+
+    def count(piece: str) -> int:
+        counted.append(piece)
+        return len(piece.strip())
+
+    bound = TextBound(context_tokens=context, longest_token_bytes=None)
+    if not is_refused:
+        bound.check_tokens([text], count)
+        assert "".join(counted) in ("", text)
+        return
+    with pytest.raises(ContextLengthExceeded) as refused:
+        bound.check_tokens([text], count)
+    assert refused.value.characters == len(text)
+    assert context < refused.value.prompt_tokens < len(text)
+    assert len(counted) == 1
+
+
+def test_all_texts_of_a_chat_count_together() -> None:
+    bound = TextBound(context_tokens=100, longest_token_bytes=None)
+    texts = ["a" * 400] * (LONG_TEXT_CHARACTERS // 400 + 1)
+    with pytest.raises(ContextLengthExceeded):
+        bound.check_tokens(texts, len)
+    bound.check_tokens(texts, lambda _: 256)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +93,7 @@ def test_what_a_template_may_leave_out_does_not_count() -> None:
         {"role": "user", "content": "de"},
         {"role": "user", "content": [{"type": "text", "text": "parts"}]},
     ]
-    assert kept_characters(chat) == 5
+    assert kept_texts(chat) == ["abc", "de"]
     sampling = Sampling(max_tokens=1)
     request = GenerateRequest(request_id="1", sampling=sampling, messages=chat)
     assert request_characters(request) == 709

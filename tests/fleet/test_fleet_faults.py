@@ -1,11 +1,12 @@
 """A fleet goes on: slow downloads, starts that hang, slow ends, and bugs of our own."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from engines.base import Engine, EngineLoadTimeout, EngineUnavailable
+from engines.base import Engine, EngineBroken, EngineLoadTimeout, EngineUnavailable
 from engines.fleet.start_limit import StartLimit
 from engines.registry.spec import EngineSpec
 from engines.testing.scripted import ScriptedEngine
@@ -55,6 +56,24 @@ async def test_a_start_that_hangs_is_ended_and_the_next_has_its_turn() -> None:
         await enter(fleet, "b")
 
 
+async def test_a_models_own_limit_of_its_start_beats_the_servers_and_the_longest_counts() -> None:
+    slow = scripted("slow", load_s=0.2)
+    patient = replace(model("patient", slow), start_timeout_s=60.0)
+    hasty = replace(model("hasty", slow), start_timeout_s=0.01)
+    limit = StartLimit.of(0.05)
+    async with running(patient, hasty, start_limit=limit, backoff=PATIENT) as fleet:
+        await enter(fleet, "hasty")
+    async with running(hasty, start_limit=StartLimit(), backoff=PATIENT) as fleet:
+        with pytest.raises(EngineUnavailable):
+            await enter(fleet, "hasty")
+        assert status(fleet, "hasty").reason == "its start took longer than 0.01 s"
+
+
+def test_a_limit_that_was_set_holds_for_weights_of_every_size() -> None:
+    assert [StartLimit.of(40).seconds(size) for size in (0, 2**40)] == [40, 40]
+    assert StartLimit.of(None) == StartLimit()
+
+
 def test_a_start_may_take_longer_the_larger_the_weights_are(tmp_path: Path) -> None:
     assert StartLimit().seconds(0) == 300
     assert StartLimit().seconds(10 * 2**30) == 500
@@ -98,6 +117,24 @@ async def test_an_unexpected_error_leaves_the_fleet_at_work() -> None:
         await until(fleet.is_ready)
         await enter(fleet, "a")
         await enter(fleet, "b")
+
+
+async def test_what_can_never_start_here_is_not_tried_again_and_says_so() -> None:
+    class Broken(ScriptedEngine):
+        async def start(self) -> None:
+            raise EngineBroken("its library cannot be imported")
+
+    workshop = Workshop(Broken)
+    models = [model("a", scripted("a"), preload=True), model("b", scripted("b"))]
+    async with running(*models, build=workshop) as fleet:
+        await until(lambda: status(fleet, "a").is_hopeless)
+        for _ in range(2):
+            with pytest.raises(EngineBroken, match="can never be loaded here; the server's log"):
+                await enter(fleet, "a")
+        with pytest.raises(EngineUnavailable):
+            await enter(fleet, "b")
+        await asyncio.sleep(0.2)  # four times the longest pause before another try
+        assert len(workshop.built) == 2
 
 
 async def test_a_client_reads_no_path_of_this_machine_and_the_log_does(

@@ -107,6 +107,7 @@ def test_a_connection_that_was_used_has_a_bound_on_its_next_head(
         assert read_all(client) == b""
 
 
+@pytest.mark.slow
 def test_a_pipelined_request_waits_for_its_turn_as_long_as_that_takes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -149,6 +150,7 @@ def long_answers(tmp_path: Path) -> Iterator[Served]:
         yield server
 
 
+@pytest.mark.slow
 def test_a_whole_answer_that_nobody_reads_is_dropped_and_holds_its_slot_till_then(
     long_answers: Served,
 ) -> None:
@@ -163,6 +165,7 @@ def test_a_whole_answer_that_nobody_reads_is_dropped_and_holds_its_slot_till_the
         assert all(len(read_all(client)) < LONG for client in clients)
 
 
+@pytest.mark.slow
 def test_a_whole_answer_that_is_read_slowly_comes_whole(long_answers: Served) -> None:
     content = body()
     with connected(long_answers) as client:
@@ -195,6 +198,7 @@ def test_an_offer_of_http2_loses_no_body(served: Served, split: bool, stream: bo
         assert b"HTTP/1.1 400" in read_all(client)
 
 
+@pytest.mark.slow
 def test_an_offered_upgrade_in_chunks_loses_no_body(served: Served) -> None:
     content = body()
     lines = ("Connection: Upgrade, close", "Upgrade: h2c", "Transfer-Encoding: chunked")
@@ -232,6 +236,7 @@ def test_http10_gets_a_stalled_stream_whole(tmp_path: Path) -> None:
             length = f"Content-Length: {len(content)}"
             client.sendall(request(server, length, version="1.0") + content)
             time.sleep(0.5)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**20)  # else 40 s of 4 KB
             assert read_all(client).endswith(b"data: [DONE]\n\n")
 
 

@@ -79,6 +79,7 @@ async def test_a_second_server_on_the_same_directory_is_refused(tmp_path: Path) 
     await second.stop()
 
 
+@pytest.mark.slow
 def test_a_full_disk_refuses_new_work_keeps_what_ran_and_recovers(tmp_path: Path) -> None:
     with start_child("fill", str(tmp_path)) as child:
         assert child.wait(timeout=60) == 0

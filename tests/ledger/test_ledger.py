@@ -118,9 +118,11 @@ async def test_what_a_crash_left_open_is_closed_as_lost_with_what_was_known(tmp_
     await dead.start()
     one = record("req_1", completion_tokens=0)
     await dead.begin(one)
-    one.completion_tokens = 3
-    dead.progress(one)
-    await asyncio.wrap_future(dead.writer.call(lambda connection: None))
+    for tokens in (2, 3):
+        one.completion_tokens, one.cached_tokens, one.ttft_s = tokens, 1, 0.25
+        dead.progress(one)
+        await asyncio.sleep(0)  # `progress` is written at the end of the loop's step
+        await asyncio.wrap_future(dead.writer.call(lambda connection: None))
     await dead.stop()  # with the request still open: as far as the file knows, a crash
 
     born = Ledger.open(tmp_path, node="node-1")
@@ -128,8 +130,10 @@ async def test_what_a_crash_left_open_is_closed_as_lost_with_what_was_known(tmp_
     assert born.lost_count == 1
     assert rows(
         tmp_path, 'SELECT record_id, "end", completion_tokens, amount FROM usage_records'
-    ) == [("req_1", "lost", 3, 10 * 3 + 3 * 9)]
+    ) == [("req_1", "lost", 3, 9 * 3 + 1 * 1 + 3 * 9)]
+    assert rows(tmp_path, "SELECT cached_tokens, ttft_us FROM records") == [(1, 250_000)]
     assert rows(tmp_path, "SELECT * FROM open_requests") == []
+    assert rows(tmp_path, "SELECT * FROM meta WHERE name = 'progress'") == []
     await born.stop()
 
 

@@ -12,7 +12,8 @@ import pytest
 from server.ledger import sqlite
 from server.ledger.records import UsageRecord
 from server.ledger.sqlite_rows import encode_open
-from server.ledger.writer import Close, Open, Writer
+from server.ledger.write_ops import Close, Open
+from server.ledger.writer import Writer
 
 STATEMENTS = 16
 """More than a batch of two new customers takes."""

@@ -85,6 +85,7 @@ def transformers_text(
     return str(texts[0])
 
 
+@pytest.mark.vllm
 @pytest.mark.parametrize("messages", CHATS)
 @pytest.mark.parametrize("variables", [{}, {"enable_thinking": False}])
 @pytest.mark.parametrize("name", ["smollm2", "tools", "strict"])
@@ -106,6 +107,7 @@ TRIMS = "{% for m in messages %}[{{ m.role }}]{{ m.content | trim }}</s>{% endfo
 NO_CONTENT = "{% for m in messages %}[{{ m.role }}]{{ m.content | length }}</s>{% endfor %}"
 
 
+@pytest.mark.vllm
 @pytest.mark.parametrize("begun", ["The capital is", "The capital is ", "", "x</s>\n[user]"])
 @pytest.mark.parametrize("name", ["smollm2", "tools", "trims"])
 def test_an_answer_is_gone_on_with_as_transformers_does_it(name: str, begun: str) -> None:
@@ -141,6 +143,7 @@ def test_a_strict_template_gets_its_system_messages_first() -> None:
         template.render(messages)
 
 
+@pytest.mark.vllm
 def test_tools_and_calls_render_as_with_transformers() -> None:
     call = {
         "id": "c1",

@@ -7,6 +7,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from engines.answers.forced_calls import MOST_CALLS
 from engines.base import FOUND, Delta, GenerateRequest, Sampling, Structure, Tool
 from engines.llamacpp.engine import LlamacppEngine
 from engines.registry.spec import EngineSpec
@@ -21,6 +22,7 @@ CITY = {
 }
 WEATHER = Tool(name="get_weather", description="The weather of a city", parameters=CITY)
 TIME = Tool(name="get_time", description="The time in a city", parameters=CITY)
+NOW = Tool(name="get_now", description="The time", parameters={"type": "object", "properties": {}})
 ASK = {"role": "user", "content": "What is the weather in Oslo?"}
 FUNCTION = {"name": "get_weather", "arguments": '{"city": "Oslo"}'}
 CALLED = {
@@ -46,9 +48,11 @@ async def engine(anyio_backend: str) -> AsyncIterator[LlamacppEngine]:
     await engine.stop()
 
 
-async def answer(engine: LlamacppEngine, messages: Any, **fields: Any) -> list[Delta]:
+async def answer(
+    engine: LlamacppEngine, messages: Any, stop: tuple[str, ...] = (), **fields: Any
+) -> list[Delta]:
     asked: dict[str, Any] = {"tools": (WEATHER, TIME), "tool_parser": FOUND} | fields
-    sampling = Sampling(max_tokens=120, temperature=0.0)
+    sampling = Sampling(max_tokens=400, temperature=0.0, stop=stop)
     request = GenerateRequest(request_id="r", sampling=sampling, messages=messages, **asked)
     prompt = await engine.render(request)
     return [delta async for delta in engine.generate(request, prompt)]
@@ -73,17 +77,36 @@ async def test_a_call_that_must_be_made_is_made(
     deltas = await answer(engine, [ASK], tool_choice=choice, stream=stream)
     assert text(deltas) == ""
     assert deltas[-1].finish_reason == "tool_calls"
-    [(name, arguments), *_] = calls(deltas)
-    assert name == "get_time" if choice != "required" else name in ("get_weather", "get_time")
-    jsonschema.validate(arguments, CITY)
+    made = calls(deltas)
+    for name, arguments in made:
+        assert name == "get_time" if choice != "required" else name in ("get_weather", "get_time")
+        jsonschema.validate(arguments, CITY)
+    assert len(made) == 1 if choice != "required" else 1 <= len(made) <= MOST_CALLS
 
 
+@pytest.mark.parametrize(
+    ("fields", "most"),
+    [({}, MOST_CALLS), ({"parallel_tool_calls": False}, 1), ({"tools": (NOW,)}, 1)],
+    ids=["several", "one at a time", "nothing to say in a second one"],
+)
+async def test_calls_that_must_be_made_come_to_an_end(
+    engine: LlamacppEngine, fields: dict[str, Any], most: int
+) -> None:
+    """So small a model would go on until its tokens are used up."""
+    deltas = await answer(engine, [ASK], tool_choice="required", **fields)
+    assert deltas[-1].finish_reason == "tool_calls"
+    assert 1 <= len(calls(deltas)) <= most
+
+
+@pytest.mark.parametrize("stop", [(), ("\n",), ("Oslo", "get_weather")], ids=str)
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-async def test_a_call_of_its_own_wish_is_read(engine: LlamacppEngine, stream: bool) -> None:
+async def test_a_call_of_its_own_wish_is_read(
+    engine: LlamacppEngine, stream: bool, stop: tuple[str, ...]
+) -> None:
     """A regex writes what so small a model seldom writes by itself."""
     body = r'\{"name": "get_weather", "arguments": \{"city": "(Oslo|Bodø)"\}\}'
     form = Structure(kind="regex", value=rf"<tool_call>\n{body}\n</tool_call>")
-    deltas = await answer(engine, [ASK], structure=form, stream=stream)
+    deltas = await answer(engine, [ASK], stop, structure=form, stream=stream)
     assert [name for name, _ in calls(deltas)] == ["get_weather"]
     assert "<tool_call>" not in text(deltas)
     assert deltas[-1].finish_reason == "tool_calls"

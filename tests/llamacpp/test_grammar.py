@@ -89,6 +89,23 @@ async def test_a_format_that_can_be_enforced_is(engine: LlamacppEngine) -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", day)
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        Structure(kind="regex", value=r"(.|\n)*"),
+        Structure(kind="grammar", value="start: /(.|\\n)*/"),
+        Structure(kind="grammar", value='root ::= [^"]*'),
+    ],
+    ids=["regex", "lark", "gbnf"],
+)
+async def test_an_answer_that_might_go_on_ends_where_the_model_ends_it(
+    engine: LlamacppEngine, form: Structure
+) -> None:
+    free = await answer(engine, ask(max_tokens=60))
+    held = await answer(engine, ask(max_tokens=60, structure=form))
+    assert (text(held), held[-1].finish_reason) == (text(free), "stop")
+
+
 async def test_an_annotation_in_a_tool_leaves_the_call_a_call(engine: LlamacppEngine) -> None:
     parameters = {
         "type": "object",

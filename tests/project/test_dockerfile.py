@@ -67,6 +67,19 @@ def test_what_the_image_promises() -> None:
     assert "HF_HUB_OFFLINE=1" in text
 
 
+def test_kernels_can_be_compiled_in_the_image() -> None:
+    """vLLM turns FlashInfer and DeepGEMM off where nvcc is not under CUDA_HOME, or no g++ is."""
+    text = DOCKERFILE.read_text()
+    python = re.findall(r"^FROM python:(\d+\.\d+)", text, re.MULTILINE)
+    [home] = re.findall(r"CUDA_HOME=(\S+)", text)
+    assert home == f"/opt/venv/lib/python{python[-1]}/site-packages/nvidia/cu13"
+    assert f"WORKDIR {home}\nRUN test -x bin/nvcc" in text
+    assert re.search(r"install .* g\+\+ ", text)
+    lock = (ROOT / "requirements/cuda.txt").read_text()
+    for package in ("nvidia-cuda-nvcc", "nvidia-cuda-runtime", "nvidia-nvvm", "ninja"):
+        assert re.search(rf"^{package}==1?\d", lock, re.MULTILINE), package
+
+
 def test_the_health_check_asks_the_port_that_is_served() -> None:
     text = DOCKERFILE.read_text()
     command = re.search(r'CMD \["python", "-c", "(.+)"\]', text)

@@ -61,6 +61,7 @@ def wheel(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_at_a_terminal_a_line_moves_and_in_a_pipe_all_is_quiet(wheel: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(SCRIPT), "--no-index", "--target", str(tmp_path / "there")]
     ours, theirs = pty.openpty()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.run import NO_TESTS, phases, status_of
+from tests.run import NO_TESTS, Summary, phases, status_of
 from tests.support.paths import ROOT
 from tests.support.serve_process import environment
 
@@ -51,6 +51,23 @@ def test_after_a_failure_the_next_phase_runs_and_the_summary_tells_of_both(tmp_p
     assert re.fullmatch(rf"{counts} in \d+ min \d+ s", last)
 
 
+def test_the_files_that_took_longest_are_named(tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    case = '<testcase classname="{}" name="{}" time="{}"/>'
+    cases = [
+        case.format("quick", 1, "9.9"),
+        case.format("slow", 1, "6.5"),
+        case.format("slow", 2, "6"),
+    ]
+    report.write_text(f"<testsuites><testsuite>{''.join(cases)}</testsuite></testsuites>")
+    summary = Summary()
+    summary.add(report)
+    assert list(summary.lines(75)) == [
+        "took 12 s: slow",
+        "3 passed, 0 failed, 0 skipped in 1 min 15 s",
+    ]
+
+
 @pytest.mark.slow
 def test_a_choice_by_marker_holds_in_both_phases(tmp_path: Path) -> None:
     (tmp_path / "test_suite.py").write_text(SUITE)
@@ -61,7 +78,7 @@ def test_a_choice_by_marker_holds_in_both_phases(tmp_path: Path) -> None:
 
 def test_no_test_is_in_two_phases_or_in_none() -> None:
     chosen = [options[1] for options in phases("").values()]
-    assert chosen == ["not alone", "alone"]
+    assert chosen == ["not alone and not agents", "alone and not agents"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tests.support.paths import ROOT, TESTS
 HOUSES = ("server", "engines")
 FILE_LINES = 300
 MEDIAN_LINES, P90_LINES = 7, 16
-WIRE = ("server/api/openapi/answers.py", "server/api/openapi/response_answers.py")
+WIRE = ("server/api/chat/wire_answers.py", "server/api/responses/wire_answers.py")
 """Their classes have the names a client reads in the document: OpenAI's own."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

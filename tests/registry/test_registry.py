@@ -18,7 +18,6 @@ from engines.registry.registry import (
 )
 from engines.registry.spec import Price
 from engines.registry.vllm_names import vllm_reasoning_parser_names, vllm_tool_parser_names
-from tests.support.paths import ROOT
 from tests.support.registries import GOOD, SHIPPED, load
 
 DOCUMENTED = {  # alias: context, output; K tokens, of the contract
@@ -52,6 +51,21 @@ def test_the_cuda_profile_has_the_documented_limits() -> None:
     models = load_registry(SHIPPED, "cuda").models
     limits = {a: (m.context_tokens, m.output_tokens) for a, m in models.items()}
     assert limits == {a: (c * 1024, o * 1024) for a, (c, o) in DOCUMENTED.items()}
+
+
+def test_code_that_comes_with_weights_is_of_one_commit() -> None:
+    engines = [model.engine for model in load_registry(SHIPPED, "cuda").models.values()]
+    trusted = [engine for engine in engines if engine.args.get("trust_remote_code")]
+    assert [engine.source for engine in trusted] == ["moonshotai/Kimi-K2-Instruct-0905"]
+    assert all(re.fullmatch("[0-9a-f]{40}", engine.revision or "") for engine in trusted)
+
+
+def test_the_time_that_a_start_may_take_is_the_models(tmp_path: Path) -> None:
+    text = GOOD.replace("    output: 4K\n", "    output: 4K\n    start_timeout: 1800\n")
+    assert load(tmp_path, text).models["one"].start_timeout_s == 1800
+    assert load(tmp_path, GOOD).models["one"].start_timeout_s is None
+    with pytest.raises(RegistryError, match="'start_timeout': 0 is wrong"):
+        load(tmp_path, text.replace("1800", "0"))
 
 
 def test_thinking_aliases_split_their_reasoning() -> None:
@@ -270,34 +284,3 @@ def test_a_file_without_profiles_is_served_as_it_stands(tmp_path: Path) -> None:
     registry = load_registry(path)
     assert list(registry.models) == ["one"]
     assert registry.profiles == ()
-
-
-def examples() -> list[str]:
-    text = (ROOT / "docs" / "registry.md").read_text(encoding="utf-8")
-    return re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-
-
-@pytest.mark.parametrize("number", range(4))
-def test_every_example_of_the_documentation_loads(tmp_path: Path, number: int) -> None:
-    assert len(examples()) == 4
-    text = examples()[number]
-    profiles = re.findall(r"^  (\w+):", text.partition("profiles:")[2], re.MULTILINE)
-    assert profiles
-    for profile in profiles:
-        assert load(tmp_path, text, profile).models
-
-
-def test_the_documentation_has_every_key() -> None:
-    text = (ROOT / "docs" / "registry.md").read_text(encoding="utf-8")
-    from engines.registry.file import ModelEntry, RegistryFile
-
-    for key in (*ModelEntry.model_fields, *RegistryFile.model_fields):
-        assert f"| `{key}` |" in text
-
-
-def test_the_documentation_says_what_another_source_forgets() -> None:
-    from engines.registry.profile import OF_THE_WEIGHTS
-
-    text = (ROOT / "docs" / "registry.md").read_text(encoding="utf-8")
-    told = text.partition("**Naming a `source` starts afresh**")[2].partition(")")[0]
-    assert set(re.findall(r"`(\w+)`", told)) == OF_THE_WEIGHTS

@@ -1,11 +1,12 @@
 """A registry's mistakes: each is named with its place, and with what would be right."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from engines.registry.file import ModelEntry
+from engines.registry.entries import ModelEntry
 from engines.registry.registry import (
     RegistryError,
     load_registry,
@@ -47,6 +48,14 @@ ADDED_TO_THE_MODEL = {
     "args:\n      max_model_len: 4096": (
         r":7: model 'one', key 'args.max_model_len': 4096 tokens are fewer than .* 32768"
     ),
+    "defaults: {temperatur: 0.2}": r":6: .*'defaults.temperatur': unknown key.*'temperature'",
+    "defaults: {temperature: 2.5}": r":6: .*'defaults.temperature': 2.5 is wrong.* 0 to 2",
+    "defaults: {top_p: .nan}": r":6: .*'defaults.top_p'.* 0 to 1",
+    "defaults: {max_tokens: 0}": r":6: .*'defaults.max_tokens': 0 is wrong.*at least 1",
+    "defaults: {max_tokens: true}": r":6: .*'defaults.max_tokens': True is wrong",
+    "defaults: {top_k: 1.5}": r":6: .*'defaults.top_k': 1.5 is wrong",
+    "defaults: {repetition_penalty: 0}": r":6: .*'defaults.repetition_penalty'.*0.01 to 2",
+    "defaults: {seed: 1}": r":6: .*'defaults.seed': unknown key\. Known: temperature",
     "tool_parser: hermse": (
         r":6: model 'one', key 'tool_parser': vLLM has no .*did you mean 'hermes'"
     ),
@@ -104,6 +113,14 @@ def test_a_mistake_is_named_with_line_model_key_and_what_is_right(
     assert re.search(said, message), message
     assert message.startswith(f"{tmp_path / 'r.yaml'}:")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("text", ["", "\n", "# nothing yet\n", "---\n", "null\n"])
+def test_an_empty_file_is_called_empty(tmp_path: Path, text: str) -> None:
+    with pytest.raises(
+        RegistryError, match=r"r\.yaml:1: the file: it is empty; right would be models"
+    ):
+        load(tmp_path, text)
 
 
 TWO_OF_THE_SHAPE = ("context: 32K", "contxt: 32K"), ("output: 4K", "output: many")
@@ -206,3 +223,15 @@ def test_a_wrong_own_model_is_refused(
 def test_a_wrong_engine_argument_is_refused(pair: str) -> None:
     with pytest.raises(RegistryError, match="--engine-arg"):
         parse_engine_args([pair])
+
+
+def test_anchors_that_come_to_billions_are_refused_at_once(tmp_path: Path) -> None:
+    levels = [f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in pairwise("abcdefghijkl")]
+    text = "\n".join(["a: &a [x, x]", *levels])
+    with pytest.raises(RegistryError, match="more than 200000 entries"):
+        load(tmp_path, text)
+
+
+def test_a_file_of_many_megabytes_is_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(RegistryError, match="is larger than 2 MiB"):
+        load(tmp_path, GOOD + "#" * 3 * 2**20)

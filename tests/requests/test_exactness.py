@@ -19,12 +19,11 @@ from typing import Any
 
 import pytest
 
-from engines.base import Delta, GenerateRequest, Prompt, Sink
+from engines.base import Delta, Engine, GenerateRequest, Prompt, Sink
 from engines.registry.spec import EngineSpec, ModelSpec
 from engines.testing.scripted import ScriptedEngine
-from engines.testing.tiny import make_llama
-from tests.support.engine_fixtures import vllm_engine
-from tests.support.serving import Served, read_records, scripted, serving, wait_until
+from tests.support.engine_fixtures import Lent, on
+from tests.support.serving import Served, read_records, scripted, serving, serving_here, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -230,6 +229,7 @@ def assert_told_the_same(client: Client, record: dict[str, Any]) -> None:
     assert int(USAGE.findall(client.answer)[-1]) == record["completion_tokens"] > 0
 
 
+@pytest.mark.slow
 async def test_every_token_of_the_scripted_engine_is_billed_once(
     tmp_path: Path, log: Lines
 ) -> None:
@@ -239,18 +239,16 @@ async def test_every_token_of_the_scripted_engine_is_billed_once(
     check(clients, generated, tmp_path, log)
 
 
-@pytest.mark.vllm
-@pytest.mark.parametrize("fastpath", [True, False], ids=["fast", "public"])
+@on("vllm-tiny", "vllm-tiny-public")
 async def test_every_token_of_vllm_is_billed_once(
-    tmp_path: Path, log: Lines, fastpath: bool
+    engine: Engine, tmp_path: Path, log: Lines
 ) -> None:
-    path, data = make_llama(tmp_path / "tiny"), tmp_path / "data"
-    spec = EngineSpec(kind="vllm", source=str(path))
+    spec = EngineSpec(kind="vllm", source="tiny")
     model = ModelSpec(alias="m", engine=spec, context_tokens=4096, output_tokens=1024)
-    engine = vllm_engine(path, fastpath=fastpath)
-    with serving(data, model, settings=NO_LIMITS, build=lambda _: engine) as server:
+    lent: Any = Lent(engine)
+    async with serving_here(tmp_path, model, settings=NO_LIMITS, build=lambda _: lent) as server:
         clients, generated = await bills_to_the_token(server, 48, REQUESTS)
-    check(clients, generated, data, log)
+    check(clients, generated, tmp_path, log)
 
 
 class SlowToTake(ScriptedEngine):

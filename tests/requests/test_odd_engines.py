@@ -140,7 +140,7 @@ def test_a_stream_that_fails_after_a_comment_line_is_whole(tmp_path: Path, path:
 def test_comment_lines_never_come_after_the_end(
     tmp_path: Path, path: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model = scripted("m", first_token_delay_s=0.7, text=".")
+    model = scripted("m", first_token_delay_s=0.5, text=".")
     with serving(tmp_path, model, settings={"keep_alive_s": 0.05}) as server:
         texts = [ask(server, path, True).text for _ in range(3)]
     for text in texts:

@@ -12,6 +12,9 @@ from typing import Any
 import httpx
 import pytest
 
+from engines.base import Engine, GenerateRequest, Prompt
+from engines.registry.spec import EngineSpec
+from engines.testing.scripted import ScriptedEngine
 from server.requests.supervisor import Supervisor
 from tests.support.serving import Served, read_records, scripted, serving, wait_until
 
@@ -96,8 +99,63 @@ def test_a_request_that_waits_for_a_model_that_never_loads_ends_at_its_deadline(
 ) -> None:
     with serving(tmp_path, scripted("m", load_s=60)) as server:
         r = post(server, headers={"X-Request-Timeout": "0.3"})
-        assert r.status_code == 504
-    assert [r["end"] for r in read_records(tmp_path)] == ["timed_out"]
+        assert (r.status_code, r.json()["error"]["code"]) == (503, "MODEL_LOAD_TIMEOUT")
+        facts = {"state": "starting", "percent": None, "position": None, "eta_s": None}
+        assert r.json()["error"]["details"] == facts
+        assert r.headers["retry-after"] == "10"
+    assert [r["end"] for r in read_records(tmp_path)] == ["rejected"]
+
+
+def test_a_stream_that_waits_for_a_model_hears_how_far_it_is(tmp_path: Path) -> None:
+    with serving(tmp_path, scripted("m", load_s=1.5), settings={"keep_alive_s": 0.2}) as server:
+        text = post(server, stream=True).text
+    assert text.startswith(": loading m state=")
+    assert '"content":"go"' in text
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_request_that_ends_two_engines_is_a_500_and_others_go_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, stream: bool
+) -> None:
+    with serving(tmp_path, scripted("m"), build=Fragile) as server:
+        ask = {"messages": [{"role": "user", "content": "deadly"}], "seed": 7}
+        r = post(server, stream=stream, **ask)
+        assert (r.status_code, r.json()["error"]["code"]) == (500, "INTERNAL_ERROR")
+        assert r.headers["x-should-retry"] == "false"
+        request_id = r.headers["x-request-id"]
+        assert post(server).status_code == 200
+        assert len(server.engines) == 3
+    told = next(r.getMessage() for r in caplog.records if "gets no other" in r.getMessage())
+    assert request_id in told
+    assert "to m ran on 2 engines" in told
+    assert "messages" in told
+    assert "seed" in told
+    assert "deadly" not in caplog.text
+    ends = [(r["end"], r["amount"] > 0) for r in read_records(tmp_path)]
+    assert ends == [("engine_died", False), ("ok", True)]
+
+
+def test_a_request_whose_engine_dies_once_before_a_token_gets_the_next(tmp_path: Path) -> None:
+    def build(spec: EngineSpec) -> Engine:
+        build_count.append(1)
+        return Fragile(spec) if len(build_count) == 1 else ScriptedEngine(spec)
+
+    build_count: list[int] = []
+    with serving(tmp_path, scripted("m"), build=build) as server:
+        r = post(server, messages=[{"role": "user", "content": "deadly"}])
+        assert r.status_code == 200
+    (record,) = read_records(tmp_path)
+    assert record["end"] == "ok"
+
+
+class Fragile(ScriptedEngine):
+    """Dies of one text."""
+
+    async def render(self, request: GenerateRequest) -> Prompt:
+        prompt = await super().render(request)
+        if "deadly" in prompt.rendered:
+            self.kill()
+        return prompt
 
 
 def test_a_silent_stream_gets_comment_lines_while_it_waits(tmp_path: Path) -> None:
@@ -216,8 +274,10 @@ def test_a_keys_second_request_at_once_has_a_lower_priority(tmp_path: Path) -> N
 
     model = scripted("m", text=LONG, token_delay_s=0.01)
     with serving(tmp_path, model, build=Remembering) as server:
-        streams = [open_stream(server) for _ in range(3)]
-        wait_until(lambda: len(seen) == 3, "all run")
+        streams = []
+        for count in (1, 2, 3):
+            streams.append(open_stream(server))
+            wait_until(lambda count=count: len(seen) == count, "it runs")  # type: ignore[misc]
         other = Served(server.url, server.new_key(), tmp_path, server.services)
         streams.append(open_stream(other))
         wait_until(lambda: len(seen) == 4, "all run")
@@ -242,7 +302,9 @@ def test_bad_http_gets_the_error_body_and_a_closed_connection(
             s.sendall(sent)
             answer = s.makefile("rb").read()
         assert answer.startswith(b"HTTP/1.1 %d " % status)
-        assert json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"]["code"]
+        error = json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"]
+        assert error["code"]
+        assert error["type"] == "invalid_request_error"
 
 
 def test_a_connection_without_a_request_is_closed_in_time(

@@ -97,7 +97,7 @@ class OneEngine:
     context_tokens = 100
 
     @asynccontextmanager
-    async def lease(self, alias: str) -> AsyncIterator["OneEngine"]:
+    async def lease(self, alias: str, deadline: float) -> AsyncIterator["OneEngine"]:
         yield self
 
     async def render(self, request: GenerateRequest) -> Prompt:

@@ -2,6 +2,7 @@
 asks them and reads their deltas. tests/conftest.py hands `engine` to every file."""
 
 import asyncio
+import functools
 import json
 import time
 import uuid
@@ -60,11 +61,12 @@ def llamacpp_smollm2(folder: Path) -> Engine:
     return LlamacppEngine(spec, gguf_path())
 
 
-def vllm_engine(path: Path, **args: Any) -> Any:
+def vllm_engine(path: Path, thinking: tuple[str, str] | None = None, **args: Any) -> Any:
     from engines.vllm.engine import VllmEngine
 
     kept = {"max_model_len": 4096, "kv_cache_memory_bytes": 2**28, **args}
-    return VllmEngine(EngineSpec(kind="vllm", source=str(path), args=kept), str(path))
+    spec = EngineSpec(kind="vllm", source=str(path), args=kept, thinking=thinking)
+    return VllmEngine(spec, str(path))
 
 
 def vllm_tiny(folder: Path) -> Engine:
@@ -123,6 +125,39 @@ async def engine(
         yield engine
     finally:
         await engine.stop()
+
+
+class Lent:
+    """A running engine that a server has for a while, which neither starts nor ends it."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self._before = engine.generated_tokens
+
+    async def start(self) -> None:
+        pass
+
+    async def stop(self) -> None:
+        pass
+
+    @property
+    def generated_tokens(self) -> int:
+        """Since it was lent."""
+        tokens: int = self._engine.generated_tokens - self._before
+        return tokens
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+
+def in_a_thread(test: Callable[..., None]) -> Callable[..., Coroutine[Any, Any, None]]:
+    """A test that blocks, beside the event loop, which serves meanwhile."""
+
+    @functools.wraps(test)
+    async def beside(*args: Any, **fixtures: Any) -> None:
+        await asyncio.to_thread(test, *args, **fixtures)
+
+    return beside
 
 
 def ask(text: str = CAPITAL, **fields: Any) -> GenerateRequest:

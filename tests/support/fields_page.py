@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel
 
-from server.api import fields
+from server.api import fields, fields_beside
 from server.api.chat.wire import ChatRequest
 from server.api.completions import CompletionRequest
 from server.api.embeddings import EmbeddingsRequest
@@ -22,27 +22,30 @@ ENDPOINTS: Mapping[str, tuple[type[BaseModel], Mapping[str, Refused]]] = {
     "/v1/chat/completions": (ChatRequest, fields.CHAT),
     "/v1/completions": (CompletionRequest, fields.COMPLETIONS),
     "/v1/responses": (ResponsesRequest, fields.RESPONSES),
-    "/v1/embeddings": (EmbeddingsRequest, fields.EMBEDDINGS),
-    "/v1/tokenize": (TokenizeRequest, fields.TOKENIZE),
+    "/v1/embeddings": (EmbeddingsRequest, fields_beside.EMBEDDINGS),
+    "/v1/tokenize": (TokenizeRequest, fields_beside.TOKENIZE),
 }
 INSIDE: Mapping[str, Mapping[str, Refused]] = {
     "messages[].": fields.MESSAGE,
-    "stream_options.": fields.STREAM_OPTIONS,
+    "a response's stream_options.": fields.STREAM_OPTIONS_OF_RESPONSES,
     "structured_outputs.": fields.STRUCTURED_OUTPUTS,
-    "reasoning.": fields.REASONING,
+    "a response's reasoning.": fields.REASONING,
+    "a chat's reasoning.": fields.CHAT_REASONING,
 }
 HEAD = """# Fields
 
-What comes of each field that OpenAI's, vLLM's, llama.cpp's and SGLang's requests have, endpoint by
-endpoint:
+What comes of each field that OpenAI's, vLLM's, llama.cpp's, SGLang's and Ollama's requests have,
+endpoint by endpoint:
 
 * **honoured**, within [the contract](contract.md#fields-of-a-chat-request)'s ranges;
-* **refused**: it would change the answer and is not there, so it is a 400 `INVALID_PARAMETER`
-  naming it, unless its value asks for what happens anyway (`null` always does; `true` is no `1`);
+* **refused**: it would change the answer, or how long a model stays loaded, and is not there, so
+  it is a 400 `INVALID_PARAMETER` naming it, unless its value asks for what happens anyway (`null`
+  always does; `true` is no `1`);
 * **without effect** on any answer.
 
-A field nobody knows is accepted and has no effect. This page is made of `server/api/fields.py`, and
-a test holds them together (`python -m tests.support.fields_page` writes it)."""
+A field nobody knows is accepted and has no effect. This page is made of `server/api/fields.py`
+and `fields_beside.py`, and a test holds them together (`python -m tests.support.fields_page` writes
+it)."""
 
 
 def page() -> str:

@@ -7,7 +7,8 @@ from typing import Any
 
 from engines.base import Delta, Engine, GenerateRequest, Sampling
 from engines.fleet.decisions import Backoff
-from engines.fleet.fleet import EngineStatus, Fleet
+from engines.fleet.fleet import Fleet
+from engines.fleet.status import EngineStatus
 from engines.registry.spec import EngineSpec, ModelSpec
 from engines.testing.scripted import ScriptedEngine
 
@@ -19,10 +20,9 @@ def scripted(name: str = "echo", **args: Any) -> EngineSpec:
     return EngineSpec(kind="scripted", source=name, args=args)
 
 
-def model(alias: str, engine: EngineSpec, preload: bool = False) -> ModelSpec:
-    return ModelSpec(
-        alias=alias, engine=engine, context_tokens=4096, output_tokens=512, preload=preload
-    )
+def model(alias: str, engine: EngineSpec, preload: bool = False, **facts: Any) -> ModelSpec:
+    facts = {"load": "start" if preload else "demand", **facts}
+    return ModelSpec(alias=alias, engine=engine, context_tokens=4096, output_tokens=512, **facts)
 
 
 class Workshop:

@@ -5,14 +5,13 @@ import json
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-import xgrammar
 import xllamacpp
-from xgrammar.testing import _is_grammar_accept_string
 
-from engines.base import Structure
+from engines.base import GenerateRequest, Structure
 from engines.llamacpp.grammar import GrammarMaker
 from engines.llamacpp.llguidance import CompiledIn
-from engines.vllm.json_grammar import json_grammar
+from engines.vllm.json_grammar import JsonGrammars, json_grammar
+from engines.vllm.structured import GuidedCalls, form_of, structural_tag
 
 Matcher: TypeAlias = Callable[[str], bool]
 FIELD = "response_format"
@@ -20,8 +19,9 @@ FIELD = "response_format"
 
 def xgrammar_matcher(schema: Any) -> Matcher:
     """vLLM's. Raises InvalidRequest."""
-    grammar = xgrammar.Grammar.from_ebnf(json_grammar(schema, FIELD))
-    return lambda text: bool(_is_grammar_accept_string(grammar, text))
+    from xgrammar import Grammar  # takes seconds: torch comes with it
+
+    return _accepting(Grammar.from_ebnf(json_grammar(schema, FIELD)))
 
 
 def llguidance_matcher(schema: Any) -> Matcher:
@@ -65,3 +65,28 @@ class _Matching(CompiledIn):
         finally:
             self._free_matcher(matcher)
             self._free_tokenizer(tokenizer)
+
+
+def llguidance_calls_matcher(request: GenerateRequest) -> Matcher:
+    """llama.cpp's, for calls of a model's own wish. Raises InvalidRequest."""
+    library = _Matching(xllamacpp.xllamacpp.__file__)
+    maker = GrammarMaker(library.complaint, lambda token: False)
+    grammar = maker.of_request(request, is_guided=True)
+    assert grammar is not None
+    return lambda text: library.accepts(grammar, text)
+
+
+def xgrammar_calls_matcher(request: GenerateRequest) -> Matcher:
+    """vLLM's. Raises InvalidRequest."""
+    form = form_of(request, JsonGrammars(), is_guided=True)
+    assert isinstance(form, GuidedCalls)
+    tag = structural_tag(form, request.reasoning, (None, None))
+    from xgrammar import Grammar
+
+    return _accepting(Grammar.from_structural_tag(tag))
+
+
+def _accepting(grammar: Any) -> Matcher:
+    from xgrammar.testing import _is_grammar_accept_string
+
+    return lambda text: bool(_is_grammar_accept_string(grammar, text))

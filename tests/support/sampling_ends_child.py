@@ -19,8 +19,8 @@ ROOM_BYTES = 2**30
 ENDS: dict[str, tuple[Any, ...]] = {
     "max_tokens": (1, 40),
     "min_tokens": (0, 3),
-    "temperature": (0.0, 2.0),
-    "top_p": (1e-6, 1.0),
+    "temperature": (0.0, 1e-5, 2.0),
+    "top_p": (1e-7, 1.0),
     "top_k": (0, 1, 2**31 - 1),
     "min_p": (0.0, 1.0),
     "presence_penalty": (-2.0, 2.0),

@@ -10,7 +10,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 HASTE = ("vllm", "slow")
-"""Markers of what takes tens of seconds, and of what takes over ten."""
+"""Markers of what may take tens of seconds, and of what takes over one."""
 
 
 class FilesAndEngines(LoadScopeScheduling):  # type: ignore[misc]  # it has no types

@@ -35,6 +35,24 @@ profiles:
 """
 
 
+@contextlib.contextmanager
+def serving_registry(home: Path, text: str) -> "Iterator[Server]":
+    """A ready server of a registry of its own."""
+    (home / "model_registry.yaml").write_text(text)
+    with serving(home) as server:
+        server.until("Ready")
+        yield server
+
+
+def ask(url: str, key: str | None = None, **body: Any) -> httpx.Response:
+    return httpx.post(
+        f"{url}/v1/chat/completions",
+        json={"model": "tiny", "messages": [{"role": "user", "content": "hei du"}], **body},
+        headers={"X-API-Key": key} if key else {},
+        timeout=30,
+    )
+
+
 def environment(**variables: str) -> dict[str, str]:
     """Not the tester's own FJORD_ variables."""
     ours = {k: v for k, v in os.environ.items() if not k.startswith("FJORD_")}

@@ -6,7 +6,7 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -61,10 +61,13 @@ _MORE = (
     "chat_template_kwargs",
     "free_chat_template_kwargs",
     "tool_parser",
-    "preload",
+    "load",
+    "is_pinned",
+    "keep_s",
     "system_prompt",
     "defaults",
     "dimensions",
+    "also_known_as",
 )
 """What a ModelSpec says beside its engine and limits."""
 
@@ -97,6 +100,32 @@ def serving(
     rates: Mapping[str, int] | None = None,
 ) -> Iterator[Served]:
     """Serve `models` (default: one scripted alias) until the block ends."""
+    app, served = prepared(data_dir, *models, build=build, settings=settings, rates=rates)
+    with running(app) as served.url:
+        yield served
+
+
+@contextlib.asynccontextmanager
+async def serving_here(
+    data_dir: Path,
+    *models: ModelSpec,
+    build: Callable[[EngineSpec], Engine],
+    settings: Mapping[str, Any] | None = None,
+) -> AsyncIterator[Served]:
+    """As `serving`, in this event loop: engines may be lent that run in it."""
+    app, served = prepared(data_dir, *models, build=build, settings=settings)
+    async with running_here(app) as served.url:
+        yield served
+
+
+def prepared(
+    data_dir: Path,
+    *models: ModelSpec,
+    build: Callable[[EngineSpec], Engine],
+    settings: Mapping[str, Any] | None = None,
+    rates: Mapping[str, int] | None = None,
+) -> tuple[Any, Served]:
+    """The app, and what is inside; it has no address yet."""
     registry = replace(registry_of(*(models or (scripted(),))), rates=rates or {})
     made: list[Any] = []
 
@@ -110,16 +139,20 @@ def serving(
     fleet = Fleet(registry.models.values(), remembered)
     options: dict[str, Any] = {"data_dir": data_dir, "drain_timeout_s": 2.0} | dict(settings or {})
     app = create_app(Settings(**options), registry, fleet, ledger, KeyRing(), node="test")
-    with running(app) as url:
-        yield Served(url, key, data_dir, services_of(app), made)
+    return app, Served("", key, data_dir, services_of(app), made)
 
 
-def server_of(*models: ModelSpec, settings: Mapping[str, Any] | None = None) -> Any:
+def server_of(
+    *models: ModelSpec,
+    settings: Mapping[str, Any] | None = None,
+    rates: Mapping[str, int] | None = None,
+) -> Any:
     """A fixture, one server of `models` for a whole file: `served = server_of(scripted("m"))`."""
 
     @pytest.fixture(scope="module")
     def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-        with serving(tmp_path_factory.mktemp("data"), *models, settings=settings) as server:
+        data_dir = tmp_path_factory.mktemp("data")
+        with serving(data_dir, *models, settings=settings, rates=rates) as server:
             yield server
 
     return served
@@ -138,22 +171,50 @@ def make_key(data_dir: Path, **fields: Any) -> str:
 @contextlib.contextmanager
 def running(app: Any) -> Iterator[str]:
     """uvicorn in a thread on a free port of loopback; yields the base URL."""
-    sock = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        app, log_level="error", http=Connection, lifespan="on", access_log=False
-    )
-    server = _Server(config)
-    # uvloop as in production: it sets TCP_NODELAY here, asyncio would not (40 ms a request).
+    sock, server = _listening(app)
+    # uvloop as in production.
     thread = threading.Thread(target=lambda: uvloop.run(server.serve([sock])), daemon=True)
     thread.start()
     try:
         wait_until(lambda: server.started or not thread.is_alive(), "the server starts")
-        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+        yield _url(sock)
     finally:
         server.should_exit = True
         thread.join(20)
         sock.close()
     assert not thread.is_alive(), "the server did not stop within 20 s"
+
+
+@contextlib.asynccontextmanager
+async def running_here(app: Any) -> AsyncIterator[str]:
+    """uvicorn in this event loop; yields the base URL."""
+    sock, server = _listening(app)
+    with sock:
+        serving = asyncio.ensure_future(server.serve([sock]))
+        try:
+            async with asyncio.timeout(20):
+                while not server.started:  # noqa: ASYNC110 - a plain attribute of uvicorn's
+                    await asyncio.sleep(0.01)
+            yield _url(sock)
+        finally:
+            server.should_exit = True
+            await asyncio.wait_for(serving, 20)
+
+
+def _listening(app: Any) -> tuple[socket.socket, "_Server"]:
+    # By its number asyncio knows TCP, and sets TCP_NODELAY: else 40 ms a request.
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", 0))
+    sock.listen(100)
+    config = uvicorn.Config(
+        app, log_level="error", http=Connection, lifespan="on", access_log=False
+    )
+    return sock, _Server(config)
+
+
+def _url(sock: socket.socket) -> str:
+    return f"http://127.0.0.1:{sock.getsockname()[1]}"
 
 
 class _Server(uvicorn.Server):
@@ -163,6 +224,11 @@ class _Server(uvicorn.Server):
         await self.on_tick(0)
         while not self.should_exit:  # noqa: ASYNC110 - a plain attribute of uvicorn's
             await asyncio.sleep(0.01)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Ctrl-C ends the tests."""
+        yield
 
 
 def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> None:

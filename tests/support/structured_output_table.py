@@ -84,6 +84,7 @@ ROWS = (
     Row("type", {"type": ["integer", "null"]}, [1, None], ["a", 1.5, True]),
     Row("enum", {"enum": ["a", 1, None, {"x": [1]}]}, ["a", 1, None, {"x": [1]}], ["b", 2]),
     Row("const", {"const": 'a"\n'}, ['a"\n'], ["a"]),
+    Row("enum of fractions", {"enum": [0.1, 19.99]}, [0.1, 19.99], [0.2]),
     Row("enum beside others", {"enum": ["ab", "cd"], "pattern": "^c"}, ["cd"], ["ab"]),
     Row("minLength, maxLength", STRING | {"minLength": 2, "maxLength": 3}, ["ab", "é😀"], ["a"]),
     Row("maxLength", STRING | {"maxLength": 4}, ["abcd"], ["abcde"]),
@@ -116,6 +117,12 @@ ROWS = (
     Row("format: another name", STRING | {"format": "phone"}, ["a", "1"]),
     Row("minimum, maximum", INTEGER | {"minimum": 3, "maximum": 7}, [3, 7], [2, 8]),
     Row("… of a number", NUMBER | {"minimum": 0.5, "maximum": 2.5}, [0.5, 2], [0.25, 3]),
+    Row(
+        "… with over 6 decimals",
+        {"type": "number", "minimum": 0, "maximum": 0.0000005},
+        [0],
+        [1, -1],
+    ),
     Row("exclusiveMinimum", INTEGER | {"exclusiveMinimum": 3}, [4], [3]),
     Row("exclusiveMaximum", NUMBER | {"exclusiveMaximum": 3}, [2.5], [3, 4]),
     Row(
@@ -209,6 +216,12 @@ ROWS = (
     ),
     Row("$ref", {"$ref": "#/$defs/n", "$defs": {"n": INTEGER}}, [1], ["a"]),
     Row("$ref to itself", OBJECT | {"properties": {"a": {"$ref": "#"}}}, [{"a": {}}], [{"a": 1}]),
+    Row(
+        "… that nothing ends",
+        OBJECT | {"properties": {"a": {"$ref": "#"}}, "required": ["a"]},
+        [],
+        [{}, {"a": 1}],
+    ),
     Row(
         "$ref beside others", {"$ref": "#/$defs/n", "minimum": 5, "$defs": {"n": INTEGER}}, [6], [1]
     ),

@@ -1,9 +1,10 @@
 """`fjord serve` on an engine that heeds no abort, ends no stream and never finishes its stop."""
 
 import asyncio
-from typing import Any
 
 import server.cli.serve
+from engines.base import Engine
+from engines.build import EngineBuilder
 from engines.registry.spec import EngineSpec
 from engines.testing.scripted import ScriptedEngine
 from server.cli.main import main
@@ -17,15 +18,9 @@ class Stubborn(ScriptedEngine):
         await asyncio.Event().wait()
 
 
-class StubbornBuilder:
-    def __init__(self, *_: Any) -> None:
-        pass
-
-    def __call__(self, spec: EngineSpec) -> Stubborn:
+class StubbornBuilder(EngineBuilder):
+    async def __call__(self, spec: EngineSpec) -> Engine:
         return Stubborn(spec)
-
-    def weights_bytes(self, spec: EngineSpec) -> int:
-        return 0
 
 
 if __name__ == "__main__":

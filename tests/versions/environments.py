@@ -65,14 +65,19 @@ def install(python: Path, *arguments: str) -> None:
 
 
 def import_it(python: Path) -> None:
-    """vLLM's own library is linked against one torch."""
-    _run([str(python), "-W", "ignore", "-c", "import vllm._C"], "import vllm._C")
+    """vLLM's own library is linked against one torch; which of its builds this processor runs vLLM
+    knows, and it only warns where that one is not loaded."""
+    check = (
+        "import torch; from vllm.platforms import current_platform as p; p.import_kernels(); "
+        "assert hasattr(torch.ops._C, 'silu_and_mul'), 'its own library is not loaded'"
+    )
+    _run([str(python), "-W", "ignore", "-c", check], "vLLM's own library")
 
 
 def _run(command: list[str], what: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        [*_, last] = done.stderr.strip().splitlines() or ["no reason given"]
+        [*_, last] = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         raise CannotInstall(f"{what}: {last[:200]}")
 
 

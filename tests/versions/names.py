@@ -6,9 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from engines.vllm.fastpath.private_names import (
-    CONFIGURATION,
-    ENGINE_PROCESS,
-    FRONT,
+    CLASSES,
     IMPORTS,
     SINCE_LATER,
     Owner,
@@ -24,9 +22,7 @@ def missing_names(site: Path) -> list[str]:
         for name in names
         if name not in sources.top_level(module)
     ]
-    return imports + [
-        name for part in (FRONT, ENGINE_PROCESS, CONFIGURATION) for name in _missing(sources, part)
-    ]
+    return imports + [name for part in CLASSES for name in _missing(sources, part)]
 
 
 def _missing(sources: "Sources", part: Mapping[Owner, tuple[str, ...]]) -> Iterator[str]:

@@ -1,8 +1,10 @@
 """What a start of vLLM leaves in this process' environment, and what goes to other machines."""
 
 import json
+import logging.config
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,7 @@ from engines.registry.registry import RegistryError, parse_engine_args, registry
 from engines.registry.spec import EngineSpec
 from engines.registry.vllm_names import OWN_ARGUMENTS, vllm_argument_names
 from engines.testing.tiny import make_llama
-from engines.vllm.arguments import engine_arguments, uses_ray, vllm_renderers
+from engines.vllm.arguments import engine_arguments, placed, uses_ray, vllm_renderers
 from engines.vllm.environment import variable_set, without_hub
 from engines.vllm.start_failure import failure_log
 
@@ -53,6 +55,26 @@ def test_workers_on_other_machines_are_given_no_file_of_this_one() -> None:
     assert LOG not in os.environ
 
 
+@pytest.mark.parametrize("shows_warnings", [True, False])
+def test_a_warning_is_shown_once_and_an_error_always(
+    shows_warnings: bool, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with failure_log(shows_warnings=shows_warnings) as file:
+        configuration = json.loads(Path(os.environ[LOG]).read_text())
+    configuration["handlers"]["file"]["filename"] = str(tmp_path / file.name)
+    configuration["loggers"] = {"vllm-of-a-test": configuration["loggers"]["vllm"]}
+    logging.config.dictConfig(configuration)
+    log = logging.getLogger("vllm-of-a-test")
+    for number in range(2):
+        log.warning("kernels are left out: %s", number)
+        log.error("failed")
+    for handler in log.handlers:
+        handler.close()
+    lines = capfd.readouterr().err.splitlines()
+    assert sum("kernels are left out" in line for line in lines) == shows_warnings
+    assert sum("failed" in line for line in lines) == 2
+
+
 @pytest.mark.parametrize(
     ("args", "expected"),
     [
@@ -76,6 +98,44 @@ def test_arguments_of_ours_never_reach_vllm(tmp_path: Path) -> None:
     spec = EngineSpec(kind="vllm", source="x", args={"fastpath": False, "max_model_len": 9})
     arguments = engine_arguments(spec, str(tmp_path), {"max_model_len"})
     assert arguments == {"max_model_len": 9}
+
+
+@pytest.mark.parametrize(
+    ("args", "devices"),
+    [
+        ({}, [2, 5]),
+        ({"gpu_memory_utilization": 0.5}, [2, 5]),
+        ({"device_ids": [0, 1]}, [0, 1]),
+        ({"device-ids": [0, 1]}, None),
+        ({"distributed_executor_backend": "ray"}, None),
+    ],
+)
+def test_the_fleet_says_which_cards_unless_the_operator_or_ray_does(
+    args: dict[str, Any], devices: list[int] | None
+) -> None:
+    spec = placed(EngineSpec(kind="vllm", source="x", args=args), (2, 5), 0.30006)
+    assert spec.args.get("device_ids") == devices
+    part = args.get("gpu_memory_utilization", 0.3 if devices == [2, 5] else None)
+    assert spec.args.get("gpu_memory_utilization") == part
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize(
+    ("is_cpu", "known", "given"),
+    [(False, True, {"device_ids": [2]}), (True, True, {}), (False, False, {})],
+)
+def test_cards_reach_vllm_where_it_has_cards_and_knows_the_argument(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_cpu: bool,
+    known: bool,
+    given: dict[str, Any],
+) -> None:
+    monkeypatch.setattr("engines.vllm.arguments.on_cpu", lambda: is_cpu)
+    spec = placed(EngineSpec(kind="vllm", source="x"), (2,), 0.92)
+    part = {"gpu_memory_utilization": 0.92}
+    names = {"device_ids", *part} if known else {"max_model_len", *part}
+    assert engine_arguments(spec, str(tmp_path), names) == given | part
 
 
 @pytest.mark.vllm

@@ -148,7 +148,8 @@ async def test_a_form_that_cannot_be_compiled_is_refused_before_any_token(
 ) -> None:
     with pytest.raises(InvalidRequest) as refusal:
         await answer(engine, ask(structure=structure))
-    assert refusal.value.param == "response_format"
+    is_own = structure.kind in ("regex", "grammar")
+    assert refusal.value.param == ("structured_outputs" if is_own else "response_format")
 
 
 async def test_an_unknown_named_tool_is_refused(engine: Engine) -> None:

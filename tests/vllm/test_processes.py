@@ -1,4 +1,7 @@
-"""vLLM's processes: killed, frozen, orphaned, interrupted, given up. None is ever left behind."""
+"""vLLM's processes: killed, frozen, orphaned, interrupted, given up. None is ever left behind.
+
+Those that are killed and frozen are several, as where a model spans devices: SEVERAL.
+"""
 
 import asyncio
 import contextlib
@@ -22,12 +25,13 @@ from tests.support.engine_fixtures import answer, ask, count, vllm_engine
 
 pytestmark = [pytest.mark.anyio, pytest.mark.vllm, pytest.mark.slow]
 
+SEVERAL: Any = {"distributed_executor_backend": "mp"}
 FRONT = """
 import asyncio, pathlib, signal, sys
 from tests.support.engine_fixtures import answer, ask, vllm_engine
 
 async def main():
-    engine = vllm_engine(pathlib.Path(sys.argv[1]))
+    engine = vllm_engine(pathlib.Path(sys.argv[1]), distributed_executor_backend="mp")
     interrupted = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted.set)
     print("starting", flush=True)
@@ -90,7 +94,7 @@ async def stopped_within(engine: Engine, limit_s: float) -> None:
 async def test_a_frozen_engine_is_seen_recovers_and_when_killed_fails_its_streams(
     tiny: Path,
 ) -> None:
-    engine = vllm_engine(tiny)
+    engine = vllm_engine(tiny, **SEVERAL)
     await engine.start()
     pid = core_pid(engine)
     os.kill(pid, signal.SIGSTOP)
@@ -117,16 +121,28 @@ async def test_a_frozen_engine_is_seen_recovers_and_when_killed_fails_its_stream
     await engine.stop()
 
 
-async def test_a_frozen_engine_stops_within_ten_seconds_and_its_streams_end(tiny: Path) -> None:
-    engine = vllm_engine(tiny)
+async def test_a_frozen_engine_is_found_soon_while_streams_wait_and_stops_within_ten_seconds(
+    tiny: Path,
+) -> None:
+    engine = vllm_engine(tiny, **SEVERAL)
     await engine.start()
-    stream = asyncio.ensure_future(answer(engine, ask(max_tokens=3000, ignore_eos=True)))
     await answer(engine, ask(max_tokens=2))
+    await engine.check(30.0)
+    streams = [
+        asyncio.ensure_future(answer(engine, ask(max_tokens=3000, ignore_eos=True)))
+        for _ in range(4)
+    ]
+    await answer(engine, ask(max_tokens=40, ignore_eos=True))  # the others run by now
+    os.kill(core_pid(engine), signal.SIGSTOP)
+    began = time.monotonic()
+    with pytest.raises(EngineHung, match="within 7 s"):
+        await engine.check(30.0)
+    assert time.monotonic() - began < 8
     for pid in engine.pids:
         os.kill(pid, signal.SIGSTOP)
     await stopped_within(engine, 10)
-    with pytest.raises(EngineDead):
-        await stream
+    results = await asyncio.gather(*streams, return_exceptions=True)
+    assert {type(result) for result in results} == {EngineDead}
 
 
 async def test_a_start_that_is_given_up_leaves_nothing(tiny: Path) -> None:

@@ -3,18 +3,21 @@
 import importlib
 import json
 import warnings
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from engines.base import GenerateRequest, Prompt, Sampling, Tool
+from engines.answers.guided_calls import CLOSE, OPEN
+from engines.answers.tool_parsers import found_parsers
+from engines.base import GenerateRequest, Prompt, Reasoning, Sampling, Tool
+from engines.registry.registry import load_registry
 from engines.testing.tiny import make_llama
 from engines.vllm.split_deltas import SplitDeltas
 from engines.vllm.vocabulary import Vocabulary
+from tests.support.paths import ROOT
+from tests.support.tool_forms import CALLS, FORMS, MARKS, SAYS, SINGLE, WORDLESS
 
-CALLS = [{"city": "Oslo", "days": 3}, {"city": "Ber gen 🎉 {x} ` y", "days": 4}]
-SAYS = "I look.\n"
 WEATHER = Tool(
     name="weather",
     parameters={
@@ -22,53 +25,17 @@ WEATHER = Tool(
         "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
     },
 )
-MARKS = (
-    *("<tool_call>", "</tool_call>", "<|python_tag|>"),
-    *("<|tool_calls_section_begin|>", "<|tool_calls_section_end|>", "<|tool_call_begin|>"),
-    *("<|tool_call_end|>", "<|tool_call_argument_begin|>", "<｜tool▁calls▁begin｜>"),
-    *("<｜tool▁calls▁end｜>", "<｜tool▁call▁begin｜>", "<｜tool▁call▁end｜>", "<｜tool▁sep｜>"),
-)
-"""Single tokens in the tokenizers of the models that use them."""
-
-
-def hermes(calls: Sequence[Any]) -> str:
-    said = (json.dumps({"name": "weather", "arguments": c}, ensure_ascii=False) for c in calls)
-    return SAYS + "\n".join(f"<tool_call>\n{call}\n</tool_call>" for call in said)
-
-
-def qwen3_coder(calls: Sequence[Any]) -> str:
-    def call(arguments: Any) -> str:
-        given = (f"<parameter={k}>\n{v}\n</parameter>\n" for k, v in arguments.items())
-        return f"<tool_call>\n<function=weather>\n{''.join(given)}</function>\n</tool_call>"
-
-    return SAYS + "\n".join(call(arguments) for arguments in calls)
-
-
-def llama3_json(calls: Sequence[Any]) -> str:
-    said = (json.dumps({"name": "weather", "parameters": c}, ensure_ascii=False) for c in calls)
-    return "; ".join(said)
-
-
-def kimi_k2(calls: Sequence[Any]) -> str:
-    said = (
-        f"<|tool_call_begin|>functions.weather:{i}<|tool_call_argument_begin|>"
-        f"{json.dumps(arguments, ensure_ascii=False)}<|tool_call_end|>"
-        for i, arguments in enumerate(calls)
-    )
-    return f"{SAYS}<|tool_calls_section_begin|>{''.join(said)}<|tool_calls_section_end|>"
-
-
-def deepseek_v3(calls: Sequence[Any]) -> str:
-    said = (
-        f"<｜tool▁call▁begin｜>function<｜tool▁sep｜>weather\n"
-        f"```json\n{json.dumps(arguments, ensure_ascii=False)}\n```<｜tool▁call▁end｜>"
-        for arguments in calls
-    )
-    return f"{SAYS}<｜tool▁calls▁begin｜>{chr(10).join(said)}<｜tool▁calls▁end｜>"
-
-
-FORMATS = (hermes, qwen3_coder, llama3_json, kimi_k2, deepseek_v3)
 SIZES = (1, 2, 3, 5, 8, 13, 21, 34, 1000)
+THOUGHT = "Where? <tool 🎉\n\nOslo."
+THINKING = {
+    "no thought": (None, ""),
+    "opened by the template": (Reasoning(opened_by="template"), f"\n{THOUGHT}</think>\n\n"),
+    "opened by the model": (Reasoning(), f"<think>\n{THOUGHT}</think>\n\n"),
+    "marks of many tokens": (
+        Reasoning(start="<mull>", end="</mull>"),
+        f"<mull>\n{THOUGHT}</mull>\n\n",
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -101,66 +68,137 @@ def deltas(tokenizer: Any, text: str, size: int) -> list[tuple[str, list[int]]]:
     return found
 
 
-@pytest.mark.vllm
-@pytest.mark.usefixtures("parsers")
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("form", FORMATS, ids=lambda f: f.__name__)
-def test_calls_are_read_alike_however_tokens_are_merged(
-    tokenizer: Any, form: Any, size: int
-) -> None:
-    from engines.vllm.tools import AutoCalls, ToolReading
+@dataclass
+class Read:
+    """All that an answer's deltas hold."""
+
+    text: str = ""
+    thought: str = ""
+    thought_tokens: int = 0
+    names: list[str] = field(default_factory=list)
+    arguments: dict[int, str] = field(default_factory=dict)
+    finish_reason: str | None = None
+
+
+def read(tokenizer: Any, parser: str, said: str, size: int | None, **fields: Any) -> Read:
+    """`size`: tokens a delta of the stream; None: the answer is whole."""
+    from engines.vllm.deltas import Choices
+    from engines.vllm.tools import ToolReading
 
     request = GenerateRequest(
         request_id="r",
         sampling=Sampling(max_tokens=1),
         messages=[{"role": "user", "content": "x"}],
         tools=(WEATHER,),
-        tool_parser=form.__name__,
+        tool_parser=parser,
+        stream=size is not None,
+        **fields,
     )
     reading = ToolReading(request, Prompt(token_ids=[1]), tokenizer)
-    calls = AutoCalls(reading, Vocabulary(tokenizer))
-    parts = deltas(tokenizer, form(CALLS), size)
-    content, names, arguments = "", [], {0: "", 1: ""}
+    choices, found = Choices(request, Vocabulary(tokenizer), reading), Read()
+    parts = deltas(tokenizer, said, size or 100_000)
     for number, (text, ids) in enumerate(parts, 1):
-        more, found = calls.feed(text, ids, number == len(parts))
-        content += more
-        assert len({call.index for call in found}) == len(found)
-        for call in found:
-            names += [call.name] if call.name else []
-            arguments[call.index] += call.arguments
-    assert content.strip() == ("" if form is llama3_json else SAYS.strip())
-    assert names == ["weather", "weather"]
-    assert [json.loads(arguments[index]) for index in (0, 1)] == CALLS
+        _add(found, choices.piece(text, ids, "stop" if number == len(parts) else None))
+    return found
+
+
+def _add(found: Read, delta: Any) -> None:
+    found.text += delta.text
+    found.thought += delta.reasoning
+    found.thought_tokens += delta.reasoning_token_count
+    found.finish_reason = delta.finish_reason
+    assert len({call.index for call in delta.tool_calls}) == len(delta.tool_calls)
+    for call in delta.tool_calls:
+        found.names += [call.name] if call.name else []
+        found.arguments[call.index] = found.arguments.get(call.index, "") + call.arguments
+
+
+def thought_tokens(tokenizer: Any, before: str) -> int:
+    """A start mark of many tokens is one once its last has come."""
+    counted = before.removesuffix("\n\n").replace("<mull>", ">")
+    return len(tokenizer.encode(counted, add_special_tokens=False))
+
+
+@pytest.mark.vllm
+def test_every_parser_that_is_found_or_shipped_is_read_here() -> None:
+    shipped = load_registry(ROOT / "model_registry.yaml", "cuda").models.values()
+    named = {model.call_parser for model in shipped} - {None, "found"}
+    assert found_parsers() | named == FORMS.keys()
 
 
 @pytest.mark.vllm
 @pytest.mark.usefixtures("parsers")
-@pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("form", [hermes, llama3_json], ids=lambda f: f.__name__)
-def test_a_call_without_arguments_has_an_empty_object(
-    tokenizer: Any, form: Any, stream: bool
+@pytest.mark.parametrize("size", [*SIZES, None], ids=lambda size: str(size or "whole"))
+@pytest.mark.parametrize("thinking", THINKING)
+@pytest.mark.parametrize("parser", FORMS)
+def test_calls_are_read_alike_however_tokens_are_merged(
+    tokenizer: Any, parser: str, thinking: str, size: int | None
 ) -> None:
-    from engines.vllm.tools import AutoCalls, ToolReading
+    reasoning, before = THINKING[thinking]
+    said = before + FORMS[parser](CALLS)
+    found = read(tokenizer, parser, said, size, reasoning=reasoning)
+    made = CALLS[:1] if parser in SINGLE else CALLS
+    assert found.names == ["weather"] * len(made)
+    assert [json.loads(found.arguments[index]) for index in range(len(made))] == list(made)
+    assert found.text.strip() == ("" if parser in WORDLESS else SAYS.strip())
+    assert found.thought == (THOUGHT if before else "")
+    assert found.thought_tokens == thought_tokens(tokenizer, before)
+    assert found.finish_reason == "tool_calls"
 
-    request = GenerateRequest(
-        request_id="r",
-        sampling=Sampling(max_tokens=1),
-        messages=[{"role": "user", "content": "x"}],
-        tools=(WEATHER,),
-        tool_parser=form.__name__,
-        stream=stream,
-    )
-    calls = AutoCalls(ToolReading(request, Prompt(token_ids=[1]), tokenizer), Vocabulary(tokenizer))
-    parts = deltas(tokenizer, form([{}]), 3 if stream else 10_000)
-    found = [
-        call
-        for number, (text, ids) in enumerate(parts, 1)
-        for call in calls.feed(text, ids, number == len(parts))[1]
+
+@pytest.mark.vllm
+@pytest.mark.usefixtures("parsers")
+@pytest.mark.parametrize("size", [*SIZES, None], ids=lambda size: str(size or "whole"))
+@pytest.mark.parametrize("thinking", THINKING)
+@pytest.mark.parametrize("parser", FORMS)
+def test_an_answer_in_words_is_read_alike_however_tokens_are_merged(
+    tokenizer: Any, parser: str, thinking: str, size: int | None
+) -> None:
+    reasoning, before = THINKING[thinking]
+    found = read(tokenizer, parser, f"{before}1 < 2, <to 🎉", size, reasoning=reasoning)
+    assert (found.text, found.thought) == ("1 < 2, <to 🎉", THOUGHT if before else "")
+    assert (found.names, found.finish_reason) == ([], "stop")
+
+
+@pytest.mark.vllm
+@pytest.mark.usefixtures("parsers")
+@pytest.mark.parametrize("size", [*SIZES, None], ids=lambda size: str(size or "whole"))
+def test_a_call_that_our_grammar_holds_is_read(tokenizer: Any, size: int | None) -> None:
+    """It has no spaces between its members."""
+    said = [
+        json.dumps({"name": "weather", "arguments": call}, separators=(",", ":")) for call in CALLS
     ]
-    assert [call.name for call in found if call.name] == ["weather"]
-    assert "".join(call.arguments for call in found) == "{}"
+    marked = "".join(f"I look.{OPEN}{each}{CLOSE}" for each in said)
+    found = read(tokenizer, "hermes", marked, size)
+    assert [json.loads(found.arguments[index]) for index in (0, 1)] == list(CALLS)
 
 
+@pytest.mark.vllm
+@pytest.mark.usefixtures("parsers")
+@pytest.mark.parametrize("size", [3, None])
+@pytest.mark.parametrize("parser", FORMS)
+def test_a_call_without_arguments_has_an_empty_object(
+    tokenizer: Any, parser: str, size: int | None
+) -> None:
+    found = read(tokenizer, parser, FORMS[parser]([{}]), size)
+    assert found.names == ["weather"]
+    assert found.arguments == {0: "{}"}
+
+
+@pytest.mark.vllm
+@pytest.mark.usefixtures("parsers")
+@pytest.mark.parametrize("size", [1, 8, 1000, None])
+@pytest.mark.parametrize("parser", sorted(FORMS.keys() - SINGLE))
+def test_without_parallel_calls_the_first_alone_goes_out(
+    tokenizer: Any, parser: str, size: int | None
+) -> None:
+    found = read(tokenizer, parser, FORMS[parser](CALLS), size, parallel_tool_calls=False)
+    assert found.names == ["weather"]
+    assert json.loads(found.arguments[0]) == CALLS[0]
+    assert found.arguments.keys() == {0}
+
+
+@pytest.mark.vllm
 @pytest.mark.parametrize("size", SIZES)
 def test_a_merged_delta_comes_apart_into_its_tokens(tokenizer: Any, size: int) -> None:
     text = "Hei på deg 🎉👩‍🔬 漢字<tool_call>x</tool_call>\n"
@@ -174,6 +212,7 @@ def test_a_merged_delta_comes_apart_into_its_tokens(tokenizer: Any, size: int) -
     assert not any(mark in piece for piece in many for mark in ("<tool_call>", "</tool_call>"))
 
 
+@pytest.mark.vllm
 def test_a_hidden_token_goes_with_the_next_and_text_that_shows_no_tokens_stays_whole(
     tokenizer: Any,
 ) -> None:

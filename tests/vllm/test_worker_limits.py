@@ -1,18 +1,21 @@
 """What a GPU worker of vLLM would raise for never leaves the engine."""
 
 import ast
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import vllm
 
 from engines.base import GenerateRequest, InvalidRequest, Sampling
+from engines.testing.tiny import make_llama
+from engines.vllm.render import Renderer
 from engines.vllm.sampling import sampling_params
 from engines.vllm.worker_limits import MOST_BIASES
+from tests.support.plain_renderers import tiny
 
-GPU = Path(vllm.__file__).parent / "v1" / "worker" / "gpu" / "sample"
+pytestmark = pytest.mark.vllm
 
 
 def params(**sampling: Any) -> Any:
@@ -21,10 +24,40 @@ def params(**sampling: Any) -> Any:
 
 
 def test_our_numbers_are_vllms() -> None:
-    if not (GPU / "logit_bias.py").exists():
+    import vllm
+
+    file = Path(vllm.__file__).parent / "v1/worker/gpu/sample/logit_bias.py"
+    if not file.exists():
         pytest.skip("this vLLM has no such runner")
-    found = constants(GPU / "logit_bias.py")
+    found = constants(file)
     assert found["MAX_NUM_LOGIT_BIAS_TOKENS"] == MOST_BIASES
+
+
+@pytest.mark.parametrize("is_plain_tried", [True, False])
+def test_a_text_with_a_token_that_the_model_has_no_row_for_is_refused(
+    tmp_path: Path, is_plain_tried: bool
+) -> None:
+    """An image's mark in a model of text: vLLM's front knows the tokenizer's ids too."""
+    file = make_llama(tmp_path) / "tokenizer.json"
+    tokens = json.loads(file.read_text())["added_tokens"]
+    known = tokens[-1]["id"] + 1
+    tokens.append(tokens[-1] | {"id": known, "content": "<|image|>"})
+    llm = tiny(tmp_path, tokenizer={"added_tokens": tokens})
+    assert llm.model_config.get_vocab_size() == known
+    renderer = Renderer(llm, is_plain_tried=is_plain_tried)
+    for make, param in ((asked, "messages"), (lambda r, text: r.prompts([text]), "prompt")):
+        make(renderer, "<|image|")
+        with pytest.raises(InvalidRequest) as refusal:
+            make(renderer, "what is <|image|>?")
+        assert refusal.value.param == param
+        assert f"id {known}" in str(refusal.value)
+
+
+def asked(renderer: Renderer, text: str) -> Any:
+    messages = ({"role": "user", "content": text},)
+    return renderer.chat(
+        GenerateRequest(request_id="r", sampling=Sampling(max_tokens=8), messages=messages)
+    )
 
 
 def constants(path: Path) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from engines.answers.schema.parts import NEVER, Inner
 
 _MOST_MULTIPLES = 1000
 _INT64 = 2**63 - 1
+_DECIMALS = 6
+"""As xgrammar writes a bound."""
 
 
 def integer(own: Flat, path: str, inner: Inner) -> Any:
@@ -53,6 +55,10 @@ def number(own: Flat, path: str, inner: Inner) -> Any:
         raise unenforceable(f"{path}/multipleOf", inner.field, "it speaks of fractions")
     if any(abs(bound) > _INT64 for bound in own.values()):
         raise unenforceable(f"{path}/{next(iter(own))}", inner.field, "it has more than 63 bits")
+    for key, bound in own.items():
+        if isinstance(bound, float) and round(bound, _DECIMALS) != bound:
+            reason = f"it has more than {_DECIMALS} decimals"
+            raise unenforceable(f"{path}/{key}", inner.field, reason)
     low = max(own.get("minimum", -math.inf), own.get("exclusiveMinimum", -math.inf))
     high = min(own.get("maximum", math.inf), own.get("exclusiveMaximum", math.inf))
     is_open = low in (own.get("exclusiveMinimum"),) or high in (own.get("exclusiveMaximum"),)

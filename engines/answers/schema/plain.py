@@ -10,6 +10,7 @@ from typing import Any
 
 from engines.answers.schema.conjunction import Clash, Flat, conjunction, normal_types
 from engines.answers.schema.disjoint import are_disjoint
+from engines.answers.schema.endless import check_ends
 from engines.answers.schema.keywords import COMBINING, ENFORCED, check_refused, unenforceable
 from engines.answers.schema.parts import NEVER, Inner, any_of
 from engines.answers.schema.references import SchemaDocument
@@ -50,6 +51,7 @@ class _Plain:
         if root is NEVER or NEVER in definitions.values():
             raise InvalidRequest(f"{self._field}: no value fits the schema.", self._field)
         self._check_grounded({"": root, **definitions})
+        check_ends(self._document.root, self._field)
         return {**root, **({"$defs": definitions} if definitions else {})}
 
     def plain(self, schema: Any, path: str) -> Any:

@@ -56,6 +56,8 @@ def may_go_fast(request: GenerateRequest) -> bool:
     """Whether its tokens need no more than their text: a stop string is looked for at each, and a
     log probability comes with each. Nobody waits for those of a whole answer."""
     sampling = request.sampling
+    if sampling.prompt_logprobs is not None:
+        return False
     return request.stream and sampling.n == 1 and not sampling.stop and sampling.logprobs is None
 
 

@@ -51,14 +51,32 @@ ENGINE_PROCESS: Mapping[Owner, tuple[str, ...]] = {
     ),
     ("vllm.v1.engine", "EngineCoreOutputs"): ("finished_requests", "outputs", "scheduler_stats"),
     ("vllm.sampling_params", "SamplingParams"): ("logprobs", "stop"),
+    ("vllm.v1.structured_output", "StructuredOutputManager"): ("_create_grammar", "executor"),
 }
 """In the engine's. What is gone there ends the batching, and every token goes at once."""
+
+STATISTICS: Mapping[Owner, tuple[str, ...]] = {
+    ("vllm.v1.core.sched.scheduler", "Scheduler"): ("log_stats", "make_stats", "_preempt_request"),
+    ("vllm.v1.metrics.stats", "SchedulerStats"): ("prefix_cache_stats", "spec_decoding_stats"),
+    ("vllm.v1.metrics.stats", "PrefixCacheStats"): ("preempted_requests",),
+    ("vllm.v1.spec_decode.metrics", "SpecDecodingStats"): (
+        *("num_accepted_tokens", "num_draft_tokens"),
+    ),
+}
+"""There too. What is gone of these ends the scheduler's statistics, and nothing else."""
+
+FORMS: Mapping[Owner, tuple[str, ...]] = {
+    ("vllm.v1.structured_output", "StructuredOutputManager"): ("_create_grammar", "executor"),
+}
+"""There too. What is gone of these ends the guard of forms, and nothing else."""
 
 CONFIGURATION: Mapping[Owner, tuple[str, ...]] = {
     ("vllm.config.vllm", "VllmConfig"): ("scheduler_config",),
     ("vllm.config.scheduler", "SchedulerConfig"): ("get_scheduler_cls", "scheduler_cls"),
 }
 """While an engine is configured."""
+
+CLASSES = (FRONT, ENGINE_PROCESS, STATISTICS, FORMS, CONFIGURATION)
 
 IMPORTS: Mapping[str, tuple[str, ...]] = {
     "vllm.sampling_params": ("RequestOutputKind",),

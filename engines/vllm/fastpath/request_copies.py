@@ -4,7 +4,6 @@ vLLM checks and fills in each for itself, in 80 µs. Most differ from one before
 and priority alone: those are copies of it.
 """
 
-import asyncio
 import copy
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +11,7 @@ from operator import attrgetter
 from typing import Any, TypeAlias
 
 from engines.base import GenerateRequest, Prompt, Sampling
+from engines.host.interpreter_turns import in_short_turns
 
 _MOST = 64
 """Settings that are remembered; beyond them all are forgotten."""
@@ -66,7 +66,7 @@ class RequestCopies:
             priority=request.priority,
         )
         compiles = params.structured_outputs is not None  # a large schema takes a second
-        return await asyncio.to_thread(work) if compiles else work()
+        return await in_short_turns(work) if compiles else work()
 
     def _is_ordinary(self, prompt: Prompt) -> bool:
         """Tokens alone, that vLLM has nothing to say against."""
@@ -88,6 +88,8 @@ def _settings(request: GenerateRequest, skips_special_tokens: bool) -> Settings 
     """What must be the same; None where what is hardly ever the same is asked for."""
     sampling = request.sampling
     if sampling.logit_bias or sampling.min_tokens or sampling.seed is not None:
+        return None
+    if sampling.thinking_budget is not None:  # vLLM's number depends on the prompt
         return None
     return (*_shared(sampling), request.stream, skips_special_tokens)
 

@@ -2,9 +2,9 @@
 
 What a token costs the front begins with its message: received, decoded, looked up, written. With
 many streams the tokens of several steps go together, and all of that is paid once for them.
-Loaded by name into the engine's process; it imports nothing else of ours but the rule and the
-warning. Where the rule finds vLLM other than it knows it, every token goes at once, as vLLM sends
-them.
+Loaded by name into the engine's process; it imports nothing else of ours but the rule, when
+statistics go, the guard of forms and the warning. Where the rule finds vLLM other than it knows
+it, every token goes at once, as vLLM sends them.
 """
 
 import logging
@@ -15,10 +15,13 @@ from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs
 
+from engines.vllm.fastpath.form_guard import guard_forms
 from engines.vllm.fastpath.left_out import leave_out
+from engines.vllm.fastpath.sparse_stats import SparseStats
 from engines.vllm.fastpath.token_batching import TokenBatching
 
 PART = "token batching"
+STATISTICS = "the scheduler's statistics"
 _CUSTOM_CLASS = "Using custom scheduler class"
 
 
@@ -26,11 +29,21 @@ class _Batches:
     """A scheduler whose outputs wait for each other. Mixed into one of vLLM's."""
 
     requests: dict[str, Any]
+    structured_output_manager: Any
+    log_stats: bool
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Where vLLM is to keep statistics itself, they go with every step, as its own.
+        self._stats = SparseStats() if kwargs.get("log_stats") is False else None
+        if self._stats is not None:
+            kwargs["log_stats"] = True
         super().__init__(*args, **kwargs)
         self._batching: TokenBatching | None = TokenBatching()
         self._has_failed = False
+        try:
+            guard_forms(self.structured_output_manager)
+        except Exception as error:
+            leave_out("the guard of forms", error)
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         scheduled = super().schedule(*args, **kwargs)  # type: ignore[misc]
@@ -54,6 +67,24 @@ class _Batches:
                 leave_out(PART, error)
         self._batching = None
         return released(messages, batching)
+
+    def make_stats(self, spec_decoding_stats: Any = None, *args: Any, **kwargs: Any) -> Any:
+        stats = self._stats
+        if stats is None:
+            return super().make_stats(spec_decoding_stats, *args, **kwargs)  # type: ignore[misc]
+        try:
+            if not stats.is_due(spec_decoding_stats, not self.requests):
+                return None
+            return stats.take(super().make_stats(None, *args, **kwargs))  # type: ignore[misc]
+        except Exception as error:
+            leave_out(STATISTICS, error)
+            self._stats, self.log_stats = None, False
+            return None
+
+    def _preempt_request(self, *args: Any, **kwargs: Any) -> Any:
+        if self._stats is not None:
+            self._stats.preempted()
+        return super()._preempt_request(*args, **kwargs)  # type: ignore[misc]
 
 
 def batched(

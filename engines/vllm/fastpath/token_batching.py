@@ -15,6 +15,8 @@ FEW_STREAMS = 8
 IDLE_S = 1.0
 """Without an output for so long, no step was running."""
 _SMOOTHING = 0.25
+_BESIDE_A_TOKEN = ("new_sampling_mask", "routed_experts", "pooling_output")
+"""What an output may hold of each of its tokens, beside log probabilities; not every vLLM's."""
 
 
 class TokenBatching:
@@ -104,7 +106,7 @@ class TokenBatching:
 
 
 def _waits(output: Any, requests: Mapping[str, Any]) -> bool:
-    """A stop string is looked for at each token, and a log probability comes with each."""
+    """A stop string is looked for at each token, and what comes beside a token would be lost."""
     request = requests.get(output.request_id)
     if request is None:
         return False
@@ -113,6 +115,7 @@ def _waits(output: Any, requests: Mapping[str, Any]) -> bool:
         output.finish_reason is None
         and output.new_logprobs is None
         and not output.events
+        and all(getattr(output, name, None) is None for name in _BESIDE_A_TOKEN)
         and sampling is not None
         and not sampling.stop
         and sampling.logprobs is None

@@ -5,6 +5,7 @@ from typing import Any
 
 from engines.answers.system_messages import leading_as_one
 from engines.registry.spec import ModelSpec
+from server.api.chat.tool_results import check_tool_messages
 from server.api.chat.wire import ChatMessage, ContentPart, ToolCall
 from server.api.fields import MESSAGE, refuse
 from server.errors import ApiError
@@ -13,6 +14,7 @@ from server.errors import ApiError
 def messages(given: Sequence[ChatMessage], spec: ModelSpec) -> list[dict[str, Any]]:
     """Raises ApiError 400 where a message holds what the model cannot read."""
     read = leading_as_one([_message(i, m) for i, m in enumerate(given)])
+    check_tool_messages(given)
     return with_system_prompt(read, spec)
 
 

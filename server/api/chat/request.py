@@ -1,45 +1,55 @@
 """Wire request -> GenerateRequest: the contract's defaults, limits and refusals, per alias."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
 
-from engines.base import GenerateRequest, Sampling, Structure, Tool
+from msgspec.structs import replace
+
+from engines.answers.form_bounds import MOST_SCHEMA_BYTES
+from engines.base import GenerateRequest, Structure, Tool, Truncation
 from engines.registry.spec import ModelSpec
 from server.api.chat.messages import messages, missing
 from server.api.chat.prompt_end import prompt_end, reasoning_at
-from server.api.chat.template_kwargs import switches, template_kwargs
+from server.api.chat.sampling import sampling
+from server.api.chat.thinking import thinking_of
+from server.api.chat.unmet import refuse_unmet_choices
 from server.api.chat.wire import (
     ChatRequest,
     ChoiceFields,
     JsonSchema,
     NamedTool,
     ResponseFormat,
-    SamplingFields,
     StructuredOutputs,
     ToolSpec,
 )
-from server.api.fields import CHAT, STREAM_OPTIONS, STRUCTURED_OUTPUTS, Refused, refuse
+from server.api.fields import (
+    CHAT,
+    CHAT_REASONING,
+    refuse,
+)
 from server.errors import ApiError
-from server.requests.plan import Truncation
 
 DEFAULT_MAX_TOKENS = 1000
-_TEMPERATURE = 0.7
 
 
 def chat_request(wire: ChatRequest, spec: ModelSpec, request_id: str) -> GenerateRequest:
     """One chat body as a validated request. Raises ApiError 400 naming the field."""
     refuse_unmet_choices(wire, CHAT)
+    if wire.reasoning is not None:
+        refuse(wire.reasoning.model_extra, CHAT_REASONING, "reasoning.")
+    thinking = thinking_of(wire, wire, spec, wire.reasoning_effort)
     tools = tools_of(wire.tools)
     choice = effective_choice(_tool_choice(wire), spec)
     if not spec.call_parser:
         tools = ()
     end, read = prompt_end(wire, wire.messages), messages(wire.messages, spec)
+    drawn = sampling(
+        wire, spec, max_tokens=_max_tokens(wire, spec), n=wire.n or 1, logprobs=_logprobs(wire)
+    )
     return GenerateRequest(
         request_id=request_id,
-        sampling=sampling(
-            wire, spec, max_tokens=_max_tokens(wire, spec), n=wire.n or 1, logprobs=_logprobs(wire)
-        ),
+        sampling=replace(drawn, thinking_budget=thinking.budget),
         messages=read,
         tools=tools,
         tool_choice=choice,
@@ -47,50 +57,10 @@ def chat_request(wire: ChatRequest, spec: ModelSpec, request_id: str) -> Generat
         tool_parser=spec.call_parser if tools else None,
         structure=structure(wire.response_format, wire.structured_outputs),
         reasoning=reasoning_at(end, spec.reasoning, read),
-        chat_template_kwargs=template_kwargs(spec, wire.reasoning_effort, switches(wire)),
+        chat_template_kwargs=thinking.template_kwargs,
         prompt_end=end,
+        is_cut=wire.truncate_prompt_tokens is not None,
         stream=bool(wire.stream),
-    )
-
-
-def sampling(
-    wire: SamplingFields,
-    spec: ModelSpec,
-    *,
-    max_tokens: int,
-    n: int = 1,
-    logprobs: int | None = None,
-) -> Sampling:
-    """Sampling parameters with the alias' and the contract's defaults filled in."""
-    d = spec.defaults
-    temperature = _first(wire, "temperature", d, _TEMPERATURE)
-    top_p = _first(wire, "top_p", d, 1.0)
-    top_k = max(0, _first(wire, "top_k", d, 0))
-    if top_p == 0 or (temperature == 0 and n > 1):
-        # The likeliest token alone, said so that engines which refuse a top_p of 0, or several
-        # greedy choices, take it.
-        top_p, top_k, temperature = 1.0, 1, temperature or 1.0
-    min_tokens = wire.min_tokens or 0
-    if min_tokens > max_tokens:
-        message = f"min_tokens ({min_tokens}) is more than max_tokens ({max_tokens})."
-        raise ApiError.invalid(message, "min_tokens", min_tokens, f"at most {max_tokens}")
-    return Sampling(
-        max_tokens=max_tokens,
-        min_tokens=min_tokens,
-        temperature=temperature,
-        top_p=top_p,
-        top_k=top_k,
-        min_p=_first(wire, "min_p", d, 0.0),
-        presence_penalty=_first(wire, "presence_penalty", d, 0.0),
-        frequency_penalty=_first(wire, "frequency_penalty", d, 0.0),
-        repetition_penalty=_first(wire, "repetition_penalty", d, 1.0),
-        seed=None if wire.seed is None else wire.seed % 2**63,  # engines read -1 as "any"
-        n=n,
-        stop=(wire.stop,) if isinstance(wire.stop, str) else tuple(wire.stop or ()),
-        includes_stop_string=bool(wire.include_stop_str_in_output),
-        ignore_eos=bool(wire.ignore_eos),
-        logprobs=logprobs,
-        logit_bias={int(k): v for k, v in (wire.logit_bias or {}).items()},
     )
 
 
@@ -144,20 +114,6 @@ def json_schema(form: JsonSchema | None, field: str) -> Structure:
     return Structure(kind="json_schema", value=form.schema_)
 
 
-def refuse_unmet(wire: SamplingFields, known: Mapping[str, Refused]) -> None:
-    """400 for fields that we know, cannot honour, and that would change the output."""
-    refuse(wire.model_extra, known)
-    if wire.structured_outputs is not None:
-        refuse(wire.structured_outputs.model_extra, STRUCTURED_OUTPUTS, "structured_outputs.")
-
-
-def refuse_unmet_choices(wire: ChoiceFields, known: Mapping[str, Refused]) -> None:
-    """As `refuse_unmet`, for the endpoints whose streams have options."""
-    refuse_unmet(wire, known)
-    if wire.stream_options is not None:
-        refuse(wire.stream_options.model_extra, STREAM_OPTIONS, "stream_options.")
-
-
 def tools_of(tools: Sequence[ToolSpec] | None) -> tuple[Tool, ...]:
     return tuple(function_tool(t.function.name, t.function) for t in tools or ())
 
@@ -174,7 +130,12 @@ class FunctionForm(Protocol):
 
 
 def function_tool(name: str, form: FunctionForm) -> Tool:
-    """A function as engines read it; without parameters it takes none."""
+    """A function as engines read it; without parameters it takes none. Raises ApiError 400 where
+    its arguments could be no object."""
+    kind = (form.parameters or {}).get("type")
+    if kind is not None and "object" not in (kind if isinstance(kind, list) else [kind]):
+        message = f"The parameters of the tool {name!r} have the type {kind!r}."
+        raise ApiError.invalid(message, "tools", kind, "the schema of an object")
     return Tool(
         name=name,
         description=form.description,
@@ -205,12 +166,6 @@ def effective_choice(choice: str, spec: ModelSpec) -> str:
         return "auto"
     message = f"{spec.alias} cannot call tools, so tool_choice cannot ask for a call."
     raise ApiError.invalid(message, "tool_choice", choice, "auto or none")
-
-
-def _first(wire: SamplingFields, name: str, defaults: Mapping[str, Any], neutral: Any) -> Any:
-    if name in wire.model_fields_set and (value := getattr(wire, name)) is not None:
-        return value
-    return defaults.get(name, neutral)
 
 
 def _max_tokens(wire: ChatRequest, spec: ModelSpec) -> int:
@@ -280,6 +235,10 @@ def _structured_outputs(outputs: StructuredOutputs) -> Structure | None:
 def _schema(given: dict[str, Any] | str) -> dict[str, Any]:
     """vLLM takes a schema as an object, and as its text."""
     schema: Any = given
+    if isinstance(given, str) and len(given) > MOST_SCHEMA_BYTES:
+        message = f"structured_outputs.json is {len(given)} characters of text."
+        expected = f"at most {MOST_SCHEMA_BYTES} characters"
+        raise ApiError.invalid(message, "structured_outputs.json", len(given), expected)
     if isinstance(given, str):
         try:
             schema = json.loads(given)

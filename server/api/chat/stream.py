@@ -5,6 +5,16 @@ from typing import Any
 import msgspec
 
 from engines.base import Delta, TokenLogprob, ToolCallDelta, Usage
+from server.api.chat import wire_answers
+from server.api.chat.wire_answers import (
+    ChoicePiece,
+    FunctionPiece,
+    Logprobs,
+    MessagePiece,
+    ToolCallPiece,
+    TopLogprob,
+)
+from server.errors import Error
 
 DONE = b"data: [DONE]\n\n"
 _ROLE = b',"choices":[{"index":%d,"delta":{"role":"assistant","content":""},"finish_reason":null}]'
@@ -20,10 +30,16 @@ def event(payload: Any) -> bytes:
 class ChatStream:
     """The chunks of one streamed chat answer; all share id, created and model."""
 
-    __slots__ = ("_ends", "_head", "_include_usage", "_n", "_tail", "_text")
+    __slots__ = ("_ends", "_head", "_include_usage", "_n", "_shows_reasoning", "_tail", "_text")
 
     def __init__(
-        self, answer_id: str, created: int, alias: str, n: int, include_usage: bool
+        self,
+        answer_id: str,
+        created: int,
+        alias: str,
+        n: int,
+        include_usage: bool,
+        shows_reasoning: bool = True,
     ) -> None:
         members = (
             f'"id":"{answer_id}","object":"chat.completion.chunk","created":{created},"model":'
@@ -35,6 +51,7 @@ class ChatStream:
         ]
         self._ends: list[bytes] = []
         self._include_usage = include_usage
+        self._shows_reasoning = shows_reasoning
         self._n = n
 
     def open(self) -> bytes:
@@ -54,13 +71,13 @@ class ChatStream:
             out += self._head + b',"choices":[],"usage":' + _json(usage_body(usage)) + b"}\n\n"
         return out + DONE
 
-    def fail(self, body: dict[str, Any]) -> bytes:
+    def fail(self, body: Error) -> bytes:
         """An error after the first byte: one event, then [DONE]."""
         return event(body) + DONE
 
     def _rare(self, d: Delta) -> bytes:
         out = b""
-        if d.reasoning:
+        if d.reasoning and self._shows_reasoning:
             # As in a whole answer, the root speaks of the first choice alone.
             metadata = b',"model_output_metadata":{"reasoning":' + _json(d.reasoning) + b"}"
             root = b"" if d.index else metadata
@@ -68,9 +85,8 @@ class ChatStream:
         logprobs = answer_logprobs(d)
         if d.text or logprobs:
             out += self._chunk(d.index, {"content": d.text}, logprobs=logprobs)
-        if d.tool_calls:
-            calls = [tool_call_chunk(c) for c in d.tool_calls]
-            out += self._chunk(d.index, {"tool_calls": calls})
+        for call in d.tool_calls:  # one a chunk, as OpenAI has it: LlamaIndex reads the first alone
+            out += self._chunk(d.index, {"tool_calls": [tool_call_chunk(call)]})
         if d.finish_reason:
             end = _END % (d.index, d.finish_reason.encode())
             self._ends.append(self._head + end + self._tail)
@@ -79,21 +95,21 @@ class ChatStream:
     def _chunk(
         self,
         index: int,
-        delta: dict[str, Any],
+        delta: MessagePiece,
         root: bytes = b"",
         *,
         logprobs: tuple[TokenLogprob, ...] = (),
     ) -> bytes:
-        choice: dict[str, Any] = {"index": index, "delta": delta}
+        choice: ChoicePiece = {"index": index, "delta": delta, "finish_reason": None}
         if logprobs:
-            choice["logprobs"] = logprobs_body(logprobs)
-        choice["finish_reason"] = None
+            told = logprobs_body(logprobs)
+            choice = {"index": index, "delta": delta, "logprobs": told, "finish_reason": None}
         return self._head + b',"choices":[' + _json(choice) + b"]" + root + self._tail
 
 
-def usage_body(usage: Usage) -> dict[str, Any]:
+def usage_body(usage: Usage) -> wire_answers.Usage:
     """The documented usage member; details only where they say something."""
-    body: dict[str, Any] = {
+    body: wire_answers.Usage = {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.total_tokens,
@@ -110,7 +126,7 @@ def answer_logprobs(d: Delta) -> tuple[TokenLogprob, ...]:
     return d.logprobs[d.reasoning_token_count :]
 
 
-def logprobs_body(logprobs: tuple[TokenLogprob, ...]) -> dict[str, Any]:
+def logprobs_body(logprobs: tuple[TokenLogprob, ...]) -> Logprobs:
     """OpenAI's form of token log probabilities."""
     return {
         "content": [
@@ -121,8 +137,8 @@ def logprobs_body(logprobs: tuple[TokenLogprob, ...]) -> dict[str, Any]:
     }
 
 
-def _token(x: TokenLogprob) -> dict[str, Any]:
-    return {"token": x.token, "logprob": finite(x.logprob), "bytes": x.bytes}
+def _token(x: TokenLogprob) -> TopLogprob:
+    return {"token": x.token, "logprob": finite(x.logprob), "bytes": list(x.bytes)}
 
 
 def finite(logprob: float) -> float:
@@ -130,9 +146,9 @@ def finite(logprob: float) -> float:
     return max(logprob, -9999.0)
 
 
-def tool_call_chunk(c: ToolCallDelta) -> dict[str, Any]:
+def tool_call_chunk(c: ToolCallDelta) -> ToolCallPiece:
     """One piece of a tool call in a stream; id, type and name come with the first."""
     if c.id is None:
         return {"index": c.index, "function": {"arguments": c.arguments}}
-    function = {"name": c.name, "arguments": c.arguments}
+    function: FunctionPiece = {"name": c.name or "", "arguments": c.arguments}
     return {"index": c.index, "id": c.id, "type": "function", "function": function}

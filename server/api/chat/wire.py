@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from server.api.chat.wire_thinking import BudgetFields, ReasoningOptions, ThinkingFields
 from server.api.chat.wire_values import (
     MAX_ITEMS,
     MAX_TOOLS,
@@ -17,9 +18,9 @@ from server.api.chat.wire_values import (
     StopList,
     StopString,
     Stored,
-    Switches,
     Temperature,
     Tokens,
+    Verbosity,
     Wire,
 )
 
@@ -92,6 +93,9 @@ class NamedTool(Wire):
 
 class StreamOptions(Wire):
     include_usage: bool | None = None
+    continuous_usage_stats: Annotated[
+        bool | None, Field(description="vLLM's: every chunk has the usage so far")
+    ] = None
 
 
 class JsonSchema(Wire):
@@ -135,7 +139,7 @@ class Asked(Wire):
     ] = None
 
 
-class SamplingFields(Asked):
+class SamplingFields(BudgetFields, Asked):
     """How an answer is drawn, on every endpoint that generates."""
 
     stream: Annotated[bool | None, Field(description="Answer as server-sent events")] = False
@@ -172,7 +176,7 @@ class SamplingFields(Asked):
         Field(description="Only so many likeliest tokens; 0 and -1: all"),
     ] = None
     repetition_penalty: Annotated[
-        Annotated[float, Field(gt=0, le=2, allow_inf_nan=False)] | None,
+        Annotated[float, Field(ge=0.01, le=2, allow_inf_nan=False)] | None,
         Field(description="Above 1: against tokens that were there"),
     ] = None
     min_tokens: Annotated[
@@ -215,11 +219,15 @@ class ChoiceFields(SamplingFields):
         return bool(self.stream_options and self.stream_options.include_usage)
 
     @property
+    def wants_running_usage(self) -> bool:
+        return bool(self.stream_options and self.stream_options.continuous_usage_stats)
+
+    @property
     def has_max_tokens(self) -> bool:
         return self.max_tokens is not None
 
 
-class ChatRequest(ChoiceFields):
+class ChatRequest(ThinkingFields, ChoiceFields):
     """The body of the three chat endpoints."""
 
     messages: Annotated[Messages, Field(description="The conversation so far")]
@@ -256,10 +264,12 @@ class ChatRequest(ChoiceFields):
     reasoning_effort: Annotated[
         Effort | None, Field(description="Where the model's registry entry has it")
     ] = None
-    chat_template_kwargs: Annotated[
-        Switches | None, Field(description="Switches of the model's chat template")
+    reasoning: Annotated[
+        ReasoningOptions | None, Field(description="OpenRouter's form of the thinking fields")
     ] = None
-    enable_thinking: Annotated[bool | None, Field(description="As in chat_template_kwargs")] = None
+    verbosity: Annotated[
+        Verbosity | None, Field(description="medium, or what the model's template knows")
+    ] = None
     add_generation_prompt: Annotated[
         bool | None, Field(description="false: the prompt ends behind the last message")
     ] = None
@@ -273,6 +283,10 @@ class ChatRequest(ChoiceFields):
     @property
     def has_max_tokens(self) -> bool:
         return self.max_tokens is not None or self.max_completion_tokens is not None
+
+    @property
+    def verbosity_asked(self) -> tuple[str, str | None]:
+        return "verbosity", self.verbosity
 
 
 CHAT: TypeAdapter[ChatRequest] = TypeAdapter(ChatRequest)

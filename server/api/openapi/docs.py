@@ -1,6 +1,5 @@
 """GET /openapi.json and /docs: the whole contract for programs and people, without a network."""
 
-import asyncio
 import importlib.util
 import json
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
+from engines.host.interpreter_turns import in_short_turns
 from server.errors import ApiError, not_found
 
 _ASSETS = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
@@ -47,7 +47,7 @@ class Documentation:
         return json.dumps(self._openapi(), ensure_ascii=False).encode()
 
     async def document(self, request: Request) -> Response:
-        body = await asyncio.to_thread(lambda: self.encoded)
+        body = await in_short_turns(lambda: self.encoded)
         return Response(body, media_type="application/json")
 
     async def page(self, request: Request) -> Response:

@@ -6,12 +6,13 @@ from typing import Any
 from fastapi.openapi.utils import get_fields_from_routes
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
-from pydantic.json_schema import JsonSchemaMode
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
+from pydantic_core import core_schema
 from starlette.routing import BaseRoute
 
-from server.api.openapi import answers
 from server.api.openapi.errors import error_responses
 from server.api.openapi.route import REF, DescribedRoute
+from server.errors import Error
 
 VERSION = "1"
 """The contract's, as in its paths."""
@@ -33,6 +34,13 @@ def completed(described: dict[str, Any], routes: Iterable[BaseRoute]) -> dict[st
     return described | {"components": described["components"] | own}
 
 
+class _Closed(GenerateJsonSchema):
+    """Answers are typed dicts, which have the members that they name and no others."""
+
+    def typed_dict_schema(self, schema: core_schema.TypedDictSchema) -> JsonSchemaValue:
+        return {"additionalProperties": False} | super().typed_dict_schema(schema)
+
+
 def _schemas(routes: Iterable[BaseRoute]) -> dict[str, Any]:
     """As FastAPI makes them, before it passes them through a type that turns every bound into a
     float (2**63 - 1 among them) and drops each `"default": null`; with the models it has no place
@@ -41,8 +49,12 @@ def _schemas(routes: Iterable[BaseRoute]) -> dict[str, Any]:
     types: list[tuple[Any, JsonSchemaMode]] = [
         (field.field_info.annotation, field.mode) for field in get_fields_from_routes(described)
     ]
-    types += [(answers.Error, "serialization")]
-    types += [(r.event, "serialization") for r in described if isinstance(r, DescribedRoute)]
+    types += [(Error, "serialization")]
+    types += [
+        (r.event, "serialization") for r in described if isinstance(r, DescribedRoute) and r.event
+    ]
     inputs = [(n, mode, TypeAdapter(kind)) for n, (kind, mode) in enumerate(types)]
-    schemas: dict[str, Any] = TypeAdapter.json_schemas(inputs, ref_template=REF)[1]["$defs"]
+    schemas: dict[str, Any] = TypeAdapter.json_schemas(
+        inputs, ref_template=REF, schema_generator=_Closed
+    )[1]["$defs"]
     return schemas

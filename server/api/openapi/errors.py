@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from server.errors import ApiError, internal_error, method_not_allowed, not_found
+from engines.base import ContextLengthExceeded, EngineLoadTimeout
+from server.errors import ApiError, internal_error, method_not_allowed, not_found, to_api_error
 
 _INTEGER = {"schema": {"type": "integer"}}
 _STRING = {"schema": {"type": "string"}}
@@ -30,8 +31,15 @@ _MEANINGS = {
 }
 _RANGE = "a number from 0 to 2"
 _TOO_HOT = f"Invalid value for temperature: 2.5; expected {_RANGE}."
-_TOO_LONG = "The prompt has 40000 tokens; the model's context is 32768 tokens."
+_TOO_LONG = str(ContextLengthExceeded(40000, None, 32768))
 _TOKENS = {"prompt_tokens": 40000, "max_tokens": None, "context_tokens": 32768}
+_TOO_LATE = "Model mixtral-8x7b did not become ready within 600 s; its engine is fetching."
+_LOADING: dict[str, str | int | None] = {
+    "state": "fetching",
+    "percent": 41,
+    "position": 1,
+    "eta_s": 870,
+}
 _EXAMPLES = (
     ApiError.invalid(_TOO_HOT, "temperature", 2.5, _RANGE),
     ApiError(400, "CONTEXT_LENGTH_EXCEEDED", _TOO_LONG, param="messages", details=_TOKENS),
@@ -47,9 +55,9 @@ _EXAMPLES = (
     ApiError(429, "CONCURRENCY_LIMIT_EXCEEDED", "Too many requests at once."),
     internal_error(),
     ApiError(503, "MODEL_UNAVAILABLE", "The model's engine is being restarted."),
+    to_api_error(EngineLoadTimeout(_TOO_LATE, facts=_LOADING)),
     ApiError(503, "OVERLOADED", "Too many requests are running or waiting."),
     ApiError(503, "SHUTTING_DOWN", "The server is shutting down."),
-    ApiError(504, "MODEL_LOAD_TIMEOUT", "The model did not become ready in time."),
     ApiError(504, "REQUEST_TIMEOUT", "The request ran past its deadline."),
 )
 

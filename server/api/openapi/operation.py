@@ -22,12 +22,12 @@ class Operation:
     """Its group in the document; its label in /metrics and in usage records."""
     build: Build
     summary: str
-    answer: type[BaseModel] | None
-    """None: text."""
+    answer: Any
+    """The type of a whole answer; None: text."""
     description: str = ""
     body: type[BaseModel] | None = None
-    event: type[BaseModel] | None = None
-    """What one event of a stream holds; None: it does not stream."""
+    event: Any = None
+    """The type of what one event of a stream holds; None: it does not stream."""
     requests: Mapping[str, Any] = field(default_factory=dict)
     """Example bodies by name."""
     example: Any = None

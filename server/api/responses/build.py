@@ -3,7 +3,9 @@
 import time
 from typing import Any
 
-from engines.base import GenerateRequest, Structure
+from msgspec.structs import replace
+
+from engines.base import GenerateRequest, Sampling, Structure
 from engines.registry.spec import ModelSpec
 from server.api.chat.messages import missing, with_system_prompt
 from server.api.chat.request import (
@@ -12,17 +14,18 @@ from server.api.chat.request import (
     json_object,
     json_schema,
     named_choice,
-    refuse_unmet,
-    sampling,
     structured_outputs,
 )
-from server.api.chat.template_kwargs import template_kwargs
-from server.api.fields import REASONING, RESPONSES, refuse
+from server.api.chat.sampling import sampling
+from server.api.chat.thinking import Thinking, thinking_of
+from server.api.chat.unmet import refuse_unmet
+from server.api.fields import REASONING, RESPONSES, STREAM_OPTIONS_OF_RESPONSES, refuse
 from server.api.responses.events import ResponseStream
 from server.api.responses.input import conversation
 from server.api.responses.output import Output, ResponseAnswer
 from server.api.responses.tools import OfferedTools, offered
 from server.api.responses.wire import FlatChoice, FlatTool, ResponsesRequest
+from server.api.responses.wire_answers import Response
 from server.errors import ApiError
 from server.ids import new_id
 from server.requests.plan import Plan, Stream, Whole
@@ -46,9 +49,10 @@ def build_response(wire: ResponsesRequest, spec: ModelSpec, request_id: str) -> 
     if wire.reasoning is not None:
         refuse(wire.reasoning.model_extra, REASONING, "reasoning.")
     _refuse_what_is_not_there(wire)
-    tools = offered(wire.tools or ())
-    request = _request(wire, spec, tools, request_id)
-    output = Output(wire.wants_summary, tools.offers)
+    tools = offered(wire)
+    thinking = thinking_of(wire, wire, spec)
+    request = _request(wire, spec, tools, thinking, request_id)
+    output = Output(wire.wants_summary, tools.offers, thinking.is_shown)
     members = _members(wire, spec, request, tools)
     shape: Stream | Whole = ResponseAnswer(members, output, time.time)
     if request.stream:
@@ -62,19 +66,17 @@ def build_response(wire: ResponsesRequest, spec: ModelSpec, request_id: str) -> 
 
 
 def _request(
-    wire: ResponsesRequest, spec: ModelSpec, offered: OfferedTools, request_id: str
+    wire: ResponsesRequest,
+    spec: ModelSpec,
+    offered: OfferedTools,
+    thinking: Thinking,
+    request_id: str,
 ) -> GenerateRequest:
     choice = effective_choice(_tool_choice(wire, offered), spec)
-    effort = wire.reasoning.effort if wire.reasoning else None
     tools = offered.tools if spec.call_parser else ()
     return GenerateRequest(
         request_id=request_id,
-        sampling=sampling(
-            wire,
-            spec,
-            max_tokens=bound(spec, "max_output_tokens", wire.max_output_tokens, spec.output_tokens),
-            logprobs=(wire.top_logprobs or 0) if wire.wants_logprobs else None,
-        ),
+        sampling=replace(_sampling(wire, spec), thinking_budget=thinking.budget),
         messages=with_system_prompt(conversation(wire.input, wire.instructions), spec),
         tools=tools,
         tool_choice=choice,
@@ -82,10 +84,17 @@ def _request(
         tool_parser=spec.call_parser if tools else None,
         structure=_structure(wire),
         reasoning=spec.reasoning,
-        chat_template_kwargs=template_kwargs(
-            spec, effort, wire.chat_template_kwargs, "reasoning.effort"
-        ),
+        chat_template_kwargs=thinking.template_kwargs,
         stream=bool(wire.stream),
+    )
+
+
+def _sampling(wire: ResponsesRequest, spec: ModelSpec) -> Sampling:
+    return sampling(
+        wire,
+        spec,
+        max_tokens=bound(spec, "max_output_tokens", wire.max_output_tokens, spec.output_tokens),
+        logprobs=(wire.top_logprobs or 0) if wire.wants_logprobs else None,
     )
 
 
@@ -97,9 +106,7 @@ def _refuse_what_is_not_there(wire: ResponsesRequest) -> None:
     if wire.background:
         message = "background is not supported: nothing is stored here to fetch later."
         raise ApiError.invalid(message, "background", True, "false")
-    if wire.text and wire.text.verbosity not in (None, "medium"):
-        message = "text.verbosity has no effect on these models; say it in the instructions."
-        raise ApiError.invalid(message, "text.verbosity", wire.text.verbosity, "medium")
+    refuse(wire.stream_options, STREAM_OPTIONS_OF_RESPONSES, "stream_options.")
 
 
 def _tool_choice(wire: ResponsesRequest, offered: OfferedTools) -> str:
@@ -127,7 +134,7 @@ def _structure(wire: ResponsesRequest) -> Structure | None:
 
 def _members(
     wire: ResponsesRequest, spec: ModelSpec, request: GenerateRequest, offered: OfferedTools
-) -> dict[str, Any]:
+) -> Response:
     """The response as it stands at its beginning: what was asked for, as it is understood."""
     form = wire.text.format if wire.text else None
     effort, summary = None, None
@@ -146,7 +153,7 @@ def _members(
         "instructions": wire.instructions,
         "max_output_tokens": wire.max_output_tokens,
         "max_tool_calls": wire.max_tool_calls,
-        "model": spec.alias,
+        "model": wire.model,
         "output": [],
         "parallel_tool_calls": request.parallel_tool_calls,
         "previous_response_id": None,
@@ -158,7 +165,10 @@ def _members(
         "temperature": request.sampling.temperature
         if wire.temperature is None
         else wire.temperature,
-        "text": {"format": _told(form) if form else {"type": "text"}, "verbosity": "medium"},
+        "text": {
+            "format": _told(form) if form else {"type": "text"},
+            "verbosity": wire.verbosity_asked[1] or "medium",
+        },
         "tool_choice": _told(choice) if isinstance(choice, FlatChoice) else choice or "auto",
         "tools": [_told(t) for t in offered.told],
         "top_logprobs": wire.top_logprobs or 0,

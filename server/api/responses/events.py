@@ -6,6 +6,8 @@ import msgspec
 
 from engines.base import Delta, Usage
 from server.api.responses.output import Item, Output, Step, ended, failed, response_logprobs
+from server.api.responses.wire_answers import EventMembers, Response, ResponseEvent
+from server.errors import Error
 
 _json = msgspec.json.Encoder().encode
 
@@ -14,18 +16,17 @@ class _Names(NamedTuple):
     """What the events of an item are called."""
 
     text: str
+    """Empty: its pieces are not told, only the whole item."""
     part: str = ""
     """Empty: it has no content parts."""
-    part_index: str = ""
 
 
-_MESSAGE = _Names("response.output_text", "response.content_part", "content_index")
-_THOUGHT = _Names("response.reasoning_text", "response.content_part", "content_index")
-_SUMMARY = _Names(
-    "response.reasoning_summary_text", "response.reasoning_summary_part", "summary_index"
-)
+_MESSAGE = _Names("response.output_text", "response.content_part")
+_THOUGHT = _Names("response.reasoning_text", "response.content_part")
+_SUMMARY = _Names("response.reasoning_summary_text", "response.reasoning_summary_part")
 _CALL = _Names("response.function_call_arguments")
 _CUSTOM = _Names("response.custom_tool_call_input")
+_SEARCH = _Names("")
 
 
 def _names(item: Item) -> _Names:
@@ -33,6 +34,8 @@ def _names(item: Item) -> _Names:
         return _SUMMARY if item.is_summary else _THOUGHT
     if item.kind == "custom_tool_call":
         return _CUSTOM
+    if item.kind == "tool_search_call":
+        return _SEARCH
     return _MESSAGE if item.kind == "message" else _CALL
 
 
@@ -41,7 +44,7 @@ class ResponseStream:
 
     __slots__ = ("_head", "_members", "_now", "_output", "_sequence_number")
 
-    def __init__(self, members: dict[str, Any], output: Output, now: Any) -> None:
+    def __init__(self, members: Response, output: Output, now: Any) -> None:
         self._members = members
         self._output = output
         self._now = now
@@ -66,9 +69,13 @@ class ResponseStream:
         response = ended(self._members, self._output, usage, self._now())
         return out + self._whole(f"response.{response['status']}", response)
 
-    def fail(self, body: dict[str, Any]) -> bytes:
+    def fail(self, body: Error) -> bytes:
         error = body["error"]
-        told = {key: error[key] for key in ("code", "message", "param")}
+        told: EventMembers = {
+            "code": error["code"],
+            "message": error["message"],
+            "param": error["param"],
+        }
         response = failed(self._members, self._output, error)
         begun = b"" if self._sequence_number else self.open()  # it may fail before its first token
         return begun + self._event("error", told) + self._whole("response.failed", response)
@@ -82,6 +89,8 @@ class ResponseStream:
         return self._closed(step.item)
 
     def _piece(self, step: Step) -> bytes:
+        if step.item.kind == "tool_search_call":
+            return b""
         out = self._head + _json(step.text)
         if step.item.kind == "message":
             out += b',"logprobs":' + _json(response_logprobs(step.logprobs))
@@ -106,7 +115,7 @@ class ResponseStream:
 
     def _closed(self, item: Item) -> bytes:
         names, place = _names(item), self._place(item)
-        out = self._event(f"{names.text}.done", place | _said(item))
+        out = self._event(f"{names.text}.done", place | _said(item)) if names.text else b""
         if names.part:
             out += self._event(f"{names.part}.done", place | {"part": item.part()})
         body = item.body(self._output.status_of(item))
@@ -114,21 +123,23 @@ class ResponseStream:
             "response.output_item.done", {"output_index": item.index, "item": body}
         )
 
-    def _place(self, item: Item) -> dict[str, Any]:
+    def _place(self, item: Item) -> EventMembers:
         names = _names(item)
-        place: dict[str, Any] = {"item_id": item.id, "output_index": item.index}
-        return place | {names.part_index: 0} if names.part else place
+        place: EventMembers = {"item_id": item.id, "output_index": item.index}
+        if names.part:
+            place |= {"summary_index": 0} if item.is_summary else {"content_index": 0}
+        return place
 
-    def _whole(self, kind: str, response: dict[str, Any]) -> bytes:
+    def _whole(self, kind: str, response: Response) -> bytes:
         return self._event(kind, {"response": response})
 
-    def _event(self, kind: str, members: dict[str, Any]) -> bytes:
-        payload = {"type": kind, **members, "sequence_number": self._sequence_number}
+    def _event(self, kind: str, members: EventMembers) -> bytes:
+        payload: ResponseEvent = {"type": kind, **members, "sequence_number": self._sequence_number}
         self._sequence_number += 1
         return f"event: {kind}\ndata: ".encode() + _json(payload) + b"\n\n"
 
 
-def _said(item: Item) -> dict[str, Any]:
+def _said(item: Item) -> EventMembers:
     """All of an item's text, under the name its done event has for it."""
     if item.kind == "function_call":
         return {"arguments": item.text, "name": item.name}

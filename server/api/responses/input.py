@@ -6,7 +6,8 @@ from typing import Any
 
 from engines.answers.system_messages import leading_as_one
 from server.api.chat.messages import assistant_thought, missing, text_only
-from server.api.responses.tools import name_in
+from server.api.chat.tool_results import check_answered
+from server.api.responses.tools import SEARCH, found_names, name_in
 from server.api.responses.wire import InputItem, InputPart
 from server.errors import ApiError
 
@@ -14,7 +15,8 @@ _TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal"
 _RUN_ELSEWHERE = ("web_search_call", "image_generation_call")
 """Accepted and passed over: what another server's own tool did; nothing in them is a text."""
 _KINDS = (
-    "message, reasoning, function_call, custom_tool_call, local_shell_call or the output of a call"
+    "message, reasoning, function_call, custom_tool_call, local_shell_call, tool_search_call, "
+    "the output of a call, or additional_tools"
 )
 _THOUGHTS = {"reasoning_text": "text", "summary_text": "text"}
 
@@ -49,6 +51,8 @@ class Turns:
     def __init__(self) -> None:
         self.messages: list[dict[str, Any]] = []
         self._thought = ""
+        self._made: set[str] = set()
+        """Ids of the calls so far."""
 
     def take(self, field: str, item: InputItem) -> None:
         match item.type or "message":
@@ -57,14 +61,20 @@ class Turns:
             case "reasoning":
                 self._thought += _thought(field, item)
             case "function_call":
-                self._call(field, item)
+                self._call(field, item, _written(field, item))
             case "custom_tool_call":
-                self._call(field, item, {"input": item.input or ""})
+                self._call(field, item, _json({"input": item.input or ""}))
             case "local_shell_call":
-                self._call(field, item, item.action or {}, "local_shell")
+                self._call(field, item, _json(item.action or {}), "local_shell")
+            case "tool_search_call" | "tool_search_output" if item.execution == "server":
+                pass
+            case "tool_search_call":
+                self._call(field, item, _json(item.arguments or {}), SEARCH)
+            case "tool_search_output":
+                self._found(field, item)
             case "function_call_output" | "custom_tool_call_output" | "local_shell_call_output":
                 self._output(field, item)
-            case kind if kind in _RUN_ELSEWHERE:
+            case kind if kind in _RUN_ELSEWHERE or kind == "additional_tools":
                 pass
             case "item_reference":
                 message = f"{field} refers to a stored item; nothing is stored here."
@@ -85,31 +95,44 @@ class Turns:
         role = "system" if item.role == "developer" else item.role
         self.add({"role": role, "content": _text(f"{field}.content", item.content)})
 
-    def _call(
-        self,
-        field: str,
-        item: InputItem,
-        arguments: dict[str, Any] | None = None,
-        name: str | None = None,
-    ) -> None:
-        """`arguments` and `name` stand for what items of the kind do not have."""
+    def _call(self, field: str, item: InputItem, arguments: str, name: str | None = None) -> None:
+        """`name` stands for one that items of the kind do not have."""
         name = name or name_in(item.namespace, item.name or "")
         if not (item.call_id and name):
             raise missing(f"{field}.{'name' if item.call_id else 'call_id'}", "a string")
         last = self.messages[-1] if self.messages else None
         if last is None or last["role"] != "assistant" or self._thought:
             self.add({"role": "assistant", "content": ""})
-        said = (item.arguments or "{}") if arguments is None else json.dumps(arguments)
-        function = {"name": name, "arguments": said}
+        function = {"name": name, "arguments": arguments}
         call = {"id": item.call_id, "type": "function", "function": function}
         self.messages[-1].setdefault("tool_calls", []).append(call)
+        self._made.add(item.call_id)
 
     def _output(self, field: str, item: InputItem) -> None:
         call_id = item.call_id or (item.id if item.type == "local_shell_call_output" else None)
+        self._answer(field, call_id, _text(f"{field}.output", item.output))
+
+    def _found(self, field: str, item: InputItem) -> None:
+        """What was found is offered like the request's own tools (tools.py); here is its name."""
+        names = ", ".join(found_names(item))
+        self._answer(field, item.call_id, f"Found: {names}." if names else "Found nothing.")
+
+    def _answer(self, field: str, call_id: str | None, content: str) -> None:
         if not call_id:
             raise missing(f"{field}.call_id", "the call_id of the call")
-        content = _text(f"{field}.output", item.output)
+        check_answered(call_id, self._made, f"{field}.call_id")
         self.add({"role": "tool", "tool_call_id": call_id, "content": content})
+
+
+def _written(field: str, item: InputItem) -> str:
+    if isinstance(item.arguments, dict):
+        message = f"{field}.arguments is an object; right would be a string."
+        raise ApiError.invalid(message, f"{field}.arguments", "an object", "a string of JSON")
+    return item.arguments or "{}"
+
+
+def _json(arguments: str | dict[str, Any]) -> str:
+    return arguments if isinstance(arguments, str) else json.dumps(arguments)
 
 
 def _text(field: str, content: str | Sequence[InputPart] | None) -> str:

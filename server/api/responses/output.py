@@ -1,26 +1,41 @@
 """Deltas -> the output items of a response: reasoning, message, calls, in their order."""
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
 from engines.base import Delta, TokenLogprob, ToolCallDelta, Usage
+from server.api.chat import wire_answers
 from server.api.chat.stream import answer_logprobs, logprobs_body
 from server.api.responses.custom_input import CustomInput
-from server.api.responses.tools import Offer
+from server.api.responses.tools import CallKind, Offer
+from server.api.responses.wire_answers import (
+    ItemStatus,
+    Response,
+    ResponseItem,
+    ResponseText,
+    ResponseUsage,
+)
+from server.errors import ErrorMembers
 from server.ids import new_id
 
-Status: TypeAlias = Literal["in_progress", "completed", "incomplete"]
-_PREFIX = {"reasoning": "rs", "message": "msg", "function_call": "fc", "custom_tool_call": "ctc"}
+_PREFIX = {
+    "reasoning": "rs",
+    "message": "msg",
+    "function_call": "fc",
+    "custom_tool_call": "ctc",
+    "tool_search_call": "tsc",
+}
 
 
 @dataclass(slots=True, kw_only=True)
 class Item:
     """One output item; complete once another begins, or the answer ends."""
 
-    kind: Literal["reasoning", "message", "function_call", "custom_tool_call"]
+    kind: Literal["reasoning", "message"] | CallKind
     index: int
     is_summary: bool = False
     """reasoning: the trace stands in the summary's place."""
@@ -41,26 +56,28 @@ class Item:
     def text(self) -> str:
         return "".join(self.pieces)
 
-    def part(self) -> dict[str, Any]:
+    def part(self) -> ResponseText:
         """Its one content part, as far as it is."""
         if self.kind == "reasoning":
-            kind = "summary_text" if self.is_summary else "reasoning_text"
-            return {"type": kind, "text": self.text}
+            return {
+                "type": "summary_text" if self.is_summary else "reasoning_text",
+                "text": self.text,
+            }
         logprobs = response_logprobs(tuple(self.logprobs))
         return {"type": "output_text", "text": self.text, "annotations": [], "logprobs": logprobs}
 
-    def body(self, status: Status) -> dict[str, Any]:
+    def body(self, status: ItemStatus) -> ResponseItem:
         """The item; without its part while it is in progress."""
-        out: dict[str, Any] = {"id": self.id, "type": self.kind, "status": status}
+        out: ResponseItem = {"id": self.id, "type": self.kind, "status": status}
         parts = [] if status == "in_progress" else [self.part()]
         match self.kind:
             case "message":
-                return out | {"role": "assistant", "content": parts}
+                return {**out, "role": "assistant", "content": parts}
             case "reasoning" if self.is_summary:
-                return out | {"summary": parts}
+                return {**out, "summary": parts}
             case "reasoning":
-                return out | {"summary": [], "content": parts}
-        return out | self._called()
+                return {**out, "summary": [], "content": parts}
+        return self._called(out)
 
     @property
     def name(self) -> str | None:
@@ -69,12 +86,24 @@ class Item:
             return self.offer.name
         return self.call.name if self.call else None
 
-    def _called(self) -> dict[str, Any]:
+    def _called(self, out: ResponseItem) -> ResponseItem:
         assert self.call is not None
-        said = "input" if self.input else "arguments"
-        body = {"call_id": self.call.id, "name": self.name, said: self.text}
+        out |= {"call_id": self.call.id}
+        if self.kind == "tool_search_call":
+            return {**out, "execution": "client", "arguments": _object(self.text)}
+        out |= {"name": self.name}
+        out |= {"input": self.text} if self.input else {"arguments": self.text}
         namespace = self.offer.namespace if self.offer else None
-        return body | ({"namespace": namespace} if namespace else {})
+        return {**out, "namespace": namespace} if namespace else out
+
+
+def _object(text: str) -> dict[str, Any]:
+    """What a search is for; nothing, while its arguments are not whole."""
+    try:
+        arguments = json.loads(text)
+    except (ValueError, RecursionError):
+        arguments = None
+    return arguments if isinstance(arguments, dict) else {}
 
 
 class Step(NamedTuple):
@@ -89,8 +118,14 @@ class Step(NamedTuple):
 class Output:
     """The items of one answer."""
 
-    def __init__(self, is_summary: bool, offers: Mapping[str, Offer] | None = None) -> None:
+    def __init__(
+        self,
+        is_summary: bool,
+        offers: Mapping[str, Offer] | None = None,
+        shows_reasoning: bool = True,
+    ) -> None:
         """`offers`: the tools by the name that the model knows."""
+        self._shows_reasoning = shows_reasoning
         self._offers = offers or {}
         self.items: list[Item] = []
         self.is_cut = False
@@ -101,7 +136,7 @@ class Output:
     def add(self, d: Delta) -> Iterator[Step]:
         if d.finish_reason == "length":
             self.is_cut = True
-        if d.reasoning:
+        if d.reasoning and self._shows_reasoning:
             yield from self._piece("reasoning", d.reasoning)
         logprobs = answer_logprobs(d)
         if d.text or logprobs:
@@ -125,10 +160,10 @@ class Output:
             yield from self._begin(Item(kind="message", index=0))
         yield from self._close()
 
-    def bodies(self) -> list[dict[str, Any]]:
+    def bodies(self) -> list[ResponseItem]:
         return [item.body(self.status_of(item)) for item in self.items]
 
-    def status_of(self, item: Item) -> Status:
+    def status_of(self, item: Item) -> ItemStatus:
         is_last = item is self.items[-1]
         return "incomplete" if self.is_cut and is_last else "completed"
 
@@ -156,10 +191,9 @@ class Output:
 
     def _called(self, call: ToolCallDelta) -> Item:
         offer, index = self._offers.get(call.name or ""), len(self.items)
-        if offer is None or not offer.is_custom:
-            return Item(kind="function_call", index=index, call=call, offer=offer)
-        reader = CustomInput()
-        return Item(kind="custom_tool_call", index=index, call=call, offer=offer, input=reader)
+        kind: CallKind = offer.kind if offer else "function_call"
+        reader = CustomInput() if kind == "custom_tool_call" else None
+        return Item(kind=kind, index=index, call=call, offer=offer, input=reader)
 
     def _begin(self, item: Item) -> Iterator[Step]:
         yield from self._close()
@@ -183,25 +217,25 @@ class Output:
         self._open = None
 
 
-def response_logprobs(logprobs: tuple[TokenLogprob, ...]) -> list[dict[str, Any]]:
-    return list(logprobs_body(logprobs)["content"])
+def response_logprobs(logprobs: tuple[TokenLogprob, ...]) -> list[wire_answers.TokenLogprob]:
+    return logprobs_body(logprobs)["content"]
 
 
-def response_usage(usage: Usage) -> dict[str, Any]:
-    cached = {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0}
+def response_usage(usage: Usage) -> ResponseUsage:
     return {
         "input_tokens": usage.prompt_tokens,
-        "input_tokens_details": cached,
+        "input_tokens_details": {"cached_tokens": usage.cached_tokens, "cache_write_tokens": 0},
         "output_tokens": usage.completion_tokens,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         "total_tokens": usage.total_tokens,
     }
 
 
-def ended(members: dict[str, Any], output: Output, usage: Usage, now: float) -> dict[str, Any]:
+def ended(members: Response, output: Output, usage: Usage, now: float) -> Response:
     """The response as it stands at its end."""
     is_cut = output.is_cut
-    return members | {
+    return {
+        **members,
         "status": "incomplete" if is_cut else "completed",
         "completed_at": None if is_cut else int(now),
         "incomplete_details": {"reason": "max_output_tokens"} if is_cut else None,
@@ -210,13 +244,16 @@ def ended(members: dict[str, Any], output: Output, usage: Usage, now: float) -> 
     }
 
 
-def failed(members: dict[str, Any], output: Output, error: dict[str, Any]) -> dict[str, Any]:
+def failed(members: Response, output: Output, error: ErrorMembers) -> Response:
     """The response of a generation that broke."""
     is_limit = error["type"] == "rate_limit_error"
-    code = "rate_limit_exceeded" if is_limit else "server_error"
-    return members | {
+    return {
+        **members,
         "status": "failed",
-        "error": {"code": code, "message": error["message"]},
+        "error": {
+            "code": "rate_limit_exceeded" if is_limit else "server_error",
+            "message": error["message"],
+        },
         "output": [item.body("incomplete") for item in output.items],
     }
 
@@ -226,7 +263,7 @@ class ResponseAnswer:
 
     __slots__ = ("_members", "_now", "_output")
 
-    def __init__(self, members: dict[str, Any], output: Output, now: Any) -> None:
+    def __init__(self, members: Response, output: Output, now: Any) -> None:
         self._members = members
         self._output = output
         self._now = now

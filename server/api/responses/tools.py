@@ -1,26 +1,31 @@
 """The tools of a response: what the model is offered, under which name, and what is left out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 from engines.base import Tool
 from server.api.chat.messages import missing
 from server.api.chat.request import function_tool
 from server.api.chat.wire_values import MAX_TOOLS
-from server.api.responses.wire import FlatTool
+from server.api.responses.wire import FlatTool, InputItem, ResponsesRequest
 from server.errors import ApiError
+
+CallKind: TypeAlias = Literal["function_call", "custom_tool_call", "tool_search_call"]
+SEARCH = "tool_search"
+"""The type of a tool that finds tools, and the model's name for it."""
 
 _INPUT = "The tool's input, as free text."
 
 
 class Offer(NamedTuple):
-    """One function or custom tool that the client runs."""
+    """One tool that the client runs."""
 
     tool: Tool
     """As the model sees it: a custom tool is a function of one text, `input`."""
     name: str
     namespace: str | None
-    is_custom: bool
+    kind: CallKind
+    """The item that is a call of it."""
 
 
 class OfferedTools(NamedTuple):
@@ -43,16 +48,18 @@ class OfferedTools(NamedTuple):
         return name if name in self.offers else next(own, name)
 
 
-def offered(tools: Sequence[FlatTool]) -> OfferedTools:
-    """Raises ApiError 400 for a tool without its name, and for too many of them."""
+def offered(wire: ResponsesRequest) -> OfferedTools:
+    """The tools of `tools`, and those that stand in the conversation. Raises ApiError 400 for a
+    tool without its name, and for too many of them."""
     offers: dict[str, Offer] = {}
-    told, left_out = [], []
-    for i, tool in enumerate(tools):
-        own = list(_offers(f"tools[{i}]", tool))
+    told: list[FlatTool] = []
+    left_out: list[str] = []
+    for field, tool in _given(wire):
+        own = list(_offers(field, tool))
         offers |= {offer.tool.name: offer for offer in own}
         if own:
             told.append(tool)
-        else:
+        elif tool.type not in left_out:
             left_out.append(tool.type)
         _check_count(len(offers))
     return OfferedTools(offers, told, left_out)
@@ -61,6 +68,22 @@ def offered(tools: Sequence[FlatTool]) -> OfferedTools:
 def name_in(namespace: str | None, name: str) -> str:
     """What the model knows a tool as: names are unique in their namespace alone."""
     return f"{namespace}__{name}" if namespace else name
+
+
+def found_names(item: InputItem) -> list[str]:
+    """What the model knows the tools of an item as."""
+    return [
+        offer.tool.name for tool in item.tools or () for offer in _offers("input[].tools[]", tool)
+    ]
+
+
+def _given(wire: ResponsesRequest) -> Iterator[tuple[str, FlatTool]]:
+    """Each with the name of its field."""
+    for i, tool in enumerate(wire.tools or ()):
+        yield f"tools[{i}]", tool
+    for i, item in enumerate(wire.input if not isinstance(wire.input, str) else ()):
+        for k, tool in enumerate(item.tools or ()):
+            yield f"input[{i}].tools[{k}]", tool
 
 
 def _offers(field: str, tool: FlatTool) -> Iterator[Offer]:
@@ -74,14 +97,17 @@ def _offers(field: str, tool: FlatTool) -> Iterator[Offer]:
 
 
 def _offer(field: str, tool: FlatTool, namespace: str | None) -> Iterator[Offer]:
+    if tool.type == SEARCH and tool.execution == "client":
+        yield Offer(function_tool(SEARCH, tool), SEARCH, namespace, "tool_search_call")
     if tool.type not in ("function", "custom"):
         return
     if tool.name is None:
         raise missing(f"{field}.name", f"the {tool.type} tool's name")
     known = name_in(namespace, tool.name)
-    is_custom = tool.type == "custom"
-    made = _custom_tool(known, tool) if is_custom else function_tool(known, tool)
-    yield Offer(made, tool.name, namespace, is_custom)
+    if tool.type == "custom":
+        yield Offer(_custom_tool(known, tool), tool.name, namespace, "custom_tool_call")
+    else:
+        yield Offer(function_tool(known, tool), tool.name, namespace, "function_call")
 
 
 def _custom_tool(name: str, tool: FlatTool) -> Tool:

@@ -5,15 +5,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from server.api.chat.wire import JsonSchema, SamplingFields
+from server.api.chat.wire_thinking import ReasoningOptions, ThinkingFields
 from server.api.chat.wire_values import (
     MAX_ITEMS,
     MAX_TOOLS,
     AnyObject,
-    Effort,
     Metadata,
     Stored,
     Switches,
     Tokens,
+    Verbosity,
     Wire,
 )
 
@@ -29,40 +30,9 @@ class InputPart(Wire):
 InputParts = Annotated[list[InputPart], Field(max_length=MAX_ITEMS, fail_fast=True)]
 
 
-class InputItem(Wire):
-    """A message (with role and content), or one of the items that an earlier response returned:
-    message, reasoning, function_call, custom_tool_call; and a call's output."""
-
-    type: Annotated[str | None, Field(description="message, if not given")] = None
-    id: str | None = None
-    status: str | None = None
-    role: Literal["user", "assistant", "system", "developer"] | None = None
-    content: str | InputParts | None = None
-    summary: InputParts | None = None
-    call_id: str | None = None
-    name: str | None = None
-    namespace: str | None = None
-    arguments: str | None = None
-    input: Annotated[str | None, Field(description="A custom_tool_call's")] = None
-    action: Annotated[AnyObject | None, Field(description="A local_shell_call's")] = None
-    output: str | InputParts | None = None
-
-
-class TextFormat(JsonSchema):
-    """The form of the answer: text, json_object, or json_schema with its schema beside it."""
-
-    type: Literal["text", "json_object", "json_schema"]
-
-
-class TextConfig(Wire):
-    format: TextFormat | None = None
-    verbosity: Annotated[
-        Literal["low", "medium", "high"] | None, Field(description="Only medium is honoured")
-    ] = None
-
-
 class FlatTool(Wire):
-    """A function, a custom tool or a namespace of such. Others are left out: no tool runs here."""
+    """A function, a custom tool, a namespace of such, or a tool_search that the client runs. Others
+    are left out: no tool runs here."""
 
     type: str
     name: (
@@ -74,9 +44,51 @@ class FlatTool(Wire):
     format: Annotated[
         AnyObject | None, Field(description="A custom tool's; a grammar is shown, not enforced")
     ] = None
+    execution: Annotated[str | None, Field(description="A tool_search's: who runs it")] = None
     tools: Annotated[
         Annotated[list["FlatTool"], Field(max_length=MAX_TOOLS, fail_fast=True)] | None,
         Field(description="A namespace's"),
+    ] = None
+
+
+FlatTools = Annotated[list[FlatTool], Field(max_length=MAX_TOOLS, fail_fast=True)]
+
+
+class InputItem(Wire):
+    """A message (with role and content), or one of the items that an earlier response returned:
+    message, reasoning, a call; a call's output; or more tools."""
+
+    type: Annotated[str | None, Field(description="message, if not given")] = None
+    id: str | None = None
+    status: str | None = None
+    role: Literal["user", "assistant", "system", "developer"] | None = None
+    content: str | InputParts | None = None
+    summary: InputParts | None = None
+    call_id: str | None = None
+    name: str | None = None
+    namespace: str | None = None
+    arguments: Annotated[
+        str | AnyObject | None, Field(description="A tool_search_call's is an object")
+    ] = None
+    execution: Annotated[str | None, Field(description="Who ran a tool_search")] = None
+    input: Annotated[str | None, Field(description="A custom_tool_call's")] = None
+    action: Annotated[AnyObject | None, Field(description="A local_shell_call's")] = None
+    output: str | InputParts | None = None
+    tools: Annotated[
+        FlatTools | None, Field(description="Of additional_tools and a tool_search_output: offered")
+    ] = None
+
+
+class TextFormat(JsonSchema):
+    """The form of the answer: text, json_object, or json_schema with its schema beside it."""
+
+    type: Literal["text", "json_object", "json_schema"]
+
+
+class TextConfig(Wire):
+    format: TextFormat | None = None
+    verbosity: Annotated[
+        Verbosity | None, Field(description="medium, or what the model's template knows")
     ] = None
 
 
@@ -85,15 +97,14 @@ class FlatChoice(Wire):
     name: str | None = None
 
 
-class ReasoningConfig(Wire):
-    effort: Effort | None = None
+class ReasoningConfig(ReasoningOptions):
     summary: Annotated[
         Literal["auto", "concise", "detailed"] | None,
         Field(description="The whole trace comes in the summary's place"),
     ] = None
 
 
-class ResponsesRequest(SamplingFields):
+class ResponsesRequest(ThinkingFields, SamplingFields):
     """The body of /v1/responses. Nothing is stored: each request brings its whole conversation."""
 
     input: Annotated[
@@ -107,7 +118,7 @@ class ResponsesRequest(SamplingFields):
     ] = None
     text: Annotated[TextConfig | None, Field(description="The form of the answer")] = None
     tools: Annotated[
-        Annotated[list[FlatTool], Field(max_length=MAX_TOOLS, fail_fast=True)] | None,
+        FlatTools | None,
         Field(description="Functions the model may call; without effect where it cannot"),
     ] = None
     tool_choice: Annotated[
@@ -125,9 +136,6 @@ class ResponsesRequest(SamplingFields):
     include: Annotated[
         Annotated[list[str], Field(max_length=64, fail_fast=True)] | None,
         Field(description='"message.output_text.logprobs" turns logprobs on'),
-    ] = None
-    chat_template_kwargs: Annotated[
-        Switches | None, Field(description="Switches of the model's chat template")
     ] = None
     metadata: Annotated[Metadata | None, Field(description="Comes back as it is")] = None
     store: Annotated[bool | None, Field(description="Accepted; nothing is ever stored")] = None
@@ -156,6 +164,10 @@ class ResponsesRequest(SamplingFields):
         return self.top_logprobs is not None or (
             "message.output_text.logprobs" in (self.include or ())
         )
+
+    @property
+    def verbosity_asked(self) -> tuple[str, str | None]:
+        return "text.verbosity", self.text.verbosity if self.text else None
 
     @property
     def wants_summary(self) -> bool:

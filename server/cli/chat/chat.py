@@ -3,15 +3,15 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeAlias
 
 from rich.console import Console
 
-from engines.registry.spec import Price
-from server.cli.chat.client import ChatClient, ChatFailed, Piece
+from server.cli.chat.client import ChatClient, ChatFailed, ModelPrice, Piece
+from server.cli.chat.interrupts import Interrupts
 
 if TYPE_CHECKING:
     from prompt_toolkit.key_binding import KeyBindings
@@ -53,8 +53,6 @@ def run_chat(
     question: str | None = None,
     *,
     system: str | None = None,
-    prices: Mapping[str, Price] | None = None,
-    currency: str = "NOK",
     history_file: Path | None = None,
     stdin: TextIO | None = None,
     stdout: TextIO | None = None,
@@ -62,14 +60,14 @@ def run_chat(
 ) -> int:
     """Chat until the end; returns the exit status. With a `question`, or without a terminal on
     `stdin` (all of it is then one question, or goes after `question`), only the answer is printed.
-    `prices` by alias; None: no cost is shown. `read` replaces the terminal's line editor."""
+    `read` replaces the terminal's line editor."""
     source, sink = stdin or sys.stdin, stdout or sys.stdout
     with contextlib.closing(ChatClient(base_url, api_key)) as client:
         try:
             conversation = Conversation(_chosen(client, model), system)
             if read is None and (question or not source.isatty()):
                 return _answer_once(client, conversation, _question(question, source), sink)
-            chat = Chat(client, conversation, Console(file=sink, highlight=False), prices, currency)
+            chat = Chat(client, conversation, Console(file=sink, highlight=False))
             return chat.run(read or _editor(history_file))
         except ChatFailed as failure:
             print(f"fjord: {failure}", file=sys.stderr)  # noqa: T201 - a command's last word
@@ -88,14 +86,11 @@ class Chat:
         client: ChatClient,
         conversation: Conversation,
         console: Console,
-        prices: Mapping[str, Price] | None,
-        currency: str,
     ) -> None:
         self._client = client
         self._said = conversation
         self._console = console
-        self._prices = prices or {}
-        self._currency = currency
+        self._prices: dict[str, ModelPrice | None] = {}
 
     def run(self, read: Input) -> int:
         self._dim(f"{self._said.model} · /help for commands")
@@ -116,10 +111,13 @@ class Chat:
     def _ask(self, text: str) -> None:
         """A failed question is forgotten; a stopped answer is kept as far as it came."""
         self._said.add("user", text)
-        answer = ShownAnswer()
+        answer, interrupts = ShownAnswer(), Interrupts()
         try:
-            with contextlib.closing(answer.read(self._client, self._said)) as pieces:
-                self._show(pieces)
+            with (
+                interrupts.heard(),
+                contextlib.closing(answer.read(self._client, self._said)) as pieces,
+            ):
+                self._show(interrupts.between(pieces))
         except KeyboardInterrupt:
             self._console.print()
             self._dim("stopped")
@@ -127,9 +125,19 @@ class Chat:
             self._console.print(f"\n{failure}", style="red", markup=False)
         if answer.text:
             self._said.add("assistant", answer.text)
-            self._dim(answer.summary(self._prices.get(self._said.model), self._currency))
+            self._dim(answer.summary(self._price()))
         else:
             self._said.turns.pop()
+
+    def _price(self) -> ModelPrice | None:
+        """Asked of the server once a model."""
+        model = self._said.model
+        if model not in self._prices:
+            try:
+                self._prices[model] = self._client.price(model)
+            except ChatFailed:  # it went away after its answer: the next question says so
+                return None
+        return self._prices[model]
 
     def _show(self, pieces: Iterator[Piece]) -> None:
         was_reasoning = False
@@ -191,7 +199,7 @@ class ShownAnswer:
 
     def __init__(self) -> None:
         self._texts: list[str] = []
-        self._prompt_tokens = self._completion_tokens = 0
+        self._prompt_tokens = self._completion_tokens = self._cached_tokens = 0
         self._first_s = self._last_s = 0.0
 
     @property
@@ -211,8 +219,9 @@ class ShownAnswer:
         self._texts.append(piece.content)
         self._prompt_tokens = piece.prompt_tokens or self._prompt_tokens
         self._completion_tokens = piece.completion_tokens or self._completion_tokens
+        self._cached_tokens = piece.cached_tokens or self._cached_tokens
 
-    def summary(self, price: Price | None, currency: str) -> str:
+    def summary(self, price: ModelPrice | None) -> str:
         """Tokens, tokens/s after the first, cost; a stopped answer knows no counts."""
         if not self._completion_tokens:
             return "stopped before its end: the server counts and bills what was generated"
@@ -220,8 +229,8 @@ class ShownAnswer:
         if (seconds := self._last_s - self._first_s) > 0 and self._completion_tokens > 1:
             parts.append(f"{(self._completion_tokens - 1) / seconds:.0f} tok/s")
         if price is not None:
-            micro = self._prompt_tokens * price.input + self._completion_tokens * price.output
-            parts.append(f"{micro / 1e12:.6f} {currency}")
+            counts = (self._prompt_tokens, self._cached_tokens, self._completion_tokens)
+            parts.append(price.cost(*counts))
         return " · ".join(parts)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 
+from engines.registry.exact import MICRO, micro_units
+
 TIMEOUT = httpx.Timeout(10.0, read=600.0)
 """A model may load while the first byte is awaited."""
 
@@ -25,6 +27,26 @@ class Piece:
     reasoning: str = ""
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    cached_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelPrice:
+    """Micro-units of `currency` per million tokens."""
+
+    currency: str
+    input: int
+    cached_input: int
+    output: int
+
+    def cost(self, prompt_tokens: int, cached_tokens: int, completion_tokens: int) -> str:
+        fresh_tokens = prompt_tokens - cached_tokens
+        exact = (
+            fresh_tokens * self.input
+            + cached_tokens * self.cached_input
+            + completion_tokens * self.output
+        )
+        return f"{exact / MICRO**2:.6f} {self.currency}"
 
 
 class ChatClient:
@@ -40,12 +62,22 @@ class ChatClient:
         self._http.close()
 
     def models(self) -> list[str]:
+        return [str(model["id"]) for model in self._listed()]
+
+    def price(self, alias: str) -> ModelPrice | None:
+        """What the server says that this key pays; None where it does not say."""
+        for model in self._listed():
+            if model["id"] == alias:
+                return _price(model.get("price"))
+        return None
+
+    def _listed(self) -> list[dict[str, Any]]:
         try:
-            response = self._http.get("/v1/models")
+            response = self._http.get("/v1/models", params={"details": "true"})
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
         self._check(response)
-        return [str(model["id"]) for model in response.json()["data"]]
+        return list(response.json()["data"])
 
     def answer(
         self, model: str, messages: Sequence[Mapping[str, str]]
@@ -82,6 +114,14 @@ class ChatClient:
         return ChatFailed(f"{self._url} cannot be asked: {reason}. Is the server running?")
 
 
+def _price(said: Any) -> ModelPrice | None:
+    try:
+        parts = [micro_units(said[name]) for name in ("input", "cached_input", "output")]
+        return ModelPrice(str(said["currency"]), *parts)
+    except (TypeError, KeyError, ValueError):  # another server's, or none in the key's currency
+        return None
+
+
 def _piece(chunk: dict[str, Any]) -> Piece:
     if "error" in chunk:
         raise ChatFailed(str(chunk["error"].get("message", chunk["error"])))
@@ -93,4 +133,5 @@ def _piece(chunk: dict[str, Any]) -> Piece:
         reasoning=delta.get("reasoning_content") or "",
         prompt_tokens=usage.get("prompt_tokens"),
         completion_tokens=usage.get("completion_tokens"),
+        cached_tokens=(usage.get("prompt_tokens_details") or {}).get("cached_tokens"),
     )

@@ -137,6 +137,7 @@ def drawn(seed: int) -> dict[str, Any]:
     return schema | {"$defs": {"n": {"type": "integer", "minimum": 1}}}
 
 
+@pytest.mark.vllm
 @pytest.mark.parametrize("block", range(8))
 def test_whatever_goes_through_fits_the_schema(block: int) -> None:
     """Of schemas drawn by chance; a refusal is no answer at all."""

@@ -15,6 +15,8 @@ from engines.vllm.fastpath.text import DetokenizedText, TextMakers
 from engines.vllm.vocabulary import UNFINISHED, Vocabulary
 from tests.support.paths import QWEN3_TOKENIZER as QWEN3
 
+pytestmark = pytest.mark.vllm
+
 PIECES = ["héllo", "🙂", "中文字", "a", "  ", "\n", "🇳🇴", "<0x0A>", "\u2581", "é", "\x00", "\uffff"]
 
 

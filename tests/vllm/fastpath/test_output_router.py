@@ -261,6 +261,7 @@ def in_groups(words: DetokenizedText, ids: list[int], drawn: random.Random) -> s
     return text
 
 
+@pytest.mark.vllm
 @pytest.mark.parametrize("is_plain", [True, False])
 def test_groups_of_tokens_say_what_single_ones_do(tokenizer: Any, is_plain: bool) -> None:
     drawn, vocabulary = random.Random(1), Vocabulary(tokenizer)
@@ -278,6 +279,7 @@ def test_groups_of_tokens_say_what_single_ones_do(tokenizer: Any, is_plain: bool
         assert grouped.token_ids == ids
 
 
+@pytest.mark.vllm
 def test_most_groups_of_plain_text_take_one_step(tokenizer: Any) -> None:
     detokenizer = Detokenizer(tokenizer.backend_tokenizer)
     ids = tokenizer.encode("the fjord is deep and cold " * 20, add_special_tokens=False)
@@ -285,12 +287,14 @@ def test_most_groups_of_plain_text_take_one_step(tokenizer: Any) -> None:
     assert detokenizer.updates == 0
 
 
+@pytest.mark.vllm
 def test_text_is_not_kept_back_by_half_a_character(tokenizer: Any) -> None:
     detokenizer = Detokenizer(tokenizer.backend_tokenizer)
     ids = tokenizer.encode("so 🙂", add_special_tokens=False)
     assert DetokenizedText(detokenizer, Vocabulary(tokenizer)).of(ids[:-1]) == "so "
 
 
+@pytest.mark.vllm
 def test_a_stream_that_is_out_of_step_falls_back(tokenizer: Any) -> None:
     class Broken:
         def step(self, tokenizer: Any, ids: Any) -> str:

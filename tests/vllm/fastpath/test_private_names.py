@@ -12,8 +12,7 @@ import pytest
 
 from engines.base import Delta
 from engines.vllm.fastpath.private_names import (
-    CONFIGURATION,
-    ENGINE_PROCESS,
+    CLASSES,
     FRONT,
     IMPORTS,
     Owner,
@@ -24,12 +23,7 @@ from tests.support.hidden_names import FAST_PATH, hidden
 from tests.support.paths import ROOT
 
 OURS = sorted(path for path in FAST_PATH.glob("*.py") if path.name != "private_names.py")
-LISTED = {
-    name
-    for part in (FRONT, ENGINE_PROCESS, CONFIGURATION)
-    for some in part.values()
-    for name in some
-}
+LISTED = {name for part in CLASSES for some in part.values() for name in some}
 HIDDEN = [(owner, name) for owner, names in FRONT.items() for name in names]
 
 
@@ -73,10 +67,11 @@ def own_names() -> set[str]:
     return own | {name for each in (*types, *loops, *modules) for name in dir(each)}
 
 
-MODULES = ("contextlib", "copy", "dataclasses", "inspect", "os", "time")
+MODULES = ("contextlib", "copy", "dataclasses", "inspect", "os", "threading", "time")
 OTHERS = {
     *("decoder", "decode", "encode", "id_to_token", "step", "all_special_ids"),  # tokenizers'
     *("bind", "name", "msg", "addFilter", "environ", "__struct_fields__"),  # Python's, msgspec's
+    "_max_workers",  # of Python's ThreadPoolExecutor
     "__version__",
 }
 

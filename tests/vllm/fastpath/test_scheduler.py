@@ -22,6 +22,7 @@ def largest(deltas: list[Delta]) -> int:
     return max(d.token_count for d in deltas[1:-1])
 
 
+@pytest.mark.alone
 async def test_a_lone_stream_gets_each_token_by_itself(engine: VllmEngine) -> None:
     counts = []
     for _ in range(3):  # on a busy machine a reader that comes late finds two tokens

@@ -20,6 +20,8 @@ class Output:
     finish_reason: str | None = None
     new_logprobs: object = None
     events: object = None
+    new_sampling_mask: object = None
+    routed_experts: object = None
 
 
 @dataclass
@@ -42,7 +44,10 @@ class Request:
 class Engine:
     """Steps all requests, one token each, on a clock of its own."""
 
-    def __init__(self, requests: int = MANY, wanted: Wanted | None = None) -> None:
+    def __init__(
+        self, requests: int = MANY, wanted: Wanted | None = None, beside: str | None = None
+    ) -> None:
+        self.beside = beside
         self.now = 100.0
         self.batching_scheduler = TokenBatching(clock=lambda: self.now)
         self.requests = {f"r{i}": Request(wanted or Wanted()) for i in range(requests)}
@@ -60,6 +65,8 @@ class Engine:
             request = self.requests[name]
             request.num_output_tokens += 1
             made = Output(name, [request.num_output_tokens], "length" if name == ends else None)
+            if self.beside is not None:
+                setattr(made, self.beside, object())
             outputs.setdefault(request.client, []).append(made)
         if ends:
             del self.requests[ends]
@@ -161,6 +168,13 @@ def test_nothing_waits_for_a_step_over_a_long_prompt() -> None:
 @pytest.mark.parametrize("wanted", [Wanted(stop=["."]), Wanted(logprobs=0)])
 def test_stop_strings_and_log_probabilities_are_looked_at_with_each_token(wanted: Wanted) -> None:
     engine = Engine(wanted=wanted)
+    engine.steps(30)
+    assert engine.sent["r0"] == [[i + 1] for i in range(30)]
+
+
+@pytest.mark.parametrize("name", ["new_sampling_mask", "routed_experts"])
+def test_what_comes_beside_a_token_goes_with_it(name: str) -> None:
+    engine = Engine(beside=name)
     engine.steps(30)
     assert engine.sent["r0"] == [[i + 1] for i in range(30)]
 

@@ -1,0 +1,86 @@
+"""How much of this node's memory an engine gets: asked before it is placed, waited for before it
+starts."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol, runtime_checkable
+
+from engines.base import Engine
+from engines.fleet.device_memory import HOST, DeviceMemory, MemoryNeed
+from engines.fleet.engine_state import ManagedEngine
+from engines.registry.spec import EngineSpec
+
+log = logging.getLogger("fjord.fleet")
+
+NeedOf = Callable[[EngineSpec], MemoryNeed | None]
+FreeBytes = Callable[[], Sequence[int]]
+_LOOK_S = 0.5
+_NEARLY = 0.97
+"""Of what was planned: a card's free memory is never quite what it was."""
+
+
+@runtime_checkable
+class Placeable(Protocol):
+    """An engine that can be told which devices it stands on."""
+
+    def assign(self, cards: tuple[int, ...], part: float) -> None:
+        """Called before `start`, with the cards' indices on this machine and the part of each
+        whole card that it may take."""
+
+
+class NodeMemory:
+    """`room` None: every engine is taken to fit beside the others."""
+
+    def __init__(
+        self,
+        room: DeviceMemory | None = None,
+        need: NeedOf = lambda spec: None,
+        free_bytes: FreeBytes = tuple,
+        wait_s: float = 90.0,
+    ) -> None:
+        """`need` and `free_bytes` (of each card, whoever holds the rest) may block: they are asked
+        in threads. A killed engine's memory is waited for at most `wait_s`."""
+        self.room, self._need, self._free_bytes, self._wait_s = room, need, free_bytes, wait_s
+
+    def first_look(self, managed: ManagedEngine) -> None:
+        """What it needs, as far as that is known before its weights are here. May block."""
+        managed.need = self._need(managed.spec)
+
+    async def look(self, managed: ManagedEngine) -> None:
+        """Once its weights are here. A need that cannot be told stays what it was."""
+        try:
+            managed.need = await asyncio.to_thread(self._need, managed.spec)
+        except Exception:
+            log.exception("what engine %s needs could not be told again", managed.spec.key)
+
+    async def placed(self, managed: ManagedEngine, engine: Engine) -> None:
+        """Tell it its cards, once they have the memory that was planned for it."""
+        need, cards = managed.need, tuple(d for d in managed.devices if d != HOST)
+        if need is None or self.room is None or not cards:
+            return
+        await self._given_back(managed, need, cards)
+        part = self.room.part(need, cards)
+        if part is not None and isinstance(engine, Placeable):
+            engine.assign(cards, part)
+
+    async def _given_back(
+        self, managed: ManagedEngine, need: MemoryNeed, cards: Sequence[int]
+    ) -> None:
+        """A process that was killed gives its cards' memory back some seconds later. What another
+        program holds does not come back: then the engine says itself what it lacks."""
+        ends = time.monotonic() + self._wait_s
+        while short := await asyncio.to_thread(self._short, need, cards):
+            if time.monotonic() >= ends:
+                log.warning("engine %s: %s after %g s", managed.spec.key, short, self._wait_s)
+                return
+            await asyncio.sleep(_LOOK_S)
+
+    def _short(self, need: MemoryNeed, cards: Sequence[int]) -> str | None:
+        free = self._free_bytes()
+        for card in cards:
+            if card < len(free) and free[card] < need.bytes_each * _NEARLY:
+                has, wants = free[card] / 1e9, need.bytes_each / 1e9
+                return f"card {card} has {has:.1f} GB free of the {wants:.1f} planned"
+        return None

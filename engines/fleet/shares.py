@@ -1,0 +1,99 @@
+"""What each engine of a node takes of its memory: the plan's figures, by which the fleet places."""
+
+from collections.abc import Callable, Sequence
+
+from engines.fleet.device_memory import DeviceMemory, MemoryNeed
+from engines.planning.demands import capacity, fit
+from engines.planning.engine_arguments import UTILISATION, vllm_arguments
+from engines.planning.facts import ModelFacts
+from engines.planning.machine import Machine
+from engines.planning.measured import MeasuredMemory
+from engines.planning.plan import AskedEngine, Placed, plan
+from engines.registry.spec import EngineSpec
+
+_HOST_PART = 0.9
+"""Of the machine's memory: the rest is the server's and the system's."""
+
+Facts = Callable[[EngineSpec], ModelFacts | None]
+
+
+class NodeShares:
+    """Planned once for all engines; one whose model was not known then is looked at again once its
+    weights are there."""
+
+    def __init__(
+        self,
+        asked: Sequence[AskedEngine],
+        machine: Machine,
+        facts: Facts,
+        measured: MeasuredMemory | None = None,
+        host_bytes: int | None = None,
+    ) -> None:
+        """`facts`: of weights that are on this machine, None where they cannot be told; asked in a
+        thread. `host_bytes`: what engines may take of the machine's memory, where an operator says
+        it."""
+        self._machine, self._facts, self._measured = machine, facts, measured
+        found = None if machine.host_bytes is None else int(machine.host_bytes * _HOST_PART)
+        sizes = tuple(capacity(card) for card in machine.cards)
+        self.room = DeviceMemory(sizes, host_bytes or found, UTILISATION)
+        planned = plan([each for each in asked if each.facts], machine, measured)
+        self._planned = {each.asked.spec.key: each for each in planned.engines}
+
+    def need(self, spec: EngineSpec) -> MemoryNeed | None:
+        """None: it takes nothing here, or nobody can say what. Reads files."""
+        if spec.kind == "scripted" or vllm_arguments(spec.args).is_elsewhere:
+            return None
+        if (placed := self._planned.get(spec.key)) is not None:
+            return self._planned_need(placed)
+        facts = self._facts(spec)
+        return self._unknown(spec) if facts is None else self._alone(spec, facts)
+
+    def _planned_need(self, placed: Placed) -> MemoryNeed:
+        spec, found = placed.asked.spec, placed.fit
+        assert found is not None
+        assert placed.asked.facts is not None
+        if not placed.turn or not found.demand.claims or not self._may_grow(spec):
+            return self._alone(spec, placed.asked.facts, placed.cards)
+        need = found.need
+        return MemoryNeed(
+            bytes_each=need.weights_bytes + need.reserve_bytes + placed.kv_bytes,
+            devices=len(placed.cards),
+            host_bytes=self._of_host(found.demand.host_bytes),
+            preferred=placed.cards,
+        )
+
+    def _may_grow(self, spec: EngineSpec) -> bool:
+        """Whether its cache takes what is left of its cards: vLLM's, unless it was told."""
+        args = vllm_arguments(spec.args)
+        return spec.kind == "vllm" and args.utilisation is None and args.kv_bytes is None
+
+    def _alone(
+        self, spec: EngineSpec, facts: ModelFacts, preferred: tuple[int, ...] = ()
+    ) -> MemoryNeed:
+        """What a plan finds too large by its estimates is tried alone: what is certain was refused
+        before it was fetched."""
+        demand = fit(spec, facts, self._machine, self._measured).demand
+        if not demand.world:
+            return MemoryNeed(devices=0, host_bytes=self._of_host(demand.host_bytes))
+        if not demand.claims:
+            return self._whole(demand.world, self._of_host(demand.host_bytes))
+        return MemoryNeed(
+            bytes_each=max(demand.claims.values()),
+            devices=demand.world,
+            host_bytes=self._of_host(demand.host_bytes),
+            preferred=preferred,
+        )
+
+    def _unknown(self, spec: EngineSpec) -> MemoryNeed | None:
+        """Alone on its cards; in the machine's memory nobody can say."""
+        if spec.kind != "vllm" or not self.room.sizes:
+            return None
+        return self._whole(vllm_arguments(spec.args).cards_here)
+
+    def _whole(self, cards: int, host_bytes: int = 0) -> MemoryNeed:
+        able = sorted(self.room.sizes, reverse=True)[:cards]
+        return MemoryNeed(bytes_each=min(able, default=0), devices=cards, host_bytes=host_bytes)
+
+    def _of_host(self, wanted: int) -> int:
+        most = self.room.host_bytes
+        return wanted if most is None else min(wanted, most)

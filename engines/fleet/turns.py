@@ -1,0 +1,109 @@
+"""Who leaves when another engine needs the memory: pure, over a snapshot of the engines.
+
+An idle engine may leave once it settled. A busy one has its turn first, at
+least as long as its load took, or models which cannot stand together would do nothing but load;
+then it takes no new request, ends those it has, and leaves. Only somebody who waits makes another
+leave, and the longest waiting comes first, so nobody starves: with n engines that want the same
+memory a request waits for at most n - 1 turns, each with the longest request and a load.
+"""
+
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from engines.fleet.device_memory import DeviceMemory, MemoryNeed
+from engines.fleet.view import EngineView
+
+LATER = sys.float_info.max
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRules:
+    """How long an engine stays though another wants its memory (seconds)."""
+
+    settle_s: float = 5.0
+    """After its last request, or after its start; as long as its load took, where that was less."""
+    turn_s: float = 60.0
+    """While it has requests; as long as its load took, where that was longer."""
+
+    def may_leave_at(self, engine: EngineView) -> float:
+        """math.inf: not at all. LATER: it is not known yet."""
+        if engine.is_pinned or engine.is_broken:
+            return math.inf
+        if engine.state == "starting":
+            return LATER
+        if engine.state != "ready":
+            return math.inf
+        if engine.leases or engine.is_leaving:  # with its last request it gets no time anew
+            return engine.ready_at + max(self.turn_s, engine.load_s)
+        return max(engine.ready_at, engine.used_at) + min(self.settle_s, engine.load_s)
+
+    def loss(self, engine: EngineView, now: float) -> tuple[float, ...]:
+        """Who goes first: one that is going already, then idle ones; among those the one whose load
+        is cheap and whose last use is long ago."""
+        idle_s = max(0.0, now - max(engine.ready_at, engine.used_at))
+        regret = engine.ready_at if engine.leases else (1.0 + engine.load_s) / (1.0 + idle_s)
+        return (not engine.is_leaving, engine.leases > 0, regret)
+
+    def leavers(
+        self,
+        need: MemoryNeed,
+        room: DeviceMemory,
+        taken: Mapping[int, int],
+        engines: Sequence[EngineView],
+        now: float,
+    ) -> list[EngineView] | None:
+        """The fewest that must go now so that `need` finds room; None: there are no such engines.
+        `taken`: bytes by device, those of `engines` included."""
+        able = [engine for engine in engines if self.may_leave_at(engine) <= now]
+        able.sort(key=lambda engine: self.loss(engine, now))
+        return fewest(need, room, taken, able)
+
+    def later_leavers(
+        self,
+        need: MemoryNeed,
+        room: DeviceMemory,
+        taken: Mapping[int, int],
+        engines: Sequence[EngineView],
+    ) -> list[EngineView] | None:
+        """The same of all that will go once their time is over, those first whose is soonest."""
+        able = [engine for engine in engines if self.may_leave_at(engine) < math.inf]
+        able.sort(key=self.may_leave_at)
+        return fewest(need, room, taken, able)
+
+
+def fewest(
+    need: MemoryNeed, room: DeviceMemory, taken: Mapping[int, int], able: Sequence[EngineView]
+) -> list[EngineView] | None:
+    """Of `able`, from the first on, those without whom `need` finds room; None: it never does."""
+    gone: list[EngineView] = []
+    for engine in able:
+        if room.place(need, without(taken, gone)) is not None:
+            break
+        if engine.devices:
+            gone.append(engine)
+    if room.place(need, without(taken, gone)) is None:
+        return None
+    for engine in reversed(gone[:]):
+        rest = [other for other in gone if other is not engine]
+        if room.place(need, without(taken, rest)) is not None:
+            gone = rest
+    return gone
+
+
+def taken_by(engines: Iterable[EngineView]) -> dict[int, int]:
+    """device -> bytes of the engines that stand somewhere."""
+    taken: dict[int, int] = {}
+    for engine in engines:
+        if (need := engine.need) is None:
+            continue
+        for device in engine.devices:
+            taken[device] = taken.get(device, 0) + need.on(device)
+    return taken
+
+
+def without(taken: Mapping[int, int], gone: Iterable[EngineView]) -> dict[int, int]:
+    """What is taken once `gone` are gone."""
+    freed = taken_by(gone)
+    return {device: used - freed.get(device, 0) for device, used in taken.items()}

@@ -1,0 +1,50 @@
+"""Which prompts llama.cpp's slots hold, as far as one can tell from outside: how much of a new one
+it need not read."""
+
+import threading
+from array import array
+from collections import deque
+from collections.abc import Sequence
+
+
+class RecentPrompts:
+    """The last `count` prompts with the length of their answers, whose own ids llama.cpp does not
+    tell. Any thread may ask and add."""
+
+    def __init__(self, count: int) -> None:
+        self._entries: deque[tuple[array[int], int]] = deque(maxlen=count)
+        self._lock = threading.Lock()
+
+    def add(self, ids: Sequence[int], answer_tokens: int) -> None:
+        """What it goes on from, as a chat's next turn does, is in the same slot, so forgotten."""
+        new = array("i", ids)
+        with self._lock:
+            kept = [entry for entry in self._entries if new[: len(entry[0])] != entry[0]]
+            self._entries.clear()
+            self._entries.extend([*kept, (new, answer_tokens)])
+
+    def known_tokens(self, ids: Sequence[int]) -> int:
+        """Of the beginning of `ids`, at most all but one. A prompt that goes on after a whole
+        earlier one is taken to hold its answer too."""
+        new = array("i", ids)
+        with self._lock:
+            entries = tuple(self._entries)
+        known = (_known(new, old, answer_tokens) for old, answer_tokens in entries)
+        return min(max(known, default=0), len(new) - 1)
+
+
+def _known(new: "array[int]", old: "array[int]", answer_tokens: int) -> int:
+    shared = shared_tokens(new, old)
+    return shared + answer_tokens if shared == len(old) else shared
+
+
+def shared_tokens(a: "array[int]", b: "array[int]") -> int:
+    """The length of their common beginning, by halves: slices compare as fast as memory is read."""
+    low, high = 0, min(len(a), len(b))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

@@ -1,0 +1,41 @@
+"""One call that a request makes of llama.cpp, and what comes back from it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+Item: TypeAlias = bytes | list[bytes] | BaseException | Literal["read"] | None
+"""A chunk's JSON, or several; what the call raised; "read": the prompt is; None: it returned."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Task:
+    """One call of handle_completions: a request, or one choice of it."""
+
+    fields: dict[str, Any]
+    """The whole call, as llama.cpp's completion takes it; `prompt` is token ids."""
+    slots: int
+    """As many as it has choices."""
+    cells: int
+    """Cache cells it can need at most: the prompt, and max_tokens for each choice."""
+    first_index: int
+    priority: int
+    is_whole: bool
+    """Nobody waits for its single tokens."""
+    unread_tokens: int
+    """Of the prompt, as far as one can tell before llama.cpp looks into its cache."""
+    is_cancelled: bool = False
+    overtakers: int = 0
+    cached_tokens: int | None = None
+    """Of the prompt, before anything of it was read for this task. None: not begun."""
+    receive: "Callable[[Task, Item], None]" = field(default=lambda task, item: None)
+
+    @property
+    def prompt(self) -> Sequence[int]:
+        ids: list[int] = self.fields["prompt"]
+        return ids
+
+    @property
+    def is_seeded(self) -> bool:
+        """Its text is the same each time, where nothing else runs."""
+        return not self.fields["cache_prompt"]

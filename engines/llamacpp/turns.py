@@ -1,0 +1,79 @@
+"""Whose prompt is read next: decided from what waits and what is read alone, without a clock.
+
+llama.cpp fills a step of n_batch tokens with the prompts of its slots in order of id, and a slot
+takes all it can: 32 tokens in a higher slot wait until 2,000 in a lower one are read. So a long
+prompt goes to it in pieces. Half of each step is for the pieces of long prompts, the other half
+for short ones, which go as they are: neither can hold up the other, whatever their slots.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from engines.llamacpp.task import Task
+
+Lane: TypeAlias = Literal["first", "shortest", "short"]
+"""Two long prompts are read at a time: whoever is first in line, so that nobody starves, and the
+shortest, so that 200 tokens do not wait for 8,000."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    task: Task
+    lane: Lane
+
+
+class ReadingTurns:
+    """`step_tokens`: n_batch. Ask with `ready` who may begin; tell it with `begin` and `end`."""
+
+    def __init__(self, step_tokens: int) -> None:
+        self.share_tokens = max(1, step_tokens // 2)
+        """Of a step: for the pieces of long prompts together, and for short prompts together."""
+        self._lanes: dict[Task, Lane] = {}
+        self._longs = 0
+
+    def ready(self, waiting: Sequence[Task]) -> list[Turn]:
+        """Those whose prompts may be read now, in the order of `waiting`."""
+        lanes = self._next_longs(waiting)
+        room = self._room() if lanes or self._longs else None
+        for task in waiting:
+            if self._is_long(task):
+                continue
+            if room is not None:
+                if task.unread_tokens > room and room < self.share_tokens:
+                    break  # in their order: none behind it overtakes
+                room -= task.unread_tokens
+            lanes[task] = "short"
+        return [Turn(task, lanes[task]) for task in waiting if task in lanes]
+
+    def begin(self, turn: Turn) -> None:
+        self._lanes[turn.task] = turn.lane
+        self._longs += turn.lane != "short"
+
+    def end(self, task: Task) -> None:
+        """Its prompt is read, or nobody wants it any more. Idempotent."""
+        lane = self._lanes.pop(task, "short")
+        self._longs -= lane != "short"
+
+    def piece_tokens(self) -> int:
+        """How much of a long prompt goes into one call now; any thread may ask."""
+        return max(1, self.share_tokens // max(1, self._longs))
+
+    def _is_long(self, task: Task) -> bool:
+        return task.unread_tokens > self.share_tokens
+
+    def _room(self) -> int:
+        """For short prompts beside a long one. Where none of them is read it is a whole share, and
+        then the next may go whatever its length."""
+        short = [t.unread_tokens for t, lane in self._lanes.items() if lane == "short"]
+        return self.share_tokens - sum(short)
+
+    def _next_longs(self, waiting: Sequence[Task]) -> dict[Task, Lane]:
+        taken = set(self._lanes.values())
+        longs = [task for task in waiting if self._is_long(task)]
+        lanes: dict[Task, Lane] = {}
+        if longs and "first" not in taken:
+            lanes[longs.pop(0)] = "first"
+        if longs and "shortest" not in taken:
+            lanes[min(longs, key=lambda t: (t.priority, t.unread_tokens))] = "shortest"
+        return lanes

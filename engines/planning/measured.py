@@ -1,0 +1,74 @@
+"""What engines were seen to take, kept in the data directory for the next plan."""
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from engines.planning.cards import Card
+from engines.registry.spec import EngineSpec
+
+FILE_NAME = "measured_memory.json"
+_NEAR = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """On each card of one engine. `card_bytes` is the card's size, `card` its name."""
+
+    weights_bytes: int
+    reserve_bytes: int
+    token_bytes: int
+    card: str
+    card_bytes: int
+
+    def is_of(self, card: Card) -> bool:
+        """A card of another size, or known by another name, tells nothing."""
+        same_size = abs(card.total_bytes - self.card_bytes) <= _NEAR * self.card_bytes
+        return same_size and card.name.upper() in self.card.upper()
+
+
+class MeasuredMemory:
+    """The store. An engine is known by model, revision, file and arguments: its key. A file that
+    is damaged, or of another version, counts as empty."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / FILE_NAME
+
+    def of(self, spec: EngineSpec, card: Card) -> Measured | None:
+        found = [each for each in self._read().get(spec.key, ()) if each.is_of(card)]
+        return found[-1] if found else None
+
+    def note(self, spec: EngineSpec, measured: Measured) -> None:
+        """In the place of what was known of that card. Raises OSError."""
+        known = {key: list(each) for key, each in self._read().items()}
+        others = [each for each in known.get(spec.key, ()) if each.card != measured.card]
+        known[spec.key] = [*others, measured]
+        self._write({key: [asdict(each) for each in several] for key, several in known.items()})
+
+    def _read(self) -> Mapping[str, tuple[Measured, ...]]:
+        try:
+            engines = json.loads(self._path.read_text())["engines"]
+            return {key: tuple(_checked(each) for each in rows) for key, rows in engines.items()}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            return {}
+
+    def _write(self, engines: Mapping[str, Any]) -> None:
+        """Beside it, then renamed: what stands there is always whole."""
+        text = json.dumps({"engines": engines}, indent=1)
+        with tempfile.NamedTemporaryFile(
+            "w", dir=self._path.parent, prefix=f".{FILE_NAME}-", delete=False
+        ) as file:
+            file.write(text)
+        os.replace(file.name, self._path)
+
+
+def _checked(row: Mapping[str, Any]) -> Measured:
+    sizes = ("weights_bytes", "reserve_bytes", "token_bytes", "card_bytes")
+    values = {name: int(row[name]) for name in sizes}
+    if min(values.values()) < 0 or not values["card_bytes"]:
+        raise ValueError("sizes are not below 0")
+    return Measured(card=str(row["card"]), **values)

@@ -1,0 +1,95 @@
+"""A model's folder, or GGUF file, on disk -> ModelFacts: headers alone are read."""
+
+import contextlib
+import json
+import math
+import re
+import struct
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from engines.gguf import BadGguf, GgufFile
+from engines.planning.config import facts_of
+from engines.planning.facts import FactsUnknown, ModelFacts
+from engines.planning.gguf_facts import gguf_facts
+
+_LONGEST_HEADER = 100 * 2**20
+_OTHER_THAN_WE_KNOW = (KeyError, TypeError, AttributeError, IndexError, RecursionError)
+"""JSON of another form than ours."""
+_MTP = re.compile(r"(^|\.)mtp\.")
+
+
+def facts_of_path(path: Path) -> ModelFacts:
+    """Raises FactsUnknown."""
+    try:
+        return _of_file(path) if path.is_file() else _of_folder(path)
+    except (OSError, ValueError, struct.error, *_OTHER_THAN_WE_KNOW) as error:
+        raise FactsUnknown(f"{path} cannot be read: {error}") from None
+
+
+def _of_file(path: Path) -> ModelFacts:
+    try:
+        with contextlib.closing(GgufFile(path)) as file:
+            return gguf_facts(file)
+    except BadGguf as error:
+        raise FactsUnknown(str(error)) from None
+
+
+def _of_folder(folder: Path) -> ModelFacts:
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    loaded, stored_bytes = _elements(folder, _first_unloaded_layer(config))
+    if not loaded:
+        raise FactsUnknown(f"{folder} has no safetensors whose headers say their sizes")
+    return facts_of(folder.name, config, loaded, stored_bytes)
+
+
+def _elements(folder: Path, first_unloaded: int | None) -> tuple[Counter[str], int]:
+    """By dtype, of all that an engine loads; and the bytes of everything."""
+    loaded: Counter[str] = Counter()
+    stored_bytes = 0
+    for path in _shards(folder):
+        for name, tensor in safetensors_header(path)[1].items():
+            start, end = tensor["data_offsets"]
+            stored_bytes += end - start
+            if not _is_unloaded(name, first_unloaded):
+                loaded[tensor["dtype"]] += math.prod(tensor["shape"])
+    return loaded, stored_bytes
+
+
+def _shards(folder: Path) -> Iterator[Path]:
+    """Those that the index names; without an index, all."""
+    index = folder / "model.safetensors.index.json"
+    if not index.exists():
+        yield from sorted(folder.glob("*.safetensors"))
+        return
+    names = set(json.loads(index.read_text())["weight_map"].values())
+    yield from (folder / name for name in sorted(names))
+
+
+def safetensors_header(path: Path) -> tuple[int, Mapping[str, Any]]:
+    """At which byte the tensors begin, and what is told of each. Raises OSError, and ValueError
+    for what is none."""
+    with path.open("rb") as file:
+        first = file.read(8)
+        if len(first) < 8:
+            raise ValueError(f"{path.name} is {'cut short' if first else 'empty'}")
+        (length,) = struct.unpack("<Q", first)
+        if length > _LONGEST_HEADER:
+            raise ValueError(f"{path.name} is no safetensors file")
+        header: dict[str, Any] = json.loads(file.read(length))
+    header.pop("__metadata__", None)
+    return 8 + length, header
+
+
+def _first_unloaded_layer(config: Mapping[str, Any]) -> int | None:
+    """DeepSeek's layers of multi-token prediction follow the others."""
+    return int(config["num_hidden_layers"]) if config.get("num_nextn_predict_layers") else None
+
+
+def _is_unloaded(name: str, first_unloaded: int | None) -> bool:
+    if _MTP.search(name):
+        return True
+    layer = re.search(r"\.layers\.(\d+)\.", name)
+    return first_unloaded is not None and layer is not None and int(layer[1]) >= first_unloaded

@@ -1,0 +1,191 @@
+"""What may stand in model_registry.yaml: each key with its type, bounds and what would be right."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from engines.registry.currency import CURRENCIES, Currency
+from engines.registry.durations import seconds_of
+from engines.registry.exact import MICRO, micro_units
+from engines.registry.names import MOST_NAME
+from engines.registry.seller import SellerEntry
+from engines.registry.spec import Load
+
+PINNED = "pinned"
+MOST_PRICE = 1_000_000 * MICRO
+MOST_RATE = 1_000 * MICRO
+
+
+def _tokens(value: Any) -> Any:
+    if isinstance(value, str) and (m := re.fullmatch(r"(\d+)K", value)):
+        return int(m[1]) * 1024
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    raise ValueError("not a number of tokens")
+
+
+def _price(value: Any) -> int:
+    """So bounded, no sum of records leaves the ledger's 64 bits."""
+    micro = micro_units(value)
+    if micro > MOST_PRICE:
+        raise ValueError("a price is at most 1000000")
+    return micro
+
+
+def _rate(value: Any) -> int:
+    micro = micro_units(value, "rate")
+    if not 0 < micro <= MOST_RATE:
+        raise ValueError("a rate is above 0 and at most 1000")
+    return micro
+
+
+def _keep(value: Any) -> Any:
+    return value if value == PINNED else seconds_of(value)
+
+
+Tokens = Annotated[int, BeforeValidator(_tokens), Field(ge=1)]
+Money = Annotated[int, BeforeValidator(_price)]
+Rate = Annotated[int, BeforeValidator(_rate)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+ALIAS = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
+Alias = Annotated[str, StringConstraints(pattern=ALIAS)]
+OtherName = Annotated[
+    str, StringConstraints(pattern=ALIAS.replace("$", r"\*?$"), max_length=MOST_NAME)
+]
+Keep = Annotated[float | Literal["pinned"], BeforeValidator(_keep)]
+EngineKind = Literal["vllm", "llamacpp", "scripted"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class PriceEntry(_Strict):
+    """Decimal strings of the registry's currency per million tokens; kept in micro-units."""
+
+    input: Money = Field(description='a decimal in quotes, at most 6 places, like "2.50"')
+    cached_input: Money | None = Field(
+        None, description='a decimal in quotes, like "0.25"; without it, the price of input'
+    )
+    output: Money = Field(description='a decimal in quotes, at most 6 places, like "7.50"')
+
+
+class ReasoningEntry(_Strict):
+    """How the model marks its thinking."""
+
+    start: Text = Field("<think>", description="the token that opens the thinking")
+    end: Text = Field("</think>", description="the token that ends the thinking")
+    opened_by: Literal["template", "model"] = Field(
+        description='"template" where the chat template ends with the opening token, else "model"'
+    )
+
+
+def _number(least: float, most: float) -> Any:
+    words = f"a number from {least:g} to {most:g}"
+    return Field(None, ge=least, le=most, allow_inf_nan=False, description=words)
+
+
+class DefaultsEntry(_Strict):
+    """Request fields whose default a model may have otherwise, in the contract's ranges."""
+
+    temperature: float | None = _number(0, 2)
+    top_p: float | None = _number(0, 1)
+    min_p: float | None = _number(0, 1)
+    top_k: int | None = Field(None, ge=-1, le=2**31 - 1, description="an integer; 0: all tokens")
+    presence_penalty: float | None = _number(-2, 2)
+    frequency_penalty: float | None = _number(-2, 2)
+    repetition_penalty: float | None = _number(0.01, 2)
+    max_tokens: int | None = Field(None, ge=1, description="an integer of at least 1")
+
+
+class OtherEngine(_Strict):
+    """How another engine runs the same weights."""
+
+    args: dict[Text, Any] = Field({}, description="that engine's own argument names")
+
+
+class ModelEntry(_Strict):
+    """One model, or what a profile changes in one. Whether enough is there is seen afterwards."""
+
+    source: Text | None = Field(
+        None,
+        description="a hub id (owner/name), a folder or file, or package:<distribution>",
+    )
+    revision: Text | None = Field(None, description="a commit, tag or branch of the hub")
+    file: Text | None = Field(None, description="llamacpp: the GGUF's name within the source")
+    engine: EngineKind = Field("vllm", description="vllm, llamacpp or scripted")
+    task: Literal["generate", "embed"] = Field("generate", description="generate or embed")
+    args: dict[Text, Any] = Field(
+        {}, description="a mapping of the engine's own argument names to values"
+    )
+    also: dict[EngineKind, OtherEngine] = Field(
+        {}, description="other engines for these weights: {vllm: {args: {…}}}"
+    )
+    reasoning: ReasoningEntry | None = Field(
+        None, description="{opened_by: template} or {opened_by: model}"
+    )
+    reasoning_efforts: dict[Text, dict[Text, Any]] = Field(
+        {}, description="reasoning_effort to chat_template_kwargs: {none: {enable_thinking: false}}"
+    )
+    tool_parser: Text | None = Field(None, description="one of vLLM's tool parser names, or none")
+    chat_template_kwargs: dict[Text, Any] = Field(
+        {}, description="a mapping handed to the chat template"
+    )
+    free_chat_template_kwargs: list[Text] = Field(
+        [], description="names in chat_template_kwargs that a request may set otherwise"
+    )
+    context: Tokens | None = Field(
+        None, description="tokens, input and output together, like 32K (32768)"
+    )
+    output: Tokens | None = Field(
+        None, description="the most tokens one answer may have, like 4K (4096)"
+    )
+    price: PriceEntry | None = Field(None, description='{input: "2.50", output: "7.50"}')
+    load: Load | None = Field(None, description="start, demand or never")
+    preload: bool = Field(False, description="true or false")
+    keep: Keep | None = Field(
+        None, description="pinned, or how long it stays when idle, like 90s, 10m or 2h"
+    )
+    start_timeout: Annotated[float, Field(gt=0)] | None = Field(
+        None, description="seconds that the engine's start may take, like 1800"
+    )
+    optional: bool = Field(
+        False, description="true: left out where the source's package is not installed"
+    )
+    also_known_as: list[OtherName] = Field(
+        [], description="other names a request may use, and prefix-*: [qwen3, claude-*]"
+    )
+    created: Annotated[int, Field(ge=0)] = Field(1700000000, description="Unix seconds")
+    system_prompt: Text | None = Field(None, description="a text")
+    defaults: DefaultsEntry = Field(
+        DefaultsEntry(), description="request fields and their values, like {temperature: 0.2}"
+    )
+    dimensions: list[Annotated[int, Field(ge=1)]] = Field(
+        [], description="embed: a list of allowed vector lengths"
+    )
+
+
+class ProfileEntry(_Strict):
+    """A named overlay: `all` over every model, then `models` one by one."""
+
+    all: ModelEntry = Field(ModelEntry(), description="keys laid over every model")
+    models: dict[Alias, ModelEntry] = Field({}, description="alias to keys laid over that model")
+
+
+class RegistryFile(_Strict):
+    """The whole file."""
+
+    currency: Currency = Field("NOK", description=f"one of {', '.join(CURRENCIES)}")
+    rates: dict[Currency, Rate] = Field(
+        {},
+        description="another currency to what one unit of `currency` is in it, a decimal in "
+        'quotes, at most 6 places: {EUR: "0.087"}',
+    )
+    regions: list[Text] = Field(["oslo"], min_length=1, description="a list of region names")
+    seller: SellerEntry | None = Field(
+        None, description="{name: …, address: …, organisation_number: …, vat_percent: …}"
+    )
+    list_other_names: bool = Field(False, description="true: the models list shows other names too")
+    models: dict[Alias, ModelEntry] = Field(description="alias to model")
+    profiles: dict[Text, ProfileEntry] = Field({}, description="profile name to overlay")

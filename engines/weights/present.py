@@ -1,0 +1,54 @@
+"""Where a model's weights are on this disk, if they are: nothing is fetched or converted."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from engines.host.child_job import ChildJobFailed, run_child_job
+from engines.registry.sources import PACKAGE, is_local
+from engines.registry.spec import EngineSpec
+from engines.weights.packages import folder_in, gguf_in
+from engines.weights.resolve import QUIET, resolve
+
+OFFLINE = {"HF_HUB_OFFLINE": "1"}
+
+
+def present_weights(
+    spec: EngineSpec, data_dir: Path, environment: Mapping[str, str] | None = None
+) -> Path | None:
+    """A folder or a GGUF file; for vLLM also the GGUF that a start would convert. None: it would
+    be fetched. Raises EngineUnavailable where a local source is not what it should be."""
+    around = os.environ if environment is None else environment
+    if spec.source.startswith(PACKAGE):
+        return packaged_weights(spec, data_dir)
+    if is_local(spec.source):
+        path = Path(spec.source)
+        return path if path.is_dir() and spec.kind == "vllm" else resolve(spec, data_dir, _quiet)
+    return _cached(spec, around)
+
+
+def packaged_weights(spec: EngineSpec, data_dir: Path) -> Path:
+    """A folder of Hugging Face files, what a GGUF was converted to, or the GGUF. Raises
+    EngineUnavailable where the package is not installed, or has none."""
+    package = spec.source.removeprefix(PACKAGE)
+    if spec.kind == "vllm" and (folder := folder_in(package)) is not None:
+        return folder
+    gguf = Path(gguf_in(package, spec.file).locate())
+    converted = data_dir.resolve() / "models" / gguf.stem
+    is_converted = spec.kind == "vllm" and (converted / "config.json").exists()
+    return converted if is_converted else gguf
+
+
+def _cached(spec: EngineSpec, environment: Mapping[str, str]) -> Path | None:
+    args = [spec.source, spec.kind, spec.revision or "", spec.file or ""]
+    around = {**environment, **QUIET, **OFFLINE}
+    try:
+        told = json.loads(run_child_job("engines.weights.hub_description", args, _quiet, around))
+    except ChildJobFailed:
+        return None
+    return Path(told["path"]) if "path" in told else None
+
+
+def _quiet(what: str, done: int | None, total: int | None) -> None:
+    pass

@@ -1,0 +1,149 @@
+"""/admin/v1/models: the models as their operator sees them, and what he tells the fleet of each."""
+
+import time
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from fastapi import Path as InPath
+from pydantic import BaseModel, Field
+
+from engines.fleet.commands import COMMANDS, Command
+from engines.fleet.device_memory import HOST
+from engines.fleet.fleet import Fleet
+from engines.fleet.status import EngineStatus
+from engines.fleet.view import State
+from engines.registry.durations import duration_text
+from engines.registry.entries import PINNED
+from engines.registry.registry import Registry
+from engines.registry.spec import Load, ModelSpec
+from engines.weights.packages import model_name
+from server.api.decode import brief
+from server.api.services import Services
+from server.errors import ApiError
+
+SUMMARIES: dict[Command, str] = {
+    "load": "Load its engine, as a request would; also where no request may",
+    "unload": "Stop its engine once its requests have ended; a request loads it again",
+    "pin": "Keep its engine: it makes room for no other, and does not end when idle",
+    "unpin": "Take the pin away, also the registry's, until the server starts anew",
+}
+
+
+class OperatedModel(BaseModel):
+    """An alias, and the engine that it shares with others of the same weights and arguments."""
+
+    alias: str
+    weights: str
+    engine: str
+    """vllm, llamacpp or scripted."""
+    state: State
+    for_s: float = Field(description="Seconds in that state")
+    reason: str | None = Field(description="Why it failed, or broke last")
+    command: str | None = Field(description="load or unload, while it is under way")
+    load: Load = Field(description="The registry's: when it is loaded")
+    preload: bool
+    is_open: bool = Field(description="false: requests are refused until an operator loads it")
+    is_pinned: bool
+    keep: str | None = Field(description="pinned, or how long it stays idle; null: no bound")
+    planned_bytes: int | None = Field(description="Of all its devices; null: unknown")
+    cards: list[int] = Field(description="Where it stands; none on the machine's own memory")
+    is_on_host: bool = Field(description="It takes of the machine's own memory")
+    requests: int
+    waiting: int
+    last_used: float | None = Field(description="Unix seconds; null: not since the start")
+    loads: int
+    restarts: int
+    percent: int | None = Field(description="Of its weights, while they are fetched")
+    position: int | None = Field(description="Among those that wait for the same memory")
+    eta_s: int | None
+    context_tokens: int
+    output_tokens: int
+
+
+class OperatedModels(BaseModel):
+    models: list[OperatedModel]
+
+
+def add_model_routes(router: APIRouter, services: Services) -> None:
+    @router.get(
+        "/models", summary="All models with their engines' state, memory, queue and last use"
+    )
+    async def list_models() -> OperatedModels:
+        return OperatedModels(models=list(operated_models(services.fleet, services.registry)))
+
+    for command in COMMANDS:
+        _add_command(router, services, command)
+
+
+def _add_command(router: APIRouter, services: Services, command: Command) -> None:
+    alias_text = InPath(description="An alias, or what else the model is known as")
+
+    async def give(alias: Annotated[str, alias_text]) -> OperatedModel:
+        """Begun, not done: `command` of GET /admin/v1/models says while it is under way."""
+        spec = services.registry.names.find(alias)
+        if spec is None:
+            message = (
+                f"Unknown model {brief(alias)!r}; known: {', '.join(services.registry.models)}."
+            )
+            raise ApiError(404, "MODEL_NOT_FOUND", message, param="alias")
+        await services.fleet.commands.give(command, spec.alias)
+        return next(
+            m for m in operated_models(services.fleet, services.registry) if m.alias == spec.alias
+        )
+
+    router.add_api_route(
+        f"/models/{{alias:path}}/{command}",
+        give,
+        methods=["POST"],
+        name=f"{command}_model",
+        summary=SUMMARIES[command],
+    )
+
+
+def operated_models(fleet: Fleet, registry: Registry) -> Iterator[OperatedModel]:
+    """In the registry's order."""
+    engines = {alias: status for status in fleet.statuses() for alias in status.aliases}
+    for alias, spec in registry.models.items():
+        found = fleet.outlook(alias).facts()
+        way = {name: found[name] for name in ("percent", "position", "eta_s")}
+        yield OperatedModel.model_validate(_of_spec(spec) | _of_engine(alias, engines[alias]) | way)
+
+
+def _of_spec(spec: ModelSpec) -> dict[str, Any]:
+    named = (model_name(spec.engine.source), spec.engine.revision)
+    return {
+        "alias": spec.alias,
+        "weights": "@".join(filter(None, named)),
+        "engine": spec.engine.kind,
+        "load": spec.load,
+        "preload": spec.preload,
+        "context_tokens": spec.context_tokens,
+        "output_tokens": spec.output_tokens,
+    }
+
+
+def _of_engine(alias: str, engine: EngineStatus) -> dict[str, Any]:
+    return {
+        "state": engine.state,
+        "for_s": round(time.time() - engine.since, 1),
+        "reason": engine.reason,
+        "command": engine.command,
+        "is_open": alias not in engine.closed,
+        "is_pinned": engine.is_pinned,
+        "keep": _keep(engine),
+        "planned_bytes": engine.planned_bytes,
+        "cards": [device for device in engine.devices if device != HOST],
+        "is_on_host": HOST in engine.devices,
+        "requests": engine.leases,
+        "waiting": engine.waiting,
+        "last_used": engine.used_at,
+        "loads": engine.loads,
+        "restarts": engine.restarts,
+    }
+
+
+def _keep(engine: EngineStatus) -> str | None:
+    if engine.is_pinned:
+        return PINNED
+    return None if engine.keep_s is None else duration_text(engine.keep_s)

@@ -1,0 +1,119 @@
+"""A running server's /admin/v1/models, as its operator asks it: by the token of its data directory,
+or with an admin key."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self, TypeAlias
+from urllib.parse import quote
+
+import httpx
+
+from engines.fleet.commands import Command
+from server.cli.server_address import ServerAddress, server_address
+from server.refusal import CannotStart
+from server.settings import read_settings
+
+Model: TypeAlias = dict[str, Any]
+"""An OperatedModel."""
+_PATH = "/admin/v1/models"
+_POLL_S = (0.1, 2.0)
+"""At first, and for what takes long."""
+
+
+class NotItsOperator(CannotStart):
+    """The server takes none of the keys at hand for an operator's."""
+
+
+class OperatorClient:
+    """Raises CannotStart with what went wrong, in words."""
+
+    def __init__(self, address: ServerAddress) -> None:
+        self._address = address
+        self._http = httpx.Client(base_url=address.url, timeout=60.0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def models(self) -> list[Model]:
+        """All, in the registry's order."""
+        found: list[Model] = self._asked("GET", _PATH)["models"]
+        return found
+
+    def tell(self, command: Command, alias: str) -> Model:
+        """The model, once the server has begun."""
+        found: Model = self._asked("POST", f"{_PATH}/{quote(alias, safe='')}/{command}")
+        return found
+
+    def apply(self, *, is_trial: bool) -> dict[str, Any]:
+        """A RegistryAnswer."""
+        query = "?dry_run=true" if is_trial else ""
+        found: dict[str, Any] = self._asked("POST", f"/admin/v1/registry{query}")
+        return found
+
+    def done(self, model: Model, say: Callable[[str], None]) -> Model:
+        """The model once a load or unload is done, or another one is under way; `say` hears each
+        of its states."""
+        alias, command, shown, pause_s = model["alias"], model["command"], "", _POLL_S[0]
+        while True:
+            if shown != (shown := state_of(model)):
+                say(f"{alias}: {shown}")
+            if command is None or model["command"] != command:
+                return model
+            time.sleep(pause_s)
+            pause_s = min(_POLL_S[1], 1.5 * pause_s)
+            model = next(each for each in self.models() if each["alias"] == alias)
+
+    def _asked(self, method: str, path: str) -> Any:
+        for key in self._address.operator_keys or ("",):
+            answer = self._answer(method, path, key)
+            if answer.status_code not in (401, 403):
+                return _body(answer, self._address.url)
+        raise NotItsOperator(
+            f"The server at {self._address.url} does not take this for its operator: "
+            f"{_message(answer)} Run it as the server's user with its --data-dir, or give an "
+            "admin key (`fjord keys create --admin`) with --api-key."
+        )
+
+    def _answer(self, method: str, path: str, key: str) -> httpx.Response:
+        try:
+            return self._http.request(method, path, headers={"X-API-Key": key} if key else {})
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            why = str(error) or type(error).__name__
+            raise CannotStart(f"No Fjord server answers at {self._address.url}: {why}.") from None
+
+
+def operator_client(
+    url: str | None, port: int | None, data_dir: Path | None, api_key: str | None
+) -> OperatorClient:
+    """Of the server that a command line means."""
+    settings = read_settings(url=url, port=port, data_dir=data_dir, api_key=api_key)
+    return OperatorClient(server_address(settings))
+
+
+def state_of(model: Model) -> str:
+    """closed: no request may load it. leaving: it ends its requests."""
+    if model["state"] == "ready" and model["command"] == "unload":
+        return "leaving"
+    if model["state"] == "cold" and not model["is_open"]:
+        return "closed"
+    return str(model["state"])
+
+
+def _body(answer: httpx.Response, url: str) -> Any:
+    if not answer.is_success:
+        raise CannotStart(_message(answer))
+    try:
+        return answer.json()
+    except ValueError:
+        raise CannotStart(f"What answers at {url} is no Fjord server.") from None
+
+
+def _message(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["error"]["message"])
+    except (ValueError, KeyError, TypeError):
+        return f"{answer.status_code} {answer.reason_phrase}."

@@ -1,0 +1,118 @@
+"""`fjord plan`: which models fit on which cards together, before a byte of weights moves."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from engines.planning.cards import BadCards, parse_cards
+from engines.planning.machine import Machine, this_machine
+from engines.planning.measured import MeasuredMemory
+from engines.planning.plan import FleetPlan, plan
+from engines.registry.registry import Registry, load_registry
+from engines.spelling import did_you_mean
+from server.cli.apps import new_app
+from server.cli.fitting_profile import fits
+from server.cli.plan_json import plan_as_json
+from server.cli.plan_page import show_plan
+from server.cli.registry_choice import open_registry, registry_path
+from server.cli.registry_facts import asked_of
+from server.refusal import CannotStart
+from server.settings import Settings, read_settings
+
+app = new_app()
+AUTO = "auto"
+
+
+@app.command(name="plan")
+def plan_command(
+    profile: Annotated[str | None, typer.Option(help="A profile of the registry.")] = None,
+    gpus: Annotated[
+        str,
+        typer.Option(help="8x80, 2x24, 8xH100-80, 4x80,2x24; auto: those of this machine."),
+    ] = AUTO,
+    aliases: Annotated[
+        list[str] | None,
+        typer.Option(metavar="A,B", help="These models alone. Repeatable. [default: all]"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    registry: Annotated[
+        Path | None, typer.Option(help="The registry. [default: model_registry.yaml]")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="Run the models on vllm or llamacpp instead.")
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=SOURCE", help="Plan for this instead of the registry."),
+    ] = None,
+    engine_arg: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="An argument for the models of --model."),
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where measured sizes are. [default: data]")
+    ] = None,
+) -> None:
+    """Say which models fit on which cards.
+
+    At once, by turns (and which with which), or never, and then what would.
+
+    Sizes come from the weights on this disk, from Fjord itself for its own registry, else from the
+    hub, without the weights. Exit status 1 where a model never fits.
+    """
+    machine = machine_of(gpus)
+    settings = read_settings(
+        profile=profile,
+        registry=registry,
+        engine=engine,
+        model=model,
+        engine_arg=engine_arg,
+        data_dir=data_dir,
+    )
+    opened = open_registry(settings, machine)
+    found = planned(opened, aliases or [], machine, settings)
+    others = _others(opened, machine, settings) if found.never else []
+    if as_json:
+        typer.echo(json.dumps(plan_as_json(found, opened.profile, others), indent=2))
+    else:
+        show_plan(found, opened.profile, others)
+    if found.never:
+        raise typer.Exit(1)
+
+
+def machine_of(gpus: str) -> Machine:
+    """Raises CannotStart."""
+    if gpus == AUTO:
+        return this_machine()
+    try:
+        return Machine(cards=parse_cards(gpus))
+    except BadCards as error:
+        raise CannotStart(f"--gpus {error}.") from None
+
+
+def planned(
+    registry: Registry, aliases: list[str], machine: Machine, settings: Settings
+) -> FleetPlan:
+    """Raises CannotStart for an alias that the registry has not."""
+    wanted = [name.strip() for each in aliases for name in each.split(",") if name.strip()]
+    for name in wanted:
+        if name not in registry.models:
+            raise CannotStart(
+                f"--aliases {name}: profile {registry.profile} has no such model"
+                f"{did_you_mean(name, registry.models)}; it has {', '.join(registry.models)}."
+            )
+    chosen = [m for m in registry.models.values() if not wanted or m.alias in wanted]
+    asked = asked_of(chosen, settings.data_dir)
+    return plan(asked, machine, MeasuredMemory(settings.data_dir))
+
+
+def _others(registry: Registry, machine: Machine, settings: Settings) -> list[str]:
+    """The file's other profiles that fit at once."""
+    if settings.model:
+        return []
+    path = registry_path(settings.registry)
+    names = [name for name in registry.profiles if name != registry.profile]
+    loaded = {name: load_registry(path, name) for name in names}
+    return [name for name, other in loaded.items() if fits(other, machine, settings.data_dir)]

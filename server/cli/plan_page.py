@@ -1,0 +1,165 @@
+"""A plan on one screen of 80 columns: what fits, a bar a card, and what would help the rest."""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import typer
+
+from engines.planning.cards import shown_cards
+from engines.planning.demands import capacity
+from engines.planning.packing import Demand
+from engines.planning.plan import FleetPlan, Placed
+from server.cli.tables import Column, show_table
+
+COLUMNS = 80
+BAR = 20
+FULL, EMPTY = "█", "░"
+MOST_BARS = 16
+_TABLE = (
+    Column("model"),
+    Column("cards", is_number=True),
+    Column("weights GB", is_number=True),
+    Column("KV KiB/token", is_number=True),
+    Column("context", is_number=True),
+    Column("streams", is_number=True),
+    Column("fits"),
+)
+
+
+def show_plan(plan: FleetPlan, profile: str, others: Sequence[str]) -> None:
+    """`others`: profiles that fit these cards whole."""
+    typer.secho(f"{_title(plan, profile)}\n", bold=True)
+    show_table(_TABLE, [_row(each) for each in plan.engines])
+    for line in (*_turns(plan), *_unknown(plan), *_never(plan)):
+        typer.echo(line)
+    if plan.never and others:
+        typer.echo(f"Profiles of which all fits at once: {', '.join(others)} (--profile)")
+
+
+def _title(plan: FleetPlan, profile: str) -> str:
+    where = shown_cards(plan.machine.cards) if plan.machine.cards else _memory(plan)
+    known = [each for each in plan.engines if each.verdict != "unknown"]
+    never = len(plan.never)
+    able = "nothing fits" if never == len(known) else "all at once"
+    if plan.turns > 1:
+        able = f"by {plan.turns} turns"
+    told = f"; {never} of {len(known)} never fit" if 0 < never < len(known) else ""
+    return f"Profile {profile} on {where}: {able}{told}"
+
+
+def _memory(plan: FleetPlan) -> str:
+    host = plan.machine.host_bytes
+    return "the CPU" if host is None else f"the CPU, {host / 1e9:.0f} GB of memory"
+
+
+def _row(placed: Placed) -> list[str]:
+    first, *others = placed.asked.aliases
+    name = f"{first} +{len(others)}" if others else first
+    facts = placed.asked.facts
+    if placed.fit is None or facts is None:
+        return [name, "", "", "", "", "", "?"]
+    need = placed.fit.need
+    return [
+        name,
+        str(placed.fit.demand.world or "–"),
+        f"{facts.stored_bytes / 1e9:.1f}",
+        f"{need.model_token_bytes / 1024:.1f}",
+        _tokens(need.context_tokens),
+        str(placed.streams) if placed.turn else "",
+        placed.verdict if placed.verdict != "by turns" else f"turn {placed.turn}",
+    ]
+
+
+def _tokens(count: int) -> str:
+    return f"{count // 1024}K" if count and count % 1024 == 0 else str(count)
+
+
+def _turns(plan: FleetPlan) -> Iterator[str]:
+    for turn in range(1, plan.turns + 1):
+        if turn == 1:
+            yield ""
+        if plan.turns > 1:
+            yield f"Turn {turn}"
+        yield from _bars(plan, turn)
+
+
+def _bars(plan: FleetPlan, turn: int) -> Iterator[str]:
+    """A line a card; after the first turn, and of many cards, a line for neighbours alike."""
+    placed = plan.of_turn(turn)
+    cards = len(plan.machine.cards)
+    lines = [_bar(plan, placed, card) for card in range(cards)]
+    is_long = turn > 1 or cards > MOST_BARS
+    runs = groupby(range(cards), key=lambda card: lines[card] if is_long else str(card))
+    for cards_alike in (list(run) for _, run in runs):
+        first, last = cards_alike[0], cards_alike[-1]
+        names = str(first) if first == last else f"{first}-{last}"
+        yield _cut(f"GPU {names:<5} {lines[first]}")
+    in_memory = [each for each in placed if each.fit and each.fit.demand.host_bytes]
+    if in_memory:
+        yield _cut(_memory_line(plan, in_memory))
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= COLUMNS else line[: COLUMNS - 1] + "…"
+
+
+def _bar(plan: FleetPlan, placed: tuple[Placed, ...], index: int) -> str:
+    card = plan.machine.cards[index]
+    held = [each for each in placed if index in each.cards]
+    least = sum(_claim(plan, each, index) for each in held)
+    names = ", ".join(each.asked.aliases[0] for each in held) or "free"
+    return (
+        f"{bar(least, capacity(card))} {least / 1e9:5.1f} of {capacity(card) / 1e9:.0f} GB  {names}"
+    )
+
+
+def _claim(plan: FleetPlan, placed: Placed, index: int) -> int:
+    assert placed.fit is not None
+    demand: Demand = placed.fit.demand
+    kinds = list(dict.fromkeys(plan.machine.cards))
+    return demand.claims[kinds.index(plan.machine.cards[index])]
+
+
+def bar(part: int, whole: int) -> str:
+    """What is needed at least; the rest is for more streams."""
+    filled = 0 if whole <= 0 else min(BAR, -(-part * BAR // whole))
+    return FULL * filled + EMPTY * (BAR - filled)
+
+
+def _memory_line(plan: FleetPlan, placed: list[Placed]) -> str:
+    taken = sum(each.fit.demand.host_bytes for each in placed if each.fit)
+    names = ", ".join(each.asked.aliases[0] for each in placed)
+    host = plan.machine.host_bytes
+    if host is None:
+        return f"RAM       {taken / 1e9:.1f} GB  {names}"
+    return f"RAM       {bar(taken, host)} {taken / 1e9:5.1f} of {host / 1e9:.0f} GB  {names}"
+
+
+def _unknown(plan: FleetPlan) -> Iterator[str]:
+    for each in plan.engines:
+        if each.verdict == "unknown":
+            yield ""
+            yield from _wrapped(f"{each.asked.aliases[0]}: not known: {each.asked.unknown}")
+
+
+def _never(plan: FleetPlan) -> Iterator[str]:
+    if plan.never:
+        yield ""
+        yield "Never, as the registry has them:"
+    for each in plan.never:
+        assert each.fit is not None
+        yield from _wrapped(f"{each.asked.aliases[0]}: {each.fit.refusal}")
+        options = [remedy.text for remedy in each.remedies]
+        yield from _wrapped(f"would: {'; or '.join(options)}", "  ") if options else ()
+
+
+def _wrapped(text: str, indent: str = "") -> list[str]:
+    return textwrap.wrap(
+        text,
+        COLUMNS,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}  ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )

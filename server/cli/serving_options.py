@@ -1,0 +1,85 @@
+"""Options of a server that is started, and of what prepares its start."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")]
+Port = Annotated[int | None, typer.Option(help="Port to listen on; 0: any. [default: 8080]")]
+RegistryFile = Annotated[
+    Path | None, typer.Option("--registry", help="The registry. [default: model_registry.yaml]")
+]
+Profile = Annotated[
+    str | None,
+    typer.Option(help="A profile of the registry. [default: cuda with a GPU, else embedded]"),
+]
+Engine = Annotated[
+    str | None, typer.Option(help="Run the models on vllm or llamacpp instead of the registry's.")
+]
+DataDir = Annotated[Path | None, typer.Option(help="Keys, ledger, weights. [default: data]")]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="NAME=SOURCE",
+        help="Serve this instead of the registry: a folder, a GGUF file or a hub id. Repeatable.",
+    ),
+]
+EngineArgs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--engine-arg",
+        metavar="NAME=VALUE",
+        help="The engine's own argument, for the models of --model. Repeatable.",
+    ),
+]
+NoAuth = Annotated[bool | None, typer.Option("--no-auth", help="Ask for no key (loopback only).")]
+CorsOrigins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--cors-origin",
+        metavar="ORIGIN",
+        help="A page that may call: https://host or *. Repeatable.",
+    ),
+]
+RequestTimeout = Annotated[
+    float | None,
+    typer.Option("--request-timeout", metavar="S", help="End a request after S s. [default: 600]"),
+]
+LoadTimeout = Annotated[
+    float | None,
+    typer.Option("--load-timeout", metavar="S", help="Wait S s for a model. [default: 600]"),
+]
+StartTimeout = Annotated[
+    float | None,
+    typer.Option(
+        "--start-timeout",
+        metavar="S",
+        help="Give an engine's start S s. [default: 300 and 20 a GiB of weights]",
+    ),
+]
+EngineMemory = Annotated[
+    float | None,
+    typer.Option(
+        "--engine-memory",
+        metavar="GB",
+        help="Let engines take so much of the machine's own memory. [default: nine tenths]",
+    ),
+]
+DrainTimeout = Annotated[
+    float | None,
+    typer.Option(
+        "--drain-timeout",
+        metavar="S",
+        help="Give running answers S s at SIGTERM. [default: 60]",
+    ),
+]
+LedgerUrl = Annotated[str | None, typer.Option(help="postgresql://…: the site's database.")]
+LogLevel = Annotated[
+    str | None, typer.Option(help="debug, info, warning or error. [default: info]")
+]
+LogFormat = Annotated[
+    str | None,
+    typer.Option(help="text, json or auto. [default: auto: text at a terminal, else json]"),
+]

@@ -1,0 +1,53 @@
+"""What /metrics tells of each engine: state, requests, loads, memory."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, get_args
+
+from engines.fleet.device_memory import HOST
+from engines.fleet.status import EngineStatus
+from engines.fleet.view import State
+from server.engine_families import Described, EngineFamilies, Sample
+
+_GAUGES: Final[Described] = {
+    "state": ("1 for the state an engine is in.", ("state",)),
+    "requests": ("Requests on an engine.", ()),
+    "waiting_requests": ("Requests that wait for an engine.", ()),
+    "pinned": ("1 where an engine never makes room for another.", ()),
+    "planned_bytes": (
+        "Planned for an engine, of each card it stands on, or host.",
+        ("card",),
+    ),
+    "last_used_timestamp_seconds": ("When its last request ended; now while one runs.", ()),
+}
+_COUNTERS: Final[Described] = {
+    "restarts": ("Times a broken engine was replaced.", ()),
+    "loads": ("Times an engine became ready.", ()),
+    "unloads": (
+        "Times an engine was ended: broken, idle, operator, room.",
+        ("reason",),
+    ),
+    "turn_wait_seconds": ("Time that a fetched engine waited for its turn to load.", ()),
+}
+
+
+def engine_families(statuses: Callable[[], Iterable[EngineStatus]]) -> EngineFamilies:
+    return EngineFamilies(statuses, _GAUGES, _COUNTERS, _samples)
+
+
+def _samples(engine: EngineStatus) -> Iterator[Sample]:
+    for state in get_args(State):
+        yield "state", (state,), float(engine.state == state)
+    yield "requests", (), engine.leases
+    yield "waiting_requests", (), engine.waiting
+    yield "pinned", (), float(engine.is_pinned)
+    yield "restarts", (), engine.restarts
+    yield "loads", (), engine.loads
+    yield "turn_wait_seconds", (), engine.turn_wait_s
+    for why, count in engine.unloads.items():
+        yield "unloads", (why,), count
+    if engine.used_at is not None:
+        yield "last_used_timestamp_seconds", (), engine.used_at
+    if engine.need is not None:
+        for device in engine.devices:
+            card = "host" if device == HOST else str(device)
+            yield "planned_bytes", (card,), engine.need.on(device)

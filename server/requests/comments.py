@@ -1,0 +1,13 @@
+"""What a stream is told while it waits: comment lines, which SDKs pass over."""
+
+from engines.fleet.outlook import Outlook
+
+WAITING = b": waiting\n\n"
+
+
+def loading(alias: str, outlook: Outlook) -> bytes:
+    """`: loading NAME state=fetching percent=41 position=2 eta_s=75`, without what nobody knows."""
+    if outlook.state == "ready":
+        return WAITING
+    facts = [f"{name}={value}" for name, value in outlook.facts().items() if value is not None]
+    return f": loading {' '.join([alias, *facts])}\n\n".encode()

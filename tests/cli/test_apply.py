@@ -1,0 +1,153 @@
+"""`fjord apply` and SIGHUP: a running server reads its registry again, and cuts nobody."""
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.serve_process import Server, ask, fjord, serving, serving_registry
+
+pytestmark = pytest.mark.slow  # processes of their own
+
+REGISTRY = """\
+models:
+  tiny:
+    source: echo
+    engine: scripted
+    args: {token_delay_s: 0.03}
+    context: 4K
+    output: 1K
+    price: {input: "1.00", output: "2.00"}
+    load: start
+  other: {source: two, engine: scripted, context: 4K, output: 1K}
+profiles:
+  embedded: {}
+"""
+
+
+class Site:
+    """A running server whose registry a test may write anew."""
+
+    def __init__(self, server: Server) -> None:
+        self.server, self.file = server, server.home / "model_registry.yaml"
+        self.url, self.key = f"http://127.0.0.1:{server.port}", server.key()
+
+    def write(self, *replaced: tuple[str, str]) -> None:
+        text = REGISTRY
+        for before, after in replaced:
+            assert before in text
+            text = text.replace(before, after, 1)
+        self.file.write_text(text)
+
+    def apply(self, *flags: str) -> str:
+        shown = fjord(self.server.home, "apply", "--port", self.server.port, *flags)
+        assert shown.returncode == 0, shown.stderr
+        return shown.stdout
+
+    def ask(self, model: str) -> httpx.Response:
+        return ask(self.url, self.key, model=model)
+
+    def details(self) -> dict[str, dict[str, Any]]:
+        headers = {"X-API-Key": self.key}
+        listed = httpx.get(f"{self.url}/v1/models?details=true", headers=headers).json()["data"]
+        return {model["id"]: model for model in listed}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with serving_registry(tmp_path_factory.mktemp("applied"), REGISTRY) as server:
+        yield server
+
+
+@pytest.fixture
+def site(server: Server) -> Iterator[Site]:
+    site = Site(server)
+    yield site
+    site.write()
+    site.apply()
+
+
+def test_prices_limits_and_names_hold_for_new_requests(site: Site) -> None:
+    assert site.apply() == "Nothing differs.\n"
+    assert site.ask("uno").status_code == 404
+    other = ('"2.00"}', '"3.00"}\n    also_known_as: [uno]')
+    site.write(other, ("output: 1K", "output: 2K"))
+    assert site.apply("--dry-run").splitlines() == [
+        "tiny: changed (also_known_as, output_tokens, price)",
+        "Nothing was changed (--dry-run).",
+    ]
+    assert site.ask("uno").status_code == 404
+    assert site.apply() == "tiny: changed (also_known_as, output_tokens, price)\n"
+    assert site.ask("uno").status_code == 200
+    tiny = site.details()["tiny"]
+    assert (tiny["output_tokens"], tiny["price"]["output"]) == (2048, "3.000000")
+
+
+def test_a_model_appears_and_one_goes_with_its_requests(site: Site) -> None:
+    gone = "  other: {source: two"
+    site.write((gone, "  new: {source: three"))
+    assert site.apply() == "new: added\nother: removed\n"
+    assert site.ask("new").status_code == 200
+    refused = site.ask("other")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (404, "MODEL_NOT_FOUND")
+    assert list(site.details()) == ["tiny", "new"]
+    metrics = httpx.get(f"{site.url}/metrics").text
+    assert 'fjord_requests_total{alias="new",endpoint="chat",status="200"} 1.0' in metrics
+
+
+def test_other_arguments_restart_one_engine_and_end_no_stream(site: Site) -> None:
+    headers = {"X-API-Key": site.key}
+    body = {"model": "tiny", "stream": True, "messages": [{"role": "user", "content": "a b c d e"}]}
+    path = f"{site.url}/v1/chat/completions"
+    with httpx.stream("POST", path, json=body, headers=headers, timeout=30) as answer:
+        events = (line for line in answer.iter_lines() if line.startswith("data:"))
+        next(events)
+        site.write(("0.03", "0.001"))
+        assert site.apply() == "tiny: restarted (engine)\n"
+        late = site.ask("tiny")
+        assert list(events)[-1] == "data: [DONE]"
+    assert late.status_code == 200
+    listed = json.loads(
+        fjord(site.server.home, "models", "--port", site.server.port, "--json").stdout
+    )
+    assert [model["alias"] for model in listed] == ["tiny", "other"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("context: 4K", "contxt: 4K", "model_registry.yaml:6: model 'tiny', key 'contxt': unknown"),
+        ("models:", "currency: EUR\nmodels:", "currency: EUR instead of NOK needs a restart"),
+        ("models:", "models: [", "is not YAML"),
+    ],
+)
+def test_a_broken_file_changes_nothing_and_says_where(
+    site: Site, before: str, after: str, said: str
+) -> None:
+    shown_before = site.details()
+    site.write((before, after), ("other: {source: two", "new: {source: two"))
+    ended = fjord(site.server.home, "apply", "--port", site.server.port)
+    assert ended.returncode == 2
+    assert said in ended.stderr
+    site.server.process.send_signal(signal.SIGHUP)
+    site.server.until("the registry stays as it was")
+    assert site.details() == shown_before
+
+
+def test_a_hangup_reads_the_file_again(site: Site) -> None:
+    site.write(("other: {source: two", "new: {source: two"))
+    site.server.process.send_signal(signal.SIGHUP)
+    site.server.until("read again; models that differ: 2")
+    assert list(site.details()) == ["tiny", "new"]
+
+
+def test_models_of_the_command_line_have_no_file(tmp_path: Path) -> None:
+    with serving(tmp_path, "--model", "mine=hei", "--engine", "scripted", "--no-auth") as server:
+        server.url()
+        ended = fjord(tmp_path, "apply", "--port", server.port)
+    assert ended.returncode == 2
+    assert "These models are of the command line" in ended.stderr

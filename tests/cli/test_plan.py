@@ -1,0 +1,154 @@
+"""`fjord plan`: one screen, one JSON document, an exit status, and words for what is wrong."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from engines.planning.cards import parse_cards
+from engines.planning.machine import Machine
+from server.cli.fitting_profile import fitting_profile
+from server.cli.plan import app
+from server.cli.plan_page import BAR, EMPTY, FULL, bar
+from server.refusal import CannotStart
+from tests.support.fleet_page import PAGE, page
+from tests.support.registries import GOOD, SHIPPED
+
+
+@pytest.fixture(autouse=True)
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No card here, no hub, a data directory of its own."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("FJORD_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("FJORD_REGISTRY", str(SHIPPED))
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+def fjord_plan(*args: str, status: int = 0) -> str:
+    shown = CliRunner().invoke(app, args, catch_exceptions=False)
+    assert shown.exit_code == status, shown.output
+    return shown.output
+
+
+@pytest.mark.parametrize("gpus", ["1x24", "4x80", "8x80", "8x141", "8x180", "8xH100-80", "64x80"])
+def test_a_screen_has_80_columns_and_a_bar_a_card(gpus: str) -> None:
+    status = 0 if gpus == "8x180" else 1
+    lines = fjord_plan("--profile", "cuda", "--gpus", gpus, status=status).splitlines()
+    assert max(map(len, lines)) <= 80
+    bars = [line for line in lines if EMPTY in line or FULL in line]
+    assert gpus in ("1x24", "64x80") or len(bars) >= int(gpus[0])
+    assert lines[0].startswith("Profile cuda on ")
+    assert sum(line.startswith("deepseek-v3 ") for line in lines) == 1
+
+
+def test_what_never_fits_says_why_and_what_would() -> None:
+    shown = " ".join(fjord_plan("--profile", "cuda", "--gpus", "1x80", status=1).split())
+    assert "mixtral-8x7b: runs on 2 cards; here is 1 would: the same weights" in shown
+    assert "{tensor_parallel_size: 1, quantization: fp8}: 47 GB" in shown
+    assert "Profiles of which all fits at once: small, embedded" in shown
+
+
+def test_json_says_every_byte() -> None:
+    told = json.loads(fjord_plan("--profile", "cuda", "--gpus", "8xH100-80", "--json", status=1))
+    engines = {each["aliases"][0]: each for each in told["engines"]}
+    assert (len(engines), len(told["cards"]), told["cards"][0]["name"]) == (12, 8, "H100")
+    assert engines["kimi-k2"]["kv_bytes_per_token"] == 70_272
+    assert engines["kimi-k2"]["verdict"] == "never"
+    assert engines["kimi-k2"]["would_fit"][0]["kind"] == "cards"
+    assert told["profiles_that_fit"] == ["small", "embedded"]
+    mixtral = engines["mixtral-8x7b"]
+    assert (mixtral["verdict"], mixtral["turn"], len(mixtral["cards"])) == ("by turns", 1, 2)
+    part = mixtral["per_card"]
+    assert part["least_bytes"] == (
+        part["weights_bytes"] + part["reserve_bytes"] + part["stream_bytes"]
+    )
+    turns = [alias for turn in told["turns"] for alias in turn]
+    assert sorted(turns) == sorted(n for n, e in engines.items() if e["verdict"] != "never")
+
+
+def test_some_aliases_alone() -> None:
+    told = json.loads(
+        fjord_plan(
+            *("--profile", "cuda", "--gpus", "2x80", "--json"),
+            *("--aliases", "qwen3-vl-8b, llamaguard-4", "--aliases", "mixtral-8x7b"),
+        )
+    )
+    names = [each["aliases"] for each in told["engines"]]
+    assert names == [["mixtral-8x7b"], ["qwen3-vl-8b"], ["llamaguard-4"]]
+    assert told["engines"][0]["verdict"] == "by turns"
+
+
+@pytest.mark.parametrize(
+    ("args", "right"),
+    [
+        (("--gpus", "8x"), "right would be 8x80, 2x24"),
+        (("--gpus", ""), "right would be 8x80, 2x24"),
+        (("--gpus", "8xH10O"), "did you mean 'H100'"),
+        (("--aliases", "mixtral"), "did you mean 'mixtral-8x7b'"),
+        (("--profile", "cudda"), "did you mean 'cuda'"),
+        (("--engine-arg", "a=1"), "--engine-arg is for the models of --model"),
+    ],
+)
+def test_what_is_wrong_says_what_would_be_right(args: tuple[str, ...], right: str) -> None:
+    with pytest.raises(CannotStart, match=right):
+        fjord_plan(*args)
+
+
+def test_without_cards_the_memory_is_planned() -> None:
+    shown = fjord_plan()
+    assert "Profile embedded on the CPU" in shown
+    assert "RAM " in shown
+
+
+def test_a_model_of_ones_own_that_nobody_knows_is_told_and_refuses_nothing() -> None:
+    shown = fjord_plan("--model", "mine=owner/name", "--gpus", "1x24")
+    assert "mine: not known: owner/name is not whole in" in " ".join(shown.split())
+
+
+def test_a_plan_answers_within_a_second() -> None:
+    fjord_plan("--gpus", "8x80", "--profile", "cuda", status=1)
+    began = time.perf_counter()
+    fjord_plan("--gpus", "8x80", "--profile", "cuda", status=1)
+    assert time.perf_counter() - began < 1
+
+
+@pytest.mark.parametrize(
+    ("cards", "profile"),
+    [
+        *(("1x24", "small"), ("2x24", "small"), ("1x80", "small"), ("1x4", "embedded")),
+        *(("2x80", "cuda"), ("4x48", "small"), ("8x80", "cuda"), ("8x180", "cuda")),
+    ],
+)
+def test_the_default_profile_is_the_largest_that_fits(
+    tmp_path: Path, cards: str, profile: str
+) -> None:
+    machine = Machine(cards=parse_cards(cards))
+    assert fitting_profile(SHIPPED, machine, tmp_path) == profile
+
+
+@pytest.mark.parametrize("profiles", ["profiles: {p: {}}", ""])
+def test_a_file_without_cuda_chooses_as_ever(tmp_path: Path, profiles: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(GOOD.split("profiles:")[0] + profiles)
+    assert fitting_profile(path, Machine(cards=parse_cards("8x80")), tmp_path) is None
+
+
+def test_a_model_that_nobody_knows_does_not_change_the_profile(tmp_path: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(GOOD.split("profiles:")[0] + "profiles: {cuda: {}, p: {}}")
+    assert fitting_profile(path, Machine(cards=parse_cards("1x24")), tmp_path) == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("part", "filled"), [(0, 0), (1, 1), (50, BAR // 2), (99, BAR), (100, BAR), (200, BAR)]
+)
+def test_a_bar_is_never_longer_than_its_place(part: int, filled: int) -> None:
+    assert bar(part, 100) == FULL * filled + EMPTY * (BAR - filled)
+
+
+def test_the_page_has_the_plans_tables() -> None:
+    assert PAGE.read_text() == page(), "python -m tests.support.fleet_page"

@@ -1,0 +1,92 @@
+"""A child that is kept: it answers, and its end ends nothing but one question."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+from engines.host.warm_child import ChildEnded, ChildNotStarted, TookTooLong, WarmChild
+from tests.support.paths import ROOT
+from tests.support.serving import wait_until
+
+MODULE = "tests.support.slow_child"
+
+
+@pytest.fixture
+def child() -> Iterator[WarmChild]:
+    child = WarmChild(MODULE, [])
+    yield child
+    child.close()
+
+
+def test_it_is_kept_and_answers_in_turn(child: WarmChild) -> None:
+    pid = child.ask("pid", 5)
+    assert child.ask("print", 5) == "print"
+    assert child.ask("é" * 300_000, 5) == "é" * 300_000
+    assert child.ask("pid", 5) == pid
+
+
+def test_a_question_that_takes_its_cpu_time_is_ended(child: WarmChild) -> None:
+    pid = child.ask("pid", 5)
+    began = time.monotonic()
+    with pytest.raises(TookTooLong):
+        child.ask("work", 0.3)
+    assert time.monotonic() - began < 20
+    assert not psutil.pid_exists(pid)
+    assert child.ask("pid", 5) != pid
+
+
+def test_waiting_is_no_work(child: WarmChild) -> None:
+    child.begin()
+    assert child.ask("wait", 0.3) == "wait"
+
+
+def test_its_memory_is_bounded(child: WarmChild) -> None:
+    assert child.ask("eat", 5) == "no memory"
+
+
+def test_a_child_that_dies_is_replaced(child: WarmChild) -> None:
+    with pytest.raises(ChildEnded):
+        child.ask("die", 5)
+    assert child.ask("a", 5) == "a"
+
+
+def test_one_that_does_not_start_says_so() -> None:
+    child = WarmChild("tests.support.no_such_module", [])
+    with pytest.raises(ChildNotStarted):
+        child.begin()
+    child.close()
+
+
+def test_closing_it_ends_its_question(child: WarmChild) -> None:
+    pid = child.ask("pid", 5)
+    outcomes: list[BaseException | str] = []
+
+    def ask() -> None:
+        try:
+            outcomes.append(child.ask("work", 60))
+        except ChildEnded as error:
+            outcomes.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    wait_until(lambda: psutil.Process(pid).cpu_times().user > 0, "it works")
+    child.close()
+    asking.join(20)
+    assert [type(outcome) for outcome in outcomes] == [ChildEnded]
+    with pytest.raises(ChildNotStarted):
+        child.ask("a", 5)
+
+
+def test_a_child_whose_parent_is_gone_before_it_began_ends_too() -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "FJORD_PARENT_PID": str(gone.pid)}
+    command = [sys.executable, "-m", MODULE]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as child:
+        assert child.wait(30) == 1  # though its questions' pipe is open

@@ -1,0 +1,115 @@
+"""Whose prompt is read next: nobody starves, short ones do not wait for long ones."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engines.llamacpp.task import Task
+from engines.llamacpp.turns import ReadingTurns
+
+STEP = 256
+SHARE = 128
+LENGTHS = st.integers(min_value=1, max_value=4000)
+
+
+def task(unread_tokens: int, priority: int = 0) -> Task:
+    return Task(
+        fields={"prompt": [0] * unread_tokens},
+        slots=1,
+        cells=unread_tokens,
+        first_index=0,
+        priority=priority,
+        is_whole=False,
+        unread_tokens=unread_tokens,
+    )
+
+
+def begun(turns: ReadingTurns, waiting: list[Task]) -> list[Task]:
+    """All that may begin, begun; they wait no more."""
+    began = []
+    while ready := turns.ready(waiting):
+        turns.begin(ready[0])
+        waiting.remove(ready[0].task)
+        began.append(ready[0].task)
+    return began
+
+
+def test_a_short_prompt_that_came_after_a_long_one_may_begin_at_once() -> None:
+    turns = ReadingTurns(STEP)
+    long, short = task(2200), task(32)
+    assert begun(turns, [long]) == [long]
+    assert begun(turns, [short]) == [short]
+
+
+def test_a_medium_prompt_does_not_wait_for_a_long_one_nor_for_those_behind_it() -> None:
+    turns = ReadingTurns(STEP)
+    waiting = [task(n) for n in (8000, 4000, 3000, 200)]
+    first, _, _, medium = waiting
+    assert begun(turns, waiting) == [first, medium]
+    turns.end(medium)
+    assert [t.unread_tokens for t in begun(turns, waiting)] == [3000]
+
+
+def test_two_long_prompts_share_what_one_may_take_of_a_step() -> None:
+    turns = ReadingTurns(STEP)
+    assert turns.piece_tokens() == SHARE
+    one, two = waiting = [task(2200), task(2300)]
+    begun(turns, waiting)
+    assert turns.piece_tokens() == SHARE // 2
+    turns.end(one)
+    turns.end(one)
+    assert turns.piece_tokens() == SHARE
+    turns.end(two)
+    assert turns.piece_tokens() == SHARE
+
+
+def test_without_a_long_prompt_nothing_waits() -> None:
+    waiting = [task(100) for _ in range(50)]
+    assert len(begun(ReadingTurns(STEP), waiting)) == 50
+
+
+def test_the_more_urgent_of_two_short_long_prompts_goes_first() -> None:
+    waiting = [task(3000, 0), task(900, 0), task(300, 5)]
+    assert [t.unread_tokens for t in begun(ReadingTurns(STEP), waiting)] == [3000, 900]
+
+
+@given(st.lists(LENGTHS, max_size=30))
+def test_a_long_prompt_has_its_half_of_every_step(lengths: list[int]) -> None:
+    turns = ReadingTurns(STEP)
+    began = begun(turns, [task(n) for n in lengths])
+    longs = [t for t in began if t.unread_tokens > SHARE]
+    shorts = [t.unread_tokens for t in began if t.unread_tokens <= SHARE]
+    assert len(longs) == min(2, sum(n > SHARE for n in lengths))
+    assert len(longs) * turns.piece_tokens() <= SHARE
+    if longs:
+        assert sum(shorts) <= SHARE
+    else:
+        assert len(shorts) == len(lengths)
+
+
+@given(st.lists(LENGTHS, max_size=30))
+def test_short_prompts_keep_their_order(lengths: list[int]) -> None:
+    turns, waiting = ReadingTurns(STEP), [task(n) for n in lengths]
+    shorts = [t for t in waiting if t.unread_tokens <= SHARE]
+    order = []
+    while waiting:
+        began = begun(turns, waiting)
+        order += began
+        for one in began:
+            turns.end(one)
+    assert [t for t in order if t in shorts] == shorts
+
+
+@given(LENGTHS, st.lists(LENGTHS, min_size=1, max_size=8), st.lists(LENGTHS, max_size=40))
+def test_nobody_starves(own: int, before: list[int], arriving: list[int]) -> None:
+    """Whatever comes behind it in every round, a prompt begins once those before it are read."""
+    turns, patient = ReadingTurns(STEP), task(own)
+    waiting = [*(task(n) for n in before), patient]
+    for round_number in range(len(before) + 1):
+        began = begun(turns, waiting)
+        if patient in began:
+            return
+        assert began, "nothing is read though something waits"
+        for one in began:
+            turns.end(one)
+        waiting += [task(n) for n in arriving]
+        assert round_number < len(before)
