@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, NoReturn, TypeAlias
@@ -31,6 +30,7 @@ from engines.text_bound import LONG_TEXT_CHARACTERS, request_characters
 from engines.vllm.arguments import RENDERERS, placed
 from engines.vllm.collected_stream import CollectedStream
 from engines.vllm.embeddings import all_or_none, embedding
+from engines.vllm.ending import empty, shut_down
 from engines.vllm.errors import engine_error, raise_as, rendering_error, submission_error
 from engines.vllm.fastpath.fast_path import FastPath, may_go_fast
 from engines.vllm.fastpath.proof import proven_fast_path
@@ -47,7 +47,6 @@ from engines.vllm.start import load
 from engines.vllm.submission import submission, submit_publicly
 from engines.vllm.vocabulary import Vocabulary
 
-_SHUTDOWN_S = 3.5
 Load: TypeAlias = Callable[[EngineSpec, str, ProcessTree], Awaitable[tuple[Any, Renderer]]]
 
 
@@ -127,22 +126,12 @@ class VllmEngine:
             close_sockets(client)
 
     def _end(self, llm: Any) -> None:
-        """Ask first: a worker that is asked frees shared memory. A frozen one never answers, and
-        vLLM's own shutdown would wait twice for it."""
-        if llm is not None:
-            shutdown = threading.Thread(target=llm.shutdown, daemon=True)
-            shutdown.start()
-            shutdown.join(_SHUTDOWN_S)
-        self._processes.end()
+        shut_down(llm, self._processes)
         if self._trials is not None:
             self._trials.close()
         self._threads.close()
         self._long_texts.close()
-        if llm is not None:
-            # The frozen garbage collector never frees its cycles: leave it empty, and keep its
-            # __del__ from a second shutdown.
-            llm.__dict__.clear()
-            llm.shutdown = lambda: None
+        empty(llm)
 
     async def check(self, timeout_s: float) -> None:
         """Where requests wait for tokens and none come, `timeout_s` is as long as a step can
