@@ -17,6 +17,7 @@ _GAUGES: Final[Described] = {
         "Planned for an engine, of each card it stands on, or host.",
         ("card",),
     ),
+    "measured_bytes": ("Seen to be taken by an engine, of all its cards.", ()),
     "last_used_timestamp_seconds": ("When its last request ended; now while one runs.", ()),
 }
 _COUNTERS: Final[Described] = {
@@ -47,6 +48,8 @@ def _samples(engine: EngineStatus) -> Iterator[Sample]:
         yield "unloads", (why,), count
     if engine.used_at is not None:
         yield "last_used_timestamp_seconds", (), engine.used_at
+    if engine.measured_bytes is not None:
+        yield "measured_bytes", (), engine.measured_bytes
     if engine.need is not None:
         for device in engine.devices:
             card = "host" if device == HOST else str(device)

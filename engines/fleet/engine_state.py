@@ -55,6 +55,8 @@ class ManagedEngine:
     devices: tuple[int, ...] = ()
     load_s: float = 0.0
     """How long its last start took."""
+    measured_bytes: int | None = None
+    """What it took of all its devices then; None: it cannot tell."""
     is_displaced: bool = False
     """It ended though it works: it starts again once it is asked for."""
     is_unwanted: bool = False
@@ -235,6 +237,7 @@ class ManagedEngine:
             stats=self._stats(),
             command=self._command(),
             need=self.need,
+            measured_bytes=self.measured_bytes if self.current else None,
             devices=self.devices,
             used_at=self.used_at(),
             is_pinned=self.is_pinned,

@@ -10,12 +10,15 @@ from typing import Protocol, runtime_checkable
 from engines.base import Engine
 from engines.fleet.device_memory import HOST, DeviceMemory, MemoryNeed
 from engines.fleet.engine_state import ManagedEngine
+from engines.memory_in_use import MemoryInUse, TellsMemory
 from engines.registry.spec import EngineSpec
 
 log = logging.getLogger("fjord.fleet")
 
 NeedOf = Callable[[EngineSpec], MemoryNeed | None]
 FreeBytes = Callable[[], Sequence[int]]
+Note = Callable[[EngineSpec, Sequence[int], Sequence[MemoryInUse]], None]
+"""Keeps what an engine was seen to take of its cards, for the next plan."""
 _LOOK_S = 0.5
 _NEARLY = 0.97
 """Of what was planned: a card's free memory is never quite what it was."""
@@ -39,10 +42,12 @@ class NodeMemory:
         need: NeedOf = lambda spec: None,
         free_bytes: FreeBytes = tuple,
         wait_s: float = 90.0,
+        note: Note = lambda spec, cards, uses: None,
     ) -> None:
-        """`need` and `free_bytes` (of each card, whoever holds the rest) may block: they are asked
-        in threads. A killed engine's memory is waited for at most `wait_s`."""
+        """`need`, `note` and `free_bytes` (of each card, whoever holds the rest) may block: they
+        are asked in threads. A killed engine's memory is waited for at most `wait_s`."""
         self.room, self._need, self._free_bytes, self._wait_s = room, need, free_bytes, wait_s
+        self._note = note
 
     def first_look(self, managed: ManagedEngine) -> None:
         """What it needs, as far as that is known before its weights are here. May block."""
@@ -65,6 +70,18 @@ class NodeMemory:
         if part is not None and isinstance(engine, Placeable):
             engine.assign(cards, part)
 
+    async def measure(self, managed: ManagedEngine, engine: Engine) -> None:
+        """What it took, now that it has started, where it can tell."""
+        uses = engine.memory_in_use() if isinstance(engine, TellsMemory) else ()
+        managed.measured_bytes = _sum([use.total_bytes for use in uses])
+        cards = [device for device in managed.devices if device != HOST]
+        if not uses or not cards:
+            return
+        try:
+            await asyncio.to_thread(self._note, managed.spec, cards, uses)
+        except Exception:  # the disk is full, say: the next plan has its estimate
+            log.exception("what engine %s took could not be kept", managed.spec.key)
+
     async def _given_back(
         self, managed: ManagedEngine, need: MemoryNeed, cards: Sequence[int]
     ) -> None:
@@ -84,3 +101,9 @@ class NodeMemory:
                 has, wants = free[card] / 1e9, need.bytes_each / 1e9
                 return f"card {card} has {has:.1f} GB free of the {wants:.1f} planned"
         return None
+
+
+def _sum(sizes: Sequence[int | None]) -> int | None:
+    """None: one of them is not known, or there is none."""
+    known = [size for size in sizes if size is not None]
+    return sum(known) if known and len(known) == len(sizes) else None

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 
 from engines.fleet.device_memory import DeviceMemory, MemoryNeed
+from engines.memory_in_use import MemoryInUse
 from engines.planning.demands import capacity, fit
 from engines.planning.engine_arguments import UTILISATION, vllm_arguments
 from engines.planning.facts import ModelFacts
 from engines.planning.machine import Machine
-from engines.planning.measured import MeasuredMemory
+from engines.planning.measured import MeasuredMemory, measured_on
+from engines.planning.need import on_card
 from engines.planning.plan import AskedEngine, Placed, plan
 from engines.registry.spec import EngineSpec
 
@@ -47,6 +49,16 @@ class NodeShares:
             return self._planned_need(placed)
         facts = self._facts(spec)
         return self._unknown(spec) if facts is None else self._alone(spec, facts)
+
+    def note(self, spec: EngineSpec, cards: Sequence[int], uses: Sequence[MemoryInUse]) -> None:
+        """What it took of its cards: the fullest of them counts in the next plan. Writes a file;
+        raises OSError."""
+        facts = self._facts(spec)
+        if self._measured is None or facts is None or any(use.total_bytes is None for use in uses):
+            return
+        card = self._machine.cards[cards[0]]
+        planned = on_card(facts, vllm_arguments(spec.args), card, None)
+        self._measured.note(spec, measured_on(card, uses, planned.token_bytes))
 
     def _planned_need(self, placed: Placed) -> MemoryNeed:
         spec, found = placed.asked.spec, placed.fit

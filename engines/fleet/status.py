@@ -32,6 +32,8 @@ class EngineStatus:
     command: Literal["load", "unload"] | None = None
     """What an operator told it, and is under way."""
     need: MemoryNeed | None = None
+    measured_bytes: int | None = None
+    """Seen to be taken of all its devices, while it serves; None: it cannot tell."""
     devices: tuple[int, ...] = ()
     used_at: float | None = None
     """When its last request ended, in Unix seconds: now, while one runs; None: it had none."""

@@ -58,6 +58,8 @@ class EngineSteps:
         began = time.monotonic()
         failure = await _failure(managed, self._started(managed, engine))
         managed.load_s = time.monotonic() - began
+        if failure is None:
+            await self._memory.measure(managed, engine)
         return failure
 
     async def stop(self, managed: ManagedEngine, timeout_s: float) -> None:

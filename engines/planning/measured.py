@@ -2,17 +2,20 @@
 
 import json
 import os
-import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from engines.memory_in_use import MemoryInUse
 from engines.planning.cards import Card
 from engines.registry.spec import EngineSpec
 
 FILE_NAME = "measured_memory.json"
 _NEAR = 0.02
+_MOST_ENGINES = 256
+"""That are remembered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,23 +34,40 @@ class Measured:
         return same_size and card.name.upper() in self.card.upper()
 
 
+def measured_on(card: Card, uses: Sequence[MemoryInUse], token_bytes: int) -> Measured:
+    """Of what an engine told of each of its cards, all of this kind, the fullest. `token_bytes`
+    where it does not say."""
+    fullest = max(uses, key=lambda use: (use.weights_bytes or 0) + (use.reserve_bytes or 0))
+    return Measured(
+        weights_bytes=fullest.weights_bytes or 0,
+        reserve_bytes=fullest.reserve_bytes or 0,
+        token_bytes=fullest.token_bytes or token_bytes,
+        card=card.name,
+        card_bytes=card.total_bytes,
+    )
+
+
 class MeasuredMemory:
-    """The store. An engine is known by model, revision, file and arguments: its key. A file that
-    is damaged, or of another version, counts as empty."""
+    """The store, for threads. An engine is known by model, revision, file and arguments: its key.
+    A file that is damaged, or of another version, counts as empty."""
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / FILE_NAME
+        self._writing = threading.Lock()
 
     def of(self, spec: EngineSpec, card: Card) -> Measured | None:
         found = [each for each in self._read().get(spec.key, ()) if each.is_of(card)]
         return found[-1] if found else None
 
     def note(self, spec: EngineSpec, measured: Measured) -> None:
-        """In the place of what was known of that card. Raises OSError."""
-        known = {key: list(each) for key, each in self._read().items()}
-        others = [each for each in known.get(spec.key, ()) if each.card != measured.card]
-        known[spec.key] = [*others, measured]
-        self._write({key: [asdict(each) for each in several] for key, several in known.items()})
+        """In the place of what was known of that card; the engines that were noted longest ago
+        are forgotten. Raises OSError."""
+        with self._writing:
+            known = {key: list(each) for key, each in self._read().items()}
+            others = [each for each in known.pop(spec.key, ()) if each.card != measured.card]
+            known[spec.key] = [*others, measured]
+            kept = list(known.items())[-_MOST_ENGINES:]
+            self._write({key: [asdict(each) for each in several] for key, several in kept})
 
     def _read(self) -> Mapping[str, tuple[Measured, ...]]:
         try:
@@ -59,11 +79,13 @@ class MeasuredMemory:
     def _write(self, engines: Mapping[str, Any]) -> None:
         """Beside it, then renamed: what stands there is always whole."""
         text = json.dumps({"engines": engines}, indent=1)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=self._path.parent, prefix=f".{FILE_NAME}-", delete=False
-        ) as file:
-            file.write(text)
-        os.replace(file.name, self._path)
+        beside = self._path.with_name(f".{FILE_NAME}.new")
+        try:
+            beside.write_text(text)
+            os.replace(beside, self._path)
+        except OSError:
+            beside.unlink(missing_ok=True)
+            raise
 
 
 def _checked(row: Mapping[str, Any]) -> Measured:

@@ -15,6 +15,7 @@ from engines.registry.spec import EngineSpec
 from engines.registry.vllm_names import OWN_ARGUMENTS, unknown_arguments
 from engines.vllm.fastpath.switch import is_fast_path_on
 from engines.vllm.thinking_budget import reasoning_config
+from engines.vllm.worker_memory import EXTENSION
 
 DEVICES, MEMORY = "device_ids", "gpu_memory_utilization"
 RENDERERS = max(2, min(4, (os.cpu_count() or 1) // 2))
@@ -42,6 +43,8 @@ def engine_arguments(spec: EngineSpec, path: str, known: set[str]) -> dict[str, 
         # Compact JSON: small models otherwise write spaces until their tokens are used up.
         "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
     }
+    if not uses_ray(spec):
+        arguments["worker_extension_cls"] = EXTENSION
     if spec.revision is not None and not Path(path).is_dir():
         arguments |= {"revision": spec.revision, "tokenizer_revision": spec.revision}
     arguments |= reasoning_config(spec, given)

@@ -24,6 +24,7 @@ from engines.base import (
 )
 from engines.host.processes import ProcessTree
 from engines.host.worker_threads import WorkerThreads
+from engines.memory_in_use import MemoryInUse
 from engines.registry.spec import EngineSpec
 from engines.stats import EngineStats
 from engines.text_bound import LONG_TEXT_CHARACTERS, request_characters
@@ -46,6 +47,7 @@ from engines.vllm.sockets import close_sockets
 from engines.vllm.start import load
 from engines.vllm.submission import submission, submit_publicly
 from engines.vllm.vocabulary import Vocabulary
+from engines.vllm.worker_memory import memory_in_use
 
 Load: TypeAlias = Callable[[EngineSpec, str, ProcessTree], Awaitable[tuple[Any, Renderer]]]
 
@@ -74,6 +76,7 @@ class VllmEngine:
         self._running: set[Any] = set()
         self._pace = Pace()
         self._scheduler_stats = SchedulerStatsReader()
+        self._memory: Sequence[MemoryInUse] = ()
 
     @property
     def pids(self) -> list[int]:
@@ -87,6 +90,9 @@ class VllmEngine:
 
     def stats(self) -> EngineStats | None:
         return self._scheduler_stats.read()
+
+    def memory_in_use(self) -> Sequence[MemoryInUse]:
+        return self._memory
 
     def assign(self, cards: tuple[int, ...], part: float) -> None:
         """Which cards it stands on, and what part of each it may take, before `start`."""
@@ -110,6 +116,7 @@ class VllmEngine:
         self._vocabulary = Vocabulary(llm.tokenizer)
         self._trials = form_trials(llm, self._spec)
         self._scheduler_stats.attach(llm)
+        self._memory = await memory_in_use(llm)
         if self._spec.task == "generate" and is_fast_path_on(self._spec.args):
             self._fast_path = await proven_fast_path(llm, self._vocabulary, renderer.token_ids)
 

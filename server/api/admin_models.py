@@ -47,6 +47,7 @@ class OperatedModel(BaseModel):
     is_pinned: bool
     keep: str | None = Field(description="pinned, or how long it stays idle; null: no bound")
     planned_bytes: int | None = Field(description="Of all its devices; null: unknown")
+    measured_bytes: int | None = Field(description="Seen to be taken of them; null: unknown")
     cards: list[int] = Field(description="Where it stands; none on the machine's own memory")
     is_on_host: bool = Field(description="It takes of the machine's own memory")
     requests: int
@@ -133,6 +134,7 @@ def _of_engine(alias: str, engine: EngineStatus) -> dict[str, Any]:
         "is_pinned": engine.is_pinned,
         "keep": _keep(engine),
         "planned_bytes": engine.planned_bytes,
+        "measured_bytes": engine.measured_bytes,
         "cards": [device for device in engine.devices if device != HOST],
         "is_on_host": HOST in engine.devices,
         "requests": engine.leases,

@@ -25,7 +25,7 @@ def node_memory(settings: Settings, asked: Sequence[AskedEngine], machine: Machi
         MeasuredMemory(settings.data_dir),
         _bytes(settings.engine_memory_gb),
     )
-    return NodeMemory(shares.room, shares.need, free_card_bytes)
+    return NodeMemory(shares.room, shares.need, free_card_bytes, note=shares.note)
 
 
 def _bytes(gigabytes: float | None) -> int | None:

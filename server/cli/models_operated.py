@@ -11,10 +11,12 @@ from engines.registry.durations import duration_text
 from server.cli.operator_client import state_of
 from server.cli.tables import Column, show_table
 
+_TOOK = Column("took", is_number=True)
 COLUMNS = (
     Column("alias"),
     Column("state"),
     Column("memory", is_number=True),
+    _TOOK,
     Column("cards"),
     Column("runs", is_number=True),
     Column("waits", is_number=True),
@@ -30,14 +32,18 @@ def show_operated(title: str, models: Sequence[dict[str, Any]], as_json: bool) -
         typer.echo(json.dumps(models, indent=2))
         return
     typer.echo(f"{title}\n")
-    show_table(COLUMNS, [_cells(model, time.time()) for model in models])
+    is_measured = any(model.get("measured_bytes") is not None for model in models)
+    columns = [each for each in COLUMNS if is_measured or each is not _TOOK]
+    show_table(columns, [_cells(model, time.time(), is_measured) for model in models])
 
 
-def _cells(model: dict[str, Any], now: float) -> list[str]:
+def _cells(model: dict[str, Any], now: float, is_measured: bool) -> list[str]:
+    took = [_gigabytes(model.get("measured_bytes"))] if is_measured else []
     return [
         model["alias"],
         _state(model),
         _gigabytes(model["planned_bytes"]),
+        *took,
         _ranges(model["cards"]) or ("host" if model["is_on_host"] else ""),
         str(model["requests"]),
         str(model["waiting"]),

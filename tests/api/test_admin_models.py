@@ -73,6 +73,7 @@ def test_all_models_are_listed_in_the_registrys_order(operator: Operator) -> Non
         "is_pinned": False,
         "keep": None,
         "planned_bytes": None,
+        "measured_bytes": None,
         "cards": [],
         "is_on_host": False,
         "requests": 0,

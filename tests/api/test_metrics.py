@@ -294,12 +294,14 @@ def test_metrics_show_the_memory_planned_on_each_card() -> None:
         restarts=0,
         is_preloaded=False,
         need=MemoryNeed(bytes_each=7, devices=2, host_bytes=3),
+        measured_bytes=19,
         devices=(HOST, 0, 3),
     )
     found = read(Metrics([], lambda: [status], dict))
     planned = {key[1:]: v for key, v in found.items() if key[0] == "fjord_engine_planned_bytes"}
     assert planned == {("host", "k"): 3, ("0", "k"): 7, ("3", "k"): 7}
     assert status.planned_bytes == 17
+    assert found["fjord_engine_measured_bytes", "k"] == 19
 
 
 class Measuring(ScriptedEngine):
