@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,16 +51,20 @@ class Crowd:
         self.ended: list[Ended] = []
         self.wrong: list[str] = []
 
-    async def run(self, until: float) -> None:
-        """Returns when the last request that began before `until` (time.monotonic) has ended."""
+    async def run(self, goes_on: Callable[[], bool]) -> None:
+        """Returns when the last request that began while it `goes_on` has ended."""
         client = httpx.AsyncClient(headers=self._headers, timeout=PATIENCE_S)
         async with client, asyncio.TaskGroup() as tasks:
-            for _ in range(self._streams):
-                tasks.create_task(self._ask_until(client, until))
+            for number in range(self._streams):
+                tasks.create_task(self._ask(client, ALIASES[number % len(ALIASES)], goes_on))
 
-    async def _ask_until(self, client: httpx.AsyncClient, until: float) -> None:
-        while time.monotonic() < until:
-            body = self._body()
+    async def _ask(
+        self, client: httpx.AsyncClient, alias: str, goes_on: Callable[[], bool]
+    ) -> None:
+        """First `alias`, so that every model is asked for, then a model drawn anew each time."""
+        while goes_on():
+            body = self._body(alias)
+            alias = self._drawn.choice(ALIASES)
             try:
                 ended = await asked(client, self._url, body)
             except (httpx.HTTPError, Improper) as error:
@@ -71,9 +75,9 @@ class Crowd:
             if ended.end != "done":
                 await asyncio.sleep(PAUSE_S)
 
-    def _body(self) -> dict[str, Any]:
-        body = {
-            "model": self._drawn.choice(ALIASES),
+    def _body(self, alias: str) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "model": alias,
             "messages": [{"role": "user", "content": f"Say {self._drawn.random()}"}],
             "max_tokens": self._drawn.randint(1, MOST_TOKENS),
             "ignore_eos": True,

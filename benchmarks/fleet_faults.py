@@ -5,6 +5,7 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import psutil
 
@@ -24,11 +25,15 @@ class Faults:
         self._pid, self._drawn = pid, drawn
         self.done: Counter[str] = Counter()
 
-    async def run(self, until: float) -> None:
-        while (pause_s := self._drawn.uniform(*EVERY_S)) < until - time.monotonic():
-            await asyncio.sleep(pause_s)
-            while not self.did_one() and time.monotonic() < until:  # noqa: ASYNC110 - processes
-                await asyncio.sleep(_LOOKS_S)
+    async def run(self, goes_on: Callable[[], bool]) -> None:
+        next_at = self._next_at()
+        while goes_on():
+            await asyncio.sleep(_LOOKS_S)
+            if time.monotonic() >= next_at and self.did_one():
+                next_at = self._next_at()
+
+    def _next_at(self) -> float:
+        return time.monotonic() + self._drawn.uniform(*EVERY_S)
 
     def did_one(self) -> bool:
         """To a random one; False where there is none."""
