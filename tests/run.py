@@ -1,7 +1,9 @@
 """`make test`: all tests, first side by side, then alone those that measure time; one summary.
 
-Every phase is a pytest of its own and runs whatever became of the one before. At the end stand what
-was skipped, with the reason, what took longest, what failed, and the sum of all phases.
+Every phase is a pytest of its own and runs whatever became of the one before. Where few tests
+failed, they run once more with nothing beside them: one that passes then was disturbed, not broken.
+At the end stand what was skipped, with the reason, what took longest, what was disturbed, what
+failed, and the sum of all phases.
 """
 
 import argparse
@@ -21,7 +23,10 @@ import psutil
 GIB = 2**30
 _LONGEST, _LONG_S = 20, 10
 """So many files are named at the end, of those that took so long."""
-NO_TESTS = 5  # pytest's exit status where nothing was chosen
+MOST_AGAIN, MOST_FAILED = 100, 5
+"""Failed tests that are run again: a server that many share counts for all of them. Where more
+fail, or some of these again, something is broken."""
+FAILED, NO_TESTS = 1, 5  # pytest's exit statuses; the second: nothing was chosen
 
 
 @dataclass
@@ -30,8 +35,12 @@ class Summary:
 
     passed: int = 0
     failed: list[str] = field(default_factory=list)
+    """Names as a report has them."""
+    disturbed: list[str] = field(default_factory=list)
+    """Failed, and passed with nothing beside them."""
     skipped: Counter[str] = field(default_factory=Counter)
     """How many tests, by the reason."""
+    names_passed: set[str] = field(default_factory=set)
     xfailed: int = 0
     seconds: dict[str, float] = field(default_factory=dict)
     """How long each file's tests took; a fixture counts where it was first asked for."""
@@ -45,10 +54,19 @@ class Summary:
                 self.failed.append(name)
             elif (skip := case.find("skipped")) is None:
                 self.passed += 1
+                self.names_passed.add(name)
             elif skip.get("type") == "pytest.xfail":
                 self.xfailed += 1
             else:
                 self.skipped[skip.get("message") or "no reason"] += 1
+
+    def add_again(self, report: Path) -> None:
+        """Of those that failed. One that does not run now, since it is skipped, stays failed."""
+        again = Summary()
+        again.add(report)
+        self.disturbed = [name for name in self.failed if name in again.names_passed]
+        self.failed = [name for name in self.failed if name not in again.names_passed]
+        self.passed += len(self.disturbed)
 
     def longest(self) -> list[tuple[str, float]]:
         by_time = sorted(self.seconds.items(), key=lambda each: -each[1])
@@ -58,6 +76,7 @@ class Summary:
         for reason, count in self.skipped.most_common():
             yield f"skipped {count}: {reason}"
         yield from (f"took {took_s:.0f} s: {file}" for file, took_s in self.longest())
+        yield from (f"DISTURBED {name}: it passed alone" for name in self.disturbed)
         yield from (f"FAILED {name}" for name in self.failed)
         counts = f"{self.passed} passed, {len(self.failed)} failed, {self.skipped.total()} skipped"
         expected = f", {self.xfailed} expected to fail" if self.xfailed else ""
@@ -90,12 +109,35 @@ def main(arguments: Sequence[str]) -> int:
         statuses = []
         for name, options in phases(known.marks).items():
             report = Path(folder) / f"{name}.xml"
+            failures = Path(folder) / "failures"
             print(f"==> {name}", flush=True)
-            statuses.append(run([*options, f"--junit-xml={report}", *others]))
+            statuses.append(run([*options, *reports(report, failures), *others]))
             if report.exists():
                 summary.add(report)
+        if is_to_run_again(statuses, failures):
+            statuses = [run_again(failures, Path(folder) / "again.xml", summary)]
     print("==> all phases", *summary.lines(time.monotonic() - began), sep="\n")
     return status_of(statuses)
+
+
+def reports(report: Path, failures: Path) -> tuple[str, ...]:
+    return (f"--junit-xml={report}", "-p", "tests.support.failures", f"--failures={failures}")
+
+
+def is_to_run_again(statuses: Sequence[int], failures: Path) -> bool:
+    """Not where a phase ended as it should not, or too many failed."""
+    ids = failures.read_text(encoding="utf-8").splitlines() if failures.exists() else []
+    return set(statuses) <= {0, FAILED, NO_TESTS} and 0 < len(ids) <= MOST_AGAIN
+
+
+def run_again(failures: Path, report: Path, summary: Summary) -> int:
+    """The failed tests' exit status, with nothing beside them."""
+    ids = failures.read_text(encoding="utf-8").splitlines()
+    print("==> again, what failed", flush=True)
+    status = run(["-m", "", f"--maxfail={MOST_FAILED}", f"--junit-xml={report}", *ids])
+    if report.exists():
+        summary.add_again(report)
+    return status or int(bool(summary.failed))
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.run import NO_TESTS, Summary, phases, status_of
+from tests.run import MOST_AGAIN, NO_TESTS, Summary, is_to_run_again, phases, status_of
 from tests.support.paths import ROOT
 from tests.support.serve_process import environment
 
@@ -25,6 +25,17 @@ def test_expected(): assert not "this one"
 
 @pytest.mark.alone
 def test_passes_alone(): ...
+"""
+
+
+DISTURBED = """
+import pathlib
+
+def test_is_disturbed():
+    seen = pathlib.Path("seen")
+    was_there = seen.exists()
+    seen.touch()
+    assert was_there, "beside others"
 """
 
 
@@ -49,6 +60,43 @@ def test_after_a_failure_the_next_phase_runs_and_the_summary_tells_of_both(tmp_p
     assert failed == "FAILED test_suite::test_fails"
     counts = "1 passed, 1 failed, 2 skipped, 1 expected to fail"
     assert re.fullmatch(rf"{counts} in \d+ min \d+ s", last)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_what_fails_beside_others_and_passes_alone_is_named_and_no_failure(
+    tmp_path: Path, is_broken: bool
+) -> None:
+    (tmp_path / "test_disturbed.py").write_text(DISTURBED)
+    (tmp_path / "test_suite.py").write_text(SUITE if is_broken else "def test_passes(): ...")
+    done = run(tmp_path)
+    assert done.returncode == int(is_broken), done.stdout
+    lines = done.stdout.splitlines()
+    assert "DISTURBED test_disturbed::test_is_disturbed: it passed alone" in lines
+    assert ("FAILED test_suite::test_fails" in lines) == is_broken
+    counts = "2 passed, 1 failed, 2 skipped" if is_broken else "2 passed, 0 failed, 0 skipped"
+    assert lines[-1].startswith(counts)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "failed", "is_again"),
+    [
+        ([1, 0], 1, True),
+        ([1, 1], MOST_AGAIN, True),
+        ([1, 0], MOST_AGAIN + 1, False),
+        ([2, 0], 1, False),
+        ([3, 1], 1, False),
+        ([0, 0], 0, False),
+    ],
+)
+def test_a_run_that_broke_off_or_failed_widely_is_not_tried_again(
+    tmp_path: Path, statuses: list[int], failed: int, is_again: bool
+) -> None:
+    failures = tmp_path / "failures"
+    failures.write_text("".join(f"test_a.py::test_{i}\n" for i in range(failed)))
+    assert is_to_run_again(statuses, failures) == is_again
+    failures.unlink()
+    assert not is_to_run_again(statuses, failures)
 
 
 def test_the_files_that_took_longest_are_named(tmp_path: Path) -> None:
