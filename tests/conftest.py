@@ -8,13 +8,14 @@ client, sdk            speak to the `served` that a file makes with `server_of`
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 
 from tests.support import engine_fixtures
-from tests.support.schedule import FilesAndEngines, in_order
+from tests.support.schedule import ALONE, FilesAndEngines, has_alone, in_order
 
 if TYPE_CHECKING:
     import openai
@@ -30,6 +31,19 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Of the second phase: to import all files for forty tests took as long as some of them."""
+    is_test = collection_path.suffix == ".py" and collection_path.name.startswith("test_")
+    is_for_alone = str(config.getoption("markexpr")).startswith(ALONE)
+    return True if is_test and is_for_alone and not has_alone(collection_path) else None
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """What the second phase would not find is an error of the first."""
+    if item.get_closest_marker("alone") and not has_alone(item.path):
+        raise pytest.UsageError(f"{item.path} writes its marker other than as mark.alone")
 
 
 @pytest.hookimpl(trylast=True)

@@ -20,6 +20,8 @@ from xml.etree import ElementTree
 
 import psutil
 
+from tests.support.schedule import ALONE
+
 GIB = 2**30
 _LONGEST, _LONG_S = 20, 10
 """So many files are named at the end, of those that took so long."""
@@ -89,15 +91,15 @@ def phases(marks: str) -> dict[str, tuple[str, ...]]:
     side_by_side = ("-n", str(workers()), "--dist", "loadfile", "--no-loadscope-reorder")
     return {
         "side by side": ("-m", f"{chosen}not alone and not agents", *side_by_side),
-        "alone": ("-m", f"{chosen}alone and not agents"),
+        "alone": ("-m", f"{ALONE}{chosen}not agents"),
     }
 
 
 def workers() -> int:
-    """One a core and, for its engine, one each 4 GiB; more than four gain nothing: the longest
-    group ends last."""
+    """One more than there are cores, since many tests wait, and, for its engine, one each 4 GiB;
+    more than four gain nothing: the longest group ends last."""
     memory = psutil.virtual_memory().available // (4 * GIB)
-    return max(1, min(os.cpu_count() or 1, memory, 4))
+    return max(1, min((os.cpu_count() or 1) + 1, memory, 4))
 
 
 def main(arguments: Sequence[str]) -> int:

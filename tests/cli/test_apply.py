@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.serve_process import Server, ask, fjord, serving, serving_registry
+from tests.support.command import fjord_here as fjord
+from tests.support.serve_process import Server, ask, serving, serving_registry
 
 pytestmark = pytest.mark.slow  # processes of their own
 

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from server.cli.main import ELSEWHERE
+from tests.support.command import fjord_here
 from tests.support.paths import ROOT
 from tests.support.serve_process import (
     FJORD,
@@ -46,7 +47,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_fits_80_columns_and_is_plain(home: Path, command: str) -> None:
-    shown = fjord(home, command, "--help")
+    shown = fjord_here(home, command, "--help")
     assert shown.returncode == 0, shown.stderr
     assert max(map(len, shown.stdout.splitlines())) <= 80
     assert "│" not in shown.stdout
@@ -144,21 +145,21 @@ def test_a_library_that_cannot_be_imported_ends_the_start(tmp_path: Path, librar
 
 
 def test_models_are_those_of_the_server_that_is_asked(running: Server) -> None:
-    shown = fjord(running.home, "models", "--port", running.port)
+    shown = fjord_here(running.home, "models", "--port", running.port)
     assert shown.returncode == 0, shown.stderr
     assert re.search(r"^mine +ready +\? +0 +0 +god/dag$", shown.stdout, re.MULTILINE)
     assert "tiny" not in shown.stdout
-    same = fjord(running.home, "models", FJORD_URL=f"http://127.0.0.1:{running.port}/v1")
+    same = fjord_here(running.home, "models", FJORD_URL=f"http://127.0.0.1:{running.port}/v1")
     assert same.stdout.split()[4:] == shown.stdout.split()[4:]
-    (row,) = json.loads(fjord(running.home, "models", "--port", running.port, "--json").stdout)
+    (row,) = json.loads(fjord_here(running.home, "models", "--port", running.port, "--json").stdout)
     assert (row["alias"], row["context_tokens"], row["preload"]) == ("mine", 131072, True)
 
 
 def test_models_without_an_operators_key_tell_what_everybody_may_know(running: Server) -> None:
     elsewhere = ["--port", running.port, "--data-dir", "nowhere"]
-    told = fjord(running.home, "models", *elsewhere, "--api-key", running.key())
+    told = fjord_here(running.home, "models", *elsewhere, "--api-key", running.key())
     assert re.search(r"^mine +scripted +ready +128K +128K +god/dag$", told.stdout, re.MULTILINE)
-    shown = fjord(running.home, "models", *elsewhere, "--api-key", "wrong")
+    shown = fjord_here(running.home, "models", *elsewhere, "--api-key", "wrong")
     assert re.search(r"^mine +scripted +ready +\? +\? +", shown.stdout, re.MULTILINE)
     assert "401: Unknown API key" in shown.stderr
 
@@ -168,15 +169,15 @@ def test_models_of_a_server_that_is_not_there_or_of_two_sources_are_refused(home
         (["--port", "9"], "No Fjord server answers at http://127.0.0.1:9"),
         (["--port", "9", "--profile", "embedded"], "give one or the other"),
     ):
-        ended = fjord(home, "models", *flags)
+        ended = fjord_here(home, "models", *flags)
         assert ended.returncode == 2
         assert said in ended.stderr
 
 
 @pytest.mark.parametrize("profile", ["cuda", "small", "embedded"])
 def test_the_models_table_is_readable_at_80_columns(profile: str) -> None:
-    shown = fjord(ROOT, "models", "--profile", profile).stdout
-    listed = json.loads(fjord(ROOT, "models", "--profile", profile, "--json").stdout)
+    shown = fjord_here(ROOT, "models", "--profile", profile).stdout
+    listed = json.loads(fjord_here(ROOT, "models", "--profile", profile, "--json").stdout)
     assert max(map(len, shown.splitlines())) <= 80
     assert not set(shown) & set("│…┃")
     for row in listed:
@@ -186,11 +187,11 @@ def test_the_models_table_is_readable_at_80_columns(profile: str) -> None:
 
 def test_run_answers_a_question_of_the_command_line(running: Server) -> None:
     port = ["--port", running.port]
-    assert fjord(running.home, "run", *port, "mine", "hei du").stdout == "hei du\n"
-    assert fjord(running.home, "run", *port, "mine", "hei", "du").stdout == "hei du\n"
-    piped = fjord(running.home, "run", *port, "mine", "say", stdin="what\n")
+    assert fjord_here(running.home, "run", *port, "mine", "hei du").stdout == "hei du\n"
+    assert fjord_here(running.home, "run", *port, "mine", "hei", "du").stdout == "hei du\n"
+    piped = fjord_here(running.home, "run", *port, "mine", "say", stdin="what\n")
     assert piped.stdout == "say\n\nwhat\n"
-    assert fjord(running.home, "run", *port, stdin="hei\n").stdout == "hei\n"
+    assert fjord_here(running.home, "run", *port, stdin="hei\n").stdout == "hei\n"
 
 
 def test_run_and_conform_find_address_and_key_alike(running: Server) -> None:
@@ -198,17 +199,17 @@ def test_run_and_conform_find_address_and_key_alike(running: Server) -> None:
     run, conform = ["run", "mine", "hei"], ["conform", "--only", "keys.x_api_key"]
     for command in (run, conform):
         for flags in (["--url", f"{url}/v1"], ["--base-url", url], ["--port", running.port]):
-            shown = fjord(running.home, *command, *flags)
+            shown = fjord_here(running.home, *command, *flags)
             assert shown.returncode == 0, shown.stderr
         elsewhere = ["--data-dir", "nowhere", "--api-key", running.key()]
-        named = fjord(running.home, *command, *elsewhere, FJORD_URL=url)
+        named = fjord_here(running.home, *command, *elsewhere, FJORD_URL=url)
         assert named.returncode == 0, named.stderr
-        wrong = fjord(running.home, *command, "--url", url, FJORD_API_KEY="wrong")
+        wrong = fjord_here(running.home, *command, "--url", url, FJORD_API_KEY="wrong")
         assert wrong.returncode != 0
         assert "401" in wrong.stderr
         assert "Unknown API key" in wrong.stderr
         assert "lists no model" not in wrong.stderr
-        none = fjord(running.home, *command, "--url", url, "--data-dir", "nowhere")
+        none = fjord_here(running.home, *command, "--url", url, "--data-dir", "nowhere")
         assert none.returncode != 0
         assert "--api-key or FJORD_API_KEY" in none.stderr
 

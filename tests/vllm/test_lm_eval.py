@@ -1,7 +1,7 @@
 """lm-eval's requests on a real model through the whole server: the log likelihood of a text."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import httpx
@@ -9,13 +9,12 @@ import pytest
 
 from engines.base import Engine
 from engines.registry.spec import EngineSpec, ModelSpec
-from engines.testing.tiny import make_llama
 from engines.vllm.vocabulary import BYTE_OF_LETTER
-from tests.support.engine_fixtures import vllm_engine
-from tests.support.serving import Served, serving
+from tests.support.engine_fixtures import Lent, in_a_thread, on
+from tests.support.serving import Served, serving_here
 from tests.support.wire_checks import assert_error, events
 
-pytestmark = pytest.mark.vllm
+pytestmark = [pytest.mark.anyio, on("vllm-tiny")]
 
 ASK: Final[dict[str, Any]] = {
     "model": "tiny", "temperature": 0, "max_tokens": 1, "logprobs": 1, "seed": 1234, "echo": True,
@@ -24,16 +23,14 @@ TEXTS: Final = ["The fjord is deep.", "A cat sat on the mat; it was cold."]
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    folder = make_llama(tmp_path_factory.mktemp("tiny"))
-
-    def build(spec: EngineSpec) -> Engine:
-        engine: Engine = vllm_engine(folder)
-        return engine
-
-    spec = EngineSpec(kind="vllm", source=str(folder))
+async def served(
+    engine: Engine, anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Served]:
+    lent: Any = Lent(engine)
+    spec = EngineSpec(kind="vllm", source="tiny")
     model = ModelSpec(alias="tiny", engine=spec, context_tokens=4096, output_tokens=512)
-    with serving(tmp_path_factory.mktemp("data"), model, build=build) as server:
+    data_dir = tmp_path_factory.mktemp("data")
+    async with serving_here(data_dir, model, build=lambda _: lent) as server:
         yield server
 
 
@@ -62,6 +59,7 @@ def ids_of(served: Served, text: str) -> list[int]:
     return list(r.json()["tokens"])
 
 
+@in_a_thread
 def test_texts_and_their_token_ids_are_as_likely(served: Served) -> None:
     by_text = asked(served, prompt=TEXTS).json()
     by_ids = asked(served, prompt=[ids_of(served, text) for text in TEXTS]).json()
@@ -78,6 +76,7 @@ def test_texts_and_their_token_ids_are_as_likely(served: Served) -> None:
         assert told["token_logprobs"][0] is told["top_logprobs"][0] is None
 
 
+@in_a_thread
 def test_what_the_model_says_itself_is_greedy_and_nothing_else(served: Served) -> None:
     ids = ids_of(served, TEXTS[0])
     said = asked(served, prompt=ids, max_tokens=3, echo=False, ignore_eos=True).json()
@@ -96,6 +95,7 @@ def id_of(token: str) -> int:
 
 
 @pytest.mark.parametrize("max_tokens", [0, 1, 3])
+@in_a_thread
 def test_a_stream_tells_the_same(served: Served, max_tokens: int) -> None:
     whole = asked(served, prompt=TEXTS[0], max_tokens=max_tokens, ignore_eos=True).json()
     usage = {"include_usage": True, "continuous_usage_stats": True}
@@ -118,6 +118,7 @@ def test_a_stream_tells_the_same(served: Served, max_tokens: int) -> None:
     assert text == whole["choices"][0]["text"]
 
 
+@in_a_thread
 def test_more_than_can_be_told_at_once_is_refused(served: Served) -> None:
     ids = [65] * 3200
     assert asked(served, prompt=ids, logprobs=19, max_tokens=0).status_code == 200

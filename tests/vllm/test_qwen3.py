@@ -5,15 +5,14 @@ form of thinking then comes, in an order of its own.
 """
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from tokenizers import Tokenizer
 
 from engines.base import Delta, Engine, Reasoning, Structure, Tool
-from engines.testing.tiny import make_qwen3
-from tests.support.engine_fixtures import answer, ask, count, ends, parsed, text, vllm_engine
+from tests.support.engine_fixtures import answer, ask, count, ends, on, parsed, text
 from tests.support.paths import QWEN3_TOKENIZER as FOLDER
 
 OPEN, CLOSE = "<think>", "</think>"
@@ -29,27 +28,9 @@ CITIES = {
 CITY = Tool(name="get_weather", description="The weather now.", parameters=CITIES)
 FORM = Structure(kind="json_schema", value=CITIES)
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.vllm,
-    pytest.mark.skipif(
-        not FOLDER.exists(), reason=f"no {FOLDER}: `make clients` makes it, where npm is"
-    ),
-]
+pytestmark = [pytest.mark.anyio, on("vllm-qwen3", "vllm-qwen3-parser")]
 by_anyone = pytest.mark.parametrize("reasoning", [BY_TEMPLATE, BY_MODEL], ids=lambda r: r.opened_by)
 streamed_or_not = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-
-
-@pytest.fixture(scope="module", params=[{}, {"reasoning_parser": "qwen3"}], ids=["ours", "vllms"])
-async def engine(
-    request: pytest.FixtureRequest, anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Engine]:
-    """Once where we put the thinking before the form, once where vLLM's own parser finds it."""
-    folder = make_qwen3(tmp_path_factory.mktemp("qwen3"), FOLDER, seed=1)
-    engine = vllm_engine(folder, **request.param)
-    await engine.start()
-    yield engine
-    await engine.stop()
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """A thinking budget on the real engine: a tiny random Qwen3 with Qwen3's tokenizer and template,
 which would think for ever: a bias lets it draw words alone."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -16,8 +15,7 @@ from engines.base import (
     Structure,
     ThinkingBudget,
 )
-from engines.testing.tiny import make_qwen3
-from tests.support.engine_fixtures import answer, ask, count, ends, vllm_engine
+from tests.support.engine_fixtures import answer, ask, count, ends, on
 from tests.support.paths import QWEN3_TOKENIZER as FOLDER
 
 OPEN, CLOSE = "<think>", "</think>"
@@ -26,26 +24,9 @@ BY_TEMPLATE, BY_MODEL = Reasoning(opened_by="template"), Reasoning(opened_by="mo
 THINKING = {"enable_thinking": True}
 FORM = Structure(kind="choice", value=("Oslo", "Bergen"))
 
-pytestmark = [
-    pytest.mark.anyio,
-    pytest.mark.vllm,
-    pytest.mark.skipif(
-        not FOLDER.exists(), reason=f"no {FOLDER}: `make clients` makes it, where npm is"
-    ),
-]
+pytestmark = [pytest.mark.anyio, on("vllm-qwen3")]
 streamed_or_not = pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 budgets = pytest.mark.parametrize("tokens", [0, 1, 2, 7])
-
-
-@pytest.fixture(scope="module")
-async def engine(
-    anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Engine]:
-    folder = make_qwen3(tmp_path_factory.mktemp("qwen3"), FOLDER, seed=1)
-    engine = vllm_engine(folder, thinking=(OPEN, CLOSE))
-    await engine.start()
-    yield engine
-    await engine.stop()
 
 
 @pytest.fixture(scope="module")

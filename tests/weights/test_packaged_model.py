@@ -14,6 +14,7 @@ import pytest
 from engines.base import EngineUnavailable
 from engines.weights.packaged_model import converted_model, gguf_path
 from engines.weights.packages import gguf_in, recorded_sha256
+from tests.support.engine_fixtures import smollm2
 
 pytestmark = pytest.mark.slow  # processes of their own
 
@@ -61,22 +62,22 @@ def test_a_damaged_package_is_refused(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A data directory with the converted model: 25 s, once for this file."""
+def data_dir(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[Path]:
+    """A data directory with a copy of the model that tests of vLLM read too: 25 s, once for all."""
     pytest.importorskip("transformers")
+    assert pytestconfig.cache is not None
+    made = smollm2(pytestconfig.cache.mkdir("models"))
     folder = tmp_path_factory.mktemp("data")
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        made = [pool.submit(converted_model, folder, quiet) for _ in range(2)]
-        assert len({each.result() for each in made}) == 1
+    shutil.copytree(made, folder / "models" / made.name)
     yield folder
     shutil.rmtree(folder)
 
 
 @pytest.mark.slow
-def test_two_at_once_make_one_and_nothing_is_left_beside_it(data_dir: Path) -> None:
-    names = sorted(path.name for path in (data_dir / "models").iterdir())
+def test_what_is_made_has_the_models_context(data_dir: Path) -> None:
     folder = converted_model(data_dir, quiet)
-    assert [name for name in names if not name.endswith(".lock")] == [folder.name]
     assert json.loads((folder / "config.json").read_text())["max_position_embeddings"] == 8192
     assert json.loads((folder / "tokenizer_config.json").read_text())["model_max_length"] == 8192
 
@@ -106,7 +107,7 @@ def test_the_tokens_are_llama_cpps(data_dir: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_damaged_file_is_made_again_to_the_same_bytes(data_dir: Path) -> None:
+def test_two_at_once_make_a_damaged_file_again_once_and_to_the_same_bytes(data_dir: Path) -> None:
     folder = converted_model(data_dir, quiet)
     weights = folder / "model.safetensors"
     before = hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -114,9 +115,18 @@ def test_a_damaged_file_is_made_again_to_the_same_bytes(data_dir: Path) -> None:
         file.seek(100_000_000)
         file.write(b"\0\0damaged\0\0")
     steps: list[str] = []
-    assert converted_model(data_dir, lambda what, *_: steps.append(what)) == folder
-    assert "model.safetensors is damaged; converting again" in steps[0]
+
+    def make() -> Path:
+        return converted_model(data_dir, lambda what, *_: steps.append(what))
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        made = [pool.submit(make) for _ in range(2)]
+        assert {each.result() for each in made} == {folder}
+    again = [step for step in steps if "model.safetensors is damaged; converting again" in step]
+    assert len(again) == 1
     assert hashlib.sha256(weights.read_bytes()).hexdigest() == before
+    names = [path.name for path in (data_dir / "models").iterdir()]
+    assert [name for name in names if not name.endswith(".lock")] == [folder.name]
 
 
 def test_a_data_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
