@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
 
 from tests.support import engine_fixtures
 from tests.support.schedule import ALONE, FilesAndEngines, has_alone, in_order
@@ -22,12 +23,15 @@ if TYPE_CHECKING:
 
     from tests.support.serving import Served
 
+ANSWER_S = 60.0
 engine, engine_case = engine_fixtures.engine, engine_fixtures.engine_case
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Engines side by side compute on a thread each: several, pinned to the same cores, spin for
-    each other."""
+    """httpx by itself gives up after 5 s, which a busy machine may take. Engines side by side
+    compute on a thread each: several, pinned to the same cores, spin for each other."""
+    for wait in ("connect", "read", "write", "pool"):
+        setattr(DEFAULT_TIMEOUT_CONFIG, wait, ANSWER_S)
     if hasattr(config, "workerinput"):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")

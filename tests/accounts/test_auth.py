@@ -8,6 +8,7 @@ import pytest
 from server.accounts.auth import AuthFailed, KeyRing, ModelNotAllowed, WrongService, check_model
 from server.ledger.keys import Key, hash_of, new_key_text
 from server.ledger.records import Caller
+from tests.support.serving import wait_until
 
 SECRET = "wayscloud_llm_abc12_YOUR_SECRET"  # the page's own sample, of no documented length
 
@@ -65,9 +66,10 @@ def test_a_revoked_or_expired_key_is_refused(fields: dict[str, Any], reason: str
 
 
 def test_a_key_expires_without_a_reload() -> None:
-    ring = KeyRing([key(expires_at=time.time() + 0.05)])
+    expires_at = time.time() + 1.0
+    ring = KeyRing([key(expires_at=expires_at)])
     assert ring.find(SECRET)
-    time.sleep(0.06)
+    wait_until(lambda: time.time() > expires_at, "the key expires")
     with pytest.raises(AuthFailed, match="expired"):
         ring.find(SECRET)
 
@@ -130,9 +132,9 @@ def test_a_key_is_checked_in_under_20_microseconds_among_ten_thousand() -> None:
     ring = KeyRing(key(f"text-{n}", key_id=f"{n:010d}") for n in range(10_000))
     headers = [header("host", "x"), header("accept", "*/*"), header("x-api-key", "text-77")]
     rounds = []
-    for _ in range(5):
-        began = time.perf_counter()
+    for _ in range(20):
+        began = time.thread_time()
         for _ in range(1000):
             ring.authenticate(headers)
-        rounds.append((time.perf_counter() - began) / 1000)
+        rounds.append((time.thread_time() - began) / 1000)
     assert min(rounds) < 20e-6

@@ -188,11 +188,11 @@ def test_an_admission_costs_tens_of_microseconds_with_a_full_window() -> None:
     for _ in range(2000):
         one_request(limiter, who)
     rounds = []
-    for _ in range(5):
-        began = time.perf_counter()
+    for _ in range(20):
+        began = time.thread_time()
         for _ in range(1000):
             one_request(limiter, who)
-        rounds.append((time.perf_counter() - began) / 1000)
+        rounds.append((time.thread_time() - began) / 1000)
     assert min(rounds) < 60e-6
 
 

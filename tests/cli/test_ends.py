@@ -27,7 +27,7 @@ def test_sigterm_ends_an_idle_server_with_status_0_and_no_process_left(home: Pat
     with serving(home) as server:
         server.until("Ready")
         children = psutil.Process(server.process.pid).children(recursive=True)
-        assert server.ends(signal.SIGTERM, within_s=5) == 0
+        assert server.ends(signal.SIGTERM, within_s=20) == 0
     assert not [child for child in children if child.is_running()]
 
 
@@ -37,7 +37,7 @@ def test_ctrl_c_ends_running_streams(home: Path) -> None:
         url = server.url()
         with streaming(url, **ENDLESS) as events:
             next(events)
-            assert server.ends(signal.SIGINT, within_s=8) == 0
+            assert server.ends(signal.SIGINT, within_s=20) == 0
 
 
 def test_sigterm_lets_a_running_stream_finish_and_refuses_new_work(home: Path) -> None:
@@ -53,7 +53,7 @@ def test_sigterm_lets_a_running_stream_finish_and_refuses_new_work(home: Path) -
             *_, last, done = events
             assert json.loads(last[6:])["choices"][0]["finish_reason"] == "stop"
             assert done == "data: [DONE]"
-        assert server.process.wait(10) == 0
+        assert server.process.wait(30) == 0
 
 
 def test_ctrl_c_hastens_a_drain(home: Path) -> None:
@@ -64,7 +64,7 @@ def test_ctrl_c_hastens_a_drain(home: Path) -> None:
             next(events)
             server.process.send_signal(signal.SIGTERM)
             wait_for_drain(url)
-            assert server.ends(signal.SIGINT, within_s=8) == 0
+            assert server.ends(signal.SIGINT, within_s=20) == 0
 
 
 def test_a_thread_that_cannot_be_stopped_does_not_keep_the_process() -> None:

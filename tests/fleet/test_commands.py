@@ -63,7 +63,7 @@ async def test_unload_ends_no_running_request_and_what_comes_meanwhile_loads_it_
             await until(lambda: status(fleet, "a").waiting == 1)
             await engine.check(1)
             assert status(fleet, "a").command == "unload"
-        await asyncio.wait_for(late, 5)
+        await asyncio.wait_for(late, 30)
         assert len(workshop.built) == 2
 
 
@@ -88,7 +88,7 @@ async def test_load_takes_an_unload_back() -> None:
             await fleet.commands.give("unload", "a")
             await until(lambda: fleet._by_alias["a"].leaving is not None)
             await fleet.commands.give("load", "a")
-            await asyncio.wait_for(enter(fleet, "a"), 5)
+            await asyncio.wait_for(enter(fleet, "a"), 30)
         await done(fleet, "a", "ready")
         assert len(workshop.built) == 1
 
@@ -194,9 +194,9 @@ async def test_what_has_no_room_beside_a_pinned_engine_is_refused_until_that_is_
         assert status(fleet, "b").state == "cold"
         for ask in (enter(fleet, "b"), fleet.commands.give("load", "b")):
             with pytest.raises(EngineNotLoaded, match="b has no room: pinned models hold"):
-                await asyncio.wait_for(ask, 5)
+                await asyncio.wait_for(ask, 30)
         await fleet.commands.give("unpin", "a")
-        await asyncio.wait_for(enter(fleet, "b"), 5)
+        await asyncio.wait_for(enter(fleet, "b"), 30)
 
 
 async def test_who_waits_is_refused_once_what_it_waits_for_is_pinned() -> None:
@@ -206,8 +206,8 @@ async def test_who_waits_is_refused_once_what_it_waits_for_is_pinned() -> None:
         await until(lambda: fleet._by_alias["a"].leaving is not None)
         await fleet.commands.give("pin", "a")
         with pytest.raises(EngineNotLoaded, match="has no room"):
-            await asyncio.wait_for(waits, 5)
-        await asyncio.wait_for(enter(fleet, "a"), 5)  # it stays
+            await asyncio.wait_for(waits, 30)
+        await asyncio.wait_for(enter(fleet, "a"), 30)  # it stays
 
 
 async def test_a_pin_keeps_an_engine_beyond_its_time_and_an_unpin_ends_that() -> None:

@@ -67,7 +67,7 @@ async def test_an_idle_engine_leaves_for_one_that_is_asked_for() -> None:
     models = [model("a", scripted("a")), model("b", scripted("b"))]
     async with running(*models, build=memory, **ONE_EACH) as fleet:
         for alias in ("a", "b", "a"):
-            await asyncio.wait_for(enter(fleet, alias), 5)
+            await asyncio.wait_for(enter(fleet, alias), 30)
         assert memory.starts == 3
         assert status(fleet, "b").state == "cold"
         assert status(fleet, "b").restarts == 0
@@ -83,8 +83,8 @@ async def test_a_busy_engine_ends_what_it_has_and_takes_no_more_once_its_turn_is
             await until(lambda: status(fleet, "a").waiting == 1)
             assert status(fleet, "a").leases == 1
             assert not other.done()
-        await asyncio.wait_for(other, 5)
-        await asyncio.wait_for(late, 5)
+        await asyncio.wait_for(other, 30)
+        await asyncio.wait_for(late, 30)
 
 
 async def test_an_engine_that_should_leave_stays_where_nobody_waits_any_more() -> None:
@@ -97,7 +97,7 @@ async def test_an_engine_that_should_leave_stays_where_nobody_waits_any_more() -
             late = asyncio.create_task(enter(fleet, "a"))
             await until(lambda: status(fleet, "a").waiting == 1)
             other.cancel()
-            await asyncio.wait_for(late, 5)
+            await asyncio.wait_for(late, 30)
         assert memory.starts == 1
 
 
@@ -110,7 +110,7 @@ async def test_an_engine_is_told_which_devices_it_stands_on() -> None:
 
     models = [model("a", scripted("a")), model("b", scripted("b"))]
     async with running(*models, build=Placed, **sharing(100, 100)) as fleet, fleet.lease("a"):
-        await asyncio.wait_for(enter(fleet, "b"), 5)
+        await asyncio.wait_for(enter(fleet, "b"), 30)
     assert told == {"a": ((0,), 0.6), "b": ((1,), 0.6)}
 
 
@@ -120,7 +120,7 @@ async def test_what_can_never_fit_is_refused_at_once_and_never_built() -> None:
     async with running(model("a", scripted("a")), build=memory, **room) as fleet:
         for _ in range(2):
             with pytest.raises(EngineNeverFits, match="can never be loaded here: it takes"):
-                await asyncio.wait_for(enter(fleet, "a"), 5)
+                await asyncio.wait_for(enter(fleet, "a"), 30)
         assert status(fleet, "a").state == "failed"
         assert memory.built == []
 
@@ -130,7 +130,7 @@ async def test_preloads_that_do_not_fit_together_leave_the_server_ready() -> Non
     async with running(*models, build=Memory(1), **ONE_EACH) as fleet:
         await until(lambda: status(fleet, "a").state == "ready")
         await until(fleet.is_ready)
-        await asyncio.wait_for(enter(fleet, "b"), 5)
+        await asyncio.wait_for(enter(fleet, "b"), 30)
         assert fleet.is_ready()
         assert status(fleet, "a").state == "cold"
 
@@ -155,7 +155,7 @@ async def test_a_preload_without_room_is_built_anew_before_it_starts() -> None:
             await asyncio.sleep(SHORT.settle_s)  # by now the other one may make room
         assert status(fleet, "b").state == "fetching"
         may_build.set()
-        await asyncio.wait_for(asked, 5)
+        await asyncio.wait_for(asked, 30)
 
 
 async def test_a_broken_engine_comes_back_though_others_wait_for_its_memory() -> None:
@@ -167,7 +167,7 @@ async def test_a_broken_engine_comes_back_though_others_wait_for_its_memory() ->
                 waits = [asyncio.create_task(enter(fleet, alias)) for alias in ("b", "a")]
                 await until(lambda: status(fleet, "b").waiting == 1)
                 raise EngineDead("killed")
-        await asyncio.wait_for(asyncio.gather(*waits), 5)
+        await asyncio.wait_for(asyncio.gather(*waits), 30)
 
 
 async def test_four_models_in_memory_for_two_lose_no_request() -> None:

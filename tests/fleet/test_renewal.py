@@ -67,7 +67,7 @@ async def test_who_waits_for_a_removed_model_is_refused_at_once() -> None:
         await renew(fleet, b)
         fleet.outlook("a")
         with pytest.raises(EngineUnavailable, match="served no more"):
-            await asyncio.wait_for(waits, 5)
+            await asyncio.wait_for(waits, 30)
         await until(lambda: states(fleet) == [(("b",), "cold")])
 
 
@@ -84,7 +84,7 @@ async def test_other_arguments_restart_that_engine_alone_and_cut_nobody(options:
             late = asyncio.create_task(enter(fleet, "a"))
             await until(lambda: any(s.aliases == () for s in fleet.statuses()))
             assert "".join(d.text for d in await say(engine, "hei")) == "hei"
-        await asyncio.wait_for(late, 5)
+        await asyncio.wait_for(late, 30)
         async with fleet.lease("a") as engine:
             assert engine is workshop.built[-1]
             assert engine.spec.args == {"token_delay_s": 0.001}
@@ -108,7 +108,7 @@ async def test_who_waits_while_its_engine_changes_gets_the_new_one() -> None:
         waits = asyncio.create_task(enter(fleet, "a"))
         await until(lambda: status(fleet, "a").state == "starting")
         await renew(fleet, model("a", scripted("a")))
-        await asyncio.wait_for(waits, 5)
+        await asyncio.wait_for(waits, 30)
 
 
 async def test_the_same_models_again_change_nothing() -> None:

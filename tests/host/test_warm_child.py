@@ -43,7 +43,7 @@ def test_a_question_that_takes_its_cpu_time_is_ended(child: WarmChild) -> None:
 
 def test_waiting_is_no_work(child: WarmChild) -> None:
     child.begin()
-    assert child.ask("wait", 0.3) == "wait"
+    assert child.ask("wait", 0.45) == "wait"
 
 
 def test_its_memory_is_bounded(child: WarmChild) -> None:

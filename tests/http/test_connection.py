@@ -80,10 +80,10 @@ def test_a_body_that_comes_byte_by_byte_gets_no_more_time(hasty: Served) -> None
         client.sendall(request(hasty, "Content-Length: 100"))
         began = time.monotonic()
         with contextlib.suppress(OSError):
-            while time.monotonic() - began < 5:
+            while time.monotonic() - began < 20:
                 client.sendall(b" ")
                 time.sleep(0.05)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
 
 
 @pytest.mark.parametrize("path", ["/admin/v1/keys", "/health", "/nowhere"])

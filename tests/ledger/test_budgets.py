@@ -234,7 +234,7 @@ async def test_a_budget_that_is_read_while_requests_end_counts_each_once(tmp_pat
             ledger.budgets.read_anew(account)
             closing_after = ledger.close_record(record(f"c{number}", key_id))
             await asyncio.gather(closing_before, closing_after)
-            await asyncio.wait_for(asyncio.wrap_future(writer.call(lambda connection: None)), 5)
+            await asyncio.wait_for(asyncio.wrap_future(writer.call(lambda connection: None)), 30)
             assert account.is_read
             assert account.spent == (number + 1) * 4 * CAP
 

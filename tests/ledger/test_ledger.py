@@ -107,9 +107,9 @@ async def test_a_record_that_comes_after_the_end_keeps_nobody_waiting(tmp_path: 
     await ledger.opened(one)
     await ledger.stop()
     with pytest.raises(LedgerUnavailable):
-        await asyncio.wait_for(ledger.close_record(one), 5)
+        await asyncio.wait_for(ledger.close_record(one), 30)
     with pytest.raises(LedgerUnavailable):
-        await asyncio.wait_for(asyncio.wrap_future(ledger.writer.call(lambda c: None)), 5)
+        await asyncio.wait_for(asyncio.wrap_future(ledger.writer.call(lambda c: None)), 30)
     assert Ledger.open(tmp_path, node="node-1").lost_count == 1
 
 

@@ -31,7 +31,9 @@ from tests.support.invoicing import add, used
 from tests.support.sites import new_site, postgres_server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
-TODAY = datetime.now(UTC).date()
+NOW = datetime.now(UTC)
+"""When everything is used: also where a test runs past midnight."""
+TODAY = NOW.date()
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +89,7 @@ def record(record_id: str, key_id: str = "k") -> UsageRecord:
         revision=None,
         endpoint="chat",
         stream=True,
-        started_at=time.time(),
+        started_at=NOW.timestamp(),
         end="ok",
         agent_id="agent \x00 smith",
         prompt_tokens=10,

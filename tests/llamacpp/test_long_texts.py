@@ -42,9 +42,9 @@ def test_a_text_in_pieces_has_the_tokens_of_the_whole(
 
 
 def test_special_tokens_alone_take_linear_time(model: LlamacppModel) -> None:
-    began = time.monotonic()
+    began = time.process_time()  # llama.cpp's threads are this process'
     assert len(model.tokenize(QUADRATIC, adds_special=False)) == 48_000
-    assert time.monotonic() - began < 1.5  # 2 s and more as a whole
+    assert time.process_time() - began < 1.5  # 2 s and more as a whole
 
 
 def test_what_was_given_up_ends_between_two_pieces(model: LlamacppModel) -> None:
@@ -65,11 +65,11 @@ async def test_a_text_that_cannot_fit_is_refused_at_once_and_long_ones_hold_up_n
     try:
         endless = "<|im_end|>" * 800_000
         with pytest.raises(ContextLengthExceeded, match="characters, at least"):
-            await asyncio.wait_for(engine.render(prompted(endless)), 5.0)
+            await asyncio.wait_for(engine.render(prompted(endless)), 30.0)  # minutes if it is read
         long = [asyncio.ensure_future(engine.render(prompted(QUADRATIC * 2))) for _ in range(4)]
         began = time.monotonic()
         assert "Oslo" in text(await answer(engine, ask()))
-        assert time.monotonic() - began < 5.0
+        assert time.monotonic() - began < 15.0  # all four take twice that as wholes
         for one in long:
             one.cancel()
         await asyncio.gather(*long, return_exceptions=True)

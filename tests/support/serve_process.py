@@ -108,7 +108,7 @@ class Server:
                 self.lines.put(line)
         self.lines.put("")
 
-    def until(self, pattern: str, within_s: float = 30.0) -> re.Match[str]:
+    def until(self, pattern: str, within_s: float = 60.0) -> re.Match[str]:
         """The first line that matches; fails when the process ends or is silent so long."""
         while line := self.lines.get(timeout=within_s):
             self.said.append(line)
@@ -130,7 +130,7 @@ class Server:
         assert match is not None
         return match[1]
 
-    def ends(self, *signals: signal.Signals, within_s: float = 10.0) -> int:
+    def ends(self, *signals: signal.Signals, within_s: float = 30.0) -> int:
         for number in signals:
             self.process.send_signal(number)
         return self.process.wait(within_s)

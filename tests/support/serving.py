@@ -231,7 +231,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> None:
+def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = 60.0) -> None:
     """Poll a condition; fails with `what` when it does not come true in time."""
     end = time.monotonic() + timeout_s
     while not condition():

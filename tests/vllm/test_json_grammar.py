@@ -67,9 +67,9 @@ def test_a_pattern_lets_through_what_it_matches_and_only_json(pattern: str) -> N
 @pytest.mark.vllm
 @pytest.mark.parametrize("longest", [5, 5000, 10_000_000])
 def test_a_string_with_a_length_holds_no_raw_control_character(longest: int) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     accepts = xgrammar_matcher({"type": "string", "minLength": 1, "maxLength": longest})
-    assert time.monotonic() - began < 2  # xgrammar's own patterns took a minute for 5000
+    assert time.process_time() - began < 2  # xgrammar's own patterns took a minute for 5000
     assert accepts('"é😀"')
     assert not accepts('"a\tb"')
     assert not accepts('"a\x01"')
@@ -113,9 +113,9 @@ def test_a_bound_finer_than_xgrammar_writes_is_refused(bound: float) -> None:
 def test_no_schema_of_ordinary_size_takes_long() -> None:
     fields = {f"f{i}": {"type": "string", "maxLength": 2000, "minLength": i} for i in range(50)}
     schema = {"type": "object", "properties": fields, "required": list(fields)}
-    began = time.monotonic()
+    began = time.process_time()
     json_grammar(schema, "response_format")
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.vllm

@@ -58,7 +58,7 @@ def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("FJORD_TEST", mark)
     monkeypatch.setenv("SPT_NOENV", "1")  # else a process that names itself hides its environment
     yield
-    wait_until(lambda: not marked(mark), 10, "every process of the engine is gone")
+    wait_until(lambda: not marked(mark), 30, "every process of the engine is gone")
 
 
 def marked(mark: str) -> list[str]:
@@ -111,7 +111,7 @@ async def test_a_frozen_engine_is_seen_recovers_and_when_killed_fails_its_stream
     os.kill(pid, signal.SIGKILL)
     began = time.monotonic()
     results = await asyncio.gather(*streams, return_exceptions=True)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 10
     assert {type(result) for result in results} == {EngineDead}
     with pytest.raises(EngineDead):
         await engine.check(5.0)
@@ -137,7 +137,7 @@ async def test_a_frozen_engine_is_found_soon_while_streams_wait_and_stops_within
     began = time.monotonic()
     with pytest.raises(EngineHung, match="within 7 s"):
         await engine.check(30.0)
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 20
     for pid in engine.pids:
         os.kill(pid, signal.SIGSTOP)
     await stopped_within(engine, 10)
@@ -213,7 +213,7 @@ def test_ctrl_c_lets_the_front_drain_and_a_killed_front_leaves_nothing(tiny: Pat
         os.killpg(process.pid, signal.SIGINT)  # what a terminal's Ctrl-C does
         assert line(process, "drained")
         process.kill()
-    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 5, "orphans are killed")
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), 30, "orphans are killed")
 
 
 def test_a_front_killed_during_the_start_leaves_nothing(tiny: Path) -> None:

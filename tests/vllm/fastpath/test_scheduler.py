@@ -10,11 +10,11 @@ from engines.vllm.fastpath.token_batching import FEW_STREAMS
 from tests.support.engine_fixtures import answer, ask, on
 
 pytestmark = [pytest.mark.anyio, on("vllm-tiny")]
-MANY, TOKENS = 4 * FEW_STREAMS, 60
+MANY, TOKENS, FEW = 4 * FEW_STREAMS, 60, 20
 
 
-async def answers(engine: VllmEngine, count: int) -> list[list[Delta]]:
-    requests = [ask(f"Say {number}", max_tokens=TOKENS, ignore_eos=True) for number in range(count)]
+async def answers(engine: VllmEngine, count: int, tokens: int = TOKENS) -> list[list[Delta]]:
+    requests = [ask(f"Say {number}", max_tokens=tokens, ignore_eos=True) for number in range(count)]
     return await asyncio.gather(*(answer(engine, request) for request in requests))
 
 
@@ -22,14 +22,14 @@ def largest(deltas: list[Delta]) -> int:
     return max(d.token_count for d in deltas[1:-1])
 
 
-@pytest.mark.alone
 async def test_a_lone_stream_gets_each_token_by_itself(engine: VllmEngine) -> None:
-    counts = []
-    for _ in range(3):  # on a busy machine a reader that comes late finds two tokens
-        [deltas] = await answers(engine, 1)
-        counts.append([d.token_count for d in deltas])
-        assert sum(counts[-1]) == TOKENS
-    assert [1] * TOKENS in counts
+    """On a busy machine a reader that comes late finds two tokens: there it takes more attempts."""
+    counts: list[list[int]] = []
+    async with asyncio.timeout(120):
+        while [1] * FEW not in counts:
+            [deltas] = await answers(engine, 1, FEW)
+            counts.append([d.token_count for d in deltas])
+            assert sum(counts[-1]) == FEW
 
 
 async def test_many_streams_get_groups_with_the_same_text_and_count(engine: VllmEngine) -> None:
