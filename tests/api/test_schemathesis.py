@@ -17,6 +17,8 @@ from tests.support.serving import Served, scripted, server_of
 
 CASES, OF_OTHER_NAMES = 100, 20
 """Bodies of an operation by its first path and by each other one, good ones and bad ones apart."""
+ANSWER_S = 60.0
+"""It gives up after 10 s by itself, which a busy machine may take for the whole document."""
 WITH_BODY = [(o, path) for o in OPERATIONS if o.body is not None for path in o.paths]
 WITHOUT_BODY = [(o, path) for o in OPERATIONS if o.body is None for path in o.paths]
 KINDS = (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE)
@@ -37,7 +39,7 @@ served = server_of(
 
 @pytest.fixture(scope="module")
 def schema(served: Served) -> Any:
-    return schemathesis.openapi.from_url(served.url + "/openapi.json")
+    return schemathesis.openapi.from_url(served.url + "/openapi.json", timeout=ANSWER_S)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +86,7 @@ def test_bodies_from_the_document_get_answers_from_the_document(
             leave_one_word(case.body, answers.total())
             if answers.total() % 4 == 0:
                 leave_what_is_required(case.body, operation)
-        response = case.call_and_validate(headers=served.headers, checks=checks)
+        response = case.call_and_validate(headers=served.headers, checks=checks, timeout=ANSWER_S)
         answers[response.status_code] += 1
 
     ask()
@@ -118,4 +120,4 @@ def test_paths_without_a_body_answer_as_the_document_says(
     case = schema[path][operation.method.upper()].Case()
     if "{model}" in path:
         case.path_parameters = {"model": "generates"}
-    case.call_and_validate(headers=served.headers, checks=checks)
+    case.call_and_validate(headers=served.headers, checks=checks, timeout=ANSWER_S)

@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from engines.answers.schema.keywords import ENFORCED, REFUSED
@@ -22,7 +23,7 @@ BEGIN = "| keyword | example | vllm | llamacpp |\n|---|---|---|---|\n"
 ENGINES: Sequence[Callable[[Any], Matcher]] = (xgrammar_matcher, llguidance_matcher)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Row:
     """A keyword, a schema that has it, values that fit and values that do not."""
 
@@ -33,6 +34,7 @@ class Row:
     note: str = ""
 
 
+@cache
 def verdict(row: Row, matcher: Callable[[Any], Matcher]) -> str:
     """What an engine does with the keyword. Raises AssertionError where it is neither."""
     try:
