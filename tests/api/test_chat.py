@@ -179,6 +179,7 @@ def test_answers_carry_request_id_and_rate_limit_headers(client: httpx.Client) -
     assert other.headers["x-ratelimit-limit"] == "1000"
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_client_that_leaves_stops_its_generation_within_a_second(
     served: Served, stream: bool

@@ -156,5 +156,5 @@ def test_a_client_that_leaves_ends_its_request(tmp_path: Path) -> None:
     with serving(tmp_path, model) as server:
         with pytest.raises(httpx.ReadTimeout):
             httpx.post(server.url + PATHS[0], json=ASK, headers=server.headers, timeout=0.5)
-        wait_until(lambda: len(server.services.supervisor) == 0, "the request ends", 3)
+        wait_until(lambda: len(server.services.supervisor) == 0, "the request ends", 20)
     assert [r["end"] for r in read_records(tmp_path)] == ["client_left"]

@@ -276,4 +276,4 @@ async def test_a_client_that_leaves_before_the_engine_has_its_request_is_billed_
         generated = server.engines[0].generated_tokens
     (record,) = read_records(tmp_path)
     assert (record["end"], record["completion_tokens"]) == ("client_left", generated)
-    assert record["duration_us"] < 3e6
+    assert record["duration_us"] < 10e6

@@ -71,7 +71,7 @@ def test_the_clients_deadline_ends_a_request_with_504_and_a_bill(
     with serving(tmp_path, scripted("m", text=LONG, token_delay_s=0.02)) as server:
         began = time.monotonic()
         r = post(server, stream=stream, max_tokens=4000, headers={"X-Request-Timeout": "0.6"})
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 20
         if stream:
             assert r.text.endswith("data: [DONE]\n\n")
             error = json.loads(r.text.split("\n\n")[-3].removeprefix("data: "))["error"]
@@ -174,7 +174,7 @@ def test_a_client_that_stops_reading_is_dropped_and_billed(tmp_path: Path) -> No
     with serving(tmp_path, model, settings={"send_timeout_s": 0.4}) as server:
         s = open_stream(server, max_tokens=100_000)
         wait_until(lambda: running(server) == 1, "it runs")
-        wait_until(lambda: running(server) == 0, "it is dropped", 10)
+        wait_until(lambda: running(server) == 0, "it is dropped", 30)
         s.close()
         assert post(server, max_tokens=1).status_code == 200
         generated = server.engines[0].generated_tokens
@@ -197,7 +197,7 @@ def test_leaving_is_noticed_in_a_later_request_of_the_same_connection(
                 assert client.getresponse().read()
         wait_until(lambda: running(server) == 1, "it runs")
         client.close()
-        wait_until(lambda: running(server) == 0, "it ends", 2)
+        wait_until(lambda: running(server) == 0, "it ends", 10)
     assert [r["end"] for r in read_records(tmp_path)] == ["length", "length", "client_left"]
 
 

@@ -45,6 +45,7 @@ def load_and_kill(process: "subprocess.Popen[bytes]", crowd: Crowd, answers: int
             process.kill()
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_kill_leaves_less_than_half_a_second_of_a_stream_unbilled(tmp_path: Path) -> None:
     (tmp_path / "registry.yaml").write_text(REGISTRY)

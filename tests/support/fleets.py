@@ -50,7 +50,7 @@ async def running(*models: ModelSpec, build: Any = None, **options: Any) -> Asyn
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - the fleet promises states, not events
             await asyncio.sleep(0.002)
 
