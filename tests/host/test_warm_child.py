@@ -64,7 +64,8 @@ def test_one_that_does_not_start_says_so() -> None:
 
 
 def test_closing_it_ends_its_question(child: WarmChild) -> None:
-    pid = child.ask("pid", 5)
+    process = psutil.Process(child.ask("pid", 5))
+    began_s = process.cpu_times().user
     outcomes: list[BaseException | str] = []
 
     def ask() -> None:
@@ -75,7 +76,7 @@ def test_closing_it_ends_its_question(child: WarmChild) -> None:
 
     asking = threading.Thread(target=ask)
     asking.start()
-    wait_until(lambda: psutil.Process(pid).cpu_times().user > 0, "it works")
+    wait_until(lambda: process.cpu_times().user > began_s + 0.1, "it works")
     child.close()
     asking.join(20)
     assert [type(outcome) for outcome in outcomes] == [ChildEnded]
