@@ -9,6 +9,7 @@ import pytest
 
 from tests.run import MOST_AGAIN, NO_TESTS, Summary, is_to_run_again, phases, status_of
 from tests.support.paths import ROOT
+from tests.support.schedule import ALONE, has_alone
 from tests.support.serve_process import environment
 
 SUITE = """
@@ -127,6 +128,14 @@ def test_a_choice_by_marker_holds_in_both_phases(tmp_path: Path) -> None:
 def test_no_test_is_in_two_phases_or_in_none() -> None:
     chosen = [options[1] for options in phases("").values()]
     assert chosen == ["not alone and not agents", "alone and not agents"]
+
+
+def test_a_file_is_read_for_the_second_phase_where_it_has_such_a_test(tmp_path: Path) -> None:
+    for name, text in (("with.py", SUITE), ("without.py", "def test_alone(): ...\n")):
+        (tmp_path / name).write_text(text)
+    assert has_alone(tmp_path / "with.py")
+    assert not has_alone(tmp_path / "without.py")
+    assert phases("not vllm")["alone"][1].startswith(ALONE)
 
 
 @pytest.mark.parametrize(
