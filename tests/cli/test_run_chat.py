@@ -183,7 +183,7 @@ class Child:
         return before
 
     def status(self) -> int:
-        status = self.process.wait(10)
+        status = self.process.wait(30)
         os.close(self._fd)
         return status
 

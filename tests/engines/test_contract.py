@@ -148,14 +148,14 @@ async def test_a_stop_string_is_never_in_the_text(engine: Engine) -> None:
 
 async def test_an_aborted_stream_ends_by_itself_with_all_its_tokens(engine: Engine) -> None:
     before = generated(engine)
-    deltas = await asyncio.wait_for(until(engine, ask(**FOREVER), tokens=5), 20)
+    deltas = await asyncio.wait_for(until(engine, ask(**FOREVER), tokens=5), 60)
     assert ends(deltas) == {0: ["abort"]}
     assert 5 <= count(deltas) < 3000
     assert generated(engine) - before == count(deltas)
 
 
 async def test_an_aborted_request_with_choices_ends_every_index(engine: Engine) -> None:
-    deltas = await asyncio.wait_for(until(engine, ask(prompt="Once", n=3, **FOREVER), tokens=9), 20)
+    deltas = await asyncio.wait_for(until(engine, ask(prompt="Once", n=3, **FOREVER), tokens=9), 60)
     assert ends(deltas) == {i: ["abort"] for i in range(3)}
 
 
@@ -164,7 +164,7 @@ async def test_an_aborted_whole_answer_gives_what_there_is(engine: Engine) -> No
     running = asyncio.ensure_future(answer(engine, request))
     await answer(engine, ask(max_tokens=10, ignore_eos=True))
     await engine.abort(request.request_id)
-    deltas = await asyncio.wait_for(running, 20)
+    deltas = await asyncio.wait_for(running, 60)
     assert ends(deltas) == {0: ["abort"]}
     assert 0 < count(deltas) < 3000
 
@@ -179,7 +179,7 @@ async def test_closing_a_stream_early_frees_the_engine(engine: Engine) -> None:
         stream = engine.generate(request, await engine.render(request))
         await anext(stream)
         await stream.aclose()
-    assert count(await asyncio.wait_for(answer(engine, ask(max_tokens=3)), 20)) <= 3
+    assert count(await asyncio.wait_for(answer(engine, ask(max_tokens=3)), 60)) <= 3
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ async def test_reasoning_without_a_mark_leaves_the_answer_alone(engine: Engine) 
 
 async def test_streams_side_by_side_do_not_wait_for_each_other(engine: Engine) -> None:
     long = asyncio.ensure_future(until(engine, ask(**FOREVER), tokens=2900))
-    await asyncio.wait_for(answer(engine, ask(max_tokens=5)), 20)
+    await asyncio.wait_for(answer(engine, ask(max_tokens=5)), 60)
     assert not long.done()
     long.cancel()
     with contextlib.suppress(asyncio.CancelledError):

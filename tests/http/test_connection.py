@@ -57,7 +57,7 @@ def ask(server: Served, *pieces: bytes) -> bytes:
 def hasty(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Served]:
     """A server of little patience, for a key with one slot."""
     monkeypatch.setattr("server.http.connection.HEADERS_TIMEOUT_S", 0.4)
-    monkeypatch.setattr("server.http.connection.BODY_TIMEOUT_S", 0.4)
+    monkeypatch.setattr("server.http.connection.BODY_TIMEOUT_S", 0.7)
     settings = {"concurrent": 1, "send_timeout_s": 0.3}
     with serving(tmp_path, scripted("m"), settings=settings) as server:
         yield server
@@ -111,7 +111,7 @@ def test_a_connection_that_was_used_has_a_bound_on_its_next_head(
 def test_a_pipelined_request_waits_for_its_turn_as_long_as_that_takes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("server.http.connection.BODY_TIMEOUT_S", 0.3)
+    monkeypatch.setattr("server.http.connection.BODY_TIMEOUT_S", 0.6)
     model = scripted("m", text="word " * 20, token_delay_s=0.05)
     with serving(tmp_path, model) as server, connected(server) as client:
         first, second = body(stream=True), body(padding="x" * 200_000)

@@ -158,7 +158,7 @@ class Stalled(io.StringIO):
         self.go = threading.Event()
 
     def write(self, text: str) -> int:
-        self.go.wait(5)
+        self.go.wait(60)
         return super().write(text)
 
 

@@ -27,7 +27,7 @@ class Server:
     def handle_completions(self, payload: bytes, on_chunk: Any) -> None:
         [name, _] = msgspec.json.decode(payload)["prompt"]
         self.began.append(name)
-        self.ends[name].wait(10)
+        self.ends[name].wait(60)
         on_chunk(CHUNK)
 
 
@@ -76,7 +76,7 @@ class Site:
         self.server.ends[name].set()
 
     async def until_began(self, *names: int) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while sorted(self.server.began) != sorted(names):  # noqa: ASYNC110 - threads begin
                 await asyncio.sleep(0.001)
 

@@ -86,7 +86,7 @@ def test_who_waits_when_it_is_closed_is_told_so(trial: FormTrial) -> None:
     waiting = threading.Thread(target=wait)
     waiting.start()
     trial.close()
-    waiting.join(10.0)
+    waiting.join(60)
     assert ended
 
 

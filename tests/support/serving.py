@@ -180,9 +180,9 @@ def running(app: Any) -> Iterator[str]:
         yield _url(sock)
     finally:
         server.should_exit = True
-        thread.join(20)
+        thread.join(60)
         sock.close()
-    assert not thread.is_alive(), "the server did not stop within 20 s"
+    assert not thread.is_alive(), "the server did not stop within 60 s"
 
 
 @contextlib.asynccontextmanager
@@ -192,13 +192,13 @@ async def running_here(app: Any) -> AsyncIterator[str]:
     with sock:
         serving = asyncio.ensure_future(server.serve([sock]))
         try:
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not server.started:  # noqa: ASYNC110 - a plain attribute of uvicorn's
                     await asyncio.sleep(0.01)
             yield _url(sock)
         finally:
             server.should_exit = True
-            await asyncio.wait_for(serving, 20)
+            await asyncio.wait_for(serving, 60)
 
 
 def _listening(app: Any) -> tuple[socket.socket, "_Server"]:

@@ -55,7 +55,7 @@ async def test_given_up_while_its_renderer_is_made(llm: Llm, loading: Any) -> No
 
     def slow() -> str:
         began.set()
-        assert goes_on.wait(10)
+        assert goes_on.wait(60)
         return "a renderer"
 
     task, tree = loading(slow)
@@ -78,7 +78,7 @@ async def test_given_up_at_the_moment_it_is_ready(llm: Llm, loading: Any) -> Non
 
     task, tree = loading(quick)
     await asyncio.sleep(0)  # it waits
-    assert made.wait(10)  # the loop is kept from hearing of it
+    assert made.wait(60)  # the loop is kept from hearing of it
     until_the_thread_ends()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -101,5 +101,5 @@ async def test_a_renderer_that_cannot_be_made_ends_it(llm: Llm, loading: Any) ->
 def until_the_thread_ends() -> None:
     for thread in threading.enumerate():
         if thread.name == "vllm-load":
-            thread.join(10)
+            thread.join(60)
             assert not thread.is_alive()
