@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from server.ledger import sqlite
+from tests.support.command import fjord_here
 from tests.support.invoicing import REGISTRY, add, local_books, used
-from tests.support.serve_process import FJORD, environment
+from tests.support.serve_process import FJORD, environment, fjord
 from tests.support.serving import make_key
 
 pytestmark = pytest.mark.slow  # processes of their own
@@ -47,6 +48,8 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 
 def run(home: Path, *command: str, has_room: bool) -> subprocess.CompletedProcess[str]:
+    if has_room:
+        return fjord_here(home, *command)
     return subprocess.run(
         [*FJORD, *command],
         cwd=home,
@@ -54,7 +57,7 @@ def run(home: Path, *command: str, has_room: bool) -> subprocess.CompletedProces
         capture_output=True,
         text=True,
         timeout=60,
-        preexec_fn=None if has_room else short_files,
+        preexec_fn=short_files,
     )
 
 
@@ -123,11 +126,11 @@ def test_a_first_key_that_cannot_be_kept_is_none(home: Path, tmp_path: Path) -> 
     (other / "model_registry.yaml").write_text("models: {}\n")
     sqlite.prepared_ledger(other / "data")
     (other / "data" / "first_key").mkdir()
-    ended = run(other, "prepare", has_room=True)
+    ended = fjord(other, "prepare")
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()
     assert line.startswith("fjord: data/first_key cannot be written: ")
     (other / "data" / "first_key").rmdir()
-    again = run(other, "prepare", has_room=True)
+    again = fjord(other, "prepare")
     assert again.returncode == 0, again.stderr
     assert (other / "data" / "first_key").read_text().startswith("wayscloud_")
