@@ -156,8 +156,7 @@ async def test_engines_load_one_at_a_time_and_a_waiting_request_comes_first() ->
     async with running(*models, build=Workshop(Loading)) as fleet:
         await until(lambda: status(fleet, "one").state == "starting")
         asked = asyncio.create_task(enter(fleet, "asked"))
-        await until(lambda: status(fleet, "asked").state == "fetching")
-        await asyncio.sleep(0)
+        await until(lambda: fleet._by_alias["asked"].is_fetched)
         somebody_asks.set()
         await asked
         await until(fleet.is_ready)
