@@ -5,6 +5,7 @@ engine_case, engine    what a test's `on` names: started once for all the files 
 client, sdk            speak to the `served` that a file makes with `server_of`
 """
 
+import functools
 import os
 import sys
 from collections.abc import Iterator
@@ -28,13 +29,21 @@ engine, engine_case = engine_fixtures.engine, engine_fixtures.engine_case
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """httpx by itself gives up after 5 s, which a busy machine may take. Engines side by side
-    compute on a thread each: several, pinned to the same cores, spin for each other."""
-    for wait in ("connect", "read", "write", "pool"):
-        setattr(DEFAULT_TIMEOUT_CONFIG, wait, ANSWER_S)
+    """Engines side by side compute on a thread each: several, pinned to the same cores, spin for
+    each other."""
+    set_up_httpx()
     if hasattr(config, "workerinput"):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+
+
+def set_up_httpx() -> None:
+    """By itself it gives up after 5 s, which a busy machine may take, and each client, so each
+    `httpx.get` too, reads all certificates anew: 30 ms of a core, thousands of times."""
+    for wait in ("connect", "read", "write", "pool"):
+        setattr(DEFAULT_TIMEOUT_CONFIG, wait, ANSWER_S)
+    once = functools.cache(httpx.create_ssl_context)
+    pytest.MonkeyPatch().setattr("httpx._transports.default.create_ssl_context", once)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
