@@ -27,6 +27,7 @@ from server.api.services import Services
 from server.errors import ApiError, internal_error, method_not_allowed, not_found
 from server.http.asgi import App, Receive, Scope, Send
 from server.http.connection import connection_state
+from server.http.host_header import check_host
 from server.http.request_log import RequestLog, answer_headers, line_of
 from server.http.web_pages import WebPages
 from server.ledger.ledger import Ledger
@@ -55,7 +56,7 @@ class FjordApp(FastAPI):
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        answer = None if self.pages is None else _answer_to_page(self.pages, scope)
+        answer = _answer_to_headers(self.pages, scope)
         if answer is not None:
             await answer(scope, receive, send)
             return
@@ -191,9 +192,10 @@ async def _internal_error(request: Request, exc: Exception) -> Response:
     return _rendered(request, internal_error())
 
 
-def _answer_to_page(pages: WebPages, scope: Scope) -> Response | None:
+def _answer_to_headers(pages: WebPages | None, scope: Scope) -> Response | None:
     try:
-        permission = pages.preflight(scope)
+        check_host(scope)
+        permission = None if pages is None else pages.preflight(scope)
     except ApiError as refusal:
         return _rendered(Request(scope), refusal)
     if permission is None:

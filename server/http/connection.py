@@ -8,6 +8,7 @@
 | the client to take a complete answer | 2 send_timeout_s for a byte, 11 for all | it is cut |
 | the client to take a piece of a stream | send_timeout_s (requests/answer) | it is cut |
 | a client that is gone without a word | TCP keep-alive | it is lost |
+| a client that has ended its own side, and is gone | half_close | it is lost |
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from server.errors import ApiError
 from server.http.asgi import Scope
 from server.http.direct import missing_fields
+from server.http.half_close import HalfClose
 from server.ids import new_id
 
 HEADERS_BYTES = 64 * 1024
@@ -82,6 +84,7 @@ class Connection(HttpToolsProtocol):
     _flush: asyncio.TimerHandle | None = None
     _untaken: tuple[int, int] | None = None
     """Bytes of a complete answer that waited at the last look, and how many looks there were."""
+    _half_close: HalfClose | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -96,10 +99,17 @@ class Connection(HttpToolsProtocol):
         self._bound_the_wait()
         if self._flush is not None:
             self._flush.cancel()
+        if self._half_close is not None:
+            self._half_close.stop()
         super().connection_lost(exc)
         lost, self._lost = self._lost, None
         if lost is not None:
             lost()
+
+    @property
+    def is_half_closed(self) -> bool:
+        """The client has ended its side; it may be gone."""
+        return self._half_close is not None
 
     @property
     def writes_directly(self) -> bool:
@@ -142,6 +152,21 @@ class Connection(HttpToolsProtocol):
             message = f"The request's headers are longer than {HEADERS_BYTES} bytes."
             self._refuse(ApiError(431, "REQUEST_TOO_LARGE", message))
         self._bound_the_wait()
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client sends no more: whether it still gets the answers to what it has sent."""
+        if not self._is_answering() or self.cycle.more_body:
+            return False
+        self._awaited = Awaited.NOTHING
+        self._bound_the_wait()
+        self.cycle.keep_alive = False
+        if self._half_close is None:
+            self._half_close = HalfClose(self.transport, self._may_ask)
+        return True
+
+    def _may_ask(self) -> bool:
+        is_unanswered = not (self.pipeline or self.cycle.response_started)
+        return is_unanswered and self.cycle.scope["http_version"] != "1.0"
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

@@ -18,6 +18,7 @@ B = TypeVar("B", bytes, bytearray)
 
 _SKIP_S = 2.0
 _SKIP_BYTES = 64 * 2**20
+_DOUBT_S = 1.0
 _JSON = b"application/json"
 _STREAM_HEADERS = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -205,6 +206,15 @@ class Exchange:
         if self.direct is not None and self.direct.has_written:
             self.direct.has_written, self._last_write = False, now
         return now - self._last_write
+
+    def is_silent(self, now: float, patience_s: float) -> bool:
+        """Whether nothing was sent for so long. A client of an open stream that has ended its own
+        side may be gone, and only a piece of the stream tells."""
+        if self.started:
+            connection = connection_of(self.scope)
+            if connection is not None and connection.is_half_closed:
+                patience_s = min(patience_s, _DOUBT_S)
+        return self.silent_s(now) > patience_s
 
     def blocked_s(self, now: float) -> float:
         """Seconds since when the client has taken nothing of a waiting write; 0 when none waits."""

@@ -75,7 +75,7 @@ class GenerationRun(RequestRun[ApiError | None]):
             self.cut("timed_out")
         elif self.exchange.blocked_s(now) > self.call.send_timeout_s:
             self.on(Event.STALLED, "client_left")
-        elif self._is_stream and self.exchange.silent_s(now) > self.call.keep_alive_s:
+        elif self._is_stream and self.exchange.is_silent(now, self.call.keep_alive_s):
             self.on(Event.SILENT)
 
     def _tick_after_cut(self, now: float) -> None:

@@ -12,7 +12,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.serving import Served, scripted, server_of, serving, wait_until
+from tests.support.serving import (
+    Served,
+    read_records,
+    scripted,
+    server_of,
+    serving,
+    wait_until,
+)
 
 CHAT = "/v1/chat/completions"
 ASK = {"model": "m", "messages": [{"role": "user", "content": "a b c"}]}
@@ -264,3 +271,106 @@ def test_a_body_in_chunks_that_is_too_long_gets_its_413(tmp_path: Path) -> None:
                 client.sendall(chunk)
             client.sendall(b"0\r\n\r\n")
             assert read_all(client).startswith(b"HTTP/1.1 413 ")
+
+
+def half_closed(server: Served, *sent: bytes) -> bytes:
+    """What comes to a client that sends this, ends its own side and reads on."""
+    with connected(server) as client:
+        for piece in sent:
+            client.sendall(piece)
+        client.shutdown(socket.SHUT_WR)
+        return read_all(client)
+
+
+def chat(server: Served, path: str = CHAT, version: str = "1.1", **fields: object) -> bytes:
+    content = body(**fields)
+    head = request(server, f"Content-Length: {len(content)}", path=path, version=version)
+    return head + content
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_client_that_ends_its_own_side_gets_its_answer(
+    tmp_path: Path, stream: bool, version: str
+) -> None:
+    slow = scripted("m", first_token_delay_s=1, text="a b c d")
+    with serving(tmp_path, slow, settings={"keep_alive_s": 5.0}) as server:
+        answer = half_closed(server, chat(server, stream=stream, version=version))
+        interim, final, told = answer.rpartition(b"HTTP/1.1 200 OK\r\n")
+        assert final
+        assert (b"data: [DONE]" in told) if stream else (b'"finish_reason":"stop"' in told)
+        assert interim == b"HTTP/1.1 100 Continue\r\n\r\n" * (interim.count(b"100 Continue"))
+        assert bool(interim) == (version == "1.1")
+        assert b"connection: close" in told
+        wait_until(lambda: read_records(tmp_path), "its record is there")
+        assert [record["end"] for record in read_records(tmp_path)] == ["ok"]
+
+
+@pytest.mark.parametrize("path", ["/health", "/v1/models", "/v1/tokenize", "/nowhere"])
+def test_any_answer_comes_to_a_client_that_ends_its_own_side(served: Served, path: str) -> None:
+    get = f"GET {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: {served.key}\r\n\r\n".encode()
+    sent = chat(served, path=path) if path == "/v1/tokenize" else get
+    answer = half_closed(served, sent)
+    assert answer.removeprefix(b"HTTP/1.1 100 Continue\r\n\r\n")[:12] in (
+        b"HTTP/1.1 200",
+        b"HTTP/1.1 404",
+    )
+
+
+def test_pipelined_requests_before_the_end_are_all_answered(tmp_path: Path) -> None:
+    with serving(tmp_path, scripted("m", first_token_delay_s=0.2, text="a")) as server:
+        answer = half_closed(server, chat(server), chat(server, stream=True), chat(server))
+        assert answer.count(b"HTTP/1.1 200 OK\r\n") == 3
+
+
+@pytest.mark.parametrize("whole", [0, 1])
+def test_half_a_request_before_the_end_is_closed_at_once(served: Served, whole: int) -> None:
+    began = time.monotonic()
+    answer = half_closed(served, chat(served) * whole, chat(served)[:-1])
+    assert time.monotonic() - began < 10
+    assert answer.count(b"HTTP/1.1 200") <= whole
+
+
+@pytest.mark.parametrize("fields", [{}, {"stream": True}])
+def test_a_client_that_ends_its_own_side_and_then_leaves_is_noticed(
+    tmp_path: Path, fields: dict[str, object]
+) -> None:
+    """Also where it is silent: nothing is read from it any more."""
+    hung = scripted("m", hang_after_tokens=3, text="a b c d e f")
+    with serving(tmp_path, hung, settings={"keep_alive_s": 60.0}) as server:
+        with connected(server) as client:
+            client.sendall(chat(server, **fields))
+            client.shutdown(socket.SHUT_WR)
+            wait_until(lambda: server.services.supervisor.requests(), "it runs")
+        wait_until(lambda: not server.services.supervisor.requests(), "it is over")
+        assert [record["end"] for record in read_records(tmp_path)] == ["client_left"]
+
+
+GOOD_HOSTS = ["x", "", "x:80", "x:", "[::1]:8080", "a_b.example.", "10.0.0.1"]
+BAD_HOSTS = ["a b", "a/b", "u@h", "x:y", "[::1", "::1", "x\x80", '"x"']
+
+
+def hosted(server: Served, hosts: list[str], path: str, version: str = "1.1") -> bytes:
+    lines = "".join(f"Host: {host}\r\n" for host in hosts)
+    head = f"GET {path} HTTP/{version}\r\n{lines}X-API-Key: {server.key}\r\nConnection: close"
+    return ask(server, head.encode("latin-1") + b"\r\n\r\n")
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/health", "/admin/v1/keys", "/nowhere"])
+@pytest.mark.parametrize("hosts", [[], ["x", "x"], ["x", "y"], ["a b"]])
+def test_a_request_without_its_one_host_is_refused(
+    served: Served, path: str, hosts: list[str]
+) -> None:
+    answer = hosted(served, hosts, path)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b'"field":"Host"' in answer
+    assert b"\r\nx-request-id: req_" in answer
+    assert b"\r\nconnection: close" in answer.lower()
+
+
+def test_hosts_are_names_or_addresses(served: Served) -> None:
+    for host in GOOD_HOSTS:
+        assert hosted(served, [host], "/health").startswith(b"HTTP/1.1 200"), host
+    for host in BAD_HOSTS:
+        assert hosted(served, [host], "/health").startswith(b"HTTP/1.1 400"), host
+    assert hosted(served, [], "/health", "1.0").startswith(b"HTTP/1.1 200")
