@@ -11,6 +11,7 @@ from engines.answers.guided_calls import CLOSE, OPEN, TRIGGER, enforceable, guid
 from engines.answers.json_schema import each_place, with_each
 from engines.answers.schema.endless import check_ends
 from engines.answers.schema.keywords import REFUSED, check_refused
+from engines.answers.schema.plain import ApartOneOfs
 from engines.base import GenerateRequest, InvalidRequest, Reasoning, Structure
 from engines.llamacpp.llguidance import Complaint, knows_format
 from engines.llamacpp.patterns import loses_its_rest
@@ -97,6 +98,8 @@ class GrammarMaker:
         """Keywords that llguidance does not enforce are refused with their path, and a pattern that
         it would cut off. Formats that it does not know are annotations, as JSON schema allows."""
 
+        one_ofs = ApartOneOfs(schema, field)
+
         def enforced(part: dict[str, Any]) -> dict[str, Any]:
             form = part.get("format")
             if isinstance(form, str) and not knows_format(self._complaint, form):
@@ -109,7 +112,7 @@ class GrammarMaker:
                         "before a class, group or repeat in it.",
                         field,
                     )
-            return part
+            return one_ofs.as_any_of(part)
 
         for path, part in each_place(schema):
             check_refused(part, path, field, UNENFORCED)

@@ -197,6 +197,19 @@ ROWS = (
     Row("anyOf", {"anyOf": [INTEGER, STRING]}, [1, "a"], [True]),
     Row("anyOf beside others", INTEGER | {"anyOf": [{"minimum": 5}, {"maximum": 1}]}, [6, 0], [3]),
     Row("oneOf whose schemas cannot both fit", {"oneOf": [INTEGER, STRING]}, [1, "a"], [True]),
+    Row("… of single values", {"oneOf": [{"const": 1}, {"const": 2}]}, [1, 2], [3]),
+    Row(
+        "… of references, told apart by a property",
+        {
+            "oneOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/b"}],
+            "$defs": {
+                name: OBJECT | {"properties": {"k": {"const": name}}, "required": ["k"]}
+                for name in "ab"
+            },
+        },
+        [{"k": "a"}, {"k": "b"}],
+        [{"k": "c"}, {}],
+    ),
     Row("oneOf", {"oneOf": [INTEGER, {"type": "integer", "minimum": 5}]}, [1], [6]),
     Row("allOf", {"allOf": [INTEGER, {"minimum": 5}]}, [6], [1, "a"]),
     Row("not", {"not": INTEGER}, ["a"], [1]),

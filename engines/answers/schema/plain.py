@@ -32,6 +32,30 @@ def plain_schema(schema: Any, field: str) -> dict[str, Any]:
         raise InvalidRequest(f"{field} is no JSON schema: {error}", field) from error
 
 
+class ApartOneOfs:
+    """The `oneOf`s of one document whose schemas cannot both fit a value, for a library that sees
+    fewer of them apart: not those of numbers, nor of references."""
+
+    def __init__(self, root: Any, field: str) -> None:
+        self._plain = _Plain(SchemaDocument(root), field)
+
+    def as_any_of(self, part: dict[str, Any]) -> dict[str, Any]:
+        """The same schema, with `anyOf` in its place where that says the same."""
+        branches = part.get("oneOf")
+        if not isinstance(branches, list) or not self._are_apart(branches):
+            return part
+        rest = {key: value for key, value in part.items() if key != "oneOf"}
+        if "anyOf" not in rest:
+            return rest | {"anyOf": branches}
+        return rest | {"allOf": [*rest.get("allOf", ()), {"anyOf": branches}]}
+
+    def _are_apart(self, branches: list[Any]) -> bool:
+        try:
+            return self._plain.are_apart(branches)
+        except (InvalidRequest, TypeError, AttributeError, ArithmeticError):
+            return False  # it is for the library to say what it makes of them
+
+
 class _Plain:
     """The work on one document."""
 
@@ -53,6 +77,11 @@ class _Plain:
         self._check_grounded({"": root, **definitions})
         check_ends(self._document.root, self._field)
         return {**root, **({"$defs": definitions} if definitions else {})}
+
+    def are_apart(self, branches: list[Any]) -> bool:
+        """Whether no value fits two of these schemas, as far as can be seen."""
+        expanded = [self._expanded(each, "#", ()) for each in branches]
+        return are_disjoint(expanded, self._constants)
 
     def plain(self, schema: Any, path: str) -> Any:
         """NEVER: nothing fits it."""

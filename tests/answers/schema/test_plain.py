@@ -6,7 +6,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from engines.answers.schema.plain import plain_schema
+from engines.answers.schema.plain import ApartOneOfs, plain_schema
 from engines.base import InvalidRequest
 from tests.support.grammar_matchers import spellings, xgrammar_matcher
 
@@ -153,3 +153,37 @@ def test_whatever_goes_through_fits_the_schema(block: int) -> None:
         assert all(map(valid, passed)), (schema, [v for v in passed if not valid(v)])
         taken += bool(passed)
     assert taken > 5
+
+
+APART = {"type": "object", "properties": {"k": {"const": 1}}, "required": ["k"]}
+OTHER = {"type": "object", "properties": {"k": {"const": 2}}, "required": ["k"]}
+
+
+@pytest.mark.parametrize(
+    ("part", "becomes"),
+    [
+        ({"oneOf": [{"const": 1}, {"const": 2}]}, {"anyOf": [{"const": 1}, {"const": 2}]}),
+        ({"oneOf": [{"const": 1}, {"const": 1.0}]}, None),
+        ({"oneOf": [{"const": "a"}, {"enum": ["b", "a"]}]}, None),
+        ({"oneOf": [{"const": "a"}, STRING]}, None),
+        ({"oneOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/b"}]}, ["#/$defs/a", "#/$defs/b"]),
+        ({"oneOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]}, None),
+        ({"oneOf": [{"$ref": "#/$defs/itself"}, INTEGER]}, None),
+        ({"oneOf": [{"$ref": "#/nowhere"}, INTEGER]}, None),
+        ({"oneOf": [{"const": 1}, 5]}, None),
+        ({"oneOf": 5}, None),
+        (INTEGER, None),
+    ],
+)
+def test_a_one_of_whose_schemas_cannot_both_fit_is_an_any_of(part: Any, becomes: Any) -> None:
+    root = part | {"$defs": {"a": APART, "b": OTHER, "itself": {"$ref": "#/$defs/itself"}}}
+    found = ApartOneOfs(root, "f").as_any_of(part)
+    if isinstance(becomes, list):
+        becomes = {"anyOf": [{"$ref": reference} for reference in becomes]}
+    assert found == (part if becomes is None else becomes)
+
+
+def test_a_one_of_beside_an_any_of_keeps_both() -> None:
+    part = {"anyOf": [STRING], "allOf": [STRING], "oneOf": [{"const": "a"}, {"const": "b"}]}
+    both = [STRING, {"anyOf": part["oneOf"]}]
+    assert ApartOneOfs(part, "f").as_any_of(part) == {"anyOf": [STRING], "allOf": both}
