@@ -22,11 +22,20 @@ class EngineError(Exception):
 
 
 class InvalidRequest(EngineError):
-    """The request itself cannot be honoured. `param` is the wire field's name."""
+    """The request itself cannot be honoured. `param` is the wire field's name; `expected` what it
+    would take, in a few words, `provided` what it took offence at (None: the field as it came)."""
 
-    def __init__(self, message: str, param: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        param: str | None = None,
+        expected: str | None = None,
+        provided: str | int | float | None = None,
+    ) -> None:
         super().__init__(message)
         self.param = param
+        self.expected = expected
+        self.provided = provided
 
 
 class ContextLengthExceeded(InvalidRequest):

@@ -17,14 +17,13 @@ from server.accounts.limits import Limiter
 from server.api.admin import admin_router
 from server.api.admin_gate import AdminGate
 from server.api.admin_models import add_model_routes
-from server.api.decode import brief
 from server.api.openapi.docs import Documentation
 from server.api.openapi.document import DESCRIPTION, VERSION, completed
 from server.api.openapi.route import DescribedRoute
 from server.api.operations import OPERATIONS
 from server.api.registry_file import Read, RegistryFileReader, add_registry_route
 from server.api.services import Services
-from server.errors import ApiError, internal_error, method_not_allowed, not_found
+from server.errors import ApiError, brief, internal_error, method_not_allowed, not_found
 from server.http.asgi import App, Receive, Scope, Send
 from server.http.connection import connection_state
 from server.http.host_header import check_host

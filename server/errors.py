@@ -37,6 +37,9 @@ _TYPES = {
     429: "rate_limit_error",
 }
 
+_EXPECTED = "what the model and its engine can do"
+"""Of a request that an engine refuses without saying what it would take."""
+
 _ASK_NO_MORE = {"X-Should-Retry": "false"}
 """OpenAI's clients ask again after any other 500, and would end two more engines."""
 
@@ -147,6 +150,19 @@ def _short(part: Any, most: int) -> Any:
     return part
 
 
+def brief(value: Any) -> Any:
+    """The offending value as it goes back: scalars as they are, the rest as a word."""
+    if isinstance(value, str):
+        return value if len(value) <= 80 else value[:77] + "…"
+    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
+        return str(value)
+    if isinstance(value, int) and abs(value) >= 2**63:
+        return "a huge integer"
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return "an object" if isinstance(value, dict) else "an array"
+
+
 def internal_error() -> ApiError:
     """What a client hears of a bug of ours; the text stays in the log under the request id."""
     return ApiError(500, "INTERNAL_ERROR", "Internal error. The request id names it in the log.")
@@ -185,7 +201,8 @@ def to_api_error(exc: BaseException) -> ApiError:
         case ContextLengthExceeded():
             return _context_error(exc)
         case InvalidRequest():
-            return ApiError.invalid(str(exc), exc.param, None, str(exc))
+            expected = exc.expected or _EXPECTED
+            return ApiError.invalid(str(exc), exc.param, exc.provided, expected)
         case EngineOverloaded():
             return ApiError.retry(503, "OVERLOADED", str(exc), exc.retry_after_s)
         case EngineLoadTimeout():

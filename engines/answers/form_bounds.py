@@ -114,7 +114,11 @@ def _check_grammar(grammar: str, field: str) -> None:
 
 def _check(count: int, most: int, what: str, field: str) -> None:
     if count > most:
-        raise InvalidRequest(f"{field} has {count} {what}; at most {most} are possible.", field)
+        raise InvalidRequest(
+            f"{field} has {count} {what}; at most {most} are possible.",
+            field,
+            f"at most {most} {what}",
+        )
 
 
 def _objects(schema: Any) -> Iterator[Mapping[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from engines.base import GenerateRequest, InvalidRequest, ThinkingBudget
 
 FIELD = "thinking_token_budget"
+NONE = "none"
 
 
 def mark_ids(budget: ThinkingBudget, token_id: Callable[[str], int | None]) -> tuple[int, int]:
@@ -15,7 +16,7 @@ def mark_ids(budget: ThinkingBudget, token_id: Callable[[str], int | None]) -> t
     if start is None or end is None:
         mark = budget.start if start is None else budget.end
         message = f"The model's mark {mark} is no single token, so that no budget can be kept."
-        raise InvalidRequest(f"{FIELD} is not possible here: {message}", FIELD)
+        raise InvalidRequest(f"{FIELD} is not possible here: {message}", FIELD, NONE)
     return start, end
 
 

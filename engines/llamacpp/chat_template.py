@@ -15,6 +15,7 @@ from engines.answers.system_messages import all_first
 from engines.answers.tool_history import with_read_arguments
 from engines.base import InvalidRequest, PromptEnd, Tool
 
+TAKEN = "messages that the model's chat template takes"
 _HERE = "CONTINUE_FINAL_MESSAGE_TAG"
 
 
@@ -75,7 +76,7 @@ class ChatTemplate:
             return self._template.render(given)
         except TemplateError as error:
             raise InvalidRequest(
-                f"The model's chat template refuses these messages: {error}", "messages"
+                f"The model's chat template refuses these messages: {error}", "messages", TAKEN
             ) from error
         except RecursionError:
             raise InvalidRequest(
@@ -83,7 +84,9 @@ class ChatTemplate:
             ) from None
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise InvalidRequest(
-                f"The model's chat template cannot render these messages: {error}", "messages"
+                f"The model's chat template cannot render these messages: {error}",
+                "messages",
+                TAKEN,
             ) from error
 
 

@@ -167,6 +167,8 @@ class LlamacppModel:
             raise InvalidRequest(
                 f"Token {unknown[0]} is not the model's; it has 0 to {self.vocabulary - 1}.",
                 "prompt",
+                f"token ids from 0 to {self.vocabulary - 1}",
+                unknown[0],
             )
         return list(ids)
 
@@ -211,7 +213,7 @@ class LlamacppModel:
         if count > self.context_tokens:
             raise ContextLengthExceeded(count, None, self.context_tokens)
         if count == 0:
-            raise InvalidRequest("An input has no tokens.", "input")
+            raise InvalidRequest("An input has no tokens.", "input", "a text with tokens")
 
 
 class _Metadata:

@@ -78,6 +78,7 @@ def _ending(s: Sampling) -> dict[str, Any]:
             f"min_tokens {s.min_tokens} is not possible on llama.cpp below max_tokens "
             f"({s.max_tokens}); set both to the same number, or leave min_tokens out.",
             "min_tokens",
+            "max_tokens, or none",
         )
     return {"ignore_eos": s.ignore_eos, "stop": list(s.stop)}
 
@@ -88,6 +89,7 @@ def _refuse_prompt_logprobs(s: Sampling) -> None:
             "echo with logprobs, or of token ids, is not possible on llama.cpp: it tells no "
             "log probabilities of a prompt; the vLLM engine does.",
             "echo",
+            "false",
         )
 
 
@@ -96,5 +98,7 @@ def _bias(s: Sampling, vocabulary: int) -> list[list[Any]]:
         raise InvalidRequest(
             f"logit_bias names token {unknown[0]}; the model's tokens are 0 to {vocabulary - 1}.",
             "logit_bias",
+            f"token ids from 0 to {vocabulary - 1}",
+            unknown[0],
         )
     return [[token, bias] for token, bias in s.logit_bias.items()]

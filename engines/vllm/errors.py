@@ -15,6 +15,7 @@ from engines.base import (
 
 _PLACE = re.compile(r"\[[\d:]+\] /\S+:\d+: ")
 """xgrammar's clock and line of C++, in front of what it says."""
+_TAKEN = "what the model's chat template or tokenizer takes"
 
 
 def submission_error(
@@ -58,7 +59,7 @@ def rendering_error(error: Exception, param: str) -> Exception:
     """What rendering a prompt raised. vLLM's renderer makes a refusal of what a template raises;
     a tokenizer has a TypeError for text that is no Unicode."""
     if is_clients(error) or _is_unreadable(error):
-        return InvalidRequest(f"The {param} cannot be rendered: {message_of(error)}", param)
+        return InvalidRequest(f"The {param} cannot be rendered: {message_of(error)}", param, _TAKEN)
     return error
 
 

@@ -198,7 +198,11 @@ def _unlimited(lengths: Any) -> Any:
 
 def _checked(token_ids: Sequence[int], vocabulary: int) -> Sequence[int]:
     if not token_ids:
-        raise InvalidRequest("The prompt is empty.", "prompt")
+        raise InvalidRequest("The prompt is empty.", "prompt", "a prompt with tokens")
     if min(token_ids) < 0 or max(token_ids) >= vocabulary:
-        raise InvalidRequest(f"Token ids are from 0 to {vocabulary - 1}.", "prompt")
+        raise InvalidRequest(
+            f"Token ids are from 0 to {vocabulary - 1}.",
+            "prompt",
+            f"token ids from 0 to {vocabulary - 1}",
+        )
     return token_ids

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from engines.answers.thinking_budget import FIELD, is_open, mark_ids, tokens_of_open_thought
+from engines.answers.thinking_budget import FIELD, NONE, is_open, mark_ids, tokens_of_open_thought
 from engines.base import GenerateRequest, InvalidRequest, Prompt
 from engines.registry.spec import EngineSpec
 from engines.vllm.vocabulary import Vocabulary
@@ -39,7 +39,7 @@ def vllm_budget(
         # vLLM would never begin to count, or at once.
         seen = "does not show where its thought begins" if behind is None else "never ends one"
         message = f"The prompt {seen}, as vLLM reads it by its {budget.start}."
-        raise InvalidRequest(f"{FIELD} is not possible here: {message}", FIELD)
+        raise InvalidRequest(f"{FIELD} is not possible here: {message}", FIELD, NONE)
     return budget.tokens + (behind or 0)  # vLLM counts the prompt's own
 
 
@@ -53,4 +53,4 @@ def _check_engine(vllm_config: Any, start: list[int], end: list[int]) -> None:
     )
     if known != (start, end):
         message = "this vLLM engine was not started with the model's marks of a thought"
-        raise InvalidRequest(f"{FIELD} is not possible here: {message}.", FIELD)
+        raise InvalidRequest(f"{FIELD} is not possible here: {message}.", FIELD, NONE)

@@ -24,7 +24,9 @@ def check_token_ids(token_ids: Sequence[int], vocabulary: int, param: str) -> No
 
 def check_biases(sampling: Sampling) -> None:
     if len(sampling.logit_bias) > MOST_BIASES:
-        raise InvalidRequest(f"logit_bias has at most {MOST_BIASES} tokens.", "logit_bias")
+        raise InvalidRequest(
+            f"logit_bias has at most {MOST_BIASES} tokens.", "logit_bias", f"at most {MOST_BIASES}"
+        )
 
 
 def seed_for(sampling: Sampling) -> int | None:

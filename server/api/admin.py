@@ -23,9 +23,8 @@ from server.accounts.key_wire import (
     key_made,
     key_out,
 )
-from server.api.decode import brief
 from server.api.openapi.errors import error_refs
-from server.errors import ApiError, to_api_error
+from server.errors import ApiError, brief, to_api_error
 from server.http.request_log import line_of
 from server.ledger.database import Database
 from server.ledger.errors import KeyNotFound

@@ -18,9 +18,8 @@ from engines.registry.entries import PINNED
 from engines.registry.registry import Registry
 from engines.registry.spec import Load, ModelSpec
 from engines.weights.packages import model_name
-from server.api.decode import brief
 from server.api.services import Services
-from server.errors import ApiError
+from server.errors import ApiError, brief
 
 SUMMARIES: dict[Command, str] = {
     "load": "Load its engine, as a request would; also where no request may",

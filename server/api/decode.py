@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 from engines.host.interpreter_turns import give_way
 from engines.host.worker_threads import WorkerThreads
 from server.api.body_members import MOST_MEMBERS, members_of
-from server.errors import ApiError
+from server.errors import ApiError, brief
 
 T = TypeVar("T")
 _LONGEST_NAMED_BYTES = 65_536
@@ -172,19 +172,6 @@ def _expectation(error: ErrorDetails, field: str) -> str:
         return _BY_NAME["logit_bias"]
     form = _EXPECTED.get(error["type"])
     return form.format(**error.get("ctx", {})) if form else str(error["msg"])
-
-
-def brief(value: Any) -> Any:
-    """The offending value as it goes back: scalars as they are, the rest as a word."""
-    if isinstance(value, str):
-        return value if len(value) <= 80 else value[:77] + "…"
-    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
-        return str(value)
-    if isinstance(value, int) and abs(value) >= 2**63:
-        return "a huge integer"
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    return "an object" if isinstance(value, dict) else "an array"
 
 
 def _as_json(value: Any) -> str:

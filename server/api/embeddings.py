@@ -24,7 +24,7 @@ from server.errors import ApiError
 from server.http.exchange import Exchange
 from server.http.request_log import line_of
 from server.ledger.records import UsageRecord
-from server.requests.attempts import fields_of
+from server.requests.sent_fields import SentFields
 from server.requests.single import SingleRun
 
 MAX_INPUTS = 2048
@@ -125,7 +125,7 @@ class Embeddings(ModelEndpoint[EmbeddingsRequest, SingleRun]):
             record,
             work,
             deadline=self.deadline(exchange),
-            fields=fields_of(wire),
+            fields=SentFields(wire),
             ledger=self.services.ledger,
             wire_names={"messages": "input", "prompt": "input"},
             most_tokens=sum(min(_most_tokens(x), spec.context_tokens) for x in inputs),

@@ -11,9 +11,9 @@ from pydantic import TypeAdapter
 from engines.registry.spec import ModelSpec
 from server.accounts.limits import Admission, LimitExceeded
 from server.api.chat.wire import Asked
-from server.api.decode import brief, decoded, named_model
+from server.api.decode import decoded, named_model
 from server.api.services import ANONYMOUS, Services, Task, record_id_of
-from server.errors import ApiError, method_not_allowed, to_api_error
+from server.errors import ApiError, brief, method_not_allowed, to_api_error
 from server.http.asgi import Receive, Scope, Send
 from server.http.exchange import ClientLeft, Exchange
 from server.http.request_log import RequestLine, line_of

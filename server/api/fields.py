@@ -5,8 +5,7 @@ name; the rest has no effect."""
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from server.api.decode import brief
-from server.errors import ApiError
+from server.errors import ApiError, brief
 
 LEAVE_OUT = "nothing: leave it out"
 OWN_MARKS = "thinking_token_budget, which counts between the model's own marks"

@@ -18,8 +18,8 @@ from server.http.exchange import Exchange
 from server.http.request_log import line_of
 from server.ledger.records import UsageRecord
 from server.requests.answer import GenerationRun
-from server.requests.attempts import fields_of
 from server.requests.plan import Call, Plan
+from server.requests.sent_fields import SentFields
 
 log = logging.getLogger("fjord.api")
 
@@ -72,7 +72,7 @@ class Generation(ModelEndpoint[W, Call], Generic[W]):
             deadline=self.deadline(exchange),
             send_timeout_s=settings.send_timeout_s,
             keep_alive_s=settings.keep_alive_s,
-            fields=fields_of(wire),
+            fields=SentFields(wire),
         )
 
     def _admitted_plan(self, plan: Plan, admission: Admission) -> Plan:

@@ -13,8 +13,7 @@ from engines.registry.spec import ModelSpec, Price
 from server.accounts.auth import KeyRing, check_model
 from server.accounts.limits import Limiter
 from server.accounts.rejections import Rejections
-from server.api.decode import brief
-from server.errors import ApiError
+from server.errors import ApiError, brief
 from server.http.exchange import Exchange
 from server.ids import new_id
 from server.ledger.ledger import Ledger

@@ -25,7 +25,7 @@ from server.errors import ApiError
 from server.http.exchange import Exchange
 from server.http.request_log import line_of
 from server.ledger.records import UsageRecord
-from server.requests.attempts import fields_of
+from server.requests.sent_fields import SentFields
 from server.requests.single import SingleRun
 
 
@@ -90,7 +90,7 @@ class Tokenize(ModelEndpoint[TokenizeRequest, SingleRun]):
             record,
             work,
             deadline=self.deadline(exchange),
-            fields=fields_of(wire),
+            fields=SentFields(wire),
         )
 
     async def run(self, exchange: Exchange, job: SingleRun) -> int:
@@ -127,7 +127,9 @@ def _request(wire: TokenizeRequest, spec: ModelSpec, request_id: str) -> Generat
         message = f"Exactly one of messages and prompt is needed; {which} is there."
         raise ApiError.invalid(message, "messages", which, "messages or prompt")
     thinking = thinking_of(wire, BudgetFields(), spec, wire.reasoning_effort)
-    tools = tools_of(wire.tools) if spec.call_parser and wire.messages else ()
+    tools = tools_of(wire.tools)
+    if not spec.call_parser or not wire.messages:
+        tools = ()
     return GenerateRequest(
         request_id=request_id,
         sampling=Sampling(max_tokens=1),

@@ -104,6 +104,13 @@ def tool_without_a_function(t: Target) -> None:
 
 
 @declared("field-tools-refused")
+def two_tools_of_one_name(t: Target) -> None:
+    """Two tools of one name: 400"""
+    error = expect.refused(t.chat(tools=[WEATHER, WEATHER]), 400, "INVALID_PARAMETER")
+    expect.that("tools" in json.dumps(error), "a refusal that names tools", error)
+
+
+@declared("field-tools-refused")
 def tool_choice_of_no_tool(t: Target) -> None:
     """tool_choice naming no tool, or required without tools: 400"""
     named = {"type": "function", "function": {"name": "no_such"}}

@@ -136,7 +136,7 @@ class GenerationRun(RequestRun[ApiError | None]):
 
     async def _generate(self) -> None:
         call = self.call
-        deaths = Deaths(call.record.record_id, call.spec.alias, call.fields)
+        deaths = Deaths(call.record.record_id, call.spec.alias, call.fields.names)
         await on_an_engine(self.fleet, deaths, call.deadline, self._on, self._may_start_again)
 
     async def _on(self, engine: Engine) -> None:
@@ -295,4 +295,5 @@ class GenerationRun(RequestRun[ApiError | None]):
         await self.exchange.write(end, more=False)
 
     def _explained(self, exc: Exception) -> ApiError:
-        return explained(exc, self.call.plan.wire_names, self.exchange.request_id)
+        call = self.call
+        return explained(exc, call.plan.wire_names, call.fields, self.exchange.request_id)

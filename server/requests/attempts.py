@@ -1,17 +1,13 @@
 """One request's way onto an engine, and onto its replacement where that ends before an answer."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
-
-from pydantic import BaseModel
 
 from engines.base import Engine, EngineDead, EngineHung
 from engines.fleet.deaths import Deaths
 from engines.fleet.fleet import Fleet
 
 Result = TypeVar("Result")
-Fields = Callable[[], Sequence[str]]
 
 
 async def on_an_engine(
@@ -31,12 +27,3 @@ async def on_an_engine(
             deaths.count(error)
             if not may_start_again():
                 raise
-
-
-def fields_of(wire: BaseModel) -> Fields:
-    """The documented names that a body sets; its own inventions may hold what nobody should log."""
-    return partial(_fields_of, wire)
-
-
-def _fields_of(wire: BaseModel) -> Sequence[str]:
-    return sorted(wire.model_fields_set & type(wire).model_fields.keys())

@@ -15,6 +15,7 @@ from engines.base import (
 from server.errors import ApiError, FormBroken, to_api_error
 from server.ledger.errors import BudgetExceeded
 from server.ledger.records import End, UsageRecord
+from server.requests.sent_fields import SentFields
 
 log = logging.getLogger("fjord.answer")
 
@@ -50,10 +51,14 @@ def cut_error(cut: Cut) -> ApiError:
     return ApiError.retry(503, "SHUTTING_DOWN", "The server is shutting down.", 10)
 
 
-def explained(exc: Exception, wire_names: Mapping[str, str], request_id: str) -> ApiError:
+def explained(
+    exc: Exception, wire_names: Mapping[str, str], fields: SentFields, request_id: str
+) -> ApiError:
     """What the client hears of `exc`, in its endpoint's own field names; a bug goes to the log."""
     if isinstance(exc, InvalidRequest) and exc.param is not None:
         exc.param = wire_names.get(exc.param, exc.param)
+        if exc.provided is None:
+            exc.provided = fields.value(exc.param)
     error = to_api_error(exc)
     if error.code == "INTERNAL_ERROR" and not isinstance(exc, FormBroken | RequestKillsEngines):
         log.exception("request %s failed", request_id, exc_info=exc)

@@ -19,7 +19,7 @@ from engines.base import (
 from engines.registry.spec import ModelSpec
 from server.errors import Error
 from server.ledger.records import UsageRecord
-from server.requests.attempts import Fields
+from server.requests.sent_fields import SentFields
 
 
 class Stream(Protocol):
@@ -80,8 +80,8 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     """time.monotonic() at which it ends with REQUEST_TIMEOUT."""
     send_timeout_s: float
     keep_alive_s: float
-    fields: Fields = tuple
-    """The names of what its body sets."""
+    fields: SentFields = msgspec.field(default_factory=SentFields)
+    """What its body sets."""
 
 
 def kept_token_ids(

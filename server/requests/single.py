@@ -14,9 +14,10 @@ from server.http.exchange import Exchange
 from server.ledger.ledger import Ledger
 from server.ledger.money import reserve_of
 from server.ledger.records import UsageRecord
-from server.requests.attempts import Fields, on_an_engine
+from server.requests.attempts import on_an_engine
 from server.requests.outcomes import cut_error, end_of, explained
 from server.requests.run import RequestRun
+from server.requests.sent_fields import SentFields
 
 Work: TypeAlias = Callable[[Engine], Awaitable[bytes]]
 """The work itself: notes its tokens in the record, and returns the answer's body."""
@@ -47,7 +48,7 @@ class SingleRun(RequestRun[bytes | ApiError]):
         work: Work,
         *,
         deadline: float,
-        fields: Fields,
+        fields: SentFields,
         ledger: Ledger | None = None,
         most_tokens: int = 0,
         wire_names: Mapping[str, str] | None = None,
@@ -59,7 +60,7 @@ class SingleRun(RequestRun[bytes | ApiError]):
         self.deadline = deadline
         """time.monotonic() at which it ends with REQUEST_TIMEOUT."""
         self.fields = fields
-        """The names of what its body sets."""
+        """What its body sets."""
         self.ledger = ledger
         """None: the request costs nothing and leaves no record."""
         self.most_tokens = most_tokens
@@ -76,7 +77,7 @@ class SingleRun(RequestRun[bytes | ApiError]):
     async def _attempt(self) -> bytes | ApiError:
         record, began = self.record, time.monotonic()
         try:
-            deaths = Deaths(record.record_id, record.alias, self.fields)
+            deaths = Deaths(record.record_id, record.alias, self.fields.names)
             body = await on_an_engine(
                 self.fleet, deaths, self.deadline, partial(self._on, began), lambda: True
             )
@@ -125,4 +126,4 @@ class SingleRun(RequestRun[bytes | ApiError]):
             await self.exchange.reply(200, outcome)
 
     def _explained(self, exc: Exception) -> ApiError:
-        return explained(exc, self.wire_names, self.exchange.request_id)
+        return explained(exc, self.wire_names, self.fields, self.exchange.request_id)

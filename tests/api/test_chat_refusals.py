@@ -154,3 +154,17 @@ def test_a_tool_whose_arguments_are_no_object_is_refused(
     assert error["details"]["expected"] == "the schema of an object"
     flat = {"model": chat["model"], "input": "Hi", "tools": [{"type": "function", **function}]}
     assert_error(client.post("/v1/responses", json=flat), 400, "INVALID_PARAMETER", "tools")
+
+
+@pytest.mark.parametrize("choice", ["auto", "none", "required"])
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/tokenize"])
+def test_two_tools_of_one_name_are_refused_by_it(
+    client: httpx.Client, path: str, stream: bool, choice: str
+) -> None:
+    tools = [{"type": "function", "function": {"name": name}} for name in ("a", "twice", "twice")]
+    chat = HELLO | {"tools": tools, "tool_choice": choice, "stream": stream}
+    if path == "/v1/tokenize":
+        chat = {"model": chat["model"], "messages": chat["messages"], "tools": tools}
+    error = assert_error(client.post(path, json=chat), 400, "INVALID_PARAMETER", "tools")
+    assert error["details"]["provided"] == "twice"

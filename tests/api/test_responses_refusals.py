@@ -11,6 +11,7 @@ from tests.support.wire_checks import assert_error
 ASK: dict[str, Any] = {"model": "m", "input": "Hi you"}
 IMAGE = {"type": "input_image", "image_url": "data:image/png;base64,AA=="}
 FUNCTION = {"type": "function", "name": "f"}
+IN_N = {"type": "namespace", "name": "n", "tools": [FUNCTION]}
 MANY_TOOLS = [
     {"type": "namespace", "name": n, "tools": [FUNCTION | {"name": f"f{i}"} for i in range(600)]}
     for n in ("a", "b")
@@ -43,6 +44,10 @@ served = server_of(
         ({"tools": [{"type": "namespace", "tools": []}]}, "tools[0].name"),
         ({"tools": [{"type": "web_search"}], "tool_choice": "required"}, "tool_choice"),
         ({"tools": MANY_TOOLS}, "tools"),
+        ({"tools": [FUNCTION, FUNCTION]}, "tools"),
+        ({"tools": [FUNCTION, {"type": "custom", "name": "f"}]}, "tools"),
+        ({"tools": [{"type": "namespace", "name": "n", "tools": [FUNCTION] * 2}]}, "tools"),
+        ({"tools": [IN_N, FUNCTION | {"name": "n__f"}]}, "tools"),
         ({"tools": [FUNCTION], "tool_choice": "required"}, "tool_choice"),
         ({"tools": [FUNCTION], "tool_choice": {"type": "function", "name": "f"}}, "tool_choice"),
         ({"input": [{"type": "custom_tool_call", "call_id": "c"}]}, "input[0].name"),
@@ -70,6 +75,15 @@ def test_what_cannot_be_honoured_is_refused_by_name(
     error = assert_error(r, 400, "INVALID_PARAMETER", field)
     assert error["details"]["field"] == field
     assert error["details"]["expected"]
+
+
+def test_a_tool_that_comes_again_in_the_conversation_is_taken(client: httpx.Client) -> None:
+    later = {"type": "additional_tools", "role": "developer", "tools": [FUNCTION]}
+    said = {"role": "user", "content": "x"}
+    body = ASK | {"tools": [FUNCTION], "input": [later, later, said]}
+    assert client.post("/v1/responses", json=body).status_code == 200
+    body["tools"] = [FUNCTION, IN_N]  # other names for the model
+    assert client.post("/v1/responses", json=body).status_code == 200
 
 
 def test_the_context_is_named_in_this_endpoints_words(client: httpx.Client) -> None:

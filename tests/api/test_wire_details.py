@@ -361,3 +361,37 @@ def test_the_aliass_own_system_prompt_stands_first_where_none_is_sent() -> None:
     }
     own = {"messages": [{"role": "developer", "content": "No."}, *ASK["messages"]]}
     assert asked(own, system_prompt="Be kind.").messages[0]["content"] == "No."
+
+
+HARD = {"type": "object", "properties": {"a": {"type": "nonsense"}}, "required": ["a"]}
+FORM = {"type": "json_schema", "name": "n", "schema": HARD}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("path", "body", "field", "provided"),
+    [
+        (
+            "/v1/chat/completions",
+            {"response_format": {"type": "json_schema", "json_schema": FORM}},
+            "response_format",
+            "an object",
+        ),
+        ("/v1/responses", {"text": {"format": FORM}}, "text.format", "an object"),
+        (
+            "/v1/completions",
+            {"structured_outputs": {"regex": "a+"}},
+            "structured_outputs",
+            "an object",
+        ),
+    ],
+)
+def test_what_an_engine_refuses_has_details_like_any_other(
+    client: httpx.Client, path: str, body: dict[str, Any], field: str, provided: str, stream: bool
+) -> None:
+    text = {"/v1/responses": "input", "/v1/completions": "prompt"}.get(path)
+    asked = {text: "x"} if text else {"messages": [{"role": "user", "content": "x"}]}
+    answer = client.post(path, json={"model": "m", "stream": stream, **asked, **body})
+    error = assert_error(answer, 400, "INVALID_PARAMETER", field)
+    assert error["details"]["provided"] == provided
+    assert error["details"]["expected"] not in (None, "", error["message"])

@@ -201,6 +201,8 @@ async def test_what_it_cannot_do_is_refused_with_the_field(engine: LlamacppEngin
     with pytest.raises(InvalidRequest, match="49151") as bias:
         await answer(engine, ask(logit_bias={60000: 1.0}))
     assert bias.value.param == "logit_bias"
+    assert bias.value.provided == 60000
+    assert str(bias.value.expected).startswith("token ids from 0 to ")
     with pytest.raises(ContextLengthExceeded) as long:
         await answer(engine, ask(max_tokens=3000))
     assert long.value.context_tokens == 2048

@@ -44,7 +44,9 @@ def check_refused(
 
 def unenforceable(path: str, field: str, reason: str = "") -> InvalidRequest:
     because = f": {reason}" if reason else ""
-    return InvalidRequest(f"{field}: {path[:300]} cannot be enforced{because}.", field)
+    return InvalidRequest(
+        f"{field}: {path[:300]} cannot be enforced{because}.", field, "a schema without it"
+    )
 
 
 def types_of(schema: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Wire request -> GenerateRequest: the contract's defaults, limits and refusals, per alias."""
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -23,12 +24,8 @@ from server.api.chat.wire import (
     StructuredOutputs,
     ToolSpec,
 )
-from server.api.fields import (
-    CHAT,
-    CHAT_REASONING,
-    refuse,
-)
-from server.errors import ApiError
+from server.api.fields import CHAT, CHAT_REASONING, refuse
+from server.errors import ApiError, brief
 
 DEFAULT_MAX_TOKENS = 1000
 
@@ -115,7 +112,17 @@ def json_schema(form: JsonSchema | None, field: str) -> Structure:
 
 
 def tools_of(tools: Sequence[ToolSpec] | None) -> tuple[Tool, ...]:
+    check_names([t.function.name for t in tools or ()])
     return tuple(function_tool(t.function.name, t.function) for t in tools or ())
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises ApiError 400 for tools of one name: nobody could say which of them a call means."""
+    counts = Counter(names)
+    if len(counts) < len(names):
+        [(name, _)] = counts.most_common(1)
+        message = f"tools holds several tools of the name {brief(name)!r}."
+        raise ApiError.invalid(message, "tools", name, "a name for each tool")
 
 
 class FunctionForm(Protocol):

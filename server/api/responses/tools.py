@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from engines.base import Tool
 from server.api.chat.messages import missing
-from server.api.chat.request import function_tool
+from server.api.chat.request import check_names, function_tool
 from server.api.chat.wire_values import MAX_TOOLS
 from server.api.responses.wire import FlatTool, InputItem, ResponsesRequest
 from server.errors import ApiError
@@ -49,19 +49,24 @@ class OfferedTools(NamedTuple):
 
 
 def offered(wire: ResponsesRequest) -> OfferedTools:
-    """The tools of `tools`, and those that stand in the conversation. Raises ApiError 400 for a
-    tool without its name, and for too many of them."""
+    """The tools of `tools`, and those that stand in the conversation, where one that comes again
+    takes the earlier one's place. Raises ApiError 400 for a tool without its name, for two of one
+    name in `tools`, and for too many of them."""
+    named: list[str] = []
     offers: dict[str, Offer] = {}
     told: list[FlatTool] = []
     left_out: list[str] = []
     for field, tool in _given(wire):
         own = list(_offers(field, tool))
         offers |= {offer.tool.name: offer for offer in own}
+        if field.startswith("tools["):
+            named += [offer.tool.name for offer in own]
         if own:
             told.append(tool)
         elif tool.type not in left_out:
             left_out.append(tool.type)
         _check_count(len(offers))
+    check_names(named)
     return OfferedTools(offers, told, left_out)
 
 
