@@ -36,6 +36,11 @@ class TriedChat:
     end: PromptEnd = "answer"
     is_plain: bool = True
 
+    @property
+    def has_system(self) -> bool:
+        """Some templates know no such role, and are fine without."""
+        return any(message["role"] == "system" for message in self.messages)
+
 
 def _said(role: str, content: str) -> Message:
     return {"role": role, "content": content}

@@ -1,6 +1,6 @@
 """All engines of a registry on one machine: at once, by turns, or never, and on which cards."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -9,6 +9,7 @@ from engines.planning.facts import ModelFacts
 from engines.planning.machine import Machine
 from engines.planning.measured import MeasuredMemory
 from engines.planning.packing import Demand, place, turns
+from engines.planning.pins import Pins, pins_of
 from engines.planning.remedies import Remedy, remedies
 from engines.registry.spec import EngineSpec
 
@@ -22,6 +23,7 @@ class AskedEngine:
     spec: EngineSpec
     aliases: tuple[str, ...]
     preload: bool = False
+    is_pinned: bool = False
     facts: ModelFacts | None = None
     unknown: str = ""
 
@@ -50,6 +52,16 @@ class FleetPlan:
     machine: Machine
     engines: tuple[Placed, ...]
     turns: int
+    pins: Pins
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether each model that is known is served some time."""
+        return not (self.never or self.pins.clashing or self.pins.kept_out)
+
+    def named(self, keys: Collection[str]) -> list[str]:
+        """The first alias of each of these engines."""
+        return [each.asked.aliases[0] for each in self.engines if each.asked.spec.key in keys]
 
     @property
     def never(self) -> tuple[Placed, ...]:
@@ -75,6 +87,7 @@ def plan(
         machine=machine,
         engines=tuple(_engine(each, fits, placed, len(groups), machine) for each in asked),
         turns=len(groups),
+        pins=pins_of(able, {a.spec.key for a in asked if a.is_pinned}, room_of(machine)),
     )
 
 

@@ -33,6 +33,7 @@ class OperatedModel(BaseModel):
     """An alias, and the engine that it shares with others of the same weights and arguments."""
 
     alias: str
+    shares_with: list[str] = Field(description="The other aliases of its engine")
     weights: str
     engine: str
     """vllm, llamacpp or scripted."""
@@ -125,6 +126,7 @@ def _of_spec(spec: ModelSpec) -> dict[str, Any]:
 
 def _of_engine(alias: str, engine: EngineStatus) -> dict[str, Any]:
     return {
+        "shares_with": [other for other in engine.aliases if other != alias],
         "state": engine.state,
         "for_s": round(time.time() - engine.since, 1),
         "reason": engine.reason,

@@ -126,6 +126,8 @@ def _tell(
 ) -> None:
     said = (lambda line: None) if as_json else typer.echo
     model = server.tell(command, alias)
+    if others := ", ".join(model["shares_with"]):
+        said(f"{model['alias']} shares its engine with {others}: this {command} is theirs, too")
     if is_patient:
         model = server.done(model, said)
     if as_json:

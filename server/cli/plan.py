@@ -60,7 +60,7 @@ def plan_command(
     At once, by turns (and which with which), or never, and then what would.
 
     Sizes come from the weights on this disk, from Fjord itself for its own registry, else from the
-    hub, without the weights. Exit status 1 where a model never fits.
+    hub, without the weights. Exit status 1 where a model never fits, or never beside pinned ones.
     """
     machine = machine_of(gpus)
     settings = read_settings(
@@ -78,7 +78,7 @@ def plan_command(
         typer.echo(json.dumps(plan_as_json(found, opened.profile, others), indent=2))
     else:
         show_plan(found, opened.profile, others)
-    if found.never:
+    if not found.is_possible:
         raise typer.Exit(1)
 
 

@@ -28,6 +28,8 @@ def plan_as_json(plan: FleetPlan, profile: str, others: Sequence[str]) -> dict[s
             for turn in range(1, plan.turns + 1)
         ],
         "engines": [_engine(each) for each in plan.engines],
+        "pinned_that_do_not_fit_together": plan.named(plan.pins.clashing),
+        "kept_out_by_pinned": plan.named(plan.pins.kept_out),
         "profiles_that_fit": list(others),
     }
 
@@ -39,6 +41,7 @@ def _engine(placed: Placed) -> dict[str, Any]:
         "aliases": list(asked.aliases),
         "source": asked.spec.source,
         "preload": asked.preload,
+        "is_pinned": asked.is_pinned,
         "verdict": placed.verdict,
         "reason": (placed.fit.refusal if placed.fit else asked.unknown) or None,
         "turn": placed.turn or None,

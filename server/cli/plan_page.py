@@ -31,7 +31,7 @@ def show_plan(plan: FleetPlan, profile: str, others: Sequence[str]) -> None:
     """`others`: profiles that fit these cards whole."""
     typer.secho(f"{_title(plan, profile)}\n", bold=True)
     show_table(_TABLE, [_row(each) for each in plan.engines])
-    for line in (*_turns(plan), *_unknown(plan), *_never(plan)):
+    for line in (*_turns(plan), *_unknown(plan), *_never(plan), *_pinned(plan)):
         typer.echo(line)
     if plan.never and others:
         typer.echo(f"Profiles of which all fits at once: {', '.join(others)} (--profile)")
@@ -152,6 +152,22 @@ def _never(plan: FleetPlan) -> Iterator[str]:
         yield from _wrapped(f"{each.asked.aliases[0]}: {each.fit.refusal}")
         options = [remedy.text for remedy in each.remedies]
         yield from _wrapped(f"would: {'; or '.join(options)}", "  ") if options else ()
+
+
+def _pinned(plan: FleetPlan) -> Iterator[str]:
+    """What no turn can mend: a pinned model makes room for no other."""
+    pins = plan.pins
+    if pins.clashing:
+        names = ", ".join(plan.named(pins.clashing))
+        yield ""
+        yield from _wrapped(
+            f"Pinned, and not possible together: {names}. Whichever loads first keeps others out."
+        )
+    if pins.kept_out:
+        pinned = ", ".join(each.asked.aliases[0] for each in plan.engines if each.asked.is_pinned)
+        names = ", ".join(plan.named(pins.kept_out))
+        yield ""
+        yield from _wrapped(f"Never while others are pinned ({pinned}): {names}")
 
 
 def _wrapped(text: str, indent: str = "") -> list[str]:

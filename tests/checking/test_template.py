@@ -47,7 +47,7 @@ def test_system_messages_that_are_not_first_are_put_there() -> None:
     assert told["template.systems"] == ("ok", "several system messages")
 
 
-def test_plain_chat_that_is_refused_fails_and_a_tools_is_a_note() -> None:
+def test_a_chat_of_tools_or_system_messages_that_is_refused_is_a_note() -> None:
     told = findings(
         "{% for m in messages %}{% if m.role in ('system', 'tool') %}"
         "{{ raise_exception('No ' + m.role + ' here') }}{% endif %}{{ m.content }}|{% endfor %}"
@@ -55,13 +55,27 @@ def test_plain_chat_that_is_refused_fails_and_a_tools_is_a_note() -> None:
         "{# <tool_call> #}"
     )
     verdict, text = told["template.system"]
-    assert (verdict, text) == ("fail", "a system message: the template refuses it: No system here")
+    refused = "a system message: the template refuses it: No system here"
+    assert (verdict, text) == ("note", f"{refused}; chats without one work")
+    assert told["template.systems"][0] == told["template.later_system"][0] == "note"
+    assert told["template.user"][0] == told["template.assistant"][0] == "ok"
     assert told["template.tool_result"][0] == "note"
     assert told["template.tool_result"][1].endswith("No tool here")
     assert told["template.tools"] == (
         "note",
         "tools on offer: the template leaves out 'get_weather'",
     )
+
+
+def test_an_answer_in_the_history_that_is_refused_fails() -> None:
+    strict = "{% for m in messages %}{% if m.role == 'assistant' %}"
+    strict += "{{ raise_exception('Once') }}{% endif %}{{ m.content }}|{% endfor %}"
+    told = findings(strict)
+    assert told["template.assistant"] == (
+        "fail",
+        "an assistant's answer: the template refuses it: Once",
+    )
+    assert told["template.system"][0] == "ok"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ models:
   tiny: {source: echo, engine: scripted, context: 4K, output: 1K, load: start}
   closed: {source: two, engine: scripted, context: 4K, output: 1K, load: never, keep: 10m}
   faulty: {source: three, engine: scripted, context: 4K, output: 1K, args: {fail_load: no weights}}
+  other: {source: echo, engine: scripted, context: 4K, output: 1K}
   qwen3-235b-instruct: {source: four, engine: scripted, context: 4K, output: 1K, keep: pinned}
 profiles:
   embedded: {}
@@ -51,10 +52,18 @@ def test_who_may_read_the_data_directory_loads_and_unloads_without_a_key(running
     assert ask(url, running.key(), model="closed").status_code == 503
 
 
+@pytest.mark.parametrize("command", ["unload", "load", "pin", "unpin"])
+def test_who_shares_the_engine_is_told(running: Server, command: str) -> None:
+    said = told(running, command, "other")
+    assert said.startswith(f"other shares its engine with tiny: this {command} is theirs, too\n")
+    assert json.loads(told(running, command, "tiny", "--json"))["shares_with"] == ["other"]
+
+
 def test_a_pin_shows_in_the_list(running: Server) -> None:
-    assert told(running, "pin", "tiny") == "tiny: ready, pinned\n"
+    assert told(running, "load", "tiny").splitlines()[-1] == "tiny: ready"
+    assert told(running, "pin", "tiny").splitlines()[-1] == "tiny: ready, pinned"
     assert "pinned" in row(running, "tiny")
-    assert told(running, "unpin", "tiny") == "tiny: ready, not pinned\n"
+    assert told(running, "unpin", "tiny").splitlines()[-1] == "tiny: ready, not pinned"
     assert "pinned" not in row(running, "tiny")
 
 
@@ -64,7 +73,7 @@ def test_the_list_fits_80_columns_a_row_each(running: Server) -> None:
     assert re.search(r"^alias +state +memory +cards +runs +waits +use +keep", shown, re.M)
     assert re.search(r"^qwen3-235b-instruct +cold +\? +0 +0 +pinned", shown, re.M)
     listed = json.loads(told(running, "--json"))
-    assert [model["keep"] for model in listed] == [None, "10m", None, "pinned"]
+    assert [model["keep"] for model in listed] == [None, "10m", None, None, "pinned"]
     assert {model["context_tokens"] for model in listed} == {4096}
 
 

@@ -152,3 +152,28 @@ def test_a_bar_is_never_longer_than_its_place(part: int, filled: int) -> None:
 
 def test_the_page_has_the_plans_tables() -> None:
     assert PAGE.read_text() == page(), "python -m tests.support.fleet_page"
+
+
+@pytest.mark.parametrize(
+    ("pinned", "told"),
+    [
+        (("qwen3-vl-8b", "llamaguard-4"), "possible together: qwen3-vl-8b, llamaguard-4. Whichev"),
+        (("qwen3-vl-8b",), "Never while others are pinned (qwen3-vl-8b): llamaguard-4"),
+    ],
+)
+def test_pins_that_cannot_be_kept_are_told(
+    tmp_path: Path, pinned: tuple[str, ...], told: str
+) -> None:
+    text = SHIPPED.read_text()
+    for name in pinned:
+        assert f"  {name}:\n" in text
+        text = text.replace(f"  {name}:\n", f"  {name}:\n    keep: pinned\n", 1)
+    (tmp_path / "pinned.yaml").write_text(text)
+    where = ["--registry", str(tmp_path / "pinned.yaml"), "--profile", "cuda"]
+    asked = [*where, "--gpus", "1x40", "--aliases", "qwen3-vl-8b,llamaguard-4"]
+    shown = fjord_plan(*asked, status=1)
+    assert told in " ".join(shown.split())
+    assert max(map(len, shown.splitlines())) <= 80
+    as_json = json.loads(fjord_plan(*asked, "--json", status=1))
+    found = as_json["pinned_that_do_not_fit_together"] or as_json["kept_out_by_pinned"]
+    assert found == (list(pinned) if len(pinned) == 2 else ["llamaguard-4"])

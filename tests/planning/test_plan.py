@@ -208,3 +208,29 @@ def test_an_engine_that_fits_alone_is_never_never(
     for each, model in zip(together.engines, models, strict=True):
         (alone,) = plan([model], machine).engines
         assert (each.verdict == "never") == (alone.verdict == "never")
+
+
+SMALL, LARGE = "Qwen/Qwen3-VL-8B-Instruct", "meta-llama/Llama-Guard-4-12B"
+
+
+@pytest.mark.parametrize(
+    ("pinned", "cards", "clashing", "kept_out"),
+    [
+        ((), "1x24", [], []),
+        ((SMALL, LARGE), "1x40", [SMALL, LARGE], []),
+        ((SMALL, LARGE), "2x40", [], []),
+        ((SMALL,), "1x40", [], [LARGE]),
+        ((LARGE,), "1x80", [], []),
+    ],
+)
+def test_pins_that_leave_no_room_are_told(
+    pinned: tuple[str, ...], cards: str, clashing: list[str], kept_out: list[str]
+) -> None:
+    both = [
+        replace(asked(name, max_model_len=8192), is_pinned=name in pinned)
+        for name in (SMALL, LARGE)
+    ]
+    found = plan(both, on(cards))
+    assert found.named(found.pins.clashing) == clashing
+    assert found.named(found.pins.kept_out) == kept_out
+    assert found.is_possible == (not (clashing or kept_out or found.never))
