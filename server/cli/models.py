@@ -1,6 +1,7 @@
 """`fjord models …`: list the models; load, unload, pin and unpin those of a running server."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -124,7 +125,7 @@ _add_immediate("unpin", "Take a pin back, also the registry's, until the next st
 def _tell(
     server: OperatorClient, command: Command, alias: str, *, is_patient: bool, as_json: bool
 ) -> None:
-    said = (lambda line: None) if as_json else typer.echo
+    said: Callable[[str], None] = (lambda line: None) if as_json else typer.echo
     model = server.tell(command, alias)
     if others := ", ".join(model["shares_with"]):
         said(f"{model['alias']} shares its engine with {others}: this {command} is theirs, too")

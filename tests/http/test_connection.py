@@ -331,15 +331,15 @@ def test_half_a_request_before_the_end_is_closed_at_once(served: Served, whole: 
     assert answer.count(b"HTTP/1.1 200") <= whole
 
 
-@pytest.mark.parametrize("fields", [{}, {"stream": True}])
+@pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_ends_its_own_side_and_then_leaves_is_noticed(
-    tmp_path: Path, fields: dict[str, object]
+    tmp_path: Path, stream: bool
 ) -> None:
     """Also where it is silent: nothing is read from it any more."""
     hung = scripted("m", hang_after_tokens=3, text="a b c d e f")
     with serving(tmp_path, hung, settings={"keep_alive_s": 60.0}) as server:
         with connected(server) as client:
-            client.sendall(chat(server, **fields))
+            client.sendall(chat(server, stream=stream))
             client.shutdown(socket.SHUT_WR)
             wait_until(lambda: server.services.supervisor.requests(), "it runs")
         wait_until(lambda: not server.services.supervisor.requests(), "it is over")
