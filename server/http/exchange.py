@@ -76,9 +76,10 @@ class Exchange:
         """The whole request body, decoded. Raises ApiError (413 above `limit` bytes, 415 or 400 for
         its encoding), and ClientLeft. Its time is the connection's to bound."""
         body = await self._raw_body(limit)
-        encoding = self.header(b"content-encoding")
-        if encoding is None:
+        lines = [value for name, value in self.scope["headers"] if name == b"content-encoding"]
+        if not lines:
             return body
+        encoding = b",".join(lines)
         return await asyncio.to_thread(decoded_body, encoding, body, limit)
 
     async def _raw_body(self, limit: int) -> bytes:

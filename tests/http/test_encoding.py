@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from server.errors import ApiError
-from server.http.encoding import decoded_body
+from server.http.encoding import MOST_MEMBERS, decoded_body
 from tests.support.serving import Served, scripted, server_of
 
 ASK = json.dumps({"model": "m", "messages": [{"role": "user", "content": "a b c"}]}).encode()
@@ -51,12 +51,12 @@ ENCODED: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 }
 BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "gzip": ("gzip", lambda: gzip.compress(bytes(64 * MIB))),
-    "gzip members": ("gzip", lambda: gzip.compress(b"x" * 1000) * 1000),
+    "gzip members": ("gzip", lambda: gzip.compress(b"x" * 10_000) * 60),
     "deflate": ("deflate", lambda: zlib.compress(bytes(64 * MIB))),
     "raw deflate": ("deflate", lambda: raw_deflate(bytes(64 * MIB))),
     "zstd": ("zstd", lambda: zstd(bytes(64 * MIB))),
     "zstd stream": ("zstd", lambda: zstd_stream(bytes(64 * MIB))),
-    "zstd frames": ("zstd", lambda: zstd(b"x" * 1000) * 1000),
+    "zstd frames": ("zstd", lambda: zstd(b"x" * 10_000) * 60),
     "two": ("gzip, gzip", lambda: gzip.compress(gzip.compress(bytes(64 * MIB)))),
 }
 
@@ -115,3 +115,33 @@ def test_a_body_that_is_not_so_encoded_is_400(
     answer = post(served, encoding, spoil(ENCODED[encoding][1](ASK)))
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "Content-Encoding"
+
+
+@pytest.mark.parametrize(
+    ("name", "member"),
+    [("gzip", gzip.compress(b"")), ("deflate", zlib.compress(b"")), ("zstd", zstd_stream(b""))],
+    ids=["gzip", "deflate", "zstd"],
+)
+def test_empty_members_in_a_row_are_refused_before_they_cost_time(
+    served: Served, name: str, member: bytes
+) -> None:
+    """Each copied the rest of the body: 3 KB of them, packed twice, took seconds."""
+    many = gzip.compress(member * 400_000)
+    headers = served.headers | {"Content-Encoding": f"{name}, gzip"}
+    with pytest.raises(ApiError, match=f"more than {MOST_MEMBERS} members"):
+        decoded_body(f"{name}, gzip".encode(), many, 8 * MIB)
+    answer = httpx.post(
+        served.url + "/v1/chat/completions",
+        headers=headers,
+        content=gzip.compress(member * 2_000),
+    )
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "Content-Encoding"
+    assert decoded_body(name.encode(), member * MOST_MEMBERS, LIMIT) == b""
+
+
+def test_several_header_lines_are_one_list(served: Served) -> None:
+    lines = [*served.headers.items(), ("Content-Encoding", "zstd"), ("Content-Encoding", "gzip")]
+    url = served.url + "/v1/chat/completions"
+    answer = httpx.post(url, headers=lines, content=gzip.compress(zstd(ASK)))
+    assert answer.status_code == 200
