@@ -123,7 +123,7 @@ def _tried(job: Mapping[str, Any], longest_s: float) -> TemplateTrial:
 
     with tempfile.TemporaryDirectory(prefix="fjord-check-") as folder:
         path = Path(folder) / "job.json"
-        path.write_text(json.dumps(job))
+        path.write_text(json.dumps(job), "utf-8")
         try:
             told = json.loads(_run(path, in_time))
         except TimeoutError:

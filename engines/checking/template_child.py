@@ -25,7 +25,7 @@ MOST_CHARACTERS = 200_000
 
 def tried(args: Sequence[str], progress: Progress) -> str:
     """Each chat alone: one that a template refuses is no other's trouble."""
-    job = json.loads(Path(args[0]).read_text())
+    job = json.loads(Path(args[0]).read_text("utf-8"))
     told = {}
     for index, chat in enumerate(job["chats"]):
         progress(chat["name"], index, len(job["chats"]))

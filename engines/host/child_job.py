@@ -45,7 +45,7 @@ def run_child_job(
 def child_job(work: Callable[[Sequence[str], Progress], str]) -> None:
     """The child's end, for `if __name__ == "__main__":`. ChildJobFailed is for people."""
     # Libraries print where they like: what they say goes to stderr, the pipe is ours alone.
-    pipe = os.fdopen(os.dup(1), "w")
+    pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     parent = _ParentPipe(pipe)
@@ -95,7 +95,7 @@ def _child(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=output,
-        text=True,
+        encoding="utf-8",
         env={**environment, "PYTHONPATH": os.pathsep.join(paths)},
     )
 

@@ -9,7 +9,7 @@ CACHE_BYTES = 2 * 2**30
 def has_bfloat16() -> bool:
     """Without bf16 instructions float32 is three times faster in a batch."""
     try:
-        flags = Path("/proc/cpuinfo").read_text()
+        flags = Path("/proc/cpuinfo").read_text("utf-8")
     except OSError:
         return False
     return "avx512_bf16" in flags or "amx_bf16" in flags

@@ -52,7 +52,7 @@ def host_bytes(limits: Sequence[str] = _LIMITS) -> int | None:
 
 def _limit(path: str) -> int | None:
     try:
-        text = Path(path).read_text().strip()
+        text = Path(path).read_text("utf-8").strip()
     except OSError:
         return None
     return int(text) if text.isdigit() and int(text) > 0 else None

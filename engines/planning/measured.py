@@ -71,7 +71,7 @@ class MeasuredMemory:
 
     def _read(self) -> Mapping[str, tuple[Measured, ...]]:
         try:
-            engines = json.loads(self._path.read_text())["engines"]
+            engines = json.loads(self._path.read_text(encoding="utf-8"))["engines"]
             return {key: tuple(_checked(each) for each in rows) for key, rows in engines.items()}
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return {}
@@ -81,7 +81,7 @@ class MeasuredMemory:
         text = json.dumps({"engines": engines}, indent=1)
         beside = self._path.with_name(f".{FILE_NAME}.new")
         try:
-            beside.write_text(text)
+            beside.write_text(text, encoding="utf-8")
             os.replace(beside, self._path)
         except OSError:
             beside.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ _FILE = Path(__file__).with_name("shipped_models.json")
 
 @functools.cache
 def _entries() -> Mapping[str, Mapping[str, Any]]:
-    entries: Mapping[str, Mapping[str, Any]] = json.loads(_FILE.read_text())
+    entries: Mapping[str, Mapping[str, Any]] = json.loads(_FILE.read_text("utf-8"))
     return entries
 
 

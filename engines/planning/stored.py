@@ -38,7 +38,7 @@ def _of_file(path: Path) -> ModelFacts:
 
 
 def _of_folder(folder: Path) -> ModelFacts:
-    config: dict[str, Any] = json.loads((folder / "config.json").read_text())
+    config: dict[str, Any] = json.loads((folder / "config.json").read_text("utf-8"))
     loaded, stored_bytes = _elements(folder, _first_unloaded_layer(config))
     if not loaded:
         raise FactsUnknown(f"{folder} has no safetensors whose headers say their sizes")
@@ -64,7 +64,7 @@ def _shards(folder: Path) -> Iterator[Path]:
     if not index.exists():
         yield from sorted(folder.glob("*.safetensors"))
         return
-    names = set(json.loads(index.read_text())["weight_map"].values())
+    names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
     yield from (folder / name for name in sorted(names))
 
 

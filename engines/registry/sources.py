@@ -63,7 +63,7 @@ def longest_context(source: str, args: Mapping[str, Any]) -> int:
         if isinstance(args.get(name), int) and args[name] > 0:
             return int(args[name])
     try:
-        config = json.loads((Path(source) / "config.json").read_text())
+        config = json.loads((Path(source) / "config.json").read_text("utf-8"))
         text = config.get("text_config") or config
         trained = text.get("max_position_embeddings")
     except (OSError, ValueError, AttributeError, RecursionError):

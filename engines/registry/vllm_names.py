@@ -64,4 +64,8 @@ def vllm_source(file: str) -> ast.Module:
     if vllm is None or vllm.origin is None:
         return ast.Module(body=[], type_ignores=[])
     path = Path(vllm.origin).parent / file
-    return ast.parse(path.read_text()) if path.exists() else ast.Module(body=[], type_ignores=[])
+    return (
+        ast.parse(path.read_text("utf-8"))
+        if path.exists()
+        else ast.Module(body=[], type_ignores=[])
+    )

@@ -144,7 +144,7 @@ def _bfloat16(random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np
 
 
 def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(values, indent=1))
+    path.write_text(json.dumps(values, indent=1), "utf-8")
 
 
 def main() -> None:

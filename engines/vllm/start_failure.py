@@ -56,7 +56,7 @@ def _logging(log_file: Path, shows_warnings: bool) -> dict[str, object]:
 
 def why_it_failed(error: BaseException, log_file: Path, path: str) -> str:
     """One line for operators and clients. The type decides what is said about it."""
-    text = log_file.read_text(errors="replace") if log_file.exists() else ""
+    text = log_file.read_text("utf-8", errors="replace") if log_file.exists() else ""
     for name, message in _LAST_LINE.findall(text):
         if not message.startswith(_ONLY_POINTS_ELSEWHERE):
             return _in_words(name.rsplit(".", 1)[-1], message, path)

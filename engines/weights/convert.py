@@ -51,7 +51,7 @@ def _mend_tokenizer(path: Path, gguf: Path) -> None:
     texts got other tokens than llama.cpp's, with it 0 of 39,702 tokens differ."""
     if GgufFile(gguf).get("tokenizer.ggml.pre") != "smollm":
         return
-    tokenizer = json.loads(path.read_text())
+    tokenizer = json.loads(path.read_text("utf-8"))
     tokenizer["pre_tokenizer"] = {
         "type": "Sequence",
         "pretokenizers": [
@@ -64,7 +64,7 @@ def _mend_tokenizer(path: Path, gguf: Path) -> None:
             },
         ],
     }
-    path.write_text(json.dumps(tokenizer, ensure_ascii=False))
+    path.write_text(json.dumps(tokenizer, ensure_ascii=False), "utf-8")
 
 
 if __name__ == "__main__":

@@ -135,7 +135,7 @@ class Snapshot:
             return None
         index = folder / "model.safetensors.index.json"
         if index.exists():
-            shards = set(json.loads(index.read_text())["weight_map"].values())
+            shards = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
             return folder if all((folder / shard).exists() for shard in shards) else None
         whole = any(folder.glob("*.safetensors")) or any(folder.glob("pytorch_model*.bin"))
         return folder if whole else None

@@ -37,7 +37,7 @@ def _of_hub(repository: str, revision: str, snapshot: Snapshot) -> dict[str, obj
     config = hf_hub_download(repository, "config.json", revision=revision or None)
     sizes = snapshot.listed_sizes()
     weights = [size for name, size in sizes.items() if name.endswith((".safetensors", ".bin"))]
-    return {"config": json.loads(Path(config).read_text()), "bytes": sum(weights)}
+    return {"config": json.loads(Path(config).read_text("utf-8")), "bytes": sum(weights)}
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ def _locked(lock: FileLock, progress: Progress) -> Iterator[None]:
 def what_is_wrong(folder: Path, source_sha256: str) -> str | None:
     """None: every file is as it was written, from this source."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
+        manifest = json.loads((folder / MANIFEST).read_text("utf-8"))
         files: dict[str, str] = manifest["files"]
         if (manifest["conversion"], manifest["source"]) != (CONVERSION, source_sha256):
             return "it was made by another version"
@@ -112,4 +112,4 @@ def _write_manifest(folder: Path, source: str) -> None:
         "source": source,
         "files": {path.name: sha256(path) for path in files},
     }
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), "utf-8")

@@ -9,7 +9,7 @@ def write_private(path: Path, text: str) -> None:
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with open(descriptor, "w") as file:
+        with open(descriptor, "w", encoding="utf-8") as file:
             file.write(text + "\n")
     except OSError as error:
         path.unlink(missing_ok=True)
@@ -19,6 +19,6 @@ def write_private(path: Path, text: str) -> None:
 def read_private(path: Path) -> str | None:
     """None: there is none that this user may read, or it is empty."""
     try:
-        return path.read_text().strip() or None
+        return path.read_text("utf-8").strip() or None
     except (OSError, UnicodeDecodeError):
         return None

@@ -87,5 +87,5 @@ def _run(options: Any, *, only: str, thorough: bool, strict: bool, json_file: Pa
     show(Console(), results)
     if json_file is not None:
         with whole(json_file) as part:
-            part.write_text(as_json(options.base_url, target.model, results))
+            part.write_text(as_json(options.base_url, target.model, results), "utf-8")
     return exit_status(results, strict=strict)

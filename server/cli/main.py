@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from server import __version__
 from server.cli import serving_options as options
 from server.cli.apps import new_app
+from server.cli.standard_streams import complete_streams
 from server.cli.trouble import give_up_output, why
 from server.refusal import CannotStart
 
@@ -133,11 +134,15 @@ def prepare(
 
 def main() -> None:
     """The console script."""
+    complete_streams()
     try:
         try:
             app(prog_name="fjord")
         finally:
             sys.stdout.flush()
+    except BrokenPipeError:  # `| head`: who reads has had enough
+        give_up_output()
+        sys.exit(1)
     except OSError as error:  # a full disk behind `>`
         give_up_output()
         typer.echo(f"fjord: {why(error)}", err=True)

@@ -1,5 +1,6 @@
 """`fjord prune`: deletes old usage records, on request only."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -8,6 +9,7 @@ from server.cli.apps import new_app
 from server.cli.options import DEFAULT_DIR, DataDir, LedgerUrl
 from server.cli.periods import day_of, open_reports
 from server.ledger.retention import prune as prune_records
+from server.refusal import CannotStart
 
 app = new_app()
 
@@ -21,8 +23,17 @@ def prune(
 ) -> None:
     """Delete old records. Sums, budgets and invoices keep counting them. Export them first."""
     day = day_of(before, "--before")
-    if not yes:
-        typer.confirm(f"Delete every usage record from before {day}?", abort=True)
     with open_reports(data_dir, ledger_url) as database:
+        if not yes:
+            _ask(f"Delete every usage record from before {day}?")
         count = prune_records(database, day)
     typer.echo(f"Deleted {count} records from before {day}.")
+
+
+def _ask(question: str) -> None:
+    """Raises Abort for a no, and CannotStart where there is nobody to ask."""
+    if not sys.stdin.isatty():
+        raise CannotStart(
+            "fjord prune deletes only what it is told to: at no terminal, with --yes."
+        )
+    typer.confirm(question, abort=True)

@@ -21,7 +21,7 @@ STDERR = 2
 def raw_lines_wrapped() -> Iterator[TextIO]:
     """File descriptor 2 leads into the wrapper for the block's time; yields the way past it, for
     lines that are JSON already."""
-    way_past = os.fdopen(os.dup(STDERR), "w")
+    way_past = os.fdopen(os.dup(STDERR), "w", encoding="utf-8", errors="replace")
     command = [sys.executable, "-I", "-S", __file__]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=way_past, start_new_session=True

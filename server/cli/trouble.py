@@ -24,6 +24,8 @@ def told() -> Iterator[None]:
         raise failed(str(error)) from None
     except sqlite3.Error as error:
         raise failed(f"The ledger cannot be used: {error}. Nothing was changed.") from None
+    except BrokenPipeError:  # of the output: main knows
+        raise
     except OSError as error:
         raise failed(why(error)) from None
     except Exception as error:

@@ -35,7 +35,7 @@ class ServingLock:
 
     def holder(self) -> str:
         try:
-            return self.path.read_text().strip() or "unknown"
+            return self.path.read_text("utf-8").strip() or "unknown"
         except OSError:
             return "unknown"
 

@@ -32,7 +32,7 @@ def own_server(arguments: Sequence[str] = (), timeout_s: float = 600.0) -> Itera
     port = _free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "server", "serve", "--no-auth", "--port", str(port)]
-    with tempfile.TemporaryFile("w+") as said:
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
         # A session of its own: Ctrl-C in the chat stops an answer, not the server.
         process = subprocess.Popen(
             [*command, *arguments],
