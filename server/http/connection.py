@@ -5,6 +5,7 @@
 | a request's head, from the connection's or the head's first byte | HEADERS_TIMEOUT_S | it is cut |
 | the rest of a body, from the end of the head | BODY_TIMEOUT_S | it is cut |
 | the next request on an idle connection | uvicorn's keep-alive time | it is closed |
+| a head's end, or more of a body: HEADERS_BYTES without either | - | it is refused |
 | the client to take a complete answer | 2 send_timeout_s for a byte, 11 for all | it is cut |
 | the client to take a piece of a stream | send_timeout_s (requests/answer) | it is cut |
 | a client that is gone without a word | TCP keep-alive | it is lost |
@@ -80,6 +81,7 @@ class Connection(HttpToolsProtocol):
     _awaited = _timed = Awaited.NOTHING
     _deadline: asyncio.TimerHandle | None = None
     _header_bytes = 0
+    """Of a head, or since the last piece of a body: trailers, and what is beside a chunk's size."""
     _lost: Callable[[], None] | None = None
     _flush: asyncio.TimerHandle | None = None
     _untaken: tuple[int, int] | None = None
@@ -139,8 +141,7 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.timeout_keep_alive_task is not None and self._awaited is Awaited.NOTHING:
             self._awaited = Awaited.HEAD  # whatever it is: the idle time is over
-        if self._awaited is Awaited.HEAD:
-            self._header_bytes += len(data)
+        self._header_bytes += len(data)
         self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
@@ -148,7 +149,7 @@ class Connection(HttpToolsProtocol):
             self._stay_in_http1(data[upgrade.args[0] :])
         except httptools.HttpParserError:
             self.send_400_response("")
-        if self._awaited is Awaited.HEAD and self._header_bytes > HEADERS_BYTES:
+        if self._awaited is not Awaited.NOTHING and self._header_bytes > HEADERS_BYTES:
             message = f"The request's headers are longer than {HEADERS_BYTES} bytes."
             self._refuse(ApiError(431, "REQUEST_TOO_LARGE", message))
         self._bound_the_wait()
@@ -178,11 +179,17 @@ class Connection(HttpToolsProtocol):
         self._awaited = Awaited.BODY
         if not self.parser.should_upgrade():
             super().on_headers_complete()
+            self.headers = []  # what comes now are trailers: no part of the request's head
+
+    def on_body(self, body: bytes) -> None:
+        self._header_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         if not self.parser.should_upgrade():
             # A body that outlasted its answer: uvicorn counts no idle time after it.
             self._awaited = Awaited.NOTHING if self._is_answering() else Awaited.HEAD
+            self._header_bytes = 0
             super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:

@@ -374,3 +374,42 @@ def test_hosts_are_names_or_addresses(served: Served) -> None:
     for host in BAD_HOSTS:
         assert hosted(served, [host], "/health").startswith(b"HTTP/1.1 400"), host
     assert hosted(served, [], "/health", "1.0").startswith(b"HTTP/1.1 200")
+
+
+ENDLESS_TAILS = {
+    "trailers": (b"0\r\n", b"X-A: b\r\n" * 8192),
+    "one trailer": (b"0\r\nX-A: ", b"b" * 65536),
+    "a chunk's extension": (b"1;a=", b"b" * 65536),
+}
+
+
+@pytest.mark.parametrize("tail", ENDLESS_TAILS)
+@pytest.mark.parametrize("path", [CHAT, "/health", "/nowhere"])
+def test_what_is_beside_a_body_is_bounded_like_a_head(served: Served, path: str, tail: str) -> None:
+    """Trailers were kept, 4 bytes of memory for each of theirs, and no key was needed."""
+    begin, piece = ENDLESS_TAILS[tail]
+    sent = 0
+    with connected(served) as client, contextlib.suppress(ConnectionError):
+        client.sendall(request(served, "Transfer-Encoding: chunked", path=path) + begin)
+        while sent < 64 * 2**20:
+            client.sendall(piece)
+            sent += len(piece)
+    assert sent < 32 * 2**20  # it was cut; the kernels hold some MiB of what was sent
+
+
+def test_trailers_are_taken_and_are_no_headers(served: Served) -> None:
+    content = body()
+    head = request(served, "Transfer-Encoding: chunked", "Connection: close")
+    chunks = b"%x;a=b\r\n%b\r\n0\r\n" % (len(content), content)
+    trailers = b"X-Request-Id: trailed\r\nContent-Encoding: zstd\r\nHost: two\r\n\r\n"
+    for pieces in ((head + chunks + trailers,), (head, chunks, trailers)):
+        answer = ask(served, *pieces)
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert b"x-request-id: trailed" not in answer
+
+
+def test_a_body_in_chunks_of_a_byte_is_taken(served: Served) -> None:
+    padded = body() + b" " * 80_000
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in padded)
+    head = request(served, "Transfer-Encoding: chunked", "Connection: close")
+    assert ask(served, head + chunks + b"0\r\n\r\n").startswith(b"HTTP/1.1 200")
