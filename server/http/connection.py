@@ -31,6 +31,8 @@ from server.ids import new_id
 
 HEADERS_BYTES = 64 * 1024
 HEADERS_TIMEOUT_S = 20.0
+MOST_PIPELINED = 64
+"""Requests that wait behind one that is being answered: each takes thirty times its bytes."""
 BODY_TIMEOUT_S = 60.0
 """A slot of the request's key waits for it."""
 SEND_TIMEOUT_S = 30.0
@@ -72,6 +74,10 @@ def connection_of(scope: Scope) -> "Connection | None":
     """The open connection of a request; None where it is another server's, or already lost."""
     connection: Connection | None = scope.get(CONNECTION)
     return connection if connection is not None and connection.is_open else None
+
+
+class _TooManyRequests(Exception):
+    """The parser ends with it."""
 
 
 class Connection(HttpToolsProtocol):
@@ -177,6 +183,8 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._header_bytes = 0
         self._awaited = Awaited.BODY
+        if len(self.pipeline) >= MOST_PIPELINED:
+            raise _TooManyRequests
         if not self.parser.should_upgrade():
             super().on_headers_complete()
             self.headers = []  # what comes now are trailers: no part of the request's head
@@ -193,7 +201,9 @@ class Connection(HttpToolsProtocol):
             super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(ApiError.invalid("The request is not valid HTTP.", None, None, "HTTP/1.1"))
+        is_full = len(self.pipeline) >= MOST_PIPELINED
+        what = f"{MOST_PIPELINED} requests wait on this connection" if is_full else "It is no HTTP"
+        self._refuse(ApiError.invalid(f"The request is not valid: {what}.", None, None, "HTTP/1.1"))
 
     def _stay_in_http1(self, rest: bytes) -> None:
         """The protocol that the client offers (h2c: the JDK's client does) is not taken: its
@@ -249,6 +259,8 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self.pipeline:  # uvicorn reads on behind each answer, whatever waits already
+            self.flow.pause_reading()
         self._bound_the_flush()
 
     def _bound_the_flush(self) -> None:

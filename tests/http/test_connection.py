@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from server.http.connection import MOST_PIPELINED
 from tests.support.serving import (
     Served,
     read_records,
@@ -413,3 +414,25 @@ def test_a_body_in_chunks_of_a_byte_is_taken(served: Served) -> None:
     chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in padded)
     head = request(served, "Transfer-Encoding: chunked", "Connection: close")
     assert ask(served, head + chunks + b"0\r\n\r\n").startswith(b"HTTP/1.1 200")
+
+
+HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+def test_a_client_that_sends_requests_without_end_is_cut(served: Served) -> None:
+    """uvicorn read on behind each answer: 6 s of it took 250 MB, without a key."""
+    sent = 0
+    with connected(served) as client, contextlib.suppress(ConnectionError):
+        while sent < 64 * 2**20:
+            client.sendall(HEALTH * 2000)
+            sent += 2000 * len(HEALTH)
+    assert sent < 32 * 2**20
+
+
+def test_as_many_as_may_wait_on_a_connection_are_answered_in_order(served: Served) -> None:
+    sent = HEALTH * MOST_PIPELINED + HEALTH.replace(b"/health", b"/nowhere")
+    answer = half_closed(served, sent)
+    assert answer.count(b"HTTP/1.1 200 OK") == MOST_PIPELINED
+    assert answer.rpartition(b"HTTP/1.1 ")[2].startswith(b"404")
+    refused = half_closed(served, HEALTH * (MOST_PIPELINED + 2))
+    assert b"64 requests wait on this connection" in refused
