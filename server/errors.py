@@ -144,7 +144,10 @@ class FormBroken(ApiError):
 
 
 def _short(part: Any, most: int) -> Any:
-    """A text of at most `most` characters: whatever a client sent, it does not all come back."""
+    """A text of at most `most` characters: whatever a client sent, it does not all come back. Half
+    a character (a lone surrogate) can be written in no JSON."""
+    if isinstance(part, str) and not part.isascii():
+        part = part.encode("utf-8", "replace").decode()
     if isinstance(part, str) and len(part) > most:
         return part[: most - 1] + "…"
     return part

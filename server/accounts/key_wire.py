@@ -4,15 +4,24 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from engines.registry.currency import CURRENCIES, Currency
 from server.ledger.keys import Budget, Key
 from server.ledger.money import MICRO
 from server.ledger.records import KeyLimits
 
+
+def _storable(text: Any) -> Any:
+    """Raises ValueError: half a character is none in JSON, and PostgreSQL holds no zero."""
+    if isinstance(text, str) and ("\0" in text or text.encode("utf-8", "ignore").decode() != text):
+        raise ValueError("it holds what is no character")
+    return text
+
+
+KeyText: TypeAlias = Annotated[str, BeforeValidator(_storable), Field(min_length=1, max_length=200)]
 AtLeastOne: TypeAlias = Annotated[int, Field(ge=1, le=10**12)]
 
 
@@ -52,9 +61,9 @@ class KeyPatch(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    name: Annotated[str, Field(min_length=1, max_length=200)] = ""
-    owner: Annotated[str, Field(min_length=1, max_length=200)] = ""
-    models: list[str] | None = None
+    name: KeyText = ""
+    owner: KeyText = ""
+    models: Annotated[list[KeyText], Field(max_length=1000)] | None = None
     requests_per_minute: AtLeastOne | None = None
     burst: Annotated[int, Field(ge=0, le=10**12)] | None = None
     concurrent: AtLeastOne | None = None
@@ -86,8 +95,8 @@ class KeyPatch(BaseModel):
 class KeyIn(KeyPatch):
     """A new key."""
 
-    name: Annotated[str, Field(min_length=1, max_length=200)]
-    owner: Annotated[str, Field(min_length=1, max_length=200)] = "default"
+    name: KeyText
+    owner: KeyText = "default"
     """The customer or project that is billed."""
     admin: bool = False
     """A key for /admin/v1 instead of the LLM API."""

@@ -147,9 +147,20 @@ def main() -> None:
         give_up_output()
         typer.echo(f"fjord: {why(error)}", err=True)
         sys.exit(2)
+    except UnicodeEncodeError:
+        if (wrong := _unreadable_argument()) is None:
+            raise
+        typer.echo(f"fjord: {wrong} is no text in UTF-8.", err=True)
+        sys.exit(2)
     except CannotStart as refusal:
         for line in str(refusal).splitlines():
             typer.echo(f"fjord: {line}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _unreadable_argument() -> str | None:
+    """One with bytes that are no characters, which Python keeps as half ones."""
+    written = ((each, each.encode("utf-8", "replace").decode()) for each in sys.argv[1:])
+    return next((repr(shown) for each, shown in written if shown != each), None)

@@ -104,6 +104,10 @@ async def test_only_an_admin_key_comes_in(site: Site, method: str, path: str) ->
         ({"name": "n", "budget": {"kind": "money", "amount": "1", "period": "year"}}, "budget"),
         ({"name": "n", "budget": {"kind": "money", "amount": "1", "period": "day"}}, "currency"),
         ({"name": "n", "currency": "GBP"}, "currency"),
+        ({"name": "n", "models": ["m"] * 1001}, "models"),
+        ({"name": "n", "models": ["m" * 201]}, "models"),
+        ({"name": "a\0b"}, "name"),
+        ({"name": "n", "owner": "a\0b"}, "owner"),
         ({"name": "n", "expires_at": "2027-01-01T00:00:00"}, "expires_at"),
     ],
 )
@@ -113,6 +117,15 @@ async def test_a_wrong_body_is_a_400_that_names_the_field(
     error = await site.ask("POST", "/admin/v1/keys", 400, json=body)
     assert error["error"]["code"] == "INVALID_PARAMETER"
     assert field in error["error"]["message"]
+
+
+@pytest.mark.parametrize("body", ['{"name": "%s"}', '{"name": "n", "models": ["%s"]}', '{"%s": 1}'])
+async def test_half_a_character_is_a_400_and_breaks_no_list(site: Site, body: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    half = (body % r"\udcff").encode()
+    error = await site.ask("POST", "/admin/v1/keys", 400, content=half, headers=headers)
+    assert error["error"]["code"] == "INVALID_PARAMETER"
+    await site.ask("GET", "/admin/v1/keys")
 
 
 async def test_an_unknown_key_is_a_404(site: Site) -> None:

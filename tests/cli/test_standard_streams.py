@@ -67,3 +67,15 @@ def test_prune_asks_nobody_at_no_terminal(home: Path) -> None:
     assert refused.stderr.startswith("fjord: fjord prune deletes only what it is told to")
     elsewhere = fjord(home, "prune", "--before", "2026-01-01", "--data-dir", "nowhere")
     assert "There is no ledger" in elsewhere.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["usage --owner", "models load", "keys create --name", "keys create --name a --models"],
+)
+def test_an_argument_that_is_no_text_is_told(home: Path, command: str) -> None:
+    """Python keeps its bytes as half characters; a model of such a name broke the admin API's
+    list of keys."""
+    ended = in_shell(home, f"fjord {command} $'\\xffab'")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert len(ended.stderr.splitlines()) == 1
