@@ -39,7 +39,17 @@ def _object(arguments: Any, name: object) -> dict[str, Any]:
             f"tool_calls: the arguments of {name} are nested more than {MOST_LEVELS} levels deep.",
             "messages",
         )
-    return value if isinstance(value, dict) else {}
+    if not isinstance(value, dict):
+        return {}
+    return _in_characters(value) if isinstance(arguments, str) and "\\u" in arguments else value
+
+
+def _in_characters(value: dict[str, Any]) -> dict[str, Any]:
+    """Half a character, as of an emoji that a model cut, can be rendered by no template."""
+    text = json.dumps(value, ensure_ascii=False)
+    whole = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    read: dict[str, Any] = json.loads(whole)
+    return read
 
 
 def _is_deeper(value: Any, levels: int) -> bool:

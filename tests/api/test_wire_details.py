@@ -209,6 +209,16 @@ def test_a_wrong_message_is_named_to_its_depth(
         ({"stream_options": {"include_usage": 1}}, "stream_options.include_usage", "true or false"),
         ({"structured_outputs": {"choice": []}}, "structured_outputs.choice", None),
         ({"structured_outputs": {"json": "{"}}, "structured_outputs.json", "a JSON schema"),
+        (
+            {"structured_outputs": {"json": '{"title": "\\udcff"}'}},
+            "structured_outputs.json",
+            "a JSON schema",
+        ),
+        (
+            {"structured_outputs": {"json": '{"minimum": NaN}'}},
+            "structured_outputs.json",
+            "a JSON schema",
+        ),
         ({"functions": [{"name": "f"}]}, "functions", "tools"),
         ({"best_of": 2}, "best_of", "n"),
         ({"guided_regex": "a"}, "guided_regex", "structured_outputs.regex"),

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from engines.answers.openai_tools import openai_tool
+from engines.answers.tool_history import with_read_arguments
 from engines.base import InvalidRequest, Tool
 from engines.gguf import BadGguf, GgufFile
 from engines.llamacpp.chat_template import ChatTemplate
@@ -215,3 +216,10 @@ def test_what_is_no_gguf_is_told_with_its_path(tmp_path: Path, content: bytes) -
     path.write_bytes(content)
     with pytest.raises(BadGguf, match=r"x\.gguf"):
         GgufFile(path)
+
+
+def test_half_a_character_in_a_calls_arguments_is_no_end_of_the_conversation() -> None:
+    """A model that is cut within an emoji leaves one; no template can render it."""
+    call = {"function": {"name": "f", "arguments": r'{"a": "\ud83d\ude00 \ud83d"}'}}
+    read = with_read_arguments({"role": "assistant", "tool_calls": [call]})
+    assert read["tool_calls"][0]["function"]["arguments"] == {"a": "😀 \ufffd"}

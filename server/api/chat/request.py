@@ -1,11 +1,11 @@
 """Wire request -> GenerateRequest: the contract's defaults, limits and refusals, per alias."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 from msgspec.structs import replace
+from pydantic_core import from_json
 
 from engines.answers.form_bounds import MOST_SCHEMA_BYTES
 from engines.base import GenerateRequest, Structure, Tool, Truncation
@@ -248,8 +248,8 @@ def _schema(given: dict[str, Any] | str) -> dict[str, Any]:
         raise ApiError.invalid(message, "structured_outputs.json", len(given), expected)
     if isinstance(given, str):
         try:
-            schema = json.loads(given)
-        except (ValueError, RecursionError):
+            schema = from_json(given, allow_inf_nan=False)
+        except ValueError:
             schema = None
     if not isinstance(schema, dict):
         message = "structured_outputs.json is no JSON schema."
