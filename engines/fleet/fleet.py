@@ -4,7 +4,6 @@ One task owns every state; requests, watchers and loaders only tell it what happ
 """
 
 import asyncio
-import contextlib
 import logging
 import math
 import time
@@ -16,6 +15,7 @@ from engines.fleet.actions import Action, Displace, Fetch, Leave, Refuse, Start,
 from engines.fleet.commands import OperatorCommands
 from engines.fleet.decisions import Backoff, decide, is_short, next_time
 from engines.fleet.engine_state import ManagedEngine, Running, shared_engines
+from engines.fleet.inbox import Inbox, News
 from engines.fleet.lease import Lease
 from engines.fleet.node_memory import NodeMemory
 from engines.fleet.outlook import Outlook, Prospect, outlook
@@ -83,9 +83,9 @@ class Fleet:
         self._by_alias = {
             alias: managed for managed in self._engines.values() for alias in managed.aliases
         }
-        self.commands = OperatorCommands(self, self._by_alias, self._tell)
-        self._inbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
-        self.renewal = Renewal(self._engines, self._by_alias, memory, self._tell)
+        self._inbox = Inbox()
+        self.commands = OperatorCommands(self, self._by_alias, self._inbox.tell)
+        self.renewal = Renewal(self._engines, self._by_alias, memory, self._inbox.tell)
         self._owner: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
 
@@ -153,8 +153,8 @@ class Fleet:
 
     # What the owner does
 
-    def _tell(self, news: Callable[[], None]) -> None:
-        self._inbox.put_nowait(news)
+    def _tell(self, news: News) -> None:
+        self._inbox.tell(news)
 
     def look_again(self) -> None:  # something that a decision sees has changed
         self._tell(lambda: None)
@@ -173,16 +173,7 @@ class Fleet:
         for action in decide(views, now, self._room, self._turns):
             self._act(action)
         self.is_short = is_short(views, self._room)
-        await self._hear(next_time(views, now, self._room, self._turns))
-
-    async def _hear(self, until: float | None) -> None:
-        """Take in what happened, at least one thing, unless the time `until` comes first."""
-        timeout_s = None if until is None else max(0.0, until - time.monotonic())
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                (await self._inbox.get())()
-        while not self._inbox.empty():
-            self._inbox.get_nowait()()
+        await self._inbox.hear(next_time(views, now, self._room, self._turns))
 
     def _act(self, action: Action) -> None:
         managed = self._engines[action.key]
