@@ -7,10 +7,23 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from engines.fleet.actions import Action, Displace, Fetch, Leave, Refuse, Start, Stay, Stop
+from engines.fleet.actions import (
+    Action,
+    Displace,
+    Fetch,
+    Leave,
+    Refuse,
+    Sleep,
+    Start,
+    Stay,
+    Stop,
+    Wake,
+)
 from engines.fleet.decisions import decide, next_time
-from engines.fleet.device_memory import HOST, DeviceMemory, MemoryNeed
-from engines.fleet.turns import TurnRules, taken_by
+from engines.fleet.device_memory import HOST, DeviceMemory, MemoryNeed, asleep_on
+from engines.fleet.held_memory import taken_by
+from engines.fleet.sleep_rules import SleepRules
+from engines.fleet.turns import TurnRules
 from engines.fleet.view import EngineView
 
 _MOST_ROUNDS = 100
@@ -28,6 +41,10 @@ class Model:
     is_preloaded: bool = False
     is_pinned: bool = False
     keep_s: float | None = None
+    can_sleep: bool = False
+    sleep_s: float = 1.0
+    wakes_s: tuple[float, float] = (2.0, 10.0)
+    """From level 1, and from 2."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -47,6 +64,8 @@ class Served:
     """key -> seconds from each request's arrival to its start."""
     refused: int = 0
     loads: int = 0
+    sleeps: int = 0
+    wakes: int = 0
     end_s: float = 0.0
 
 
@@ -59,9 +78,11 @@ class Simulation:
         room: DeviceMemory,
         turns: TurnRules,
         check: Callable[[Sequence[EngineView]], None] = lambda views: None,
+        rules: SleepRules | None = None,
     ) -> None:
         self._models = {model.key: model for model in models}
         self._room, self._turns, self._check = room, turns, check
+        self._rules = rules or SleepRules()
         self._views = {
             m.key: EngineView(
                 key=m.key,
@@ -69,6 +90,9 @@ class Simulation:
                 keep_ready=m.is_preloaded,
                 is_pinned=m.is_pinned,
                 keep_s=m.keep_s,
+                can_sleep=m.can_sleep,
+                weights_bytes=m.need.weights_bytes,
+                wakes_s=m.wakes_s,
             )
             for m in self._models.values()
         }
@@ -104,14 +128,15 @@ class Simulation:
         for _ in range(_MOST_ROUNDS):
             views = list(self._views.values())
             self._check(views)
-            actions = decide(views, self.now, self._room, self._turns)
+            actions = decide(views, self.now, self._room, self._turns, self._rules)
             if not actions:
                 break
             for action in actions:
                 self._act(action)
         else:
             raise AssertionError(f"no end of decisions: {actions}")
-        at = next_time(list(self._views.values()), self.now, self._room, self._turns)
+        views = list(self._views.values())
+        at = next_time(views, self.now, self._room, self._turns, self._rules)
         if at is not None and (at < self._wakes_at or self._wakes_at <= self.now):
             self._wakes_at = at
             self._later(at, lambda: None)
@@ -137,6 +162,15 @@ class Simulation:
                 self.served.refused += len(self._waiting[key])
                 self._waiting[key].clear()
                 self._set(key, state="failed", retry_at=math.inf, waiting_since=None)
+            case Sleep(level=level):
+                self.served.sleeps += 1
+                self._set(key, state="falling_asleep", sleep_level=level, keep_ready=False)
+                self._later(self.now + model.sleep_s, lambda: self._asleep(key))
+            case Wake():
+                self.served.wakes += 1
+                wake_s = model.wakes_s[self._views[key].sleep_level - 1]
+                self._set(key, state="waking", asleep_at=None)
+                self._later(self.now + wake_s, lambda: self._ready(key))
             case Stop():
                 self._set(key, state="stopping", keep_ready=False)
                 self._later(self.now + model.stop_s, lambda: self._gone(key))
@@ -151,11 +185,15 @@ class Simulation:
 
     def _ready(self, key: str) -> None:
         load_s = self._models[key].load_s
-        self._set(key, state="ready", ready_at=self.now, used_at=0.0, load_s=load_s)
+        self._set(key, state="ready", ready_at=self.now, used_at=0.0, load_s=load_s, sleep_level=0)
         self._admit(key)
+
+    def _asleep(self, key: str) -> None:
+        self._set(key, state="sleeping", is_leaving=False, is_to_sleep=False, asleep_at=self.now)
 
     def _gone(self, key: str) -> None:
         self._set(key, state="cold", devices=(), is_leaving=False, is_unwanted=False)
+        self._set(key, sleep_level=0, asleep_at=None)
 
     def _admit(self, key: str) -> None:
         view, waiting = self._views[key], self._waiting[key]
@@ -173,5 +211,10 @@ class Simulation:
 
 def over_memory(views: Sequence[EngineView], room: DeviceMemory) -> list[int]:
     """The devices that hold more than they can."""
-    sizes = dict(enumerate(room.sizes)) | {HOST: room.host_bytes or 0}
-    return [device for device, used in taken_by(views).items() if used > sizes[device]]
+    host = math.inf if room.host_bytes is None else room.host_bytes
+    sizes = dict(enumerate(map(float, room.sizes))) | {HOST: host}
+    used = taken_by(views)
+    for card in range(len(room.sizes)):  # what is more than who sleeps may keep, others lack
+        spare = room.spare[card] if room.spare else 0
+        used[card] = used.get(card, 0) + max(0, used.pop(asleep_on(card), 0) - spare)
+    return [device for device, bytes_ in used.items() if bytes_ > sizes[device]]

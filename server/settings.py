@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     """How long a fetch may get no further before it is given up and tried again."""
     engine_memory_gb: Annotated[float, Field(gt=0)] | None = None
     """What engines may take of the machine's own memory; None: nine tenths of it."""
+    sleep_memory_gb: Annotated[float, Field(ge=0)] | None = None
+    """What the weights of sleeping engines may keep of the machine's memory; None: half of what is
+    free at the start."""
     request_timeout_s: Seconds = 600.0
     drain_timeout_s: Seconds = 60.0
     send_timeout_s: Seconds = 30.0

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 Why: TypeAlias = Literal["broken", "idle", "operator", "room"]
-"""An engine ends because it broke, nobody used it for long, an operator says so, or another needs
-its memory."""
+"""An engine sleeps or ends because it broke, nobody used it for long, an operator says so, or
+another needs its memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,18 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Sleep:
+    key: str
+    level: int
+    why: Why = field(default="room", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Displace:
     """A preload without room: it loads once it is asked for."""
 
@@ -54,4 +66,4 @@ class Refuse:
     key: str
 
 
-Action: TypeAlias = Fetch | Start | Leave | Stay | Stop | Displace | Refuse
+Action: TypeAlias = Fetch | Start | Leave | Stay | Stop | Sleep | Wake | Displace | Refuse

@@ -1,8 +1,10 @@
-"""What an operator tells the fleet of an alias' engine: load, unload, pin, unpin.
+"""What an operator tells the fleet of an alias' engine: load, unload, sleep, pin, unpin.
 
 load      as a request would, also where no request may; others make room for it by turns
 unload    it takes no new request, ends those it has, and stops; the next request loads it again,
           but under an alias that no request loads
+sleep     it takes no new request, ends those it has, and gives its cards' memory back; the next
+          request wakes it
 pin       it never makes room, and does not end when it was idle for long
 unpin     it makes room like the others
 """
@@ -12,11 +14,11 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Literal, Protocol, TypeAlias, get_args
 
-from engines.base import EngineUnavailable
+from engines.base import EngineUnavailable, InvalidRequest
 from engines.fleet.engine_state import ManagedEngine
 from engines.fleet.inbox import Tell, obeyed
 
-Command: TypeAlias = Literal["load", "unload", "pin", "unpin"]
+Command: TypeAlias = Literal["load", "unload", "sleep", "pin", "unpin"]
 COMMANDS: tuple[Command, ...] = get_args(Command)
 
 log = logging.getLogger("fjord.fleet")
@@ -38,14 +40,17 @@ class OperatorCommands:
         self._fleet, self._by_alias, self._tell = fleet, by_alias, tell
 
     async def give(self, command: Command, alias: str) -> None:
-        """Returns once it is begun: a load or an unload takes its time. Again changes nothing.
-        Raises KeyError for an unknown alias, EngineUnavailable where the fleet stops, or where
-        pinned models hold the memory of what is to be loaded."""
+        """Returns once it is begun: a load, an unload or a sleep takes its time. Again changes
+        nothing. Raises KeyError for an unknown alias, EngineUnavailable where the fleet stops, or
+        where pinned models hold the memory of what is to be loaded, and InvalidRequest where it
+        cannot sleep."""
         managed = self._by_alias[alias]
         if self._fleet.is_stopped:
             raise EngineUnavailable("The server is shutting down.")
         if command == "load":
             self._fleet.raise_if_pinned_out(alias)
+        if command == "sleep":
+            _raise_if_sleepless(managed, alias)
         log.info("an operator says %s to engine %s (%s)", command, managed.spec.key, alias)
         await obeyed(self._tell, lambda: _DOES[command](managed, alias))
         if command == "pin":
@@ -59,7 +64,7 @@ class OperatorCommands:
 
 def _load(managed: ManagedEngine, alias: str) -> None:
     managed.closed.discard(alias)
-    managed.is_unwanted = managed.is_displaced = False
+    managed.is_unwanted = managed.is_displaced = managed.sleep.is_ordered = False
     if managed.is_hopeless or managed.running is not None:
         return
     managed.retry_at = 0.0
@@ -68,15 +73,35 @@ def _load(managed: ManagedEngine, alias: str) -> None:
 
 def _unload(managed: ManagedEngine, alias: str) -> None:
     managed.closed |= managed.never
-    managed.called_at = None
+    managed.called_at, managed.sleep.is_ordered = None, False
     managed.is_replacement, managed.is_displaced = False, True
     managed.is_unwanted = managed.state not in ("cold", "failed")
     if managed.closed:
         managed.wake()
 
 
+def _raise_if_sleepless(managed: ManagedEngine, alias: str) -> None:
+    """Why it cannot sleep, and what would be right."""
+    if managed.sleep.level:
+        return
+    if managed.current is None or managed.is_unwanted:
+        said = f"Model {alias} is {managed.state}: only a loaded one can sleep."
+    elif managed.is_pinned:
+        said = f"Model {alias} is pinned, and never sleeps; unpin it first."
+    else:
+        said = managed.sleep.refusal or ""
+    if said:
+        raise InvalidRequest(said, "alias")
+
+
+def _sleep(managed: ManagedEngine, alias: str) -> None:
+    """Also one whose wakes failed: an operator may try it again."""
+    if managed.current is not None:
+        managed.sleep.is_ordered, managed.sleep.failed_in_row = True, 0
+
+
 def _pin(managed: ManagedEngine, alias: str) -> None:
-    managed.is_pinned = True
+    managed.is_pinned, managed.sleep.is_ordered = True, False
 
 
 def _unpin(managed: ManagedEngine, alias: str) -> None:
@@ -86,6 +111,7 @@ def _unpin(managed: ManagedEngine, alias: str) -> None:
 _DOES: Mapping[Command, Callable[[ManagedEngine, str], None]] = {
     "load": _load,
     "unload": _unload,
+    "sleep": _sleep,
     "pin": _pin,
     "unpin": _unpin,
 }

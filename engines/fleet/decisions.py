@@ -1,34 +1,18 @@
-"""What to start and stop next: pure decisions over a snapshot of the engines."""
+"""Which engine starts, wakes, sleeps or stops next: pure decisions over a snapshot of them."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
-from engines.fleet.actions import Action, Fetch, Refuse, Stop, Why
+from engines.fleet.actions import Action, Fetch, Refuse, Sleep, Stop, Why
+from engines.fleet.claims import Claims, priced
 from engines.fleet.device_memory import DeviceMemory
+from engines.fleet.sleep_rules import SleepRules
 from engines.fleet.swap import Swap
 from engines.fleet.turns import LATER, TurnRules
 from engines.fleet.view import EngineView
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Backoff:
-    """How long to leave an engine alone after its n-th failure in a row (seconds)."""
-
-    first_s: float = 1.0
-    factor: float = 2.0
-    longest_s: float = 120.0
-    forgiven_after_s: float = 60.0
-    """An engine that served for so long starts counting its failures afresh."""
-
-    def delay_s(self, failures: int) -> float:
-        """0 before the first failure; the exponent is bounded, so that it never overflows."""
-        if failures <= 0:
-            return 0.0
-        return min(self.longest_s, self.first_s * self.factor ** min(failures - 1, 64))
-
-
 TURNS = TurnRules()
+SLEEP = SleepRules()
 
 
 def decide(
@@ -36,12 +20,16 @@ def decide(
     now: float,
     room: DeviceMemory | None = None,
     turns: TurnRules = TURNS,
+    rules: SleepRules = SLEEP,
 ) -> list[Action]:
     """The next steps, engines given in the registry's order. Same snapshot, same answer. Without a
     room every engine is taken to fit beside the others."""
-    swap = Swap(engines, now, room, turns)
-    actions = [*_stops(engines, now), *_fetches(engines, now, room), *swap.actions()]
-    return list(dict.fromkeys(actions))
+    engines = priced(engines, room, rules)
+    claims = Claims(engines, room, rules)
+    ends = list(_ends(engines, now, claims, rules))
+    asleep = {each.key: each.level for each in ends if isinstance(each, Sleep)}
+    swap = Swap(engines, now, room, turns, claims, asleep)
+    return list(dict.fromkeys([*ends, *_fetches(engines, now, room), *swap.actions()]))
 
 
 def next_time(
@@ -49,10 +37,12 @@ def next_time(
     now: float,
     room: DeviceMemory | None = None,
     turns: TurnRules = TURNS,
+    rules: SleepRules = SLEEP,
 ) -> float | None:
     """When `decide` may answer differently though nothing else happens; None: never."""
+    engines = priced(engines, room, rules)
     times = [e.retry_at for e in engines if _is_wanted(e)]
-    times += [_ends_at(e, now) for e in engines]
+    times += [_ends_at(e, now, rules) for e in engines]
     if is_short(engines, room):
         times += [turns.may_leave_at(e) for e in engines]
     return min((at for at in times if now < at < LATER), default=None)
@@ -60,36 +50,53 @@ def next_time(
 
 def is_short(engines: Sequence[EngineView], room: DeviceMemory | None) -> bool:
     """Whether somebody waits, perhaps for memory."""
-    return room is not None and any(
-        e.state == "fetching" and e.is_fetched and e.waiting_since is not None for e in engines
-    )
+    if room is None:
+        return False
+    return any(e.waiting_since is not None and _waits_for_its_turn(e) for e in engines)
 
 
-def _stops(engines: Sequence[EngineView], now: float) -> list[Action]:
-    """Broken engines end at once, idle ones at the end of their time, one that an operator ends
-    also while it loads."""
-    found = [(e, _why_it_stops(e, now)) for e in engines]
-    return [Stop(e.key, why) for e, why in found if why is not None]
+def _waits_for_its_turn(engine: EngineView) -> bool:
+    return engine.state == "sleeping" or (engine.state == "fetching" and engine.is_fetched)
 
 
-def _why_it_stops(engine: EngineView, now: float) -> Why | None:
-    if engine.state in ("fetching", "starting"):
+def _ends(
+    engines: Sequence[EngineView], now: float, claims: Claims, rules: SleepRules
+) -> Iterator[Action]:
+    """Broken engines end at once, one that an operator ends also while it loads. Idle ones sleep at
+    the end of their time, where they can, and end after a further one."""
+    for engine in engines:
+        why = _why_it_ends(engine, now, rules)
+        level = claims.level(engine) if why == "idle" else 0
+        if level:
+            claims.fall_asleep(engine, level)
+            yield Sleep(engine.key, level, "idle")
+        elif why is not None:
+            yield Stop(engine.key, why)
+
+
+def _why_it_ends(engine: EngineView, now: float, rules: SleepRules) -> Why | None:
+    if engine.state in ("fetching", "starting", "waking"):
         return "operator" if engine.is_unwanted else None
-    if engine.state != "ready":
+    if engine.state not in ("ready", "sleeping"):
         return None
     if engine.is_broken:
         return "broken"
-    if engine.leases or _ends_at(engine, now) > now:
+    if engine.leases or _ends_at(engine, now, rules) > now:
         return None
     return "operator" if engine.is_unwanted else "idle"
 
 
-def _ends_at(engine: EngineView, now: float) -> float:
-    """When an engine that nobody uses ends by itself; of a busy one, when to look again."""
-    if engine.is_unwanted and engine.state == "ready" and not engine.leases:
+def _ends_at(engine: EngineView, now: float, rules: SleepRules) -> float:
+    """When an engine that nobody uses sleeps or ends by itself; of a busy one, when to look
+    again."""
+    is_up = engine.state in ("ready", "sleeping")
+    if engine.is_unwanted and is_up and not engine.leases:
         return now
-    if engine.keep_s is None or engine.is_pinned or engine.state != "ready":
+    if engine.keep_s is None or engine.is_pinned or not is_up:
         return math.inf
+    if engine.state == "sleeping":
+        is_asked = engine.waiting_since is not None
+        return math.inf if is_asked else (engine.asleep_at or now) + rules.stay * engine.keep_s
     return engine.keep_s + (now if engine.leases else max(engine.ready_at, engine.used_at))
 
 

@@ -4,18 +4,19 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from engines.base import Engine, EngineBroken, EngineNeverFits, EngineNotLoaded, EngineUnavailable
 from engines.fleet.actions import Why
+from engines.fleet.backoff import Backoff
 from engines.fleet.device_memory import MemoryNeed
 from engines.fleet.outlook import Prospect, first_load_s
 from engines.fleet.pace import FetchPace
+from engines.fleet.sleep_state import SleepState
 from engines.fleet.status import EngineStatus
 from engines.fleet.view import EngineView, State
-from engines.registry.spec import EngineSpec, ModelSpec
+from engines.registry.spec import EngineSpec
 from engines.stats import EngineStats, HasStats
 
 log = logging.getLogger("fjord.fleet")
@@ -64,7 +65,8 @@ class ManagedEngine:
     is_pinned: bool = False
     """It never makes room for another."""
     keep_s: float | None = None
-    """It ends when it was idle for so long."""
+    """It sleeps, or ends, when it was idle for so long."""
+    sleep: SleepState = field(default_factory=SleepState)
     closed: set[str] = field(default_factory=set)
     """Aliases that no request is served under until an operator loads them."""
     never: frozenset[str] = frozenset()
@@ -136,6 +138,20 @@ class ManagedEngine:
         log.info("engine %s need not make room", self.spec.key)
         self.wake()
 
+    def count_failure(self, backoff: Backoff) -> None:
+        """One more in a row, so it is left alone for longer."""
+        self.failures += 1
+        self.retry_at = time.monotonic() + backoff.delay_s(self.failures)
+
+    def load_failed(self, reason: str, *, is_final: bool, refusal: str | None) -> None:
+        """Its fetch did, or its start: nothing runs."""
+        self.devices = ()
+        self.is_replacement = self.is_unwanted = False
+        self.called_at = None
+        self.is_hopeless, self.refusal = is_final, refusal
+        self.become("failed", reason)
+        self.wake()
+
     def raise_if_closed(self, alias: str) -> None:
         if alias in self.closed:
             message = f"Model {alias} is not loaded; only the server's operator can load it."
@@ -205,6 +221,12 @@ class ManagedEngine:
             retry_at=self.retry_at,
             is_fetched=self.is_fetched,
             is_final=self.is_hopeless,
+            can_sleep=self.sleep.can_sleep,
+            is_to_sleep=self.sleep.is_ordered,
+            sleep_level=self.sleep.level,
+            asleep_at=self.sleep.at,
+            weights_bytes=self.sleep.weights_bytes,
+            wakes_s=self.sleep.wakes_s,
         )
 
     def _waiting_since(self) -> float | None:
@@ -214,11 +236,20 @@ class ManagedEngine:
     def prospect(self, weights_bytes: int, pace: FetchPace | None) -> Prospect:
         """`weights_bytes` 0: they are not here yet."""
         coming = (pace.total or 0) if pace is not None else 0
+        load_s = self.load_s or first_load_s(self.spec.kind, weights_bytes or coming)
         return Prospect(
             in_state_s=max(0.0, time.time() - self.since),
-            load_s=self.load_s or first_load_s(self.spec.kind, weights_bytes or coming),
+            load_s=self.sleep.wake_s(self.sleep.level) if self.sleep.level else load_s,
             pace=pace,
         )
+
+    def is_over(self) -> None:
+        """Its engine has ended: nothing runs."""
+        self.is_replacement = self.is_broken and not self.is_unwanted
+        self.is_broken = self.is_unwanted = False
+        self.devices = ()
+        self.sleep.is_over()
+        self.become("cold", self.reason)
 
     def status(self) -> EngineStatus:
         return EngineStatus(
@@ -246,41 +277,16 @@ class ManagedEngine:
             loads=self.loads,
             unloads=dict(self.unloads),
             turn_wait_s=self.turn_wait_s,
+            sleep=self.sleep.status(self.view().host_weights_bytes),
         )
 
-    def _command(self) -> Literal["load", "unload"] | None:
+    def _command(self) -> Literal["load", "unload", "sleep"] | None:
         if self.called_at is not None:
             return "load"
+        if self.sleep.is_ordered:
+            return "sleep"
         return "unload" if self.is_unwanted else None
 
     def _stats(self) -> EngineStats | None:
         engine = self.current.engine if self.current else None
         return engine.stats() if isinstance(engine, HasStats) else None
-
-
-def shared_engines(models: Iterable[ModelSpec]) -> dict[str, ManagedEngine]:
-    shared: dict[str, list[ModelSpec]] = {}
-    for model in models:
-        shared.setdefault(model.engine.key, []).append(model)
-    return {
-        key: ManagedEngine(
-            spec=sharing[0].engine,
-            aliases=tuple(model.alias for model in sharing),
-            keep_ready=any(model.preload for model in sharing),
-            is_pinned=any(model.is_pinned for model in sharing),
-            is_pinned_at_first=any(model.is_pinned for model in sharing),
-            keep_s=_longest([model.keep_s for model in sharing]),
-            closed={model.alias for model in sharing if model.load == "never"},
-            never=frozenset(model.alias for model in sharing if model.load == "never"),
-            start_timeout_s=max(
-                (m.start_timeout_s for m in sharing if m.start_timeout_s), default=None
-            ),
-        )
-        for key, sharing in shared.items()
-    }
-
-
-def _longest(times_s: Sequence[float | None]) -> float | None:
-    """None is for ever, and beats every other."""
-    known = [time_s for time_s in times_s if time_s is not None]
-    return max(known) if known and len(known) == len(times_s) else None

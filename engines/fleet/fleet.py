@@ -11,22 +11,40 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from engines.base import Engine
-from engines.fleet.actions import Action, Displace, Fetch, Leave, Refuse, Start, Stay, Stop
+from engines.fleet.actions import (
+    Action,
+    Displace,
+    Fetch,
+    Leave,
+    Refuse,
+    Sleep,
+    Start,
+    Stay,
+    Stop,
+    Wake,
+)
+from engines.fleet.backoff import Backoff
+from engines.fleet.claims import priced
 from engines.fleet.commands import OperatorCommands
-from engines.fleet.decisions import Backoff, decide, is_short, next_time
-from engines.fleet.engine_state import ManagedEngine, Running, shared_engines
-from engines.fleet.inbox import Inbox, News
+from engines.fleet.decisions import decide, is_short, next_time
+from engines.fleet.engine_state import ManagedEngine, Running
+from engines.fleet.inbox import Inbox
 from engines.fleet.lease import Lease
 from engines.fleet.node_memory import NodeMemory
 from engines.fleet.outlook import Outlook, Prospect, outlook
 from engines.fleet.pace import FetchPace
 from engines.fleet.pins import refuse_pinned_out
 from engines.fleet.renewal import Renewal
+from engines.fleet.shared_engines import shared_engines
+from engines.fleet.shutdown import end_all
+from engines.fleet.sleep_rules import SleepRules
+from engines.fleet.sleepers import Sleepers
 from engines.fleet.start_limit import StartLimit
 from engines.fleet.status import EngineStatus
 from engines.fleet.steps import Build, EngineSteps, StepFailure
 from engines.fleet.turns import TurnRules
 from engines.fleet.view import State
+from engines.fleet.watch import end_of
 from engines.registry.spec import EngineSpec, ModelSpec
 
 __all__ = ["Build", "Fleet", "Lease"]
@@ -56,6 +74,7 @@ class Fleet:
         backoff: Backoff | None = None,
         memory: NodeMemory | None = None,
         turns: TurnRules | None = None,
+        sleeping: SleepRules | None = None,
         on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         """`check_timeout_s` is long because a CPU may spend seconds in one step of a long prompt.
@@ -76,6 +95,7 @@ class Fleet:
         self._backoff = backoff or Backoff()
         self._on_ready = on_ready
         self._room, self._turns = memory.room, turns or TurnRules()
+        self._sleeping = sleeping or SleepRules()
         self.is_short = False
         self._engines = shared_engines(models)
         for managed in self._engines.values():
@@ -84,8 +104,12 @@ class Fleet:
             alias: managed for managed in self._engines.values() for alias in managed.aliases
         }
         self._inbox = Inbox()
-        self.commands = OperatorCommands(self, self._by_alias, self._inbox.tell)
-        self.renewal = Renewal(self._engines, self._by_alias, memory, self._inbox.tell)
+        self._tell = self._inbox.tell
+        self.commands = OperatorCommands(self, self._by_alias, self._tell)
+        self.renewal = Renewal(self._engines, self._by_alias, memory, self._tell)
+        self._sleepers = Sleepers(
+            self, self._tell, memory, self._sleeping, check_interval_s, check_timeout_s
+        )
         self._owner: asyncio.Task[None] | None = None
         self._stopping: asyncio.Task[None] | None = None
 
@@ -104,19 +128,10 @@ class Fleet:
         if self._stopping is None:
             if timeout_s is not None:
                 self._stop_timeout_s = timeout_s
-            self._stopping = asyncio.create_task(self._stop(), name="fleet stops")
+            engines = list(self._engines.values())
+            ends = end_all(engines, self._owner, self._steps, self._stop_timeout_s)
+            self._stopping = asyncio.create_task(ends, name="fleet stops")
         await asyncio.shield(self._stopping)
-
-    async def _stop(self) -> None:
-        engines = self._engines.values()
-        for managed in engines:
-            managed.wake()
-        tasks = [task for task in (self._owner, *(managed.task for managed in engines)) if task]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*(self._end(managed) for managed in engines))
-        if tasks:  # a second is for one that does not heed its cancellation
-            await asyncio.wait(tasks, timeout=1.0)
 
     def lease(self, alias: str, deadline: float = math.inf) -> Lease:
         """It is waited for until `deadline` (by the monotonic clock), or `load_timeout_s`. Raises
@@ -130,7 +145,8 @@ class Fleet:
     def outlook(self, alias: str) -> Outlook:
         """What a request for it may expect. Raises KeyError for an unknown alias."""
         engines = self._engines.values()
-        views, prospects = [e.view() for e in engines], {e.spec.key: self._way(e) for e in engines}
+        views = priced([e.view() for e in engines], self._room, self._sleeping)
+        prospects = {e.spec.key: self._way(e) for e in engines}
         managed, now = self._by_alias[alias], time.monotonic()
         if managed.is_removed:
             return Outlook(state=managed.state)
@@ -153,9 +169,6 @@ class Fleet:
 
     # What the owner does
 
-    def _tell(self, news: News) -> None:
-        self._inbox.tell(news)
-
     def look_again(self) -> None:  # something that a decision sees has changed
         self._tell(lambda: None)
 
@@ -170,12 +183,14 @@ class Fleet:
     async def _step(self) -> None:
         now = time.monotonic()
         views = [managed.view() for managed in self._engines.values()]
-        for action in decide(views, now, self._room, self._turns):
-            self._act(action)
+        for action in decide(views, now, self._room, self._turns, self._sleeping):
+            self.act(action)
         self.is_short = is_short(views, self._room)
-        await self._inbox.hear(next_time(views, now, self._room, self._turns))
+        until = next_time(views, now, self._room, self._turns, self._sleeping)
+        await self._inbox.hear(until)
 
-    def _act(self, action: Action) -> None:
+    def act(self, action: Action) -> None:
+        """Begin it."""
         managed = self._engines[action.key]
         match action:
             case Leave():
@@ -193,6 +208,13 @@ class Fleet:
                 managed.devices = devices
                 managed.turn_wait_s += time.monotonic() - managed.fetched_at
                 self._begin(managed, "starting", self._load(managed))
+            case Sleep(level=level):
+                managed.sleep.goes_to_sleep(level)
+                managed.is_displaced = True
+                self._begin(managed, "falling_asleep", self._sleepers.fall_asleep(managed, action))
+            case Wake():
+                managed.sleep.at = None
+                self._begin(managed, "waking", self._sleepers.wake(managed))
             case Stop(why=why):
                 managed.unloads[why] += 1
                 managed.is_displaced |= not managed.is_broken
@@ -206,10 +228,16 @@ class Fleet:
         managed.become(state, managed.reason if state == "stopping" else None)
         managed.task = asyncio.create_task(work, name=f"{state} {managed.spec.key}")
 
-    def _became_ready(self, managed: ManagedEngine, engine: Engine) -> None:
+    def _loaded(self, managed: ManagedEngine, engine: Engine) -> None:
+        managed.loads += 1
+        managed.sleep.loaded(engine)
+        self.became_ready(managed, engine)
+
+    def became_ready(self, managed: ManagedEngine, engine: Engine) -> None:
+        """It serves, after its load or its sleep."""
         managed.become("ready")
         managed.is_replacement = managed.is_displaced = False
-        managed.called_at, managed.loads = None, managed.loads + 1
+        managed.called_at = None
         managed.running = running = Running(engine, time.monotonic())
         managed.task = asyncio.create_task(
             self._watch(managed, running), name=f"watch {managed.spec.key}"
@@ -218,14 +246,8 @@ class Fleet:
         self._on_ready()
 
     def _load_failed(self, managed: ManagedEngine, failure: StepFailure) -> None:
-        self._count_failure(managed)
-        managed.devices = ()
-        managed.is_replacement = managed.is_unwanted = False
-        managed.called_at = None
-        managed.is_hopeless = failure.is_final
-        managed.refusal = failure.refusal
-        managed.become("failed", failure.reason)
-        managed.wake()
+        managed.count_failure(self._backoff)
+        managed.load_failed(failure.reason, is_final=failure.is_final, refusal=failure.refusal)
 
     def broke(self, managed: ManagedEngine, running: Running, reason: str) -> None:
         """Marked at once, so that the very next request waits for the replacement."""
@@ -233,22 +255,12 @@ class Fleet:
             return
         if time.monotonic() - running.ready_at >= self._backoff.forgiven_after_s:
             managed.failures = 0
-        self._count_failure(managed)
+        managed.count_failure(self._backoff)
         managed.restarts += 1
         managed.close()
         managed.is_broken, managed.reason = True, reason
         log.error("engine %s broke and is replaced: %s", managed.spec.key, reason)
         self.look_again()
-
-    def _is_gone(self, managed: ManagedEngine) -> None:
-        managed.is_replacement = managed.is_broken and not managed.is_unwanted
-        managed.is_broken = False
-        managed.is_unwanted, managed.devices = False, ()
-        managed.become("cold", managed.reason)
-
-    def _count_failure(self, managed: ManagedEngine) -> None:
-        managed.failures += 1
-        managed.retry_at = time.monotonic() + self._backoff.delay_s(managed.failures)
 
     # What runs beside the owner, and tells it how it went
 
@@ -264,28 +276,15 @@ class Fleet:
         assert engine is not None
         failure = await self._steps.start(managed, engine)
         if failure is None:
-            self._tell(lambda: self._became_ready(managed, engine))
+            self._tell(lambda: self._loaded(managed, engine))
             return
         await self._steps.stop(managed, self._replace_timeout_s)
         self._tell(lambda: self._load_failed(managed, failure))
 
     async def _watch(self, managed: ManagedEngine, running: Running) -> None:
-        while True:
-            await asyncio.sleep(self._check_interval_s)
-            try:
-                await running.engine.check(self._check_timeout_s)
-            except Exception as error:
-                self.broke(managed, running, str(error) or repr(error))
-                return
+        reason = await end_of(running.engine, self._check_interval_s, self._check_timeout_s)
+        self.broke(managed, running, reason)
 
     async def _retire(self, managed: ManagedEngine) -> None:
         await self._steps.stop(managed, self._replace_timeout_s)
-        self._tell(lambda: self._is_gone(managed))
-
-    async def _end(self, managed: ManagedEngine) -> None:
-        managed.close()
-        if managed.engine is None:
-            return
-        managed.become("stopping")
-        await self._steps.stop(managed, self._stop_timeout_s)
-        managed.become("cold")
+        self._tell(managed.is_over)

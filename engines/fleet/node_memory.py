@@ -65,7 +65,7 @@ class NodeMemory:
         need, cards = managed.need, tuple(d for d in managed.devices if d != HOST)
         if need is None or self.room is None or not cards:
             return
-        await self._given_back(managed, need, cards)
+        await self._given_back(managed, need.bytes_each, cards)
         part = self.room.part(need, cards)
         if part is not None and isinstance(engine, Placeable):
             engine.assign(cards, part)
@@ -82,23 +82,28 @@ class NodeMemory:
         except Exception:  # the disk is full, say: the next plan has its estimate
             log.exception("what engine %s took could not be kept", managed.spec.key)
 
-    async def _given_back(
-        self, managed: ManagedEngine, need: MemoryNeed, cards: Sequence[int]
-    ) -> None:
+    async def free_again(self, managed: ManagedEngine) -> None:
+        """Wait for the memory of its cards that an engine gave back to sleep."""
+        need, cards = managed.need, tuple(d for d in managed.devices if d != HOST)
+        if need is not None and cards:
+            wanted = need.bytes_each - need.asleep_bytes_each
+            await self._given_back(managed, wanted, cards)
+
+    async def _given_back(self, managed: ManagedEngine, wanted: int, cards: Sequence[int]) -> None:
         """A process that was killed gives its cards' memory back some seconds later. What another
         program holds does not come back: then the engine says itself what it lacks."""
         ends = time.monotonic() + self._wait_s
-        while short := await asyncio.to_thread(self._short, need, cards):
+        while short := await asyncio.to_thread(self._short, wanted, cards):
             if time.monotonic() >= ends:
                 log.warning("engine %s: %s after %g s", managed.spec.key, short, self._wait_s)
                 return
             await asyncio.sleep(_LOOK_S)
 
-    def _short(self, need: MemoryNeed, cards: Sequence[int]) -> str | None:
+    def _short(self, wanted: int, cards: Sequence[int]) -> str | None:
         free = self._free_bytes()
         for card in cards:
-            if card < len(free) and free[card] < need.bytes_each * _NEARLY:
-                has, wants = free[card] / 1e9, need.bytes_each / 1e9
+            if card < len(free) and free[card] < wanted * _NEARLY:
+                has, wants = free[card] / 1e9, wanted / 1e9
                 return f"card {card} has {has:.1f} GB free of the {wants:.1f} planned"
         return None
 

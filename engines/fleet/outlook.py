@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from engines.fleet.device_memory import DeviceMemory
+from engines.fleet.held_memory import once_settled, taken_by
 from engines.fleet.pace import FetchPace
-from engines.fleet.turns import LATER, TurnRules, taken_by, without
+from engines.fleet.turns import LATER, TurnRules
 from engines.fleet.view import EngineView, State
 
 LONGEST_S = 86_400.0
 _FIRST_LOAD = {"vllm": (30.0, 1e9), "llamacpp": (1.0, 1e9)}
 """Seconds, and bytes of weights a second, of a load that was never seen."""
+_COMES, _GOES = ("starting", "waking"), ("stopping", "falling_asleep")
 
 Facts: TypeAlias = Mapping[str, str | int | None]
 
@@ -46,7 +48,7 @@ class Prospect:
 
     in_state_s: float = 0.0
     load_s: float | None = None
-    """How long its start takes, by its last one or by its weights."""
+    """How long its start takes, or its wake where it sleeps, by its last one or by its weights."""
     pace: FetchPace | None = None
 
 
@@ -74,7 +76,7 @@ def outlook(
     return Outlook(
         state="stopping" if engine.state == "ready" else engine.state,
         percent=way.percent(),
-        position=None if engine.state == "starting" else 1 + len(way.ahead()),
+        position=None if engine.state in _COMES else 1 + len(way.ahead()),
         eta_s=way.eta_s(),
     )
 
@@ -113,9 +115,10 @@ class _Way:
         return [e for e in self._others if self._is_ahead(e) and self._shares(e)]
 
     def _is_ahead(self, other: EngineView) -> bool:
-        if other.state == "starting":
+        if other.state in _COMES:
             return True
-        if other.state != "fetching" or not other.is_fetched or other.waiting_since is None:
+        waits = other.state == "sleeping" or (other.state == "fetching" and other.is_fetched)
+        if not waits or other.waiting_since is None:
             return False
         own = self._engine.waiting_since
         return own is None or other.waiting_since < own
@@ -129,7 +132,7 @@ class _Way:
 
     def _fetch_s(self) -> float | None:
         engine = self._engine
-        if engine.state in ("starting", "stopping", "ready") or engine.is_fetched:
+        if engine.state not in ("cold", "fetching", "failed") or engine.is_fetched:
             return 0.0
         if engine.state == "fetching" and self._own.pace is not None:
             return self._own.pace.left_s(self._now)
@@ -137,7 +140,7 @@ class _Way:
         return max(0.0, engine.retry_at - self._now) if is_here else None
 
     def _turn_s(self) -> float | None:
-        if self._engine.state == "starting":
+        if self._engine.state in _COMES:
             return 0.0
         leavers = self._leavers()
         if leavers is None:
@@ -148,11 +151,11 @@ class _Way:
 
     def _leavers(self) -> list[EngineView] | None:
         """Those that must leave for it; None: it finds no room by anybody's leaving."""
-        need, room = self._engine.need, self._room
+        need, room = self._engine.wanted, self._room
         if need is None or room is None:
             return []
-        going = [e for e in self._others if e.state == "stopping" or e.is_broken]
-        taken = without(taken_by(self._others), going)
+        going = [e for e in self._others if e.state in _GOES or e.is_broken]
+        taken = once_settled(taken_by(self._others), going)
         if room.place(need, taken) is not None:
             return []
         staying = [e for e in self._others if e not in going]
@@ -168,7 +171,7 @@ class _Way:
         prospect = self._prospects.get(other.key, Prospect())
         if prospect.load_s is None:
             return None
-        in_load_s = prospect.in_state_s if other.state == "starting" else 0.0
+        in_load_s = prospect.in_state_s if other.state in _COMES else 0.0
         load_s = max(0.0, prospect.load_s - in_load_s)
         if self._stands_beside(other):
             return load_s
@@ -186,7 +189,7 @@ class _Way:
     def _load_s(self) -> float | None:
         """One that takes longer than was thought may take any time."""
         load_s = self._own.load_s
-        if self._engine.state != "starting" or load_s is None:
+        if self._engine.state not in _COMES or load_s is None:
             return load_s
         left_s = load_s - self._own.in_state_s
         return left_s if left_s > 0 else None

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 from engines.base import EngineNotLoaded
 from engines.fleet.device_memory import DeviceMemory
-from engines.fleet.turns import taken_by
+from engines.fleet.held_memory import taken_by
 from engines.fleet.view import EngineView
+
+_STANDING = ("starting", "ready", "falling_asleep", "sleeping", "waking")
 
 
 def in_the_way(
@@ -16,7 +18,7 @@ def in_the_way(
     if room is None or engine.need is None or not room.can_hold(engine.need):
         return []
     staying = [e for e in engines if e.is_pinned and not e.is_unwanted and e.key != engine.key]
-    pinned = [e for e in staying if e.devices and e.state in ("starting", "ready")]
+    pinned = [e for e in staying if e.devices and e.state in _STANDING]
     return [] if room.place(engine.need, taken_by(pinned)) is not None else pinned
 
 

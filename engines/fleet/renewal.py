@@ -5,9 +5,10 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 
-from engines.fleet.engine_state import ManagedEngine, shared_engines
+from engines.fleet.engine_state import ManagedEngine
 from engines.fleet.inbox import Tell, obeyed
 from engines.fleet.node_memory import NodeMemory
+from engines.fleet.shared_engines import shared_engines
 from engines.registry.spec import ModelSpec
 
 log = logging.getLogger("fjord.fleet")
@@ -61,8 +62,11 @@ def _go_on(managed: ManagedEngine, wanted: ManagedEngine) -> None:
     has_lost = not set(managed.aliases) <= set(wanted.aliases)
     if wanted.keep_ready and not managed.keep_ready:
         managed.is_displaced = False
+        if managed.sleep.level:
+            managed.called_at = managed.called_at or time.monotonic()
     if wanted.is_pinned != managed.is_pinned_at_first:
         managed.is_pinned = wanted.is_pinned
+        managed.sleep.is_ordered &= not wanted.is_pinned
     managed.closed = (managed.closed | (wanted.never - managed.never)) & wanted.never
     _take_words(managed, wanted)
     if has_lost or managed.closed:
@@ -92,8 +96,9 @@ def _begin(
 
 
 def _is_up(managed: ManagedEngine) -> bool:
-    """Or comes up; and nobody ends it."""
-    is_up = managed.state not in ("cold", "failed", "stopping") or managed.is_broken
+    """Or comes up; and nobody ends it, or has it sleep."""
+    down = ("cold", "failed", "stopping", "falling_asleep", "sleeping")
+    is_up = managed.state not in down or managed.is_broken
     return is_up and not (managed.is_removed or managed.is_unwanted)
 
 

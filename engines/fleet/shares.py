@@ -1,6 +1,7 @@
 """What each engine of a node takes of its memory: the plan's figures, by which the fleet places."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from engines.fleet.device_memory import DeviceMemory, MemoryNeed
 from engines.memory_in_use import MemoryInUse
@@ -9,12 +10,16 @@ from engines.planning.engine_arguments import UTILISATION, vllm_arguments
 from engines.planning.facts import ModelFacts
 from engines.planning.machine import Machine
 from engines.planning.measured import MeasuredMemory, measured_on
-from engines.planning.need import on_card
+from engines.planning.need import asleep_bytes, on_card
 from engines.planning.plan import AskedEngine, Placed, plan
 from engines.registry.spec import EngineSpec
 
 _HOST_PART = 0.9
 """Of the machine's memory: the rest is the server's and the system's."""
+_SPARE_PART = 0.5
+"""Of what a card has beside what engines may fill: who sleeps may keep it."""
+_MOST_LAYERS = 128
+"""Of a model that nobody knows."""
 
 Facts = Callable[[EngineSpec], ModelFacts | None]
 
@@ -37,7 +42,9 @@ class NodeShares:
         self._machine, self._facts, self._measured = machine, facts, measured
         found = None if machine.host_bytes is None else int(machine.host_bytes * _HOST_PART)
         sizes = tuple(capacity(card) for card in machine.cards)
-        self.room = DeviceMemory(sizes, host_bytes or found, UTILISATION)
+        beside = [card.total_bytes - size for card, size in zip(machine.cards, sizes, strict=True)]
+        spare = tuple(int(left * _SPARE_PART) for left in beside)
+        self.room = DeviceMemory(sizes, host_bytes or found, UTILISATION, spare)
         planned = plan([each for each in asked if each.facts], machine, measured)
         self._planned = {each.asked.spec.key: each for each in planned.engines}
 
@@ -45,10 +52,27 @@ class NodeShares:
         """None: it takes nothing here, or nobody can say what. Reads files."""
         if spec.kind == "scripted" or vllm_arguments(spec.args).is_elsewhere:
             return None
-        if (placed := self._planned.get(spec.key)) is not None:
-            return self._planned_need(placed)
-        facts = self._facts(spec)
-        return self._unknown(spec) if facts is None else self._alone(spec, facts)
+        placed = self._planned.get(spec.key)
+        facts = self._facts(spec) if placed is None else placed.asked.facts
+        if placed is not None:
+            need: MemoryNeed | None = self._planned_need(placed)
+        else:
+            need = self._unknown(spec) if facts is None else self._alone(spec, facts)
+        return need if need is None else self._with_sleep(need, spec, facts)
+
+    def _with_sleep(
+        self, need: MemoryNeed, spec: EngineSpec, facts: ModelFacts | None
+    ) -> MemoryNeed:
+        """What it keeps while it sleeps, where it was started for that."""
+        if spec.args.get("enable_sleep_mode") is not True or not need.devices:
+            return need
+        layers = _MOST_LAYERS if facts is None else facts.layers
+        kept = asleep_bytes(layers, vllm_arguments(spec.args))
+        weights = 0
+        if facts is not None:
+            found = fit(spec, facts, self._machine, self._measured).need
+            weights = found.weights_bytes * need.devices
+        return replace(need, asleep_bytes_each=min(need.bytes_each, kept), weights_bytes=weights)
 
     def note(self, spec: EngineSpec, cards: Sequence[int], uses: Sequence[MemoryInUse]) -> None:
         """What it took of its cards: the fullest of them counts in the next plan. Writes a file;

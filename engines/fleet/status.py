@@ -6,6 +6,7 @@ from typing import Literal
 
 from engines.fleet.actions import Why
 from engines.fleet.device_memory import MemoryNeed
+from engines.fleet.sleep_state import SleepStatus
 from engines.fleet.view import State
 from engines.stats import EngineStats
 
@@ -29,7 +30,7 @@ class EngineStatus:
     """It can never start on this machine, and is not tried again."""
     stats: EngineStats | None = None
     """Its scheduler's own figures, where it serves and tells them."""
-    command: Literal["load", "unload"] | None = None
+    command: Literal["load", "unload", "sleep"] | None = None
     """What an operator told it, and is under way."""
     need: MemoryNeed | None = None
     measured_bytes: int | None = None
@@ -45,6 +46,7 @@ class EngineStatus:
     unloads: Mapping[Why, int] = field(default_factory=dict)
     turn_wait_s: float = 0.0
     """How long it waited for its turn, its weights being here, in all."""
+    sleep: SleepStatus = field(default_factory=SleepStatus)
 
     @property
     def planned_bytes(self) -> int | None:

@@ -48,15 +48,22 @@ class EngineSteps:
         self._memory = memory
 
     async def build(self, managed: ManagedEngine) -> StepFailure | None:
-        failure = await _failure(managed, self._built(managed))
+        failure = await failure_of(managed, self._built(managed))
         if failure is None:
             await self._memory.look(managed)
+            managed.sleep.weights_bytes = self._host_weights_bytes(managed)
         return failure
+
+    def _host_weights_bytes(self, managed: ManagedEngine) -> int:
+        """As they are on its cards; as they are on the disk, where that is not planned."""
+        planned = managed.need.weights_bytes if managed.need is not None else 0
+        return planned or self._weights_bytes(managed.spec)
 
     async def start(self, managed: ManagedEngine, engine: Engine) -> StepFailure | None:
         await self._memory.placed(managed, engine)
         began = time.monotonic()
-        failure = await _failure(managed, self._started(managed, engine))
+        limit_s = managed.start_timeout_s or self._limit.seconds(self._weights_bytes(managed.spec))
+        failure = await failure_of(managed, within(limit_s, engine.start(), "its start"))
         managed.load_s = time.monotonic() - began
         if failure is None:
             await self._memory.measure(managed, engine)
@@ -79,25 +86,26 @@ class EngineSteps:
         built = self._build(managed.spec)
         managed.engine = await built if isawaitable(built) else built
 
-    async def _started(self, managed: ManagedEngine, engine: Engine) -> None:
-        own_s = managed.start_timeout_s
-        limit_s = own_s or self._limit.seconds(self._weights_bytes(managed.spec))
-        try:
-            async with asyncio.timeout(limit_s) as limit:
-                await engine.start()
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise EngineUnavailable(f"its start took longer than {limit_s:g} s") from None
+
+async def within(limit_s: float, step: Awaitable[None], what: str) -> None:
+    """Raises EngineUnavailable where it takes longer."""
+    try:
+        async with asyncio.timeout(limit_s) as limit:
+            await step
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise EngineUnavailable(f"{what} took longer than {limit_s:g} s") from None
 
 
-async def _failure(managed: ManagedEngine, step: Awaitable[None]) -> StepFailure | None:
+async def failure_of(managed: ManagedEngine, step: Awaitable[None]) -> StepFailure | None:
+    """Why a step failed; None: it did not."""
     try:
         await step
     except EngineError as error:
         refusal = str(error) if isinstance(error, EngineNeverFits) else None
         return StepFailure(str(error), isinstance(error, EngineBroken), refusal)
     except Exception as error:  # a bug; its text may hold paths or secrets, so it stays here
-        log.exception("engine %s failed to start", managed.spec.key)
+        log.exception("engine %s failed", managed.spec.key)
         return StepFailure(f"its engine raised {type(error).__name__}; the server's log says more")
     return None

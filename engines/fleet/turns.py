@@ -1,18 +1,19 @@
 """Who leaves when another engine needs the memory: pure, over a snapshot of the engines.
 
-An idle engine may leave once it settled. A busy one has its turn first, at
-least as long as its load took, or models which cannot stand together would do nothing but load;
-then it takes no new request, ends those it has, and leaves. Only somebody who waits makes another
-leave, and the longest waiting comes first, so nobody starves: with n engines that want the same
-memory a request waits for at most n - 1 turns, each with the longest request and a load.
+An idle engine may leave once it settled, one that sleeps at once. A busy one has its turn first, at
+least as long as it takes to come back, or models which cannot stand together would do nothing but
+load; then it takes no new request, ends those it has, and leaves. Only somebody who waits makes
+another leave, and the longest waiting comes first, so nobody starves: with n engines that want the
+same memory a request waits for at most n - 1 turns, each with the longest request and a load.
 """
 
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from engines.fleet.device_memory import DeviceMemory, MemoryNeed
+from engines.fleet.held_memory import without
 from engines.fleet.view import EngineView
 
 LATER = sys.float_info.max
@@ -23,27 +24,32 @@ class TurnRules:
     """How long an engine stays though another wants its memory (seconds)."""
 
     settle_s: float = 5.0
-    """After its last request, or after its start; as long as its load took, where that was less."""
+    """After its last request, or after its start; as long as its load took, where that was less, or
+    as its wake does, where it sleeps instead of being stopped."""
     turn_s: float = 60.0
-    """While it has requests; as long as its load took, where that was longer."""
+    """While it has requests; as long as its load took, or its wake does, where that is longer."""
 
     def may_leave_at(self, engine: EngineView) -> float:
         """math.inf: not at all. LATER: it is not known yet."""
         if engine.is_pinned or engine.is_broken:
             return math.inf
-        if engine.state == "starting":
+        if engine.state in ("starting", "waking"):
             return LATER
+        if engine.state == "sleeping":
+            return engine.asleep_at or 0.0
         if engine.state != "ready":
             return math.inf
         if engine.leases or engine.is_leaving:  # with its last request it gets no time anew
-            return engine.ready_at + max(self.turn_s, engine.load_s)
-        return max(engine.ready_at, engine.used_at) + min(self.settle_s, engine.load_s)
+            return engine.ready_at + max(self.turn_s, engine.back_s)
+        return max(engine.ready_at, engine.used_at) + min(self.settle_s, engine.back_s)
 
     def loss(self, engine: EngineView, now: float) -> tuple[float, ...]:
-        """Who goes first: one that is going already, then idle ones; among those the one whose load
-        is cheap and whose last use is long ago."""
+        """Who goes first: one that sleeps, or is going already, then idle ones; among those the one
+        that is back quickly and whose last use is long ago."""
+        if engine.state == "sleeping":
+            return (False, False, engine.asleep_at or 0.0)
         idle_s = max(0.0, now - max(engine.ready_at, engine.used_at))
-        regret = engine.ready_at if engine.leases else (1.0 + engine.load_s) / (1.0 + idle_s)
+        regret = engine.ready_at if engine.leases else (1.0 + engine.back_s) / (1.0 + idle_s)
         return (not engine.is_leaving, engine.leases > 0, regret)
 
     def leavers(
@@ -90,20 +96,3 @@ def fewest(
         if room.place(need, without(taken, rest)) is not None:
             gone = rest
     return gone
-
-
-def taken_by(engines: Iterable[EngineView]) -> dict[int, int]:
-    """device -> bytes of the engines that stand somewhere."""
-    taken: dict[int, int] = {}
-    for engine in engines:
-        if (need := engine.need) is None:
-            continue
-        for device in engine.devices:
-            taken[device] = taken.get(device, 0) + need.on(device)
-    return taken
-
-
-def without(taken: Mapping[int, int], gone: Iterable[EngineView]) -> dict[int, int]:
-    """What is taken once `gone` are gone."""
-    freed = taken_by(gone)
-    return {device: used - freed.get(device, 0) for device, used in taken.items()}

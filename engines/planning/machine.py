@@ -50,6 +50,15 @@ def host_bytes(limits: Sequence[str] = _LIMITS) -> int | None:
     return min([total, *filter(None, map(_limit, limits))])
 
 
+def free_host_bytes(limits: Sequence[str] = _LIMITS) -> int:
+    """Of the memory that this process may have, what could be had now; 0: unknown."""
+    try:
+        free = psutil.virtual_memory().available
+    except (OSError, RuntimeError):
+        return 0
+    return min([free, *filter(None, map(_limit, limits))])
+
+
 def _limit(path: str) -> int | None:
     try:
         text = Path(path).read_text("utf-8").strip()

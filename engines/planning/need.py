@@ -107,12 +107,17 @@ def reserve_bytes(facts: ModelFacts, args: VllmArguments, card: Card) -> int:
     all its sequences, CUDA graphs, CUDA and NCCL themselves."""
     tokens, sequences = default_batch(card.total_bytes, card.name)
     tokens, sequences = args.batched_tokens or tokens, args.sequences or sequences
-    layers = -(-facts.layers // args.pipeline_parallel)
-    graphs = 0 if args.is_eager else GRAPH_BYTES + GRAPH_LAYER_BYTES * layers
-    collectives = COLLECTIVES_BYTES if args.world > 1 else 0
     logits = sequences * facts.vocabulary * 10  # 16 bits, then twice 32: probabilities, sorted
     step = tokens * _step_elements(facts, args) * 2
-    return CUDA_CONTEXT_BYTES + collectives + graphs + logits + step
+    return asleep_bytes(facts.layers, args) + logits + step
+
+
+def asleep_bytes(layers: int, args: VllmArguments) -> int:
+    """What an engine keeps of each card while it sleeps: CUDA and NCCL themselves, CUDA graphs. An
+    estimate."""
+    each = -(-layers // args.pipeline_parallel)
+    graphs = 0 if args.is_eager else GRAPH_BYTES + GRAPH_LAYER_BYTES * each
+    return CUDA_CONTEXT_BYTES + graphs + (COLLECTIVES_BYTES if args.world > 1 else 0)
 
 
 def _step_elements(facts: ModelFacts, args: VllmArguments) -> int:

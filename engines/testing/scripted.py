@@ -4,7 +4,8 @@
 token_delay_s, first_token_delay_s, load_s, fail_load (a reason), die_after_tokens,
 hang_after_tokens, overload_above, context_tokens, calls_tools (true: a user's question that brings
 tools is answered by a call of the first, what a tool said by the text), turn (its steps, each the
-names of tools with their arguments: turn.py). Tokens are words with the space before them.
+names of tools with their arguments: turn.py), and those of its sleep (sleep.py). Tokens are words
+with the space before them.
 """
 
 import asyncio
@@ -38,6 +39,7 @@ from engines.host.interpreter_turns import give_way
 from engines.host.worker_threads import WorkerThreads
 from engines.registry.spec import EngineSpec
 from engines.testing.forms import form, tool_call
+from engines.testing.sleep import ScriptedSleep
 from engines.testing.told import folded, logprobs, prompt_logprobs, thought_words, with_prompt
 from engines.testing.turn import next_call
 
@@ -56,18 +58,19 @@ class ScriptedEngine:
         self.context_tokens = int(self.args.get("context_tokens", 131072))
         self.generated_tokens = 0
         self._running: dict[str, _Run] = {}
-        self._stopped = asyncio.Event()
-        self._dead = False
-        self._hung = False
+        self._dead = self._hung = False
+        self.memory = ScriptedSleep(self.args)
         self._long_texts = WorkerThreads(1, "scripted-long-texts", in_short_turns=True)
 
     async def start(self) -> None:
         await asyncio.sleep(self.args.get("load_s", 0))
         if reason := self.args.get("fail_load"):
             raise EngineUnavailable(str(reason))
+        self.memory.start()
 
     async def stop(self) -> None:
         self.kill()
+        self.memory.end()
         await asyncio.to_thread(self._long_texts.close)
 
     def kill(self) -> None:
@@ -81,6 +84,17 @@ class ScriptedEngine:
             raise EngineDead("the scripted engine was told to die")
         if self._hung:
             raise EngineHung(f"no answer within {timeout_s} s")
+
+    def sleep_refusal(self) -> str | None:
+        return self.memory.refusal()
+
+    async def sleep(self, level: int = 1) -> None:
+        await self.check(0)
+        await self.memory.begin(level)
+
+    async def wake(self) -> None:
+        await self.check(0)
+        await self.memory.finish()
 
     async def render(self, request: GenerateRequest) -> Prompt:
         if isinstance(request.prompt, str):
@@ -183,6 +197,8 @@ class ScriptedEngine:
     def _check_alive(self) -> None:
         if self._dead:
             raise EngineDead("the scripted engine was told to die")
+        if self.memory.level:
+            raise EngineDead("the scripted engine was asked while it sleeps")
 
     def _script(
         self, request: GenerateRequest, call: ToolCallDelta | None, text: str, index: int
@@ -220,7 +236,8 @@ class ScriptedEngine:
         if request.structure:
             check_form(request.structure, wire_field(request.structure))
             return form(request.structure.kind, request.structure.value)
-        return str(self.args.get("text", prompt.rendered))
+        said = str(self.args.get("text", prompt.rendered))
+        return f"otherwise {said}" if self.memory.is_changed else said
 
 
 class _Run:

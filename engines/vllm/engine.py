@@ -42,7 +42,7 @@ from engines.vllm.json_grammar import JsonGrammars
 from engines.vllm.render import Renderer
 from engines.vllm.scheduler_stats import SchedulerStatsReader
 from engines.vllm.silence import Pace, is_answered, patience_s
-from engines.vllm.sleeping import fall_asleep, wake_up
+from engines.vllm.sleeping import fall_asleep, sleep_refusal, wake_up
 from engines.vllm.sockets import close_sockets
 from engines.vllm.start import load
 from engines.vllm.submission import submission, submit_publicly
@@ -57,9 +57,7 @@ class VllmEngine:
 
     def __init__(self, spec: EngineSpec, path: str, load: Load = load) -> None:
         self.context_tokens = 0
-        self._spec = spec
-        self._path = path
-        self._load = load
+        self._spec, self._path, self._load = spec, path, load
         self._processes = ProcessTree()
         self._llm: Any = None
         self._threads = WorkerThreads(RENDERERS, "vllm-aside")
@@ -144,8 +142,8 @@ class VllmEngine:
         """Where requests wait for tokens and none come, `timeout_s` is as long as a step can
         take."""
         llm = self._alive()
-        step_tokens = llm.vllm_config.scheduler_config.max_num_batched_tokens
-        limit_s = patience_s(self._pace.work(step_tokens), timeout_s)
+        config = llm.vllm_config.scheduler_config
+        limit_s = patience_s(self._pace.work(config.max_num_batched_tokens), timeout_s)
         began = time.monotonic()
         # Goes through the engine's busy loop; check_health() does not, and calls a frozen process
         # healthy.
@@ -162,10 +160,13 @@ class VllmEngine:
             asked.cancel()
         self._pace.answered(time.monotonic() - began)
 
+    def sleep_refusal(self) -> str | None:
+        return sleep_refusal(self._llm)
+
     async def sleep(self, level: int = 1) -> None:
-        """Give the card's memory back and keep the process; running requests are aborted. Level 1
-        keeps the weights in host memory, 2 reads them again at `wake`. Raises EngineUnavailable."""
-        await fall_asleep(self._alive(), level)
+        """Give the card's memory back once running requests have ended. Level 1 keeps the weights
+        in host memory, 2 reads them again at `wake`. Raises EngineUnavailable."""
+        await fall_asleep(self._alive(), level, lambda: not self._running)
         self._sleep_level = level
 
     async def wake(self) -> None:
@@ -182,7 +183,6 @@ class VllmEngine:
         self._alive()
         renderer = self._renderer
         assert renderer is not None
-        param = "prompt" if request.messages is None else "messages"
         threads = self._threads_for(request_characters(request))
         try:
             if request.messages is not None:
@@ -190,6 +190,7 @@ class VllmEngine:
             else:
                 [rendered] = await threads(renderer.prompts, [request.prompt or ""], request.is_cut)
         except Exception as error:
+            param = "prompt" if request.messages is None else "messages"
             self._raise(rendering_error(error, param), error)
         return Prompt(token_ids=rendered["prompt_token_ids"], rendered=rendered)
 
@@ -214,10 +215,9 @@ class VllmEngine:
         try:
             stream = await self._submit(llm, request, prompt, sink)
         except Exception as error:
-            context = self.context_tokens
-            self._raise(submission_error(error, llm, request, prompt, context), error)
-        self._running.add(stream)
+            self._raise(submission_error(error, llm, request, prompt, self.context_tokens), error)
         name = request.request_id
+        self._running.add(stream)
         self._pace.submitted(name, prompt.token_count)
         try:
             while not stream.is_finished:

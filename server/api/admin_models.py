@@ -24,6 +24,7 @@ from server.errors import ApiError, brief
 SUMMARIES: dict[Command, str] = {
     "load": "Load its engine, as a request would; also where no request may",
     "unload": "Stop its engine once its requests have ended; a request loads it again",
+    "sleep": "Give its cards' memory back once its requests have ended; a request wakes it",
     "pin": "Keep its engine: it makes room for no other, and does not end when idle",
     "unpin": "Take the pin away, also the registry's, until the server starts anew",
 }
@@ -40,7 +41,7 @@ class OperatedModel(BaseModel):
     state: State
     for_s: float = Field(description="Seconds in that state")
     reason: str | None = Field(description="Why it failed, or broke last")
-    command: str | None = Field(description="load or unload, while it is under way")
+    command: str | None = Field(description="load, unload or sleep, while it is under way")
     load: Load = Field(description="The registry's: when it is loaded")
     preload: bool
     is_open: bool = Field(description="false: requests are refused until an operator loads it")
@@ -50,6 +51,11 @@ class OperatedModel(BaseModel):
     measured_bytes: int | None = Field(description="Seen to be taken of them; null: unknown")
     cards: list[int] = Field(description="Where it stands; none on the machine's own memory")
     is_on_host: bool = Field(description="It takes of the machine's own memory")
+    sleep_level: int = Field(
+        description="Asleep or on its way: 1, its weights are in the machine's memory; 2, they are "
+        "read again. 0: awake"
+    )
+    asleep_bytes: int = Field(description="Of its weights, in the machine's memory for its sleep")
     requests: int
     waiting: int
     last_used: float | None = Field(description="Unix seconds; null: not since the start")
@@ -138,6 +144,8 @@ def _of_engine(alias: str, engine: EngineStatus) -> dict[str, Any]:
         "measured_bytes": engine.measured_bytes,
         "cards": [device for device in engine.devices if device != HOST],
         "is_on_host": HOST in engine.devices,
+        "sleep_level": engine.sleep.level,
+        "asleep_bytes": engine.sleep.host_bytes,
         "requests": engine.leases,
         "waiting": engine.waiting,
         "last_used": engine.used_at,

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from engines.fleet.node_memory import NodeMemory
 from engines.fleet.shares import NodeShares
+from engines.fleet.sleep_rules import SleepRules
 from engines.planning.facts import FactsUnknown, ModelFacts
-from engines.planning.machine import Machine, free_card_bytes
+from engines.planning.machine import Machine, free_card_bytes, free_host_bytes
 from engines.planning.measured import MeasuredMemory
 from engines.planning.plan import AskedEngine
 from engines.registry.spec import EngineSpec
@@ -26,6 +27,12 @@ def node_memory(settings: Settings, asked: Sequence[AskedEngine], machine: Machi
         _bytes(settings.engine_memory_gb),
     )
     return NodeMemory(shares.room, shares.need, free_card_bytes, note=shares.note)
+
+
+def sleep_rules(settings: Settings) -> SleepRules:
+    """By what is free of the machine's memory now: before an engine is started."""
+    said = _bytes(settings.sleep_memory_gb)
+    return SleepRules(host_bytes=free_host_bytes() // 2 if said is None else said)
 
 
 def _bytes(gigabytes: float | None) -> int | None:

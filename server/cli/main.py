@@ -85,6 +85,7 @@ def serve(
     load_timeout_s: options.LoadTimeout = None,
     start_timeout_s: options.StartTimeout = None,
     engine_memory_gb: options.EngineMemory = None,
+    sleep_memory_gb: options.SleepMemory = None,
     drain_timeout_s: options.DrainTimeout = None,
     ledger_url: options.LedgerUrl = None,
     log_level: options.LogLevel = None,

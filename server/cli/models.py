@@ -1,4 +1,5 @@
-"""`fjord models …`: list the models; load, unload, pin and unpin those of a running server."""
+"""`fjord models …`: list the models; load, unload, put to sleep, pin and unpin those of a running
+server."""
 
 import json
 from collections.abc import Callable
@@ -48,7 +49,7 @@ def models(
     model: options.Models = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the models; load, unload, pin and unpin a server's.
+    """List the models; load, unload, put to sleep, pin and unpin a server's.
 
     Listed are those of the server at --url or --port: state, memory, cards, requests, last use
     and keep for its operator, limits for others; else those of --registry, --profile, --engine or
@@ -118,6 +119,12 @@ _add_waited(
     "Unload a model once its requests have ended.\n\n"
     "The next request loads it again, unless no request may.",
 )
+_add_waited(
+    "sleep",
+    "Put a model to sleep once its requests have ended.\n\n"
+    "It gives its cards' memory back and keeps its process: the next request wakes it, sooner "
+    "than a load. vLLM on CUDA alone, with enable_sleep_mode.",
+)
 _add_immediate("pin", "Keep a model, once loaded: it makes room for no other.")
 _add_immediate("unpin", "Take a pin back, also the registry's, until the next start.")
 
@@ -140,3 +147,5 @@ def _tell(
         typer.echo(f"{model['alias']}: {command} begun; `fjord models` shows how far it is")
     if is_patient and command == "load" and model["state"] != "ready":
         raise CannotStart(f"{model['alias']} was not loaded: {model['reason'] or model['state']}")
+    if is_patient and command == "sleep" and model["state"] in ("stopping", "cold"):
+        raise CannotStart(f"{model['alias']} does not sleep: {model['reason'] or model['state']}")

@@ -38,13 +38,15 @@ def show_operated(title: str, models: Sequence[dict[str, Any]], as_json: bool) -
 
 
 def _cells(model: dict[str, Any], now: float, is_measured: bool) -> list[str]:
-    took = [_gigabytes(model.get("measured_bytes"))] if is_measured else []
+    memory, where = _memory(model)
+    measured = model.get("measured_bytes")
+    took = ["" if measured is None else _gigabytes(measured)] if is_measured else []
     return [
         model["alias"],
         _state(model),
-        _gigabytes(model["planned_bytes"]),
+        memory,
         *took,
-        _ranges(model["cards"]) or ("host" if model["is_on_host"] else ""),
+        where,
         str(model["requests"]),
         str(model["waiting"]),
         _ago(model["last_used"], now),
@@ -57,6 +59,15 @@ def _state(model: dict[str, Any]) -> str:
     if model["state"] == "fetching" and model["percent"] is not None:
         return f"fetching {model['percent']}%"
     return state_of(model)
+
+
+def _memory(model: dict[str, Any]) -> tuple[str, str]:
+    """How much, and where: of one that sleeps its weights in the machine's memory."""
+    if model["state"] == "sleeping":
+        kept = model["asleep_bytes"]
+        return _gigabytes(kept), "host" if kept else ""
+    where = _ranges(model["cards"]) or ("host" if model["is_on_host"] else "")
+    return _gigabytes(model["planned_bytes"]), where
 
 
 def _gigabytes(size: int | None) -> str:

@@ -55,7 +55,7 @@ class OperatorClient:
         return found
 
     def done(self, model: Model, say: Callable[[str], None]) -> Model:
-        """The model once a load or unload is done, or another one is under way; `say` hears each
+        """The model once its load, unload or sleep is done, or another is begun; `say` hears each
         of its states."""
         alias, command, shown, pause_s = model["alias"], model["command"], "", _POLL_S[0]
         while True:
@@ -95,9 +95,14 @@ def operator_client(
 
 
 def state_of(model: Model) -> str:
-    """closed: no request may load it. leaving: it ends its requests."""
-    if model["state"] == "ready" and model["command"] == "unload":
+    """closed: no request may load it. leaving: it ends its requests. falling asleep, sleeping at
+    level 1 (weights in the machine's memory) or 2."""
+    if model["state"] == "ready" and model["command"] in ("unload", "sleep"):
         return "leaving"
+    if model["state"] == "sleeping":
+        return f"sleeping {model['sleep_level']}"
+    if model["state"] == "falling_asleep":
+        return "falling asleep"
     if model["state"] == "cold" and not model["is_open"]:
         return "closed"
     return str(model["state"])

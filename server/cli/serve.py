@@ -26,7 +26,7 @@ from server.accounts.auth import KeyRing
 from server.accounts.operator_token import operator_token
 from server.app import FjordApp, create_app, freeze_garbage
 from server.cli.announce import Announcement, announce
-from server.cli.engine_memory import node_memory
+from server.cli.engine_memory import node_memory, sleep_rules
 from server.cli.first_start import (
     check_exposure,
     first_key,
@@ -90,6 +90,7 @@ def serve(settings: Settings) -> int:
                 load_timeout_s=settings.load_timeout_s,
                 start_limit=StartLimit.of(settings.start_timeout_s),
                 memory=node_memory(settings, asked, machine),
+                sleeping=sleep_rules(settings),
                 on_ready=freeze_garbage,
             )
             ring = KeyRing()

@@ -67,6 +67,15 @@ EngineMemory = Annotated[
         help="Let engines take so much of the machine's own memory. [default: nine tenths]",
     ),
 ]
+SleepMemory = Annotated[
+    float | None,
+    typer.Option(
+        "--sleep-memory",
+        metavar="GB",
+        help="Let weights of sleeping models keep so much of the machine's memory. "
+        "[default: half of what is free at the start]",
+    ),
+]
 DrainTimeout = Annotated[
     float | None,
     typer.Option(

@@ -9,7 +9,7 @@ import pytest
 from tests.support.serving import make_key, scripted, serving, wait_until
 from tests.support.wire_checks import assert_error
 
-COMMANDS = ["load", "unload", "pin", "unpin"]
+COMMANDS = ["load", "unload", "sleep", "pin", "unpin"]
 
 
 class Operator:
@@ -76,6 +76,8 @@ def test_all_models_are_listed_in_the_registrys_order(operator: Operator) -> Non
         "measured_bytes": None,
         "cards": [],
         "is_on_host": False,
+        "sleep_level": 0,
+        "asleep_bytes": 0,
         "requests": 0,
         "waiting": 0,
         "last_used": None,
@@ -99,6 +101,16 @@ def test_a_model_is_loaded_used_and_unloaded(operator: Operator) -> None:
     assert operator.tell("unload", "shop%2Fnever").status_code == 200
     assert operator.until("shop/never", "cold")["is_open"] is False
     assert operator.ask("shop/never") == 503
+
+
+def test_one_that_cannot_sleep_is_a_400_that_says_what_would_be_right(operator: Operator) -> None:
+    operator.tell("load", "plain")
+    operator.until("plain", "ready")
+    error = assert_error(operator.tell("sleep", "plain"), 400, "INVALID_PARAMETER", "alias")
+    assert "right would be `can_sleep: true`" in error["message"]
+    assert operator.model("plain")["state"] == "ready"
+    operator.tell("unload", "plain")
+    operator.until("plain", "cold")
 
 
 def test_a_pin_is_told_and_taken_back_under_another_name(operator: Operator) -> None:

@@ -1,4 +1,4 @@
-"""`fjord models load|unload|pin|unpin` against a running server, as a person types them."""
+"""`fjord models load|unload|sleep|pin|unpin` against a running server, as a person types them."""
 
 import json
 import re
@@ -18,6 +18,7 @@ models:
   closed: {source: two, engine: scripted, context: 4K, output: 1K, load: never, keep: 10m}
   faulty: {source: three, engine: scripted, context: 4K, output: 1K, args: {fail_load: no weights}}
   other: {source: echo, engine: scripted, context: 4K, output: 1K}
+  sleepy: {source: five, engine: scripted, context: 4K, output: 1K, args: {can_sleep: true}}
   qwen3-235b-instruct: {source: four, engine: scripted, context: 4K, output: 1K, keep: pinned}
 profiles:
   embedded: {}
@@ -57,6 +58,13 @@ def test_who_shares_the_engine_is_told(running: Server, command: str) -> None:
     said = told(running, command, "other")
     assert said.startswith(f"other shares its engine with tiny: this {command} is theirs, too\n")
     assert json.loads(told(running, command, "tiny", "--json"))["shares_with"] == ["other"]
+def test_a_model_sleeps_and_the_next_request_wakes_it(running: Server) -> None:
+    url = f"http://127.0.0.1:{running.port}"
+    told(running, "load", "sleepy")
+    assert told(running, "sleep", "sleepy").splitlines()[-1] == "sleepy: sleeping 2"
+    assert row(running, "sleepy")[1:3] == ["sleeping", "2"]
+    assert ask(url, running.key(), model="sleepy").status_code == 200
+    assert row(running, "sleepy")[1] == "ready"
 
 
 def test_a_pin_shows_in_the_list(running: Server) -> None:
@@ -89,6 +97,8 @@ def test_a_load_that_fails_says_why(running: Server) -> None:
     ("words", "said"),
     [
         (["load", "nope"], "Unknown model 'nope'; known: tiny, closed, faulty"),
+        (["sleep", "sleepy"], "sleepy is cold: only a loaded one can sleep"),
+        (["sleep", "tiny"], "right would be `can_sleep: true` among its engine arguments"),
         (["load", "tiny", "--data-dir", "nowhere"], "does not take this for its operator: No API"),
         (["load", "tiny", "--data-dir", "nowhere", "--api-key", "x"], "operator: Unknown API key"),
         (["load", "tiny", "--url", "http://127.0.0.1:9"], "No Fjord server answers at http://127"),
@@ -108,7 +118,7 @@ def test_an_option_before_the_command_is_refused(tmp_path: Path) -> None:
     assert "--port stands after the command: fjord models load ALIAS --port" in ended.stderr
 
 
-@pytest.mark.parametrize("command", ["load", "unload", "pin", "unpin"])
+@pytest.mark.parametrize("command", ["load", "unload", "sleep", "pin", "unpin"])
 def test_the_help_of_each_fits_80_columns(tmp_path: Path, command: str) -> None:
     shown = fjord(tmp_path, "models", command, "--help")
     assert shown.returncode == 0

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from engines.fleet.actions import Action, Displace, Fetch, Leave, Refuse, Start, Stay, Stop
-from engines.fleet.decisions import Backoff, decide, next_time
+from engines.fleet.backoff import Backoff
+from engines.fleet.decisions import decide, next_time
 from engines.fleet.device_memory import DeviceMemory, MemoryNeed
 from engines.fleet.turns import TurnRules
 from engines.fleet.view import EngineView

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from engines.base import Engine, EngineDead, EngineUnavailable
-from engines.fleet.decisions import Backoff
+from engines.fleet.backoff import Backoff
 from engines.fleet.fleet import Fleet
 from engines.registry.spec import EngineSpec
 from engines.testing.scripted import ScriptedEngine

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from engines.base import Delta, Engine, GenerateRequest, Sampling
-from engines.fleet.decisions import Backoff
+from engines.fleet.backoff import Backoff
 from engines.fleet.fleet import Fleet
 from engines.fleet.status import EngineStatus
 from engines.registry.spec import EngineSpec, ModelSpec
