@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from engines.base import EngineDead, EngineUnavailable
+from engines.fleet.first_words import first_words
 from engines.fleet.sleep_state import Sleeper
+from engines.registry.spec import EngineSpec
 from engines.vllm.sleeping import fall_asleep, sleep_refusal, wake_up
 from tests.support.engine_fixtures import answer, ask, count, on, vllm_engine
 
@@ -121,3 +123,29 @@ async def test_an_engine_not_started_for_it_says_so_and_goes_on(engine: Any) -> 
     assert "right would be to unload it" in (engine.sleep_refusal() or "")
     await engine.wake()
     assert count(await answer(engine, ask(max_tokens=3, ignore_eos=True))) == 3
+
+
+@on("vllm-tiny")
+@pytest.mark.parametrize("level", [1, 2])
+async def test_a_real_engine_waits_sleeps_lives_and_wakes_to_the_same_words(
+    engine: Any, level: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """vLLM's CPU build frees no memory for it, but it stops, answers that it lives, reads its
+    weights again and goes on, as on a card."""
+    llm = engine._llm
+    monkeypatch.setattr(llm.model_config, "enable_sleep_mode", True)
+    spec = EngineSpec(kind="vllm", source="tiny")
+    before = await first_words(engine, spec)
+    runs = asyncio.create_task(answer(engine, ask(max_tokens=40, ignore_eos=True)))
+    async with asyncio.timeout(60):
+        while not engine._running:  # noqa: ASYNC110 - it is submitted in a thread
+            await asyncio.sleep(0.005)
+        await engine.sleep(level)
+        assert count(await runs) == 40  # not aborted
+        assert await llm.is_sleeping()
+        await engine.check(30)
+        await engine.wake()
+        assert not await llm.is_sleeping()
+        after = await first_words(engine, spec)
+    assert before.token
+    assert after.is_same(before)
