@@ -15,11 +15,13 @@ from pathlib import Path
 from benchmarks.fleet_simulation import Arrival, Model, Served, Simulation, over_memory
 from engines.fleet.device_memory import DeviceMemory, MemoryNeed
 from engines.fleet.shares import NodeShares
+from engines.fleet.sleep_rules import SleepRules, first_wake_s
 from engines.fleet.turns import TurnRules
 from engines.fleet.view import EngineView
 from engines.planning.cards import parse_cards
 from engines.planning.machine import Machine
 from engines.registry.registry import load_registry
+from engines.registry.spec import EngineSpec
 from server.cli.registry_facts import asked_of
 
 ROOT = Path(__file__).parent.parent
@@ -29,6 +31,9 @@ READ_BYTES_S = 2.5e9
 START_S = 45.0
 """Processes, compile from the cache, CUDA graphs: what vLLM's log says of an 8B model."""
 STOP_S = 8.0
+COPY_BYTES_S = 10e9
+"""Of weights into the machine's memory."""
+SLEEP = SleepRules(host_bytes=10**12)
 REQUESTS = 5_000
 LONGEST_S = 60.0
 SEED = 20261126
@@ -58,27 +63,39 @@ class Row:
     """The part of the requests that waited for no load and no turn."""
 
 
-def shipped_node(cards: str = "8xH100-80") -> tuple[DeviceMemory, list[Model]]:
+def shipped_node(
+    cards: str = "8xH100-80", *, can_sleep: bool = False
+) -> tuple[DeviceMemory, list[Model]]:
     """Of all aliases those that the node can hold; those that share an engine are one."""
     registry = load_registry(ROOT / "model_registry.yaml", "cuda")
     machine = Machine(cards=parse_cards(cards))
     asked = asked_of(registry.models.values(), Path("nowhere"), may_ask_hub=False)
+    if can_sleep:
+        asked = [replace(each, spec=_sleepy(each.spec)) for each in asked]
     shares = NodeShares(asked, machine, lambda spec: None)
     models = []
     for each in asked:
         need = shares.need(each.spec)
         if need is not None and each.facts is not None and shares.room.can_hold(need):
-            load_s = START_S + each.facts.stored_bytes / READ_BYTES_S
+            read_s = each.facts.stored_bytes / READ_BYTES_S
+            weights = need.weights_bytes
             models.append(
                 Model(
                     key=each.aliases[0],
                     need=need,
-                    load_s=load_s,
+                    load_s=START_S + read_s,
                     stop_s=STOP_S,
                     is_preloaded=each.preload,
+                    can_sleep=can_sleep,
+                    sleep_s=1 + weights / COPY_BYTES_S,
+                    wakes_s=(first_wake_s(1, weights), first_wake_s(1, 0) + read_s),
                 )
             )
     return shares.room, models
+
+
+def _sleepy(spec: EngineSpec) -> EngineSpec:
+    return replace(spec, args={**spec.args, "enable_sleep_mode": True})
 
 
 def day_of(models: Sequence[Model], requests: int = REQUESTS) -> list[Arrival]:
@@ -106,8 +123,14 @@ def rows(requests: int = REQUESTS) -> Iterator[Row]:
     arrivals = day_of(models, requests)
     alone = [replace(m, need=_whole_node(room)) for m in models]
     yield _row("turns (Fjord)", Simulation(models, room, TurnRules(), _checked(room)), arrivals)
+    _, sleepy = shipped_node(can_sleep=True)
+    yield _row("turns and sleep (Fjord)", _sleeping(sleepy, room), arrivals)
     yield _row("least recently used", Simulation(models, room, LeastRecentlyUsed()), arrivals)
     yield _row("one model at a time", Simulation(alone, room, TurnRules()), arrivals)
+
+
+def _sleeping(models: Sequence[Model], room: DeviceMemory) -> Simulation:
+    return Simulation(models, room, TurnRules(), _checked(room), SLEEP)
 
 
 def _whole_node(room: DeviceMemory) -> MemoryNeed:

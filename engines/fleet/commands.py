@@ -85,7 +85,8 @@ def _raise_if_sleepless(managed: ManagedEngine, alias: str) -> None:
     if managed.sleep.level:
         return
     if managed.current is None or managed.is_unwanted:
-        said = f"Model {alias} is {managed.state}: only a loaded one can sleep."
+        state = managed.status().state
+        said = f"Model {alias} is {state}: only a loaded one can sleep."
     elif managed.is_pinned:
         said = f"Model {alias} is pinned, and never sleeps; unpin it first."
     else:

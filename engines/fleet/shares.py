@@ -18,6 +18,8 @@ _HOST_PART = 0.9
 """Of the machine's memory: the rest is the server's and the system's."""
 _SPARE_PART = 0.5
 """Of what a card has beside what engines may fill: who sleeps may keep it."""
+_LEFT_PART = 0.1
+"""Of a card: as much of it caches leave, beside that, to others that sleep on it."""
 _MOST_LAYERS = 128
 """Of a model that nobody knows."""
 
@@ -47,6 +49,11 @@ class NodeShares:
         self.room = DeviceMemory(sizes, host_bytes or found, UTILISATION, spare)
         planned = plan([each for each in asked if each.facts], machine, measured)
         self._planned = {each.asked.spec.key: each for each in planned.engines}
+        self._asleep = {
+            each.spec.key: _asleep_bytes(each.spec, each.facts)
+            for each in asked
+            if may_sleep(each.spec)
+        }
 
     def need(self, spec: EngineSpec) -> MemoryNeed | None:
         """None: it takes nothing here, or nobody can say what. Reads files."""
@@ -64,10 +71,9 @@ class NodeShares:
         self, need: MemoryNeed, spec: EngineSpec, facts: ModelFacts | None
     ) -> MemoryNeed:
         """What it keeps while it sleeps, where it was started for that."""
-        if spec.args.get("enable_sleep_mode") is not True or not need.devices:
+        if not may_sleep(spec) or not need.devices:
             return need
-        layers = _MOST_LAYERS if facts is None else facts.layers
-        kept = asleep_bytes(layers, vllm_arguments(spec.args))
+        kept = _asleep_bytes(spec, facts)
         weights = 0
         if facts is not None:
             found = fit(spec, facts, self._machine, self._measured).need
@@ -91,12 +97,19 @@ class NodeShares:
         if not placed.turn or not found.demand.claims or not self._may_grow(spec):
             return self._alone(spec, placed.asked.facts, placed.cards)
         need = found.need
+        cache = max(need.stream_bytes, placed.kv_bytes - self._left_to_sleepers(spec))
         return MemoryNeed(
-            bytes_each=need.weights_bytes + need.reserve_bytes + placed.kv_bytes,
+            bytes_each=need.weights_bytes + need.reserve_bytes + cache,
             devices=len(placed.cards),
             host_bytes=self._of_host(found.demand.host_bytes),
             preferred=placed.cards,
         )
+
+    def _left_to_sleepers(self, spec: EngineSpec) -> int:
+        """Of each of its cards, to all others that can sleep there."""
+        others = sum(kept for key, kept in self._asleep.items() if key != spec.key)
+        spare, size = min(self.room.spare, default=0), min(self.room.sizes, default=0)
+        return max(0, min(int(size * _LEFT_PART), others - spare))
 
     def _may_grow(self, spec: EngineSpec) -> bool:
         """Whether its cache takes what is left of its cards: vLLM's, unless it was told."""
@@ -133,3 +146,13 @@ class NodeShares:
     def _of_host(self, wanted: int) -> int:
         most = self.room.host_bytes
         return wanted if most is None else min(wanted, most)
+
+
+def may_sleep(spec: EngineSpec) -> bool:
+    """By its arguments."""
+    return spec.kind == "vllm" and spec.args.get("enable_sleep_mode") is True
+
+
+def _asleep_bytes(spec: EngineSpec, facts: ModelFacts | None) -> int:
+    layers = _MOST_LAYERS if facts is None else facts.layers
+    return asleep_bytes(layers, vllm_arguments(spec.args))

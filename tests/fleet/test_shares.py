@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from engines.fleet.device_memory import HOST
+from engines.fleet.device_memory import HOST, MemoryNeed, asleep_on
 from engines.fleet.shares import NodeShares
 from engines.planning.cards import parse_cards
 from engines.planning.facts import ModelFacts
@@ -99,3 +99,37 @@ def test_without_cards_engines_share_the_machines_memory(tmp_path: Path) -> None
         assert need.host_bytes <= most  # an estimate refuses nothing: it is tried alone
         assert node.room.place(need, {}) == (HOST,)
     assert node.need(spec_of("llamacpp")) is None
+
+
+def test_caches_leave_room_for_others_that_sleep_on_their_cards(tmp_path: Path) -> None:
+    facts = shipped_facts("mistralai/Mixtral-8x7B-Instruct-v0.1")
+    assert facts is not None
+
+    def needs(is_sleepy: bool) -> tuple[NodeShares, list[MemoryNeed]]:
+        asked = [
+            AskedEngine(
+                spec=EngineSpec(
+                    kind="vllm",
+                    source=f"org/{name}",
+                    args={"tensor_parallel_size": 2, "enable_sleep_mode": is_sleepy},
+                ),
+                aliases=(name,),
+                facts=facts,
+            )
+            for name in ("a", "b", "c")
+        ]
+        node = NodeShares(asked, Machine(cards=parse_cards("2x80")), nothing)
+        found = [node.need(each.spec) for each in asked]
+        return node, [need for need in found if need is not None]
+
+    node, whole = needs(False)
+    assert [need.bytes_each for need in whole] == [node.room.sizes[0]] * 3
+    assert all(not need.asleep_bytes_each and not need.weights_bytes for need in whole)
+    node, sleepy = needs(True)
+    for need in sleepy:
+        assert 0.9 * node.room.sizes[0] <= need.bytes_each < node.room.sizes[0]
+        assert GB < need.asleep_bytes_each < 3 * GB
+        assert need.weights_bytes == pytest.approx(93.4 * GB, rel=0.02)
+    asleep = sum(need.asleep_bytes_each for need in sleepy[1:])
+    taken = {asleep_on(card): asleep for card in (0, 1)}
+    assert node.room.place(sleepy[0], taken) == (0, 1)
