@@ -178,10 +178,10 @@ class _Way:
         return load_s + max(self._turns.turn_s, prospect.load_s)
 
     def _stands_beside(self, other: EngineView) -> bool:
-        room, need, theirs = self._room, self._engine.need, other.need
+        room, need, theirs = self._room, self._engine.wanted, other.wanted
         if room is None or need is None or theirs is None:
             return True
-        devices = room.place(theirs, {})
+        devices = other.devices or room.place(theirs, {})
         return devices is not None and (
             room.place(need, {device: theirs.on(device) for device in devices}) is not None
         )
