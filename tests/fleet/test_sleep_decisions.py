@@ -20,7 +20,12 @@ TURNS, RULES = TurnRules(settle_s=5.0, turn_s=60.0), SleepRules(host_bytes=100, 
 
 
 def view(key: str, *devices: int, **facts: Any) -> EngineView:
-    known = {"need": NEED, "weights_bytes": 40, "wakes_s": (2.0, 20.0), "load_s": 90.0}
+    known: dict[str, Any] = {
+        "need": NEED,
+        "weights_bytes": 40,
+        "wakes_s": (2.0, 20.0),
+        "load_s": 90.0,
+    }
     return EngineView(key=key, devices=devices, **(known | facts))
 
 
