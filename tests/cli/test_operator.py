@@ -58,6 +58,8 @@ def test_who_shares_the_engine_is_told(running: Server, command: str) -> None:
     said = told(running, command, "other")
     assert said.startswith(f"other shares its engine with tiny: this {command} is theirs, too\n")
     assert json.loads(told(running, command, "tiny", "--json"))["shares_with"] == ["other"]
+
+
 def test_a_model_sleeps_and_the_next_request_wakes_it(running: Server) -> None:
     url = f"http://127.0.0.1:{running.port}"
     told(running, "load", "sleepy")
