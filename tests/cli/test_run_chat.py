@@ -23,11 +23,14 @@ from tests.support.paths import ROOT
 from tests.support.serving import Served, scripted, server_of
 
 SLOW = "one two three four five six seven eight nine ten " * 40
+RUDE = "a\x1b[2J \x1b]52;c;eA==\x07 b\x9b31m\r\n 👨‍👩‍👧‍👦\tend"
+POLITE = "a\ufffd[2J \ufffd]52;c;eA==\ufffd b\ufffd31m\n 👨‍👩‍👧‍👦"
 
 served = server_of(
     scripted(),
     scripted("slow", text=SLOW, token_delay_s=0.02),
     scripted("thinker", text="Oslo", reasoning_text="hmm well", reasoning=Reasoning()),
+    scripted("rude", text=RUDE, reasoning_text=RUDE, reasoning=Reasoning()),
     rates={"EUR": 87_000},
 )
 
@@ -257,3 +260,21 @@ def _last_record_end(served: Served) -> str:
 
     wait_until(lambda: any(r["alias"] == "slow" for r in read_records(served.data_dir)), "a record")
     return str([r for r in read_records(served.data_dir) if r["alias"] == "slow"][-1]["end"])
+
+
+def test_an_answers_control_characters_do_not_reach_the_terminal(served: Served) -> None:
+    shown = chat(served, "hello", model="rude")
+    assert "\x1b]" not in shown
+    assert "\x9b" not in shown
+    assert shown.count(POLITE) == 2  # the thought, too
+
+
+@pytest.mark.parametrize(
+    ("sink", "shown"), [(Terminal(), POLITE), (io.StringIO(), RUDE)], ids=["terminal", "pipe"]
+)
+def test_one_answer_is_as_it_is_in_a_pipe_alone(
+    served: Served, sink: io.StringIO, shown: str
+) -> None:
+    status = run_chat(served.url, served.key, "rude", "hi", stdin=Terminal(), stdout=sink)
+    assert status == 0
+    assert shown in sink.getvalue()

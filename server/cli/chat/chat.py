@@ -12,6 +12,7 @@ from rich.console import Console
 
 from server.cli.chat.client import ChatClient, ChatFailed, ModelPrice, Piece
 from server.cli.chat.interrupts import Interrupts
+from server.cli.chat.terminal_text import for_terminal
 
 if TYPE_CHECKING:
     from prompt_toolkit.key_binding import KeyBindings
@@ -152,7 +153,8 @@ class Chat:
         self._console.print()
 
     def _write(self, text: str, style: str | None = None) -> None:
-        self._console.print(text, end="", style=style, markup=False, soft_wrap=True)
+        shown = for_terminal(text)
+        self._console.print(shown, end="", style=style, markup=False, soft_wrap=True)
 
     def _dim(self, text: str) -> None:
         self._console.print(text, style="dim", markup=False)
@@ -245,7 +247,7 @@ def _question(words: str | None, source: TextIO) -> str:
 def _answer_once(client: ChatClient, said: Conversation, question: str, sink: TextIO) -> int:
     said.add("user", question)
     for piece in client.answer(said.model, said.messages()):
-        sink.write(piece.content)
+        sink.write(for_terminal(piece.content) if sink.isatty() else piece.content)
         sink.flush()
     sink.write("\n")
     return OK
