@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from engines.fleet.actions import Action, Fetch, Refuse, Stop, Why
 from engines.fleet.device_memory import DeviceMemory
+from engines.fleet.followers import follow, is_follower
 from engines.fleet.swap import Swap
 from engines.fleet.turns import LATER, TurnRules
-from engines.fleet.view import EngineView
+from engines.fleet.view import EngineView, are_replicas
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,7 @@ def decide(
     room every engine is taken to fit beside the others."""
     swap = Swap(engines, now, room, turns)
     actions = [*_stops(engines, now), *_fetches(engines, now, room), *swap.actions()]
+    actions += follow(engines, now, room, swap.taken)
     return list(dict.fromkeys(actions))
 
 
@@ -51,8 +53,8 @@ def next_time(
     turns: TurnRules = TURNS,
 ) -> float | None:
     """When `decide` may answer differently though nothing else happens; None: never."""
-    times = [e.retry_at for e in engines if _is_wanted(e)]
-    times += [_ends_at(e, now) for e in engines]
+    times = [e.retry_at for e in engines if _is_wanted(e) or is_follower(e, engines)]
+    times += [_ends_at(e, engines, now) for e in engines]
     if is_short(engines, room):
         times += [turns.may_leave_at(e) for e in engines]
     return min((at for at in times if now < at < LATER), default=None)
@@ -68,29 +70,35 @@ def is_short(engines: Sequence[EngineView], room: DeviceMemory | None) -> bool:
 def _stops(engines: Sequence[EngineView], now: float) -> list[Action]:
     """Broken engines end at once, idle ones at the end of their time, one that an operator ends
     also while it loads."""
-    found = [(e, _why_it_stops(e, now)) for e in engines]
+    found = [(e, _why_it_stops(e, engines, now)) for e in engines]
     return [Stop(e.key, why) for e, why in found if why is not None]
 
 
-def _why_it_stops(engine: EngineView, now: float) -> Why | None:
+def _why_it_stops(engine: EngineView, engines: Sequence[EngineView], now: float) -> Why | None:
     if engine.state in ("fetching", "starting"):
         return "operator" if engine.is_unwanted else None
     if engine.state != "ready":
         return None
     if engine.is_broken:
         return "broken"
-    if engine.leases or _ends_at(engine, now) > now:
+    if engine.leases or _ends_at(engine, engines, now) > now:
         return None
     return "operator" if engine.is_unwanted else "idle"
 
 
-def _ends_at(engine: EngineView, now: float) -> float:
-    """When an engine that nobody uses ends by itself; of a busy one, when to look again."""
+def _ends_at(engine: EngineView, engines: Sequence[EngineView], now: float) -> float:
+    """When an engine that nobody uses ends by itself, and its replicas with it; of a busy one, when
+    to look again."""
     if engine.is_unwanted and engine.state == "ready" and not engine.leases:
         return now
     if engine.keep_s is None or engine.is_pinned or engine.state != "ready":
         return math.inf
-    return engine.keep_s + (now if engine.leases else max(engine.ready_at, engine.used_at))
+    alike = [e for e in engines if e.state == "ready" and are_replicas(e, engine)] or [engine]
+    return engine.keep_s + max(_last_use(e, now) for e in alike)
+
+
+def _last_use(engine: EngineView, now: float) -> float:
+    return now if engine.leases else max(engine.ready_at, engine.used_at)
 
 
 def _fetches(engines: Sequence[EngineView], now: float, room: DeviceMemory | None) -> list[Action]:

@@ -15,16 +15,20 @@ from engines.base import Engine
 from engines.fleet.actions import Action, Displace, Fetch, Leave, Refuse, Start, Stay, Stop
 from engines.fleet.commands import OperatorCommands
 from engines.fleet.decisions import Backoff, decide, is_short, next_time
-from engines.fleet.engine_state import ManagedEngine, Running, shared_engines
+from engines.fleet.engine_state import ManagedEngine, Running
 from engines.fleet.lease import Lease
 from engines.fleet.node_memory import NodeMemory
 from engines.fleet.outlook import Outlook, Prospect, outlook
 from engines.fleet.pace import FetchPace
 from engines.fleet.pins import refuse_pinned_out
 from engines.fleet.renewal import Renewal
+from engines.fleet.replicas import no_prefixes
+from engines.fleet.routing import Prefixes
+from engines.fleet.shared_engines import by_alias, shared_engines
 from engines.fleet.start_limit import StartLimit
 from engines.fleet.status import EngineStatus
-from engines.fleet.steps import Build, EngineSteps, StepFailure
+from engines.fleet.steps import Build, EngineSteps
+from engines.fleet.transitions import has_broken, has_gone, load_has_failed
 from engines.fleet.turns import TurnRules
 from engines.fleet.view import State
 from engines.registry.spec import EngineSpec, ModelSpec
@@ -80,9 +84,7 @@ class Fleet:
         self._engines = shared_engines(models)
         for managed in self._engines.values():
             memory.first_look(managed)
-        self._by_alias = {
-            alias: managed for managed in self._engines.values() for alias in managed.aliases
-        }
+        self._by_alias = by_alias(self._engines.values())
         self.commands = OperatorCommands(self, self._by_alias, self._tell)
         self._inbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
         self.renewal = Renewal(self._engines, self._by_alias, memory, self._tell)
@@ -118,20 +120,27 @@ class Fleet:
         if tasks:  # a second is for one that does not heed its cancellation
             await asyncio.wait(tasks, timeout=1.0)
 
-    def lease(self, alias: str, deadline: float = math.inf) -> Lease:
-        """It is waited for until `deadline` (by the monotonic clock), or `load_timeout_s`. Raises
-        KeyError for an unknown alias. Entering it raises EngineUnavailable, or EngineLoadTimeout,
-        when the engine cannot serve; why, stands in the log and the status."""
-        return Lease(self, self._by_alias[alias], alias, deadline)
+    def lease(
+        self,
+        alias: str,
+        deadline: float = math.inf,
+        prefixes: Callable[[], Prefixes] = no_prefixes,
+    ) -> Lease:
+        """It is waited for until `deadline` (by the monotonic clock), or `load_timeout_s`; of
+        several replicas one that knows `prefixes`. Raises KeyError for an unknown alias. Entering
+        it raises EngineUnavailable, or EngineLoadTimeout, when none can serve; why, stands in the
+        log and the status."""
+        return Lease(self, self._by_alias[alias], alias, deadline, prefixes)
 
     def engine_of(self, alias: str) -> ManagedEngine:
+        """The first of its replicas."""
         return self._by_alias[alias]
 
     def outlook(self, alias: str) -> Outlook:
         """What a request for it may expect. Raises KeyError for an unknown alias."""
         engines = self._engines.values()
         views, prospects = [e.view() for e in engines], {e.spec.key: self._way(e) for e in engines}
-        managed, now = self._by_alias[alias], time.monotonic()
+        managed, now = self._by_alias[alias].replicas.first, time.monotonic()
         if managed.is_removed:
             return Outlook(state=managed.state)
         return outlook(managed.spec.key, views, prospects, now, self._room, self._turns)
@@ -142,14 +151,15 @@ class Fleet:
     def raise_if_pinned_out(self, alias: str) -> None:
         """Raises EngineNotLoaded where it has no room for as long as others are pinned."""
         views = [e.view() for e in self._engines.values()]
-        refuse_pinned_out(alias, self._by_alias[alias].view(), views, self._room)
+        first = self._by_alias[alias].replicas.first
+        refuse_pinned_out(alias, first.view(), views, self._room)
 
     def statuses(self) -> list[EngineStatus]:
         return [managed.status() for managed in self._engines.values() if not managed.is_gone]
 
     def is_ready(self) -> bool:
         """Does every preloaded alias serve, but for those that wait for their turn?"""
-        return not self.is_stopped and all(e.is_as_wanted for e in self._engines.values())
+        return not self.is_stopped and all(e.replicas.is_as_wanted for e in self._engines.values())
 
     # What the owner does
 
@@ -204,7 +214,8 @@ class Fleet:
                 self._begin(managed, "starting", self._load(managed))
             case Stop(why=why):
                 managed.unloads[why] += 1
-                managed.is_displaced |= not managed.is_broken
+                if not managed.is_broken:
+                    managed.displace()
                 self._begin(managed, "stopping", self._retire(managed))
 
     def _begin(self, managed: ManagedEngine, state: State, work: Coroutine[Any, Any, None]) -> None:
@@ -226,38 +237,12 @@ class Fleet:
         managed.wake()
         self._on_ready()
 
-    def _load_failed(self, managed: ManagedEngine, failure: StepFailure) -> None:
-        self._count_failure(managed)
-        managed.devices = ()
-        managed.is_replacement = managed.is_unwanted = False
-        managed.called_at = None
-        managed.is_hopeless = failure.is_final
-        managed.refusal = failure.refusal
-        managed.become("failed", failure.reason)
-        managed.wake()
-
     def broke(self, managed: ManagedEngine, running: Running, reason: str) -> None:
         """Marked at once, so that the very next request waits for the replacement."""
         if running not in (managed.running, managed.leaving):
             return
-        if time.monotonic() - running.ready_at >= self._backoff.forgiven_after_s:
-            managed.failures = 0
-        self._count_failure(managed)
-        managed.restarts += 1
-        managed.close()
-        managed.is_broken, managed.reason = True, reason
-        log.error("engine %s broke and is replaced: %s", managed.spec.key, reason)
+        has_broken(managed, running, reason, self._backoff)
         self.look_again()
-
-    def _is_gone(self, managed: ManagedEngine) -> None:
-        managed.is_replacement = managed.is_broken and not managed.is_unwanted
-        managed.is_broken = False
-        managed.is_unwanted, managed.devices = False, ()
-        managed.become("cold", managed.reason)
-
-    def _count_failure(self, managed: ManagedEngine) -> None:
-        managed.failures += 1
-        managed.retry_at = time.monotonic() + self._backoff.delay_s(managed.failures)
 
     # What runs beside the owner, and tells it how it went
 
@@ -266,7 +251,7 @@ class Fleet:
         if failure is None:
             self._tell(managed.was_fetched)
         else:
-            self._tell(lambda: self._load_failed(managed, failure))
+            self._tell(lambda: load_has_failed(managed, failure, self._backoff))
 
     async def _load(self, managed: ManagedEngine) -> None:
         engine = managed.engine
@@ -276,7 +261,7 @@ class Fleet:
             self._tell(lambda: self._became_ready(managed, engine))
             return
         await self._steps.stop(managed, self._replace_timeout_s)
-        self._tell(lambda: self._load_failed(managed, failure))
+        self._tell(lambda: load_has_failed(managed, failure, self._backoff))
 
     async def _watch(self, managed: ManagedEngine, running: Running) -> None:
         while True:
@@ -289,7 +274,7 @@ class Fleet:
 
     async def _retire(self, managed: ManagedEngine) -> None:
         await self._steps.stop(managed, self._replace_timeout_s)
-        self._tell(lambda: self._is_gone(managed))
+        self._tell(lambda: has_gone(managed))
 
     async def _end(self, managed: ManagedEngine) -> None:
         managed.close()

@@ -37,6 +37,8 @@ class EngineStatus:
     """When its last request ended, in Unix seconds: now, while one runs; None: it had none."""
     is_pinned: bool = False
     keep_s: float | None = None
+    replica: int = 0
+    """Which of its aliases' equal engines it is, from 0."""
     closed: frozenset[str] = frozenset()
     """Its aliases that no request is served under until an operator loads them."""
     loads: int = 0

@@ -16,7 +16,8 @@ class Swap:
         self, engines: Sequence[EngineView], now: float, room: DeviceMemory | None, turns: TurnRules
     ) -> None:
         self._engines, self._now, self._room, self._turns = engines, now, room, turns
-        self._taken = taken_by(engines)
+        self.taken = taken_by(engines)
+        """Bytes by device, and from `actions` on also what was promised."""
         self._moving = [e for e in engines if e.state in ("starting", "stopping") or e.is_broken]
         self._going = [
             e
@@ -36,7 +37,7 @@ class Swap:
     def _next(self, engine: EngineView) -> Iterator[Action]:
         if self._room is None or engine.need is None:
             yield from self._start(engine, ())
-        elif (devices := self._room.place(engine.need, self._taken)) is not None:
+        elif (devices := self._room.place(engine.need, self.taken)) is not None:
             self._promise(engine.need, devices)
             yield from self._start(engine, devices)
         elif (devices := self._made_room(engine, engine.need, self._room)) is not None:
@@ -58,7 +59,7 @@ class Swap:
         """Where there will be room once those are gone that go already, and those that leave for
         this engine, now or when their time is over: only for one that somebody waits for."""
         going = [*self._going, *self._leaving]
-        later = without(self._taken, going)
+        later = without(self.taken, going)
         if engine.waiting_since is None or room.place(need, later) is not None:
             return room.place(need, later)
         able = [e for e in self._engines if e not in going]
@@ -71,7 +72,7 @@ class Swap:
 
     def _promise(self, need: MemoryNeed, devices: tuple[int, ...]) -> None:
         for device in devices:
-            self._taken[device] = self._taken.get(device, 0) + need.on(device)
+            self.taken[device] = self.taken.get(device, 0) + need.on(device)
 
     def _leaves(self) -> Iterator[Action]:
         for engine in self._engines:

@@ -40,11 +40,11 @@ class TurnRules:
         return max(engine.ready_at, engine.used_at) + min(self.settle_s, engine.load_s)
 
     def loss(self, engine: EngineView, now: float) -> tuple[float, ...]:
-        """Who goes first: one that is going already, then idle ones; among those the one whose load
-        is cheap and whose last use is long ago."""
+        """Who goes first: one that is going already, then idle ones; among those one whose replica
+        serves on, then the one whose load is cheap and whose last use is long ago."""
         idle_s = max(0.0, now - max(engine.ready_at, engine.used_at))
         regret = engine.ready_at if engine.leases else (1.0 + engine.load_s) / (1.0 + idle_s)
-        return (not engine.is_leaving, engine.leases > 0, regret)
+        return (not engine.is_leaving, engine.leases > 0, not engine.is_spare, regret)
 
     def leavers(
         self,

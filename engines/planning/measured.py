@@ -32,21 +32,22 @@ class Measured:
 
 
 class MeasuredMemory:
-    """The store. An engine is known by model, revision, file and arguments: its key. A file that
+    """The store. An engine is known by model, revision, file and arguments: its group, so that
+    what one replica took is known of all. A file that
     is damaged, or of another version, counts as empty."""
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / FILE_NAME
 
     def of(self, spec: EngineSpec, card: Card) -> Measured | None:
-        found = [each for each in self._read().get(spec.key, ()) if each.is_of(card)]
+        found = [each for each in self._read().get(spec.group, ()) if each.is_of(card)]
         return found[-1] if found else None
 
     def note(self, spec: EngineSpec, measured: Measured) -> None:
         """In the place of what was known of that card. Raises OSError."""
         known = {key: list(each) for key, each in self._read().items()}
-        others = [each for each in known.get(spec.key, ()) if each.card != measured.card]
-        known[spec.key] = [*others, measured]
+        others = [each for each in known.get(spec.group, ()) if each.card != measured.card]
+        known[spec.group] = [*others, measured]
         self._write({key: [asdict(each) for each in several] for key, several in known.items()})
 
     def _read(self) -> Mapping[str, tuple[Measured, ...]]:

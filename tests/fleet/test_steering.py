@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from engines.base import EngineNotLoaded
-from engines.fleet.engine_state import shared_engines
+from engines.fleet.shared_engines import shared_engines
 from engines.registry.spec import ModelSpec
 from tests.support.fleets import Workshop, enter, model, running, scripted, status, until
 
