@@ -266,6 +266,7 @@ class ManagedEngine:
             is_pinned=self.is_pinned,
             keep_s=self.keep_s,
             replica=self.spec.replica,
+            is_first=self.is_first,
             closed=frozenset(self.closed),
             loads=self.loads,
             unloads=dict(self.unloads),

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import cast
 
 from msgspec.structs import replace
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 from engines.base import Delta, Engine, GenerateRequest, Prompt
 from engines.fleet.deaths import Deaths
 from engines.fleet.fleet import Fleet
+from engines.fleet.prefixes import prefixes_of
 from server.errors import ApiError, FormBroken
 from server.http.exchange import Exchange
 from server.ledger.ledger import Ledger
@@ -137,7 +139,10 @@ class GenerationRun(RequestRun[ApiError | None]):
     async def _generate(self) -> None:
         call = self.call
         deaths = Deaths(call.record.record_id, call.spec.alias, call.fields)
-        await on_an_engine(self.fleet, deaths, call.deadline, self._on, self._may_start_again)
+        prefixes = partial(prefixes_of, call.plan.requests[0])
+        await on_an_engine(
+            self.fleet, deaths, call.deadline, self._on, self._may_start_again, prefixes
+        )
 
     async def _on(self, engine: Engine) -> None:
         self._has_engine = True
