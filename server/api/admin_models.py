@@ -114,7 +114,9 @@ def operated_models(fleet: Fleet, registry: Registry) -> Iterator[OperatedModel]
     for alias, spec in registry.models.items():
         found = fleet.outlook(alias).facts()
         way = {name: found[name] for name in ("percent", "position", "eta_s")}
-        yield OperatedModel.model_validate(_of_spec(spec) | _of_engines(alias, engines[alias]) | way)
+        yield OperatedModel.model_validate(
+            _of_spec(spec) | _of_engines(alias, engines[alias]) | way
+        )
 
 
 def _of_spec(spec: ModelSpec) -> dict[str, Any]:
