@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -29,16 +30,18 @@ def asked_of(
 
 
 def _asked(models: list[ModelSpec], data_dir: Path, may_ask_hub: bool) -> AskedEngine:
-    spec = models[0].engine
-    aliases = tuple(model.alias for model in models)
-    preload = any(model.preload for model in models)
-    if spec.kind == "scripted":
-        return AskedEngine(spec=spec, aliases=aliases, preload=preload, unknown="it has no weights")
+    asked = AskedEngine(
+        spec=models[0].engine,
+        aliases=tuple(model.alias for model in models),
+        preload=any(model.preload for model in models),
+        replicas=max(model.replicas for model in models),
+    )
+    if asked.spec.kind == "scripted":
+        return replace(asked, unknown="it has no weights")
     try:
-        facts = model_facts(spec, data_dir, may_ask_hub=may_ask_hub)
+        return replace(asked, facts=model_facts(asked.spec, data_dir, may_ask_hub=may_ask_hub))
     except FactsUnknown as error:
-        return AskedEngine(spec=spec, aliases=aliases, preload=preload, unknown=str(error))
-    return AskedEngine(spec=spec, aliases=aliases, preload=preload, facts=facts)
+        return replace(asked, unknown=str(error))
 
 
 def never_fitting(asked: Iterable[AskedEngine], machine: Machine) -> list[str]:
