@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -193,10 +194,11 @@ async def test_equal_loads_are_spread_and_a_prefix_stays_where_it_was() -> None:
     async with running(model("a", scripted(), preload=True, replicas=3)) as fleet:
         await all_ready(fleet, "a", 3)
         for prefix in range(3):
-            async with fleet.lease("a", prefixes=lambda at=prefix: (at,)) as engine:
+            prefixes = partial(tuple, [prefix])
+            async with fleet.lease("a", prefixes=prefixes) as engine:
                 first = engine
             for _ in range(5):
-                async with fleet.lease("a", prefixes=lambda at=prefix: (at,)) as engine:
+                async with fleet.lease("a", prefixes=prefixes) as engine:
                     assert engine is first
         async with fleet.lease("a") as one, fleet.lease("a") as two, fleet.lease("a") as three:
             assert len({id(one), id(two), id(three)}) == 3

@@ -99,3 +99,20 @@ def test_without_cards_engines_share_the_machines_memory(tmp_path: Path) -> None
         assert need.host_bytes <= most  # an estimate refuses nothing: it is tried alone
         assert node.room.place(need, {}) == (HOST,)
     assert node.need(spec_of("llamacpp")) is None
+
+
+def test_each_replica_is_given_its_own_cards_and_share(tmp_path: Path) -> None:
+    source = "Qwen/Qwen3-VL-8B-Instruct"
+    spec = EngineSpec(kind="vllm", source=source, args={"max_model_len": 32768})
+    one = AskedEngine(spec=spec, aliases=("a",), facts=shipped_facts(source), replicas=3)
+    node = NodeShares([one], Machine(cards=parse_cards("2x80")), nothing)
+    needs = [node.need(one.replica(number).spec) for number in range(3)]
+    assert [need.preferred for need in needs if need] == [(0,), (0,), (1,)]
+    first, second, alone = (need.bytes_each for need in needs if need)
+    assert first == second < alone
+    taken: dict[int, int] = {}
+    for need in needs:
+        assert need is not None
+        devices = node.room.place(need, taken)
+        assert devices == need.preferred
+        taken[devices[0]] = taken.get(devices[0], 0) + need.bytes_each
