@@ -59,7 +59,7 @@ class OperatorCommands:
             managed.wake()
 
 
-def _give(command: Command, replicas: Replicas, alias: str) -> None:
+def _give(command: Command, replicas: Replicas[ManagedEngine], alias: str) -> None:
     for managed in replicas.members:
         _DOES[command](managed, alias)
     if command == "load":

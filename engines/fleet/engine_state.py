@@ -95,7 +95,7 @@ class ManagedEngine:
     failures: int = 0
     restarts: int = 0
     retry_at: float = 0.0
-    replicas: Replicas = field(default_factory=Replicas)
+    replicas: Replicas["ManagedEngine"] = field(default_factory=Replicas)
     """Those that serve the same aliases, itself among them, and who waits for one of them."""
 
     def __post_init__(self) -> None:

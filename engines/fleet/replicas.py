@@ -3,15 +3,52 @@
 import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Generic, Protocol, TypeVar
 
 from engines.fleet.routing import Prefixes, ReplicaLoad, WarmPrefixes, choose
-
-if TYPE_CHECKING:
-    from engines.fleet.engine_state import ManagedEngine
+from engines.fleet.view import State
+from engines.registry.spec import EngineSpec
 
 _ON_THE_WAY = ("starting", "fetching", "cold", "stopping", "failed")
 """Those nearest to serving first."""
+
+
+class Serving(Protocol):
+    """What is asked of an engine that takes requests."""
+
+    @property
+    def leases(self) -> int: ...
+
+
+class Replica(Protocol):
+    """What is asked of one of them: a ManagedEngine."""
+
+    @property
+    def spec(self) -> EngineSpec: ...
+    @property
+    def state(self) -> State: ...
+    @property
+    def running(self) -> Serving | None: ...
+    @property
+    def current(self) -> Serving | None: ...
+    @property
+    def is_broken(self) -> bool: ...
+    @property
+    def is_fetched(self) -> bool: ...
+    @property
+    def is_hopeless(self) -> bool: ...
+    @property
+    def is_failing(self) -> bool: ...
+    @property
+    def is_as_wanted(self) -> bool: ...
+    @property
+    def retry_at(self) -> float: ...
+    @property
+    def loads(self) -> int: ...
+    def raise_if_failed(self, alias: str) -> None: ...
+
+
+Member = TypeVar("Member", bound=Replica)
 
 
 def no_prefixes() -> Prefixes:
@@ -19,11 +56,11 @@ def no_prefixes() -> Prefixes:
 
 
 @dataclass(slots=True, eq=False)
-class Replicas:
+class Replicas(Generic[Member]):
     """`members` by their number, one where the registry asks for no more. Those who wait, wait for
     any of them."""
 
-    members: "tuple[ManagedEngine, ...]" = ()
+    members: tuple[Member, ...] = ()
     waiters: dict[asyncio.Future[None], float] = field(default_factory=dict)
     """Requests that wait, and since when."""
     warm: WarmPrefixes = field(default_factory=WarmPrefixes)
@@ -37,7 +74,7 @@ class Replicas:
                 waiter.set_result(None)
 
     @property
-    def first(self) -> "ManagedEngine":
+    def first(self) -> Member:
         """The one that serves or comes next: what is asked of the alias is asked of it, and the
         others follow where there is room."""
         if len(self.members) == 1:
@@ -53,7 +90,7 @@ class Replicas:
         self,
         prefixes: Callable[[], Prefixes] = no_prefixes,
         but: Collection[int] = (),
-    ) -> "ManagedEngine | None":
+    ) -> Member | None:
         """Who takes a request, and is noted as having read its beginning; None: none can now.
         `prefixes` is asked where there is a choice. `but`: replicas that refused it."""
         if len(self.members) == 1:
@@ -65,7 +102,7 @@ class Replicas:
         """Whether one serves that is not among `but`."""
         return any(e.running is not None and e.spec.replica not in but for e in self.members)
 
-    def _of_several(self, prefixes: Prefixes, but: Collection[int]) -> "ManagedEngine | None":
+    def _of_several(self, prefixes: Prefixes, but: Collection[int]) -> Member | None:
         able = [self._load(e) for e in self.members if e.spec.replica not in but]
         known = {e.spec.replica: e for e in self.members}
         loads = {number: e.loads for number, e in known.items()}
@@ -77,7 +114,7 @@ class Replicas:
         self.warm.note(prefixes, replica, loads[replica])
         return known[replica]
 
-    def _load(self, managed: "ManagedEngine") -> ReplicaLoad:
+    def _load(self, managed: Replica) -> ReplicaLoad:
         running, replica = managed.running, managed.spec.replica
         return ReplicaLoad(
             replica=replica,
@@ -92,7 +129,7 @@ class Replicas:
             self.first.raise_if_failed(alias)
 
 
-def _nearness(managed: "ManagedEngine") -> tuple[bool, bool, bool, float, float, int]:
+def _nearness(managed: Replica) -> tuple[bool, bool, bool, float, float, int]:
     return (
         managed.running is None,
         managed.current is None,
@@ -103,7 +140,7 @@ def _nearness(managed: "ManagedEngine") -> tuple[bool, bool, bool, float, float,
     )
 
 
-def _steps_left(managed: "ManagedEngine") -> float:
+def _steps_left(managed: Replica) -> float:
     state = "stopping" if managed.is_broken else managed.state
     if state == "fetching" and managed.is_fetched:
         return 0.5
