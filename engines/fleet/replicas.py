@@ -77,9 +77,8 @@ class Replicas(Generic[Member]):
     def first(self) -> Member:
         """The one that serves or comes next: what is asked of the alias is asked of it, and the
         others follow where there is room."""
-        if len(self.members) == 1:
-            return self.members[0]
-        return min(self.members, key=_nearness)
+        serving = (each for each in self.members if each.running is not None)
+        return next(serving, None) or min(self.members, key=_nearness)
 
     @property
     def is_as_wanted(self) -> bool:
@@ -129,9 +128,8 @@ class Replicas(Generic[Member]):
             self.first.raise_if_failed(alias)
 
 
-def _nearness(managed: Replica) -> tuple[bool, bool, bool, float, float, int]:
+def _nearness(managed: Replica) -> tuple[bool, bool, float, float, int]:
     return (
-        managed.running is None,
         managed.current is None,
         managed.is_hopeless,
         _steps_left(managed),

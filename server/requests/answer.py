@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
-from functools import partial
 from typing import cast
 
 from msgspec.structs import replace
@@ -12,7 +11,6 @@ from msgspec.structs import replace
 from engines.base import Delta, Engine, GenerateRequest, Prompt
 from engines.fleet.deaths import Deaths
 from engines.fleet.fleet import Fleet
-from engines.fleet.prefixes import prefixes_of
 from server.errors import ApiError, FormBroken
 from server.http.exchange import Exchange
 from server.ledger.ledger import Ledger
@@ -139,9 +137,8 @@ class GenerationRun(RequestRun[ApiError | None]):
     async def _generate(self) -> None:
         call = self.call
         deaths = Deaths(call.record.record_id, call.spec.alias, call.fields)
-        prefixes = partial(prefixes_of, call.plan.requests[0])
         await on_an_engine(
-            self.fleet, deaths, call.deadline, self._on, self._may_start_again, prefixes
+            self.fleet, deaths, call.deadline, self._on, self._may_start_again, call.prefixes
         )
 
     async def _on(self, engine: Engine) -> None:

@@ -118,6 +118,7 @@ async def stopped_within(engine: Engine, limit_s: float) -> None:
     assert time.monotonic() - began < limit_s
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("several")
 async def test_a_frozen_engine_is_seen_recovers_and_when_killed_fails_its_streams(
     tiny: Path,
@@ -151,6 +152,7 @@ async def test_a_frozen_engine_is_seen_recovers_and_when_killed_fails_its_stream
     await engine.stop()
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.usefixtures("several")
 async def test_a_frozen_engine_is_found_soon_while_streams_wait_and_stops_within_ten_seconds(
     tiny: Path,
@@ -176,6 +178,7 @@ async def test_a_frozen_engine_is_found_soon_while_streams_wait_and_stops_within
     assert {type(result) for result in results} == {EngineDead}
 
 
+@pytest.mark.timeout(600)
 async def test_where_one_of_two_data_parallel_engines_dies_no_stream_ends_as_aborted(
     tiny: Path,
 ) -> None:
