@@ -1,4 +1,5 @@
-"""What an operator tells the fleet of an alias' engine: load, unload, sleep, pin, unpin.
+"""What an operator tells the fleet of an alias' engine, and so of all its replicas: load, unload,
+sleep, pin, unpin.
 
 load      as a request would, also where no request may; others make room for it by turns
 unload    it takes no new request, ends those it has, and stops; the next request loads it again,
@@ -17,6 +18,8 @@ from typing import Literal, Protocol, TypeAlias, get_args
 from engines.base import EngineUnavailable, InvalidRequest
 from engines.fleet.engine_state import ManagedEngine
 from engines.fleet.inbox import Tell, obeyed
+from engines.fleet.replicas import Replicas
+from engines.fleet.reported import status_of
 
 Command: TypeAlias = Literal["load", "unload", "sleep", "pin", "unpin"]
 COMMANDS: tuple[Command, ...] = get_args(Command)
@@ -44,15 +47,15 @@ class OperatorCommands:
         nothing. Raises KeyError for an unknown alias, EngineUnavailable where the fleet stops, or
         where pinned models hold the memory of what is to be loaded, and InvalidRequest where it
         cannot sleep."""
-        managed = self._by_alias[alias]
+        replicas = self._by_alias[alias].replicas
         if self._fleet.is_stopped:
             raise EngineUnavailable("The server is shutting down.")
         if command == "load":
             self._fleet.raise_if_pinned_out(alias)
         if command == "sleep":
-            _raise_if_sleepless(managed, alias)
-        log.info("an operator says %s to engine %s (%s)", command, managed.spec.key, alias)
-        await obeyed(self._tell, lambda: _DOES[command](managed, alias))
+            _raise_if_sleepless(replicas, alias)
+        log.info("an operator says %s to engine %s (%s)", command, replicas.first.spec.group, alias)
+        await obeyed(self._tell, lambda: _give(command, replicas, alias))
         if command == "pin":
             self._wake_all()
 
@@ -62,13 +65,24 @@ class OperatorCommands:
             managed.wake()
 
 
+def _give(command: Command, replicas: Replicas[ManagedEngine], alias: str) -> None:
+    for managed in replicas.members:
+        _DOES[command](managed, alias)
+    if command == "load":
+        _call(replicas.first)
+
+
 def _load(managed: ManagedEngine, alias: str) -> None:
     managed.closed.discard(alias)
     managed.is_unwanted = managed.is_displaced = managed.sleep.is_ordered = False
-    if managed.is_hopeless or managed.running is not None:
-        return
-    managed.retry_at = 0.0
-    managed.called_at = managed.called_at or time.monotonic()
+    if not managed.is_hopeless and managed.running is None:
+        managed.retry_at = 0.0
+
+
+def _call(first: ManagedEngine) -> None:
+    """The others follow where there is room."""
+    if not first.is_hopeless and first.running is None:
+        first.called_at = first.called_at or time.monotonic()
 
 
 def _unload(managed: ManagedEngine, alias: str) -> None:
@@ -80,12 +94,15 @@ def _unload(managed: ManagedEngine, alias: str) -> None:
         managed.wake()
 
 
-def _raise_if_sleepless(managed: ManagedEngine, alias: str) -> None:
+def _raise_if_sleepless(replicas: Replicas[ManagedEngine], alias: str) -> None:
     """Why it cannot sleep, and what would be right."""
+    managed = replicas.first
     if managed.sleep.level:
         return
-    if managed.current is None or managed.is_unwanted:
-        state = managed.status().state
+    if len(replicas.members) > 1:
+        said = f"Model {alias} has replicas, which do not sleep; right would be unload."
+    elif managed.current is None or managed.is_unwanted:
+        state = status_of(managed).state
         said = f"Model {alias} is {state}: only a loaded one can sleep."
     elif managed.is_pinned:
         said = f"Model {alias} is pinned, and never sleeps; unpin it first."

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Sequence
 from engines.fleet.actions import Action, Fetch, Refuse, Sleep, Stop, Why
 from engines.fleet.claims import Claims, priced
 from engines.fleet.device_memory import DeviceMemory
+from engines.fleet.followers import follow, is_follower
 from engines.fleet.sleep_rules import SleepRules
 from engines.fleet.swap import Swap
 from engines.fleet.turns import LATER, TurnRules
-from engines.fleet.view import EngineView
+from engines.fleet.view import EngineView, are_replicas
 
 TURNS = TurnRules()
 SLEEP = SleepRules()
@@ -29,7 +30,9 @@ def decide(
     ends = list(_ends(engines, now, claims, rules))
     asleep = {each.key: each.level for each in ends if isinstance(each, Sleep)}
     swap = Swap(engines, now, room, turns, claims, asleep)
-    return list(dict.fromkeys([*ends, *_fetches(engines, now, room), *swap.actions()]))
+    actions = [*ends, *_fetches(engines, now, room), *swap.actions()]
+    actions += follow(engines, now, room, claims.taken)
+    return list(dict.fromkeys(actions))
 
 
 def next_time(
@@ -41,8 +44,8 @@ def next_time(
 ) -> float | None:
     """When `decide` may answer differently though nothing else happens; None: never."""
     engines = priced(engines, room, rules)
-    times = [e.retry_at for e in engines if _is_wanted(e)]
-    times += [_ends_at(e, now, rules) for e in engines]
+    times = [e.retry_at for e in engines if _is_wanted(e) or is_follower(e, engines)]
+    times += [_ends_at(e, engines, now, rules) for e in engines]
     if is_short(engines, room):
         times += [turns.may_leave_at(e) for e in engines]
     return min((at for at in times if now < at < LATER), default=None)
@@ -65,7 +68,7 @@ def _ends(
     """Broken engines end at once, one that an operator ends also while it loads. Idle ones sleep at
     the end of their time, where they can, and end after a further one."""
     for engine in engines:
-        why = _why_it_ends(engine, now, rules)
+        why = _why_it_ends(engine, engines, now, rules)
         level = claims.level(engine) if why == "idle" else 0
         if level:
             claims.fall_asleep(engine, level)
@@ -74,21 +77,25 @@ def _ends(
             yield Stop(engine.key, why)
 
 
-def _why_it_ends(engine: EngineView, now: float, rules: SleepRules) -> Why | None:
+def _why_it_ends(
+    engine: EngineView, engines: Sequence[EngineView], now: float, rules: SleepRules
+) -> Why | None:
     if engine.state in ("fetching", "starting", "waking"):
         return "operator" if engine.is_unwanted else None
     if engine.state not in ("ready", "sleeping"):
         return None
     if engine.is_broken:
         return "broken"
-    if engine.leases or _ends_at(engine, now, rules) > now:
+    if engine.leases or _ends_at(engine, engines, now, rules) > now:
         return None
     return "operator" if engine.is_unwanted else "idle"
 
 
-def _ends_at(engine: EngineView, now: float, rules: SleepRules) -> float:
-    """When an engine that nobody uses sleeps or ends by itself; of a busy one, when to look
-    again."""
+def _ends_at(
+    engine: EngineView, engines: Sequence[EngineView], now: float, rules: SleepRules
+) -> float:
+    """When an engine that nobody uses sleeps or ends by itself, and its replicas with it; of a busy
+    one, when to look again."""
     is_up = engine.state in ("ready", "sleeping")
     if engine.is_unwanted and is_up and not engine.leases:
         return now
@@ -97,7 +104,12 @@ def _ends_at(engine: EngineView, now: float, rules: SleepRules) -> float:
     if engine.state == "sleeping":
         is_asked = engine.waiting_since is not None
         return math.inf if is_asked else (engine.asleep_at or now) + rules.stay * engine.keep_s
-    return engine.keep_s + (now if engine.leases else max(engine.ready_at, engine.used_at))
+    alike = [e for e in engines if e.state == "ready" and are_replicas(e, engine)] or [engine]
+    return engine.keep_s + max(_last_use(e, now) for e in alike)
+
+
+def _last_use(engine: EngineView, now: float) -> float:
+    return now if engine.leases else max(engine.ready_at, engine.used_at)
 
 
 def _fetches(engines: Sequence[EngineView], now: float, room: DeviceMemory | None) -> list[Action]:

@@ -5,7 +5,6 @@ import logging
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Literal
 
 from engines.base import Engine, EngineBroken, EngineNeverFits, EngineNotLoaded, EngineUnavailable
 from engines.fleet.actions import Why
@@ -13,11 +12,10 @@ from engines.fleet.backoff import Backoff
 from engines.fleet.device_memory import MemoryNeed
 from engines.fleet.outlook import Prospect, first_load_s
 from engines.fleet.pace import FetchPace
+from engines.fleet.replicas import Replicas
 from engines.fleet.sleep_state import SleepState
-from engines.fleet.status import EngineStatus
 from engines.fleet.view import EngineView, State
 from engines.registry.spec import EngineSpec
-from engines.stats import EngineStats, HasStats
 
 log = logging.getLogger("fjord.fleet")
 
@@ -36,7 +34,7 @@ class Running:
 
 @dataclass(slots=True, eq=False)
 class ManagedEngine:
-    """What the fleet knows of one engine. Only its owner task changes it, but for `waiters`."""
+    """What the fleet knows of one engine. Only its owner task changes it, but for who waits."""
 
     spec: EngineSpec
     aliases: tuple[str, ...]
@@ -99,14 +97,21 @@ class ManagedEngine:
     failures: int = 0
     restarts: int = 0
     retry_at: float = 0.0
-    waiters: dict[asyncio.Future[None], float] = field(default_factory=dict)
-    """Requests that wait for it, and since when."""
+    replicas: Replicas["ManagedEngine"] = field(default_factory=Replicas)
+    """Those that serve the same aliases, itself among them, and who waits for one of them."""
+
+    def __post_init__(self) -> None:
+        if not self.replicas.members:
+            self.replicas.members = (self,)
+
+    @property
+    def is_first(self) -> bool:
+        """Of its replicas: the one that serves or comes next."""
+        return self.replicas.first is self
 
     def wake(self) -> None:
         """Let everybody who waits look again."""
-        for waiter in self.waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        self.replicas.wake()
 
     @property
     def current(self) -> Running | None:
@@ -161,6 +166,12 @@ class ManagedEngine:
         if self.is_removed:
             raise EngineUnavailable(f"Model {alias} is served no more.", 1.0)
 
+    @property
+    def is_failing(self) -> bool:
+        """It is left alone for now, or for good, because it could not be loaded."""
+        is_left = self.state == "failed" and self.retry_at > time.monotonic()
+        return self.is_hopeless or self.refusal is not None or is_left
+
     def raise_if_failed(self, alias: str) -> None:
         """Raises EngineUnavailable while it is left alone, EngineBroken where it always will be.
         A reason may hold paths and a library's words: `become` has told the log."""
@@ -184,6 +195,13 @@ class ManagedEngine:
         self.become("failed", self.refusal)
         self.wake()
 
+    def displace(self) -> None:
+        """It ends though it works; no replica that does not serve comes in its place unasked."""
+        self.is_displaced = True
+        for other in self.replicas.members:
+            if other.state in ("cold", "failed"):
+                other.is_displaced, other.is_replacement = True, False
+
     def close(self) -> None:
         self.last_used_at = self.used_at()
         self.running = self.leaving = None
@@ -201,9 +219,10 @@ class ManagedEngine:
         log.log(level, "engine %s: %s%s", self.spec.key, state, f" ({reason})" if reason else "")
 
     def view(self) -> EngineView:
-        current = self.current
+        current, is_first = self.current, self.is_first
         return EngineView(
             key=self.spec.key,
+            group=self.spec.group if len(self.replicas.members) > 1 else "",
             state=self.state,
             leases=current.leases if current else 0,
             ready_at=current.ready_at if current else 0.0,
@@ -213,15 +232,17 @@ class ManagedEngine:
             load_s=self.load_s,
             is_leaving=self.leaving is not None,
             is_pinned=self.is_pinned,
+            is_spare=self.running is not None
+            and self.replicas.is_another_free((self.spec.replica,)),
             is_unwanted=self.is_unwanted,
             keep_s=self.keep_s,
-            waiting_since=self._waiting_since(),
-            keep_ready=(self.keep_ready and not self.is_displaced) or self.is_replacement,
+            waiting_since=self._waiting_since() if is_first else None,
+            keep_ready=is_first and self._is_kept_ready(),
             is_broken=self.is_broken,
             retry_at=self.retry_at,
             is_fetched=self.is_fetched,
             is_final=self.is_hopeless,
-            can_sleep=self.sleep.can_sleep,
+            can_sleep=self.sleep.can_sleep and len(self.replicas.members) == 1,
             is_to_sleep=self.sleep.is_ordered,
             sleep_level=self.sleep.level,
             asleep_at=self.sleep.at,
@@ -229,9 +250,12 @@ class ManagedEngine:
             wakes_s=self.sleep.wakes_s,
         )
 
+    def _is_kept_ready(self) -> bool:
+        return (self.keep_ready and not self.is_displaced) or self.is_replacement
+
     def _waiting_since(self) -> float | None:
         called = () if self.called_at is None else (self.called_at,)
-        return min((*self.waiters.values(), *called), default=None)
+        return min((*self.replicas.waiters.values(), *called), default=None)
 
     def prospect(self, weights_bytes: int, pace: FetchPace | None) -> Prospect:
         """`weights_bytes` 0: they are not here yet."""
@@ -250,43 +274,3 @@ class ManagedEngine:
         self.devices = ()
         self.sleep.is_over()
         self.become("cold", self.reason)
-
-    def status(self) -> EngineStatus:
-        return EngineStatus(
-            key=self.spec.key,
-            kind=self.spec.kind,
-            source=self.spec.source,
-            aliases=self.aliases,
-            state="stopping" if self.is_broken else self.state,
-            since=self.since,
-            reason=self.reason,
-            leases=self.current.leases if self.current else 0,
-            waiting=len(self.waiters),
-            restarts=self.restarts,
-            is_preloaded=self.keep_ready,
-            is_hopeless=self.is_hopeless,
-            stats=self._stats(),
-            command=self._command(),
-            need=self.need,
-            measured_bytes=self.measured_bytes if self.current else None,
-            devices=self.devices,
-            used_at=self.used_at(),
-            is_pinned=self.is_pinned,
-            keep_s=self.keep_s,
-            closed=frozenset(self.closed),
-            loads=self.loads,
-            unloads=dict(self.unloads),
-            turn_wait_s=self.turn_wait_s,
-            sleep=self.sleep.status(self.view().host_weights_bytes),
-        )
-
-    def _command(self) -> Literal["load", "unload", "sleep"] | None:
-        if self.called_at is not None:
-            return "load"
-        if self.sleep.is_ordered:
-            return "sleep"
-        return "unload" if self.is_unwanted else None
-
-    def _stats(self) -> EngineStats | None:
-        engine = self.current.engine if self.current else None
-        return engine.stats() if isinstance(engine, HasStats) else None

@@ -35,13 +35,17 @@ from engines.fleet.outlook import Outlook, Prospect, outlook
 from engines.fleet.pace import FetchPace
 from engines.fleet.pins import refuse_pinned_out
 from engines.fleet.renewal import Renewal
-from engines.fleet.shared_engines import shared_engines
+from engines.fleet.replicas import no_prefixes
+from engines.fleet.reported import status_of
+from engines.fleet.routing import Prefixes
+from engines.fleet.shared_engines import by_alias, shared_engines
 from engines.fleet.shutdown import end_all
 from engines.fleet.sleep_rules import SleepRules
 from engines.fleet.sleepers import Sleepers
 from engines.fleet.start_limit import StartLimit
 from engines.fleet.status import EngineStatus
-from engines.fleet.steps import Build, EngineSteps, StepFailure
+from engines.fleet.steps import Build, EngineSteps
+from engines.fleet.transitions import has_broken, load_has_failed
 from engines.fleet.turns import TurnRules
 from engines.fleet.view import State
 from engines.fleet.watch import end_of
@@ -100,9 +104,7 @@ class Fleet:
         self._engines = shared_engines(models)
         for managed in self._engines.values():
             memory.first_look(managed)
-        self._by_alias = {
-            alias: managed for managed in self._engines.values() for alias in managed.aliases
-        }
+        self._by_alias = by_alias(self._engines.values())
         self._inbox = Inbox()
         self._tell = self._inbox.tell
         self.commands = OperatorCommands(self, self._by_alias, self._tell)
@@ -133,13 +135,20 @@ class Fleet:
             self._stopping = asyncio.create_task(ends, name="fleet stops")
         await asyncio.shield(self._stopping)
 
-    def lease(self, alias: str, deadline: float = math.inf) -> Lease:
-        """It is waited for until `deadline` (by the monotonic clock), or `load_timeout_s`. Raises
-        KeyError for an unknown alias. Entering it raises EngineUnavailable, or EngineLoadTimeout,
-        when the engine cannot serve; why, stands in the log and the status."""
-        return Lease(self, self._by_alias[alias], alias, deadline)
+    def lease(
+        self,
+        alias: str,
+        deadline: float = math.inf,
+        prefixes: Callable[[], Prefixes] = no_prefixes,
+    ) -> Lease:
+        """It is waited for until `deadline` (by the monotonic clock), or `load_timeout_s`; of
+        several replicas one that knows `prefixes`. Raises KeyError for an unknown alias. Entering
+        it raises EngineUnavailable, or EngineLoadTimeout, when none can serve; why, stands in the
+        log and the status."""
+        return Lease(self, self._by_alias[alias], alias, deadline, prefixes)
 
     def engine_of(self, alias: str) -> ManagedEngine:
+        """The first of its replicas."""
         return self._by_alias[alias]
 
     def outlook(self, alias: str) -> Outlook:
@@ -147,7 +156,7 @@ class Fleet:
         engines = self._engines.values()
         views = priced([e.view() for e in engines], self._room, self._sleeping)
         prospects = {e.spec.key: self._way(e) for e in engines}
-        managed, now = self._by_alias[alias], time.monotonic()
+        managed, now = self._by_alias[alias].replicas.first, time.monotonic()
         if managed.is_removed:
             return Outlook(state=managed.state)
         return outlook(managed.spec.key, views, prospects, now, self._room, self._turns)
@@ -158,14 +167,15 @@ class Fleet:
     def raise_if_pinned_out(self, alias: str) -> None:
         """Raises EngineNotLoaded where it has no room for as long as others are pinned."""
         views = [e.view() for e in self._engines.values()]
-        refuse_pinned_out(alias, self._by_alias[alias].view(), views, self._room)
+        first = self._by_alias[alias].replicas.first
+        refuse_pinned_out(alias, first.view(), views, self._room)
 
     def statuses(self) -> list[EngineStatus]:
-        return [managed.status() for managed in self._engines.values() if not managed.is_gone]
+        return [status_of(managed) for managed in self._engines.values() if not managed.is_gone]
 
     def is_ready(self) -> bool:
         """Does every preloaded alias serve, but for those that wait for their turn?"""
-        return not self.is_stopped and all(e.is_as_wanted for e in self._engines.values())
+        return not self.is_stopped and all(e.replicas.is_as_wanted for e in self._engines.values())
 
     # What the owner does
 
@@ -217,7 +227,8 @@ class Fleet:
                 self._begin(managed, "waking", self._sleepers.wake(managed))
             case Stop(why=why):
                 managed.unloads[why] += 1
-                managed.is_displaced |= not managed.is_broken
+                if not managed.is_broken:
+                    managed.displace()
                 self._begin(managed, "stopping", self._retire(managed))
 
     def _begin(self, managed: ManagedEngine, state: State, work: Coroutine[Any, Any, None]) -> None:
@@ -245,21 +256,11 @@ class Fleet:
         managed.wake()
         self._on_ready()
 
-    def _load_failed(self, managed: ManagedEngine, failure: StepFailure) -> None:
-        managed.count_failure(self._backoff)
-        managed.load_failed(failure.reason, is_final=failure.is_final, refusal=failure.refusal)
-
     def broke(self, managed: ManagedEngine, running: Running, reason: str) -> None:
         """Marked at once, so that the very next request waits for the replacement."""
         if running not in (managed.running, managed.leaving):
             return
-        if time.monotonic() - running.ready_at >= self._backoff.forgiven_after_s:
-            managed.failures = 0
-        managed.count_failure(self._backoff)
-        managed.restarts += 1
-        managed.close()
-        managed.is_broken, managed.reason = True, reason
-        log.error("engine %s broke and is replaced: %s", managed.spec.key, reason)
+        has_broken(managed, running, reason, self._backoff)
         self.look_again()
 
     # What runs beside the owner, and tells it how it went
@@ -269,7 +270,7 @@ class Fleet:
         if failure is None:
             self._tell(managed.was_fetched)
         else:
-            self._tell(lambda: self._load_failed(managed, failure))
+            self._tell(lambda: load_has_failed(managed, failure, self._backoff))
 
     async def _load(self, managed: ManagedEngine) -> None:
         engine = managed.engine
@@ -279,7 +280,7 @@ class Fleet:
             self._tell(lambda: self._loaded(managed, engine))
             return
         await self._steps.stop(managed, self._replace_timeout_s)
-        self._tell(lambda: self._load_failed(managed, failure))
+        self._tell(lambda: load_has_failed(managed, failure, self._backoff))
 
     async def _watch(self, managed: ManagedEngine, running: Running) -> None:
         reason = await end_of(running.engine, self._check_interval_s, self._check_timeout_s)

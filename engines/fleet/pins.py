@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from engines.base import EngineNotLoaded
 from engines.fleet.device_memory import DeviceMemory
 from engines.fleet.held_memory import taken_by
-from engines.fleet.view import EngineView
+from engines.fleet.view import EngineView, are_replicas
 
 _STANDING = ("starting", "ready", "falling_asleep", "sleeping", "waking")
 
@@ -17,7 +17,8 @@ def in_the_way(
     there is, or where it fits nowhere at all."""
     if room is None or engine.need is None or not room.can_hold(engine.need):
         return []
-    staying = [e for e in engines if e.is_pinned and not e.is_unwanted and e.key != engine.key]
+    others = [e for e in engines if e.key != engine.key and not are_replicas(e, engine)]
+    staying = [e for e in others if e.is_pinned and not e.is_unwanted]
     pinned = [e for e in staying if e.devices and e.state in _STANDING]
     return [] if room.place(engine.need, taken_by(pinned)) is not None else pinned
 

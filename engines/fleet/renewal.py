@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from engines.fleet.engine_state import ManagedEngine
 from engines.fleet.inbox import Tell, obeyed
 from engines.fleet.node_memory import NodeMemory
-from engines.fleet.shared_engines import shared_engines
+from engines.fleet.replicas import Replicas
+from engines.fleet.shared_engines import by_alias, group_replicas, shared_engines
 from engines.registry.spec import ModelSpec
 
 log = logging.getLogger("fjord.fleet")
@@ -50,9 +51,10 @@ class Renewal:
         for key, managed in before.items():
             if key not in wanted and not managed.is_removed:
                 _end(managed)
+        group_replicas(kept)
         self._engines.clear()
         self._engines.update(kept | {key: m for key, m in before.items() if key not in wanted})
-        self._by_alias.update({a: m for m in kept.values() for a in m.aliases})
+        self._by_alias.update(by_alias(kept.values()))
         then()
 
 
@@ -91,7 +93,10 @@ def _begin(
     managed.is_pinned, managed.closed = wanted.is_pinned, set(wanted.never)
     former = {alias: by_alias[alias] for alias in managed.aliases if alias in by_alias}
     managed.closed -= {a for a, f in former.items() if a in f.never and a not in f.closed}
-    if any(_is_up(each) for each in former.values()):
+    if managed.spec.replica:  # the first one's pin is its own; it follows where there is room
+        known = [f for f in former.values() if f.spec.group == managed.spec.group]
+        managed.is_pinned = any(f.is_pinned for f in known) if known else wanted.is_pinned
+    elif any(_is_up(each) for f in former.values() for each in f.replicas.members):
         managed.called_at = time.monotonic()
 
 
@@ -110,3 +115,4 @@ def _end(managed: ManagedEngine) -> None:
     managed.called_at = None
     managed.is_unwanted = managed.state not in ("cold", "failed")
     managed.wake()
+    managed.replicas = Replicas((managed,))

@@ -40,6 +40,10 @@ class EngineStatus:
     """When its last request ended, in Unix seconds: now, while one runs; None: it had none."""
     is_pinned: bool = False
     keep_s: float | None = None
+    replica: int = 0
+    """Which of its aliases' equal engines it is, from 0."""
+    is_first: bool = True
+    """Of its replicas: the one that serves or comes next."""
     closed: frozenset[str] = frozenset()
     """Its aliases that no request is served under until an operator loads them."""
     loads: int = 0

@@ -44,13 +44,14 @@ class TurnRules:
         return max(engine.ready_at, engine.used_at) + min(self.settle_s, engine.back_s)
 
     def loss(self, engine: EngineView, now: float) -> tuple[float, ...]:
-        """Who goes first: one that sleeps, or is going already, then idle ones; among those the one
-        that is back quickly and whose last use is long ago."""
+        """Who goes first: one that sleeps, or is going already, then idle ones; among those one
+        whose replica serves on, then the one that is back quickly and whose last use is long
+        ago."""
         if engine.state == "sleeping":
-            return (False, False, engine.asleep_at or 0.0)
+            return (False, False, False, engine.asleep_at or 0.0)
         idle_s = max(0.0, now - max(engine.ready_at, engine.used_at))
         regret = engine.ready_at if engine.leases else (1.0 + engine.back_s) / (1.0 + idle_s)
-        return (not engine.is_leaving, engine.leases > 0, regret)
+        return (not engine.is_leaving, engine.leases > 0, not engine.is_spare, regret)
 
     def leavers(
         self,

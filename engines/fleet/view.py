@@ -58,6 +58,10 @@ class EngineView:
     """It never makes room for another."""
     is_unwanted: bool = False
     """An operator ends it: it takes no new request, and leaves when it is idle."""
+    group: str = ""
+    """The same for all replicas of a model; empty: it is the only engine."""
+    is_spare: bool = False
+    """It serves, and a replica of it too: its model is served without it."""
     keep_s: float | None = None
     """It sleeps, or ends, by itself when it was idle for so long."""
     can_sleep: bool = False
@@ -98,3 +102,8 @@ class EngineView:
         if self.need is None or self.state != "sleeping" or not cards:
             return self.need
         return replace(self.need, fixed=cards)
+
+
+def are_replicas(one: EngineView, other: EngineView) -> bool:
+    """Whether a request of the one may go to the other."""
+    return bool(one.group) and one.group == other.group

@@ -48,15 +48,16 @@ def measured_on(card: Card, uses: Sequence[MemoryInUse], token_bytes: int) -> Me
 
 
 class MeasuredMemory:
-    """The store, for threads. An engine is known by model, revision, file and arguments: its key.
-    A file that is damaged, or of another version, counts as empty."""
+    """The store, for threads. An engine is known by model, revision, file and arguments: its
+    group, so that what one replica took is known of all. A file that is damaged, or of another
+    version, counts as empty."""
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / FILE_NAME
         self._writing = threading.Lock()
 
     def of(self, spec: EngineSpec, card: Card) -> Measured | None:
-        found = [each for each in self._read().get(spec.key, ()) if each.is_of(card)]
+        found = [each for each in self._read().get(spec.group, ()) if each.is_of(card)]
         return found[-1] if found else None
 
     def note(self, spec: EngineSpec, measured: Measured) -> None:
@@ -64,8 +65,8 @@ class MeasuredMemory:
         are forgotten. Raises OSError."""
         with self._writing:
             known = {key: list(each) for key, each in self._read().items()}
-            others = [each for each in known.pop(spec.key, ()) if each.card != measured.card]
-            known[spec.key] = [*others, measured]
+            others = [each for each in known.pop(spec.group, ()) if each.card != measured.card]
+            known[spec.group] = [*others, measured]
             kept = list(known.items())[-_MOST_ENGINES:]
             self._write({key: [asdict(each) for each in several] for key, several in kept})
 

@@ -1,19 +1,22 @@
 """All engines of a registry on one machine: at once, by turns, or never, and on which cards."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from engines.planning.demands import Fit, capacity, fit, room_of
 from engines.planning.facts import ModelFacts
 from engines.planning.machine import Machine
 from engines.planning.measured import MeasuredMemory
+from engines.planning.need import Need
 from engines.planning.packing import Demand, place, turns
 from engines.planning.pins import Pins, pins_of
 from engines.planning.remedies import Remedy, remedies
+from engines.planning.replicas import Shortage, shortage, with_followers
 from engines.registry.spec import EngineSpec
 
-Verdict: TypeAlias = Literal["at once", "by turns", "never", "unknown"]
+Verdict: TypeAlias = Literal["at once", "by turns", "no room", "never", "unknown"]
+"""no room: of a replica, beside the others of its turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,15 @@ class AskedEngine:
     is_pinned: bool = False
     facts: ModelFacts | None = None
     unknown: str = ""
+    replicas: int = 1
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Of all its replicas."""
+        return tuple(self.replica(number).spec.key for number in range(self.replicas))
+
+    def replica(self, number: int) -> "AskedEngine":
+        return replace(self, spec=replace(self.spec, replica=number))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +59,8 @@ class Placed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FleetPlan:
-    """`engines` in the registry's order."""
+    """`engines` in the registry's order, replicas behind their first one: those that have room, and
+    one of those that have none."""
 
     machine: Machine
     engines: tuple[Placed, ...]
@@ -67,8 +80,21 @@ class FleetPlan:
     def never(self) -> tuple[Placed, ...]:
         return tuple(each for each in self.engines if each.verdict == "never")
 
+    @property
+    def short(self) -> tuple[Placed, ...]:
+        """The first of its replicas that has no room, of each engine that has such."""
+        return tuple(each for each in self.engines if each.asked.spec.replica and not each.turn)
+
     def of_turn(self, turn: int) -> tuple[Placed, ...]:
         return tuple(each for each in self.engines if each.turn == turn)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    turn: int
+    cards: tuple[int, ...]
+    streams: int
+    kv_bytes: int
 
 
 def plan(
@@ -82,12 +108,48 @@ def plan(
     }
     able = [each.demand for each in fits.values() if each.refusal is None]
     groups = _ordered(turns(able, room_of(machine)) if able else [], asked)
-    placed = _placed(groups, machine, fits)
+    followers = {each.spec.key: each.keys[1:] for each in asked}
+    groups = [with_followers(group, followers, machine) for group in groups]
+    needs = {key: fits[e.spec.key].need for e in asked if e.spec.key in fits for key in e.keys}
+    placed = _placed(groups, machine, needs)
+    first = {each.spec.key: _engine(each, fits, placed, len(groups), machine) for each in asked}
     return FleetPlan(
         machine=machine,
-        engines=tuple(_engine(each, fits, placed, len(groups), machine) for each in asked),
+        engines=tuple(
+            one
+            for each in asked
+            for one in (
+                first[each.spec.key],
+                *_others(first[each.spec.key], placed, groups, machine),
+            )
+        ),
         turns=len(groups),
         pins=pins_of(able, {a.spec.key for a in asked if a.is_pinned}, room_of(machine)),
+    )
+
+
+def _others(
+    first: Placed, placed: dict[str, _Place], groups: list[list[Demand]], machine: Machine
+) -> Iterator[Placed]:
+    """Its replicas that have room, and the next one, where there is one without."""
+    if not first.turn or first.fit is None:
+        return
+    keys, group = first.asked.keys, groups[first.turn - 1]
+    for number, key in enumerate(keys[1:], 1):
+        if key in placed:
+            yield _with(first, first.asked.replica(number), placed[key])
+    missing = shortage(first.fit.demand, len(keys), group, keys, machine)
+    if missing is not None:
+        yield _without_room(first, missing)
+
+
+def _without_room(first: Placed, missing: Shortage) -> Placed:
+    assert first.fit is not None
+    return Placed(
+        asked=first.asked.replica(missing.placed),
+        verdict="never" if missing.is_for_good else "no room",
+        fit=replace(first.fit, refusal=str(missing)),
+        remedies=missing.remedies(),
     )
 
 
@@ -105,23 +167,15 @@ def _ordered(groups: list[list[Demand]], asked: Sequence[AskedEngine]) -> list[l
     return sorted(groups, key=rank)
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    turn: int
-    cards: tuple[int, ...]
-    streams: int
-    kv_bytes: int
-
-
 def _placed(
-    groups: list[list[Demand]], machine: Machine, fits: dict[str, Fit]
+    groups: list[list[Demand]], machine: Machine, needs: dict[str, Need]
 ) -> dict[str, _Place]:
     found: dict[str, _Place] = {}
     for turn, group in enumerate(groups, 1):
         cards = place(group, room_of(machine)) or {}
         left = _left(group, cards, machine)
         for demand in group:
-            found[demand.key] = _place(turn, demand, cards[demand.key], fits, left)
+            found[demand.key] = _place(turn, demand, cards[demand.key], needs[demand.key], left)
     return found
 
 
@@ -143,10 +197,9 @@ def _place(
     turn: int,
     demand: Demand,
     cards: tuple[int, ...],
-    fits: dict[str, Fit],
+    need: Need,
     left: dict[int, tuple[int, int]],
 ) -> _Place:
-    need = fits[demand.key].need
     if not demand.claims:
         return _Place(
             turn, cards, need.streams(need.least_bytes), need.kv_bytes or need.stream_bytes
@@ -171,10 +224,14 @@ def _engine(
         others = remedies(asked.spec, asked.facts, machine)
         return Placed(asked=asked, verdict="never", fit=found, remedies=others)
     own = placed[asked.spec.key]
-    return Placed(
+    verdict: Verdict = "at once" if count == 1 else "by turns"
+    return _with(Placed(asked=asked, verdict=verdict, fit=found), asked, own)
+
+
+def _with(placed: Placed, asked: AskedEngine, own: _Place) -> Placed:
+    return replace(
+        placed,
         asked=asked,
-        verdict="at once" if count == 1 else "by turns",
-        fit=found,
         turn=own.turn,
         cards=own.cards,
         streams=own.streams,

@@ -10,7 +10,7 @@ from engines.registry.durations import seconds_of
 from engines.registry.exact import MICRO, micro_units
 from engines.registry.names import MOST_NAME
 from engines.registry.seller import SellerEntry
-from engines.registry.spec import Load
+from engines.registry.spec import MOST_REPLICAS, Load
 
 PINNED = "pinned"
 MOST_PRICE = 1_000_000 * MICRO
@@ -149,6 +149,9 @@ class ModelEntry(_Strict):
     )
     start_timeout: Annotated[float, Field(gt=0)] | None = Field(
         None, description="seconds that the engine's start may take, like 1800"
+    )
+    replicas: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] = Field(
+        1, description=f"how many equal engines serve it, 1 to {MOST_REPLICAS}"
     )
     optional: bool = Field(
         False, description="true: left out where the source's package is not installed"

@@ -29,7 +29,7 @@ OF_THE_WEIGHTS = frozenset(
     {
         *("revision", "file", "engine", "task", "args", "also", "optional", "dimensions"),
         *("reasoning", "reasoning_efforts", "tool_parser", "chat_template_kwargs"),
-        *("free_chat_template_kwargs", "start_timeout"),
+        *("free_chat_template_kwargs", "start_timeout", "replicas"),
     }
 )
 """Keys that speak of certain weights: an overlay that names another source starts without them."""
@@ -94,6 +94,7 @@ class Profile:
             is_pinned=entry.keep == PINNED,
             keep_s=entry.keep if isinstance(entry.keep, float) else None,
             start_timeout_s=entry.start_timeout,
+            replicas=entry.replicas,
             created=entry.created,
             reasoning=_reasoning(entry.reasoning),
             reasoning_efforts=entry.reasoning_efforts,

@@ -14,6 +14,8 @@ LLAMACPP_CONTEXT_TOKENS = 8192
 """llama.cpp's n_ctx where no argument says otherwise and the model knows more: its cache costs
 184 MB with SmolLM2-135M."""
 
+MOST_REPLICAS = 64
+
 Load: TypeAlias = Literal["start", "demand", "never"]
 """start: at the server's start. demand: at the first request. never: where an operator says so."""
 
@@ -35,10 +37,17 @@ class EngineSpec:
     args: Mapping[str, Any] = field(default_factory=dict)
     thinking: tuple[str, str] | None = None
     """vllm: the marks between which it counts what is thought, where an alias of it thinks."""
+    replica: int = 0
+    """Which of several equal engines it is, from 0."""
 
     @property
     def key(self) -> str:
         """Equal for equal specs; short and stable, fit for logs, metrics and dict keys."""
+        return f"{self.group}#{self.replica + 1}" if self.replica else self.group
+
+    @property
+    def group(self) -> str:
+        """The key that it shares with its replicas: the first one's."""
         rest: list[Any] = [self.source, self.revision, self.file, self.task, self.args]
         rest += [] if self.thinking is None else [self.thinking]
         digest = hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode())
@@ -84,6 +93,8 @@ class ModelSpec:
     """How long it stays when nobody uses it; None: until another needs its memory."""
     start_timeout_s: float | None = None
     """How long its engine may take to start; None: as the server says."""
+    replicas: int = 1
+    """How many equal engines serve it, MOST_REPLICAS at most."""
     created: int = 1700000000
     reasoning: Reasoning | None = None
     reasoning_efforts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

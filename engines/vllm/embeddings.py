@@ -12,6 +12,17 @@ from engines.base import (
 from engines.vllm.errors import engine_error, is_clients, message_of, raise_as
 
 
+async def embeddings(
+    llm: Any, request_id: str, prompts: Sequence[Any], context_tokens: int, running: set[Any]
+) -> list[Embedding]:
+    """Of rendered prompts, in order."""
+    work = [
+        embedding(llm, f"{request_id}-{i}", prompt, context_tokens, running)
+        for i, prompt in enumerate(prompts)
+    ]
+    return await all_or_none(work)
+
+
 async def embedding(
     llm: Any, request_id: str, prompt: Any, context_tokens: int, running: set[Any]
 ) -> Embedding:

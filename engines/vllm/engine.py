@@ -28,9 +28,10 @@ from engines.memory_in_use import MemoryInUse
 from engines.registry.spec import EngineSpec
 from engines.stats import EngineStats
 from engines.text_bound import LONG_TEXT_CHARACTERS, request_characters
+from engines.vllm.aborts import Aborts
 from engines.vllm.arguments import RENDERERS, placed
 from engines.vllm.collected_stream import CollectedStream
-from engines.vllm.embeddings import all_or_none, embedding
+from engines.vllm.embeddings import embeddings
 from engines.vllm.ending import empty, shut_down
 from engines.vllm.errors import engine_error, raise_as, rendering_error, submission_error
 from engines.vllm.fastpath.fast_path import FastPath, may_go_fast
@@ -73,6 +74,7 @@ class VllmEngine:
         self._sleep_level = 0
         self._running: set[Any] = set()
         self._pace = Pace()
+        self._aborts = Aborts()
         self._scheduler_stats = SchedulerStatsReader()
         self._memory: Sequence[MemoryInUse] = ()
 
@@ -145,8 +147,7 @@ class VllmEngine:
         config = llm.vllm_config.scheduler_config
         limit_s = patience_s(self._pace.work(config.max_num_batched_tokens), timeout_s)
         began = time.monotonic()
-        # Goes through the engine's busy loop; check_health() does not, and calls a frozen process
-        # healthy.
+        # Through the engine's busy loop: check_health() calls a frozen process healthy.
         asked = asyncio.ensure_future(llm.is_sleeping())
         try:
             if not await is_answered(asked, lambda: self.generated_tokens, limit_s, timeout_s):
@@ -219,9 +220,11 @@ class VllmEngine:
         name = request.request_id
         self._running.add(stream)
         self._pace.submitted(name, prompt.token_count)
+        self._aborts.begun(name)
         try:
             while not stream.is_finished:
                 for delta in await stream.read():
+                    self._aborts.check(name, delta)
                     self._pace.has_token(name, delta.cached_tokens)
                     self._read_tokens += delta.token_count
                     yield delta
@@ -230,6 +233,7 @@ class VllmEngine:
         finally:
             self._running.discard(stream)
             self._pace.ended(name)
+            self._aborts.ended(name)
             if self._fast_path is not None:
                 self._fast_path.end(stream.request_id)
             if not stream.is_finished and not self._is_stopped:
@@ -272,6 +276,7 @@ class VllmEngine:
         return await submit_publicly(llm, submitted)
 
     async def abort(self, request_id: str) -> None:
+        self._aborts.asked(request_id)
         if self._llm is not None and not self._llm.errored:
             await self._llm.abort(request_id)
 
@@ -289,8 +294,4 @@ class VllmEngine:
             prompts = await threads(self._renderer.inputs, inputs, truncation)
         except Exception as error:
             self._raise(rendering_error(error, "input"), error)
-        work = (
-            embedding(llm, f"{request_id}-{i}", prompt, self.context_tokens, self._running)
-            for i, prompt in enumerate(prompts)
-        )
-        return await all_or_none(list(work))
+        return await embeddings(llm, request_id, prompts, self.context_tokens, self._running)

@@ -1,7 +1,7 @@
 """/admin/v1/models: the models as their operator sees them, and what he tells the fleet of each."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter
@@ -38,7 +38,9 @@ class OperatedModel(BaseModel):
     weights: str
     engine: str
     """vllm, llamacpp or scripted."""
-    state: State
+    state: State = Field(description="Of replicas: that of the one which serves or comes next")
+    replicas: int = Field(description="Equal engines that the registry asks for")
+    ready_replicas: int = Field(description="Those of them that serve")
     for_s: float = Field(description="Seconds in that state")
     reason: str | None = Field(description="Why it failed, or broke last")
     command: str | None = Field(description="load, unload or sleep, while it is under way")
@@ -47,7 +49,9 @@ class OperatedModel(BaseModel):
     is_open: bool = Field(description="false: requests are refused until an operator loads it")
     is_pinned: bool
     keep: str | None = Field(description="pinned, or how long it stays idle; null: no bound")
-    planned_bytes: int | None = Field(description="Of all its devices; null: unknown")
+    planned_bytes: int | None = Field(
+        description="Of all its devices, all replicas together; null: unknown"
+    )
     measured_bytes: int | None = Field(description="Seen to be taken of them; null: unknown")
     cards: list[int] = Field(description="Where it stands; none on the machine's own memory")
     is_on_host: bool = Field(description="It takes of the machine's own memory")
@@ -110,11 +114,16 @@ def _add_command(router: APIRouter, services: Services, command: Command) -> Non
 
 def operated_models(fleet: Fleet, registry: Registry) -> Iterator[OperatedModel]:
     """In the registry's order."""
-    engines = {alias: status for status in fleet.statuses() for alias in status.aliases}
+    engines: dict[str, list[EngineStatus]] = {}
+    for status in sorted(fleet.statuses(), key=lambda status: not status.is_first):
+        for alias in status.aliases:
+            engines.setdefault(alias, []).append(status)
     for alias, spec in registry.models.items():
         found = fleet.outlook(alias).facts()
         way = {name: found[name] for name in ("percent", "position", "eta_s")}
-        yield OperatedModel.model_validate(_of_spec(spec) | _of_engine(alias, engines[alias]) | way)
+        yield OperatedModel.model_validate(
+            _of_spec(spec) | _of_engines(alias, engines[alias]) | way
+        )
 
 
 def _of_spec(spec: ModelSpec) -> dict[str, Any]:
@@ -130,28 +139,40 @@ def _of_spec(spec: ModelSpec) -> dict[str, Any]:
     }
 
 
-def _of_engine(alias: str, engine: EngineStatus) -> dict[str, Any]:
+def _of_engines(alias: str, engines: Sequence[EngineStatus]) -> dict[str, Any]:
+    """`engines`: its replicas, the one first that serves or comes next."""
+    first = engines[0]
+    devices = {device for engine in engines for device in engine.devices}
+    commands = [engine.command for engine in engines if engine.command]
     return {
-        "shares_with": [other for other in engine.aliases if other != alias],
-        "state": engine.state,
-        "for_s": round(time.time() - engine.since, 1),
-        "reason": engine.reason,
-        "command": engine.command,
-        "is_open": alias not in engine.closed,
-        "is_pinned": engine.is_pinned,
-        "keep": _keep(engine),
-        "planned_bytes": engine.planned_bytes,
-        "measured_bytes": engine.measured_bytes,
-        "cards": [device for device in engine.devices if device != HOST],
-        "is_on_host": HOST in engine.devices,
-        "sleep_level": engine.sleep.level,
-        "asleep_bytes": engine.sleep.host_bytes,
-        "requests": engine.leases,
-        "waiting": engine.waiting,
-        "last_used": engine.used_at,
-        "loads": engine.loads,
-        "restarts": engine.restarts,
+        "shares_with": [other for other in first.aliases if other != alias],
+        "state": first.state,
+        "replicas": len(engines),
+        "ready_replicas": sum(engine.state == "ready" for engine in engines),
+        "for_s": round(time.time() - first.since, 1),
+        "reason": next((engine.reason for engine in engines if engine.reason), None),
+        "command": next(iter(commands), None),
+        "is_open": alias not in first.closed,
+        "is_pinned": first.is_pinned,
+        "keep": _keep(first),
+        "planned_bytes": _sum(engine.planned_bytes for engine in engines),
+        "measured_bytes": _sum(engine.measured_bytes for engine in engines),
+        "cards": sorted(device for device in devices if device != HOST),
+        "is_on_host": HOST in devices,
+        "sleep_level": first.sleep.level,
+        "asleep_bytes": sum(engine.sleep.host_bytes for engine in engines),
+        "requests": sum(engine.leases for engine in engines),
+        "waiting": sum(engine.waiting for engine in engines),
+        "last_used": max((e.used_at for e in engines if e.used_at is not None), default=None),
+        "loads": sum(engine.loads for engine in engines),
+        "restarts": sum(engine.restarts for engine in engines),
     }
+
+
+def _sum(sizes: Iterable[int | None]) -> int | None:
+    """Of those that are known; None: none is."""
+    known = [size for size in sizes if size is not None]
+    return sum(known) if known else None
 
 
 def _keep(engine: EngineStatus) -> str | None:

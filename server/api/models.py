@@ -80,7 +80,8 @@ class ListModels(KeyedEndpoint):
 
     def _details(self, specs: Sequence[ModelSpec], currency: str) -> list[ModelDetails]:
         """What an operator asks for, and what the key pays; no path of this machine."""
-        states = {a: e.state for e in self.services.fleet.statuses() for a in e.aliases}
+        engines = [e for e in self.services.fleet.statuses() if e.is_first]
+        states = {a: e.state for e in engines for a in e.aliases}
         names = {spec.engine.source: model_name(spec.engine.source) for spec in specs}
         return [
             {

@@ -45,7 +45,7 @@ async def announce(fleet: Fleet, announcement: Announcement) -> None:
         say(line)
     while not fleet.is_ready():
         for engine in fleet.statuses():
-            if engine.is_hopeless and engine.is_preloaded:
+            if engine.is_hopeless and engine.is_preloaded and engine.is_first:
                 raise CannotStart(f"{', '.join(engine.aliases)} cannot run: {engine.reason}.")
         await asyncio.sleep(0.1)
     took_s = time.monotonic() - announcement.began

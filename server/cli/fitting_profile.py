@@ -28,10 +28,11 @@ def fitting_profile(path: Path, machine: Machine | None, data_dir: Path) -> str 
 
 def fits(registry: Registry, machine: Machine, data_dir: Path) -> bool:
     """All that is loaded at the start at once; with nothing to load, any model. What is unknown
-    counts as fitting."""
+    counts as fitting, and so does a model of which fewer replicas have room than it should have."""
     preloaded = [model for model in registry.models.values() if model.preload]
     asked = asked_of(preloaded or registry.models.values(), data_dir, may_ask_hub=False)
     found = plan(asked, machine)
+    never = [placed for placed in found.never if not placed.asked.spec.replica]
     if not preloaded:
-        return len(found.never) < len(asked)
-    return not found.never and found.turns <= 1
+        return len(never) < len(asked)
+    return not never and found.turns <= 1

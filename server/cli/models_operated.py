@@ -58,6 +58,8 @@ def _cells(model: dict[str, Any], now: float, is_measured: bool) -> list[str]:
 def _state(model: dict[str, Any]) -> str:
     if model["state"] == "fetching" and model["percent"] is not None:
         return f"fetching {model['percent']}%"
+    if model["replicas"] > 1 and model["ready_replicas"]:
+        return f"{model['ready_replicas']}/{model['replicas']} {state_of(model)}"
     return state_of(model)
 
 

@@ -24,7 +24,7 @@ def plan_as_json(plan: FleetPlan, profile: str, others: Sequence[str]) -> dict[s
         ],
         "host_bytes": machine.host_bytes,
         "turns": [
-            [alias for each in plan.of_turn(turn) for alias in each.asked.aliases]
+            list(dict.fromkeys(a for each in plan.of_turn(turn) for a in each.asked.aliases))
             for turn in range(1, plan.turns + 1)
         ],
         "engines": [_engine(each) for each in plan.engines],
@@ -39,6 +39,8 @@ def _engine(placed: Placed) -> dict[str, Any]:
     return {
         "engine": asked.spec.key,
         "aliases": list(asked.aliases),
+        "replica": asked.spec.replica + 1,
+        "replicas": asked.replicas,
         "source": asked.spec.source,
         "preload": asked.preload,
         "is_pinned": asked.is_pinned,

@@ -1,6 +1,7 @@
 """A plan on one screen of 80 columns: what fits, a bar a card, and what would help the rest."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
@@ -30,8 +31,8 @@ _TABLE = (
 def show_plan(plan: FleetPlan, profile: str, others: Sequence[str]) -> None:
     """`others`: profiles that fit these cards whole."""
     typer.secho(f"{_title(plan, profile)}\n", bold=True)
-    show_table(_TABLE, [_row(each) for each in plan.engines])
-    for line in (*_turns(plan), *_unknown(plan), *_never(plan), *_pinned(plan)):
+    show_table(_TABLE, [_row(plan, each) for each in plan.engines if not each.asked.spec.replica])
+    for line in (*_turns(plan), *_unknown(plan), *_short(plan), *_never(plan), *_pinned(plan)):
         typer.echo(line)
     if plan.never and others:
         typer.echo(f"Profiles of which all fits at once: {', '.join(others)} (--profile)")
@@ -39,8 +40,9 @@ def show_plan(plan: FleetPlan, profile: str, others: Sequence[str]) -> None:
 
 def _title(plan: FleetPlan, profile: str) -> str:
     where = shown_cards(plan.machine.cards) if plan.machine.cards else _memory(plan)
-    known = [each for each in plan.engines if each.verdict != "unknown"]
-    never = len(plan.never)
+    first = [each for each in plan.engines if not each.asked.spec.replica]
+    known = [each for each in first if each.verdict != "unknown"]
+    never = sum(each.verdict == "never" for each in first)
     able = "nothing fits" if never == len(known) else "all at once"
     if plan.turns > 1:
         able = f"by {plan.turns} turns"
@@ -53,22 +55,30 @@ def _memory(plan: FleetPlan) -> str:
     return "the CPU" if host is None else f"the CPU, {host / 1e9:.0f} GB of memory"
 
 
-def _row(placed: Placed) -> list[str]:
+def _row(plan: FleetPlan, placed: Placed) -> list[str]:
+    """A model: its streams are those of all its replicas that have room."""
     first, *others = placed.asked.aliases
     name = f"{first} +{len(others)}" if others else first
     facts = placed.asked.facts
     if placed.fit is None or facts is None:
         return [name, "", "", "", "", "", "?"]
-    need = placed.fit.need
+    need, world = placed.fit.need, placed.fit.demand.world or "–"
+    there = [e for e in plan.engines if e.asked.spec.group == placed.asked.spec.group and e.turn]
     return [
         name,
-        str(placed.fit.demand.world or "–"),
+        f"{len(there)}×{world}" if len(there) > 1 else str(world),
         f"{facts.stored_bytes / 1e9:.1f}",
         f"{need.model_token_bytes / 1024:.1f}",
         _tokens(need.context_tokens),
-        str(placed.streams) if placed.turn else "",
-        placed.verdict if placed.verdict != "by turns" else f"turn {placed.turn}",
+        str(sum(each.streams for each in there)) if placed.turn else "",
+        _verdict(placed, len(there)),
     ]
+
+
+def _verdict(placed: Placed, there: int) -> str:
+    said = placed.verdict if placed.verdict != "by turns" else f"turn {placed.turn}"
+    wanted = placed.asked.replicas
+    return said if not placed.turn or there == wanted else f"{said}, {there} of {wanted}"
 
 
 def _tokens(count: int) -> str:
@@ -108,10 +118,16 @@ def _bar(plan: FleetPlan, placed: tuple[Placed, ...], index: int) -> str:
     card = plan.machine.cards[index]
     held = [each for each in placed if index in each.cards]
     least = sum(_claim(plan, each, index) for each in held)
-    names = ", ".join(each.asked.aliases[0] for each in held) or "free"
+    names = _names(held) or "free"
     return (
         f"{bar(least, capacity(card))} {least / 1e9:5.1f} of {capacity(card) / 1e9:.0f} GB  {names}"
     )
+
+
+def _names(placed: Sequence[Placed]) -> str:
+    """a, b ×2: with two replicas of b."""
+    counts = Counter(each.asked.aliases[0] for each in placed)
+    return ", ".join(name if n == 1 else f"{name} ×{n}" for name, n in counts.items())
 
 
 def _claim(plan: FleetPlan, placed: Placed, index: int) -> int:
@@ -129,7 +145,7 @@ def bar(part: int, whole: int) -> str:
 
 def _memory_line(plan: FleetPlan, placed: list[Placed]) -> str:
     taken = sum(each.fit.demand.host_bytes for each in placed if each.fit)
-    names = ", ".join(each.asked.aliases[0] for each in placed)
+    names = _names(placed)
     host = plan.machine.host_bytes
     if host is None:
         return f"RAM       {taken / 1e9:.1f} GB  {names}"
@@ -143,11 +159,20 @@ def _unknown(plan: FleetPlan) -> Iterator[str]:
             yield from _wrapped(f"{each.asked.aliases[0]}: not known: {each.asked.unknown}")
 
 
+def _short(plan: FleetPlan) -> Iterator[str]:
+    """Replicas without room that would have some if others of their turn were not there."""
+    yield from _refused([each for each in plan.short if each.verdict == "no room"], "Not all fit:")
+
+
 def _never(plan: FleetPlan) -> Iterator[str]:
-    if plan.never:
+    yield from _refused(plan.never, "Never, as the registry has them:")
+
+
+def _refused(placed: Sequence[Placed], title: str) -> Iterator[str]:
+    if placed:
         yield ""
-        yield "Never, as the registry has them:"
-    for each in plan.never:
+        yield title
+    for each in placed:
         assert each.fit is not None
         yield from _wrapped(f"{each.asked.aliases[0]}: {each.fit.refusal}")
         options = [remedy.text for remedy in each.remedies]

@@ -30,18 +30,17 @@ def asked_of(
 
 
 def _asked(models: list[ModelSpec], data_dir: Path, may_ask_hub: bool) -> AskedEngine:
-    spec = models[0].engine
-    aliases = tuple(model.alias for model in models)
     asked = AskedEngine(
-        spec=spec,
-        aliases=aliases,
+        spec=models[0].engine,
+        aliases=tuple(model.alias for model in models),
         preload=any(model.preload for model in models),
         is_pinned=any(model.is_pinned for model in models),
+        replicas=max(model.replicas for model in models),
     )
-    if spec.kind == "scripted":
+    if asked.spec.kind == "scripted":
         return replace(asked, unknown="it has no weights")
     try:
-        return replace(asked, facts=model_facts(spec, data_dir, may_ask_hub=may_ask_hub))
+        return replace(asked, facts=model_facts(asked.spec, data_dir, may_ask_hub=may_ask_hub))
     except FactsUnknown as error:
         return replace(asked, unknown=str(error))
 

@@ -135,9 +135,9 @@ class GenerationRun(RequestRun[ApiError | None]):
         return None
 
     async def _generate(self) -> None:
-        call = self.call
+        call, again = self.call, self._may_start_again
         deaths = Deaths(call.record.record_id, call.spec.alias, call.fields.names)
-        await on_an_engine(self.fleet, deaths, call.deadline, self._on, self._may_start_again)
+        await on_an_engine(self.fleet, deaths, call.deadline, self._on, again, call.prefixes)
 
     async def _on(self, engine: Engine) -> None:
         self._has_engine = True

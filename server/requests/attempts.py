@@ -3,9 +3,11 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from engines.base import Engine, EngineDead, EngineHung
+from engines.base import Engine, EngineDead, EngineHung, EngineOverloaded
 from engines.fleet.deaths import Deaths
-from engines.fleet.fleet import Fleet
+from engines.fleet.fleet import Fleet, Lease
+from engines.fleet.replicas import no_prefixes
+from engines.fleet.routing import Prefixes
 
 Result = TypeVar("Result")
 
@@ -16,14 +18,31 @@ async def on_an_engine(
     deadline: float,
     work: Callable[[Engine], Awaitable[Result]],
     may_start_again: Callable[[], bool],
+    prefixes: Callable[[], Prefixes] = no_prefixes,
 ) -> Result:
-    """`work` on an engine of `deaths.alias`; once more where that engine dies or hangs and
-    `may_start_again`. Raises RequestKillsEngines after the second, and what the lease raises."""
+    """`work` on an engine of `deaths.alias`, of several replicas one that knows `prefixes`; once
+    more where that engine dies or hangs, or is full while a replica is not, and `may_start_again`.
+    Raises RequestKillsEngines after the second death, and what the lease raises."""
     while True:
+        lease = fleet.lease(deaths.alias, deadline, prefixes)
         try:
-            async with fleet.lease(deaths.alias, deadline) as engine:
-                return await work(engine)
+            return await _on_one_with_room(lease, work, may_start_again)
         except (EngineDead, EngineHung) as error:
             deaths.count(error)
             if not may_start_again():
+                raise
+
+
+async def _on_one_with_room(
+    lease: Lease,
+    work: Callable[[Engine], Awaitable[Result]],
+    may_start_again: Callable[[], bool],
+) -> Result:
+    """A full engine refuses a request before its first token; each replica is asked once."""
+    while True:
+        try:
+            async with lease as engine:
+                return await work(engine)
+        except EngineOverloaded:
+            if not (lease.has_another and may_start_again()):
                 raise

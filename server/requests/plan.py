@@ -16,6 +16,8 @@ from engines.base import (
     Truncation,
     Usage,
 )
+from engines.fleet.prefixes import prefixes_of
+from engines.fleet.routing import Prefixes
 from engines.registry.spec import ModelSpec
 from server.errors import Error
 from server.ledger.records import UsageRecord
@@ -82,6 +84,10 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     keep_alive_s: float
     fields: SentFields = msgspec.field(default_factory=SentFields)
     """What its body sets."""
+
+    def prefixes(self) -> Prefixes:
+        """By which a replica with a warm cache is found."""
+        return prefixes_of(self.plan.requests[0])
 
 
 def kept_token_ids(

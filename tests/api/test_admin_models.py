@@ -64,6 +64,8 @@ def test_all_models_are_listed_in_the_registrys_order(operator: Operator) -> Non
         "weights": "plain",
         "engine": "scripted",
         "state": "cold",
+        "replicas": 1,
+        "ready_replicas": 0,
         "for_s": 0,
         "reason": None,
         "command": None,

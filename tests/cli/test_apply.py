@@ -3,6 +3,8 @@
 import json
 import signal
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 
 from tests.support.command import fjord_here as fjord
 from tests.support.serve_process import Server, ask, serving, serving_registry
+from tests.support.serving import wait_until
 
 pytestmark = pytest.mark.slow  # processes of their own
 
@@ -116,6 +119,42 @@ def test_other_arguments_restart_one_engine_and_end_no_stream(site: Site) -> Non
         fjord(site.server.home, "models", "--port", site.server.port, "--json").stdout
     )
     assert [model["alias"] for model in listed] == ["tiny", "other"]
+
+
+def test_another_number_of_replicas_adds_or_drains_the_difference_and_ends_no_stream(
+    site: Site,
+) -> None:
+    def row() -> str:
+        shown = fjord(site.server.home, "models", "--port", site.server.port).stdout
+        (found,) = [line for line in shown.splitlines() if line.startswith("tiny ")]
+        return found
+
+    def until(told: str) -> None:
+        wait_until(lambda: told in row(), f"fjord models says {told}", 30)
+
+    assert "  ready " in row()
+    site.write(("load: start", "load: start\n    replicas: 3"))
+    assert site.apply("--dry-run").startswith("tiny: changed (replicas)\n")
+    assert site.apply() == "tiny: changed (replicas)\n"
+    until("3/3 ready")
+
+    def running() -> int:
+        engines = httpx.get(f"{site.url}/ready").json()["engines"]
+        return sum(engine["requests"] for engine in engines)
+
+    body = {"model": "tiny", "stream": True, "prompt": "a b", "ignore_eos": True, "max_tokens": 120}
+    url, key = f"{site.url}/v1/completions", {"X-API-Key": site.key}
+    with ThreadPoolExecutor(6) as threads:
+        post = partial(httpx.post, url, headers=key, json=body, timeout=60)
+        answers = [threads.submit(post) for _ in range(6)]
+        wait_until(lambda: running() == 6, "six run", 30)
+        site.write(("load: start", "load: start\n    replicas: 2"))
+        assert site.apply() == "tiny: changed (replicas)\n"
+        assert all(a.result(60).text.endswith("data: [DONE]\n\n") for a in answers)
+    until("2/2 ready")
+    site.write()
+    site.apply()
+    until("  ready ")
 
 
 @pytest.mark.parametrize(

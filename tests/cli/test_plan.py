@@ -177,3 +177,26 @@ def test_pins_that_cannot_be_kept_are_told(
     as_json = json.loads(fjord_plan(*asked, "--json", status=1))
     found = as_json["pinned_that_do_not_fit_together"] or as_json["kept_out_by_pinned"]
     assert found == (list(pinned) if len(pinned) == 2 else ["llamaguard-4"])
+
+
+def test_replicas_are_one_row_and_those_without_room_are_told(tmp_path: Path) -> None:
+    path, source = tmp_path / "registry.yaml", "Qwen/Qwen3-VL-8B-Instruct"
+    args = "{max_model_len: 32768}"
+    model = f"source: {source}, args: {args}, replicas: 3, context: 32K, output: 4K"
+    path.write_text(f"models:\n  vl: {{{model}}}\n")
+    asked = ("--registry", str(path), "--gpus")
+    whole = fjord_plan(*asked, "2x80")
+    assert [line.split() for line in whole.splitlines() if line.startswith("vl ")] == [
+        ["vl", "3×1", "17.5", "144.0", "32K", "17", "at", "once"]
+    ]
+    assert sum(line.endswith("GB  vl ×2") for line in whole.splitlines()) == 1
+    short = " ".join(fjord_plan(*asked, "1x80", status=1).split())
+    assert "at once, 2 of 3" in short
+    assert "vl: 2 of 3 replicas fit here would: replicas: 2; or 2 × 80 GB" in short
+    told = json.loads(fjord_plan(*asked, "1x80", "--json", status=1))
+    assert [(e["replica"], e["replicas"], e["verdict"]) for e in told["engines"]] == [
+        (1, 3, "at once"),
+        (2, 3, "at once"),
+        (3, 3, "never"),
+    ]
+    assert told["turns"] == [["vl"]]

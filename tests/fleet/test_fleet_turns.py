@@ -228,10 +228,14 @@ async def test_who_is_woken_and_waits_on_keeps_its_place() -> None:
         async with f.lease("a"):
             waits = asyncio.create_task(enter(f, "b"))
             managed = f.engine_of("b")
-            await until(lambda: bool(managed.waiters))
-            [since] = managed.waiters.values()
+            await until(lambda: bool(managed.replicas.waiters))
+            [since] = managed.replicas.waiters.values()
             managed.wake()
-            [before] = managed.waiters
-            await until(lambda: bool(managed.waiters) and list(managed.waiters) != [before])
-            assert list(managed.waiters.values()) == [since]
+            [before] = managed.replicas.waiters
+            await until(
+                lambda: (
+                    bool(managed.replicas.waiters) and list(managed.replicas.waiters) != [before]
+                )
+            )
+            assert list(managed.replicas.waiters.values()) == [since]
         await waits

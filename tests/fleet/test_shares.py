@@ -133,3 +133,20 @@ def test_caches_leave_room_for_others_that_sleep_on_their_cards(tmp_path: Path) 
     asleep = sum(need.asleep_bytes_each for need in sleepy[1:])
     taken = {asleep_on(card): asleep for card in (0, 1)}
     assert node.room.place(sleepy[0], taken) == (0, 1)
+
+
+def test_each_replica_is_given_its_own_cards_and_share(tmp_path: Path) -> None:
+    source = "Qwen/Qwen3-VL-8B-Instruct"
+    spec = EngineSpec(kind="vllm", source=source, args={"max_model_len": 32768})
+    one = AskedEngine(spec=spec, aliases=("a",), facts=shipped_facts(source), replicas=3)
+    node = NodeShares([one], Machine(cards=parse_cards("2x80")), nothing)
+    needs = [node.need(one.replica(number).spec) for number in range(3)]
+    shared, alone = sorted({(need.bytes_each, need.preferred) for need in needs if need})
+    assert [need and need.preferred for need in needs].count(shared[1]) == 2
+    assert shared[1] != alone[1]
+    taken: dict[int, int] = {}
+    for need in needs:
+        assert need is not None
+        devices = node.room.place(need, taken)
+        assert devices == need.preferred
+        taken[devices[0]] = taken.get(devices[0], 0) + need.bytes_each

@@ -144,3 +144,18 @@ def test_a_length_of_time_is_written_as_it_is_read(text: str) -> None:
 def test_what_is_no_length_of_time_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="it is"):
         seconds_of(value)
+
+
+@pytest.mark.parametrize("count", [1, 2, 64])
+def test_a_model_has_as_many_replicas_as_the_file_says(tmp_path: Path, count: int) -> None:
+    assert one(tmp_path, f"    replicas: {count}\n").replicas == count
+    assert one(tmp_path, "").replicas == 1
+
+
+def test_a_profile_that_names_other_weights_starts_with_one_replica(tmp_path: Path) -> None:
+    text = GOOD.replace("    output: 4K\n", "    output: 4K\n    replicas: 3\n")
+    other = "{source: other/weights, context: 8K}"
+    small = text.replace("p: {}", f"p: {{models: {{one: {other}}}}}")
+    same = text.replace("p: {}", "p: {models: {one: {context: 8K}}}")
+    assert load(tmp_path, small).models["one"].replicas == 1
+    assert load(tmp_path, same).models["one"].replicas == 3

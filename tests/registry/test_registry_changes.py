@@ -46,3 +46,8 @@ def test_added_and_removed_models_are_told_in_the_files_order(tmp_path: Path) ->
     found = change(tmp_path, ("  one:", "  new:"), ("models:", "regions: [bergen]\nmodels:"))
     assert found.models == (ModelChange("new", "added"), ModelChange("one", "removed"))
     assert found.keys == ("regions",)
+
+
+def test_another_number_of_replicas_restarts_no_engine(tmp_path: Path) -> None:
+    found = change(tmp_path, ("owner/two,", "owner/two, replicas: 3,"))
+    assert found.models == (ModelChange("two", "changed", ("replicas",)),)

@@ -38,6 +38,11 @@ ADDED_TO_THE_MODEL = {
     "context: 8K": r":6: key 'context' stands here and on line 4",
     "preload: 'yes'": r":6: .*'preload'.*true or false",
     "engine: vlm": r":6: .*'engine': 'vlm' is wrong",
+    **{
+        f"replicas: {wrong}": rf":6: model 'one', key 'replicas': .*{wrong}.* is wrong.* 1 to 64"
+        for wrong in ("0", "65", "-1", "1.5", "two")
+    },
+    "replicas: true": r":6: .*'replicas': True is wrong",
     "price: {input: 2.5, output: '1'}": r':6: .*"2.5"',
     "price: {input: '1'}": r":6: .*'price.output': is missing",
     "price: {input: '0.0000001', output: 1}": r":6: .*6 places",

@@ -97,7 +97,9 @@ class OneEngine:
     context_tokens = 100
 
     @asynccontextmanager
-    async def lease(self, alias: str, deadline: float) -> AsyncIterator["OneEngine"]:
+    async def lease(
+        self, alias: str, deadline: float, prefixes: object
+    ) -> AsyncIterator["OneEngine"]:
         yield self
 
     async def render(self, request: GenerateRequest) -> Prompt:

@@ -64,6 +64,7 @@ _MORE = (
     "load",
     "is_pinned",
     "keep_s",
+    "replicas",
     "system_prompt",
     "defaults",
     "dimensions",

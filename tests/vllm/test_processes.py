@@ -1,6 +1,7 @@
 """vLLM's processes: killed, frozen, orphaned, interrupted, given up. None is ever left behind.
 
-Those that are killed and frozen are several, as where a model spans devices: SEVERAL.
+Those that are killed and frozen are several, as where a model spans devices: two tensor-parallel
+workers, with the fast path and without it, and two data-parallel engines.
 """
 
 import asyncio
@@ -19,13 +20,12 @@ from typing import Any
 import psutil
 import pytest
 
-from engines.base import Engine, EngineDead, EngineHung, EngineUnavailable
+from engines.base import Delta, Engine, EngineDead, EngineHung, EngineUnavailable, Sink
 from engines.testing.tiny import make_llama
 from tests.support.engine_fixtures import answer, ask, count, vllm_engine
 
 pytestmark = [pytest.mark.anyio, pytest.mark.vllm, pytest.mark.slow]
 
-SEVERAL: Any = {"distributed_executor_backend": "mp"}
 FRONT = """
 import asyncio, pathlib, signal, sys
 from tests.support.engine_fixtures import answer, ask, vllm_engine
@@ -49,6 +49,33 @@ asyncio.run(main())
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_llama(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def several(monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM gives each worker a NUMA node of its own, and a small machine has one."""
+    monkeypatch.setenv("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+
+
+class Busy:
+    """A sink that is never ready: its stream takes the direct way, and every delta is read."""
+
+    def is_ready(self) -> bool:
+        return False
+
+    def take(self, delta: Delta) -> None:
+        raise AssertionError("it was not ready")
+
+
+async def told(engine: Any, sink: Sink | None) -> tuple[list[Delta], Exception | None]:
+    """All deltas of a long answer, and what ended them."""
+    request, deltas = ask(max_tokens=3000, ignore_eos=True), list[Delta]()
+    try:
+        async for delta in engine.generate(request, await engine.render(request), sink):
+            deltas.append(delta)
+    except Exception as error:
+        return deltas, error
+    return deltas, None
 
 
 @pytest.fixture(autouse=True)
@@ -91,11 +118,15 @@ async def stopped_within(engine: Engine, limit_s: float) -> None:
     assert time.monotonic() - began < limit_s
 
 
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("several")
 async def test_a_frozen_engine_is_seen_recovers_and_when_killed_fails_its_streams(
     tiny: Path,
 ) -> None:
-    engine = vllm_engine(tiny, **SEVERAL)
+    engine = vllm_engine(tiny, tensor_parallel_size=2)
     await engine.start()
+    assert engine._fast_path is not None
+    assert len(engine.pids) == 3
     pid = core_pid(engine)
     os.kill(pid, signal.SIGSTOP)
     with pytest.raises(EngineHung):
@@ -121,10 +152,12 @@ async def test_a_frozen_engine_is_seen_recovers_and_when_killed_fails_its_stream
     await engine.stop()
 
 
+@pytest.mark.timeout(600)
+@pytest.mark.usefixtures("several")
 async def test_a_frozen_engine_is_found_soon_while_streams_wait_and_stops_within_ten_seconds(
     tiny: Path,
 ) -> None:
-    engine = vllm_engine(tiny, **SEVERAL)
+    engine = vllm_engine(tiny, tensor_parallel_size=2, fastpath=False)
     await engine.start()
     await answer(engine, ask(max_tokens=2))
     await engine.check(30.0)
@@ -143,6 +176,30 @@ async def test_a_frozen_engine_is_found_soon_while_streams_wait_and_stops_within
     await stopped_within(engine, 10)
     results = await asyncio.gather(*streams, return_exceptions=True)
     assert {type(result) for result in results} == {EngineDead}
+
+
+@pytest.mark.timeout(600)
+async def test_where_one_of_two_data_parallel_engines_dies_no_stream_ends_as_aborted(
+    tiny: Path,
+) -> None:
+    """vLLM takes the other one down and aborts what runs on it; streams on its direct way and on
+    the public one are told that their engine died, as those on the one that was killed."""
+    engine = vllm_engine(tiny, data_parallel_size=2)
+    await engine.start()
+    assert engine._fast_path is not None
+    streams = [
+        asyncio.ensure_future(told(engine, sink)) for sink in (Busy(), None) for _ in range(4)
+    ]
+    await answer(engine, ask(max_tokens=20, ignore_eos=True))  # the others run by now
+    cores = [p for p in engine.pids if "EngineCore" in " ".join(psutil.Process(p).cmdline())]
+    assert len(cores) == 2
+    os.kill(cores[0], signal.SIGKILL)
+    ends = await asyncio.wait_for(asyncio.gather(*streams), 60)
+    assert [type(error) for _, error in ends] == [EngineDead] * 8
+    assert {delta.finish_reason for deltas, _ in ends for delta in deltas} <= {None}
+    why = {"aborted the request by itself" in str(error) for _, error in ends}
+    assert why == {True, False}, "both engines had some"
+    await stopped_within(engine, 10)
 
 
 async def test_a_start_that_is_given_up_leaves_nothing(tiny: Path) -> None:
