@@ -99,7 +99,7 @@ def test_a_load_that_fails_says_why(running: Server) -> None:
     ("words", "said"),
     [
         (["load", "nope"], "Unknown model 'nope'; known: tiny, closed, faulty"),
-        (["sleep", "sleepy"], "sleepy is cold: only a loaded one can sleep"),
+        (["sleep", "faulty"], "only a loaded one can sleep"),
         (["sleep", "tiny"], "right would be `can_sleep: true` among its engine arguments"),
         (["load", "tiny", "--data-dir", "nowhere"], "does not take this for its operator: No API"),
         (["load", "tiny", "--data-dir", "nowhere", "--api-key", "x"], "operator: Unknown API key"),
