@@ -61,6 +61,7 @@ def test_all_models_are_listed_in_the_registrys_order(operator: Operator) -> Non
     assert [m["load"] for m in models] == ["demand", "never", "demand"]
     assert models[0] | {"for_s": 0} == {
         "alias": "plain",
+        "shares_with": [],
         "weights": "plain",
         "engine": "scripted",
         "state": "cold",

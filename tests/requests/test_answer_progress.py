@@ -18,7 +18,9 @@ def test_progress_is_noted_at_each_tick_where_there_is_some() -> None:
         send_timeout_s=forever,
         keep_alive_s=forever,
     )
-    exchange: Any = SimpleNamespace(blocked_s=lambda now: 0.0, silent_s=lambda now: 0.0)
+    exchange: Any = SimpleNamespace(
+        blocked_s=lambda now: 0.0, is_silent=lambda now, patience_s: False
+    )
     noted: list[int] = []
     ledger: Any = SimpleNamespace(progress=lambda record: noted.append(record.completion_tokens))
     answer = GenerationRun(call, exchange, SimpleNamespace(), ledger)  # type: ignore[arg-type]

@@ -58,7 +58,9 @@ class Run(GenerationRun):
             plan=plan, record=record, deadline=FOREVER, send_timeout_s=30, keep_alive_s=10
         )
         exchange: Any = SimpleNamespace(
-            drop=self._does("drop"), blocked_s=lambda now: 0.0, silent_s=lambda now: 0.0
+            drop=self._does("drop"),
+            blocked_s=lambda now: 0.0,
+            is_silent=lambda now, patience_s: False,
         )
         ledger: Any = SimpleNamespace(progress=self._does("progress"))
         super().__init__(call, exchange, cast(Any, None), ledger)
