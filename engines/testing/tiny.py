@@ -8,7 +8,7 @@ gives the same bytes.
 import argparse
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +31,10 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jin
 def make_llama(folder: Path, seed: int = 0) -> Path:
     """Under 1 MB; needs no torch; 0.1 s. Returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = _byte_tokenizer()
+    tokenizer = byte_tokenizer()
     tokenizer.save(str(folder / "tokenizer.json"))
     special = dict(zip(("eos_token", "bos_token", "pad_token"), SPECIALS, strict=True))
-    _write_json(
+    write_json(
         folder / "tokenizer_config.json",
         {
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -60,12 +60,14 @@ def make_qwen3(folder: Path, tokenizer: Path, seed: int = 0) -> Path:
     return folder
 
 
-def _byte_tokenizer() -> Tokenizer:
+def byte_tokenizer(specials: Sequence[str] = SPECIALS, marks: Sequence[str] = ()) -> Tokenizer:
+    """Each byte is a token, and each of these: `specials` are no text of an answer, `marks` are."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(BPE(vocab={char: i for i, char in enumerate(alphabet)}, merges=[]))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in SPECIALS])
+    tokenizer.add_special_tokens([AddedToken(token, special=True) for token in specials])
+    tokenizer.add_tokens([AddedToken(token, special=False, normalized=False) for token in marks])
     return tokenizer
 
 
@@ -92,15 +94,17 @@ def _config(tokenizer: Tokenizer, eos: str, bos: str, pad: str) -> dict[str, Any
 
 
 def _write_model(folder: Path, config: Mapping[str, Any], architecture: str, seed: int) -> None:
-    _write_json(folder / "config.json", {"architectures": [architecture], **config})
+    write_json(folder / "config.json", {"architectures": [architecture], **config})
     ends = {name: config[name] for name in ("eos_token_id", "bos_token_id", "pad_token_id")}
-    _write_json(folder / "generation_config.json", ends)
+    write_json(folder / "generation_config.json", ends)
+    shapes = _shapes(config["vocab_size"], architecture == "Qwen3ForCausalLM")
+    write_weights(folder / "model.safetensors", shapes, seed)
+
+
+def write_weights(path: Path, shapes: Iterable[tuple[str, tuple[int, ...]]], seed: int) -> None:
+    """Tensors by name and shape, in bfloat16; the same seed gives the same bytes."""
     random = np.random.default_rng(seed)
-    tensors = {
-        name: _bfloat16(random, shape)
-        for name, shape in _shapes(config["vocab_size"], architecture == "Qwen3ForCausalLM")
-    }
-    _write_safetensors(folder / "model.safetensors", tensors)
+    _write_safetensors(path, {name: _bfloat16(random, shape) for name, shape in shapes})
 
 
 def _write_safetensors(path: Path, tensors: Mapping[str, NDArray[np.uint16]]) -> None:
@@ -143,7 +147,7 @@ def _bfloat16(random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np
     return (values.view(np.uint32) >> 16).astype("<u2")
 
 
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(values, indent=1), "utf-8")
 
 
