@@ -147,7 +147,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     """"auto", "none", "required", or the name of one of `tools` after "function:"."""
     parallel_tool_calls: bool = True
     tool_parser: str | None = None
-    """The registry's parser name for this alias, or FOUND; None: tools have no effect."""
+    """The registry's parser name for this alias, or FOUND, with or without `tools`: the history may
+    have calls. None: tools have no effect."""
     structure: Structure | None = None
     reasoning: Reasoning | None = None
     """None: the output is not split."""

@@ -2,10 +2,10 @@
 streams. Knows no engine."""
 
 import json
-import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from engines.answers.call_ids import CallIds
 from engines.answers.closed_schema import closed
 from engines.answers.json_schema import each_schema, moved
 from engines.base import GenerateRequest, InvalidRequest, Tool, ToolCallDelta
@@ -80,17 +80,16 @@ def _call(tool: Tool, name: str, definitions: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def new_call_id() -> str:
-    return f"call_{uuid.uuid4().hex[:24]}"
-
-
 class ForcedCalls:
     """One choice's calls: feed it the answer's text in order."""
 
     def __init__(self, request: GenerateRequest) -> None:
         is_named = request.tool_choice.startswith(_NAMED)
+        ids = CallIds(request)
         self._reader = (
-            _NamedCall(request.tool_choice.removeprefix(_NAMED)) if is_named else _CallArray()
+            _NamedCall(request.tool_choice.removeprefix(_NAMED), ids)
+            if is_named
+            else _CallArray(ids)
         )
 
     def feed(self, text: str) -> tuple[ToolCallDelta, ...]:
@@ -100,12 +99,13 @@ class ForcedCalls:
 class _NamedCall:
     """The whole text is the arguments."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, ids: CallIds) -> None:
         self._name: str | None = name
+        self._ids = ids
 
     def feed(self, text: str) -> Iterator[ToolCallDelta]:
         if self._name is not None:
-            yield ToolCallDelta(index=0, id=new_call_id(), name=self._name)
+            yield ToolCallDelta(index=0, id=self._ids.new(self._name, 0), name=self._name)
             self._name = None
         yield ToolCallDelta(index=0, arguments=text)
 
@@ -113,7 +113,8 @@ class _NamedCall:
 class _CallArray:
     """[{"name": "f", "arguments": {…}}, …]: arguments go on as they come, unchanged."""
 
-    def __init__(self) -> None:
+    def __init__(self, ids: CallIds) -> None:
+        self._ids = ids
         self._index = -1
         self._depth = 0
         self._in_string = False
@@ -132,7 +133,9 @@ class _CallArray:
                 yield ToolCallDelta(index=self._index, arguments=arguments)
                 arguments = ""
             elif not was_inside and self._depth > 2:
-                yield ToolCallDelta(index=self._index, id=new_call_id(), name=self._strings[1])
+                name = self._strings[1]
+                call_id = self._ids.new(name, self._index)
+                yield ToolCallDelta(index=self._index, id=call_id, name=name)
         if arguments:
             yield ToolCallDelta(index=self._index, arguments=arguments)
 

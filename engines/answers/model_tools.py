@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from engines.answers.call_ids import with_known_ids
 from engines.answers.guided_calls import TRIGGER
 from engines.answers.tool_parsers import HasToken, found_parser, template_text
 from engines.answers.tool_prompt import calls_in_words, has_calls, instructed, tools_in_words
@@ -66,7 +67,7 @@ class ModelTools:
         """What the template renders. Raises InvalidRequest."""
         messages = request.messages or ()
         if self._template is None or not self._is_worded(request):
-            return messages
+            return with_known_ids(messages, (request.tool_parser, self._native))
         messages = calls_in_words(messages) if has_calls(messages) else messages
         if not request.tools or request.tool_choice == "none":
             return messages

@@ -8,6 +8,7 @@ import re
 from functools import cache
 from pathlib import Path
 
+from engines.answers.tool_prompt import has_calls
 from engines.base import GenerateRequest
 
 _FOLDER = Path(__file__).parent / "templates"
@@ -16,8 +17,8 @@ _SHOWS_TOOLS = re.compile(r"\btools\b")
 
 def tool_template(request: GenerateRequest, published: object) -> str | None:
     """What replaces the published template for this request; None: nothing does. A request without
-    tools is always rendered as published."""
-    if request.tool_parser is None or not request.tools:
+    tools, and without calls in its messages, is always rendered as published."""
+    if request.tool_parser is None or not (request.tools or has_calls(request.messages or ())):
         return None
     if isinstance(published, str) and _SHOWS_TOOLS.search(published):
         return None

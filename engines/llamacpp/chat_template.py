@@ -1,5 +1,6 @@
 """Render a model's own jinja chat template as transformers' apply_chat_template does."""
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -11,6 +12,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from engines.answers.openai_tools import openai_tool
+from engines.answers.strict_templates import first_accepted, leaves_out_later_system
 from engines.answers.system_messages import all_first
 from engines.answers.tool_history import with_read_arguments
 from engines.base import InvalidRequest, PromptEnd, Tool
@@ -45,14 +47,15 @@ class ChatTemplate:
         variables: Mapping[str, Any] | None = None,
         end: PromptEnd = "answer",
     ) -> str:
-        """As `render`; where the template refuses system messages that are not first, they are."""
-        try:
-            return self.render(messages, tools, variables, end)
-        except InvalidRequest:
-            moved = all_first([dict(m) for m in messages])
-            if moved is None:
-                raise
-            return self.render(moved, tools, variables, end)
+        """As `render`; what the template refuses or leaves out is said as it takes it
+        (engines/answers/strict_templates.py)."""
+        if self._is_system_first:
+            messages = all_first([dict(message) for message in messages]) or messages
+        return first_accepted(lambda form: self.render(form, tools, variables, end), messages)
+
+    @functools.cached_property
+    def _is_system_first(self) -> bool:
+        return leaves_out_later_system(self.render)
 
     def render(
         self,

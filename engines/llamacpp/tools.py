@@ -4,7 +4,7 @@
 import json
 from typing import Any
 
-from engines.answers.forced_calls import new_call_id
+from engines.answers.call_ids import new_call_id
 from engines.base import GenerateRequest, InvalidRequest, ToolCallDelta
 
 MARKS = {"hermes": ("<tool_call>", "</tool_call>"), "llama3_json": ("", "")}

@@ -13,6 +13,7 @@ from typing import Any
 
 from engines.answers.model_tools import ModelTools
 from engines.answers.openai_tools import openai_tool
+from engines.answers.strict_templates import first_accepted, leaves_out_later_system
 from engines.answers.system_messages import all_first
 from engines.answers.tool_history import with_read_arguments
 from engines.answers.tool_templates import tool_template
@@ -49,6 +50,8 @@ class Renderer:
         self._vocabulary = int(llm.model_config.get_vocab_size())
         self._knows_more = max(tokens.values(), default=0) >= self._vocabulary
         self._text_bound = TextBound(llm.model_config.max_model_len, longest)
+        self._is_system_first = leaves_out_later_system(self._chat_text)
+        """Its template leaves out system messages that are not first."""
         self._plain = None
         if is_plain_tried and not getattr(
             llm.model_config, "enable_prompt_embeds", False
@@ -69,6 +72,8 @@ class Renderer:
             self._check_length(kept_texts(request.messages or ()))
         request = self.tools.with_parser(request)
         messages, switches = self.tools.messages(request), request.chat_template_kwargs
+        if self._is_system_first:
+            messages = all_first([dict(message) for message in messages]) or messages
         if self._plain is not None and not request.tools and request.prompt_end == "answer":
             rendered = self._plain.chat(messages, switches)
             if rendered is not None:
@@ -77,13 +82,9 @@ class Renderer:
         switches = {**_END[request.prompt_end], **switches}
         # None, and not an empty list, where the template should not speak of tools.
         tools = [openai_tool(tool) for tool in self.tools.shown(request)] or None
-        try:
-            return self._vllm_chat(messages, switches, tools, template)
-        except Exception:
-            moved = all_first([dict(message) for message in messages])
-            if moved is None:
-                raise
-            return self._vllm_chat(moved, switches, tools, template)
+        return first_accepted(
+            lambda form: self._vllm_chat(form, switches, tools, template), messages
+        )
 
     def inputs(
         self, inputs: Sequence[str | Sequence[int]], truncation: Truncation | None
@@ -149,6 +150,10 @@ class Renderer:
         with self._vllm_turn:
             _, [rendered] = renderer.render_chat([copied], params, lengths)
         return dict(rendered)
+
+    def _chat_text(self, messages: Sequence[Mapping[str, Any]]) -> str:
+        ids = self._vllm_chat(messages, {})["prompt_token_ids"]
+        return str(self._llm.tokenizer.decode(ids))
 
     def _held(self, rendered: Mapping[str, Any], param: str) -> Mapping[str, Any]:
         if self._knows_more:

@@ -6,7 +6,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from engines.answers.forced_calls import is_forced, new_call_id
+from engines.answers.call_ids import CallIds
+from engines.answers.forced_calls import is_forced
 from engines.answers.openai_tools import openai_tool
 from engines.answers.thinking import ThinkingSplitter
 from engines.base import EngineUnavailable, GenerateRequest, Prompt, ToolCallDelta
@@ -53,6 +54,7 @@ class ToolReading:
         )
         self.tokenizer = tokenizer
         self.prompt_token_ids = list(prompt.token_ids)
+        self.ids = CallIds(request)
         self.is_streamed = request.stream
         self.is_parallel = request.parallel_tool_calls
         self.held_from = _HELD_FROM.get(request.tool_parser or "")
@@ -153,10 +155,11 @@ class AutoCalls:
             self._without_arguments.discard(index)
         elif is_new:
             self._without_arguments.add(index)
+        name = function.name if function else None
         return ToolCallDelta(
             index=index,
-            id=(call.id or new_call_id()) if is_new else None,
-            name=function.name if is_new and function else None,
+            id=(call.id or self._reading.ids.new(name or "", index)) if is_new else None,
+            name=name if is_new else None,
             arguments=arguments,
         )
 
@@ -169,7 +172,12 @@ class AutoCalls:
         )
         kept = (parsed or [])[: None if self._reading.is_parallel else 1]
         calls = (
-            ToolCallDelta(index, call.id or new_call_id(), call.name, call.arguments or "{}")
+            ToolCallDelta(
+                index,
+                call.id or self._reading.ids.new(call.name, index),
+                call.name,
+                call.arguments or "{}",
+            )
             for index, call in enumerate(kept)
         )
         return content or "", tuple(calls)

@@ -136,7 +136,7 @@ def _request(wire: TokenizeRequest, spec: ModelSpec, request_id: str) -> Generat
         messages=messages(wire.messages, spec) if wire.messages else None,
         prompt=wire.prompt,
         tools=tools,
-        tool_parser=spec.call_parser if tools else None,
+        tool_parser=spec.call_parser,
         chat_template_kwargs=thinking.template_kwargs,
         prompt_end=prompt_end(wire, wire.messages) if wire.messages else "answer",
         stream=False,

@@ -54,6 +54,17 @@ def test_a_template_without_tools_gives_way_to_ours(published: object) -> None:
     assert tool_template(asked(), published) is not None
 
 
+@pytest.mark.parametrize("content", [None, "", "I look."])
+def test_calls_of_the_history_are_shown_though_the_request_brings_no_tools(
+    content: str | None,
+) -> None:
+    talk = [*CITY, {"role": "assistant", "content": content, "tool_calls": [CALL]}]
+    answered = [*talk, {"role": "tool", "tool_call_id": "c", "content": "rain"}]
+    for messages in (talk, answered, answered[2:]):
+        assert tool_template(asked(messages=messages, tools=()), PUBLISHED) is not None
+    assert tool_template(asked(messages=answered, tools=(), tool_parser=None), PUBLISHED) is None
+
+
 def test_the_tools_are_shown_with_the_form_of_a_call() -> None:
     system = [{"role": "system", "content": "Be kind."}]
     text = rendered([*system, *CITY], WEATHER)

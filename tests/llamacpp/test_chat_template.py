@@ -144,6 +144,33 @@ def test_a_strict_template_gets_its_system_messages_first() -> None:
         template.render(messages)
 
 
+def test_later_system_messages_come_first_where_a_template_leaves_them_out() -> None:
+    template = ChatTemplate(
+        "{% for m in messages %}{% if m.role != 'system' or loop.first %}"
+        "[{{ m.role }}]{{ m.content }}{% endif %}{% endfor %}",
+        {},
+    )
+    messages = [{"role": role, "content": role[0]} for role in ("user", "system", "assistant")]
+    assert template.prompt(messages) == "[system]s[user]u[assistant]a"
+    assert template.render(messages) == "[user]u[assistant]a"
+
+
+def test_calls_made_together_are_shown_apart_to_a_template_that_takes_one_a_message() -> None:
+    template = ChatTemplate(
+        "{% for m in messages %}{% if m.tool_calls | default([]) | length > 1 %}"
+        "{{ raise_exception('one call') }}{% endif %}[{{ m.role }}]"
+        "{{ m.tool_calls[0].id if m.tool_calls else m.content }}{% endfor %}",
+        {},
+    )
+    made = [{"id": id, "function": {"name": "f", "arguments": "{}"}} for id in "ab"]
+    results = [{"role": "tool", "tool_call_id": id, "content": id.upper()} for id in "ab"]
+    called = {"role": "assistant", "content": "", "tool_calls": made}
+    messages: list[dict[str, Any]] = [called, *results]
+    assert template.prompt(messages) == "[assistant]a[tool]A[assistant]b[tool]B"
+    with pytest.raises(InvalidRequest, match="one call"):
+        template.render(messages)
+
+
 @pytest.mark.vllm
 def test_tools_and_calls_render_as_with_transformers() -> None:
     call = {

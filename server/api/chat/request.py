@@ -51,7 +51,7 @@ def chat_request(wire: ChatRequest, spec: ModelSpec, request_id: str) -> Generat
         tools=tools,
         tool_choice=choice,
         parallel_tool_calls=wire.parallel_tool_calls is not False,
-        tool_parser=spec.call_parser if tools else None,
+        tool_parser=spec.call_parser,
         structure=structure(wire.response_format, wire.structured_outputs),
         reasoning=reasoning_at(end, spec.reasoning, read),
         chat_template_kwargs=thinking.template_kwargs,

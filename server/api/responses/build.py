@@ -81,7 +81,7 @@ def _request(
         tools=tools,
         tool_choice=choice,
         parallel_tool_calls=wire.parallel_tool_calls is not False,
-        tool_parser=spec.call_parser if tools else None,
+        tool_parser=spec.call_parser,
         structure=_structure(wire),
         reasoning=spec.reasoning,
         chat_template_kwargs=thinking.template_kwargs,
