@@ -69,7 +69,7 @@ class VllmEngine:
         self._renderer: Renderer | None = None
         self._grammars = JsonGrammars()
         self._trials: FormTrials | None = None
-        self._has_reasoning_parser = "reasoning_parser" in spec.args
+        self._reasoning_parser: str | None = spec.args.get("reasoning_parser")
         self._is_stopped = False
         self._sleep_level = 0
         self._running: set[Any] = set()
@@ -265,7 +265,7 @@ class VllmEngine:
             self._vocabulary,
             self._grammars,
             self._trials,
-            self._has_reasoning_parser,
+            self._reasoning_parser,
             self._renderer.tools.guides(request),
             llm.vllm_config,
         )

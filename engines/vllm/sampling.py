@@ -11,8 +11,10 @@ def sampling_params(
     structured_outputs: Any,
     skip_special_tokens: bool,
     thinking_tokens: int | None = None,
+    spaces_added_tokens: bool = True,
 ) -> Any:
-    """`thinking_tokens`: as vLLM counts them. Raises InvalidRequest."""
+    """`thinking_tokens`: as vLLM counts them. `spaces_added_tokens`: vLLM's own default, of
+    which a Rust tokenizer makes nothing. Raises InvalidRequest."""
     from vllm.sampling_params import RequestOutputKind, SamplingParams
 
     sampling = request.sampling
@@ -38,6 +40,7 @@ def sampling_params(
         logit_bias=dict(sampling.logit_bias) or None,
         structured_outputs=structured_outputs,
         skip_special_tokens=skip_special_tokens,
+        spaces_between_special_tokens=spaces_added_tokens,
         output_kind=(RequestOutputKind.DELTA if request.stream else RequestOutputKind.FINAL_ONLY),
         **({} if thinking_tokens is None else {"thinking_token_budget": thinking_tokens}),
     )

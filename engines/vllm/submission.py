@@ -10,6 +10,7 @@ from engines.vllm.collected_stream import CollectedStream
 from engines.vllm.deltas import Choices
 from engines.vllm.form_trial import FormTrials
 from engines.vllm.json_grammar import JsonGrammars
+from engines.vllm.plain_render import rust_tokenizer
 from engines.vllm.prompt_logprobs import PromptLogprobs, check_prompt_logprobs
 from engines.vllm.render import tokens_prompt
 from engines.vllm.sampling import sampling_params
@@ -23,6 +24,10 @@ from engines.vllm.structured import (
 from engines.vllm.thinking_budget import vllm_budget
 from engines.vllm.tools import ToolReading, is_auto
 from engines.vllm.vocabulary import Vocabulary
+
+_ENDS_AT_ITS_MARK_ALONE = frozenset({"deepseek_r1"})
+"""vLLM's reasoning parsers that are trusted with where a form begins. Others (`qwen3`) also end a
+thought at a tool call's mark, which the form then refuses: vLLM ends the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +45,18 @@ class Submission:
     thinking_tokens: int | None = None
     """The most of a thought, as vLLM counts them; None: no bound."""
     of_prompt: PromptLogprobs | None = None
+    spaces_added_tokens: bool = True
+    """Not where the tokenizer is Python, as Kimi K2's: vLLM would then write a space on each side
+    of a tool call's marks, and so before the text behind them."""
 
     def sampling_params(self) -> Any:
         """Raises InvalidRequest."""
         return sampling_params(
-            self.request, self.structure, self.skips_special_tokens, self.thinking_tokens
+            self.request,
+            self.structure,
+            self.skips_special_tokens,
+            self.thinking_tokens,
+            self.spaces_added_tokens,
         )
 
 
@@ -55,11 +67,11 @@ async def submission(
     vocabulary: Vocabulary,
     grammars: JsonGrammars,
     trials: FormTrials | None,
-    has_reasoning_parser: bool,
+    reasoning_parser: str | None,
     is_guided: bool,
     vllm_config: Any = None,
 ) -> Submission:
-    """`has_reasoning_parser`: vLLM was started with its own. `is_guided`: a call has a form once
+    """`reasoning_parser`: vLLM's, that it was started with. `is_guided`: a call has a form once
     the model begins one. Raises what vLLM's checks raise."""
     check_prompt_logprobs(request, prompt)
     thinking_tokens = vllm_budget(request, prompt, vocabulary, vllm_config)
@@ -67,7 +79,8 @@ async def submission(
     thinks = _thinks(request, prompt, vocabulary)
     # vLLM's parser waits for an end mark: where the model may also answer at once, that answer
     # would have no form.
-    parser_waits = has_reasoning_parser and thinks and _is_opened_by_template(request)
+    is_exact = reasoning_parser in _ENDS_AT_ITS_MARK_ALONE
+    parser_waits = is_exact and thinks and _is_opened_by_template(request)
     thought = request.reasoning if thinks and not parser_waits else None
     form = await _form(request, grammars, is_guided)
     structure = None if form is None else structured_outputs(form, thought, vocabulary)
@@ -79,9 +92,10 @@ async def submission(
         Choices(request, vocabulary, reading),
         structure,
         _skips_special_tokens(request, vocabulary, reading),
-        None if structure is None or not has_reasoning_parser else not parser_waits,
+        None if structure is None or reasoning_parser is None else not parser_waits,
         thinking_tokens,
         _of_prompt(request, prompt, vocabulary),
+        rust_tokenizer(tokenizer) is not None,
     )
 
 

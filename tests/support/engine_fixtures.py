@@ -96,7 +96,7 @@ def vllm_qwen3(folder: Path) -> Engine:
 def vllm_qwen3_parser(folder: Path) -> Engine:
     """The same, where vLLM's own parser finds the thinking before a form."""
     made = make_qwen3(folder / "tiny-qwen3-parser", QWEN3_TOKENIZER, seed=1)
-    engine: Engine = vllm_engine(made, reasoning_parser="qwen3")
+    engine: Engine = vllm_engine(made, reasoning_parser="deepseek_r1")
     return engine
 
 
