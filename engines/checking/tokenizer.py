@@ -57,6 +57,9 @@ def _tried(folder: Path, longest_s: float) -> Finding:
         return fail(id, f"the tokenizer did not load within {longest_s:g} s")
     except (ChildJobFailed, ValueError) as error:
         return fail(id, f"the tokenizer does not load: {bounded(error, MOST_WORDS)}")
+    if told.get("missing"):
+        lacking = f"transformers {told['version']} has no {bounded(', '.join(told['missing']))}"
+        return fail(id, f"the tokenizer is code of the model's own, which does not load: {lacking}")
     if told["needs_code"]:
         return note(id, "the tokenizer is code of the model's own: not run here, not tried")
     return ok(id, f"{told['name']}, {told['size']:,} tokens, loads with transformers")

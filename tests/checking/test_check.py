@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.tiny_gguf import make_gguf
 from engines.checking.check import Subject, check
+from engines.checking.code_imports import missing_imports
 from engines.checking.folder import read_folder
 from engines.checking.tokenizer import tokenizer_findings
 from engines.checking.weights import INDEX, weights_findings
@@ -18,6 +19,7 @@ from engines.planning.machine import Machine
 from engines.registry.registry import load_registry
 from engines.registry.spec import EngineSpec
 from engines.weights.packages import gguf_in
+from tests.support.alias_models import make_model
 from tests.support.checked_models import by_id, changed, subject, tiny
 from tests.support.registries import SHIPPED
 
@@ -250,6 +252,51 @@ def test_what_is_not_here_is_told_by_shipped_figures(
     assert f"`fjord prepare {alias}` fetches it" in told["weights.here"][1]
     assert told["memory.fits"][0] == fits
     assert ("memory.would_fit" in told) == would
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize(
+    ("line", "verdict", "words"),
+    [
+        ("raise SystemExit('it was run')", "note", "not run here, not tried"),
+        ("from transformers import Nobody", "fail", "has no transformers.Nobody"),
+    ],
+)
+def test_a_tokenizer_of_the_models_own_code_is_read_and_never_run(
+    tmp_path: Path, line: str, verdict: str, words: str
+) -> None:
+    """Kimi K2's has taken a name from transformers that later ones lack."""
+    model = make_model(tmp_path / "kimi", "kimi-k2")
+    code = model / "tokenization_kimi.py"
+    code.write_text(f"{line}\n{code.read_text()}")
+    [told] = tokenizer_findings(model)
+    assert told.verdict == verdict
+    assert words in told.text
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize(
+    ("code", "missing"),
+    [
+        ("import transformers, json\nfrom json import nothing", []),
+        (
+            "from transformers import PreTrainedTokenizer, A, B",
+            ["transformers.A", "transformers.B"],
+        ),
+        ("from transformers.nowhere import x\n" * 2, ["transformers.nowhere.x"]),
+        ("from transformers.utils import *\nfrom .transformers import x", []),
+        ("try:\n from transformers import N\nexcept ImportError:\n pass", []),
+        ("def", []),
+        ("\0", []),
+        ("(" * 100_000, []),
+    ],
+)
+def test_what_code_takes_from_transformers_must_be_there(
+    tmp_path: Path, code: str, missing: list[str]
+) -> None:
+    (tmp_path / "tokenization_x.py").write_text(code)
+    (tmp_path / "modeling_x.py").write_text("from transformers import Nobody")
+    assert missing_imports(tmp_path) == missing
 
 
 @pytest.mark.vllm

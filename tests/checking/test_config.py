@@ -1,6 +1,7 @@
 """What is told of a config: what vLLM knows, what it dropped, code that a model brings."""
 
 import importlib
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 from engines.checking.config import config_findings, gguf_config_findings
 from engines.checking.model_files import ModelFiles
 from engines.checking.remote_code import remote_code_findings
+from engines.planning.shipped import shipped_config
 from engines.registry import vllm_models
+from engines.registry.registry import load_registry
 from engines.registry.vllm_models import (
     deprecated_quantisations,
     dropped_architectures,
@@ -21,6 +24,7 @@ from engines.registry.vllm_models import (
 )
 from engines.vllm.environment import set_environment
 from tests.support.checked_models import by_id
+from tests.support.paths import ROOT
 
 LLAMA = {
     "architectures": ["LlamaForCausalLM"],
@@ -28,6 +32,7 @@ LLAMA = {
     "max_position_embeddings": 8192,
     "torch_dtype": "bfloat16",
 }
+SHIPPED = load_registry(ROOT / "model_registry.yaml", "cuda").models
 with_vllm = pytest.mark.skipif(not vllm_architectures(), reason="vLLM is not installed")
 
 
@@ -102,6 +107,19 @@ def test_a_deprecated_quantisation_must_be_allowed() -> None:
     assert allowed[0] == "note"
     assert allowed[1].endswith("has deprecated")
     assert deprecated_quantisations() <= vllm_quantisations()
+
+
+@with_vllm
+@pytest.mark.parametrize("alias", SHIPPED)
+def test_vllm_takes_every_shipped_alias_as_its_entry_has_it(alias: str) -> None:
+    engine = SHIPPED[alias].engine
+    shipped = shipped_config(engine.source)
+    assert shipped is not None
+    told = by_id(list(config_findings(shipped, engine.args, engine.args["max_model_len"])))
+    assert {id: text for id, (verdict, text) in told.items() if verdict == "fail"} == {}
+    assert engine.args.get("trust_remote_code", False) == (alias == "kimi-k2")
+    is_commit = re.fullmatch("[0-9a-f]{40}", engine.revision or "") is not None
+    assert is_commit >= engine.args.get("trust_remote_code", False)
 
 
 @pytest.mark.parametrize(
