@@ -170,7 +170,7 @@ async def test_a_frozen_engine_is_found_soon_while_streams_wait_and_stops_within
     began = time.monotonic()
     with pytest.raises(EngineHung, match="within 7 s"):
         await engine.check(30.0)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 10
     for pid in engine.pids:
         os.kill(pid, signal.SIGSTOP)
     await stopped_within(engine, 10)
