@@ -80,6 +80,10 @@ class EngineCore:
     async def is_sleeping_async(self) -> bool:
         return False
 
+    async def collective_rpc_async(self, method: str, *_: Any) -> list[Any]:
+        """Of no worker: there is none."""
+        return []
+
     def shutdown(self, timeout: float | None = None) -> None:
         self.requests.clear()
 
