@@ -49,7 +49,7 @@ def models(
     model: options.Models = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the models; load, unload, put to sleep, pin and unpin a server's.
+    """List a server's models; load, unload, sleep, pin and unpin them.
 
     Listed are those of the server at --url or --port: state, memory, cards, requests, last use
     and keep for its operator, limits for others; else those of --registry, --profile, --engine or

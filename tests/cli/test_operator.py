@@ -83,7 +83,7 @@ def test_the_list_fits_80_columns_a_row_each(running: Server) -> None:
     assert re.search(r"^alias +state +memory +cards +runs +waits +use +keep", shown, re.M)
     assert re.search(r"^qwen3-235b-instruct +cold +\? +0 +0 +pinned", shown, re.M)
     listed = json.loads(told(running, "--json"))
-    assert [model["keep"] for model in listed] == [None, "10m", None, None, "pinned"]
+    assert [model["keep"] for model in listed] == [None, "10m", None, None, None, "pinned"]
     assert {model["context_tokens"] for model in listed} == {4096}
 
 

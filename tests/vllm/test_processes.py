@@ -221,7 +221,7 @@ async def test_a_stop_does_not_hang_where_vllm_still_holds_its_sockets(
 ) -> None:
     """vLLM closes them on the loop, at the end of a shutdown that may be too slow to wait for."""
     release = threading.Event()
-    monkeypatch.setattr("engines.vllm.engine._SHUTDOWN_S", 0.1)
+    monkeypatch.setattr("engines.vllm.ending._SHUTDOWN_S", 0.1)
     engine = vllm_engine(tiny)
     await engine.start()
     await answer(engine, ask(max_tokens=2))
