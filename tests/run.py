@@ -96,10 +96,10 @@ def phases(marks: str) -> dict[str, tuple[str, ...]]:
 
 
 def workers() -> int:
-    """One more than there are cores, since many tests wait, and, for its engine, one each 5 GiB;
-    more than four gain nothing: the longest group ends last."""
-    memory = psutil.virtual_memory().available // (5 * GIB)
-    return max(1, min((os.cpu_count() or 1) + 1, memory, 4))
+    """One a core and, for its engine, one each 4 GiB; one more makes vLLM's engines wait for each
+    other. More than four gain nothing: the longest group ends last."""
+    memory = psutil.virtual_memory().available // (4 * GIB)
+    return max(1, min(os.cpu_count() or 1, memory, 4))
 
 
 def main(arguments: Sequence[str]) -> int:

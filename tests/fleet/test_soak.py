@@ -12,6 +12,7 @@ from benchmarks.fleet_soak import LONGEST_WAIT_S, run, wrong
 SECONDS = 60.0
 
 
+@pytest.mark.alone  # beside others an engine may take longer to start than it may
 @pytest.mark.vllm
 @pytest.mark.slow
 @pytest.mark.timeout(2400)

@@ -21,14 +21,16 @@ IDLE, SLOW, HUGE, HALF = 1000, 100, 50, 100
 PATIENCE_S = 6.0
 """In place of the server's 20 s for a request's headers."""
 MIB = 2**20
-ASK = json.dumps(
-    {
-        "model": "m",
-        "messages": [{"role": "user", "content": "go"}],
-        "max_tokens": 4000,
-        "stream": True,
-    }
-).encode()
+ANSWER_TOKENS = 200
+"""Of a client that has ended its own side: it still gets its answer, four seconds long."""
+
+
+def asked(tokens: int) -> bytes:
+    body = {"model": "m", "messages": [{"role": "user", "content": "go"}], "stream": True}
+    return json.dumps({**body, "max_tokens": tokens}).encode()
+
+
+ASK = asked(4000)
 
 
 @pytest.fixture(autouse=True)
@@ -131,12 +133,13 @@ def test_endless_headers_are_cut_off_early_and_cost_nothing(server: Served) -> N
     close(clients)
 
 
-def test_half_closed_connections_end_and_what_they_asked_is_billed(
+def test_half_closed_connections_end_once_what_they_asked_is_answered_and_billed(
     server: Served, tmp_path: Path
 ) -> None:
     silent, asking = connected(server, HALF), connected(server, HALF)
+    body = asked(ANSWER_TOKENS)
     for client in asking:
-        client.sendall(head(server) + b"Content-Length: %d\r\n\r\n" % len(ASK) + ASK)
+        client.sendall(head(server) + b"Content-Length: %d\r\n\r\n" % len(body) + body)
     wait_until(lambda: len(server.services.supervisor) == HALF, "all of them run")
     for client in [*silent, *asking]:
         client.shutdown(socket.SHUT_WR)
@@ -146,7 +149,9 @@ def test_half_closed_connections_end_and_what_they_asked_is_billed(
     close([*silent, *asking])
     generated = server.engines[0].generated_tokens
     wait_until(lambda: len(read_records(tmp_path)) == HALF + 1, "every request has its record")
-    assert sum(record["completion_tokens"] for record in read_records(tmp_path)) == generated
+    billed = sorted(record["completion_tokens"] for record in read_records(tmp_path))
+    assert billed == [1, *[ANSWER_TOKENS] * HALF]
+    assert sum(billed) == generated
 
 
 def test_long_wrong_bodies_leave_the_streams_their_turn(server: Served) -> None:
