@@ -35,7 +35,7 @@ def status_of(managed: ManagedEngine) -> EngineStatus:
         loads=managed.loads,
         unloads=dict(managed.unloads),
         turn_wait_s=managed.turn_wait_s,
-        sleep=managed.sleep.status(managed.view().host_weights_bytes),
+        sleep=managed.sleep.status(),
     )
 
 

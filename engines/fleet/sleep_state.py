@@ -104,10 +104,10 @@ class SleepState:
         self.level, self.at, self.is_ordered = 0, None, False
         self.note, self.refusal = None, _NEVER_SLEEPS
 
-    def status(self, host_bytes: int) -> SleepStatus:
+    def status(self) -> SleepStatus:
         return SleepStatus(
             level=self.level,
-            host_bytes=host_bytes,
+            host_bytes=self.weights_bytes if self.level == 1 else 0,
             sleeps=self.sleeps,
             wakes=self.wakes,
             failed_sleeps=self.failed_sleeps,

@@ -12,10 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
-from engines.base import Engine, GenerateRequest, Prompt
+from engines.base import Engine
 from engines.registry.spec import EngineSpec
 from engines.testing.scripted import ScriptedEngine
 from server.requests.supervisor import Supervisor
+from tests.support.fragile import Fragile
 from tests.support.serving import Served, read_records, scripted, serving, wait_until
 
 ASK: dict[str, Any] = {"model": "m", "messages": [{"role": "user", "content": "go"}]}
@@ -146,16 +147,6 @@ def test_a_request_whose_engine_dies_once_before_a_token_gets_the_next(tmp_path:
         assert r.status_code == 200
     (record,) = read_records(tmp_path)
     assert record["end"] == "ok"
-
-
-class Fragile(ScriptedEngine):
-    """Dies of one text."""
-
-    async def render(self, request: GenerateRequest) -> Prompt:
-        prompt = await super().render(request)
-        if "deadly" in prompt.rendered:
-            self.kill()
-        return prompt
 
 
 def test_a_silent_stream_gets_comment_lines_while_it_waits(tmp_path: Path) -> None:

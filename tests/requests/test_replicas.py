@@ -11,9 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from engines.base import EngineDead, GenerateRequest, Prompt
+from engines.base import EngineDead
 from engines.registry.spec import ModelSpec
 from engines.testing.scripted import ScriptedEngine
+from tests.support.fragile import Fragile
 from tests.support.serving import Served, make_key, read_records, scripted, serving, wait_until
 
 LONG = " ".join(f"ord{i}" for i in range(60))
@@ -158,16 +159,6 @@ def test_a_whole_answer_that_is_lost_before_anything_of_it_was_handed_over_is_ma
         assert {text_of(answer.result(60), False) for answer in answers} == {LONG}
     ends = [(record["end"], record["completion_tokens"]) for record in read_records(tmp_path)]
     assert ends == [("ok", 61)] * 6
-
-
-class Fragile(ScriptedEngine):
-    """Dies of one text."""
-
-    async def render(self, request: GenerateRequest) -> Prompt:
-        prompt = await super().render(request)
-        if "deadly" in prompt.rendered:
-            self.kill()
-        return prompt
 
 
 @pytest.mark.parametrize("stream", [False, True])
