@@ -285,7 +285,7 @@ async def test_unload_ends_all_and_the_next_request_loads_all() -> None:
             await fleet.commands.give("unload", "a")
             await all_ready(fleet, "a", 1)
             await stays(fleet, lambda: ready(fleet, "a") == 1)
-        await all_ready(fleet, "a", 0)
+        await until(lambda: {s.state for s in of(fleet, "a")} == {"cold"})
         await stays(fleet, lambda: {s.state for s in of(fleet, "a")} == {"cold"})
         assert fleet.is_ready()
         await fleet.commands.give("load", "a")
