@@ -3,7 +3,8 @@
 python -m benchmarks --quick                   does it run, is the ratio sane (2 minutes)
 python -m benchmarks --model tiny --rounds 3   the front-bound half of the table
 python -m benchmarks --against ../fjord-0.1    with the Fjord of another checkout, in the same run
-python -m benchmarks                           everything (about half an hour on two cores)
+python -m benchmarks --ratios --sides fjord,vllm,rust ...     before and after a change; no file
+python -m benchmarks                           everything (about an hour on two cores)
 """
 
 import argparse
@@ -23,13 +24,17 @@ from benchmarks.load import Load, Outcome
 from benchmarks.machine import surroundings
 from benchmarks.models import Model, make_model
 from benchmarks.offline import offline
-from benchmarks.report import save, show
+from benchmarks.report import save, show, show_ratios
 from benchmarks.servers import (
     FJORD,
     FJORD_PER_TOKEN,
     FJORD_PUBLIC,
     OFFLINE,
+    ROOT,
+    RUST,
+    RUST_EVEN,
     VLLM,
+    VLLM_EVEN,
     DidNotStart,
     Server,
     Side,
@@ -38,9 +43,21 @@ from benchmarks.servers import (
 )
 from benchmarks.targets import verdicts
 
+SIDES = {
+    "fjord": FJORD,
+    "vllm": VLLM,
+    "rust": RUST,
+    "per-token": FJORD_PER_TOKEN,
+    "public": FJORD_PUBLIC,
+    "vllm-even": VLLM_EVEN,
+    "rust-even": RUST_EVEN,
+}
+"""By their names on the command line."""
 SIDE_CASES = {
-    FJORD_PER_TOKEN.name: ("64 streamed", "256 streamed"),
+    FJORD_PER_TOKEN.name: ("64 streamed", "256 streamed", "512 streamed"),
     FJORD_PUBLIC.name: ("64 streamed", "256 streamed", "64 whole"),
+    VLLM_EVEN.name: ("64 streamed", "256 streamed", "64 whole"),
+    RUST_EVEN.name: ("64 streamed", "256 streamed", "512 streamed", "64 whole"),
 }
 """Of the sides that are not asked everything."""
 _CONSOLE = Console(stderr=True)
@@ -174,11 +191,13 @@ def _arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--quick", action="store_true", help="one short round of the tiny model")
+    parser.add_argument("--ratios", action="store_true", help="show ratios alone, keep no file")
     parser.add_argument("--model", choices=("tiny", "deep", "smollm2", "all"), default="all")
     parser.add_argument("--rounds", type=int, help="alternations (default 3)")
     parser.add_argument("--streams", type=_numbers, help="only these, for example 64,256")
     parser.add_argument("--only", help="only cases whose name contains this, for example whole")
-    parser.add_argument("--sides", help="fjord,vllm,per-token,public (default all)")
+    parser.add_argument("--without", help="no cases whose name contains this, for example 4k")
+    parser.add_argument("--sides", help=f"of {', '.join(SIDES)} (default all)")
     parser.add_argument("--against", type=Path, help="another checkout of Fjord, one more side")
     parser.add_argument("--data", type=Path, default=Path("data/benchmarks"), help="models, logs")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
@@ -191,26 +210,20 @@ def _numbers(text: str) -> frozenset[int]:
 
 
 def _sides(given: argparse.Namespace) -> list[Side]:
-    known = {
-        "fjord": FJORD,
-        "vllm": VLLM,
-        "per-token": FJORD_PER_TOKEN,
-        "public": FJORD_PUBLIC,
-    }
-    default = "fjord,vllm" if given.quick else ",".join(known)
+    default = "fjord,vllm" if given.quick else ",".join(SIDES)
     names = (given.sides or default).split(",")
-    unknown = [name for name in names if name not in known]
+    unknown = [name for name in names if name not in SIDES]
     if unknown:
-        raise SystemExit(f"--sides {unknown[0]!r} is unknown; right would be {', '.join(known)}")
+        raise SystemExit(f"--sides {unknown[0]!r} is unknown; right would be {', '.join(SIDES)}")
     other = [another_version(given.against)] if given.against else []
-    return [*(known[name] for name in names), *other]
+    return [*(SIDES[name] for name in names), *other]
 
 
 def _belongs(side: Side, model: str) -> bool:
     """The forms of the front differ on front-bound models only; "deep" is for a token a chunk."""
     if model == "deep":
-        return side in (VLLM, FJORD_PER_TOKEN)
-    return model == "tiny" or side not in (FJORD_PER_TOKEN, FJORD_PUBLIC)
+        return side in (VLLM, RUST, FJORD_PER_TOKEN)
+    return model == "tiny" or side in (FJORD, VLLM, RUST) or side.checkout != ROOT
 
 
 def _chosen(model: str, given: argparse.Namespace) -> Iterator[Case]:
@@ -218,6 +231,8 @@ def _chosen(model: str, given: argparse.Namespace) -> Iterator[Case]:
         if given.streams and case.streams not in given.streams:
             continue
         if given.only and given.only not in case.name:
+            continue
+        if given.without and given.without in case.name:
             continue
         yield case
 
@@ -238,8 +253,11 @@ def main() -> None:
         results.starts += found.starts
         results.failures += found.failures
     document = {**around, "engine_args": engine_args, **results.as_json()}
-    show(document)
-    save(document, given.out, given.name or f"bench-{around['date'][:10]}")
+    if given.ratios:
+        show_ratios(document)
+    else:
+        show(document)
+        save(document, given.out, given.name or f"bench-{around['date'][:10]}")
     sys.exit(1 if results.failures else 0)
 
 

@@ -1,7 +1,8 @@
-"""All that a GPU machine should prove, in one call of under 8 minutes.
+"""All that a GPU machine should prove, in two calls of under 8 minutes.
 
-python -m benchmarks.gpu_check               contract suite, two engines, memory, the table
-python -m benchmarks.gpu_check --rehearse    the same on a CPU with the tiny model
+python -m benchmarks.gpu_check --without bench   what must hold, a phase each
+python -m benchmarks.gpu_check --only bench      the table: Fjord, vLLM's own server, LLM.generate
+python -m benchmarks.gpu_check --rehearse        all of it on a CPU with tiny models
 
 Each phase is a process with a time limit: one that fails, hangs or crashes hinders no other. The
 result is written after every phase to $OUT, where that is set, else to benchmarks/results/.
@@ -21,15 +22,28 @@ from typing import Any
 
 import psutil
 
-from benchmarks import gpu_phases
-from benchmarks.gpu_phases import Failed, Setting
+from benchmarks.gpu.adapters import adapters
+from benchmarks.gpu.cache_types import cache_types
+from benchmarks.gpu.contract import contract
+from benchmarks.gpu.drafts import drafts
+from benchmarks.gpu.forms import forms
+from benchmarks.gpu.graphs import graphs
+from benchmarks.gpu.lanes import lanes
+from benchmarks.gpu.memory import memory
+from benchmarks.gpu.parallel import parallel
+from benchmarks.gpu.setting import Failed, Setting, Skipped
+from benchmarks.gpu.sleeping import sleep
+from benchmarks.gpu.swaps import swaps
+from benchmarks.gpu.table import bench
 from benchmarks.machine import gpus, surroundings
 from benchmarks.report import save, show
 from benchmarks.servers import ROOT
 
 BUDGET_S = 470.0
-"""For all phases; the last one has what the others left."""
-NO_CARD = "needs a CUDA device, and nvidia-smi names none"
+"""For all phases of a call; the last one has what the others left."""
+SKIPPED_STATUS = 77
+"""A phase's exit status where this machine cannot run it."""
+NO_CARD = "needs a CUDA device, and nvidia-smi names none; right would be --rehearse"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +53,23 @@ class Phase:
     name: str
     limit_s: float
     run: Callable[[Setting], None]
-    needs_cuda: bool = False
 
 
 PHASES = (
-    Phase("contract", 120.0, gpu_phases.contract),
-    Phase("two-engines", 110.0, gpu_phases.two_engines, needs_cuda=True),
-    Phase("memory", 60.0, gpu_phases.memory, needs_cuda=True),
-    Phase("bench", BUDGET_S, gpu_phases.bench),
+    Phase("contract", 120.0, contract),
+    Phase("memory", 90.0, memory),
+    Phase("lanes", 110.0, lanes),
+    Phase("sleep", 90.0, sleep),
+    Phase("swaps", 180.0, swaps),
+    Phase("forms", 110.0, forms),
+    Phase("drafts", 110.0, drafts),
+    Phase("adapters", 80.0, adapters),
+    Phase("fp8-kv", 110.0, cache_types),
+    Phase("graphs", 150.0, graphs),
+    Phase("parallel", 150.0, parallel),
+    Phase("bench", BUDGET_S, bench),
 )
+NAMES = tuple(phase.name for phase in PHASES)
 REHEARSED_LIMIT_S = 400.0
 
 
@@ -60,7 +82,7 @@ def main() -> None:
     name = given.name or f"gpu-{'rehearsal-' * given.rehearse}{document['date'][:10]}"
     ends = time.monotonic() + (REHEARSED_LIMIT_S * len(PHASES) if given.rehearse else BUDGET_S)
     for phase in PHASES:
-        if not given.only or phase.name in given.only:
+        if phase.name in (given.only or NAMES) and phase.name not in given.without:
             found = _run(phase, given, ends - time.monotonic())
             document["phases"][phase.name] = found
             print(_line(phase.name, found), flush=True)
@@ -78,30 +100,31 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--rehearse", action="store_true", help="on a CPU, with the tiny model")
     parser.add_argument("--only", type=_names, help="these phases, for example memory,bench")
+    parser.add_argument("--without", type=_names, default=(), help="all but these phases")
     parser.add_argument("--rounds", type=int, help="of the table, where time allows (default 3)")
     parser.add_argument("--data", type=Path, default=Path("data/benchmarks"), help="models, logs")
     here = Path(os.environ.get("OUT", "benchmarks/results"))
     parser.add_argument("--out", type=Path, default=here)
     parser.add_argument("--name", help="of the result's files (default: gpu-<date>)")
-    parser.add_argument("--phase", choices=[p.name for p in PHASES], help=argparse.SUPPRESS)
+    parser.add_argument("--phase", choices=NAMES, help=argparse.SUPPRESS)
     parser.add_argument("--limit-s", type=float, default=BUDGET_S, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def _names(text: str) -> list[str]:
-    names, known = text.split(","), [phase.name for phase in PHASES]
-    unknown = [name for name in names if name not in known]
+    names = text.split(",")
+    unknown = [name for name in names if name not in NAMES]
     if unknown:
         raise argparse.ArgumentTypeError(
-            f"{unknown[0]!r} is no phase; right would be {', '.join(known)}"
+            f"{unknown[0]!r} is no phase; right would be {', '.join(NAMES)}"
         )
     return names
 
 
 def _run(phase: Phase, given: argparse.Namespace, left_s: float) -> dict[str, Any]:
     """The phase in a process of its own: its state, and what it noted."""
-    if phase.needs_cuda and (given.rehearse or not gpus()):
-        return {"state": "skipped", "reason": "a rehearsal: " * given.rehearse + NO_CARD}
+    if not given.rehearse and not gpus():
+        return {"state": "skipped", "reason": NO_CARD}
     limit_s = REHEARSED_LIMIT_S if given.rehearse else min(phase.limit_s, left_s)
     if limit_s < 10:
         return {"state": "skipped", "reason": f"no time was left of {BUDGET_S:g} s"}
@@ -113,7 +136,7 @@ def _run(phase: Phase, given: argparse.Namespace, left_s: float) -> dict[str, An
     began = time.monotonic()
     state, reason = _ended(_command(phase, given, folder, limit_s), log, limit_s)
     found: dict[str, Any] = {"state": state, "wall_s": round(time.monotonic() - began, 1)}
-    if state != "passed":
+    if state not in ("passed", "skipped"):
         found |= {"reason": reason, "log_end": log.read_bytes()[-4000:].decode(errors="replace")}
     with contextlib.suppress(OSError, ValueError):
         found |= json.loads(_noted(folder, phase.name).read_text())
@@ -137,6 +160,8 @@ def _ended(command: Sequence[str], log: Path, limit_s: float) -> tuple[str, str]
             return "cut off", f"not done after {limit_s:.0f} s"
         finally:
             _end_tree(process)
+    if process.returncode == SKIPPED_STATUS:
+        return "skipped", ""
     return ("passed", "") if not process.returncode else ("failed", f"exit {process.returncode}")
 
 
@@ -169,6 +194,9 @@ def _as_phase(given: argparse.Namespace) -> None:
     )
     try:
         phase.run(setting)
+    except Skipped as error:
+        note({"reason": str(error)})
+        sys.exit(SKIPPED_STATUS)
     except Failed as error:
         note({"reason": str(error)})
         sys.exit(f"{phase.name}: {error}")

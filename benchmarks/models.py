@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from engines.testing.tiny import SPECIALS, make_llama
+from engines.testing.tiny import SPECIALS, llama_shapes, make_llama, write_weights
 from engines.weights.packaged_model import converted_model
 
 TEXT = "the fjord is deep and cold water runs under a grey sky while small boats return home"
@@ -26,11 +26,11 @@ class Model:
     engine_args: Mapping[str, Any] = field(default_factory=dict)
 
 
-MODELS = "tiny, deep, smollm2, llama8b"
+MODELS = "tiny, deep, smollm2, llama8b, wide, wide-tiny"
 
 
 def make_model(name: str, folder: Path) -> Model:
-    """tiny, deep, smollm2 or llama8b under `folder`."""
+    """One of MODELS, under `folder`."""
     match name:
         case "tiny":
             return _tiny(folder / "tiny")
@@ -40,6 +40,10 @@ def make_model(name: str, folder: Path) -> Model:
             return _smollm2(folder)
         case "llama8b":
             return _llama8b(folder / "llama8b")
+        case "wide":
+            return _wide(folder / "wide", _WIDE, {"dtype": "bfloat16"})
+        case "wide-tiny":
+            return _wide(folder / "wide-tiny", {}, {"dtype": "float32"})
     raise ValueError(f"There is no benchmark model {name!r}; right would be {MODELS}")
 
 
@@ -93,6 +97,36 @@ def _llama8b(folder: Path) -> Model:
     )
 
 
+def _wide(folder: Path, sizes: Mapping[str, Any], engine_args: Mapping[str, Any]) -> Model:
+    """As many tokens as Qwen3 has; seeded weights on disk, so that they can be read again."""
+    made = Model(name=folder.name, folder=folder, engine_args=engine_args)
+    if (folder / "model.safetensors").exists():
+        return made
+    make_llama(folder)
+    (folder / "model.safetensors").unlink()
+    specials = {f"{name}_token_id": _WIDE_VOCABULARY - 3 + n for n, name in enumerate(_ENDS)}
+    config = json.loads((folder / "config.json").read_text())
+    config |= {**sizes, **specials, "vocab_size": _WIDE_VOCABULARY}
+    _write(folder / "config.json", config)
+    _write(folder / "generation_config.json", specials)
+    write_tokenizer(folder / "tokenizer.json", _WIDE_VOCABULARY - 3, SPECIALS)
+    half = folder / "model.part"
+    write_weights(half, llama_shapes(config), seed=0, spread=config["hidden_size"] ** -0.5)
+    half.replace(folder / "model.safetensors")
+    return made
+
+
+_WIDE_VOCABULARY = 151_936
+_ENDS = ("eos", "bos", "pad")
+_WIDE = {
+    "hidden_size": 2048,
+    "intermediate_size": 8192,
+    "num_hidden_layers": 16,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "head_dim": 64,
+}
+"""Llama-3.2-1B's shape: 1.3 G parameters, 2.6 GB in bfloat16."""
 _LLAMA8B: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",

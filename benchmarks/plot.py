@@ -9,7 +9,17 @@ PANELS = (
     ("tokens_per_s", "tokens/s"),
     ("ttft_p50_ms", "TTFT p50, ms"),
 )
-COLOURS = ("#1b7f79", "#c2703d", "#7a8b99", "#5b4b8a")
+COLOURS = (
+    "#1b7f79",
+    "#c2703d",
+    "#7a8b99",
+    "#5b4b8a",
+    "#b0413e",
+    "#3f6c9c",
+    "#8a7a2f",
+    "#444444",
+)
+"""As many as there are sides."""
 
 
 def plot(rows: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Puts the newest result's plot and tables into the README: `python -m benchmarks.readme`."""
+"""Puts the newest result into the README, five lines and a plot, and all of it into
+docs/benchmarks.md: `python -m benchmarks.readme`."""
 
 import argparse
 import json
@@ -6,10 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import markdown
+from benchmarks.headline import headline
+from benchmarks.report import about, lines, markdown
 from benchmarks.servers import ROOT
 
-RESULTS, README = ROOT / "benchmarks" / "results", ROOT / "README.md"
+RESULTS = ROOT / "benchmarks" / "results"
+README, DOCS = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- bench -->\n", "<!-- /bench -->"
 COMMAND = "make bench"
 
@@ -21,23 +24,30 @@ def newest(folder: Path = RESULTS) -> Path | None:
 
 
 def section(result: Path | None) -> str:
-    """What stands between the markers; nothing without a result."""
+    """What stands between the README's markers; nothing without a result."""
     if result is None:
         return ""
-    at = f"benchmarks/results/{result.stem}"
+    document, at = _read(result), f"benchmarks/results/{result.stem}"
+    [head, *rows] = headline(document)
     picture = f"![front CPU, tokens/s and TTFT over the number of streams]({at}.png)"
-    source = (
-        f"`{COMMAND}` makes this table; [how to read it](docs/benchmarks.md), [JSON]({at}.json)."
-    )
-    return f"{source}\n\n{markdown(_read(result))}\n{picture}\n"
+    source = f"`{COMMAND}` measures it: [every case, and how to read it](docs/benchmarks.md)."
+    return "\n\n".join([about(document), lines(head, rows), source, picture]) + "\n"
+
+
+def whole_section(result: Path | None) -> str:
+    """What stands between the markers of docs/benchmarks.md."""
+    if result is None:
+        return ""
+    at = f"../benchmarks/results/{result.stem}"
+    return f"`{COMMAND}` makes these tables; [JSON]({at}.json).\n\n{markdown(_read(result))}"
 
 
 def inserted(readme: str, between: str) -> str:
-    """The README with `between` between its markers."""
+    """The page with `between` between its markers."""
     before, found, rest = readme.partition(BEGIN)
     _, closed, after = rest.partition(END)
     if not found or not closed:
-        raise ValueError(f"the README has no {BEGIN.strip()} … {END} to put a table between")
+        raise ValueError(f"the page has no {BEGIN.strip()} … {END} to put a table between")
     return before + BEGIN + between + END + after
 
 
@@ -53,8 +63,9 @@ def main() -> None:
     result = given.result or newest()
     if result is None:
         raise SystemExit(f"{RESULTS} holds no bench-*.json; `{COMMAND}` makes one")
-    README.write_text(inserted(README.read_text(), section(result)))
-    print(f"{README} shows {result}")
+    for page, text in ((README, section(result)), (DOCS, whole_section(result))):
+        page.write_text(inserted(page.read_text(), text))
+        print(f"{page} shows {result}")
 
 
 if __name__ == "__main__":

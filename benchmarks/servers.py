@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks import rust_front
 from benchmarks.models import Model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -46,11 +47,13 @@ class Side:
 
     name: str
     kind: str
-    """fjord, vllm (its own server) or offline (its LLM.generate)."""
+    """fjord, vllm (its own server), rust (vLLM's front in Rust) or offline (its LLM.generate)."""
     extra_args: Mapping[str, Any] = field(default_factory=dict)
     """Engine arguments beyond the model's."""
     checkout: Path = ROOT
     """Whose Fjord is served."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Beyond what all sides have."""
 
 
 FJORD = Side(name="fjord", kind="fjord")
@@ -61,6 +64,12 @@ FJORD_PER_TOKEN = Side(
 """vLLM's own server as shipped already sends one token a chunk."""
 FJORD_PUBLIC = Side(name="fjord, fast path off", kind="fjord", extra_args={"fastpath": False})
 """Every token goes vLLM's public way: what the fast path buys."""
+SPINS_LESS = {"GOMP_SPINCOUNT": "5000"}
+"""What Fjord gives the engine's threads on up to four cores, so that they leave the front one."""
+VLLM_EVEN = Side(name="vllm, Fjord's threads", kind="vllm", environment=SPINS_LESS)
+RUST = Side(name="vllm-rs", kind="rust")
+RUST_EVEN = Side(name="vllm-rs, Fjord's threads", kind="rust", environment=SPINS_LESS)
+"""Both send a token a chunk, as shipped."""
 OFFLINE = Side(name="LLM.generate", kind="offline")
 
 
@@ -82,18 +91,18 @@ class Server:
 def serving(side: Side, model: Model, folder: Path) -> Iterator[Server]:
     """Serve `model` as ALIAS; its log and data lie under `folder`. Raises DidNotStart."""
     folder.mkdir(parents=True, exist_ok=True)
-    port = _free_port()
+    port, environment = _free_port(), _environment(side) | _rust(side, folder)
     data_dir = Path(tempfile.mkdtemp(prefix="data-", dir=folder))
     log = folder / f"{side.kind}.log"
     headers = _key(side, data_dir) if side.kind == "fjord" else {}
-    command = _fjord(side, model, port, data_dir) if headers else _vllm(side, model, port)
+    command = _command(side, model, port, data_dir)
     began = time.monotonic()
     with log.open("wb") as out:
         process = subprocess.Popen(
             command,
             stdout=out,
             stderr=out,
-            env=_environment(side),
+            env=environment,
             cwd=side.checkout,
             start_new_session=True,
         )
@@ -114,6 +123,12 @@ def serving(side: Side, model: Model, folder: Path) -> Iterator[Server]:
         shutil.rmtree(data_dir, ignore_errors=True)
 
 
+def _command(side: Side, model: Model, port: int, data_dir: Path) -> list[str]:
+    if side.kind == "fjord":
+        return _fjord(side, model, port, data_dir)
+    return _rust_front(side, model, port) if side.kind == "rust" else _vllm(side, model, port)
+
+
 def _fjord(side: Side, model: Model, port: int, data_dir: Path) -> list[str]:
     command = [sys.executable, "-m", "server", "serve", "--engine", "vllm"]
     command += ["--port", str(port), "--data-dir", str(data_dir)]
@@ -128,6 +143,22 @@ def _vllm(side: Side, model: Model, port: int) -> list[str]:
     command += ["--host", "127.0.0.1", "--port", str(port)]
     command += ["--model", str(model.folder), "--served-model-name", ALIAS]
     return command + command_line({**model.engine_args, **side.extra_args})
+
+
+def _rust_front(side: Side, model: Model, port: int) -> list[str]:
+    command = [sys.executable, "-m", "benchmarks.rust_front", "serve", str(model.folder)]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", ALIAS]
+    return command + command_line({**model.engine_args, **side.extra_args})
+
+
+def _rust(side: Side, folder: Path) -> dict[str, str]:
+    """Raises DidNotStart where the binary cannot be had."""
+    if side.kind != "rust":
+        return {}
+    try:
+        return rust_front.environment(rust_front.rust_front(folder.resolve()))
+    except rust_front.NoRustFront as error:
+        raise DidNotStart(str(error)) from error
 
 
 def command_line(engine_args: Mapping[str, Any]) -> list[str]:
@@ -171,7 +202,7 @@ def _environment(side: Side) -> dict[str, str]:
         "FJORD_QUEUE_LIMIT": "100000",
     }
     paths = {"PYTHONPATH": str(side.checkout)}
-    return {**os.environ, **engine_environment(), **limits, **paths}
+    return {**os.environ, **engine_environment(), **limits, **paths, **side.environment}
 
 
 def _key(side: Side, data_dir: Path) -> dict[str, str]:

@@ -1,16 +1,16 @@
-"""The figures that must be reached, each a ratio of Fjord to vLLM's own server, or an absolute."""
+"""The figures that must be reached, each a ratio of Fjord to another server, or an absolute."""
 
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from benchmarks.figures import Medians, Started
-from benchmarks.servers import FJORD, FJORD_PER_TOKEN, VLLM
+from benchmarks.servers import FJORD, FJORD_PER_TOKEN, RUST, RUST_EVEN, VLLM
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """`figure` of Fjord over vLLM's, at most or at least `bound`."""
+    """`figure` of Fjord over another side's, at most or at least `bound`."""
 
     label: str
     model: str
@@ -19,6 +19,7 @@ class Target:
     bound: float
     at_most: bool = True
     side: str = FJORD.name
+    against: str = VLLM.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +27,22 @@ class Verdict:
     """A target and what was measured for it."""
 
     label: str
+    against: str
+    """The other side's name; "–" where there is none."""
     bound: str
     fjord: float
-    vllm: float | None
+    other: float | None
     ratio: float | None
     reached: bool
 
 
-def _cpu(streams: int, bound: float, side: str = FJORD.name, model: str = "tiny") -> Target:
+def _cpu(
+    streams: int,
+    bound: float,
+    side: str = FJORD.name,
+    model: str = "tiny",
+    against: str = VLLM.name,
+) -> Target:
     form = "a token a chunk" if side == FJORD_PER_TOKEN.name else "as shipped"
     return Target(
         label=f"front CPU µs a token, {streams} streams, {form}",
@@ -42,11 +51,43 @@ def _cpu(streams: int, bound: float, side: str = FJORD.name, model: str = "tiny"
         figure="front_us_per_token",
         bound=bound,
         side=side,
+        against=against,
     )
 
 
-def _tiny(label: str, case: str, figure: str, bound: float, *, at_most: bool) -> Target:
-    return Target(label=label, model="tiny", case=case, figure=figure, bound=bound, at_most=at_most)
+def _tiny(
+    label: str, case: str, figure: str, bound: float, *, at_most: bool, against: str = VLLM.name
+) -> Target:
+    return Target(
+        label=label,
+        model="tiny",
+        case=case,
+        figure=figure,
+        bound=bound,
+        at_most=at_most,
+        against=against,
+    )
+
+
+def _against_rust() -> list[Target]:
+    """As shipped, but for tokens/s: those with the same threads."""
+    found = [_cpu(streams, 0.25, against=RUST.name) for streams in (64, 256, 512)]
+    found += [_cpu(n, 0.8, FJORD_PER_TOKEN.name, against=RUST.name) for n in (64, 256, 512)]
+    found.append(_cpu(1, 1.0, against=RUST.name))
+    for streams in (64, 256, 512):
+        case = f"{streams} streamed"
+        label = f"streamed tokens/s, {streams} streams"
+        even = RUST_EVEN.name
+        found.append(_tiny(label, case, "tokens_per_s", 1.0, at_most=False, against=even))
+        for name, figure in _TIMES.items():
+            label = f"{name}, {streams} streams"
+            found.append(_tiny(label, case, figure, 1.0, at_most=True, against=RUST.name))
+    label = "whole answers, requests/s, 64 in flight"
+    found.append(_tiny(label, "64 whole", "requests_per_s", 1.0, at_most=False, against=RUST.name))
+    return found
+
+
+_TIMES = {"TTFT p50": "ttft_p50_ms", "TTFT p99": "ttft_p99_ms", "ITL p99": "itl_p99_ms"}
 
 
 def _smollm2(case: str) -> Target:
@@ -75,6 +116,7 @@ TARGETS = (
     ),
     _smollm2("1 streamed"),
     _smollm2("32 streamed"),
+    *_against_rust(),
 )
 MEMORY_BOUND = 1.1
 HEALTH_S = 3.0
@@ -88,15 +130,16 @@ def verdicts(medians: Medians, starts: Sequence[Started]) -> list[Verdict]:
 
 def _verdict(target: Target, medians: Medians) -> Verdict | None:
     ours = medians.get((target.model, target.case, target.side))
-    theirs = medians.get((target.model, target.case, VLLM.name))
+    theirs = medians.get((target.model, target.case, target.against))
     if ours is None or theirs is None or not theirs[target.figure]:
         return None
     ratio = ours[target.figure] / theirs[target.figure]
     return Verdict(
         label=target.label,
+        against=target.against,
         bound=f"{'≤' if target.at_most else '≥'} {target.bound:g} ×",
         fjord=ours[target.figure],
-        vllm=theirs[target.figure],
+        other=theirs[target.figure],
         ratio=ratio,
         reached=ratio <= target.bound if target.at_most else ratio >= target.bound,
     )
@@ -113,9 +156,10 @@ def _start_verdicts(starts: Sequence[Started]) -> list[Verdict]:
         *_memory(ours, theirs),
         Verdict(
             label="/health after start, s",
+            against=VLLM.name,
             bound=f"≤ {HEALTH_S:g} s",
             fjord=health,
-            vllm=statistics.median(s.health_s for s in theirs),
+            other=statistics.median(s.health_s for s in theirs),
             ratio=None,
             reached=health <= HEALTH_S,
         ),
@@ -139,5 +183,11 @@ def _memory(ours: Sequence[Started], theirs: Sequence[Started]) -> list[Verdict]
 def _ratio(label: str, bound: str, pair: list[float], limit: float) -> Verdict:
     ratio = pair[0] / pair[1]
     return Verdict(
-        label=label, bound=bound, fjord=pair[0], vllm=pair[1], ratio=ratio, reached=ratio <= limit
+        label=label,
+        against=VLLM.name,
+        bound=bound,
+        fjord=pair[0],
+        other=pair[1],
+        ratio=ratio,
+        reached=ratio <= limit,
     )

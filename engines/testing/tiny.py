@@ -7,6 +7,7 @@ gives the same bytes.
 
 import argparse
 import json
+import math
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -97,53 +98,69 @@ def _write_model(folder: Path, config: Mapping[str, Any], architecture: str, see
     write_json(folder / "config.json", {"architectures": [architecture], **config})
     ends = {name: config[name] for name in ("eos_token_id", "bos_token_id", "pad_token_id")}
     write_json(folder / "generation_config.json", ends)
-    shapes = _shapes(config["vocab_size"], architecture == "Qwen3ForCausalLM")
+    shapes = llama_shapes(config, normed=architecture == "Qwen3ForCausalLM")
     write_weights(folder / "model.safetensors", shapes, seed)
 
 
-def write_weights(path: Path, shapes: Iterable[tuple[str, tuple[int, ...]]], seed: int) -> None:
-    """Tensors by name and shape, in bfloat16; the same seed gives the same bytes."""
-    random = np.random.default_rng(seed)
-    _write_safetensors(path, {name: _bfloat16(random, shape) for name, shape in shapes})
+def write_weights(
+    path: Path,
+    shapes: Iterable[tuple[str, tuple[int, ...]]],
+    seed: int,
+    spread: float = HIDDEN**-0.5,
+) -> None:
+    """Tensors by name and shape, in bfloat16, of that standard deviation; the same seed gives the
+    same bytes. One tensor is in memory at a time."""
+    random, listed = np.random.default_rng(seed), list(shapes)
+    with path.open("wb") as out:
+        out.write(_safetensors_header(listed))
+        for _, shape in listed:
+            out.write(_bfloat16(random, shape, spread).tobytes())
 
 
-def _write_safetensors(path: Path, tensors: Mapping[str, NDArray[np.uint16]]) -> None:
-    """By hand, as numpy has no bfloat16: a header's length, the header, the bytes."""
+def _safetensors_header(shapes: Sequence[tuple[str, tuple[int, ...]]]) -> bytes:
+    """By hand, as numpy has no bfloat16: a header's length, the header; the tensors follow."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
-    for name, tensor in tensors.items():
-        start, end = end, end + tensor.nbytes
-        header[name] = {"dtype": "BF16", "shape": tensor.shape, "data_offsets": [start, end]}
+    for name, shape in shapes:
+        start, end = end, end + 2 * math.prod(shape)
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    body = b"".join(tensor.tobytes() for tensor in tensors.values())
-    path.write_bytes(len(text).to_bytes(8, "little") + text + body)
+    return len(text).to_bytes(8, "little") + text
 
 
-def _shapes(vocabulary: int, normed: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
-    yield "model.embed_tokens.weight", (vocabulary, HIDDEN)
-    for layer in range(LAYERS):
+def llama_shapes(
+    config: Mapping[str, Any], *, normed: bool = False
+) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """A Llama's tensors by a config.json with tied embeddings; `normed`: with Qwen3's norms."""
+    hidden, head = config["hidden_size"], config["head_dim"]
+    queries, keys = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
+    inner = config["intermediate_size"]
+    yield "model.embed_tokens.weight", (config["vocab_size"], hidden)
+    for layer in range(config["num_hidden_layers"]):
         at = f"model.layers.{layer}"
-        yield f"{at}.input_layernorm.weight", (HIDDEN,)
-        yield f"{at}.post_attention_layernorm.weight", (HIDDEN,)
-        yield f"{at}.self_attn.q_proj.weight", (HEADS * HEAD, HIDDEN)
-        yield f"{at}.self_attn.k_proj.weight", (KV_HEADS * HEAD, HIDDEN)
-        yield f"{at}.self_attn.v_proj.weight", (KV_HEADS * HEAD, HIDDEN)
-        yield f"{at}.self_attn.o_proj.weight", (HIDDEN, HEADS * HEAD)
+        yield f"{at}.input_layernorm.weight", (hidden,)
+        yield f"{at}.post_attention_layernorm.weight", (hidden,)
+        yield f"{at}.self_attn.q_proj.weight", (queries, hidden)
+        yield f"{at}.self_attn.k_proj.weight", (keys, hidden)
+        yield f"{at}.self_attn.v_proj.weight", (keys, hidden)
+        yield f"{at}.self_attn.o_proj.weight", (hidden, queries)
         if normed:
-            yield f"{at}.self_attn.q_norm.weight", (HEAD,)
-            yield f"{at}.self_attn.k_norm.weight", (HEAD,)
-        yield f"{at}.mlp.gate_proj.weight", (INTERMEDIATE, HIDDEN)
-        yield f"{at}.mlp.up_proj.weight", (INTERMEDIATE, HIDDEN)
-        yield f"{at}.mlp.down_proj.weight", (HIDDEN, INTERMEDIATE)
-    yield "model.norm.weight", (HIDDEN,)
+            yield f"{at}.self_attn.q_norm.weight", (head,)
+            yield f"{at}.self_attn.k_norm.weight", (head,)
+        yield f"{at}.mlp.gate_proj.weight", (inner, hidden)
+        yield f"{at}.mlp.up_proj.weight", (inner, hidden)
+        yield f"{at}.mlp.down_proj.weight", (hidden, inner)
+    yield "model.norm.weight", (hidden,)
 
 
-def _bfloat16(random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.uint16]:
+def _bfloat16(
+    random: np.random.Generator, shape: tuple[int, ...], spread: float
+) -> NDArray[np.uint16]:
     """Ones for a norm, else normal. bfloat16 is float32's upper half."""
     values: NDArray[np.float32] = np.ones(shape, np.float32)
     if len(shape) > 1:
-        values = random.standard_normal(shape, np.float32) / np.float32(HIDDEN**0.5)
+        values = random.standard_normal(shape, np.float32) * np.float32(spread)
     return (values.view(np.uint32) >> 16).astype("<u2")
 
 

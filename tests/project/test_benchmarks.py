@@ -1,26 +1,27 @@
 """The benchmark suite: its figures are right, it runs, and the README shows what was measured."""
 
 import json
-import os
-import signal
-import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from benchmarks.bench import SIDES
 from benchmarks.cases import Case, bodies, cases_of
 from benchmarks.figures import FIGURES, Measured, Started, as_json, measured, medians, percentile
 from benchmarks.front import Cost
 from benchmarks.generator import DidNotMeasure, drive
+from benchmarks.headline import headline
 from benchmarks.load import Load, Outcome
-from benchmarks.machine import gpus
-from benchmarks.readme import inserted, newest, section
-from benchmarks.report import markdown
-from benchmarks.servers import FJORD, ROOT, VLLM, command_line
+from benchmarks.plot import COLOURS
+from benchmarks.readme import DOCS, README, inserted, newest, section, whole_section
+from benchmarks.report import markdown, ratios
+from benchmarks.servers import FJORD, RUST, VLLM, command_line
 from benchmarks.targets import verdicts
+from tests.support.long_command import called
 
 OUTCOME = Outcome(
     wall_s=2.0,
@@ -139,8 +140,8 @@ def test_the_report_has_a_line_a_case_and_side_and_one_a_target() -> None:
     lines = markdown(document(runs, [])).splitlines()
     assert sum(line.startswith("| tiny | 64 streamed | ") for line in lines) == len(runs)
     assert (
-        "| front CPU µs a token, 64 streams, as shipped | ≤ 0.28 × | 20.0 | 100.0 | 0.20 × | yes |"
-        in lines
+        "| front CPU µs a token, 64 streams, as shipped | vllm | ≤ 0.28 × | 20.0 | 100.0 | 0.20 ×"
+        " | yes |" in lines
     )
 
 
@@ -169,8 +170,33 @@ def test_engine_arguments_become_vllms_own_flags() -> None:
 
 
 def test_the_readme_shows_the_newest_result() -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert inserted(readme, section(newest())) == readme, "run `python -m benchmarks.readme`"
+    for page, text in ((README, section(newest())), (DOCS, whole_section(newest()))):
+        shown = page.read_text()
+        assert inserted(shown, text) == shown, "run `python -m benchmarks.readme`"
+
+
+def test_five_lines_stand_for_a_stranger_with_ratios_to_the_others() -> None:
+    runs = [run_of(FJORD.name), run_of(RUST.name, cpu_s=0.1)]
+    [head, cost, *_, ready] = headline(
+        document(runs, []) | {"starts": [asdict(started(FJORD.name, 1, 9.0))]}
+    )
+    assert head[1:] == ["Fjord", "vLLM's own server", "vLLM's front in Rust"]
+    assert cost[1:] == ["20.0 µs", "–", "100.0 µs (0.20 ×)"]
+    assert ready == ["ready after the start", "9.0 s", "–", "–"]
+
+
+def test_a_target_can_be_against_vllms_rust_front() -> None:
+    found = medians([run_of(FJORD.name, cpu_s=0.024), run_of(RUST.name, cpu_s=0.1)])
+    costs = [v for v in verdicts(found, []) if v.label.startswith("front CPU")]
+    assert [(v.against, v.bound, v.reached) for v in costs] == [("vllm-rs", "≤ 0.25 ×", True)]
+
+
+def test_ratios_are_fjords_figures_over_each_other_sides() -> None:
+    found = as_json(medians([run_of(FJORD.name), run_of(RUST.name, cpu_s=0.1)]))
+    [row] = ratios(found)
+    assert (row["case"], row["against"]) == ("64 streamed", RUST.name)
+    assert row["front_us_per_token"] == pytest.approx(0.2)
+    assert row["tokens_per_s"] == pytest.approx(1.0)
 
 
 def test_the_newest_result_is_the_one_with_the_latest_date(tmp_path: Path) -> None:
@@ -187,14 +213,14 @@ def test_the_newest_result_is_the_one_with_the_latest_date(tmp_path: Path) -> No
 def test_a_section_names_its_command_its_picture_and_its_source(tmp_path: Path) -> None:
     result = tmp_path / "bench-x.json"
     result.write_text(json.dumps(document([run_of(FJORD.name), run_of(VLLM.name)], [])))
-    text = section(result)
-    for wanted in (
-        "`make bench`",
-        "bench-x.png)",
-        "bench-x.json)",
-        "| tiny | 64 streamed | fjord |",
-    ):
-        assert wanted in text
+    short, whole = section(result), whole_section(result)
+    assert all(wanted in short for wanted in ("`make bench`", "bench-x.png)"))
+    for wanted in ("`make bench`", "bench-x.json)", "| tiny | 64 streamed | fjord |"):
+        assert wanted in whole
+
+
+def test_every_side_has_a_colour_of_its_own() -> None:
+    assert len(set(COLOURS)) == len(COLOURS) >= len(SIDES)
 
 
 def test_a_readme_without_markers_is_refused() -> None:
@@ -240,26 +266,6 @@ def test_a_generator_that_fails_did_not_measure(
         drive(NOTHING)
 
 
-def called(*command: str, limit_s: float) -> subprocess.CompletedProcess[str]:
-    """A command in a process group of its own: past its limit it gets a Ctrl-C, which cleans up."""
-    whole = [sys.executable, "-m", *command]
-    process = subprocess.Popen(
-        whole,
-        cwd=ROOT,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        said, _ = process.communicate(timeout=limit_s)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGINT)
-        said, _ = process.communicate(timeout=60)
-        pytest.fail(f"not done after {limit_s:g} s; it said:\n{said}")
-    return subprocess.CompletedProcess(whole, process.returncode, said)
-
-
 @pytest.mark.vllm
 @pytest.mark.timeout(900)
 def test_the_suite_runs_and_the_ratio_is_sane(tmp_path: Path) -> None:
@@ -279,27 +285,3 @@ def test_the_suite_runs_and_the_ratio_is_sane(tmp_path: Path) -> None:
     # A busy machine and 64 requests: sane, not measured. A quiet one gives a third.
     assert 0.05 < costs[streamed, FJORD.name] / costs[streamed, VLLM.name] < 1.5
     assert all((tmp_path / f"smoke.{kind}").stat().st_size for kind in ("md", "png", "svg"))
-
-
-def test_a_phase_without_a_card_is_skipped_and_says_why(tmp_path: Path) -> None:
-    asked = ("--rehearse", "--only", "two-engines,memory", "--out", str(tmp_path), "--name", "gpu")
-    done = called("benchmarks.gpu_check", *asked, "--data", str(tmp_path), limit_s=240)
-    assert not done.returncode, done.stdout
-    phases = json.loads((tmp_path / "gpu.json").read_text())["phases"]
-    assert {name: phase["state"] for name, phase in phases.items()} == {
-        "two-engines": "skipped",
-        "memory": "skipped",
-    }
-    assert all("needs a CUDA device" in phase["reason"] for phase in phases.values())
-
-
-@pytest.mark.gpu
-@pytest.mark.slow
-@pytest.mark.parametrize("phase", ["two-engines", "memory"])
-def test_a_card_can_be_shared_and_is_given_back(phase: str, tmp_path: Path) -> None:
-    if not gpus():
-        pytest.skip("needs a CUDA device, and nvidia-smi names none")
-    folders = ("--out", str(tmp_path), "--name", "gpu", "--data", str(tmp_path))
-    done = called("benchmarks.gpu_check", "--only", phase, *folders, limit_s=200)
-    found = json.loads((tmp_path / "gpu.json").read_text())["phases"][phase]
-    assert found["state"] == "passed", f"{found}\n{done.stdout}"
