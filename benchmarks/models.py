@@ -3,7 +3,7 @@
 import json
 import random
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -177,18 +177,28 @@ def _merged(alphabet: list[str], size: int) -> tuple[dict[str, int], list[tuple[
     """The alphabet, then merges: those of WORDS first, then pairs and triples of letters."""
     vocabulary = {char: number for number, char in enumerate(alphabet)}
     merges: list[tuple[str, str]] = []
+    for left, right in _pairs():
+        if len(vocabulary) >= size:
+            break
+        if left + right not in vocabulary:
+            vocabulary[left + right] = len(vocabulary)
+            merges.append((left, right))
+    return vocabulary, merges
+
+
+def _pairs() -> Iterator[tuple[str, str]]:
+    """What is put together, without end: WORDS letter by letter, then all pairs, triples, …"""
+    wanted = [("Ġ" + word if i else word) for i, word in enumerate(WORDS)]
+    yield from ((word[:end], word[end]) for word in wanted for end in range(1, len(word)))
     letters = ["Ġ", *string.ascii_lowercase, *string.ascii_uppercase]
     parts = letters
-    wanted = [("Ġ" + word if i else word) for i, word in enumerate(WORDS)]
-    pairs = [(word[:end], word[end]) for word in wanted for end in range(1, len(word))]
-    while len(vocabulary) < size:
-        for left, right in pairs:
-            if len(vocabulary) < size and left + right not in vocabulary:
-                vocabulary[left + right] = len(vocabulary)
-                merges.append((left, right))
-        pairs = [(left, right) for left in parts for right in letters[1:]]
-        parts = [left + right for left, right in pairs]
-    return vocabulary, merges
+    while True:
+        longer = []
+        for left in parts:
+            for right in letters[1:]:
+                yield left, right
+                longer.append(left + right)
+        parts = longer
 
 
 def make_prompt(seed: int, tokens: int) -> str:

@@ -19,8 +19,8 @@ async def _cache_types(setting: Setting) -> None:
     steps, told, tokens = Steps(setting), [], []
     for kind in ("auto", "fp8"):
         async with running(setting, kind, kv_cache_dtype=kind) as engine:
-            answers = [await answer(engine, number) for number in range(ANSWERS)]
-            speed = await steps.take(f"{kind}: 32 streams", pace(engine, 32, 64))
+            answers = [await answer(engine, number) for number in range(setting.of(ANSWERS))]
+            speed = await steps.take(f"{kind}: many streams", pace(engine, setting.of(32), 64))
             told.append(answers)
             tokens.append(told_kv_tokens(engine))
             setting.note({kind: {"cache_tokens": tokens[-1], **speed.as_json()}})

@@ -25,8 +25,8 @@ async def _drafts(setting: Setting) -> None:
     steps, told = Steps(setting), []
     for name, args in (("alone", {}), ("with drafts", {"speculative_config": DRAFTS})):
         async with running(setting, name, **args) as engine:
-            told.append(await steps.take(f"{name}: answers", _answers(engine)))
-            speed = await pace(engine, 16, TOKENS)
+            told.append(await steps.take(f"{name}: answers", _answers(setting, engine)))
+            speed = await pace(engine, setting.of(16), TOKENS)
             setting.note({name: speed.as_json()})
             stats = engine.stats()
     same = alike(*told)
@@ -38,5 +38,5 @@ async def _drafts(setting: Setting) -> None:
         raise Failed(f"{same:.0%} of the answers are the same with drafts")
 
 
-async def _answers(engine: Any) -> list[str]:
-    return [await answer(engine, number, TOKENS) for number in range(ANSWERS)]
+async def _answers(setting: Setting, engine: Any) -> list[str]:
+    return [await answer(engine, number, TOKENS) for number in range(setting.of(ANSWERS))]

@@ -46,8 +46,9 @@ async def _forms(setting: Setting) -> None:
     steps = Steps(setting)
     async with running(setting, "forms") as engine:
         await _each_twice(setting, steps, engine, "")
-        free = await pace(engine, STREAMS, 64)
-        bound = await pace(engine, STREAMS, 64, sampling=_loose(), structure=FORMS["schema"])
+        free = await pace(engine, setting.of(STREAMS), 64)
+        streams = setting.of(STREAMS)
+        bound = await pace(engine, streams, 64, sampling=_loose(), structure=FORMS["schema"])
         setting.note({"free": free.as_json(), "in a form": bound.as_json()})
     async with running(setting, "forms and drafts", speculative_config=DRAFTS) as engine:
         await _each_twice(setting, steps, engine, ", with drafts")

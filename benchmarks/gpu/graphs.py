@@ -24,9 +24,9 @@ async def _graphs(setting: Setting) -> None:
         began = time.monotonic()
         async with running(setting, name, **args) as engine:
             ready_s = round(time.monotonic() - began, 1)
-            told.append([await answer(engine, number) for number in range(ANSWERS)])
+            told.append([await answer(engine, number) for number in range(setting.of(ANSWERS))])
             one = await steps.take(f"{name}: 1 stream", pace(engine, 1, 128))
-            many = await steps.take(f"{name}: 64 streams", pace(engine, 64, 128))
-            paces = {"1": one.as_json(), "64": many.as_json()}
+            many = await steps.take(f"{name}: many streams", pace(engine, setting.of(64), 128))
+            paces = {"1": one.as_json(), "many": many.as_json()}
             setting.note({name: {"ready_s": ready_s, "used_mib": setting.used_mib(), **paces}})
     setting.note({"answers_alike": alike(*told)})

@@ -44,8 +44,8 @@ async def _lanes(setting: Setting) -> None:
         with _warnings() as left_out:
             async with running(setting, "lanes", fastpath=is_fast) as engine:
                 # One at a time: batches of the same shape round alike.
-                told[is_fast] = await steps.take(f"{name}: answers", _answers(engine))
-                cpu = await steps.take(f"{name}: {STREAMS} streams", _front_us(engine))
+                told[is_fast] = await steps.take(f"{name}: answers", _answers(setting, engine))
+                cpu = await steps.take(f"{name}: many streams", _front_us(setting, engine))
         setting.note({f"front_us_a_token, {name}": round(cpu, 1), f"left out, {name}": left_out})
         if left_out:
             raise Failed(f"parts are left out: {'; '.join(left_out)}")
@@ -53,9 +53,9 @@ async def _lanes(setting: Setting) -> None:
         raise Failed("the fast path's answers are other ones than vLLM's own way gives")
 
 
-async def _answers(engine: Any) -> list[str]:
+async def _answers(setting: Setting, engine: Any) -> list[str]:
     found = []
-    for number in range(ANSWERS):
+    for number in range(setting.of(ANSWERS)):
         sink = Reading()
         await _streamed(engine, number, 48, sink)
         found.append("".join(delta.text for delta in sink.deltas))
@@ -72,12 +72,12 @@ async def _streamed(engine: Any, number: int, tokens: int, sink: Reading) -> Non
         raise Failed(f"{tokens} tokens were asked for, and {told} came")
 
 
-async def _front_us(engine: Any) -> float:
+async def _front_us(setting: Setting, engine: Any) -> float:
     """This process' CPU time a token, with so many streams at once."""
     await deltas_of(engine, request(99))
-    before = time.process_time()
-    await asyncio.gather(*(_streamed(engine, 100 + n, TOKENS, Reading()) for n in range(STREAMS)))
-    return (time.process_time() - before) * 1e6 / (STREAMS * TOKENS)
+    before, streams = time.process_time(), range(100, 100 + setting.of(STREAMS))
+    await asyncio.gather(*(_streamed(engine, n, TOKENS, Reading()) for n in streams))
+    return (time.process_time() - before) * 1e6 / (len(streams) * TOKENS)
 
 
 @contextmanager

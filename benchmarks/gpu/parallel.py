@@ -29,8 +29,8 @@ async def _parallel(setting: Setting) -> None:
     }
     for name, args in ways.items():
         async with running(setting, name, **args) as engine:
-            told.append([await answer(engine, number) for number in range(ANSWERS)])
-            speed = await steps.take(f"{name}: 32 streams", pace(engine, 32, 64))
+            told.append([await answer(engine, number) for number in range(setting.of(ANSWERS))])
+            speed = await steps.take(f"{name}: many streams", pace(engine, setting.of(32), 64))
             setting.note({name: speed.as_json()})
     setting.note({"alike_alone_and_two": alike(told[0], told[1])})
     if told[1] != told[2]:

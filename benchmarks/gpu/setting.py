@@ -33,6 +33,10 @@ class Setting:
     note: Callable[[Mapping[str, Any]], None]
     """Keeps what is known so far, should the phase be cut off."""
 
+    def of(self, number: int) -> int:
+        """So many on a card, an eighth of them in a rehearsal."""
+        return max(2, number // 8) if self.rehearse else number
+
     def used_mib(self) -> int:
         """Of the first card; in a rehearsal of the machine, by this process and all below it."""
         return _tree_mib() if self.rehearse else used_mib()

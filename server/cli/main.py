@@ -24,6 +24,8 @@ ELSEWHERE = {
     "usage": "server.cli.usage",
     "invoice": "server.cli.invoice",
     "prune": "server.cli.prune",
+    "backup": "server.cli.backup",
+    "restore": "server.cli.restore",
     "ship": "server.cli.ship",
     "conform": "server.cli.conform",
 }

@@ -43,9 +43,9 @@ def why(error: OSError, what: object = None) -> str:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Where to write what `path` will be: it is there as a whole or as it was. Raises typer.Exit
-    where it cannot be written."""
+def whole(path: Path, mode: int = 0o666) -> Iterator[Path]:
+    """Where to write what `path` will be, with the rights of `mode` that the process gives: it is
+    there as a whole or as it was. Raises typer.Exit where it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -55,7 +55,7 @@ def whole(path: Path) -> Iterator[Path]:
     part = Path(name)
     try:
         yield part
-        part.chmod(0o666 & ~_umask())
+        part.chmod(mode & ~_umask())
         part.replace(path)
     except OSError as error:
         raise failed(why(error, path)) from None
