@@ -4,12 +4,11 @@ import asyncio
 import contextlib
 import logging
 import os
-import signal
 import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,6 +25,7 @@ from server.accounts.auth import KeyRing
 from server.accounts.operator_token import operator_token
 from server.app import FjordApp, create_app, freeze_garbage
 from server.cli.announce import Announcement, announce
+from server.cli.drained_server import DrainedServer
 from server.cli.engine_memory import node_memory, sleep_rules
 from server.cli.first_start import (
     check_exposure,
@@ -44,7 +44,6 @@ from server.http.web_pages import is_loopback
 from server.ledger.errors import LedgerError
 from server.ledger.ledger import Ledger
 from server.refusal import CannotStart
-from server.requests.supervisor import Supervisor
 from server.settings import Settings
 
 log = logging.getLogger("fjord.serve")
@@ -52,11 +51,6 @@ log = logging.getLogger("fjord.serve")
 KEEP_ALIVE_S = 75
 """Longer than clients keep idle connections in their pools, so that they close first."""
 THREADS_END_S = 1.0
-CUT_S = 1.5
-STOP_S = 5.5
-"""Ctrl-C ends everything within 10 s, whatever the engines do: 1.5 s for answers that are cut to
-bill what they made, 5.5 + 1 s for all engines at once (vLLM's own end may take 5), 1 s for threads.
-"""
 AFTER_DRAIN_S = 1
 """The drain has ended or cut every answer; what is left are clients that take their time."""
 
@@ -178,7 +172,7 @@ def _run(
         timeout_graceful_shutdown=AFTER_DRAIN_S,
     )
     inside = cast(FjordApp, app.app)
-    server = Server(config, inside.services.supervisor, fleet, drain_timeout_s)
+    server = DrainedServer(config, inside.services.supervisor, fleet, drain_timeout_s)
     server.on_hangup = inside.registry_file.apply
 
     async def run() -> None:
@@ -220,68 +214,6 @@ def leave_stuck_threads(status: int) -> None:
             if thread.is_alive():
                 sys.stdout.flush()
                 os._exit(status)
-
-
-class Server(uvicorn.Server):
-    """uvicorn, but a signal drains first: new connections are still taken, and told 503.
-
-    SIGTERM gives running answers their time; Ctrl-C, or a second signal, none; a third ends the
-    process on the spot (its engines are killed by their own watchers, open records become `lost`).
-    """
-
-    def __init__(
-        self, config: uvicorn.Config, watch: Supervisor, fleet: Fleet, drain_timeout_s: float
-    ) -> None:
-        super().__init__(config)
-        self._watch = watch
-        self._fleet = fleet
-        self._drain_timeout_s = drain_timeout_s
-        self._drains: list[asyncio.Task[None]] = []
-        self.on_hangup: Callable[[], Coroutine[Any, Any, object]] | None = None
-        self._hangups: set[asyncio.Task[object]] = set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        handled = (signal.SIGINT, signal.SIGTERM)
-        for number in handled:
-            loop.add_signal_handler(number, self._asked_to_stop, number)
-        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
-        try:
-            yield
-        finally:
-            for number in (*handled, signal.SIGHUP):
-                loop.remove_signal_handler(number)
-
-    def ends_where_refused(self, start: "asyncio.Task[None]") -> None:
-        if not start.cancelled() and start.exception() is not None:
-            self.should_exit = True
-
-    def _hung_up(self) -> None:
-        """An operator who has changed the registry, or a terminal that is closed: neither is a
-        reason to lose running answers."""
-        log.info("SIGHUP: the registry is read again; SIGTERM stops the server")
-        if self.on_hangup is not None and not self._drains:
-            task = asyncio.get_running_loop().create_task(self.on_hangup())
-            self._hangups.add(task)
-            task.add_done_callback(self._hangups.discard)
-
-    def _asked_to_stop(self, number: signal.Signals) -> None:
-        if len(self._drains) >= 2:
-            os._exit(128 + number)
-        is_patient = number == signal.SIGTERM and not self._drains
-        end = self._drain() if is_patient else self._hasten()
-        self._drains.append(asyncio.get_running_loop().create_task(end))
-
-    async def _drain(self) -> None:
-        await self._watch.drain(self._drain_timeout_s)
-        self.should_exit = True
-
-    async def _hasten(self) -> None:
-        """The engines end while uvicorn waits for its clients, not after."""
-        await self._watch.drain(0.0, CUT_S)
-        self.should_exit = True
-        await self._fleet.stop(STOP_S)
 
 
 def _url(host: str, listener: socket.socket) -> str:
