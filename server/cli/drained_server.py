@@ -5,12 +5,14 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import uvicorn
 
 from engines.fleet.fleet import Fleet
+from server.cli.systemd import ServiceManager
 from server.requests.supervisor import Supervisor
 
 log = logging.getLogger("fjord.serve")
@@ -30,15 +32,26 @@ class DrainedServer(uvicorn.Server):
     """
 
     def __init__(
-        self, config: uvicorn.Config, watch: Supervisor, fleet: Fleet, drain_timeout_s: float
+        self,
+        config: uvicorn.Config,
+        watch: Supervisor,
+        fleet: Fleet,
+        drain_timeout_s: float,
+        manager: ServiceManager,
     ) -> None:
         super().__init__(config)
+        self._manager = manager
         self._watch = watch
         self._fleet = fleet
         self._drain_timeout_s = drain_timeout_s
         self._drains: list[asyncio.Task[None]] = []
-        self.on_hangup: Callable[[], Coroutine[Any, Any, object]] | None = None
-        self._hangups: set[asyncio.Task[object]] = set()
+        self.on_hangup: Callable[[], Coroutine[Any, Any, str]] | None = None
+        """What came of it, in words."""
+        self._hangups: set[asyncio.Task[str]] = set()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._manager.ready("It listens; preloaded models are loaded.")
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -62,13 +75,20 @@ class DrainedServer(uvicorn.Server):
         reason to lose running answers."""
         log.info("SIGHUP: the registry is read again; SIGTERM stops the server")
         if self.on_hangup is not None and not self._drains:
+            self._manager.reloading()
             task = asyncio.get_running_loop().create_task(self.on_hangup())
             self._hangups.add(task)
-            task.add_done_callback(self._hangups.discard)
+            task.add_done_callback(self._reloaded)
+
+    def _reloaded(self, task: "asyncio.Task[str]") -> None:
+        self._hangups.discard(task)
+        if not self._hangups and not self._drains and not task.cancelled():
+            self._manager.ready("It failed." if task.exception() else task.result())
 
     def _asked_to_stop(self, number: signal.Signals) -> None:
         if len(self._drains) >= 2:
             os._exit(128 + number)
+        self._manager.stopping()
         is_patient = number == signal.SIGTERM and not self._drains
         end = self._drain() if is_patient else self._hasten()
         self._drains.append(asyncio.get_running_loop().create_task(end))

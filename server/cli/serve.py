@@ -23,6 +23,7 @@ from engines.planning.plan import AskedEngine
 from engines.registry.registry import Registry
 from server.accounts.auth import KeyRing
 from server.accounts.operator_token import operator_token
+from server.api.registry_file import RegistryFileReader
 from server.app import FjordApp, create_app, freeze_garbage
 from server.cli.announce import Announcement, announce
 from server.cli.drained_server import DrainedServer
@@ -37,6 +38,7 @@ from server.cli.progress import SpokenProgress
 from server.cli.registry_choice import again, registry_to_serve
 from server.cli.registry_facts import asked_of, never_fitting
 from server.cli.serve_log import has_reader, serve_log
+from server.cli.systemd import ServiceManager
 from server.cli.trouble import told
 from server.http.connection import Connection
 from server.http.request_log import RequestLog
@@ -172,18 +174,31 @@ def _run(
         timeout_graceful_shutdown=AFTER_DRAIN_S,
     )
     inside = cast(FjordApp, app.app)
-    server = DrainedServer(config, inside.services.supervisor, fleet, drain_timeout_s)
-    server.on_hangup = inside.registry_file.apply
+    manager = ServiceManager.of()
+    server = DrainedServer(config, inside.services.supervisor, fleet, drain_timeout_s, manager)
+    server.on_hangup = lambda: _read_again(inside.registry_file)
+
+    async def speak() -> None:
+        await announce(fleet, announcement)
+        manager.status("Ready.")
 
     async def run() -> None:
-        speaking = asyncio.create_task(announce(fleet, announcement))
+        speaking = asyncio.create_task(speak())
         speaking.add_done_callback(server.ends_where_refused)
+        living = asyncio.create_task(manager.stay_alive())
         await server.serve(sockets=[listener])
+        living.cancel()
         speaking.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await speaking
 
     _complete(run())
+
+
+async def _read_again(reader: RegistryFileReader) -> str:
+    """What came of it, in words."""
+    answer = await reader.apply()
+    return "The registry was read again." if answer.applied else "The registry has a mistake."
 
 
 def _complete(main: Coroutine[Any, Any, None]) -> None:
