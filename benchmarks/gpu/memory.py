@@ -2,11 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
-
-import psutil
 
 from benchmarks.gpu.setting import Failed, Setting, Steps
 from benchmarks.gpu.subjects import answer, engine_of
@@ -35,15 +32,11 @@ async def _start_and_stop(setting: Setting, steps: Steps) -> list[int]:
     try:
         await steps.take("starts", engine.start())
         setting.note({"told": [asdict(device) for device in engine.memory_in_use()]})
-        pids = list(engine.pids)
         await steps.take("answers", answer(engine))
     finally:
         await steps.take("stops", engine.stop())
-    return _alive(pids)
-
-
-def _alive(pids: Sequence[int]) -> list[int]:
-    return [pid for pid in pids if psutil.pid_exists(pid)]
+    pids: list[int] = engine.pids
+    return pids
 
 
 def _settled(setting: Setting, before: int) -> int:

@@ -2,10 +2,11 @@
 
 import errno
 import hmac
+import resource
 import socket
 import tempfile
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from server.refusal import CannotStart
 
 FIRST_KEY_NAME = "first_key"
 BACKLOG = 2048
+MOST_FILES = 2**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,14 @@ def prepare_data_dir(path: Path) -> None:
             f"The data directory {path.absolute()} cannot be written: {error.strerror}. "
             "Choose another with --data-dir."
         ) from None
+
+
+def raise_open_files() -> None:
+    """As many connections as this user may have: 1,024 is what a shell gives."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def listening_socket(host: str, port: int) -> socket.socket:

@@ -19,6 +19,7 @@ ELSEWHERE = {
     "apply": "server.cli.apply",
     "plan": "server.cli.plan",
     "check": "server.cli.check",
+    "doctor": "server.cli.doctor.command",
     "run": "server.cli.run",
     "keys": "server.cli.keys",
     "usage": "server.cli.usage",

@@ -33,6 +33,7 @@ from server.cli.first_start import (
     first_key,
     listening_socket,
     prepare_data_dir,
+    raise_open_files,
 )
 from server.cli.progress import SpokenProgress
 from server.cli.registry_choice import again, registry_to_serve
@@ -61,6 +62,7 @@ def serve(settings: Settings) -> int:
     """The exit status. Raises CannotStart."""
     began = time.monotonic()
     check_exposure(settings.host, settings.no_auth)
+    raise_open_files()
     prepare_data_dir(settings.data_dir)
     with listening_socket(settings.host, settings.port) as listener:
         registry = registry_to_serve(settings)

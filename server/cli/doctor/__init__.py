@@ -1,0 +1,1 @@
+"""`fjord doctor`: what of this machine is ready for a server, and what to do about the rest."""

@@ -1,0 +1,118 @@
+"""Cards, their driver, memory, what is shared between processes, and limits of this process."""
+
+import os
+import resource
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from engines.build import missing_library
+from engines.planning.machine import host_bytes, visible_cards
+from server.cli.doctor.diagnosis import Diagnosis, bad, note, ok
+from server.settings import Settings
+
+GIB = 2**30
+DRIVER = 580
+"""NVIDIA's, the oldest that runs torch for CUDA 13 (docs/docker.md)."""
+SHARED_BYTES, SHARED_BYTES_OF_MANY = GIB // 2, 8 * GIB
+"""Of /dev/shm: for an engine on one card, and for workers on several."""
+SHARED = Path("/dev/shm")
+FILES, MANY_FILES = 1024, 8192
+"""Connections that can be open at once."""
+
+
+def cards(_: Settings) -> Iterator[Diagnosis]:
+    found = visible_cards(os.environ)
+    if not found:
+        yield from _no_card()
+        return
+    names = ", ".join(f"{card.name or 'a card'} {card.label_gb} GB" for card in found)
+    yield ok("cards", names)
+    version = _driver()
+    if version is None:
+        yield note("driver", "nvidia-smi does not tell its version")
+    elif int(version.split(".")[0]) < DRIVER:
+        remedy = f"install NVIDIA's driver {DRIVER} or newer"
+        yield bad("driver", f"{version} is too old for CUDA 13", remedy)
+    else:
+        yield ok("driver", version)
+
+
+def _no_card() -> Iterator[Diagnosis]:
+    if shutil.which("nvidia-smi"):
+        remedy = "see what `nvidia-smi` says; in a container: --gpus all, and NVIDIA's toolkit"
+        yield bad("cards", "nvidia-smi is here and names no card that may be used", remedy)
+    elif _has_cuda_build():
+        remedy = "install NVIDIA's driver; in a container: --gpus all"
+        yield bad("cards", "vLLM for CUDA is installed, and there is no driver", remedy)
+    else:
+        yield ok("cards", "none: engines run on the processor")
+
+
+def _has_cuda_build() -> bool:
+    """Without importing torch, which takes seconds."""
+    from importlib import metadata
+
+    try:
+        return "+cu" in metadata.version("torch") and missing_library("vllm") is None
+    except metadata.PackageNotFoundError:
+        return False
+
+
+def _driver() -> str | None:
+    asked = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(asked, capture_output=True, text=True, timeout=20).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    first = said.strip().splitlines()[0] if said.strip() else ""
+    return first if first.split(".")[0].isdigit() else None
+
+
+def memory(_: Settings) -> Iterator[Diagnosis]:
+    total = host_bytes()
+    if total is None:
+        yield note("memory", "nobody says how much there is")
+    elif total < 2 * GIB:
+        yield bad("memory", f"{total / GIB:.1f} GiB", "a server and its engine need 2 GiB")
+    else:
+        yield ok("memory", f"{total / GIB:.0f} GiB")
+
+
+def shared_memory(_: Settings) -> Iterator[Diagnosis]:
+    """vLLM's processes talk through it; a container has 64 MiB unless it is told otherwise."""
+    if missing_library("vllm") is not None:
+        return
+    needs = SHARED_BYTES_OF_MANY if len(visible_cards(os.environ)) > 1 else SHARED_BYTES
+    has = shutil.disk_usage(SHARED).total if SHARED.exists() else 0
+    words = f"{has / GIB:.1f} GiB in {SHARED}"
+    if has < needs:
+        remedy = f"{needs / GIB:.1f} GiB; in a container --ipc=host or --shm-size"
+        yield bad("shared memory", words, remedy)
+    else:
+        yield ok("shared memory", words)
+
+
+def open_files(_: Settings) -> Iterator[Diagnosis]:
+    """A server raises its own limit to the hard one."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if hard == resource.RLIM_INFINITY or hard >= MANY_FILES:
+        yield ok("open files", "any number" if hard == resource.RLIM_INFINITY else f"{hard:,}")
+        return
+    remedy = f"raise it to {MANY_FILES:,} (`ulimit -Hn`, LimitNOFILE=, --ulimit nofile=)"
+    words = f"{hard:,} at most: as many connections"
+    yield (bad if hard < FILES else note)("open files", words, remedy)
+
+
+def compilers(_: Settings) -> Iterator[Diagnosis]:
+    """What no wheel brings is compiled at an engine's first start."""
+    if missing_library("vllm") is not None:
+        return
+    wanted = ["g++", "nvcc"] if visible_cards(os.environ) else ["g++"]
+    missing = [name for name in wanted if shutil.which(name) is None]
+    if missing:
+        remedy = "install it; an engine with enforce_eager needs less of it"
+        yield note("compilers", f"no {' and no '.join(missing)}", remedy)
+    else:
+        yield ok("compilers", ", ".join(wanted))

@@ -1,0 +1,52 @@
+"""The registry: whether it is right, its engines are installed and it has room."""
+
+from collections.abc import Iterator, Sequence
+
+from engines.build import missing_library
+from engines.planning.machine import this_machine
+from engines.planning.measured import MeasuredMemory
+from engines.planning.plan import plan
+from engines.registry.registry import Registry
+from server.cli.doctor.diagnosis import Diagnosis, bad, note, ok
+from server.cli.registry_choice import INSTALL, open_registry
+from server.cli.registry_facts import asked_of
+from server.settings import Settings
+
+NAMED = 3
+
+
+def registry(settings: Settings) -> Iterator[Diagnosis]:
+    """Raises CannotStart with a line for each mistake."""
+    opened = open_registry(settings)
+    yield ok("registry", f"profile {opened.profile}: {_few(list(opened.models))}")
+    yield from _libraries(opened)
+    yield _fits(opened, settings)
+
+
+def _libraries(opened: Registry) -> Iterator[Diagnosis]:
+    for kind in dict.fromkeys(model.engine.kind for model in opened.models.values()):
+        library = missing_library(kind)
+        if library is not None:
+            yield bad("engine", f"{library} is not installed", INSTALL.get(kind, ""))
+        else:
+            yield ok("engine", f"{kind} is installed")
+
+
+def _fits(opened: Registry, settings: Settings) -> Diagnosis:
+    """By what is known without a network."""
+    asked = asked_of(opened.models.values(), settings.data_dir, may_ask_hub=False)
+    found = plan(asked, this_machine(), MeasuredMemory(settings.data_dir))
+    if found.never:
+        names = _few([alias for each in found.never for alias in each.asked.aliases])
+        return bad("room", f"never fits: {names}", "`fjord plan` says what would")
+    unknown = [alias for each in asked if each.facts is None for alias in each.aliases]
+    if unknown:
+        words = f"not known for {_few(unknown)}"
+        return note("room", words, "`fjord plan` asks the hub for their sizes")
+    turns = f"they fit by {found.turns} turns"
+    return ok("room", "all fit at once" if found.turns < 2 else turns)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more

@@ -1,0 +1,130 @@
+"""The data directory, its disk, the ledger in it, and the port."""
+
+import os
+import shutil
+import sqlite3
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from server.cli.doctor.diagnosis import Diagnosis, bad, note, ok
+from server.cli.first_start import listening_socket
+from server.ledger import schema
+from server.ledger.errors import LedgerError, LedgerInUse
+from server.ledger.serving_lock import ServingLock
+from server.ledger.sqlite import FILE_NAME
+from server.refusal import CannotStart
+from server.settings import Settings
+
+GIB = 2**30
+ROOM, MUCH_ROOM = 1 * GIB, 10 * GIB
+SYNC_S, SLOW_SYNC_S = 0.05, 0.5
+"""Of a commit: answers wait for it."""
+SYNCS = 9
+CHECKED_BYTES = 256 * 2**20
+"""A larger ledger is not read through; `fjord backup` does that."""
+
+
+def data_dir(settings: Settings) -> Iterator[Diagnosis]:
+    """Looked at, not made: a folder that is not there yet will be made in the one above it."""
+    at = _existing(settings.data_dir.absolute())
+    try:
+        took_s = _sync_s(at)
+    except OSError as error:
+        remedy = "give it to this user, or name another with --data-dir"
+        yield bad("data directory", f"{at} cannot be written: {error.strerror}", remedy)
+        return
+    is_new = "" if settings.data_dir.exists() else ", made at the first start"
+    yield ok("data directory", f"{settings.data_dir.absolute()}{is_new}")
+    yield _room(at)
+    words = f"{took_s * 1000:.0f} ms to write for good"
+    remedy = "put the data directory on a local disk: every answer waits for its record"
+    if took_s > SLOW_SYNC_S:
+        yield bad("disk speed", words, remedy)
+    else:
+        yield note("disk speed", words, remedy) if took_s > SYNC_S else ok("disk speed", words)
+
+
+def _existing(path: Path) -> Path:
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
+def _sync_s(folder: Path) -> float:
+    took = []
+    with tempfile.TemporaryFile(dir=folder) as file:
+        for _ in range(SYNCS):
+            began = time.monotonic()
+            file.write(b"x" * 4096)
+            file.flush()
+            os.fsync(file.fileno())
+            took.append(time.monotonic() - began)
+    return statistics.median(took)
+
+
+def _room(folder: Path) -> Diagnosis:
+    free = shutil.disk_usage(folder).free
+    words = f"{free / GIB:.1f} GiB free"
+    if free < ROOM:
+        return bad("disk room", words, "make room: without it no answer can be billed, nor given")
+    if free < MUCH_ROOM:
+        return note("disk room", words, "weights want more; `fjord plan` says how much")
+    return ok("disk room", words)
+
+
+def ledger(settings: Settings) -> Iterator[Diagnosis]:
+    path = settings.data_dir / FILE_NAME
+    if not path.exists():
+        yield ok("ledger", "none yet, made at the first start")
+        return
+    is_large = path.stat().st_size > CHECKED_BYTES
+    remedy = "restore a copy of `fjord backup`"
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            check = "quick_check(1)" if not is_large else "schema_version"
+            [found] = connection.execute(f"PRAGMA {check}").fetchone()
+            is_behind = schema.check_version(schema.sqlite_version(connection), str(path))
+            [count] = connection.execute("SELECT count(*) FROM records").fetchone()
+    except LedgerError as error:
+        yield bad("ledger", str(error), "")
+        return
+    except sqlite3.Error as error:
+        yield bad("ledger", f"it cannot be read: {error}", remedy)
+        return
+    if not is_large and found != "ok":
+        yield bad("ledger", f"it is damaged: {str(found)[:100]}", remedy)
+        return
+    steps = ", brought to the newest schema at the next start" if is_behind else ""
+    yield ok("ledger", f"{count:,} records{steps}")
+
+
+def port(settings: Settings) -> Iterator[Diagnosis]:
+    """Free, or a running server's of this data directory."""
+    where = f"{settings.port} on {settings.host}"
+    holder = _holder(settings.data_dir)
+    try:
+        listening_socket(settings.host, settings.port).close()
+    except CannotStart as refusal:
+        if holder is None:
+            yield bad("port", str(refusal), "")
+        else:
+            yield ok("port", f"{where}: a Fjord serves (process {holder})")
+        return
+    yield ok("port", f"{where} is free")
+
+
+def _holder(data_dir: Path) -> str | None:
+    """The process that serves from this data directory."""
+    if not data_dir.is_dir():
+        return None
+    lock = ServingLock(data_dir)
+    try:
+        lock.take()
+    except LedgerInUse:
+        return lock.holder()
+    except OSError:
+        return None
+    lock.release()
+    return None
