@@ -1,8 +1,9 @@
 """A route that FastAPI describes and does not run: an ASGI endpoint answers it."""
 
 import json
+from copy import copy
 from inspect import Parameter, Signature
-from typing import Any
+from typing import Any, Self
 
 from fastapi import Body, Security
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -24,7 +25,7 @@ class DescribedRoute(APIRoute):
     """`operation` under one of its paths. FastAPI reads the signature and the models; no request
     goes through its validation."""
 
-    def __init__(self, path: str, operation: Operation, endpoint: Endpoint) -> None:
+    def __init__(self, path: str, operation: Operation) -> None:
         super().__init__(
             path.replace("{model}", "{model:path}"),  # an alias may have a slash
             _stub(operation, path),
@@ -41,9 +42,13 @@ class DescribedRoute(APIRoute):
             responses=_responses(operation, path),
             openapi_extra=_extra(operation, path),
         )
-        self.app = endpoint
         self.event = operation.event
         self.is_hot = operation.needs_key and not self.param_convertors
+
+    def answered_by(self, endpoint: Endpoint) -> Self:
+        route = copy(self)
+        route.app = endpoint
+        return route
 
 
 def _stub(operation: Operation, path: str) -> Any:
