@@ -19,6 +19,7 @@ import uvicorn
 import uvloop
 
 from engines.base import Engine
+from engines.fleet.backoff import Backoff
 from engines.fleet.fleet import Fleet
 from engines.registry.registry import Registry
 from engines.registry.spec import EngineSpec, ModelSpec, Price
@@ -28,7 +29,7 @@ from server.api.services import Services
 from server.app import create_app
 from server.http.connection import Connection
 from server.http.request_log import RequestLog
-from server.ledger import sqlite
+from server.ledger import key_watcher, sqlite
 from server.ledger.database import SqliteDatabase
 from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key
@@ -104,7 +105,7 @@ def serving(
 ) -> Iterator[Served]:
     """Serve `models` (default: one scripted alias) until the block ends."""
     app, served = prepared(data_dir, *models, build=build, settings=settings, rates=rates)
-    with running(app) as served.url:
+    with quick_polls(), running(app) as served.url:
         yield served
 
 
@@ -117,8 +118,17 @@ async def serving_here(
 ) -> AsyncIterator[Served]:
     """As `serving`, in this event loop: engines may be lent that run in it."""
     app, served = prepared(data_dir, *models, build=build, settings=settings)
-    async with running_here(app) as served.url:
-        yield served
+    with quick_polls():
+        async with running_here(app) as served.url:
+            yield served
+
+
+@contextlib.contextmanager
+def quick_polls() -> Iterator[None]:
+    """A new key is in use at once, not within half a second: many tests make one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(key_watcher, "POLL_S", 0.02)
+        yield
 
 
 def prepared(
@@ -140,7 +150,7 @@ def prepared(
     empty_ledger(data_dir)
     ledger = Ledger.open(data_dir, node="test", currency=registry.currency)
     key = make_key(data_dir)
-    fleet = Fleet(registry.models.values(), remembered)
+    fleet = Fleet(registry.models.values(), remembered, backoff=Backoff(first_s=0.1))
     options: dict[str, Any] = {"data_dir": data_dir, "drain_timeout_s": 2.0} | dict(settings or {})
     app = create_app(Settings(**options), registry, fleet, ledger, KeyRing(), node="test")
     return app, Served("", key, data_dir, services_of(app), made)
