@@ -41,7 +41,7 @@ SEND_LOOKS = 10
 _KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """A client that is gone is noticed after two minutes; the second name is macOS's for the first."""
 _REASONS = {400: "Bad Request", 431: "Request Header Fields Too Large"}
-_NOT_PASSED_ON = frozenset({b"connection", b"upgrade", b"http2-settings"})
+_NOT_PASSED_ON = frozenset({b"upgrade", b"http2-settings"})
 
 CONNECTION = "fjord.connection"
 """The scope's key of the Connection that a request came on."""
