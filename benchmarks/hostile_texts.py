@@ -42,6 +42,7 @@ def bomb() -> bytes:
     return member * (LIMIT // len(member))
 
 
+SAID = '[{"role":"user","content":%s}]'
 LONG = '"' + "a" * (LIMIT - 512) + '"'
 
 BODIES: Mapping[str, Builder] = {
@@ -95,6 +96,29 @@ BODIES: Mapping[str, Builder] = {
     ),
     "8 MiB to be embedded": lambda: posted(
         EMBEDDINGS, {"model": ALIAS, "input": "word " * ((LIMIT - 512) // 5)}
+    ),
+    "text to be cut, 8 MiB": lambda: posted(
+        COMPLETIONS,
+        {
+            "model": ALIAS,
+            "prompt": "word " * ((LIMIT - 512) // 5),
+            "max_tokens": 1,
+            "truncate_prompt_tokens": -1,
+        },
+    ),
+    "chat to be cut, 8 MiB": lambda: chat(
+        {"messages": SAID % json.dumps("word " * ((LIMIT - 512) // 5))},
+        truncate_prompt_tokens=-1,
+    ),
+    "chat to be cut, as long as may be": lambda: chat(
+        {"messages": SAID % json.dumps("word " * 500_000)}, truncate_prompt_tokens=-1
+    ),
+    "an assistant's words, 8 MiB": lambda: chat(
+        messages=[
+            *HI,
+            {"role": "assistant", "content": "word " * ((LIMIT - 4096) // 5)},
+            *HI,
+        ]
     ),
     "data URI of 6 MB": lambda: chat(
         messages=[

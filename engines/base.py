@@ -159,7 +159,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     """Lower runs first."""
     is_cut: bool = False
-    """Its prompt will be cut: `render` makes tokens of a text of any length."""
+    """Its prompt will be cut: `render` makes tokens of a text that no context holds."""
     stream: bool = True
 
 

@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engines.base import ContextLengthExceeded, GenerateRequest
+from engines.base import ContextLengthExceeded, GenerateRequest, InvalidRequest
 
 LONG_TEXT_CHARACTERS = 2**19
 """From here on a text is tokenised apart, so that no ordinary one waits behind it."""
 PIECE_CHARACTERS = 2**14
+MOST_READ_TOKENS = 2**19
+"""Of a text that need not fit, since it will be cut or a template may leave it out."""
 _STRAY_TOKENS = 256
 """Of a piece: where a cut makes several tokens of one."""
 
@@ -35,15 +37,35 @@ class TextBound:
         """Of long texts, before they are tokenised whole: four million tokens keep the interpreter
         from everybody for 0.2 s when they become a list, and when they are freed. `count` tokenises
         a piece. Raises ContextLengthExceeded where the pieces have twice the context's tokens."""
-        characters = sum(map(len, texts))
-        if characters < LONG_TEXT_CHARACTERS:
-            return
-        tokens = 0
-        for piece in _pieces(texts):
-            tokens += max(0, count(piece) - _STRAY_TOKENS)
-            if tokens > 2 * self.context_tokens:
-                context, least = self.context_tokens, tokens // 2
-                raise ContextLengthExceeded(least, None, context, characters=characters)
+        if counted := _over(2 * self.context_tokens, texts, count):
+            context, least = self.context_tokens, counted // 2
+            raise ContextLengthExceeded(least, None, context, characters=sum(map(len, texts)))
+
+    def check_read(self, texts: Sequence[str], count: Callable[[str], int], param: str) -> None:
+        """As `check_tokens`, of texts that are longer than what is kept of them. Raises
+        InvalidRequest."""
+        most = max(MOST_READ_TOKENS, 2 * self.context_tokens)
+        if _over(most, texts, count):
+            characters = sum(map(len, texts))
+            message = f"A text of {characters} characters has more than {most} tokens"
+            raise InvalidRequest(
+                f"{message}, too many to be read for what is kept of it.",
+                param,
+                f"a text of at most {most} tokens",
+                f"{characters} characters",
+            )
+
+
+def _over(most_tokens: int, texts: Sequence[str], count: Callable[[str], int]) -> int:
+    """Tokens of long texts' first pieces, where those are more; else 0."""
+    if sum(map(len, texts)) < LONG_TEXT_CHARACTERS:
+        return 0
+    tokens = 0
+    for piece in _pieces(texts):
+        tokens += max(0, count(piece) - _STRAY_TOKENS)
+        if tokens > most_tokens:
+            return tokens
+    return 0
 
 
 def _pieces(texts: Iterable[str]) -> Iterable[str]:
@@ -57,6 +79,19 @@ def kept_texts(messages: Sequence[Mapping[str, Any]]) -> list[str]:
     assistant's."""
     said = (message.get("content") for message in messages if message["role"] != "assistant")
     return [content.strip() for content in said if isinstance(content, str)]
+
+
+def all_texts(messages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a template may write of them, thoughts and calls included."""
+    texts = (text for message in messages for text in _texts_of(message))
+    return [text for text in texts if isinstance(text, str)]
+
+
+def _texts_of(message: Mapping[str, Any]) -> Iterable[Any]:
+    yield message.get("content")
+    yield message.get("reasoning")
+    for call in message.get("tool_calls") or ():
+        yield call["function"]["arguments"]
 
 
 def request_characters(request: GenerateRequest) -> int:

@@ -34,7 +34,7 @@ from engines.llamacpp.text_pieces import TextPieces
 from engines.llamacpp.tools import MARKS
 from engines.registry.spec import EngineSpec
 from engines.text_bound import TextBound, longest_token_bytes
-from engines.truncation import NO_ENDS, TextEnds
+from engines.truncation import FIELD, NO_ENDS, TextEnds
 
 SPECIAL_TOKENS = {
     "bos_token": "tokenizer.ggml.bos_token_id",
@@ -127,8 +127,9 @@ class LlamacppModel:
         is_cut: bool = False,
         is_given_up: Callable[[], bool] = lambda: False,
     ) -> list[int]:
-        """Raises ContextLengthExceeded where so long a text cannot fit and will not be cut; a
-        given-up one ends in an EngineError between two pieces."""
+        """Raises ContextLengthExceeded where so long a text cannot fit and will not be cut,
+        InvalidRequest where one that will be is too long to be read; a given-up one ends in an
+        EngineError between two pieces."""
 
         def tokens_of(piece: str) -> list[int]:
             if is_given_up():
@@ -136,9 +137,7 @@ class LlamacppModel:
             give_way()
             return self._http.tokenize(piece, adds_special=False)
 
-        if not is_cut:
-            self._text_bound.check_characters(len(text))
-            self._text_bound.check_tokens([text], lambda piece: len(tokens_of(piece)))
+        self._check_bound(text, is_cut, lambda piece: len(tokens_of(piece)))
         pieces = list(self._pieces.of(text))
         if len(pieces) == 1:
             return self._http.tokenize(text, adds_special=adds_special)
@@ -147,6 +146,13 @@ class LlamacppModel:
         for piece in pieces:
             ids += tokens_of(piece)
         return [*ids, *ends.last]
+
+    def _check_bound(self, text: str, is_cut: bool, count: Callable[[str], int]) -> None:
+        if is_cut:
+            self._text_bound.check_read([text], count, FIELD)
+        else:
+            self._text_bound.check_characters(len(text))
+            self._text_bound.check_tokens([text], count)
 
     @functools.cached_property
     def _ends(self) -> TextEnds:

@@ -46,6 +46,7 @@ class Profile:
         aliases = [*document.file.models, *self._overlay.models]
         merged = {alias: self._merge(alias) for alias in aliases}
         self.entries = {a: e for a, e in merged.items() if not (e.optional and _is_absent(e))}
+        self.is_all_absent = bool(merged) and not self.entries
 
     def mistakes(self) -> list[RegistryError]:
         """What is wrong with each model; one that stands in `all` is named once."""

@@ -90,7 +90,7 @@ def load_registry(path: Path, profile: str | None = None) -> Registry:
             f"its profiles: {', '.join(profiles) or 'none'}"
         )
     merged = Profile(document, chosen)
-    mistakes = [*_wrong_rates(document), *merged.mistakes()]
+    mistakes = [*_wrong_rates(document), *_no_models(document, merged), *merged.mistakes()]
     if mistakes:
         raise RegistryError.of_all(mistakes)
     models, others = with_shared_marks(
@@ -114,6 +114,15 @@ def _wrong_rates(document: Document) -> list[RegistryError]:
         return []
     complaint = f"{own} is the registry's own currency and has no rate"
     return [document.error(("rates", own), complaint)]
+
+
+def _no_models(document: Document, merged: Profile) -> list[RegistryError]:
+    if merged.entries:
+        return []
+    complaint = "there is no model; right would be an alias, and under it its source"
+    if merged.is_all_absent:
+        complaint = "all models are optional, and no package of theirs is installed"
+    return [document.error(("models",), complaint)]
 
 
 def default_profile(profiles: Sequence[str]) -> str | None:

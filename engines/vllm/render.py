@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from engines.answers.model_tools import ModelTools
@@ -19,8 +18,8 @@ from engines.answers.tool_history import with_read_arguments
 from engines.answers.tool_templates import tool_template
 from engines.base import GenerateRequest, InvalidRequest, PromptEnd, Truncation
 from engines.host.interpreter_turns import give_way
-from engines.text_bound import TextBound, kept_texts, longest_token_bytes
-from engines.truncation import TextEnds
+from engines.text_bound import TextBound, all_texts, kept_texts, longest_token_bytes
+from engines.truncation import FIELD, TextEnds
 from engines.vllm.plain_render import plain_renderer, rust_tokenizer
 from engines.vllm.worker_limits import check_token_ids
 
@@ -68,8 +67,7 @@ class Renderer:
         return self._held(self._chat(request), "messages")
 
     def _chat(self, request: GenerateRequest) -> Mapping[str, Any]:
-        if not request.is_cut:
-            self._check_length(kept_texts(request.messages or ()))
+        self._check_chat(request)
         request = self.tools.with_parser(request)
         messages, switches = self.tools.messages(request), request.chat_template_kwargs
         if self._is_system_first:
@@ -97,7 +95,8 @@ class Renderer:
             truncation.kept(rendered["prompt_token_ids"], context_tokens, self._ends)
             if isinstance(given, str)
             else truncation.kept(given, context_tokens)
-            for given, rendered in zip(inputs, self.prompts(inputs, is_cut=True), strict=True)
+            for given in inputs
+            for rendered in self.prompts([given], is_cut=True)
         ]
         return self._vllm_prompts(kept)
 
@@ -112,10 +111,12 @@ class Renderer:
     def prompts(
         self, prompts: Sequence[str | Sequence[int]], is_cut: bool = False
     ) -> Sequence[Mapping[str, Any]]:
-        """Text or token ids as they are, without a template; `is_cut`: a text of any length.
+        """Text or token ids as they are, without a template; `is_cut`: a text need not fit.
         Blocks. Raises InvalidRequest."""
         for prompt in prompts:
-            if isinstance(prompt, str) and not is_cut:
+            if isinstance(prompt, str) and is_cut:
+                self._check_read([prompt], FIELD)
+            elif isinstance(prompt, str):
                 self._check_length([prompt])
         if self._plain is None or not prompts:
             rendered = self._vllm_prompts(prompts)
@@ -160,12 +161,32 @@ class Renderer:
             check_token_ids(rendered["prompt_token_ids"], self._vocabulary, param)
         return rendered
 
+    def _check_chat(self, request: GenerateRequest) -> None:
+        """Raises ContextLengthExceeded, InvalidRequest."""
+        messages = request.messages or ()
+        if request.is_cut:
+            self._check_read(all_texts(messages), FIELD)
+            return
+        self._check_length(kept_texts(messages))
+        own = [message for message in messages if message["role"] == "assistant"]
+        self._check_read(all_texts(own), "messages")
+
     def _check_length(self, texts: Sequence[str]) -> None:
         """Raises ContextLengthExceeded."""
         self._text_bound.check_characters(sum(map(len, texts)))
+        self._text_bound.check_tokens(texts, self._token_count)
+
+    def _check_read(self, texts: Sequence[str], param: str) -> None:
+        """Raises InvalidRequest."""
+        self._text_bound.check_read(texts, self._token_count, param)
+
+    def _token_count(self, text: str) -> int:
+        give_way()
         tokenizer = rust_tokenizer(self._llm.tokenizer)
-        if tokenizer is not None:
-            self._text_bound.check_tokens(texts, partial(_token_count, tokenizer))
+        if tokenizer is None:
+            return len(self._llm.tokenizer.encode(text, add_special_tokens=False))
+        [encoded] = tokenizer.encode_batch_fast([text], add_special_tokens=False)
+        return len(encoded)
 
     def _has_token(self, text: str) -> bool:
         return len(self._llm.tokenizer.encode(text, add_special_tokens=False)) == 1
@@ -182,12 +203,6 @@ class Renderer:
         renderer = self._llm.renderer
         with self._vllm_turn:
             return list(renderer.render_cmpl(parsed, _unlimited(renderer.default_cmpl_tok_params)))
-
-
-def _token_count(tokenizer: Any, text: str) -> int:
-    give_way()
-    [encoded] = tokenizer.encode_batch_fast([text], add_special_tokens=False)
-    return len(encoded)
 
 
 def tokens_prompt(token_ids: Iterable[int]) -> Any:

@@ -88,7 +88,7 @@ async def decoded(adapter: TypeAdapter[T], body: bytes, long_bodies: WorkerThrea
 def _decode_long(adapter: TypeAdapter[T], body: bytes) -> T:
     members = members_of(body)
     if members.is_too_much:
-        message = f"The body has too many members; expected {MOST_MEMBERS}."
+        message = f"The body has too much in it; expected {MOST_MEMBERS}."
         raise ApiError.invalid(message, None, None, MOST_MEMBERS)
     if members.constant:
         _refuse(members.constant)

@@ -42,15 +42,18 @@ def more_than_a_list_holds(t: Target) -> None:
 
 @declared("error-brief")
 def long_names_come_back_short(t: Target) -> None:
-    """A model, a field's value or a role of a megabyte: a refusal of a few hundred characters"""
+    """A model, a value, a role or a member's name of a megabyte: a refusal in a few words"""
     long = "m" * 2**20
-    for fields in (
+    bodies: tuple[dict[str, Any], ...] = (
         {"model": long},
         {"region": long},
         {"messages": [{"role": long, "content": "x"}]},
         {"tool_choice": long},
+        {"logit_bias": {long: 1}},
+        {"structured_outputs": {"json": {long: {}}}},
         {"response_format": {"type": long}},
-    ):
+    )
+    for fields in bodies:
         answer = t.chat(**fields)
         expect.status(answer, 400, 404)
         expect.that(len(answer.content) <= BRIEF, f"at most {BRIEF} bytes", len(answer.content))

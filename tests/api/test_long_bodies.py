@@ -15,6 +15,7 @@ from server.api import body_members
 from server.api.body_members import (
     MAX_BARE_BYTES,
     MAX_ESCAPES,
+    MAX_NAME_BYTES,
     MAX_NUMBERS,
     MAX_VALUES,
     members_of,
@@ -52,6 +53,7 @@ def members(form: str) -> str:
     return ",".join(form % i for i in range(HALF // 12))
 
 
+NAME = "a" * MAX_NAME_BYTES
 BAD, GOOD, NUMBERS = '"%d":"x"', '"%d":1', many("0")
 WRONG: dict[str, tuple[TypeAdapter[Any], bytes]] = {
     "parts": (CHAT, messages(many("0"))),
@@ -85,7 +87,7 @@ def test_the_first_error_ends_the_search(case: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "param"), [(64, f"logit_bias.{'a' * 64}"), (65, "logit_bias"), (2**22, "logit_bias")]
+    ("size", "param"), [(9, f"logit_bias.{'a' * 9}"), (10, "logit_bias"), (2**22, "logit_bias")]
 )
 def test_a_name_that_no_field_has_is_left_out_whatever_its_length(size: int, param: str) -> None:
     with pytest.raises(ApiError) as refused:
@@ -137,10 +139,50 @@ def lists_and_objects(schema: Any) -> Iterator[dict[str, Any]]:
         ('"' + "\\\\" * MAX_ESCAPES + '"', False),
         ('"' + '\\"' * (MAX_ESCAPES + 1) + '"', True),
         ('"' + "\\u00e6" * (MAX_ESCAPES + 1) + '"', True),
+        (f'{{"{NAME}a":1}}', True),
+        (f'{{"{NAME}":1}}', False),
+        (f'{{"{NAME}a"{" " * 9}:1}}', True),
+        (f'{{"a":1,"{NAME}\\u00e6":1,"b":1}}', True),
+        (f'{{"a":"{NAME}a","b":1}}', False),
+        (f'["{NAME}a", 7, "b:"]', False),
+        (f'{{"{NAME * 40}":1}}', True),
+        (f'["{NAME * 40}:"]', False),
     ],
 )
 def test_members_are_counted_outside_of_strings(body: str, expected: bool) -> None:
     assert members_of(body.encode()).is_too_much is expected
+
+
+def test_a_long_name_is_seen_wherever_a_step_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(body_members, "MAX_NAME_BYTES", 5)
+    for body, is_seen in (
+        (b'{"a":{"b":"value","longer" \n :"x"}}', True),
+        (b'{"longer":1}', True),
+        (b'{"a":"longer" ,"b":1}', False),
+        (b'["longer" , "b"  : 1]', False),
+        (b'{"short":"longer:"}', False),
+    ):
+        for step in range(1, len(body) + 1):
+            monkeypatch.setattr(body_members, "_STEP_BYTES", step)
+            assert members_of(body).has_long_name is is_seen, (body, step)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        chat(logit_bias=f'{{"{"a" * 2**20}":"x"}}'),
+        chat(structured_outputs=f'{{"json":{{"{"a" * 2**20}":1}}}}'),
+        chat(tools=f'[{{"type":"function","function":{{"name":"f","{"a" * 2**20}":1}}}}]'),
+        chat(**{"a" * 2**20: "1"}),
+    ],
+    ids=["a bias", "a schema's key", "a tool's member", "an unknown field"],
+)
+def test_a_long_name_is_refused_before_it_is_parsed(served: Any, body: bytes) -> None:
+    for path in ("chat/completions", "completions", "responses", "embeddings", "tokenize"):
+        answer = httpx.post(f"{served.url}/v1/{path}", headers=served.headers, content=body)
+        assert answer.status_code == 400
+        assert f"no member's name of more than {MAX_NAME_BYTES} bytes" in answer.text
+        assert len(answer.content) < 2_000
 
 
 PARTS = ('"', "\\", "\\\\", '\\"', "[", "{", ",", "NaN", "Infinity", "-", "x" * 40, "\\u00e6", "é")

@@ -29,7 +29,8 @@ COMMANDS = {
 
 
 def short_files() -> None:
-    """In the child: none of its files may grow, neither by a page of the ledger nor to a PDF."""
+    """In the child: none of its files may grow, neither by a page of the ledger nor to a PDF. It
+    writes no bytecode: Python 3.11 would leave the beginnings of some."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (512, resource.RLIM_INFINITY))
 
 
@@ -53,7 +54,7 @@ def run(home: Path, *command: str, has_room: bool) -> subprocess.CompletedProces
     return subprocess.run(
         [*FJORD, *command],
         cwd=home,
-        env=environment(),
+        env=environment(PYTHONDONTWRITEBYTECODE="1"),
         capture_output=True,
         text=True,
         timeout=60,
@@ -107,7 +108,7 @@ def test_an_output_that_cannot_be_written_is_one_line(home: Path) -> None:
         ended = subprocess.run(
             [*FJORD, "usage", "--month", "2020-10", "--csv"],
             cwd=home,
-            env=environment(),
+            env=environment(PYTHONDONTWRITEBYTECODE="1"),
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
@@ -123,7 +124,8 @@ def test_a_first_key_that_cannot_be_kept_is_none(home: Path, tmp_path: Path) -> 
     """The next start makes one, as if the first had not been."""
     other = tmp_path / "other"
     (other / "data").mkdir(parents=True)
-    (other / "model_registry.yaml").write_text("models: {}\n")
+    model = "{engine: scripted, source: x, context: 1K, output: 1K}"
+    (other / "model_registry.yaml").write_text(f"models: {{a: {model}}}\n")
     sqlite.prepared_ledger(other / "data")
     (other / "data" / "first_key").mkdir()
     ended = fjord(other, "prepare")

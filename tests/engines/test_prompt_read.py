@@ -1,10 +1,13 @@
 """Prompts that are read for their own sake: their log probabilities, nothing said, cut texts."""
 
 import math
+from typing import Any
 
 import pytest
 
 from engines.base import ContextLengthExceeded, Engine, InvalidRequest
+from engines.text_bound import MOST_READ_TOKENS
+from engines.truncation import FIELD
 from engines.vllm.vocabulary import BYTE_OF_LETTER
 from tests.support.engine_fixtures import EngineCase, answer, ask, count, ends, on, text
 
@@ -92,14 +95,34 @@ async def test_llamacpp_tells_none(engine: Engine, engine_case: EngineCase, stre
     assert refused.value.param == "echo"
 
 
-async def test_a_text_that_will_be_cut_may_have_any_length(
+async def test_a_text_that_will_be_cut_may_be_longer_than_any_that_fits(
     engine: Engine, engine_case: EngineCase
 ) -> None:
-    long = "The fjord is deep. " * 60_000
-    said = [{"role": "user", "content": long}]
-    for fields in ({"prompt": long}, {"messages": said}):
+    long = "The fjord is deep. " * 27_000
+    for fields in _both(long):
         prompt = await engine.render(ask(**fields, is_cut=True))
         assert prompt.token_count > engine.context_tokens
-        if engine_case.name != "scripted":  # has no bound of a text
+    if engine_case.name != "scripted":  # has no bound of a text
+        for fields in _both(long * 3):
             with pytest.raises(ContextLengthExceeded):
                 await engine.render(ask(**fields))
+
+
+def _both(text: str) -> tuple[dict[str, Any], ...]:
+    return {"prompt": text}, {"messages": [{"role": "user", "content": text}]}
+
+
+@pytest.mark.parametrize("role", ["user", "assistant"])
+async def test_a_text_of_far_too_many_tokens_is_not_read_to_be_cut(
+    engine: Engine, engine_case: EngineCase, role: str
+) -> None:
+    if engine_case.name == "scripted":
+        pytest.skip("it has no bound of a text")
+    endless = "a b c d e f g h " * (MOST_READ_TOKENS // 4)
+    said = [{"role": "user", "content": "Hi"}, {"role": role, "content": endless}]
+    for fields in ({"prompt": endless}, {"messages": said}):
+        with pytest.raises(InvalidRequest, match=r"has more than [0-9]+ tokens") as refused:
+            await engine.render(ask(**fields, is_cut=True))
+        assert refused.value.param == FIELD
+    with pytest.raises(InvalidRequest):
+        await engine.render(ask(messages=[*said, {"role": "user", "content": "On"}]))

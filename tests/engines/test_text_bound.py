@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
-from engines.base import ContextLengthExceeded, GenerateRequest, Sampling
+from engines.base import ContextLengthExceeded, GenerateRequest, InvalidRequest, Sampling
 from engines.text_bound import (
     LONG_TEXT_CHARACTERS,
+    MOST_READ_TOKENS,
     TextBound,
+    all_texts,
     kept_texts,
     longest_token_bytes,
     request_characters,
@@ -70,6 +72,35 @@ def test_all_texts_of_a_chat_count_together() -> None:
 
 
 @pytest.mark.parametrize(
+    ("characters", "context", "is_refused"),
+    [
+        (MOST_READ_TOKENS, 100, False),
+        (2 * MOST_READ_TOKENS, 100, True),
+        (2 * MOST_READ_TOKENS, MOST_READ_TOKENS, False),
+        (3 * MOST_READ_TOKENS, MOST_READ_TOKENS, True),
+    ],
+)
+def test_a_text_that_need_not_fit_is_refused_before_all_of_it_is_read(
+    characters: int, context: int, is_refused: bool
+) -> None:
+    bound = TextBound(context_tokens=context, longest_token_bytes=1)
+    read: list[str] = []
+
+    def count(piece: str) -> int:
+        read.append(piece)
+        return len(piece)
+
+    if not is_refused:
+        bound.check_read(["a" * characters], count, "prompt")
+        return
+    with pytest.raises(InvalidRequest, match=f"{characters} characters has more than") as refused:
+        bound.check_read(["a" * characters], count, "prompt")
+    assert refused.value.param == "prompt"
+    assert str(max(MOST_READ_TOKENS, 2 * context)) in str(refused.value.expected)
+    assert sum(map(len, read)) < characters
+
+
+@pytest.mark.parametrize(
     ("tokens", "longest"),
     [
         ([*BYTE_LETTERS, "Ġhello", "ðŁĺ"], 6),
@@ -94,6 +125,10 @@ def test_what_a_template_may_leave_out_does_not_count() -> None:
         {"role": "user", "content": [{"type": "text", "text": "parts"}]},
     ]
     assert kept_texts(chat) == ["abc", "de"]
+    assert all_texts(chat) == ["  abc\n", "<think>" * 100, "de"]
+    call = {"function": {"name": "f", "arguments": "{}"}}
+    own = {"role": "assistant", "content": None, "reasoning": "why", "tool_calls": [call]}
+    assert all_texts([own]) == ["why", "{}"]
     sampling = Sampling(max_tokens=1)
     request = GenerateRequest(request_id="1", sampling=sampling, messages=chat)
     assert request_characters(request) == 709

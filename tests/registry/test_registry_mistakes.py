@@ -193,6 +193,30 @@ def test_a_file_of_another_shape_is_refused(tmp_path: Path, text: str) -> None:
         load(tmp_path, text)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("models: {}", r"r\.yaml:1: key 'models': there is no model; right would be an alias"),
+        ("currency: NOK\nmodels: {}\nprofiles: {p: {}}", r"r\.yaml:2: key 'models': there is no"),
+        (
+            "models:\n  a: {source: 'package:none-such', optional: true, context: 1K, output: 1K}",
+            r"r\.yaml:1: key 'models': all models are optional, and no package of theirs is",
+        ),
+    ],
+)
+def test_a_registry_without_a_model_is_refused(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "r.yaml").write_text(text)
+    profile = "p" if "profiles" in text else None
+    with pytest.raises(RegistryError, match=said):
+        load_registry(tmp_path / "r.yaml", profile)
+
+
+def test_a_file_whose_profile_alone_has_models_is_one(tmp_path: Path) -> None:
+    model = "{engine: scripted, source: x, context: 1K, output: 1K}"
+    (tmp_path / "r.yaml").write_text(f"models: {{}}\nprofiles: {{p: {{models: {{a: {model}}}}}}}")
+    assert list(load_registry(tmp_path / "r.yaml", "p").models) == ["a"]
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match=r"none\.yaml: cannot be read: No such file"):
         load_registry(tmp_path / "none.yaml", "p")

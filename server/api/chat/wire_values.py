@@ -24,6 +24,7 @@ every object has a bound: an error an element took seconds of everybody's time."
 MAX_TOOLS = 1024
 MAX_MEMBERS = 1024
 MAX_SWITCHES = 64
+_ID_DIGITS = 9
 
 
 def _few_enough(value: Any) -> Any:
@@ -31,6 +32,13 @@ def _few_enough(value: Any) -> Any:
     if isinstance(value, dict) and len(value) > MAX_MEMBERS:
         raise PydanticCustomError("too_long", "too long", {"max_length": MAX_MEMBERS})
     return value
+
+
+def _of_token_ids(value: Any) -> Any:
+    """The same of their names: a long one would be copied into its error."""
+    if isinstance(value, dict) and any(len(name) > _ID_DIGITS for name in value):
+        raise PydanticCustomError("no_token_id", "no token id")
+    return _few_enough(value)
 
 
 def _storable(value: str) -> str:
@@ -54,9 +62,9 @@ AnyObject = Annotated[dict[str, Any], Field(max_length=MAX_MEMBERS)]
 Metadata = Annotated[dict[str, Any], Field(max_length=MAX_SWITCHES), AfterValidator(_all_storable)]
 Switches = Annotated[dict[str, Any], Field(max_length=MAX_SWITCHES)]
 LogitBias = Annotated[
-    dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], Bias],
+    dict[Annotated[str, Field(pattern=rf"^[0-9]{{1,{_ID_DIGITS}}}$")], Bias],
     Field(max_length=MAX_MEMBERS),
-    BeforeValidator(_few_enough),
+    BeforeValidator(_of_token_ids),
 ]
 
 
