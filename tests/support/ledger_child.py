@@ -56,7 +56,9 @@ def say(step: str, one: UsageRecord) -> None:
 
 
 async def fill_and_recover(data_dir: Path) -> None:
-    """Runs where the limit of a file's size can be lowered and raised: in a process of its own."""
+    """Runs where the limit of a file's size can be lowered and raised: in a process of its own. It
+    writes no bytecode: Python 3.11 would leave the beginnings of some."""
+    sys.dont_write_bytecode = True
     ledger = Ledger.open(data_dir, node="n")
     await ledger.start()
     ledger.writer.patience_s = 0.5
