@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from engines.answers.closed_schema import are_laid_over, closed, with_closed_branches
 from engines.answers.forced_calls import forced_schema, is_forced
 from engines.answers.form_bounds import check_form
 from engines.answers.guided_calls import CLOSE, OPEN, TRIGGER, enforceable, guided_schema
@@ -96,9 +97,10 @@ class GrammarMaker:
 
     def _enforced(self, schema: Any, field: str) -> Any:
         """Keywords that llguidance does not enforce are refused with their path, and a pattern that
-        it would cut off. Formats that it does not know are annotations, as JSON schema allows."""
+        it would cut off. Formats that it does not know are annotations, as JSON schema allows.
+        Objects have no properties but those they name, as on every engine."""
 
-        one_ofs = ApartOneOfs(schema, field)
+        one_ofs = _one_ofs(schema, field)
 
         def enforced(part: dict[str, Any]) -> dict[str, Any]:
             form = part.get("format")
@@ -117,13 +119,19 @@ class GrammarMaker:
         for path, part in each_place(schema):
             check_refused(part, path, field, UNENFORCED)
         check_ends(schema, field)
-        return with_each(schema, enforced)
+        return with_each(closed(schema), enforced)
 
     def _special_tokens(self, structure: Structure) -> list[str]:
         if structure.kind != "grammar":
             return []
         names = set(re.findall(r"<[^<>\s]{1,64}>", structure.value)[:MOST_SPECIAL_TOKENS])
         return sorted(filter(self._is_special, names))
+
+
+def _one_ofs(schema: Any, field: str) -> ApartOneOfs:
+    if are_laid_over(schema):
+        return ApartOneOfs(schema, field)
+    return ApartOneOfs(closed(schema), field, lambda part: with_closed_branches(part, "oneOf"))
 
 
 def _patterns(schema: dict[str, Any]) -> list[str]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from engines.answers.closed_schema import closed
+from engines.answers.closed_schema import closed, with_closed_branches
 
 A: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "integer"}}}
 CLOSED_A = A | {"additionalProperties": False}
@@ -50,3 +50,29 @@ def test_a_plain_object_has_only_the_properties_it_names(schema: Any, wanted: An
 )
 def test_what_says_more_than_its_properties_stays_as_it_is(schema: Any) -> None:
     assert closed(schema) == schema
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"properties": {"b": {}}, "anyOf": [{"$ref": "#/$defs/x"}], "$defs": {"x": A}},
+        {"required": ["b"], "$ref": "#/$defs/x", "$defs": {"x": A}},
+        {"oneOf": [{"$ref": "#/$defs/x"}], "anyOf": [{"required": ["b"]}], "$defs": {"x": A}},
+        A | {"required": ["b"]},
+        A | {"required": "a"},
+        {"properties": [A]},
+        {"oneOf": [A]},
+    ],
+    ids=["any of", "a reference", "both", "requires others", "no list", "no object", "one of"],
+)
+def test_nothing_is_closed_that_another_schema_or_word_may_need_open(schema: Any) -> None:
+    assert closed(schema) == schema
+
+
+def test_alternatives_are_closed_each_for_itself() -> None:
+    null = {"type": "null"}
+    assert closed({"anyOf": [A, null]}) == {"anyOf": [CLOSED_A, null]}
+    assert closed(A | {"x-order": 1, "title": "t"}) == CLOSED_A | {"x-order": 1, "title": "t"}
+    assert with_closed_branches({"oneOf": [A, null]}, "oneOf") == {"oneOf": [CLOSED_A, null]}
+    beside = {"oneOf": [A], "required": ["b"]}
+    assert with_closed_branches(beside, "oneOf") == beside

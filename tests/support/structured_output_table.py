@@ -210,6 +210,16 @@ ROWS = (
         [{"k": "a"}, {"k": "b"}],
         [{"k": "c"}, {}],
     ),
+    Row(
+        "… of objects that each require another property",
+        {
+            "oneOf": [
+                OBJECT | {"properties": {name: INTEGER}, "required": [name]} for name in ("a", "b")
+            ]
+        },
+        [{"a": 1}, {"b": 2}],
+        [{"a": 1, "b": 2}, {}],
+    ),
     Row("oneOf", {"oneOf": [INTEGER, {"type": "integer", "minimum": 5}]}, [1], [6]),
     Row("allOf", {"allOf": [INTEGER, {"minimum": 5}]}, [6], [1, "a"]),
     Row("not", {"not": INTEGER}, ["a"], [1]),

@@ -11,17 +11,20 @@ Constants: TypeAlias = Callable[[Any], list[Any] | None]
 """A schema -> its only values, where it names them."""
 
 
-def are_disjoint(branches: Sequence[Sequence[Flat]], constants: Constants) -> bool:
-    """Each branch is its alternatives."""
+def are_disjoint(
+    branches: Sequence[Sequence[Flat]], constants: Constants, *, are_open: bool = False
+) -> bool:
+    """Each branch is its alternatives. `are_open`: objects that do not say it have properties
+    beside those that they name."""
     return all(
-        _apart(a, b, constants)
+        _apart(a, b, constants, are_open)
         for one, other in combinations(branches, 2)
         for a in one
         for b in other
     )
 
 
-def _apart(a: Flat, b: Flat, constants: Constants) -> bool:
+def _apart(a: Flat, b: Flat, constants: Constants, are_open: bool) -> bool:
     shared = _kinds(a) & _kinds(b)
     if not shared:
         return True
@@ -29,7 +32,9 @@ def _apart(a: Flat, b: Flat, constants: Constants) -> bool:
         return _differ(a["enum"], b["enum"])
     if shared != {"object"} or "enum" in a or "enum" in b:
         return False
-    return _told_apart(a, b, constants) or (_needs_more(a, b) and _needs_more(b, a))
+    if _told_apart(a, b, constants):
+        return True
+    return _needs_more(a, b, are_open) and _needs_more(b, a, are_open)
 
 
 def _kinds(schema: Flat) -> set[str]:
@@ -47,9 +52,9 @@ def _told_apart(a: Flat, b: Flat, constants: Constants) -> bool:
     return False
 
 
-def _needs_more(a: Flat, b: Flat) -> bool:
+def _needs_more(a: Flat, b: Flat, are_open: bool) -> bool:
     """A property that the other, which names all of its own, does not have."""
-    if b.get("additionalProperties", False) is not False or "patternProperties" in b:
+    if b.get("additionalProperties", are_open) is not False or "patternProperties" in b:
         return False
     return any(name not in b.get("properties", {name}) for name in a.get("required", ()))
 

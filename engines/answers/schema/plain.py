@@ -5,7 +5,7 @@ keywords. `allOf`, `oneOf`, and keywords beside a reference are put together her
 said so is refused with its path: nothing that a schema asks for is left out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from engines.answers.schema.conjunction import Clash, Flat, conjunction, normal_types
@@ -34,14 +34,21 @@ def plain_schema(schema: Any, field: str) -> dict[str, Any]:
 
 class ApartOneOfs:
     """The `oneOf`s of one document whose schemas cannot both fit a value, for a library that sees
-    fewer of them apart: not those of numbers, nor of references."""
+    fewer of them apart (not those of numbers, nor of references) and whose objects are open unless
+    they say otherwise. `closed`: a part whose oneOf has closed branches, where that may be."""
 
-    def __init__(self, root: Any, field: str) -> None:
+    def __init__(
+        self,
+        root: Any,
+        field: str,
+        closed: Callable[[dict[str, Any]], dict[str, Any]] = lambda part: part,
+    ) -> None:
         self._plain = _Plain(SchemaDocument(root), field)
+        self._closed = closed
 
     def as_any_of(self, part: dict[str, Any]) -> dict[str, Any]:
         """The same schema, with `anyOf` in its place where that says the same."""
-        branches = part.get("oneOf")
+        branches = self._closed(part).get("oneOf")
         if not isinstance(branches, list) or not self._are_apart(branches):
             return part
         rest = {key: value for key, value in part.items() if key != "oneOf"}
@@ -79,9 +86,9 @@ class _Plain:
         return {**root, **({"$defs": definitions} if definitions else {})}
 
     def are_apart(self, branches: list[Any]) -> bool:
-        """Whether no value fits two of these schemas, as far as can be seen."""
+        """Whether no value fits two of these schemas, as far as can be seen. Objects are open."""
         expanded = [self._expanded(each, "#", ()) for each in branches]
-        return are_disjoint(expanded, self._constants)
+        return are_disjoint(expanded, self._constants, are_open=True)
 
     def plain(self, schema: Any, path: str) -> Any:
         """NEVER: nothing fits it."""

@@ -183,6 +183,19 @@ def test_a_one_of_whose_schemas_cannot_both_fit_is_an_any_of(part: Any, becomes:
     assert found == (part if becomes is None else becomes)
 
 
+def test_open_objects_are_apart_by_their_values_alone() -> None:
+    """{"a": 1, "b": 1} would fit both; once they are closed it fits neither."""
+    named: list[dict[str, Any]] = [
+        {"type": "object", "properties": {name: INTEGER}, "required": [name]} for name in ("a", "b")
+    ]
+    part = {"oneOf": named}
+    assert ApartOneOfs(part, "f").as_any_of(part) == part
+    closed = [each | {"additionalProperties": False} for each in named]
+    found = ApartOneOfs(part, "f", lambda part: part | {"oneOf": closed}).as_any_of(part)
+    assert found == {"anyOf": closed}
+    assert plain_schema(part, "f")["anyOf"]
+
+
 def test_a_one_of_beside_an_any_of_keeps_both() -> None:
     part = {"anyOf": [STRING], "allOf": [STRING], "oneOf": [{"const": "a"}, {"const": "b"}]}
     both = [STRING, {"anyOf": part["oneOf"]}]
