@@ -6,12 +6,23 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
 
 from engines.registry.currency import CURRENCIES, Currency
 from server.ledger.keys import Budget, Key
-from server.ledger.money import MICRO
+from server.ledger.money import MICRO, money_text
 from server.ledger.records import KeyLimits
+
+FIRST_YEAR, LAST_YEAR = 1969, 9999
+MAX_GRACE_S = 366 * 86_400.0
 
 
 def _storable(text: Any) -> Any:
@@ -21,8 +32,16 @@ def _storable(text: Any) -> Any:
     return text
 
 
+def _of_our_time(moment: datetime) -> datetime:
+    """Raises ValueError: what no calendar in UTC has cannot be shown again."""
+    if not FIRST_YEAR < moment.year < LAST_YEAR:
+        raise ValueError("a key ends between 1970 and 9998; without a time it never does")
+    return moment
+
+
 KeyText: TypeAlias = Annotated[str, BeforeValidator(_storable), Field(min_length=1, max_length=200)]
 AtLeastOne: TypeAlias = Annotated[int, Field(ge=1, le=10**12)]
+Moment: TypeAlias = Annotated[AwareDatetime, AfterValidator(_of_our_time)]
 
 
 class KeyDoesNotFit(ValueError):
@@ -70,7 +89,7 @@ class KeyPatch(BaseModel):
     tokens_per_minute: AtLeastOne | None = None
     budget: BudgetWire | None = None
     currency: Currency | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
 
     def apply(self, key: Key) -> Key:
         """`key` with the fields that were sent. Raises KeyDoesNotFit."""
@@ -86,9 +105,7 @@ class KeyPatch(BaseModel):
             currency=self.currency if "currency" in sent else key.currency,
             expires_at=seconds(self.expires_at) if "expires_at" in sent else key.expires_at,
         )
-        if changed.budget and changed.budget.kind == "money" and changed.currency is None:
-            known = ", ".join(CURRENCIES)
-            raise KeyDoesNotFit(f"a budget of money needs the key's currency: {known}")
+        check_currency(key, changed, is_given="budget" in sent)
         return changed
 
 
@@ -162,6 +179,23 @@ def fields_of(key: Key) -> dict[str, object]:
     }
 
 
+def check_currency(before: Key, after: Key, *, is_given: bool) -> None:
+    """Raises KeyDoesNotFit where a budget of money would have none, or, unless it `is_given` now,
+    another than it was given in."""
+    budget = after.budget
+    if budget is None or budget.kind != "money":
+        return
+    if after.currency is None:
+        known = ", ".join(CURRENCIES)
+        raise KeyDoesNotFit(f"a budget of money needs the key's currency: {known}")
+    if not is_given and after.currency != before.currency:
+        kept = money_text(budget.amount, before.currency or "its currency")
+        raise KeyDoesNotFit(
+            f"the key has a budget of {kept}, which would become as many {after.currency}: give "
+            "the budget with the currency"
+        )
+
+
 def budget_of(wire: BudgetWire | None) -> Budget | None:
     return None if wire is None else wire.budget()
 
@@ -175,4 +209,8 @@ def seconds(moment: datetime | None) -> float | None:
 
 
 def moment(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    """As near as a calendar has it: an earlier version stored times that none has."""
+    if seconds is None:
+        return None
+    last = datetime(LAST_YEAR, 12, 31, tzinfo=UTC).timestamp()
+    return datetime.fromtimestamp(min(max(seconds, 0.0), last), UTC)

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from engines.registry.names import ModelNames
 from server.accounts.key_wire import (
+    MAX_GRACE_S,
     KeyDoesNotFit,
     KeyIn,
     KeyMade,
@@ -31,7 +32,6 @@ from server.ledger.errors import KeyNotFound
 from server.ledger.key_store import KeyStore
 from server.ledger.reports import Dimension, Only, Period, usage, with_money
 
-MAX_GRACE_S = 30 * 86_400
 ERRORS = (400, 401, 403, 404, 405, 413, 500, 503)
 
 P = TypeVar("P", bound=KeyPatch)

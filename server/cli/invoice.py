@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,8 @@ from server.ledger.invoice_pdf import write_pdf
 from server.ledger.invoicing import drafts, issue_all, issued, owners
 
 app = new_app()
+
+NAME_BYTES = 180
 
 
 @app.command()
@@ -119,4 +122,9 @@ def show_invoice(one: Invoice) -> None:
 
 
 def file_name(text: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in text)
+    """Of no other text, and short enough for every file system."""
+    plain = "".join(c if c.isalnum() or c in "-_." else "_" for c in text)
+    if plain == text and len(text.encode()) <= NAME_BYTES:
+        return text
+    cut = plain.encode()[:NAME_BYTES].decode(errors="ignore")
+    return f"{cut}-{sha256(text.encode()).hexdigest()[:8]}"

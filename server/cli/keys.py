@@ -11,15 +11,17 @@ from typing import Annotated, TypeAlias
 import typer
 
 from engines.registry.currency import CURRENCIES
-from server.accounts.key_wire import KeyIn, KeyPatch, key_out
+from server.accounts.key_wire import MAX_GRACE_S, KeyIn, KeyPatch, key_out
 from server.cli.apps import new_app
 from server.cli.key_choice import by_alias, check_models, key_named
 from server.cli.key_fields import changed, checked, fields_given, unset_name
 from server.cli.key_table import show_key, show_made, summary
-from server.cli.options import DEFAULT_DIR, AsJson, DataDir, LedgerUrl
+from server.cli.options import DEFAULT_DIR, AsJson, DataDir, LedgerUrl, failed
 from server.cli.tables import Column, show_table
 from server.cli.trouble import told
+from server.ledger.errors import LedgerError
 from server.ledger.key_store import KeyStore
+from server.ledger.meta import remembered
 from server.ledger.open_books import open_books
 
 app = new_app(no_args_is_help=True, help="Make, show and change API keys.")
@@ -74,7 +76,7 @@ def create(
     by_alias(fields)
     new = checked(lambda: KeyIn(name=name, owner=owner, admin=admin, **fields).key())
     check_models(new.models or ())
-    with key_store(data_dir, ledger_url) as store:
+    with changing(data_dir, ledger_url) as store:
         key, text = store.create(new)
     show_made(key, text, as_json)
 
@@ -137,7 +139,7 @@ def update(
     by_alias(fields)
     patch = checked(lambda: KeyPatch(**fields))
     check_models(fields.get("models") or ())
-    with key_store(data_dir, ledger_url) as store:
+    with changing(data_dir, ledger_url) as store:
         found = key_named(store, key_id).key_id
         key = checked(lambda: store.update(found, partial(changed, patch, budget, currency)))
     show_key(key_out(key), as_json)
@@ -154,7 +156,9 @@ def rotate(
     as_json: AsJson = False,
 ) -> None:
     """Give a key a new text, with the same id, limits and budget."""
-    with key_store(data_dir, ledger_url) as store:
+    if not 0 <= grace * 3600 <= MAX_GRACE_S:
+        raise failed(f"--grace {grace} is no number of hours from 0 to {MAX_GRACE_S / 3600:.0f}.")
+    with changing(data_dir, ledger_url) as store:
         key, text = store.rotate(key_named(store, key_id).key_id, grace_s=grace * 3600)
     show_made(key, text, as_json)
 
@@ -168,7 +172,7 @@ def revoke(
     as_json: AsJson = False,
 ) -> None:
     """Refuse a key from now on, for ever; its records stay."""
-    with key_store(data_dir, ledger_url) as store:
+    with changing(data_dir, ledger_url) as store:
         key = key_named(store, key_id)
         if not yes and sys.stdin.isatty():
             typer.confirm(
@@ -183,3 +187,15 @@ def key_store(data_dir: Path, ledger_url: str | None) -> Iterator[KeyStore]:
     """The keys. Raises typer.Exit, also for what is done with them."""
     with told(), closing(open_books(data_dir, ledger_url)) as database:
         yield KeyStore(database)
+
+
+@contextmanager
+def changing(data_dir: Path, ledger_url: str | None) -> Iterator[KeyStore]:
+    """The keys, to be changed where they are kept. Raises typer.Exit."""
+    with key_store(data_dir, ledger_url) as store:
+        if remembered(store.database, "site") is not None:
+            raise LedgerError(
+                "This node belongs to a site, whose keys would overwrite the change: give its "
+                "--ledger-url. Nothing was changed."
+            )
+        yield store

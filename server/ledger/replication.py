@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from math import inf, isfinite
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
@@ -20,7 +21,7 @@ import msgspec
 
 from server.ledger import postgres
 from server.ledger.budgets import Budgets
-from server.ledger.database import PostgresDatabase, Row, SqliteDatabase
+from server.ledger.database import Database, PostgresDatabase, Row, SqliteDatabase
 from server.ledger.errors import LedgerError
 from server.ledger.key_store import KeyStore
 from server.ledger.meta import remember, remembered
@@ -74,8 +75,10 @@ class SiteReplication:
         self.elsewhere_at = 0.0
         self.told: set[str] = set()
         """Keys of which the site holds a reservation of ours that is not 0."""
-        self.seen_at = float(remembered(self.local, "site_seen_at") or 0.0)
+        self.seen_at = last_contact(self.local)
+        """By a clock that nobody sets; -inf: never."""
         self.noted_at = 0.0
+        """By the clock on the wall, which the next start reads it by."""
         self.trouble: str | None = None
         self.is_stopped = Event()
 
@@ -94,10 +97,10 @@ class SiteReplication:
 
     def health(self) -> str | None:
         """Why the keys and budgets are too old to serve with; None while they are not."""
-        away_s = time.time() - self.seen_at
+        away_s = time.monotonic() - self.seen_at
         if away_s <= self.stale_s:
             return None
-        since = f"for {away_s:.0f} s" if self.seen_at else "yet"
+        since = f"for {away_s:.0f} s" if isfinite(away_s) else "yet"
         return f"The site's database was not reached {since}: {self.trouble or 'not tried'}"
 
     def run(self) -> None:
@@ -123,7 +126,7 @@ class SiteReplication:
         assert self.remote is not None
         self.mirror_keys(self.remote)
         self.tell_reservations(self.remote)
-        self.shipping.retry(self.remote)
+        self.shipping.queue_again()
         shipped = self.shipping.ship(self.remote)
         self.set_aside = self.shipping.count_set_aside()
         self.learn_spending(self.remote)
@@ -205,7 +208,14 @@ class SiteReplication:
 
     def note_contact(self) -> None:
         self.trouble = None
-        self.seen_at = time.time()
-        if self.seen_at - self.noted_at > self.stale_s / 100:
-            self.noted_at = self.seen_at
-            remember(self.local, "site_seen_at", str(self.seen_at))
+        self.seen_at, now = time.monotonic(), time.time()
+        if abs(now - self.noted_at) > self.stale_s / 100:
+            self.noted_at = now
+            remember(self.local, "site_seen_at", str(now))
+
+
+def last_contact(local: Database) -> float:
+    """When the node last saw its site, as time.monotonic() counts; -inf: never. One that the clock
+    says is yet to come was now, at the latest."""
+    noted = remembered(local, "site_seen_at")
+    return time.monotonic() - max(0.0, time.time() - float(noted)) if noted else -inf

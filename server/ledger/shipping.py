@@ -1,9 +1,11 @@
 """Sends a node's records to its site: each once, in the order in which they were written.
 
 The site marks how far it has a node's records, in the transaction that takes them. A connection
-that is cut, a site that comes back from an older backup and a node that does not know whether its
-last shipment arrived all find out from that mark. A record that the site's database refuses (a
-text too long for its index, ...) is set aside alone, and those behind it go on.
+that is cut, a site that comes back from an older backup (also beneath an open connection) and a
+node that does not know whether its last shipment arrived all find out from that mark. A record that
+the site's database refuses (a text too long for its index, ...) is set aside alone, and those
+behind it go on; to be tried again it takes its place behind all others, so that the mark tells of
+it too.
 """
 
 import logging
@@ -14,8 +16,18 @@ import msgspec
 
 from server.ledger import postgres
 from server.ledger.database import Database, PostgresDatabase, Row
+from server.ledger.errors import LedgerError
 from server.ledger.meta import remember, remembered
-from server.ledger.site_sql import COLUMNS, MARK, MARKED, SET_ASIDE, SHIP, UNSHIPPED, USED_KEYS
+from server.ledger.site_sql import (
+    COLUMNS,
+    MARK,
+    MARKED,
+    QUEUE_AGAIN,
+    SET_ASIDE,
+    SHIP,
+    UNSHIPPED,
+    USED_KEYS,
+)
 
 log = logging.getLogger("fjord.ledger")
 
@@ -28,6 +40,8 @@ class Shipping:
     def __init__(self, local: Database, node_uid: str) -> None:
         self.local = local
         self.node_uid = node_uid
+        self.marked: list[Row] = []
+        """What the site marks of this node: seq and record id, as it was last met or told."""
 
     @property
     def shipped_seq(self) -> int:
@@ -36,9 +50,9 @@ class Shipping:
     def meet(self, remote: PostgresDatabase) -> None:
         """At each new connection: go on from what the site really has."""
         shipped = self.shipped_seq
-        marked = remote.query(MARKED, (self.node_uid,))
-        if marked:
-            self.follow(shipped, *marked[0])
+        self.marked = remote.query(MARKED, (self.node_uid,))
+        if self.marked:
+            self.follow(shipped, *self.marked[0])
         elif remembered(self.local, "site_marked"):
             log.warning("the site knows none of this node's records: they are shipped again")
             remember(self.local, "shipped_seq", "0")
@@ -55,17 +69,27 @@ class Shipping:
             remember(self.local, "shipped_seq", str(seq))
 
     def ship(self, remote: PostgresDatabase) -> int:
-        """Send the next records; return how many."""
+        """Send the next records; return how many. Raises LedgerError where the site has to be met
+        anew."""
         rows = self.local.query(UNSHIPPED, (self.shipped_seq, BATCH))
         if rows:
             self.send(remote, rows)
+        else:
+            self.check_mark(remote)
         return len(rows)
+
+    def check_mark(self, remote: PostgresDatabase) -> None:
+        if remote.query(MARKED, (self.node_uid,)) != self.marked:
+            raise LedgerError(
+                "it has other records of this node than it had; was it restored from a backup, or "
+                "does another node serve on a copy of this data directory?"
+            )
 
     def send(self, remote: PostgresDatabase, rows: Sequence[Row]) -> None:
         """In halves where the site refuses them, down to the one that it cannot hold."""
         seq, record_id = rows[-1][:2]
         try:
-            self.store(remote, rows, (self.node_uid, seq, record_id))
+            self.store(remote, rows, seq, record_id)
         except Exception as error:
             if not postgres.is_refusal(error):
                 raise
@@ -74,34 +98,36 @@ class Shipping:
                 self.send(remote, rows[len(rows) // 2 :])
                 return
             self.set_aside(seq, error)
-            remote.execute(MARK, (self.node_uid, seq, record_id))
+            self.store(remote, [], seq, record_id)
         remember(self.local, "shipped_seq", str(seq))
 
-    def store(self, remote: PostgresDatabase, rows: Sequence[Row], mark: Row | None) -> None:
+    def store(
+        self, remote: PostgresDatabase, rows: Sequence[Row], seq: int, record_id: str
+    ) -> None:
+        """`rows`, and the mark that says so."""
         batch = [dict(zip(COLUMNS, row[1:], strict=True)) for row in rows]
         with remote.transaction():
-            remote.execute(SHIP, (msgspec.json.encode(batch).decode(), self.node_uid))
-            if mark is not None:
-                remote.execute(MARK, mark)
-            remote.execute(USED_KEYS, (msgspec.json.encode(last_used(batch)).decode(),))
+            self.check_mark(remote)
+            if batch:
+                remote.execute(SHIP, (msgspec.json.encode(batch).decode(), self.node_uid))
+                remote.execute(USED_KEYS, (msgspec.json.encode(last_used(batch)).decode(),))
+            remote.execute(MARK, (self.node_uid, seq, record_id))
+        self.marked = [(seq, record_id)]
 
     def set_aside(self, seq: int, error: Exception) -> None:
         reason = postgres.one_line(error)
         log.error("the site refuses record %d of this node, it is set aside: %s", seq, reason)
         self.local.execute(SET_ASIDE, (seq, reason))
 
-    def retry(self, remote: PostgresDatabase) -> None:
-        """Once more what was set aside and asked for since."""
-        due = "SELECT seq FROM set_aside WHERE is_due"
-        for (seq,) in self.local.query(due):
-            rows = self.local.query(UNSHIPPED, (seq - 1, 1))
-            try:
-                self.store(remote, rows, None)
-                self.local.execute("DELETE FROM set_aside WHERE seq = ?", (seq,))
-            except Exception as error:
-                if not postgres.is_refusal(error):
-                    raise
-                self.set_aside(seq, error)
+    def queue_again(self) -> None:
+        """What was set aside and asked for since goes behind all that waits."""
+        due = self.local.query("SELECT seq FROM set_aside WHERE is_due")
+        if not due:
+            return
+        with self.local.writing("records"):
+            for (seq,) in due:
+                for statement in QUEUE_AGAIN:
+                    self.local.execute(statement, (seq,))
 
     def count_set_aside(self) -> int:
         return int(self.local.query("SELECT count(*) FROM set_aside")[0][0])

@@ -12,6 +12,13 @@ SET_ASIDE = """
 INSERT INTO set_aside (seq, reason) VALUES (?, ?)
 ON CONFLICT (seq) DO UPDATE SET reason = excluded.reason, is_due = 0
 """
+QUEUE_AGAIN = (
+    "UPDATE sqlite_sequence SET seq = seq + 1 WHERE name = 'records' AND ? IS NOT NULL",
+    "UPDATE records SET seq = (SELECT seq FROM sqlite_sequence WHERE name = 'records')"
+    " WHERE seq = ?",
+    "DELETE FROM set_aside WHERE seq = ?",
+)
+"""Each of one record's seq. A number that was used is never used again."""
 
 MARKED = "SELECT seq, record_id FROM shipments WHERE node_uid = ?"
 MARK = """
@@ -57,9 +64,11 @@ ON CONFLICT (
 USED_KEYS = """
 INSERT INTO key_use AS known (key_id, last_used_at)
 SELECT key_id, last_used_at FROM jsonb_populate_recordset(NULL::key_use, ?::jsonb)
+ORDER BY key_id
 ON CONFLICT (key_id) DO UPDATE
 SET last_used_at = greatest(known.last_used_at, excluded.last_used_at)
 """
+"""In one order for all nodes: none waits for a row of another that waits for one of its own."""
 
 ELSEWHERE = """
 SELECT key_id, day, currency, sum(amount)::bigint,

@@ -52,6 +52,17 @@ def test_a_draft_says_so_and_has_no_number(where: list[str], tmp_path: Path) -> 
     assert all(file.startswith(b"%PDF-") for file in files.values())
 
 
+def test_each_draft_has_its_own_file_whatever_its_owner_is_called(tmp_path: Path) -> None:
+    owners = ["a/b", "a_b", "a:b", "..", "語" * 200, "語" * 199 + "言"]
+    with local_books(tmp_path)() as database:
+        add(database, *(used("2020-10", owner=owner) for owner in owners))
+    out = tmp_path / "out"
+    where = ["--data-dir", str(tmp_path), "--month", "2020-10"]
+    run(*where, "--out", str(out))
+    assert len(list(out.iterdir())) == len(owners)
+    assert (out / "draft-a_b-2020-10-NOK.pdf").exists()
+
+
 def test_an_issued_invoice_is_the_same_bytes_for_ever(where: list[str], tmp_path: Path) -> None:
     run(*where, "--issue", "--out", str(tmp_path / "at-issue"))
     before = forms(where, tmp_path / "one")

@@ -85,6 +85,12 @@ def test_a_budget_in_another_currency_than_the_keys_is_refused_with_both_named(
     assert keys(tmp_path, "show", made["key_id"]) == {n: v for n, v in made.items() if n != "key"}
     both = keys(tmp_path, "update", made["key_id"], *money, "--currency", "NOK")
     assert (both["currency"], both["budget"]["amount"]) == ("NOK", "500")
+    text = refused(tmp_path, "update", made["key_id"], "--currency", currency)
+    assert "a budget of 500.000000 NOK, which would become as many EUR" in text
+    euros = ["--budget", "500 EUR/month", "--currency", currency]
+    both = keys(tmp_path, "update", made["key_id"], *euros)
+    assert (both["currency"], both["budget"]["amount"]) == ("EUR", "500")
+    keys(tmp_path, "update", made["key_id"], *money, "--currency", "NOK")
     tokens = keys(tmp_path, "update", made["key_id"], "--budget", "5 tokens/day")
     assert (tokens["currency"], tokens["budget"]["kind"]) == ("NOK", "tokens")
 
@@ -125,6 +131,38 @@ def test_a_date_alone_is_a_keys_last_day(text: str, moment: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        ["create", "--name", "new"],
+        ["update", "n", "--concurrent", "3"],
+        ["rotate", "n"],
+        ["revoke", "n", "--yes"],
+    ],
+)
+def test_a_sites_keys_are_not_changed_in_a_nodes_copy_of_them(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    """The copy is overwritten: a revoked key would be good again."""
+    before = [keys(tmp_path, "create", "--name", "n")["key_id"]]
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection, connection:
+        connection.execute("INSERT INTO meta (name, value) VALUES ('site', 'joined')")
+    assert "give its --ledger-url" in refused(tmp_path, *arguments)
+    (listed,) = keys(tmp_path, "list")
+    assert ([listed["key_id"]], listed["state"], listed["concurrent"]) == (before, "active", None)
+
+
+@pytest.mark.parametrize("stored", [float("inf"), 1e300, 253402300800.0, -1e13])
+def test_a_time_that_no_calendar_has_hides_no_key(tmp_path: Path, stored: float) -> None:
+    made = keys(tmp_path, "create", "--name", "n")
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection, connection:
+        connection.execute("UPDATE keys SET expires_at = ?, previous_until = ?", (stored, stored))
+    (listed,) = keys(tmp_path, "list")
+    shown = "9999-12-31T00:00:00Z" if stored > 0 else "1970-01-01T00:00:00Z"
+    assert (listed["expires_at"], listed["previous_until"]) == (shown, shown)
+    assert keys(tmp_path, "update", made["key_id"], "--unset", "expires")["expires_at"] is None
+
+
+@pytest.mark.parametrize(
     ("arguments", "says"),
     [
         (["show", "nobody0000"], "No key has the name or id 'nobody0000'"),
@@ -134,7 +172,12 @@ def test_a_date_alone_is_a_keys_last_day(text: str, moment: str) -> None:
         (["create", "--name", "n", "--budget", "1.5 tokens/day"], "whole number"),
         (["create", "--name", "n", "--currency", "GBP"], "'NOK', 'USD', 'EUR', 'SEK' or 'DKK'"),
         (["create", "--name", "n", "--expires", "9999-12-31"], "is not a date"),
+        (["create", "--name", "n", "--expires", "9999-12-31T12:00-12:00"], "1970 and 9998"),
+        (["create", "--name", "n", "--expires", "0001-01-01T00:00+12:00"], "1970 and 9998"),
         (["create", "--name", "n", "--expires", "soon"], "2027-01-31"),
+        (["rotate", "x", "--grace", "inf"], "from 0 to 8784"),
+        (["rotate", "x", "--grace", "nan"], "from 0 to 8784"),
+        (["rotate", "x", "--grace", "-1"], "from 0 to 8784"),
         (["create", "--name", "n", "--concurrent", "0"], "the least is 1"),
         (["create", "--name", ""], "name"),
         (["update", "x", "--unset", "secret_hash"], "is none of"),

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -15,15 +17,18 @@ from server.cli.ship import app
 from server.ledger import postgres, sqlite
 from server.ledger.budgets import Budgets
 from server.ledger.database import PostgresDatabase, Row, SqliteDatabase
+from server.ledger.errors import LedgerError
+from server.ledger.meta import remember, remembered
 from server.ledger.records import WORD_BYTES, UsageRecord, bound_words
 from server.ledger.replication import SiteReplication
 from server.ledger.reports import Only, Period, usage
 from server.ledger.retention import prune
 from server.ledger.sqlite_rows import INSERT_RECORDS, SqliteRows
+from tests.support.serving import wait_until
 from tests.support.sites import new_site, postgres_server
 
 pytestmark = pytest.mark.slow
-CALLS = 13
+CALLS = 16
 """What two turns with records make at the site."""
 ALL = Period.month(2023, 11)
 TABLES = ("usage_records", "usage_daily", "shipments")
@@ -101,7 +106,7 @@ class Node:
         for _ in range(count):
             try:
                 self.replication.turn()
-            except psycopg.Error as error:
+            except (psycopg.Error, LedgerError) as error:
                 self.replication.lost(error)
 
     def close(self) -> None:
@@ -228,6 +233,98 @@ def test_a_site_that_comes_back_from_an_older_backup_gets_what_it_lacks(
     node.replication.disconnect()
     node.turns(2)
     check(site, *range(6))
+
+
+@pytest.mark.parametrize("kept", [0, 3])
+@pytest.mark.parametrize("is_idle", [False, True])
+def test_a_site_that_is_restored_beneath_an_open_connection_gets_what_it_lacks(
+    site: PostgresDatabase, node: Node, kept: int, is_idle: bool
+) -> None:
+    node.write(*(record(n) for n in range(kept)))
+    node.turns(1)
+    saved = [(name, site.query(f"SELECT * FROM {name}")) for name in TABLES]
+    node.write(*(record(n) for n in range(kept, 6)))
+    node.turns(1)
+    for name, rows in saved:
+        restore(site, name, rows)
+    if not is_idle:
+        node.write(record(6))
+    node.turns(3)
+    check(site, *range(6 if is_idle else 7))
+
+
+def test_a_record_that_was_shipped_late_is_not_lost_with_the_backup_it_missed(
+    site: PostgresDatabase, node: Node
+) -> None:
+    node.write(too_long(1), record(2), too_long(3))
+    node.turns(1)
+    saved = [(name, site.query(f"SELECT * FROM {name}")) for name in TABLES]
+    with closing(SqliteDatabase(node.path)) as local:
+        local.execute("UPDATE words SET word = 'short' || id WHERE length(word) > 99")
+    ask_again(node)
+    node.turns(1)
+    check(site, 1, 2, 3)
+    for name, rows in saved:
+        restore(site, name, rows)
+    node.turns(3)
+    check(site, 1, 2, 3)
+
+
+def test_what_is_asked_for_again_takes_no_number_that_was_used(
+    site: PostgresDatabase, node: Node
+) -> None:
+    node.write(too_long(1), record(2), record(3))
+    node.turns(1)
+    with closing(SqliteDatabase(node.path)) as local:
+        assert prune(local, ALL.last) == 2
+        local.execute("UPDATE words SET word = 'short' || id WHERE length(word) > 99")
+        local.execute("UPDATE set_aside SET is_due = 1")
+        node.turns(1)
+        node.write(record(4))
+        assert local.query("SELECT seq, record_id FROM records ORDER BY seq") == [
+            (4, "r0001"),
+            (5, "r0004"),
+        ]
+    node.turns(1)
+    check(site, 1, 2, 3, 4)
+
+
+def test_nodes_that_ship_the_same_keys_do_not_wait_for_each_other_in_a_circle(
+    site: PostgresDatabase, node: Node
+) -> None:
+    """Another node has used `a` and is about to use `b`; this one's records name `b` first."""
+    node.write(record(1, key_id="b"), record(2, key_id="a"))
+    use = "INSERT INTO key_use VALUES (?, 1) ON CONFLICT (key_id) DO UPDATE SET last_used_at = 2"
+    waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = ?"
+    with closing(postgres.open_database(url_of(site))) as other, ThreadPoolExecutor(1) as pool:
+        for key_id in "ab":
+            site.execute(use, (key_id,))
+        with other.transaction():
+            other.execute(use, ("a",))
+            turn = pool.submit(node.turns, 1)
+            name = site.connection.info.dbname
+            wait_until(lambda: site.query(waits, (name,)), "the node waits for the other")
+            other.execute(use, ("b",))
+        turn.result(30)
+    assert node.replication.trouble is None
+    check(site, 1, 2)
+
+
+def test_a_clock_that_was_set_back_stretches_no_nodes_trust_in_what_it_knows(
+    tmp_path: Path, site: PostgresDatabase
+) -> None:
+    """It was 40 days ahead when the site was seen last; then the site is away."""
+    path = sqlite.prepared_ledger(tmp_path)
+    with closing(SqliteDatabase(path)) as local:
+        remember(local, "site_seen_at", str(time.time() + 40 * 86_400))
+    nowhere = SiteReplication(path, url_of(site), 0.2, Budgets("NOK"))
+    wait_until(lambda: nowhere.health() is not None, "what it knows is too old")
+    nowhere.local.close()
+    with closing(Node(tmp_path, url_of(site))) as node:
+        assert node.replication.health() is None
+        node.turns(1)
+        noted = float(remembered(node.replication.local, "site_seen_at") or 0)
+    assert abs(noted - time.time()) < 600
 
 
 def restore(site: PostgresDatabase, name: str, rows: list[Row]) -> None:

@@ -44,6 +44,8 @@ ADDED_TO_THE_MODEL = {
     },
     "replicas: true": r":6: .*'replicas': True is wrong",
     "price: {input: 2.5, output: '1'}": r':6: .*"2.5"',
+    "price: {input: '1E+999999', output: '1'}": r":6: .*not a price",
+    "price: {input: '1.00000000000000000000000000000000000001', output: '1'}": r":6: .*not a price",
     "price: {input: '1'}": r":6: .*'price.output': is missing",
     "price: {input: '0.0000001', output: 1}": r":6: .*6 places",
     "price: {input: '-1', output: 1}": r":6: .*price.input",
