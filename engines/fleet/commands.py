@@ -97,7 +97,7 @@ def _unload(managed: ManagedEngine, alias: str) -> None:
 def _raise_if_sleepless(replicas: Replicas[ManagedEngine], alias: str) -> None:
     """Why it cannot sleep, and what would be right."""
     managed = replicas.first
-    if managed.sleep.level:
+    if managed.state in ("falling_asleep", "sleeping") and not managed.is_unwanted:
         return
     if len(replicas.members) > 1:
         said = f"Model {alias} has replicas, which do not sleep; right would be unload."

@@ -336,6 +336,27 @@ async def test_sleep_ends_no_request_and_again_changes_nothing() -> None:
         assert status(fleet, "a").sleep.sleeps == 1
 
 
+@pytest.mark.parametrize("command", ["load", "unload"])
+async def test_one_that_wakes_or_ends_is_not_said_to_sleep(command: Any) -> None:
+    """It would be awake, or gone, though the operator was told otherwise."""
+    ways = {"load": {"wake_s": 60}, "unload": {}}
+    spec = sleeper("a", **ways[command])
+    async with running(spec, build=Workshop(SlowToEnd), **node(100)) as fleet:
+        await enter(fleet, "a")
+        await asleep(fleet, "a")
+        await fleet.commands.give(command, "a")
+        state = {"load": "waking", "unload": "stopping"}[command]
+        await until(lambda: status(fleet, "a").state == state)
+        with pytest.raises(InvalidRequest, match=f"a is {state}: only a loaded one can sleep"):
+            await fleet.commands.give("sleep", "a")
+
+
+class SlowToEnd(ScriptedEngine):
+    async def stop(self) -> None:
+        await asyncio.sleep(0.3)
+        await super().stop()
+
+
 async def test_load_takes_a_sleep_back_and_wakes() -> None:
     async with running(sleeper("a"), **node(100)) as fleet:
         async with fleet.lease("a"):
