@@ -339,7 +339,7 @@ async def test_sleep_ends_no_request_and_again_changes_nothing() -> None:
 @pytest.mark.parametrize("command", ["load", "unload"])
 async def test_one_that_wakes_or_ends_is_not_said_to_sleep(command: Any) -> None:
     """It would be awake, or gone, though the operator was told otherwise."""
-    ways = {"load": {"wake_s": 60}, "unload": {}}
+    ways: dict[str, dict[str, Any]] = {"load": {"wake_s": 60}, "unload": {}}
     spec = sleeper("a", **ways[command])
     async with running(spec, build=Workshop(SlowToEnd), **node(100)) as fleet:
         await enter(fleet, "a")
