@@ -34,6 +34,8 @@ class Replica(Protocol):
     @property
     def is_broken(self) -> bool: ...
     @property
+    def is_unwanted(self) -> bool: ...
+    @property
     def is_fetched(self) -> bool: ...
     @property
     def is_hopeless(self) -> bool: ...
@@ -130,7 +132,7 @@ class Replicas(Generic[Member]):
 
 def _nearness(managed: Replica) -> tuple[bool, bool, float, float, int]:
     return (
-        managed.current is None,
+        managed.current is None or managed.is_unwanted,
         managed.is_hopeless,
         _steps_left(managed),
         managed.retry_at,
@@ -139,7 +141,8 @@ def _nearness(managed: Replica) -> tuple[bool, bool, float, float, int]:
 
 
 def _steps_left(managed: Replica) -> float:
-    state = "stopping" if managed.is_broken else managed.state
+    is_ending = managed.is_broken or managed.is_unwanted
+    state = "stopping" if is_ending else managed.state
     if state == "fetching" and managed.is_fetched:
         return 0.5
     return _ON_THE_WAY.index(state) if state in _ON_THE_WAY else -1

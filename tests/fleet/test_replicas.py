@@ -293,6 +293,21 @@ async def test_unload_ends_all_and_the_next_request_loads_all() -> None:
         assert not any(status.command for status in of(fleet, "a"))
 
 
+async def test_after_an_unload_a_request_waits_for_no_stream_of_another_replica() -> None:
+    """The busy one ends with its stream, which may take its time; the others can load at once."""
+    spec = model("a", scripted(), replicas=2)
+    async with running(spec) as fleet:
+        await enter(fleet, "a")
+        await all_ready(fleet, "a", 2)
+        async with fleet.lease("a") as busy:
+            await fleet.commands.give("unload", "a")
+            await all_ready(fleet, "a", 1)
+            async with asyncio.timeout(5), fleet.lease("a") as engine:
+                assert engine is not busy
+        await until(lambda: [status.loads for status in of(fleet, "a")] == [2, 2])
+        assert not any(status.command for status in of(fleet, "a"))
+
+
 async def test_a_pin_holds_all_of_them_and_keeps_none_of_them_out() -> None:
     models = [model("a", scripted("a"), replicas=2), model("b", scripted("b"))]
     async with running(*models, **cards(60, 60)) as fleet:
