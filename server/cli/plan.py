@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from engines.fleet.planned_sleep import planned_sleep
 from engines.planning.cards import BadCards, parse_cards
 from engines.planning.machine import Machine, this_machine
 from engines.planning.measured import MeasuredMemory
@@ -13,6 +14,7 @@ from engines.planning.plan import FleetPlan, plan
 from engines.registry.registry import Registry, load_registry
 from engines.spelling import did_you_mean
 from server.cli.apps import new_app
+from server.cli.engine_memory import sleep_rules
 from server.cli.fitting_profile import fits
 from server.cli.plan_json import plan_as_json
 from server.cli.plan_page import show_plan
@@ -54,6 +56,14 @@ def plan_command(
     data_dir: Annotated[
         Path | None, typer.Option(help="Where measured sizes are. [default: data]")
     ] = None,
+    sleep_memory: Annotated[
+        float | None,
+        typer.Option(
+            metavar="GB",
+            help="The machine's memory for weights of sleeping models. [default: half of what is "
+            "free here; not known with --gpus]",
+        ),
+    ] = None,
 ) -> None:
     """Say which models fit on which cards.
 
@@ -70,14 +80,16 @@ def plan_command(
         model=model,
         engine_arg=engine_arg,
         data_dir=data_dir,
+        sleep_memory_gb=sleep_memory,
     )
     opened = open_registry(settings, machine)
     found = planned(opened, aliases or [], machine, settings)
     others = _others(opened, machine, settings) if found.never else []
+    with_sleep = planned_sleep(found, _sleep_memory(settings, is_here=gpus == AUTO))
     if as_json:
-        typer.echo(json.dumps(plan_as_json(found, opened.profile, others), indent=2))
+        typer.echo(json.dumps(plan_as_json(with_sleep, opened.profile, others), indent=2))
     else:
-        show_plan(found, opened.profile, others)
+        show_plan(with_sleep, opened.profile, others)
     if not found.is_possible:
         raise typer.Exit(1)
 
@@ -90,6 +102,13 @@ def machine_of(gpus: str) -> Machine:
         return Machine(cards=parse_cards(gpus))
     except BadCards as error:
         raise CannotStart(f"--gpus {error}.") from None
+
+
+def _sleep_memory(settings: Settings, *, is_here: bool) -> int | None:
+    """As a server takes it at its start; None: nobody says it of another machine."""
+    if settings.sleep_memory_gb is None and not is_here:
+        return None
+    return sleep_rules(settings).host_bytes
 
 
 def planned(

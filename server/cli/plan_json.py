@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
+from engines.fleet.planned_sleep import SleepPlan
 from engines.planning.demands import capacity
-from engines.planning.plan import FleetPlan, Placed
+from engines.planning.plan import Placed
 from engines.planning.remedies import Remedy
+from server.cli.plan_sleep import sleep_as_json
 
 
-def plan_as_json(plan: FleetPlan, profile: str, others: Sequence[str]) -> dict[str, Any]:
+def plan_as_json(found: SleepPlan, profile: str, others: Sequence[str]) -> dict[str, Any]:
     """`others`: profiles that fit these cards whole."""
-    machine = plan.machine
+    plan, machine = found.plan, found.plan.machine
     return {
         "profile": profile,
         "cards": [
@@ -28,6 +30,7 @@ def plan_as_json(plan: FleetPlan, profile: str, others: Sequence[str]) -> dict[s
             for turn in range(1, plan.turns + 1)
         ],
         "engines": [_engine(each) for each in plan.engines],
+        "sleep": sleep_as_json(found),
         "pinned_that_do_not_fit_together": plan.named(plan.pins.clashing),
         "kept_out_by_pinned": plan.named(plan.pins.kept_out),
         "profiles_that_fit": list(others),

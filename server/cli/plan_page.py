@@ -7,10 +7,12 @@ from itertools import groupby
 
 import typer
 
+from engines.fleet.planned_sleep import SleepPlan
 from engines.planning.cards import shown_cards
 from engines.planning.demands import capacity
 from engines.planning.packing import Demand
 from engines.planning.plan import FleetPlan, Placed
+from server.cli.plan_sleep import sleep_paragraphs
 from server.cli.tables import Column, show_table
 
 COLUMNS = 80
@@ -28,11 +30,13 @@ _TABLE = (
 )
 
 
-def show_plan(plan: FleetPlan, profile: str, others: Sequence[str]) -> None:
+def show_plan(found: SleepPlan, profile: str, others: Sequence[str]) -> None:
     """`others`: profiles that fit these cards whole."""
+    plan = found.plan
     typer.secho(f"{_title(plan, profile)}\n", bold=True)
     show_table(_TABLE, [_row(plan, each) for each in plan.engines if not each.asked.spec.replica])
-    for line in (*_turns(plan), *_unknown(plan), *_short(plan), *_never(plan), *_pinned(plan)):
+    refused = (*_unknown(plan), *_short(plan), *_never(plan), *_pinned(plan))
+    for line in (*_turns(plan), *_sleep(found), *refused):
         typer.echo(line)
     if plan.never and others:
         typer.echo(f"Profiles of which all fits at once: {', '.join(others)} (--profile)")
@@ -108,6 +112,13 @@ def _bars(plan: FleetPlan, turn: int) -> Iterator[str]:
     in_memory = [each for each in placed if each.fit and each.fit.demand.host_bytes]
     if in_memory:
         yield _cut(_memory_line(plan, in_memory))
+
+
+def _sleep(found: SleepPlan) -> Iterator[str]:
+    for number, text in enumerate(sleep_paragraphs(found)):
+        if number == 0:
+            yield ""
+        yield from _wrapped(text)
 
 
 def _cut(line: str) -> str:

@@ -200,3 +200,61 @@ def test_replicas_are_one_row_and_those_without_room_are_told(tmp_path: Path) ->
         (3, 3, "never"),
     ]
     assert told["turns"] == [["vl"]]
+
+
+TURNS = ("--profile", "cuda", "--gpus", "2x80", "--aliases", "mixtral-8x7b,qwen3-vl-8b")
+
+
+def sleepy_registry(folder: Path, *aliases: str) -> tuple[str, ...]:
+    """The shipped one, these models with `enable_sleep_mode`."""
+    path = folder / "sleepy.yaml"
+    text = SHIPPED.read_text()
+    for alias in aliases:
+        before, own = text.split(f"  {alias}:\n", 1)
+        own = own.replace("args: {", "args: {enable_sleep_mode: true, ", 1)
+        text = f"{before}  {alias}:\n{own}"
+    path.write_text(text)
+    return ("--registry", str(path))
+
+
+def words(shown: str) -> str:
+    return " ".join(shown.split())
+
+
+def test_where_models_take_turns_what_sleep_would_save_is_told() -> None:
+    shown = fjord_plan(*TURNS)
+    assert "With args {enable_sleep_mode: true} it would be back in 3 to 10 s" in words(shown)
+    assert max(map(len, shown.splitlines())) <= 80
+    alone = fjord_plan("--profile", "cuda", "--gpus", "2x80", "--aliases", "qwen3-vl-8b")
+    assert "sleep" not in alone, "no turns, and nothing sleeps"
+
+
+def test_who_sleeps_at_which_level_and_what_a_turn_costs_is_told(tmp_path: Path) -> None:
+    both = sleepy_registry(tmp_path, "mixtral-8x7b", "qwen3-vl-8b")
+    shown = fjord_plan(*both, *TURNS, "--sleep-memory", "100")
+    assert "mixtral-8x7b sleeps at level 1 (weights wait in memory: 93 GB of 100 GB)" in words(
+        shown
+    )
+    assert "qwen3-vl-8b sleeps at level 2 (weights are read again)" in words(shown)
+    assert "Back from sleep, about: turn 1 10 s instead of 123, turn 2 19 s" in words(shown)
+    assert max(map(len, shown.splitlines())) <= 80
+    unknown = words(fjord_plan(*both, *TURNS))
+    assert "sleeps at level 1 where --sleep-memory has room for 111 GB, else at level 2" in unknown
+    assert "turn 1 10 s (level 2: 94) instead of 123" in unknown
+
+
+def test_json_tells_each_sleepers_bytes_and_seconds(tmp_path: Path) -> None:
+    one = sleepy_registry(tmp_path, "mixtral-8x7b")
+    told = json.loads(fjord_plan(*one, *TURNS, "--json", "--sleep-memory", "100"))["sleep"]
+    (mixtral,) = told["engines"]
+    assert (mixtral["aliases"], mixtral["is_enabled"], mixtral["level"]) == (
+        ["mixtral-8x7b"],
+        True,
+        1,
+    )
+    assert mixtral["wake_from_level_1_s"] == round(1 + mixtral["weights_bytes"] / 10e9, 1)
+    assert mixtral["kept_bytes_per_card"] > 2**30
+    assert told["memory_bytes"] == 100 * 10**9
+    first, second = told["turns"]
+    assert first["wake_from_level_1_s"] == mixtral["wake_from_level_1_s"] < first["load_s"]
+    assert second["wake_from_level_1_s"] == second["load_s"], "it has no sleep mode"
