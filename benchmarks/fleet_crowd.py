@@ -4,7 +4,7 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,6 @@ PATIENCE_S = 900.0
 """No client gives up before the server does."""
 MOST_TOKENS = 64
 PAUSE_S = 1.0
-"""Of a client that was refused."""
 _DONE = "[DONE]"
 
 
@@ -43,7 +42,17 @@ class Improper(Exception):
 class Crowd:
     """`streams` clients, each with one request at a time of a model drawn anew."""
 
-    def __init__(self, port: int, key: str, streams: int, drawn: random.Random) -> None:
+    def __init__(
+        self,
+        port: int,
+        key: str,
+        streams: int,
+        drawn: random.Random,
+        aliases: Sequence[str] = ALIASES,
+        pause_s: float = PAUSE_S,
+    ) -> None:
+        """`pause_s`: of a client that was refused."""
+        self._aliases, self._pause_s = aliases, pause_s
         self._url = f"http://127.0.0.1:{port}/v1/chat/completions"
         self._headers = {"X-API-Key": key}
         self._streams = streams
@@ -56,7 +65,8 @@ class Crowd:
         client = httpx.AsyncClient(headers=self._headers, timeout=PATIENCE_S)
         async with client, asyncio.TaskGroup() as tasks:
             for number in range(self._streams):
-                tasks.create_task(self._ask(client, ALIASES[number % len(ALIASES)], goes_on))
+                first = self._aliases[number % len(self._aliases)]
+                tasks.create_task(self._ask(client, first, goes_on))
 
     async def _ask(
         self, client: httpx.AsyncClient, alias: str, goes_on: Callable[[], bool]
@@ -64,16 +74,16 @@ class Crowd:
         """First `alias`, so that every model is asked for, then a model drawn anew each time."""
         while goes_on():
             body = self._body(alias)
-            alias = self._drawn.choice(ALIASES)
+            alias = self._drawn.choice(self._aliases)
             try:
                 ended = await asked(client, self._url, body)
             except (httpx.HTTPError, Improper) as error:
                 self.wrong.append(f"{body['model']}: {type(error).__name__} {error}"[:300])
-                await asyncio.sleep(PAUSE_S)
+                await asyncio.sleep(self._pause_s)
                 continue
             self.ended.append(ended)
             if ended.end != "done":
-                await asyncio.sleep(PAUSE_S)
+                await asyncio.sleep(self._pause_s)
 
     def _body(self, alias: str) -> dict[str, Any]:
         body: dict[str, Any] = {
@@ -87,10 +97,17 @@ class Crowd:
         return body
 
 
-async def asked(client: httpx.AsyncClient, url: str, body: dict[str, Any]) -> Ended:
-    """Raises Improper where the answer has no proper end, httpx.HTTPError where it is cut."""
+async def asked(
+    client: httpx.AsyncClient,
+    url: str,
+    body: dict[str, Any],
+    begun: Callable[[], None] = lambda: None,
+) -> Ended:
+    """Raises Improper where the answer has no proper end, httpx.HTTPError where it is cut. `begun`
+    is called when the answer begins: a stream's, with its first token."""
     began = time.monotonic()
     async with client.stream("POST", url, json=body) as response:
+        begun()
         name = response.headers.get("x-request-id", "")
         if response.status_code == 200 and body.get("stream"):
             return await _streamed(response, body["model"], name, began)

@@ -102,9 +102,13 @@ def serving(
     build: Callable[[EngineSpec], Engine] = ScriptedEngine,
     settings: Mapping[str, Any] | None = None,
     rates: Mapping[str, int] | None = None,
+    fleet: Mapping[str, Any] | None = None,
 ) -> Iterator[Served]:
-    """Serve `models` (default: one scripted alias) until the block ends."""
-    app, served = prepared(data_dir, *models, build=build, settings=settings, rates=rates)
+    """Serve `models` (default: one scripted alias) until the block ends. `fleet`: what the Fleet
+    takes beside them."""
+    app, served = prepared(
+        data_dir, *models, build=build, settings=settings, rates=rates, fleet=fleet
+    )
     with quick_polls(), running(app) as served.url:
         yield served
 
@@ -137,6 +141,7 @@ def prepared(
     build: Callable[[EngineSpec], Engine],
     settings: Mapping[str, Any] | None = None,
     rates: Mapping[str, int] | None = None,
+    fleet: Mapping[str, Any] | None = None,
 ) -> tuple[Any, Served]:
     """The app, and what is inside; it has no address yet."""
     registry = replace(registry_of(*(models or (scripted(),))), rates=rates or {})
@@ -150,9 +155,10 @@ def prepared(
     empty_ledger(data_dir)
     ledger = Ledger.open(data_dir, node="test", currency=registry.currency)
     key = make_key(data_dir)
-    fleet = Fleet(registry.models.values(), remembered, backoff=Backoff(first_s=0.1))
+    how = {"backoff": Backoff(first_s=0.1)} | dict(fleet or {})
+    engines = Fleet(registry.models.values(), remembered, **how)
     options: dict[str, Any] = {"data_dir": data_dir, "drain_timeout_s": 2.0} | dict(settings or {})
-    app = create_app(Settings(**options), registry, fleet, ledger, KeyRing(), node="test")
+    app = create_app(Settings(**options), registry, engines, ledger, KeyRing(), node="test")
     return app, Served("", key, data_dir, services_of(app), made)
 
 
