@@ -38,30 +38,33 @@ _PRICE = json.dumps({"input": "5.00", "output": "10.00"})
 _VLLM_ARGS = {"dtype": "float32", "enforce_eager": True, "kv_cache_memory_bytes": 2**28}
 
 
-class FleetSite:
-    """`folder` holds everything of it."""
+class ServedSite:
+    """A `fjord serve` of a registry of its own; `folder` holds everything of it."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._registry = folder / "registry.yaml"
-        self._data = folder / "data"
-        self._write_registry()
+    def __init__(self, folder: Path, registry: str) -> None:
+        self.folder = folder
+        self.registry = folder / "registry.yaml"
+        self.registry.write_text(registry)
+        self.data = folder / "data"
         self.port, self.key, self.pid = 0, "", 0
 
     @contextmanager
-    def serving(self) -> Iterator[None]:
-        """Raises SystemExit where it does not start."""
-        prepared_ledger(self._data)
-        places = ["--data-dir", str(self._data)]
+    def serving(self, *more: str) -> Iterator[None]:
+        """With these options, too. Raises SystemExit where it does not start."""
+        prepared_ledger(self.data)
+        places = ["--data-dir", str(self.data)]
         made = _output("keys", "create", "--name", "soak", "--json", *places)
         self.key = json.loads(made)["key"]
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
-        serve = ["serve", "--registry", str(self._registry), "--profile", "embedded", *places]
-        serve += ["--port", str(self.port), "--engine-memory", f"{self._gigabytes():.3f}"]
-        with (self._folder / "log").open("wb") as log:
+        serve = ["serve", "--registry", str(self.registry), "--profile", "embedded", *places]
+        with (self.folder / "log").open("wb") as log:
             process = subprocess.Popen(
-                fjord(*serve), env={**os.environ, **LIMITS}, stdout=log, stderr=log, cwd=ROOT
+                fjord(*serve, "--port", str(self.port), *more),
+                env={**os.environ, **LIMITS},
+                stdout=log,
+                stderr=log,
+                cwd=ROOT,
             )
         try:
             wait_until_ready(process, self.port)
@@ -70,6 +73,30 @@ class FleetSite:
         finally:
             process.send_signal(signal.SIGINT)
             process.wait(ENDS_S)
+
+    def told(self, *words: str) -> str:
+        """What a command of its operator says. Raises CalledProcessError."""
+        return _output(*words, "--port", str(self.port), "--data-dir", str(self.data))
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Of the ledger, by the request's id."""
+        connection = connect(prepared_ledger(self.data))
+        connection.row_factory = sqlite3.Row
+        rows = [dict(row) for row in connection.execute("SELECT * FROM usage_records")]
+        connection.close()
+        return {row["record_id"]: row for row in rows}
+
+
+class FleetSite(ServedSite):
+    """Four models, and memory for one of each kind."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, _registry(folder))
+
+    @contextmanager
+    def serving(self, *more: str) -> Iterator[None]:
+        with super().serving("--engine-memory", f"{self._gigabytes():.3f}", *more):
+            yield
 
     def loads(self) -> dict[str, int]:
         """How often each model became ready."""
@@ -83,11 +110,7 @@ class FleetSite:
 
     def differences(self, ended: "Sequence[Ended]") -> list[str]:
         """Where the ledger, once the server has ended, does not say what the clients saw."""
-        connection = connect(prepared_ledger(self._data))
-        connection.row_factory = sqlite3.Row
-        rows = [dict(row) for row in connection.execute("SELECT * FROM usage_records")]
-        connection.close()
-        records = {row["record_id"]: row for row in rows}
+        records = self.records()
         found = [difference(each, records.get(each.request_id)) for each in ended]
         return [text for text in found if text is not None]
 
@@ -96,20 +119,21 @@ class FleetSite:
 
     def _gigabytes(self) -> float:
         """For one engine of each kind, and not for a third."""
-        asked = ["--registry", str(self._registry), "--profile", "embedded", "--json"]
+        asked = ["--registry", str(self.registry), "--profile", "embedded", "--json"]
         engines = json.loads(_output("plan", *asked))["engines"]
         sizes = {each["aliases"][0]: _planned(each) for each in engines}
         return (sizes[VLLM[0]] + 1.5 * sizes[LLAMACPP[0]]) / 1e9
 
-    def _write_registry(self) -> None:
-        lines = ["models:\n"]
-        for seed, alias in enumerate(LLAMACPP):
-            path = make_gguf(gguf_path(), self._folder / f"{alias}.gguf", seed)
-            lines.append(_MODEL.format(alias, path, "llamacpp", "{}", _PRICE))
-        for seed, alias in enumerate(VLLM):
-            path = make_llama(self._folder / alias, seed)
-            lines.append(_MODEL.format(alias, path, "vllm", json.dumps(_VLLM_ARGS), _PRICE))
-        self._registry.write_text("".join([*lines, "profiles:\n  embedded: {}\n"]))
+
+def _registry(folder: Path) -> str:
+    lines = ["models:\n"]
+    for seed, alias in enumerate(LLAMACPP):
+        path = make_gguf(gguf_path(), folder / f"{alias}.gguf", seed)
+        lines.append(_MODEL.format(alias, path, "llamacpp", "{}", _PRICE))
+    for seed, alias in enumerate(VLLM):
+        path = make_llama(folder / alias, seed)
+        lines.append(_MODEL.format(alias, path, "vllm", json.dumps(_VLLM_ARGS), _PRICE))
+    return "".join([*lines, "profiles:\n  embedded: {}\n"])
 
 
 def difference(ended: "Ended", record: dict[str, Any] | None) -> str | None:
