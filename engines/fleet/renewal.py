@@ -87,17 +87,23 @@ def _begin(
     managed: ManagedEngine, wanted: ManagedEngine, by_alias: Mapping[str, ManagedEngine]
 ) -> None:
     """A new engine, or one that comes back before it has ended. It loads at once where one of its
-    aliases was up, and what an operator has opened stays open."""
+    aliases was up; what an operator has opened stays open, and what he has pinned pinned."""
     _take_words(managed, wanted)
     managed.is_removed = managed.is_unwanted = managed.is_displaced = False
-    managed.is_pinned, managed.closed = wanted.is_pinned, set(wanted.never)
     former = {alias: by_alias[alias] for alias in managed.aliases if alias in by_alias}
+    managed.is_pinned, managed.closed = _pin(wanted, former.values()), set(wanted.never)
     managed.closed -= {a for a, f in former.items() if a in f.never and a not in f.closed}
     if managed.spec.replica:  # the first one's pin is its own; it follows where there is room
         known = [f for f in former.values() if f.spec.group == managed.spec.group]
-        managed.is_pinned = any(f.is_pinned for f in known) if known else wanted.is_pinned
+        managed.is_pinned = any(f.is_pinned for f in known) if known else managed.is_pinned
     elif any(_is_up(each) for f in former.values() for each in f.replicas.members):
         managed.called_at = time.monotonic()
+
+
+def _pin(wanted: ManagedEngine, former: Iterable[ManagedEngine]) -> bool:
+    """As an operator left it, but where the registry says otherwise than before."""
+    left = [each.is_pinned for each in former if each.is_pinned_at_first == wanted.is_pinned]
+    return any(left) if left else wanted.is_pinned
 
 
 def _is_up(managed: ManagedEngine) -> bool:

@@ -1,7 +1,7 @@
 """A fleet whose models change while it runs: what is new appears, what is gone ends."""
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -135,6 +135,32 @@ async def test_the_registrys_other_words_hold_from_then_on() -> None:
             await enter(fleet, "a")
         await renew(fleet, model("a", scripted(), preload=True))
         await until(lambda: status(fleet, "a").state == "ready")
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("word", ["pin", "unpin"])
+async def test_what_an_operator_said_of_a_pin_holds_also_on_another_engine(
+    word: Literal["pin", "unpin"], replicas: int
+) -> None:
+    def registry(source: str, **said: Any) -> ModelSpec:
+        said = {"is_pinned": word == "unpin", "replicas": replicas, **said}
+        return model("a", scripted(source), **said)
+
+    def pins() -> list[bool]:
+        return [engine.is_pinned for engine in fleet.statuses()]
+
+    async with running(registry("a")) as fleet:
+        await enter(fleet, "a")
+        await fleet.commands.give(word, "a")
+        await renew(fleet, registry("a", keep_s=9.0))
+        assert pins() == [word == "pin"] * replicas
+        await renew(fleet, registry("other"))
+        await until(lambda: states(fleet) == [(("a",), "ready")] * replicas)
+        assert pins() == [word == "pin"] * replicas
+        await renew(fleet, registry("third", is_pinned=word == "pin"))
+        await renew(fleet, registry("third"))
+        await until(lambda: states(fleet) == [(("a",), "ready")] * replicas)
+        assert pins() == [word == "unpin"] * replicas, "the registry has said otherwise since"
 
 
 async def test_what_an_operator_opened_stays_open_on_another_engine() -> None:
