@@ -6,6 +6,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
 import psutil
 
@@ -53,6 +54,15 @@ def children(pid: int) -> list[psutil.Process]:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
+
+
+def tree_mib(pid: int) -> float:
+    """Resident memory of a process and all that it has started. Raises psutil.NoSuchProcess."""
+    total = psutil.Process(pid).memory_info().rss
+    for child in children(pid):
+        with suppress(psutil.NoSuchProcess):
+            total += child.memory_info().rss
+    return round(total / 2**20, 1)
 
 
 def is_alive_engine(process: psutil.Process) -> bool:
