@@ -1,5 +1,6 @@
 """EngineSpec.args -> llama.cpp's CommonParams: its attribute names, untouched, and our defaults."""
 
+import functools
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,6 +40,7 @@ def common_params(
     cache_ram_mib: llama.cpp would keep up to 8 GiB of old prompts. n_batch: what one step holds;
     in between an abort is noticed and other streams go on. Half of it is for long prompts
     (turns.py): of 128 tokens each costs a CPU no more than of 512; of 32, twice as much.
+    fit_params: llama.cpp would plan for its cards, which is half of a load where there are none.
     """
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
@@ -48,6 +50,7 @@ def common_params(
     params.cache_ram_mib, params.warmup, params.verbosity = 0, False, 1
     params.n_threads_http, params.ui, params.endpoint_slots = 2, False, True
     params.endpoint_metrics = True
+    params.fit_params = _has_card(xllamacpp)
     params.sampling.generation_prompt = OPENED
     if embeds:
         params.embedding, params.n_parallel = True, 4
@@ -58,6 +61,11 @@ def common_params(
     if embeds:  # every input is read in one step, so the step must be as long as the context
         params.n_ubatch = params.n_batch = params.n_ctx
     return params
+
+
+@functools.cache
+def _has_card(xllamacpp: Any) -> bool:
+    return any("GPU" in str(device["type"]) for device in xllamacpp.get_device_info())
 
 
 def secure_listener(params: Any, folder: Path | None) -> str:

@@ -29,6 +29,7 @@ from engines.llamacpp.form_trial import FormTrial
 from engines.llamacpp.grammar import GrammarMaker
 from engines.llamacpp.http_client import HttpClient
 from engines.llamacpp.llguidance import grammar_complaint
+from engines.llamacpp.page_cache import read_ahead
 from engines.llamacpp.recent_prompts import RecentPrompts
 from engines.llamacpp.text_pieces import TextPieces
 from engines.llamacpp.tools import MARKS
@@ -66,7 +67,9 @@ class LlamacppModel:
         self._folder = None if sys.platform == "win32" else PrivateFolder()
         key = secure_listener(params, self._folder.path if self._folder else None)
         try:
-            self.server = xllamacpp.Server(params)
+            read_ahead(path)
+            self.server = xllamacpp.Server(params)  # keeps the interpreter until it has loaded
+            self.server.handle_metrics()  # its loop runs: ended before, it would never end
             self._http = HttpClient(self.server.listening_address, key)
             sizes = self._http.sizes()
         except Exception as error:
