@@ -1,4 +1,4 @@
-"""A real `fjord serve` whose event loop is watched, and 64 streams that never end."""
+"""A real `fjord serve` whose event loop is watched, and streams that never end."""
 
 import json
 import os
@@ -39,17 +39,21 @@ models:
     context: %s
     output: 4K
     preload: true
+%s
 profiles:
   embedded: {{}}
 """
 
 
 @contextmanager
-def serving(engine: str, folder: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """A server and its streams: the port, and a good key's header."""
+def serving(
+    engine: str, folder: Path, streams: int = STREAMS, others: str = ""
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """A server and its streams: the port, and a good key's header. `others`: lines of the registry,
+    models beside the one that the streams are of."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
-    (folder / "registry.yaml").write_text(_registry(engine, folder))
+    (folder / "registry.yaml").write_text(_registry(engine, folder, others))
     data = ["--data-dir", str(folder / "data")]
     prepared_ledger(folder / "data")
     make = [sys.executable, "-m", "server", "keys", "create", "--name", "gaps", "--json", *data]
@@ -67,7 +71,7 @@ def serving(engine: str, folder: Path) -> Iterator[tuple[int, dict[str, str]]]:
         )
     try:
         wait_until_ready(server, port)
-        with _streams(port, headers, folder / "gaps"):
+        with _streams(port, headers, folder / "gaps", streams):
             yield port, headers
     except BaseException:
         print((folder / "log").read_text()[-3000:], file=sys.stderr)
@@ -80,7 +84,7 @@ def serving(engine: str, folder: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 @contextmanager
-def _streams(port: int, headers: dict[str, str], file: Path) -> Iterator[None]:
+def _streams(port: int, headers: dict[str, str], file: Path, streams: int) -> Iterator[None]:
     asked = {
         "model": ALIAS,
         "messages": [{"role": "user", "content": "on and on"}],
@@ -89,7 +93,7 @@ def _streams(port: int, headers: dict[str, str], file: Path) -> Iterator[None]:
         "stream": True,
     }
     crowd = Crowd(
-        port=port, headers=headers, streams=STREAMS, body=json.dumps(asked), file=str(file)
+        port=port, headers=headers, streams=streams, body=json.dumps(asked), file=str(file)
     )
     command = [sys.executable, "-m", "benchmarks.gap_streams"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT)
@@ -105,15 +109,15 @@ def _streams(port: int, headers: dict[str, str], file: Path) -> Iterator[None]:
         process.wait()
 
 
-def _registry(engine: str, folder: Path) -> str:
+def _registry(engine: str, folder: Path, others: str) -> str:
     match engine:
         case "scripted":
             args = {"text": "the boats come home ", "token_delay_s": TOKEN_DELAY_S}
-            return MODEL % ("nowhere", engine, json.dumps(args), "32K")
+            return MODEL % ("nowhere", engine, json.dumps(args), "32K", others)
         case "llamacpp":
             path = make_gguf(gguf_path(), folder / "tiny.gguf")
             threads = {"cpuparams.n_threads": 1, "cpuparams_batch.n_threads": 1}
             sizes = {"n_ctx": 65_536, "n_parallel": STREAMS + MORE_SLOTS}
-            return MODEL % (path, engine, json.dumps(threads | sizes), "32K")
+            return MODEL % (path, engine, json.dumps(threads | sizes), "32K", others)
     model = make_model("tiny", folder)
-    return MODEL % (model.folder, engine, json.dumps(dict(model.engine_args)), "8K")
+    return MODEL % (model.folder, engine, json.dumps(dict(model.engine_args)), "8K", others)

@@ -6,10 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from benchmarks.gap_client import posted
 from benchmarks.gap_server import serving
+from benchmarks.gap_watch import GapWatch, Lateness
 from benchmarks.hostile import CATALOGUE
 
 AT_ONCE = 8
@@ -19,25 +20,6 @@ TRIES = 3
 BEGIN_S = 2.0
 QUIET_S = 0.7
 AFTER_S = 0.3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lateness:
-    """Of the event loop at its worst, in ms."""
-
-    late_ms: float = 0.0
-    worked_ms: float = 0.0
-    without_core_ms: float = 0.0
-
-    @property
-    def locked_ms(self) -> float:
-        """It waited for the interpreter's lock, which a thread held."""
-        return max(0.0, self.late_ms - self.worked_ms - self.without_core_ms)
-
-    @property
-    def ours_ms(self) -> float:
-        """What no other process' work explains."""
-        return round(max(0.0, self.late_ms - self.without_core_ms), 1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,15 +47,6 @@ class Result:
         return max(self.beyond_ms, self.loop.ours_ms)
 
 
-class Row(NamedTuple):
-    """A line of a file that a probe writes: a moment, and ms before it."""
-
-    at: float
-    ms: float
-    worked_ms: float = 0.0
-    without_core_ms: float = 0.0
-
-
 class Site:
     """A server with its streams, and the hostile client beside them."""
 
@@ -81,8 +54,7 @@ class Site:
         self._engine = engine
         self._folder = folder
         self._open = ExitStack()
-        self._gaps, self._lateness = folder / "gaps", folder / "lateness"
-        self._readers_lateness = folder / "gaps.lateness"
+        self._watch = GapWatch(folder)
 
     def __enter__(self) -> "Site":
         self.port, self._key = self._open.enter_context(serving(self._engine, self._folder))
@@ -127,37 +99,11 @@ class Site:
             at_once=at_once,
             answers=sorted(answers),
             answered_s=round(answered - began, 2),
-            gap_ms=self._gap_ms(began, ended),
-            loop=self._worst(began, ended),
+            gap_ms=self._watch.gap_ms(began, ended),
+            loop=self._watch.lateness(began, ended),
         )
 
     def _quiet(self) -> float:
         began = time.monotonic()
         time.sleep(QUIET_S)
-        return self._gap_ms(began, time.monotonic())
-
-    def _worst(self, began: float, ended: float) -> Lateness:
-        late = [row for row in _rows(self._lateness) if began <= row.at <= ended]
-        worst = max(late, key=lambda row: row.ms - row.without_core_ms, default=Row(0.0, 0.0))
-        return Lateness(
-            late_ms=worst.ms, worked_ms=worst.worked_ms, without_core_ms=worst.without_core_ms
-        )
-
-    def _gap_ms(self, began: float, ended: float) -> float:
-        late = [*_rows(self._lateness), *_rows(self._readers_lateness)]
-        late = [row for row in late if began - 1 <= row.at <= ended + 1]
-        gaps = [gap for gap in _rows(self._gaps) if began <= gap.at <= ended]
-        return round(max((gap.ms - _without_core_ms(gap, late) for gap in gaps), default=0.0), 1)
-
-
-def _without_core_ms(gap: Row, late: Sequence[Row]) -> float:
-    """Of the latenesses that lie within a gap."""
-    begin = gap.at - gap.ms / 1e3
-    within = (row for row in late if begin <= row.at <= gap.at + row.ms / 1e3)
-    return min(gap.ms, sum(row.without_core_ms for row in within))
-
-
-def _rows(file: Path) -> list[Row]:
-    """Whole lines of numbers."""
-    lines = file.read_text().rpartition("\n")[0].splitlines() if file.exists() else []
-    return [Row(*map(float, line.split())) for line in lines]
+        return self._watch.gap_ms(began, time.monotonic())
