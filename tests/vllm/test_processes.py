@@ -1,7 +1,7 @@
 """vLLM's processes: killed, frozen, orphaned, interrupted, given up. None is ever left behind.
 
 Those that are killed and frozen are several, as where a model spans devices: two tensor-parallel
-workers, with the fast path and without it, and two data-parallel engines.
+workers and two data-parallel engines, with the fast path and without it.
 """
 
 import asyncio
@@ -179,14 +179,15 @@ async def test_a_frozen_engine_is_found_soon_while_streams_wait_and_stops_within
 
 
 @pytest.mark.timeout(600)
+@pytest.mark.parametrize("fastpath", [True, False], ids=["fast path", "vLLM's own"])
 async def test_where_one_of_two_data_parallel_engines_dies_no_stream_ends_as_aborted(
-    tiny: Path,
+    tiny: Path, fastpath: bool
 ) -> None:
     """vLLM takes the other one down and aborts what runs on it; streams on its direct way and on
     the public one are told that their engine died, as those on the one that was killed."""
-    engine = vllm_engine(tiny, data_parallel_size=2)
+    engine = vllm_engine(tiny, data_parallel_size=2, fastpath=fastpath)
     await engine.start()
-    assert engine._fast_path is not None
+    assert (engine._fast_path is not None) is fastpath
     streams = [
         asyncio.ensure_future(told(engine, sink)) for sink in (Busy(), None) for _ in range(4)
     ]
