@@ -16,6 +16,7 @@ from engines.registry.spec import EngineSpec
 from engines.weights.refusal import refuse_what_never_fits
 from engines.weights.resolve import resolve
 from engines.weights.size import weights_bytes
+from engines.weights.verifying import refuse_damaged
 
 WeightsProgress: TypeAlias = Callable[[EngineSpec, str, int | None, int | None], None]
 """What is being done for a spec's weights; bytes or steps done, of how many (None: unknown)."""
@@ -31,10 +32,17 @@ class EngineBuilder:
     """How a fleet builds its engines. `progress` is called on the event loop."""
 
     def __init__(
-        self, data_dir: Path, progress: WeightsProgress, *, stall_timeout_s: float = 600.0
+        self,
+        data_dir: Path,
+        progress: WeightsProgress,
+        *,
+        stall_timeout_s: float = 600.0,
+        verifies: bool = False,
     ) -> None:
-        """A fetch that gets no further for `stall_timeout_s` ends with EngineUnavailable."""
+        """A fetch that gets no further for `stall_timeout_s` ends with EngineUnavailable. With
+        `verifies` every byte is compared before an engine is built."""
         self._data_dir = data_dir
+        self._verifies = verifies
         self._progress = progress
         self._stall_timeout_s = stall_timeout_s
         self._weights_bytes: dict[str, int] = {}
@@ -58,7 +66,7 @@ class EngineBuilder:
 
     async def _fetched(self, spec: EngineSpec) -> Path:
         self._paces[spec.key] = FetchPace.begun("", None, None, time.monotonic())
-        fetching = _weights(spec, self._data_dir, self._told)
+        fetching = _weights(spec, self._data_dir, self._told, self._verifies)
         try:
             while not fetching.done():
                 await asyncio.wait([fetching], timeout=self._patience_s(self._paces[spec.key]))
@@ -113,7 +121,9 @@ def _engine(spec: EngineSpec, path: Path) -> Engine:
             return ScriptedEngine(spec)
 
 
-def _weights(spec: EngineSpec, data_dir: Path, progress: WeightsProgress) -> asyncio.Future[Path]:
+def _weights(
+    spec: EngineSpec, data_dir: Path, progress: WeightsProgress, verifies: bool
+) -> asyncio.Future[Path]:
     """In a daemon thread of its own: a download that is given up must not keep the process."""
     loop = asyncio.get_running_loop()
     resolved: concurrent.futures.Future[Path] = concurrent.futures.Future()
@@ -127,7 +137,10 @@ def _weights(spec: EngineSpec, data_dir: Path, progress: WeightsProgress) -> asy
         with contextlib.suppress(concurrent.futures.InvalidStateError):  # given up
             try:
                 refuse_what_never_fits(spec, data_dir, report)
-                resolved.set_result(resolve(spec, data_dir, report))
+                path = resolve(spec, data_dir, report)
+                if verifies:
+                    refuse_damaged(spec, path, report)
+                resolved.set_result(path)
             except Exception as error:
                 resolved.set_exception(error)
 

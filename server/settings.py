@@ -56,6 +56,10 @@ class Settings(BaseSettings):
     """How long a fetch may get no further before it is given up and tried again."""
     engine_memory_gb: Annotated[float, Field(gt=0)] | None = None
     """What engines may take of the machine's own memory; None: nine tenths of it."""
+    verify: bool = False
+    """Whether every byte of a model's weights is compared before it is loaded."""
+    weights_dir: Path | None = None
+    """Where weights are fetched to; None: `weights` in the data directory. Engines read it."""
     sleep_memory_gb: Annotated[float, Field(ge=0)] | None = None
     """What the weights of sleeping engines may keep of the machine's memory; None: half of what is
     free at the start."""

@@ -7,7 +7,7 @@ from typing import Any
 from engines.base import Reasoning
 from engines.registry.entries import PINNED, EngineKind, ModelEntry, ProfileEntry, ReasoningEntry
 from engines.registry.file import Document, RegistryError
-from engines.registry.sources import PACKAGE, locate
+from engines.registry.sources import PACKAGE, locate, unpinned_code
 from engines.registry.spec import (
     LLAMACPP_CONTEXT_TOKENS,
     NO_TOOLS,
@@ -189,6 +189,9 @@ class Profile:
             raise self._error(alias, ("source",), str(e)) from None
         for name, complaint in argument_errors(kind, args, context):
             raise self._error(alias, (*at, "args", name), complaint)
+        if (wrong := unpinned_code(kind, source, entry.revision, args)) is not None:
+            right = "right would be the 40 digits of a commit"
+            raise self._error(alias, ("revision",), f"{wrong}; {right}")
         return EngineSpec(
             kind=kind,
             source=source,

@@ -14,7 +14,15 @@ from engines.registry.file import Document, RegistryError, read_registry_file
 from engines.registry.names import ModelNames
 from engines.registry.profile import Profile, argument_errors
 from engines.registry.shared_marks import with_shared_marks
-from engines.registry.sources import is_gguf, is_local, locate, longest_context, split_file
+from engines.registry.sources import (
+    is_gguf,
+    is_local,
+    locate,
+    longest_context,
+    split_file,
+    split_revision,
+    unpinned_code,
+)
 from engines.registry.spec import EngineSpec, ModelSpec, Price
 from engines.registry.yaml import YamlFileError, parse_yaml
 from engines.spelling import did_you_mean
@@ -156,8 +164,8 @@ def registry_from_sources(
 ) -> Registry:
     """One's own models, without a file: (alias, source) pairs, one set of engine arguments.
 
-    A source is a folder, a GGUF file, owner/name, or owner/name:file.gguf; relative to `base`
-    (the working directory). Raises RegistryError.
+    A source is a folder, a GGUF file, owner/name[@revision], or owner/name:file.gguf; relative to
+    `base` (the working directory). Raises RegistryError.
     """
     models: dict[str, ModelSpec] = {}
     for alias, source in sources:
@@ -175,6 +183,7 @@ def _own_model(
 ) -> ModelSpec:
     if not re.fullmatch(ALIAS, alias):
         raise ValueError(f"{alias!r} is no possible name; right would be letters, digits and ._:/-")
+    source, revision = split_revision(source)
     source, file = split_file(source)
     detected: EngineKind = "llamacpp" if file or is_gguf(source, base) else "vllm"
     chosen = kind or detected
@@ -184,7 +193,9 @@ def _own_model(
     context = longest_context(located, args)
     for name, complaint in argument_errors(chosen, args, 1):
         raise ValueError(f"--engine-arg {name}: {complaint}")
-    spec = EngineSpec(kind=chosen, source=located, file=file, args=dict(args))
+    if (wrong := unpinned_code(chosen, located, revision, args)) is not None:
+        raise ValueError(f"{wrong}; right would be owner/name@commit, with the commit's 40 digits")
+    spec = EngineSpec(kind=chosen, source=located, revision=revision, file=file, args=dict(args))
     return ModelSpec(
         alias=alias, engine=spec, context_tokens=context, output_tokens=context, load="start"
     )

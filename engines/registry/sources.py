@@ -8,6 +8,8 @@ from typing import Any
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 PACKAGE = "package:"
+COMMIT = re.compile(r"[0-9a-f]{40}")
+"""What never becomes anything else, as a branch or a tag may."""
 UNKNOWN_CONTEXT = 128 * 1024
 """Where nothing says better: the engine, once started, knows its own and has the last word."""
 
@@ -47,6 +49,25 @@ def split_file(source: str) -> tuple[str, str | None]:
     if colon and file.endswith(".gguf") and HUB_ID.fullmatch(repository):
         return repository, file
     return source, None
+
+
+def split_revision(source: str) -> tuple[str, str | None]:
+    """owner/name@revision, with or without :file.gguf, as source and revision."""
+    found = re.fullmatch(rf"({HUB_ID.pattern})@([\w./-]+)(:.+\.gguf)?", source)
+    if found is None:
+        return source, None
+    return found[1] + (found[3] or ""), found[2]
+
+
+def unpinned_code(
+    kind: str, source: str, revision: str | None, args: Mapping[str, Any]
+) -> str | None:
+    """What is wrong where code of a hub's repository would be run, whatever it becomes."""
+    is_run = kind == "vllm" and args.get("trust_remote_code") is True
+    if not is_run or not HUB_ID.fullmatch(source) or COMMIT.fullmatch(revision or ""):
+        return None
+    named = f"{revision!r} may be other code tomorrow" if revision else "none is named"
+    return f"trust_remote_code runs the code of one commit, and {named}"
 
 
 def is_gguf(source: str, base: Path) -> bool:

@@ -19,6 +19,7 @@ from engines.registry.sources import PACKAGE, is_local
 from engines.registry.spec import EngineSpec
 from engines.weights.present import packaged_weights
 from engines.weights.resolve import QUIET, resolve
+from engines.weights.store import stored_weights
 
 HUB_S = 20.0
 """How long the hub may take to describe one model."""
@@ -40,6 +41,8 @@ def model_facts(
             return _packaged(spec, data_dir)
         if is_local(spec.source):
             return facts_of_path(resolve(spec, data_dir, lambda *_: None, around))
+        if (path := stored_weights(spec, data_dir, around)) is not None:
+            return facts_of_path(path)
     except (EngineUnavailable, BadGguf) as error:
         raise FactsUnknown(str(error)) from None
     if spec.kind == "vllm" and (shipped := shipped_facts(spec.source)) is not None:

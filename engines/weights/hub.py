@@ -1,212 +1,225 @@
-"""Runs as a process of its own: a model from the hub, or from the hub's cache, on disk.
+"""Runs as a process of its own: a model from the hub, in a plain folder on disk.
 
-`python -m engines.weights.hub OWNER/NAME KIND REVISION FILE` (empty: none). Honours HF_ENDPOINT,
-HF_HOME, HF_TOKEN and HF_HUB_OFFLINE. A cut connection is taken up where it ended; after
-a restart whole files are kept. What is in the cache is used as it is: a start does not depend on
-the hub, and a branch that moved changes nothing by itself.
+`python -m engines.weights.hub OWNER/NAME KIND REVISION FILE HOW` (empty: none; HOW: JSON, see
+resolve.fetched). Honours HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE. What is in the store,
+or in the hub's own cache, is used as it is: a start does not depend on the hub, and a branch that
+moved changes nothing by itself. What is fetched goes into the store, gone on with where it ended.
 """
 
-import contextlib
 import json
 import shutil
-import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import constants, snapshot_download
+from filelock import FileLock, Timeout
+from huggingface_hub import HfApi, RepoFile, constants, snapshot_download
 from huggingface_hub.errors import (
-    DryRunError,
     GatedRepoError,
     HfHubHTTPError,
-    LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.file_download import DryRunFileInfo
 
-from engines.host.child_job import ChildJobFailed, Progress, child_job
+from engines.host.child_job import REPEAT_S, ChildJobFailed, Progress, child_job
+from engines.weights.fetching import FileFetch, RemoteFile
+from engines.weights.manifest import (
+    BadManifest,
+    StoredFile,
+    WeightsManifest,
+    read_manifest,
+    write_manifest,
+)
+from engines.weights.selection import IGNORED, Selection, are_one
+from engines.weights.store import PARTS, WeightsStore
 
-ALLOWED = ["*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.py", "*.safetensors"]
-IGNORED = ["original/*", "consolidated*", "metal/*", "onnx/*", "openvino/*"]
-POLL_S = 0.5
-ABANDONED_S = 600
+ROOM_LEFT_BYTES = 100_000_000
+"""What a fetch leaves free, for who else writes there."""
 
 
 def fetch(args: Sequence[str], progress: Progress) -> str:
-    """The snapshot's folder, or the file in it for llamacpp."""
-    repository, kind, revision, file = args
+    """The folder, or the file in it for llamacpp."""
+    repository, kind, revision, file, how = args
+    asked = json.loads(how)
     try:
-        snapshot = Snapshot(
-            repository, revision or None, file if kind == "llamacpp" else None, kind
-        )
-        return str(snapshot.cached() or snapshot.download(progress))
-    except ChildJobFailed:
-        raise
+        model = HubModel(repository, revision or None, Selection(kind, file or None))
+        store = WeightsStore(Path(asked["root"]))
+        if not asked["asks_hub"] and (found := model.here(store)) is not None:
+            return str(found)
+        progress(f"asking {constants.ENDPOINT} for {repository}", None, None)
+        pull = Pull(model, store, model.listing(), again=tuple(asked["again"]))
+        with _alone(store.repository(repository), progress):
+            return str(pull.fetch(progress))
+    except (ChildJobFailed, BadManifest) as e:
+        raise ChildJobFailed(str(e)) from None
     except Exception as e:
         raise ChildJobFailed(failure_reason(e, repository, revision)) from e
 
 
-class Snapshot:
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What of a repository is wanted, at one commit."""
+
+    commit: str
+    licence: str | None
+    files: tuple[RemoteFile, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class HubModel:
     """Some files of one repository at one revision."""
 
-    def __init__(self, repository: str, revision: str | None, file: str | None, kind: str) -> None:
-        self.repository = repository
-        self.revision = revision
-        self.kind = kind
-        self.patterns = [file.replace("-00001-of-", "-*-of-")] if file else ["*.gguf"]
-        if kind != "llamacpp":
-            self.patterns = ALLOWED
+    repository: str
+    revision: str | None
+    selection: Selection
+
+    def here(self, store: WeightsStore) -> Path | None:
+        """What a former fetch left, if it is whole; no network."""
+        found = store.find(self.repository, self.revision, self.selection)
+        return found or self.cached()
 
     def cached(self) -> Path | None:
-        """What a former download left, if it is whole; no network."""
+        """In the hub's own cache, where earlier versions and other programs fetch to."""
+        patterns = [*self.selection.patterns, "pytorch_model*.bin"]
         try:
-            folder = self._snapshot(only_cached=True)
+            folder = Path(
+                snapshot_download(
+                    self.repository,
+                    revision=self.revision,
+                    allow_patterns=patterns,
+                    ignore_patterns=list(IGNORED),
+                    local_files_only=True,
+                )
+            )
         except OSError:
             return None
-        return self._weights(folder)
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        return self.selection.weights(folder, [str(path.relative_to(folder)) for path in files])
 
-    def download(self, progress: Progress) -> Path:
-        progress(f"asking {constants.ENDPOINT} for {self.repository}", None, None)
-        _remove_abandoned_parts(self.repository)
-        files = self._listed()
-        if not any(f.filename.endswith((".safetensors", ".gguf")) for f in files):
-            self.patterns = [*self.patterns, "pytorch_model*.bin"]
-            files = self._listed()
-        self._refuse_what_cannot_work(files)
-        with _ProgressMeter(files, self.repository, progress):
-            folder = self._snapshot(only_cached=False)
-        weights = self._weights(folder)
+    def listing(self) -> Listing:
+        """Raises what the library raises."""
+        api = HfApi()
+        described = api.model_info(self.repository, revision=self.revision)
+        commit = str(described.sha)
+        tree = api.list_repo_tree(self.repository, recursive=True, revision=commit)
+        files = {each.path: each for each in tree if isinstance(each, RepoFile)}
+        wanted = tuple(_remote(files[name]) for name in self.selection.wanted(files))
+        return Listing(commit, _licence(described.card_data), wanted)
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """One listing into the store."""
+
+    model: HubModel
+    store: WeightsStore
+    listing: Listing
+    again: tuple[str, ...] = ()
+    """Files that are fetched although the manifest has them."""
+
+    def fetch(self, progress: Progress) -> Path:
+        self._refuse_what_cannot_work()
+        what, total = f"downloading {self.model.repository}", self.listing.size
+        fetching = FileFetch(self.model.repository, self.listing.commit, self.folder)
+        files = fetching.fetch(
+            self.listing.files, self.known(), lambda done: progress(what, min(done, total), total)
+        )
+        return self._recorded(files)
+
+    @property
+    def folder(self) -> Path:
+        return self.store.folder(self.model.repository, self.listing.commit)
+
+    def known(self) -> dict[str, StoredFile]:
+        """What the manifest has of the listing."""
+        manifest = read_manifest(self.folder)
+        files = {} if manifest is None else manifest.files
+        return {
+            each.name: files[each.name]
+            for each in self.listing.files
+            if each.name in files and each.name not in self.again
+        }
+
+    def missing_bytes(self) -> int:
+        """What is still to come: parts that are on disk take no more room."""
+        known = self.known()
+        missing = sum(each.size for each in self.listing.files if each.name not in known)
+        begun = sum(part.stat().st_size for part in (self.folder / PARTS).glob("*"))
+        return max(0, missing - begun)
+
+    def _refuse_what_cannot_work(self) -> None:
+        repository, selection = self.model.repository, self.model.selection
+        names = [each.name for each in self.listing.files]
+        ggufs = selection.ggufs(names)
+        if selection.kind == "llamacpp" and (not ggufs or not are_one(ggufs)):
+            held = ", ".join(ggufs) or f"no {selection.patterns[0]}"
+            raise ChildJobFailed(f"{repository} has {held}; right would be file: with one name")
+        missing = self.missing_bytes()
+        self.store.root.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.store.root).free - ROOM_LEFT_BYTES
+        if missing and missing > free:
+            raise ChildJobFailed(
+                f"{repository} needs {_gb(missing)} more and {self.store.root} has "
+                f"{_gb(max(free, 0))} free; make room, or name a larger disk by FJORD_WEIGHTS_DIR"
+            )
+
+    def _recorded(self, files: dict[str, StoredFile]) -> Path:
+        """The manifest, and the branch that leads to it, are written last."""
+        repository, selection = self.model.repository, self.model.selection
+        before = read_manifest(self.folder)
+        kept = {} if before is None else dict(before.files)
+        manifest = WeightsManifest(
+            source=repository,
+            commit=self.listing.commit,
+            licence=self.listing.licence,
+            files={**kept, **files},
+        )
+        weights = selection.weights(self.folder, sorted(manifest.files))
         if weights is None:
             raise ChildJobFailed(
-                f"{self.repository} came without weights that {self.kind} can read"
+                f"{repository} came without weights that {selection.kind} can read"
             )
+        write_manifest(self.folder, manifest)
+        self.store.point(repository, self.model.revision, self.listing.commit)
         return weights
 
-    def listed_sizes(self) -> dict[str, int]:
-        """What would be fetched, by file. Raises what the library raises."""
-        return {f.filename: f.file_size or 0 for f in self._listed()}
 
-    def _snapshot(self, only_cached: bool) -> Path:
-        return Path(
-            snapshot_download(
-                self.repository,
-                revision=self.revision,
-                allow_patterns=self.patterns,
-                ignore_patterns=IGNORED,
-                local_files_only=only_cached,
-            )
-        )
-
-    def _listed(self) -> list[DryRunFileInfo]:
-        return snapshot_download(
-            self.repository,
-            revision=self.revision,
-            allow_patterns=self.patterns,
-            ignore_patterns=IGNORED,
-            dry_run=True,
-        )
-
-    def _refuse_what_cannot_work(self, files: Sequence[DryRunFileInfo]) -> None:
-        ggufs = sorted(f.filename for f in files if f.filename.endswith(".gguf"))
-        if self.kind == "llamacpp" and (not ggufs or not _are_one(ggufs)):
-            held = ", ".join(ggufs) or f"no {self.patterns[0]}"
-            raise ChildJobFailed(
-                f"{self.repository} has {held}; right would be file: with one name"
-            )
-        missing = sum(f.file_size or 0 for f in files if f.will_download)
-        cache = Path(constants.HF_HUB_CACHE)
-        cache.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(cache).free
-        if missing > free:
-            raise ChildJobFailed(
-                f"{self.repository} needs {_gb(missing)} more and {cache} has {_gb(free)} free; "
-                "make room, or point HF_HOME to a larger disk"
-            )
-
-    def _weights(self, folder: Path) -> Path | None:
-        """The folder or GGUF file, if everything its index names is there."""
-        if self.kind == "llamacpp":
-            ggufs = sorted(path for pattern in self.patterns for path in folder.glob(pattern))
-            names = [path.name for path in ggufs]
-            return ggufs[0] if ggufs and _are_one(names) else None
-        if not (folder / "config.json").exists():
-            return None
-        index = folder / "model.safetensors.index.json"
-        if index.exists():
-            shards = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
-            return folder if all((folder / shard).exists() for shard in shards) else None
-        whole = any(folder.glob("*.safetensors")) or any(folder.glob("pytorch_model*.bin"))
-        return folder if whole else None
+def _remote(file: RepoFile) -> RemoteFile:
+    return RemoteFile(file.path, file.size, file.lfs.sha256 if file.lfs else None, file.blob_id)
 
 
-class _ProgressMeter:
-    """Tells the bytes on disk while the block runs: the parts of a file count as they arrive."""
-
-    def __init__(
-        self, files: Sequence[DryRunFileInfo], repository: str, progress: Progress
-    ) -> None:
-        self._what = f"downloading {repository}"
-        self._progress = progress
-        self._total = sum(f.file_size or 0 for f in files)
-        self._kept = sum(f.file_size or 0 for f in files if not f.will_download)
-        self._blobs = _blobs(repository)
-        self._before = self._on_disk()
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._poll, daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _poll(self) -> None:
-        while not self._done.wait(POLL_S):
-            self._tell()
-        self._tell()
-
-    def _tell(self) -> None:
-        done = self._kept + self._on_disk() - self._before
-        self._progress(self._what, min(max(done, 0), self._total), self._total)
-
-    def _on_disk(self) -> int:
-        total = 0
-        for path in self._blobs.glob("*"):
-            with contextlib.suppress(FileNotFoundError):  # renamed meanwhile
-                total += path.stat().st_size
-        return total
+def _licence(card: Any) -> str | None:
+    named = getattr(card, "license_name", None) or getattr(card, "license", None)
+    return named if isinstance(named, str) else None
 
 
-def _blobs(repository: str) -> Path:
-    """The cache's folder of one repository's files, whole ones and parts."""
-    return Path(constants.HF_HUB_CACHE, f"models--{repository.replace('/', '--')}", "blobs")
-
-
-def _remove_abandoned_parts(repository: str) -> None:
-    """The library starts a new part in every process, and a killed one leaves its own behind. A
-    part that is still being written is younger than this."""
-    for part in _blobs(repository).glob("*.incomplete"):
-        with contextlib.suppress(FileNotFoundError):
-            if time.time() - part.stat().st_mtime > ABANDONED_S:
-                part.unlink()
-
-
-def _are_one(ggufs: Sequence[str]) -> bool:
-    """One file, or the parts of one."""
-    return len({name.partition("-00")[0] for name in ggufs}) == 1 and (
-        len(ggufs) == 1 or all("-of-" in name for name in ggufs)
-    )
+@contextmanager
+def _alone(folder: Path, progress: Progress) -> Iterator[None]:
+    """Two processes that want one repository fetch it once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    while True:
+        try:
+            lock.acquire(timeout=REPEAT_S)
+            break
+        except Timeout:
+            progress("waiting: another process fetches the same model", None, None)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def failure_reason(error: BaseException, repository: str, revision: str) -> str:
     """What went wrong, where, and what would be right."""
     hub = constants.ENDPOINT
-    # The library wraps what it met on the way to its own "not in the cache".
-    if isinstance(error, LocalEntryNotFoundError | DryRunError) and error.__cause__ is not None:
-        error = error.__cause__
     match error:
         case GatedRepoError():
             return (
@@ -224,8 +237,8 @@ def failure_reason(error: BaseException, repository: str, revision: str) -> str:
             )
         case OfflineModeIsEnabled():
             return (
-                f"{repository} is not whole in {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE "
-                "forbids to fetch it: unset it, or name a local folder as source"
+                f"{repository} is not whole on this disk, and HF_HUB_OFFLINE forbids to fetch it: "
+                "unset it, or name a local folder as source"
             )
         case HfHubHTTPError() if error.response.status_code in (401, 403):
             return (
@@ -240,7 +253,7 @@ def failure_reason(error: BaseException, repository: str, revision: str) -> str:
                 "check the network, or name a local folder as source"
             )
         case OSError(errno=28):
-            return f"the disk of {constants.HF_HUB_CACHE} is full: make room, or set HF_HOME"
+            return "the weights' disk is full: make room, or name another by FJORD_WEIGHTS_DIR"
         case _:
             return f"{repository} could not be fetched: {type(error).__name__}: {error}"
 

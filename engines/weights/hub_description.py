@@ -11,7 +11,8 @@ from pathlib import Path
 from huggingface_hub import hf_hub_download
 
 from engines.host.child_job import ChildJobFailed, Progress, child_job
-from engines.weights.hub import Snapshot, failure_reason
+from engines.weights.hub import HubModel, failure_reason
+from engines.weights.selection import Selection
 
 
 def describe(args: Sequence[str], progress: Progress) -> str:
@@ -20,23 +21,23 @@ def describe(args: Sequence[str], progress: Progress) -> str:
     progress(f"asking for {repository}", None, None)
     is_gguf = kind == "llamacpp"
     try:
-        snapshot = Snapshot(repository, revision or None, file if is_gguf else None, kind)
-        cached = snapshot.cached()
+        model = HubModel(repository, revision or None, Selection(kind, file or None))
+        cached = model.cached()
         if cached is not None:
             return json.dumps({"path": str(cached)})
         if is_gguf:
             raise ChildJobFailed(f"{repository} is not fetched yet; `fjord prepare` fetches it")
-        return json.dumps(_of_hub(repository, revision, snapshot))
+        return json.dumps(_of_hub(model))
     except ChildJobFailed:
         raise
     except Exception as e:
         raise ChildJobFailed(failure_reason(e, repository, revision)) from e
 
 
-def _of_hub(repository: str, revision: str, snapshot: Snapshot) -> dict[str, object]:
-    config = hf_hub_download(repository, "config.json", revision=revision or None)
-    sizes = snapshot.listed_sizes()
-    weights = [size for name, size in sizes.items() if name.endswith((".safetensors", ".bin"))]
+def _of_hub(model: HubModel) -> dict[str, object]:
+    config = hf_hub_download(model.repository, "config.json", revision=model.revision)
+    files = model.listing().files
+    weights = [file.size for file in files if file.name.endswith((".safetensors", ".bin"))]
     return {"config": json.loads(Path(config).read_text("utf-8")), "bytes": sum(weights)}
 
 

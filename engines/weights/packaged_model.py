@@ -81,6 +81,15 @@ def what_is_wrong(folder: Path, source_sha256: str) -> str | None:
     return f"{', '.join(damaged)} is damaged" if damaged else None
 
 
+def converted_files(folder: Path) -> dict[str, str] | None:
+    """A converted folder's files and their SHA-256; None: it is none."""
+    try:
+        files: dict[str, str] = json.loads((folder / MANIFEST).read_text("utf-8"))["files"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return files
+
+
 def _make(
     gguf: Path, folder: Path, source: str, progress: Progress, environment: Mapping[str, str]
 ) -> None:

@@ -14,7 +14,7 @@ QUANTIZATION = re.compile(r"[.-](I?Q\d\w*|B?F\d+)$", re.IGNORECASE)
 
 def gguf_in(package: str, file: str | None = None) -> importlib.metadata.PackagePath:
     """The package's GGUF file; `file` names it where there are several."""
-    ggufs = [f for f in _files(package) if f.suffix == ".gguf" and file in (None, f.name)]
+    ggufs = [f for f in files_of(package) if f.suffix == ".gguf" and file in (None, f.name)]
     if len(ggufs) != 1:
         names = ", ".join(f.name for f in ggufs) or f"no {file or '*.gguf'}"
         raise EngineUnavailable(f"The package {package} holds {names}; exactly one is needed.")
@@ -34,7 +34,7 @@ def model_name(source: str) -> str:
 
 def folder_in(package: str) -> Path | None:
     """The package's folder with a config.json and safetensors; None where it has none."""
-    folders = {Path(f.locate()).parent for f in _files(package) if f.name == "config.json"}
+    folders = {Path(f.locate()).parent for f in files_of(package) if f.name == "config.json"}
     whole = sorted(folder for folder in folders if any(folder.glob("*.safetensors")))
     return whole[0] if whole else None
 
@@ -62,7 +62,8 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _files(package: str) -> list[importlib.metadata.PackagePath]:
+def files_of(package: str) -> list[importlib.metadata.PackagePath]:
+    """As its installer recorded them. Raises EngineUnavailable."""
     try:
         return importlib.metadata.files(package) or []
     except importlib.metadata.PackageNotFoundError:

@@ -10,6 +10,7 @@ from engines.registry.sources import PACKAGE, is_local
 from engines.registry.spec import EngineSpec
 from engines.weights.packages import folder_in, gguf_in
 from engines.weights.resolve import QUIET, resolve
+from engines.weights.store import stored_weights
 
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
 
@@ -25,7 +26,7 @@ def present_weights(
     if is_local(spec.source):
         path = Path(spec.source)
         return path if path.is_dir() and spec.kind == "vllm" else resolve(spec, data_dir, _quiet)
-    return _cached(spec, around)
+    return stored_weights(spec, data_dir, around) or _cached(spec, around)
 
 
 def packaged_weights(spec: EngineSpec, data_dir: Path) -> Path:
@@ -40,7 +41,19 @@ def packaged_weights(spec: EngineSpec, data_dir: Path) -> Path:
     return converted if is_converted else gguf
 
 
+def hub_cache(environment: Mapping[str, str]) -> Path:
+    """Where huggingface_hub keeps what it fetched, as it finds it itself."""
+    if named := environment.get("HF_HUB_CACHE") or environment.get("HUGGINGFACE_HUB_CACHE"):
+        return Path(named).expanduser()
+    if home := environment.get("HF_HOME"):
+        return Path(home).expanduser() / "hub"
+    caches = Path(environment.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return caches / "huggingface" / "hub"
+
+
 def _cached(spec: EngineSpec, environment: Mapping[str, str]) -> Path | None:
+    if not (hub_cache(environment) / f"models--{spec.source.replace('/', '--')}").is_dir():
+        return None
     args = [spec.source, spec.kind, spec.revision or "", spec.file or ""]
     around = {**environment, **QUIET, **OFFLINE}
     try:

@@ -1,7 +1,9 @@
 """Where an engine's weights are on this machine; fetched, converted and verified where need be."""
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from engines.base import EngineUnavailable
@@ -10,6 +12,7 @@ from engines.registry.sources import PACKAGE, is_local
 from engines.registry.spec import EngineSpec
 from engines.weights.packaged_model import converted_model, gguf_path
 from engines.weights.packages import folder_in
+from engines.weights.store import stored_weights, weights_root
 
 QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 
@@ -36,11 +39,59 @@ def resolve(
         return _packaged(spec, data_dir, progress, around)
     if is_local(spec.source):
         return _local(spec)
-    args = [spec.source, spec.kind, spec.revision or "", spec.file or ""]
+    found = stored_weights(spec, data_dir, around)
+    return fetched(spec, data_dir, progress, around) if found is None else found
+
+
+def fetched(
+    spec: EngineSpec,
+    data_dir: Path,
+    progress: Progress,
+    environment: Mapping[str, str],
+    *,
+    asks_hub: bool = False,
+    again: Sequence[str] = (),
+) -> Path:
+    """Of a hub's model, as `resolve` gives it. `asks_hub`: also where it is here, since a branch
+    may have moved; `again`: files that are fetched although they are here."""
+    how = {
+        "root": str(weights_root(data_dir, environment)),
+        "asks_hub": asks_hub or bool(again),
+        "again": list(again),
+    }
+    args = [spec.source, spec.kind, spec.revision or "", _file(spec), json.dumps(how)]
     try:
-        return Path(run_child_job("engines.weights.hub", args, progress, {**around, **QUIET}))
+        return Path(run_child_job("engines.weights.hub", args, progress, {**environment, **QUIET}))
     except ChildJobFailed as e:
         raise WeightsUnavailable(str(e)) from None
+
+
+@dataclass(frozen=True, slots=True)
+class FetchSize:
+    """What a fetch takes, in bytes; `missing` is what of it is not on this disk yet."""
+
+    commit: str
+    licence: str | None
+    size: int
+    missing: int
+
+
+def fetch_size(
+    spec: EngineSpec, data_dir: Path, progress: Progress, environment: Mapping[str, str]
+) -> FetchSize:
+    """Of a hub's model; asks the hub. Raises EngineUnavailable."""
+    root = str(weights_root(data_dir, environment))
+    args = [spec.source, spec.kind, spec.revision or "", _file(spec), root]
+    around = {**environment, **QUIET}
+    try:
+        told = json.loads(run_child_job("engines.weights.hub_size", args, progress, around))
+    except ChildJobFailed as e:
+        raise WeightsUnavailable(str(e)) from None
+    return FetchSize(**told)
+
+
+def _file(spec: EngineSpec) -> str:
+    return (spec.file or "") if spec.kind == "llamacpp" else ""
 
 
 def _packaged(

@@ -4,14 +4,13 @@ import sys
 from collections.abc import Sequence
 
 import typer
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from engines.base import EngineUnavailable
-from engines.registry.registry import Registry
-from engines.registry.spec import EngineSpec, ModelSpec
-from engines.spelling import did_you_mean
+from engines.registry.spec import EngineSpec
 from engines.weights.resolve import resolve
 from server.cli.announce import key_lines
+from server.cli.bars import Bar
+from server.cli.chosen_models import chosen_models
 from server.cli.first_start import first_key, prepare_data_dir
 from server.cli.registry_choice import open_registry
 from server.cli.trouble import told
@@ -24,8 +23,7 @@ from server.settings import Settings
 def prepare(settings: Settings, aliases: Sequence[str] = (), *, every: bool = False) -> None:
     """Fetch for `aliases` (none: those that are preloaded), or for `every` one. Raises CannotStart.
     A second call finds everything there and is quick."""
-    registry = open_registry(settings)
-    models = _chosen(registry, aliases, every)
+    models = chosen_models(open_registry(settings), aliases, every)
     prepare_data_dir(settings.data_dir)
     for spec in {model.engine.key: model.engine for model in models}.values():
         if spec.kind != "scripted":
@@ -33,29 +31,10 @@ def prepare(settings: Settings, aliases: Sequence[str] = (), *, every: bool = Fa
     _make_key(settings)
 
 
-def _chosen(registry: Registry, aliases: Sequence[str], every: bool) -> list[ModelSpec]:
-    known = registry.models
-    unknown = [alias for alias in aliases if alias not in known]
-    if unknown:
-        raise CannotStart(
-            f"Profile {registry.profile} has no model {unknown[0]!r}"
-            f"{did_you_mean(unknown[0], known)}; its models: {', '.join(known)}."
-        )
-    if aliases and not every:
-        return [known[alias] for alias in aliases]
-    return [model for model in known.values() if every or model.preload]
-
-
 def _fetched(spec: EngineSpec, settings: Settings) -> str:
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, transient=True) as bars:
-        task = bars.add_task(spec.source, total=None)
-
-        def progress(what: str, done: int | None, total: int | None) -> None:
-            bars.update(task, description=what, completed=done or 0, total=total)
-
+    with Bar() as bar:
         try:
-            return str(resolve(spec, settings.data_dir, progress))
+            return str(resolve(spec, settings.data_dir, bar.progress))
         except EngineUnavailable as error:
             raise CannotStart(str(error)) from None
 

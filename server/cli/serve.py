@@ -79,6 +79,7 @@ def serve(settings: Settings) -> int:
                 settings.data_dir,
                 SpokenProgress(),
                 stall_timeout_s=settings.fetch_stall_timeout_s,
+                verifies=settings.verify,
             )
             fleet = Fleet(
                 registry.models.values(),

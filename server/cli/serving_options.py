@@ -84,6 +84,10 @@ DrainTimeout = Annotated[
         help="Give running answers S s at SIGTERM. [default: 60]",
     ),
 ]
+Verify = Annotated[
+    bool | None,
+    typer.Option("--verify", help="Compare every byte of a model's weights before it is loaded."),
+]
 LedgerUrl = Annotated[str | None, typer.Option(help="postgresql://…: the site's database.")]
 LogLevel = Annotated[
     str | None, typer.Option(help="debug, info, warning or error. [default: info]")

@@ -266,3 +266,35 @@ def test_anchors_that_come_to_billions_are_refused_at_once(tmp_path: Path) -> No
 def test_a_file_of_many_megabytes_is_refused_at_once(tmp_path: Path) -> None:
     with pytest.raises(RegistryError, match="is larger than 2 MiB"):
         load(tmp_path, GOOD + "#" * 3 * 2**20)
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize("revision", ["main", "v1.0", COMMIT[:12]])
+def test_code_of_a_repository_needs_the_commit_it_is_of(tmp_path: Path, revision: str) -> None:
+    run = "    source: owner/name\n    args: {trust_remote_code: true}\n"
+    text = GOOD.replace("    source: owner/name\n", run)
+    with pytest.raises(RegistryError, match=r"'revision': trust_remote_code .*none is named.*40"):
+        load(tmp_path, text)
+    named = text.replace(run, f"{run}    revision: {revision}\n")
+    with pytest.raises(RegistryError, match=rf":5: .*'{revision}' may be other code.*40 digits"):
+        load(tmp_path, named)
+    load(tmp_path, named.replace(revision, COMMIT))
+    load(tmp_path, named.replace("true", "false"))
+
+
+def test_code_of_ones_own_model_needs_its_commit_too(tmp_path: Path) -> None:
+    args = {"trust_remote_code": True}
+    for source in ("owner/name", "owner/name@main"):
+        with pytest.raises(RegistryError, match=r"right would be owner/name@commit"):
+            registry_from_sources([("mine", source)], args, base=tmp_path)
+    found = registry_from_sources([("mine", f"owner/name@{COMMIT}")], args, base=tmp_path)
+    assert found.models["mine"].engine.revision == COMMIT
+    assert found.models["mine"].engine.source == "owner/name"
+    found = registry_from_sources([("mine", "owner/name@v1:m-q8.gguf")], {}, base=tmp_path)
+    spec = found.models["mine"].engine
+    assert (spec.source, spec.revision, spec.file) == ("owner/name", "v1", "m-q8.gguf")
+    own = tmp_path / "own"
+    own.mkdir()
+    registry_from_sources([("mine", str(own))], args, base=tmp_path)

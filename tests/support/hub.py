@@ -34,6 +34,11 @@ class Hub:
     listed_size: int | None = None
     """Bytes that every file is said to have."""
     token: str | None = None
+    licence: str | None = "apache-2.0"
+    commit: str = COMMIT
+    """What `main` is."""
+    spoils: set[str] = field(default_factory=set)
+    """Files that come with other bytes than are listed."""
     served: list[tuple[str, str | None]] = field(default_factory=list)
     """(path, Range) of every GET of a file."""
     released: threading.Event = field(default_factory=threading.Event)
@@ -63,26 +68,50 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(status, b"{}", {"X-Error-Code": code}, with_body)
         elif self.hub.token and self.headers["Authorization"] != f"Bearer {self.hub.token}":
             self._send(401, b"{}", {"X-Error-Code": "GatedRepo"}, with_body)
-        elif self.path.startswith("/api/models/owner/name/revision/main"):
-            self._send_json({"id": "owner/name", "sha": COMMIT, "siblings": []}, with_body)
+        elif self.path.startswith(self._described()):
+            card = {"license": self.hub.licence} if self.hub.licence else {}
+            said = {"id": "owner/name", "sha": self.hub.commit, "siblings": [], "cardData": card}
+            self._send_json(said, with_body)
         elif self.path.startswith("/api/models/owner/name/revision/"):
             self._send(404, b"{}", {"X-Error-Code": "RevisionNotFound"}, with_body)
-        elif self.path.startswith(f"/api/models/owner/name/tree/{COMMIT}"):
+        elif self.path.startswith(f"/api/models/owner/name/tree/{self.hub.commit}"):
             self._send_json(self._tree(), with_body)
-        elif self.path.startswith(f"/owner/name/resolve/{COMMIT}/"):
-            self._send_file(self.path.partition(f"{COMMIT}/")[2].partition("?")[0], with_body)
+        elif self.path.startswith(f"/owner/name/resolve/{self.hub.commit}/"):
+            self._send_file(
+                self.path.partition(f"{self.hub.commit}/")[2].partition("?")[0], with_body
+            )
         else:
             self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"}, with_body)
 
+    def _described(self) -> tuple[str, ...]:
+        """A model without a revision is its `main`."""
+        named = "/api/models/owner/name/revision"
+        return (f"{named}/main", f"{named}/{self.hub.commit}", *self._unnamed())
+
+    def _unnamed(self) -> tuple[str, ...]:
+        return (self.path,) if self.path.partition("?")[0] == "/api/models/owner/name" else ()
+
     def _tree(self) -> list[dict[str, Any]]:
-        return [
-            {"type": "file", "path": name, "size": len(content), "oid": _sha(content)[:40]}
-            for name, content in self.hub.files.items()
-        ]
+        return [self._listed(name, content) for name, content in self.hub.files.items()]
+
+    def _listed(self, name: str, content: bytes) -> dict[str, Any]:
+        """As the hub does: a SHA-256 for large files, git's own hash for the others."""
+        size = len(content) if self.hub.listed_size is None else self.hub.listed_size
+        git = hashlib.sha1(b"blob %d\0" % size + content).hexdigest()
+        file = {"type": "file", "path": name, "size": size, "oid": git}
+        if name.endswith((".safetensors", ".gguf")):
+            file["lfs"] = {"oid": _sha(content), "size": size, "pointerSize": 130}
+        return file
 
     def _send_file(self, name: str, with_body: bool) -> None:
         content = self.hub.files[name]
-        headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{_sha(content)}"', "Accept-Ranges": "bytes"}
+        if name in self.hub.spoils:
+            content = bytes([content[0] ^ 1]) + content[1:]
+        headers = {
+            "X-Repo-Commit": self.hub.commit,
+            "ETag": f'"{_sha(content)}"',
+            "Accept-Ranges": "bytes",
+        }
         if not with_body:
             if self.hub.listed_size is not None:
                 headers["X-Linked-Size"] = str(self.hub.listed_size)

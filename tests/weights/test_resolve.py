@@ -3,10 +3,10 @@
 slow: each starts the client in a process of its own, about a second.
 """
 
-import os
+import hashlib
 import sys
-import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ import pytest
 
 from engines.base import EngineUnavailable
 from engines.registry.spec import EngineSpec
-from engines.weights.resolve import resolve
-from tests.support.hub import FILES, WEIGHTS, Hub, running_hub
+from engines.weights.manifest import MANIFEST
+from engines.weights.resolve import fetched, resolve
+from tests.support.hub import COMMIT, FILES, WEIGHTS, Hub, running_hub
 
 pytestmark = pytest.mark.slow  # processes of their own
 
@@ -39,7 +40,9 @@ def test_a_hubs_model_is_fetched_once_with_what_is_needed_only(hub: Hub, tmp_pat
     steps: list[tuple[str, int | None, int | None]] = []
     around = hub.environment(tmp_path)
     folder = resolve(MODEL, tmp_path, lambda *step: steps.append(step), around)
-    assert {path.name for path in folder.iterdir()} == {"config.json", "model.safetensors"}
+    held = {"config.json", "model.safetensors", MANIFEST}
+    assert {path.name for path in folder.iterdir()} == held
+    assert folder == tmp_path / "weights" / "owner--name" / COMMIT
     assert (folder / "model.safetensors").read_bytes() == WEIGHTS
     whole = len(WEIGHTS) + len(FILES["config.json"])
     assert steps[-1] == ("downloading owner/name", whole, whole)
@@ -49,7 +52,7 @@ def test_a_hubs_model_is_fetched_once_with_what_is_needed_only(hub: Hub, tmp_pat
 
 
 @pytest.mark.slow
-def test_a_whole_cache_needs_no_hub(hub: Hub, tmp_path: Path) -> None:
+def test_whole_weights_need_no_hub(hub: Hub, tmp_path: Path) -> None:
     around = hub.environment(tmp_path)
     folder = resolve(MODEL, tmp_path, quiet, around)
     gone = {**around, "HF_ENDPOINT": "http://127.0.0.1:9"}
@@ -87,20 +90,76 @@ def test_progress_can_end_a_download_and_leaves_no_process(hub: Hub, tmp_path: P
 
 
 @pytest.mark.slow
-def test_after_a_kill_the_download_is_made_whole_and_old_parts_go(hub: Hub, tmp_path: Path) -> None:
-    blobs = tmp_path / "hub" / "models--owner--name" / "blobs"
-    blobs.mkdir(parents=True)
-    for name, age_s in [("old", 3600), ("new", 1)]:
-        part = blobs / f"{name}.incomplete"
-        part.write_bytes(b"x" * 5_000_000)
-        os.utime(part, (time.time() - age_s,) * 2)
-    steps: list[tuple[str, int | None, int | None]] = []
+def test_after_a_kill_the_download_goes_on_where_it_ended(hub: Hub, tmp_path: Path) -> None:
+    hub.hold_at = 15_000_000
+
+    def stop_when_some_arrived(what: str, done: int | None, total: int | None) -> None:
+        if done and done >= 10_000_000:
+            raise Enough
+
     around = hub.environment(tmp_path)
+    with pytest.raises(Enough):
+        resolve(MODEL, tmp_path, stop_when_some_arrived, around)
+    hub.hold_at = None
+    hub.released.set()
+    hub.served.clear()
+    steps: list[tuple[str, int | None, int | None]] = []
     folder = resolve(MODEL, tmp_path, lambda *step: steps.append(step), around)
     assert (folder / "model.safetensors").read_bytes() == WEIGHTS
-    assert [part.name for part in blobs.glob("*.incomplete")] == ["new.incomplete"]
+    ((name, asked),) = hub.served
+    assert name == "model.safetensors"
+    assert asked is not None
+    assert int(asked.removeprefix("bytes=").partition("-")[0]) >= 10_000_000
+    whole = len(WEIGHTS) + len(FILES["config.json"])
     told = [done for what, done, _ in steps if what.startswith("downloading") and done is not None]
-    assert told[-1] == len(WEIGHTS) + len(FILES["config.json"])
+    assert told[0] >= 10_000_000
+    assert told[-1] == whole
+    assert not (folder / ".parts").exists()
+
+
+@pytest.mark.slow
+def test_bytes_that_are_not_the_hubs_are_refused_and_named(hub: Hub, tmp_path: Path) -> None:
+    around = hub.environment(tmp_path)
+    for name in ("model.safetensors", "config.json"):
+        hub.spoils = {name}
+        with pytest.raises(EngineUnavailable, match=rf"{name} came with other bytes.*mirror"):
+            resolve(MODEL, tmp_path / name, quiet, around)
+        hub.spoils = set()
+        folder = resolve(MODEL, tmp_path / name, quiet, around)
+        assert (folder / name).read_bytes() == hub.files[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("revision", ["main", None])
+def test_what_an_earlier_version_fetched_is_used_and_not_fetched_again(
+    hub: Hub, tmp_path: Path, revision: str | None
+) -> None:
+    around = hub.environment(tmp_path)
+    old = in_the_hubs_cache(hub, tmp_path)
+    spec = replace(MODEL, revision=revision)
+    assert resolve(spec, tmp_path / "data", quiet, around) == old
+    assert hub.served == []
+    folder = fetched(spec, tmp_path / "data", quiet, around, asks_hub=True)
+    assert folder == tmp_path / "data" / "weights" / "owner--name" / COMMIT
+    assert (folder / "model.safetensors").read_bytes() == WEIGHTS
+    assert [name for name, _ in hub.served] == []
+    assert (folder / "model.safetensors").samefile(old / "model.safetensors")
+
+
+def in_the_hubs_cache(hub: Hub, home: Path) -> Path:
+    """As huggingface_hub leaves it: blobs by their hash, a commit's links, a branch's name."""
+    root = home / "hub" / "models--owner--name"
+    folder = root / "snapshots" / COMMIT
+    for each in (folder, root / "blobs", root / "refs"):
+        each.mkdir(parents=True)
+    (root / "refs" / "main").write_text(COMMIT)
+    for name in ("config.json", "model.safetensors"):
+        content = hub.files[name]
+        git = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        etag = git if name == "config.json" else hashlib.sha256(content).hexdigest()
+        (root / "blobs" / etag).write_bytes(content)
+        (folder / name).symlink_to(Path("../../blobs", etag))
+    return folder
 
 
 @pytest.mark.slow
@@ -149,7 +208,7 @@ def test_no_network_is_told_with_a_way_out(hub: Hub, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_disk_too_small_is_told_before_the_download(hub: Hub, tmp_path: Path) -> None:
     hub.listed_size = 10**18
-    with pytest.raises(EngineUnavailable, match=r"needs 2000000000\.0 GB more.*HF_HOME"):
+    with pytest.raises(EngineUnavailable, match=r"needs 2000000000\.0 GB more.*FJORD_WEIGHTS_DIR"):
         resolve(MODEL, tmp_path, quiet, hub.environment(tmp_path))
     assert hub.served == []
 

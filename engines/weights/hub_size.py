@@ -1,0 +1,33 @@
+"""Runs as a process of its own: what a fetch of a model would take, before it begins.
+
+`python -m engines.weights.hub_size OWNER/NAME KIND REVISION FILE ROOT` -> JSON: `size` and
+`missing` in bytes, `commit`, `licence`.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from huggingface_hub import constants
+
+from engines.host.child_job import ChildJobFailed, Progress, child_job
+from engines.weights.hub import HubModel, Pull, failure_reason
+from engines.weights.selection import Selection
+from engines.weights.store import WeightsStore
+
+
+def size(args: Sequence[str], progress: Progress) -> str:
+    """A fetch would find the same, unless a branch moves meanwhile."""
+    repository, kind, revision, file, root = args
+    progress(f"asking {constants.ENDPOINT} for {repository}", None, None)
+    try:
+        model = HubModel(repository, revision or None, Selection(kind, file or None))
+        pull = Pull(model, WeightsStore(Path(root)), listing := model.listing())
+        told = {"commit": listing.commit, "licence": listing.licence, "size": listing.size}
+        return json.dumps({**told, "missing": pull.missing_bytes()})
+    except Exception as e:
+        raise ChildJobFailed(failure_reason(e, repository, revision)) from e
+
+
+if __name__ == "__main__":
+    child_job(size)

@@ -1,0 +1,66 @@
+"""Which files of a repository an engine reads, and whether those that are here are all of them."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+ALLOWED = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.py", "*.safetensors")
+IGNORED = ("original/*", "consolidated*", "metal/*", "onnx/*", "openvino/*")
+LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
+PYTORCH = "pytorch_model*.bin"
+INDEX = "model.safetensors.index.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What an engine of this kind wants; `file`: the GGUF's name, for llamacpp alone."""
+
+    kind: str
+    file: str | None = None
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        if self.kind != "llamacpp":
+            return ALLOWED
+        return (self.file.replace("-00001-of-", "-*-of-"),) if self.file else ("*.gguf",)
+
+    def wanted(self, names: Iterable[str]) -> list[str]:
+        """In order of their names. PyTorch's own files only where there are no others."""
+        found = _matching(names := sorted(names), (*self.patterns, *LICENCES))
+        if not any(name.endswith((".safetensors", ".gguf")) for name in found):
+            found = _matching(names, (*self.patterns, *LICENCES, PYTORCH))
+        return found
+
+    def ggufs(self, names: Iterable[str]) -> list[str]:
+        return [name for name in self.wanted(names) if name.endswith(".gguf")]
+
+    def weights(self, folder: Path, names: Sequence[str]) -> Path | None:
+        """The folder or the GGUF file in it, where everything that its index names is among
+        `names`."""
+        if self.kind == "llamacpp":
+            ggufs = self.ggufs(names)
+            return folder / ggufs[0] if ggufs and are_one(ggufs) else None
+        if "config.json" not in names:
+            return None
+        if INDEX in names:
+            shards = json.loads((folder / INDEX).read_text("utf-8"))["weight_map"].values()
+            return folder if set(shards) <= set(names) else None
+        top = [name for name in names if "/" not in name]
+        return folder if _matching(top, ("*.safetensors", PYTORCH)) else None
+
+
+def are_one(ggufs: Sequence[str]) -> bool:
+    """One file, or the parts of one."""
+    return len({name.partition("-00")[0] for name in ggufs}) == 1 and (
+        len(ggufs) == 1 or all("-of-" in name for name in ggufs)
+    )
+
+
+def _matching(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
+    def is_wanted(name: str) -> bool:
+        kept = any(fnmatchcase(name, pattern) for pattern in patterns)
+        return kept and not any(fnmatchcase(name, pattern) for pattern in IGNORED)
+
+    return [name for name in names if is_wanted(name)]
