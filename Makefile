@@ -4,6 +4,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 ENGINE ?=
 ARGS   ?=
+# A bundle (docs/bundle.md) and the key that must have signed it.
+BUNDLE ?=
+KEY    ?=
+DATA   := $(or $(FJORD_DATA_DIR),data)
 TORCH  := 2.13.0
 
 HAS_GPU := $(shell nvidia-smi -L 2>/dev/null | grep -q 'GPU ' && echo yes)
@@ -27,9 +31,18 @@ SAY := @printf '\033[1m==>\033[0m %s\n'
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 	@echo '  ARGS="--port 9000" passes flags to serve, test and bench; ENGINE=vllm serves with vLLM without a GPU.'
+	@echo '  BUNDLE=FILE serves what a bundle carries, without a network; KEY=PUB: it must be signed by that key.'
 
+ifneq ($(BUNDLE),)
+# Nothing is here yet but Python: it compares every byte of the bundle, and only then installs from it.
+serve: $(VENV)/.made
+	@$(PYTHON) -m engines.bundle install $(BUNDLE) --data-dir $(DATA) $(if $(KEY),--key $(KEY))
+	@cmp -s $(DATA)/bundle/manifest.json $(VENV)/.bundle || $(MAKE) --no-print-directory bundle-wheels
+	@$(RUN) -m server serve --offline --registry $(DATA)/bundle/model_registry.yaml $(ARGS)
+else
 serve: $(VENV)/.$(SERVE_SET) ## Set up what is missing, then serve on 127.0.0.1:8080
 	@$(RUN) -m server serve $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
+endif
 
 setup: $(VENV)/.$(SERVE_SET) ## Set up alone: packages, embedded model, first key
 	@$(RUN) -m server prepare $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
@@ -88,6 +101,16 @@ $(VENV)/.made:
 	@printf '#!/bin/sh\nexec "%s" -P -m server "$$@"\n' '$(abspath $(RUN))' > $(VENV)/bin/fjord
 	@chmod +x $(VENV)/bin/fjord
 	@touch $@
+
+# No target for people: what `make serve BUNDLE=FILE` does once a bundle. torch's CPU build stands in
+# no lock; the bundle's manifest has its hash.
+WHEELS := $(DATA)/bundle/wheels
+.PHONY: bundle-wheels
+bundle-wheels:
+	$(SAY) "installing the bundle's wheels"
+	@test ! -d $(WHEELS) || $(PIP) --no-index --find-links $(WHEELS) --require-hashes -r $(WHEELS)/requirements.txt
+	@test ! -d $(WHEELS) || test "$$(cat $(WHEELS)/set)" != cpu || $(PIP) --no-index $(WHEELS)/torch-*.whl
+	@cp $(DATA)/bundle/manifest.json $(VENV)/.bundle
 
 $(VENV)/.laptop: requirements/laptop.txt | $(VENV)/.made
 	$(SAY) 'installing the front and llama.cpp (100 MB, about 20 s)'

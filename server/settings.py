@@ -56,6 +56,8 @@ class Settings(BaseSettings):
     """How long a fetch may get no further before it is given up and tried again."""
     engine_memory_gb: Annotated[float, Field(gt=0)] | None = None
     """What engines may take of the machine's own memory; None: nine tenths of it."""
+    offline: bool = False
+    """Whether no socket is opened but the server's own."""
     verify: bool = False
     """Whether every byte of a model's weights is compared before it is loaded."""
     weights_dir: Path | None = None

@@ -35,6 +35,7 @@ from server.cli.first_start import (
     prepare_data_dir,
     raise_open_files,
 )
+from server.cli.offline import go_offline
 from server.cli.progress import SpokenProgress
 from server.cli.registry_choice import again, registry_to_serve
 from server.cli.registry_facts import asked_of, never_fitting
@@ -63,6 +64,8 @@ def serve(settings: Settings) -> int:
     began = time.monotonic()
     check_exposure(settings.host, settings.no_auth)
     raise_open_files()
+    if settings.offline:
+        go_offline(settings)
     prepare_data_dir(settings.data_dir)
     with listening_socket(settings.host, settings.port) as listener:
         registry = registry_to_serve(settings)

@@ -84,6 +84,10 @@ DrainTimeout = Annotated[
         help="Give running answers S s at SIGTERM. [default: 60]",
     ),
 ]
+Offline = Annotated[
+    bool | None,
+    typer.Option("--offline", help="Open no socket but its own: nothing is fetched."),
+]
 Verify = Annotated[
     bool | None,
     typer.Option("--verify", help="Compare every byte of a model's weights before it is loaded."),
