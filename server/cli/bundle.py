@@ -23,8 +23,9 @@ from server.settings import read_settings
 
 app = new_app(
     no_args_is_help=True,
-    help="One file that carries models, wheels and Fjord itself to where no network is.\n\n"
-    "Signed with a key of yours, compared byte for byte before anything is put in place.",
+    help="Make, verify and install one file with all a site needs.\n\n"
+    "Models, wheels and Fjord itself, for machines without a network: signed with a key of\n"
+    "yours, compared byte for byte before anything is put in place.",
 )
 
 Files: TypeAlias = Annotated[

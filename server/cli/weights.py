@@ -23,7 +23,7 @@ from server.settings import Settings, read_settings
 
 app = new_app(
     no_args_is_help=True,
-    help="Fetch, list, verify and remove the weights of the registry's models.\n\n"
+    help="Fetch, list, verify and remove the models' weights.\n\n"
     "From a hub (HF_ENDPOINT, HF_TOKEN) into plain folders, one a commit, each with a\n"
     "manifest of its files: data/weights, or what FJORD_WEIGHTS_DIR names.",
 )
