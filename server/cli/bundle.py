@@ -60,18 +60,18 @@ def create(
         Path | None, typer.Option(metavar="KEY", help="Sign it: NAME.key of `fjord bundle key`.")
     ] = None,
     delta: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FROM", help="Carry what this earlier bundle lacks. Repeatable."),
+        Path | None,
+        typer.Option(metavar="FROM", help="Carry what this earlier bundle lacks."),
     ] = None,
     registry: options.RegistryFile = None,
     profile: options.Profile = None,
     engine: options.Engine = None,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Make a bundle: registry, weights, wheels, Fjord, docs, a bill of materials.
+    """Make a bundle of models, wheels and Fjord.
 
-    The weights must be here (fjord weights pull). Without --key it is not signed, and every
-    verify says so.
+    In it are the registry, weights, docs and a bill of materials too. The weights must be here
+    (fjord weights pull). Without --key it is not signed, and every verify says so.
     """
     from server.cli.bundle_made import BundleRequest, make_bundle
 
@@ -84,7 +84,7 @@ def create(
         image=image,
         part_bytes=None if split is None else part_size(split),
         key=key,
-        base=tuple(delta or ()),
+        base=delta,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
     with told(), Bar() as bar:
@@ -103,7 +103,10 @@ def key(
         Path, typer.Option("--output", "-o", metavar="NAME", help="Write NAME.key and NAME.pub.")
     ] = Path("bundle"),
 ) -> None:
-    """Make a key pair (Ed25519): NAME.key signs and stays secret, NAME.pub checks."""
+    """Make a key pair (Ed25519).
+
+    NAME.key signs and stays secret, NAME.pub checks.
+    """
     private, public = name.with_name(f"{name.name}.key"), name.with_name(f"{name.name}.pub")
     for path in (private, public):
         if path.exists():
@@ -119,7 +122,10 @@ def key(
 
 @app.command()
 def verify(files: Files, key: PublicKey = None) -> None:
-    """Compare signature and every byte; name the first thing that is wrong. Nothing is written."""
+    """Compare signature and every byte.
+
+    The first thing that is wrong is named; nothing is written.
+    """
     with told(), Bar() as bar:
         wanted = None if key is None else public_key(key)
         with PartsReader(all_parts(files)) as reader:
@@ -132,9 +138,10 @@ def verify(files: Files, key: PublicKey = None) -> None:
 
 @app.command()
 def install(files: Files, key: PublicKey = None, data_dir: DataDir = DEFAULT_DIR) -> None:
-    """Compare every byte, then put everything in place at once; goes on where it was cut.
+    """Compare every byte, then put all in place at once.
 
-    What was installed before stays in use until then, and is kept.
+    It goes on where an earlier one was cut. What was installed before stays in use until then,
+    and is kept.
     """
     with told(), Bar() as bar:
         wanted = None if key is None else public_key(key)

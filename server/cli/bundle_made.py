@@ -48,7 +48,7 @@ class BundleRequest:
     image: Path | None
     part_bytes: int | None
     key: Path | None
-    base: Sequence[Path]
+    base: Path | None
     created: str
 
 
@@ -153,8 +153,8 @@ def _image(path: Path | None) -> list[BundlePiece]:
     return [BundlePiece(f"image/{path.name}", path)]
 
 
-def _base(paths: Sequence[Path]) -> tuple[str, BundleManifest] | None:
-    return manifest_of(all_parts(list(paths))) if paths else None
+def _base(path: Path | None) -> tuple[str, BundleManifest] | None:
+    return None if path is None else manifest_of(all_parts([path]))
 
 
 def _sha256(path: Path) -> str:

@@ -66,7 +66,7 @@ def list_command(
     data_dir: options.DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the weights of every model, where they are, how large, under which licence."""
+    """Say where every model's are, how large, under which licence."""
     settings = read_settings(registry=registry, profile=profile, engine=engine, data_dir=data_dir)
     found = weights_of(open_registry(settings).models.values())
     if as_json:
@@ -87,7 +87,7 @@ def verify(
     engine: options.Engine = None,
     data_dir: options.DataDir = None,
 ) -> None:
-    """Compare every byte with what was fetched; name each file that differs.
+    """Compare every byte; name each file that differs.
 
     Exit status 1 where one does, unless --repair mended it.
     """
