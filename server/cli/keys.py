@@ -21,7 +21,7 @@ from server.cli.tables import Column, show_table
 from server.cli.trouble import told
 from server.ledger.errors import LedgerError
 from server.ledger.key_store import KeyStore
-from server.ledger.meta import remembered
+from server.ledger.meta import KEYS_OF_SITE, remembered
 from server.ledger.open_books import open_books
 
 app = new_app(no_args_is_help=True, help="Make, show and change API keys.")
@@ -193,9 +193,10 @@ def key_store(data_dir: Path, ledger_url: str | None) -> Iterator[KeyStore]:
 def changing(data_dir: Path, ledger_url: str | None) -> Iterator[KeyStore]:
     """The keys, to be changed where they are kept. Raises typer.Exit."""
     with key_store(data_dir, ledger_url) as store:
-        if remembered(store.database, "site") is not None:
+        if remembered(store.database, KEYS_OF_SITE) is not None:
             raise LedgerError(
                 "This node belongs to a site, whose keys would overwrite the change: give its "
-                "--ledger-url. Nothing was changed."
+                "--ledger-url. Nothing was changed. (A node that has left its site has keys of its "
+                "own once it was started without one.)"
             )
         yield store

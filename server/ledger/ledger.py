@@ -19,16 +19,18 @@ any token) may be closed too.
 import asyncio
 import logging
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from server.ledger import sqlite
 from server.ledger.budgets import BudgetAccount, Budgets, Charge, Reservation
-from server.ledger.database import Database
+from server.ledger.database import Database, SqliteDatabase
 from server.ledger.errors import DuplicateRecord, LedgerError, LedgerUnavailable
 from server.ledger.key_watcher import KeyWatcher, TakeKeys
 from server.ledger.keys import Key
+from server.ledger.meta import KEYS_OF_SITE, forget
 from server.ledger.money import amount_of, charge_of
 from server.ledger.open_books import open_books, site_pool
 from server.ledger.progress import Reached, encode_progress, reached_by
@@ -118,6 +120,9 @@ class Ledger:
         ledger.lock.take()
         try:
             ledger.lost_count = close_lost(path)
+            if ledger_url is None:
+                with closing(SqliteDatabase(path)) as database:
+                    forget(database, KEYS_OF_SITE)
         except sqlite3.Error as error:
             ledger.lock.release()
             raise sqlite.unavailable(path, error) from error

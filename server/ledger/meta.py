@@ -2,6 +2,9 @@
 
 from server.ledger.database import Database
 
+KEYS_OF_SITE = "keys_of_site"
+"""Set while a node's keys are a copy of its site's."""
+
 
 def remembered(database: Database, name: str) -> str | None:
     rows = database.query("SELECT value FROM meta WHERE name = ?", (name,))
@@ -14,3 +17,7 @@ def remember(database: Database, name: str, value: str) -> None:
         " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         (name, value),
     )
+
+
+def forget(database: Database, name: str) -> None:
+    database.execute("DELETE FROM meta WHERE name = ?", (name,))

@@ -24,7 +24,7 @@ from server.ledger.budgets import Budgets
 from server.ledger.database import Database, PostgresDatabase, Row, SqliteDatabase
 from server.ledger.errors import LedgerError
 from server.ledger.key_store import KeyStore
-from server.ledger.meta import remember, remembered
+from server.ledger.meta import KEYS_OF_SITE, remember, remembered
 from server.ledger.shipping import BATCH, Shipping
 from server.ledger.site_sql import (
     ELSEWHERE,
@@ -140,6 +140,7 @@ class SiteReplication:
         self.keys_seen = -1
         if remembered(self.local, "site") is None:
             self.bring_keys(self.remote)
+        remember(self.local, KEYS_OF_SITE, "1")
         if self.trouble:
             log.warning("the site's database is back")
 

@@ -145,10 +145,12 @@ def test_a_sites_keys_are_not_changed_in_a_nodes_copy_of_them(
     """The copy is overwritten: a revoked key would be good again."""
     before = [keys(tmp_path, "create", "--name", "n")["key_id"]]
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection, connection:
-        connection.execute("INSERT INTO meta (name, value) VALUES ('site', 'joined')")
+        connection.execute("INSERT INTO meta (name, value) VALUES ('keys_of_site', '1')")
     assert "give its --ledger-url" in refused(tmp_path, *arguments)
     (listed,) = keys(tmp_path, "list")
     assert ([listed["key_id"]], listed["state"], listed["concurrent"]) == (before, "active", None)
+    Ledger.open(tmp_path, node="n").lock.release()  # a server that has left its site
+    keys(tmp_path, *arguments)
 
 
 @pytest.mark.parametrize("stored", [float("inf"), 1e300, 253402300800.0, -1e13])

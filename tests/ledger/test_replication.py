@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from server.accounts.auth import AuthFailed, KeyRing
+from server.cli import keys as keys_cli
 from server.ledger import postgres
 from server.ledger.database import PostgresDatabase
 from server.ledger.errors import BudgetExceeded, LedgerUnavailable
@@ -180,6 +182,9 @@ async def test_a_node_brings_its_keys_when_it_joins_a_site(
         key, _ = KeyStore(books).create(Key(key_id="", name="before", owner="acme"))
     async with node(tmp_path / "n1", site_url):
         await until(lambda: [k.key_id for k in KeyStore(site).list()] == [key.key_id])
+    own = ["--data-dir", str(tmp_path / "n1")]
+    assert CliRunner().invoke(keys_cli.app, ["revoke", key.key_id, "--yes", *own]).exit_code == 2
+    assert KeyStore(site).get(key.key_id).revoked_at is None
 
 
 async def test_a_node_serves_on_while_the_site_is_down_and_catches_up(
