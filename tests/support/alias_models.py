@@ -9,13 +9,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 
 from engines.registry.registry import load_registry
 from engines.registry.spec import EngineSpec, ModelSpec
 from engines.testing.tiny import CONTEXT_TOKENS, byte_tokenizer, write_json
 from tests.support.architectures import write_model
-from tests.support.paths import ROOT
+from tests.support.paths import DEEPSEEK_TOKENIZER, ROOT
 from tests.support.remote_tokenizer import write_remote_tokenizer
 
 TEMPLATES = Path(__file__).parent / "alias_templates"
@@ -51,6 +51,8 @@ class TinyAlias:
     marks: tuple[str, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     brings_code: bool = False
+    published: Path | None = None
+    """Its own tokenizer, where a package carries it; used where that is installed."""
 
     @property
     def eos(self) -> str:
@@ -63,6 +65,7 @@ _DEEPSEEK_V3 = TinyAlias(
     template="deepseek",
     specials=("<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>"),
     marks=(*_THINK, *_DEEPSEEK),
+    published=DEEPSEEK_TOKENIZER / "tokenizer.json",
 )
 
 
@@ -111,12 +114,18 @@ ALIASES: Mapping[str, TinyAlias] = {
 
 def tokenizer_of(alias: str) -> Tokenizer:
     """The same ids where the model's folder has it as code."""
-    return byte_tokenizer(ALIASES[alias].specials, ALIASES[alias].marks)
+    tiny = ALIASES[alias]
+    if tiny.published is None or not tiny.published.exists():
+        return byte_tokenizer(tiny.specials, tiny.marks)
+    tokenizer = Tokenizer.from_file(str(tiny.published))
+    lacking = [mark for mark in tiny.marks if tokenizer.token_to_id(mark) is None]
+    tokenizer.add_tokens([AddedToken(mark, special=False, normalized=False) for mark in lacking])
+    return tokenizer
 
 
 def make_model(folder: Path, *aliases: str) -> Path:
     """One model for these, which differ in their template alone: config, weights, tokenizer and
-    templates; under 2 MB. Returns the folder."""
+    templates; under 2 MB, or 40 with a published tokenizer. Returns the folder."""
     tiny, tokenizer = ALIASES[aliases[0]], tokenizer_of(aliases[0])
     folder.mkdir(parents=True)
     write_json(
