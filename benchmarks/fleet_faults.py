@@ -14,7 +14,7 @@ from benchmarks.front import is_engine
 
 EVERY_S = (15.0, 40.0)
 _LOOKS_S = 0.1
-"""Engines of the other kind are in the server's own process: there may be none to kill."""
+"""There may be none to kill."""
 KILLED = 0.7
 """The others are stopped for ever: the server has to notice."""
 

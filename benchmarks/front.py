@@ -1,4 +1,4 @@
-"""What a server's front costs: CPU time and memory of its processes without vLLM's engine."""
+"""What a server's front costs: CPU time and memory of its processes without the engine's."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import psutil
 
-ENGINE_TITLES = ("EngineCore", "Worker")
-"""How vLLM titles them (`VLLM::EngineCore`, `VLLM::Worker_TP0`); all below them is theirs."""
+ENGINE_TITLES = ("EngineCore", "Worker", "engines.llamacpp.server_child")
+"""How vLLM titles them (`VLLM::EngineCore`, `VLLM::Worker_TP0`), and llama.cpp's; all below them
+is theirs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""llama.cpp in this process, as an Engine; the only package that imports xllamacpp."""
+"""llama.cpp, as an Engine; the only package that imports xllamacpp."""

@@ -1,7 +1,5 @@
 """EngineSpec.args -> llama.cpp's CommonParams: its attribute names, untouched, and our defaults."""
 
-import functools
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,8 @@ SET_BY_FJORD = (
     "endpoint_slots",
     "sampling.generation_prompt",
 )
+MORE_HTTP_THREADS = 8
+"""Beside one for each call that streams: tokens, slots, metrics, long prompts' next calls."""
 ENUMS = {
     "cache_type_k": ("ggml_type", "GGML_TYPE_"),
     "cache_type_v": ("ggml_type", "GGML_TYPE_"),
@@ -40,7 +40,6 @@ def common_params(
     cache_ram_mib: llama.cpp would keep up to 8 GiB of old prompts. n_batch: what one step holds;
     in between an abort is noticed and other streams go on. Half of it is for long prompts
     (turns.py): of 128 tokens each costs a CPU no more than of 512; of 32, twice as much.
-    fit_params: llama.cpp would plan for its cards, which is half of a load where there are none.
     """
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
@@ -48,9 +47,8 @@ def common_params(
     params.n_parallel, params.kv_unified = 32, True
     params.n_batch = 256
     params.cache_ram_mib, params.warmup, params.verbosity = 0, False, 1
-    params.n_threads_http, params.ui, params.endpoint_slots = 2, False, True
+    params.ui, params.endpoint_slots = False, True
     params.endpoint_metrics = True
-    params.fit_params = _has_card(xllamacpp)
     params.sampling.generation_prompt = OPENED
     if embeds:
         params.embedding, params.n_parallel = True, 4
@@ -63,22 +61,14 @@ def common_params(
     return params
 
 
-@functools.cache
-def _has_card(xllamacpp: Any) -> bool:
-    return any("GPU" in str(device["type"]) for device in xllamacpp.get_device_info())
-
-
-def secure_listener(params: Any, folder: Path | None) -> str:
-    """Let llama.cpp's own HTTP listener serve us alone; returns its bearer key.
-
-    It cannot be switched off, and we tokenise through it. With `folder` (ours alone, 0700) it is
-    a Unix socket in there; without, loopback on a free port. Either way a random key is asked.
-    """
-    key = secrets.token_urlsafe(32)
+def listen_to(params: Any, folder: Path | None, key: str) -> None:
+    """Let llama.cpp's own HTTP listener serve us alone: all calls go through it. With `folder`
+    (ours alone, 0700) it is a Unix socket in there; without, loopback on a free port. Either way
+    the key is asked."""
     params.api_keys = [key]
     params.hostnames = [str(folder / "llama.sock") if folder else "127.0.0.1"]
     params.port = 0
-    return key
+    params.n_threads_http = max(params.n_threads_http, params.n_parallel + MORE_HTTP_THREADS)
 
 
 def _set(xllamacpp: Any, params: Any, name: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""llama.cpp in this process, through xllamacpp: no torch, ready within a second."""
+"""llama.cpp in a process of its own, through xllamacpp: no torch, ready within a second."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -30,6 +30,7 @@ from engines.llamacpp.liveness import Liveness
 from engines.llamacpp.model import LlamacppModel
 from engines.llamacpp.run import Run
 from engines.llamacpp.sampling import fields_of, of_choices
+from engines.llamacpp.server_process import ServerProcess
 from engines.llamacpp.task import Task
 from engines.llamacpp.thinking_budget import budget_fields
 from engines.llamacpp.tools import call_reader
@@ -53,7 +54,14 @@ class LlamacppEngine:
         self._runs: dict[str, Run] = {}
 
     async def start(self) -> None:
-        model = await asyncio.to_thread(LlamacppModel, self.spec, self.path)
+        processes: list[ServerProcess] = []
+        try:
+            begun = processes.append
+            model = await asyncio.to_thread(LlamacppModel, self.spec, self.path, begun)
+        except asyncio.CancelledError:
+            for process in processes:
+                process.kill()
+            raise
         self._running = _Running(model)
         self.context_tokens = model.context_tokens
 
@@ -149,6 +157,7 @@ class _Running:
 
     def close(self) -> None:
         """Blocks until nothing of it is left."""
+        self.model.server.close()
         self.slots.close()
         self.model.end_trials()
         for threads in (self.forms, self.workers, self._long_texts):

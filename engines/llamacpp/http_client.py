@@ -39,7 +39,7 @@ class HttpClient:
         return ids[0] if len(ids) == 1 else None
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
-        connection = self._connection()
+        connection = connection_to(self._address, TIMEOUT_S)
         try:
             with contextlib.closing(connection):
                 payload = None if body is None else msgspec.json.encode(body)
@@ -54,11 +54,13 @@ class HttpClient:
             raise _refusal(path, response.status, answer)
         return answer
 
-    def _connection(self) -> http.client.HTTPConnection:
-        if self._address.startswith("unix://"):
-            return UnixConnection(self._address.removeprefix("unix://"))
-        host, _, port = self._address.split("://")[-1].rpartition(":")
-        return http.client.HTTPConnection(host, int(port), timeout=TIMEOUT_S)
+
+def connection_to(address: str, timeout_s: float | None) -> http.client.HTTPConnection:
+    """Of a listener as llama.cpp writes it."""
+    if address.startswith("unix://"):
+        return UnixConnection(address.removeprefix("unix://"), timeout_s)
+    host, _, port = address.split("://")[-1].rpartition(":")
+    return http.client.HTTPConnection(host, int(port), timeout=timeout_s)
 
 
 def _refusal(path: str, status: int, answer: Any) -> Exception:
@@ -72,8 +74,8 @@ def _refusal(path: str, status: int, answer: Any) -> Exception:
 class UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=TIMEOUT_S)
+    def __init__(self, path: str, timeout_s: float | None) -> None:
+        super().__init__("localhost", timeout=timeout_s)
         self._path = path
 
     def connect(self) -> None:

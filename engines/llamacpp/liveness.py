@@ -34,6 +34,7 @@ class Liveness:
             raise EngineDead("The engine is not running.")
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[None] = loop.create_future()
+        answered.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
 
         def settle(error: Exception | None) -> None:
             if answered.cancelled():

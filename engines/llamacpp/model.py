@@ -1,4 +1,5 @@
-"""A GGUF model loaded into this process by xllamacpp. Everything here blocks."""
+"""A GGUF model that a process of its own serves, its tokenizer and its chat template. Everything
+here blocks."""
 
 import contextlib
 import functools
@@ -23,14 +24,14 @@ from engines.gguf import BadGguf, GgufFile
 from engines.host.interpreter_turns import give_way
 from engines.host.library import whole_library
 from engines.host.private_folder import PrivateFolder
-from engines.llamacpp.args import common_params, secure_listener
+from engines.llamacpp.args import common_params
 from engines.llamacpp.chat_template import ChatTemplate
 from engines.llamacpp.form_trial import FormTrial
 from engines.llamacpp.grammar import GrammarMaker
 from engines.llamacpp.http_client import HttpClient
 from engines.llamacpp.llguidance import grammar_complaint
-from engines.llamacpp.page_cache import read_ahead
 from engines.llamacpp.recent_prompts import RecentPrompts
+from engines.llamacpp.server_process import ServerProcess
 from engines.llamacpp.text_pieces import TextPieces
 from engines.llamacpp.tools import MARKS
 from engines.registry.spec import EngineSpec
@@ -51,9 +52,15 @@ _HIDDEN = (2, 3)
 
 
 class LlamacppModel:
-    """The native server, its tokenizer and its chat template. Raises EngineUnavailable."""
+    """Raises EngineUnavailable."""
 
-    def __init__(self, spec: EngineSpec, path: Path) -> None:
+    def __init__(
+        self,
+        spec: EngineSpec,
+        path: Path,
+        begun: Callable[[ServerProcess], None] = lambda process: None,
+    ) -> None:
+        """`begun` is given its process before that loads."""
         xllamacpp = _xllamacpp()
         metadata = _Metadata(path)
         embeds = spec.task == "embed"
@@ -65,12 +72,18 @@ class LlamacppModel:
         self._forms: FormTrial | None = None
         # Windows' Python knows no Unix sockets
         self._folder = None if sys.platform == "win32" else PrivateFolder()
-        key = secure_listener(params, self._folder.path if self._folder else None)
+        asked = {
+            "path": str(path),
+            "args": dict(spec.args),
+            "trained_tokens": metadata.trained_tokens,
+            "embeds": embeds,
+            "folder": str(self._folder.path) if self._folder else "",
+        }
+        self.server = ServerProcess(asked)
+        begun(self.server)
         try:
-            read_ahead(path)
-            self.server = xllamacpp.Server(params)  # keeps the interpreter until it has loaded
-            self.server.handle_metrics()  # its loop runs: ended before, it would never end
-            self._http = HttpClient(self.server.listening_address, key)
+            self.server.load()
+            self._http = HttpClient(self.server.listening_address, self.server.key)
             sizes = self._http.sizes()
         except Exception as error:
             self.close()
@@ -100,9 +113,9 @@ class LlamacppModel:
         """Shared by all slots; without kv_unified each slot has its own."""
 
     def close(self) -> None:
-        """Free the model; returns when llama.cpp's own threads are gone."""
+        """Free the model; returns when llama.cpp's process is gone."""
         self.end_trials()
-        self.server = None
+        self.server.close()
         if self._folder is not None:
             self._folder.remove()
 

@@ -1,77 +1,124 @@
-"""A load of llama.cpp: what it reads before it keeps the interpreter, and one that is given up."""
+"""llama.cpp's own process: its load keeps no event loop, and whatever becomes of it ends well."""
 
+import asyncio
 import os
-import subprocess
-import sys
+import signal
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
 
-from engines.llamacpp import page_cache
-from engines.llamacpp.page_cache import PIECE_BYTES, read_ahead
-from tests.support.paths import ROOT
-
-GIVEN_UP = """
-from engines.base import EngineUnavailable
+from engines.base import EngineDead, EngineHung, EngineUnavailable
 from engines.llamacpp import model
+from engines.llamacpp.engine import LlamacppEngine
 from engines.registry.spec import EngineSpec
 from engines.weights.packaged_model import gguf_path
+from tests.support.engine_fixtures import answer, ask, count, llamacpp_engine, longest_stall_s
 
-def broken(*_):
-    raise RuntimeError("no answer")
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
-model.HttpClient = broken
-args = {"cpuparams.n_threads": 1, "cpuparams_batch.n_threads": 1, "n_ctx": 512}
-for _ in range(5):
-    try:
-        model.LlamacppModel(EngineSpec(kind="llamacpp", source="m", args=args), gguf_path())
-    except EngineUnavailable as error:
-        print("given up", error)
-"""
+LONG: dict[str, Any] = {"max_tokens": 2000, "ignore_eos": True}
+KEPT_S = 0.2
+"""In the server's process it was half a second of CPU."""
 
 
-@pytest.mark.slow
-def test_a_load_that_fails_as_soon_as_the_model_is_there_ends() -> None:
-    """llama.cpp, ended before its loop runs, would keep the interpreter for ever."""
-    done = subprocess.run(
-        [sys.executable, "-c", GIVEN_UP], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
-    assert done.stdout.count("no answer") == 5, done.stderr
+def processes() -> list[psutil.Process]:
+    """Of llama.cpp, started by this one."""
+    return [
+        child
+        for child in psutil.Process().children()
+        if "engines.llamacpp.server_child" in " ".join(child.cmdline())
+    ]
 
 
-def write(path: Path, pieces: int) -> int:
-    path.write_bytes(b"x" * (pieces * PIECE_BYTES + 7))
-    return pieces * PIECE_BYTES + 7
+async def until(is_true: Callable[[], Any]) -> None:
+    async with asyncio.timeout(60):
+        while not is_true():  # noqa: ASYNC110 - another process does it
+            await asyncio.sleep(0.01)
 
 
 @pytest.fixture
-def nothing_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page_cache, "_is_there", lambda file, start: False)
+async def engine() -> AsyncIterator[LlamacppEngine]:
+    made = llamacpp_engine(gguf_path())
+    assert isinstance(made, LlamacppEngine)
+    yield made
+    await made.stop()
+    assert processes() == []
 
 
-@pytest.mark.usefixtures("nothing_is_there")
-def test_all_parts_of_a_model_are_read(tmp_path: Path) -> None:
-    size = write(tmp_path / "m-00001-of-00002.gguf", 2) + write(
-        tmp_path / "m-00002-of-00002.gguf", 1
-    )
-    write(tmp_path / "m-00001-of-00003.gguf", 1)
-    write(tmp_path / "other.gguf", 1)
-    assert read_ahead(tmp_path / "m-00001-of-00002.gguf") == size
+async def running(engine: LlamacppEngine, streams: int) -> list["asyncio.Future[Any]"]:
+    """Long answers, of which each has a token."""
+    found = [asyncio.ensure_future(answer(engine, ask(f"{n}?", **LONG))) for n in range(streams)]
+    await until(lambda: engine.generated_tokens >= streams)
+    return list(found)
 
 
-@pytest.mark.usefixtures("nothing_is_there")
-def test_what_has_no_room_in_memory_is_not_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_neither_its_load_nor_its_end_keeps_the_event_loop(engine: LlamacppEngine) -> None:
+    await engine.start()  # what is imported is
+    assert await longest_stall_s(asyncio.ensure_future(engine.stop())) < KEPT_S
+    assert await longest_stall_s(asyncio.ensure_future(engine.start())) < KEPT_S
+    assert count(await answer(engine, ask(max_tokens=3, ignore_eos=True))) == 3
+
+
+async def test_one_that_is_killed_fails_its_streams_at_once(engine: LlamacppEngine) -> None:
+    await engine.start()
+    streams = await running(engine, 4)
+    (process,) = processes()
+    process.kill()
+    ends = await asyncio.wait_for(asyncio.gather(*streams, return_exceptions=True), 10)
+    assert {type(end) for end in ends} == {EngineDead}
+    with pytest.raises(EngineDead):
+        await engine.check(5.0)
+    with pytest.raises(EngineDead):
+        await answer(engine, ask(max_tokens=2))
+
+
+async def test_one_that_is_frozen_is_found_and_ends(engine: LlamacppEngine) -> None:
+    await engine.start()
+    streams = await running(engine, 2)
+    (process,) = processes()
+    process.suspend()
+    await until(lambda: process.status() == psutil.STATUS_STOPPED)
+    with pytest.raises(EngineHung):
+        await engine.check(1.0)
+    await asyncio.wait_for(engine.stop(), 10)
+    ends = await asyncio.gather(*streams, return_exceptions=True)
+    assert {type(end) for end in ends} == {EngineDead}
+
+
+@pytest.mark.parametrize("sent", [None, signal.SIGSTOP])
+async def test_a_load_that_is_given_up_leaves_no_process(
+    engine: LlamacppEngine, sent: signal.Signals | None
 ) -> None:
-    size = write(tmp_path / "m.gguf", 1)
-    monkeypatch.setattr(page_cache, "_free_bytes", lambda: size - 1)
-    assert read_ahead(tmp_path / "m.gguf") == 0
-    monkeypatch.setattr(page_cache, "_free_bytes", lambda: size)
-    assert read_ahead(tmp_path / "m.gguf") == size
+    starting = asyncio.ensure_future(engine.start())
+    await until(processes)
+    if sent is not None:
+        os.kill(processes()[0].pid, sent)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    await until(lambda: not processes())
 
 
-@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="only Linux tells what is in memory")
-def test_what_is_there_is_not_read_again(tmp_path: Path) -> None:
-    write(tmp_path / "m.gguf", 3)
-    read_ahead(tmp_path / "m.gguf")
-    assert read_ahead(tmp_path / "m.gguf") == 0
+async def test_a_load_that_fails_at_its_very_end_leaves_no_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*given: Any) -> None:
+        raise RuntimeError("no answer")
+
+    monkeypatch.setattr(model, "HttpClient", broken)
+    engine = llamacpp_engine(gguf_path())
+    with pytest.raises(EngineUnavailable, match="no answer"):
+        await engine.start()
+    assert processes() == []
+
+
+async def test_a_model_that_is_damaged_is_told_in_words(tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.gguf"
+    damaged.write_bytes(gguf_path().read_bytes()[:50_000_000])
+    engine = LlamacppEngine(EngineSpec(kind="llamacpp", source="m", args={}), damaged)
+    with pytest.raises(EngineUnavailable, match=r"llama\.cpp cannot load"):
+        await engine.start()
+    assert processes() == []

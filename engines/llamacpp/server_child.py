@@ -1,0 +1,51 @@
+"""llama.cpp in a process of its own: what engines/llamacpp/server_process.py starts. It reads one
+line of JSON, answers with one once the model is loaded, and ends with its parent."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from engines.host.warm_child import end_with_parent
+from engines.llamacpp.args import common_params, listen_to
+
+
+def main() -> None:
+    end_with_parent()
+    pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # libraries print where they like
+    try:
+        server = loaded(json.loads(sys.stdin.readline()))
+    except Exception as error:
+        told: dict[str, Any] = {"failed": str(error)}
+    else:
+        told = {"address": server.listening_address}
+    print(json.dumps(told), file=pipe, flush=True)
+    if "address" in told:
+        sys.stdin.read()
+    os._exit(0)
+
+
+def loaded(asked: dict[str, Any]) -> Any:
+    """xllamacpp's Server, whose loop runs."""
+    import xllamacpp
+
+    path, folder = Path(asked["path"]), asked["folder"] and Path(asked["folder"])
+    embeds = bool(asked["embeds"])
+    params = common_params(xllamacpp, path, asked["args"], asked["trained_tokens"], embeds)
+    if "fit_params" not in asked["args"]:
+        params.fit_params = _has_card(xllamacpp)
+    listen_to(params, folder, asked["key"])
+    server = xllamacpp.Server(params)
+    server.handle_metrics()
+    return server
+
+
+def _has_card(xllamacpp: Any) -> bool:
+    """Else llama.cpp would plan for cards that are not there: half of a load."""
+    return any("GPU" in str(device["type"]) for device in xllamacpp.get_device_info())
+
+
+if __name__ == "__main__":
+    main()
