@@ -1,6 +1,7 @@
 """What is in a bundle, as a software bill of materials (CycloneDX 1.6, JSON)."""
 
 import email.parser
+import re
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -81,11 +82,16 @@ def _wheel(path: Path, digest: str) -> Any:
     return Component(
         name=name,
         version=version,
-        purl=PackageURL("pypi", None, name.lower(), version),
+        purl=PackageURL("pypi", None, canonical(name), version),
         bom_ref=f"pypi:{name}@{version}",
         hashes=[HashType(alg=HashAlgorithm.SHA_256, content=digest)],
         licenses=_licences(read.get("License-Expression") or _one_line(read.get("License"))),
     )
+
+
+def canonical(name: str) -> str:
+    """A package's name as indexes and purls have it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _metadata(path: Path) -> Mapping[str, str]:

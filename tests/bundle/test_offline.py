@@ -18,6 +18,9 @@ from typing import Any
 import pytest
 
 from engines.weights.packages import gguf_in
+from server.cli.offline import go_offline
+from server.refusal import CannotStart
+from server.settings import read_settings
 from tests.support.command import fjord_here
 from tests.support.hub import running_hub
 from tests.support.loopback_alone import command_alone, why_not
@@ -112,21 +115,48 @@ def beyond(calls: list[str]) -> list[str]:
 
 
 def test_make_serves_a_bundle_where_no_network_is(carried: Path, tmp_path: Path) -> None:
-    """The environment is one that is made already: its wheels would be another 100 MB."""
+    """The environment is one that is made already."""
     venv = tmp_path / "venv"
     (venv / "bin").mkdir(parents=True)
     (venv / ".made").touch()
     python = venv / "bin" / "python"
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     python.chmod(0o755)
-    command = ["make", "serve", f"BUNDLE={carried / 'b.tar'}", f"KEY={carried / 'site.pub'}"]
-    command += [f"VENV={venv}", f"PYTHON={sys.executable}", f"DATA={tmp_path / 'data'}"]
-    around = {k: v for k, v in os.environ.items() if not k.startswith(("FJORD_", "HF_", "MAKE"))}
-    around |= {"PYTHONPATH": str(ROOT), "FJORD_DATA_DIR": str(tmp_path / "data")}
+    bundle, key = carried / "b.tar", carried / "site.pub"
+    said = served_by_make(ROOT, bundle, tmp_path / "data", f"KEY={key}", f"VENV={venv}")
+    assert "installed; signed by the given key" in said
+    assert (venv / ".bundle").read_bytes() == (tmp_path / "data/bundle/manifest.json").read_bytes()
+
+
+@pytest.mark.timeout(900)  # 60 packages are fetched, written and installed
+def test_a_machine_with_python_and_make_alone_serves_a_bundle(tmp_path: Path) -> None:
+    """Out of the one file come Fjord, its packages and the model; pip has no index to ask."""
+    if reason() is not None:
+        pytest.skip(str(reason()))
+    maker = tmp_path / "maker"
+    maker.mkdir()
+    command = ("bundle", "create", "--aliases", "mixtral-8x7b", "--wheels", "-o", "b.tar")
+    made = fjord_here(maker, *command, FJORD_PROFILE="embedded")
+    if "could not be fetched" in made.stderr:
+        pytest.skip(f"NO WHEELS CAN BE FETCHED HERE: {made.stderr[-200:]}")
+    assert made.returncode == 0, made.stderr
+    (maker / "b.tar").rename(tmp_path / "b.tar")
+    subprocess.run(["tar", "-xf", "b.tar", "fjord"], cwd=tmp_path, check=True)
+    said = served_by_make(tmp_path / "fjord", tmp_path / "b.tar", tmp_path / "data")
+    assert "installing the bundle's wheels" in said
+    assert "mixtral-8x7b" in said
+
+
+def served_by_make(folder: Path, bundle: Path, data: Path, *variables: str) -> str:
+    """What `make serve` says in a namespace until its server is ready, and then to its end."""
+    command = ["make", "serve", f"BUNDLE={bundle}", f"DATA={data}", "ARGS=--port 0", *variables]
+    kept = {"PATH", "HOME", "LANG", "TMPDIR"}
+    around = {name: value for name, value in os.environ.items() if name in kept}
+    inside = [f"PYTHON={sys.executable}", "-C", str(folder)]
     with subprocess.Popen(
-        command_alone([*command, "ARGS=--port 0"]),
+        command_alone([*command, *inside]),
         cwd=ROOT,
-        env=around,
+        env={**around, "FJORD_DATA_DIR": str(data)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -139,6 +169,12 @@ def test_make_serves_a_bundle_where_no_network_is(carried: Path, tmp_path: Path)
             if "Ready after" in line:
                 os.killpg(make.pid, signal.SIGINT)
     text = "".join(said)
-    assert "installed; signed by the given key" in text, text
     assert "Ready after" in text, text
-    assert (venv / ".bundle").read_bytes() == (tmp_path / "data/bundle/manifest.json").read_bytes()
+    return text
+
+
+def test_a_database_elsewhere_is_no_part_of_being_offline() -> None:
+    settings = read_settings(offline=True, ledger_url="postgresql://db/fjord")
+    with pytest.raises(CannotStart, match="--ledger-url names a database elsewhere"):
+        go_offline(settings)
+    assert "VLLM_HOST_IP" not in os.environ

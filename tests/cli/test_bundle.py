@@ -137,6 +137,16 @@ def test_a_damaged_bundle_names_the_file_in_one_line(home: Path, fjord: Fjord, h
     assert err.splitlines()[-1].startswith("fjord: sources/0-mine.gguf is damaged: its SHA-256 is")
 
 
+def test_an_image_is_carried_as_it_was_saved(home: Path, fjord: Fjord, hub: Hub) -> None:
+    (home / "oci-layout").write_text("{}")
+    with tarfile.open(home / "fjord.tar", "w") as tar:
+        tar.add(home / "oci-layout", "oci-layout")
+    assert fjord("bundle", "create", "-o", "b.tar", "--image", "fjord.tar")[0] == 0
+    assert fjord("bundle", "install", "b.tar", "--data-dir", "new")[0] == 0
+    carried = home / "new" / "bundle" / "image" / "fjord.tar"
+    assert carried.read_bytes() == (home / "fjord.tar").read_bytes()
+
+
 def test_a_delta_carries_what_changed(home: Path, fjord: Fjord, hub: Hub) -> None:
     fjord("weights", "pull", "hubs")
     fjord("bundle", "create", "--aliases", "hubs", "-o", "one.tar")

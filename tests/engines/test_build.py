@@ -1,6 +1,7 @@
 """From a spec to an engine that is not started yet, and a fetch that nobody waits for any more."""
 
 import asyncio
+import hashlib
 import socket
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from engines.fleet.fleet import Fleet
 from engines.llamacpp.engine import LlamacppEngine
 from engines.registry.spec import EngineSpec, ModelSpec
 from engines.testing.scripted import ScriptedEngine
+from engines.weights.manifest import StoredFile, WeightsManifest, write_manifest
 from tests.support.hub import running_hub
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]  # processes of their own
@@ -86,3 +88,19 @@ async def test_a_fetch_that_gets_no_further_is_given_up_and_tried_again(
             await builder(EngineSpec(kind="vllm", source="owner/name"))
         assert not isinstance(failed.value, EngineBroken)  # so the fleet tries it again
         assert builder.pace(EngineSpec(kind="vllm", source="owner/name")) is None
+
+
+async def test_weights_that_were_damaged_are_not_built_where_a_builder_verifies(
+    tmp_path: Path,
+) -> None:
+    gguf = tmp_path / "m.gguf"
+    gguf.write_bytes(b"GGUF")
+    stored = StoredFile(4, hashlib.sha256(b"GGUF").hexdigest())
+    whole = WeightsManifest(source="o/n", commit="0" * 40, licence=None, files={gguf.name: stored})
+    write_manifest(tmp_path, whole)
+    spec = EngineSpec(kind="llamacpp", source=str(gguf))
+    assert isinstance(await EngineBuilder(tmp_path, silent, verifies=True)(spec), LlamacppEngine)
+    gguf.write_bytes(b"GGUG")
+    with pytest.raises(EngineUnavailable, match=r"damaged: m\.gguf has the SHA-256.*--repair"):
+        await EngineBuilder(tmp_path, silent, verifies=True)(spec)
+    assert isinstance(await EngineBuilder(tmp_path, silent)(spec), LlamacppEngine)
