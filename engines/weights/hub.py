@@ -19,6 +19,7 @@ from huggingface_hub import HfApi, RepoFile, constants, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
+    LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -220,6 +221,9 @@ def _alone(folder: Path, progress: Progress) -> Iterator[None]:
 def failure_reason(error: BaseException, repository: str, revision: str) -> str:
     """What went wrong, where, and what would be right."""
     hub = constants.ENDPOINT
+    # The library wraps what it met on the way to its own "not in the cache".
+    if isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None:
+        error = error.__cause__
     match error:
         case GatedRepoError():
             return (

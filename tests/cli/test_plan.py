@@ -106,7 +106,7 @@ def test_without_cards_the_memory_is_planned() -> None:
 
 def test_a_model_of_ones_own_that_nobody_knows_is_told_and_refuses_nothing() -> None:
     shown = fjord_plan("--model", "mine=owner/name", "--gpus", "1x24")
-    assert "mine: not known: owner/name is not whole in" in " ".join(shown.split())
+    assert "mine: not known: owner/name is not whole on" in " ".join(shown.split())
 
 
 def test_a_plan_takes_less_than_a_second_of_a_core() -> None:
