@@ -20,10 +20,16 @@ from engines.host.child_job import REPOSITORY
 _PARENT = "FJORD_PARENT_PID"
 _POLL_S = 0.05
 _START_S = 120.0
+_AGAIN_S = 10.0
+"""After a start that failed none is tried for so long: who asks need not wait for each."""
 _WALL_FACTOR = 6
 """A busy machine is not a slow question: it has so many times its CPU time by the clock."""
 NICE = 10
 """What a child is to make of itself: it gives way to whoever generates."""
+
+
+NOT_NOW = "Forms cannot be checked now; right would be the same request a little later."
+"""To whoever brought one while a child that checks them does not start."""
 
 
 class TookTooLong(Exception):
@@ -46,6 +52,7 @@ class WarmChild:
         self._child: subprocess.Popen[bytes] | None = None
         self._turn = threading.Lock()
         self._is_closed = False
+        self._may_start_at = 0.0
 
     def begin(self) -> None:
         """Blocks until it can answer. Raises ChildNotStarted."""
@@ -91,6 +98,8 @@ class WarmChild:
         self._end()
         if self._is_closed:
             raise ChildNotStarted("It was closed.")
+        if time.monotonic() < self._may_start_at:
+            raise ChildNotStarted("It was not ready a moment ago.")
         self._child = child = _popen(self._command)
         if self._is_closed:
             child.kill()
@@ -98,6 +107,7 @@ class WarmChild:
         try:
             self._read(child, lambda: time.monotonic() - began > _START_S)
         except (TookTooLong, ChildEnded) as error:
+            self._may_start_at = time.monotonic() + _AGAIN_S
             raise ChildNotStarted("It ended, or was not ready in time.") from error
         return child
 

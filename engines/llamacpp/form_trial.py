@@ -8,8 +8,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from threading import Lock, Thread
 
-from engines.base import EngineDead
-from engines.host.warm_child import ChildEnded, ChildNotStarted, TookTooLong, WarmChild
+from engines.base import EngineDead, EngineOverloaded
+from engines.host.warm_child import NOT_NOW, ChildEnded, ChildNotStarted, TookTooLong, WarmChild
 from engines.llamacpp.llguidance import Complaint
 
 log = logging.getLogger("fjord.llamacpp")
@@ -33,7 +33,7 @@ class FormTrial:
         self._complaint = complaint
         self._verdicts: OrderedDict[bytes, str | None] = OrderedDict()
         self._lock = Lock()
-        self._is_left_out = self._is_closed = False
+        self._is_closed = False
 
     def warm(self) -> None:
         """Have the child ready; nobody waits for it."""
@@ -43,11 +43,12 @@ class FormTrial:
         try:
             self._child.begin()
         except ChildNotStarted as error:
-            self._leave_out(error)
+            self._warn(error)
 
     def __call__(self, grammar: str, special_tokens: Sequence[str]) -> str | None:
-        """Why llama.cpp may not have it; None: it may. Raises EngineDead once it is closed."""
-        if self._is_left_out or len(grammar) <= _SHORT_CHARACTERS:
+        """Why llama.cpp may not have it; None: it may. Raises EngineDead once it is closed,
+        EngineOverloaded while there is no child: here nothing would end what takes too long."""
+        if len(grammar) <= _SHORT_CHARACTERS:
             return self._complaint(grammar, special_tokens)
         key = hashlib.sha256(json.dumps([grammar, *special_tokens]).encode()).digest()
         with self._lock:
@@ -70,18 +71,17 @@ class FormTrial:
             if self._is_closed:
                 raise EngineDead("The engine was stopped.") from error
             if isinstance(error, ChildNotStarted):
-                self._leave_out(error)
-                return self._complaint(grammar, special_tokens)
+                self._warn(error)
+                raise EngineOverloaded(NOT_NOW, 10) from error
             return f"it needs too much memory; {_RIGHT}"
         if outcome["compile_s"] > MOST_COMPILE_S and not outcome["complaint"]:
             return _too_long()
         complaint: str | None = outcome["complaint"]
         return complaint
 
-    def _leave_out(self, error: Exception) -> None:
-        if not self._is_closed and not self._is_left_out:
-            log.warning("forms are not compiled apart before llama.cpp has them: %r", error)
-        self._is_left_out = True
+    def _warn(self, error: Exception) -> None:
+        if not self._is_closed:
+            log.warning("no process that compiles forms; they are refused meanwhile: %r", error)
 
     def close(self) -> None:
         """Blocks until nothing of it is left. Idempotent."""

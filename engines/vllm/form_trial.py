@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engines.base import EngineDead, EngineOverloaded, EngineUnavailable, InvalidRequest
-from engines.host.warm_child import ChildEnded, ChildNotStarted, TookTooLong, WarmChild
+from engines.host.warm_child import NOT_NOW, ChildEnded, ChildNotStarted, TookTooLong, WarmChild
 from engines.host.worker_threads import WorkerThreads
 from engines.registry.spec import EngineSpec
 from engines.vllm.json_grammar import json_grammar
@@ -69,15 +69,16 @@ class FormTrials:
         self._threads = WorkerThreads(1, "vllm-forms", in_short_turns=True)
         self._most_cpu_s = most_cpu_s
         self._verdicts: OrderedDict[bytes, str | None] = OrderedDict()
-        self._is_left_out = self._is_closed = False
+        self._is_closed = False
         self._idle_s = idle_s
         self._rest: asyncio.TimerHandle | None = None
 
     async def check(self, outputs: Any, field: str, is_schema: bool) -> None:
         """`outputs`: vLLM's StructuredOutputsParams; `is_schema`: we made its grammar of a schema.
-        Raises InvalidRequest, and EngineOverloaded where others' forms take the time."""
+        Raises InvalidRequest, and EngineOverloaded where others' forms take the time or no child
+        starts: in the engine nothing would end what takes too long."""
         form = _form(outputs)
-        if form is None or self._is_left_out or (is_schema and _is_cheap(form["text"])):
+        if form is None or (is_schema and _is_cheap(form["text"])):
             return
         key = hashlib.sha256(json.dumps(form).encode()).digest()
         if key not in self._verdicts:
@@ -102,8 +103,6 @@ class FormTrials:
 
     def _tried(self, form: Mapping[str, str]) -> str | None:
         """Why the engine may not have it; None: it may. Blocks."""
-        if self._is_left_out:
-            return None
         try:
             outcome = self._child.ask(form, self._most_cpu_s)
         except TookTooLong:
@@ -112,8 +111,8 @@ class FormTrials:
             if self._is_closed:
                 raise EngineDead("The engine was stopped.") from error
             if isinstance(error, ChildNotStarted):
-                self._leave_out(error)
-                return None
+                self._warn(error)
+                raise EngineOverloaded(NOT_NOW, 10) from error
             return f"needs too much memory to compile; {_RIGHT}"
         return _complaint(outcome)
 
@@ -122,10 +121,9 @@ class FormTrials:
         if len(self._verdicts) > _MOST_REMEMBERED:
             self._verdicts.popitem(last=False)
 
-    def _leave_out(self, error: Exception) -> None:
-        if not self._is_closed and not self._is_left_out:
-            log.warning("forms are not tried apart before vLLM compiles them: %r", error)
-        self._is_left_out = True
+    def _warn(self, error: Exception) -> None:
+        if not self._is_closed:
+            log.warning("no process that compiles forms; they are refused meanwhile: %r", error)
 
     def close(self) -> None:
         """Blocks until nothing of it is left. Idempotent."""

@@ -56,10 +56,19 @@ def test_a_child_that_dies_is_replaced(child: WarmChild) -> None:
     assert child.ask("a", 5) == "a"
 
 
-def test_one_that_does_not_start_says_so() -> None:
+def test_one_that_does_not_start_says_so_and_is_tried_again_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     child = WarmChild("tests.support.no_such_module", [])
-    with pytest.raises(ChildNotStarted):
+    with pytest.raises(ChildNotStarted, match="It ended, or was not ready in time"):
         child.begin()
+    with pytest.raises(ChildNotStarted, match="a moment ago"):
+        child.ask("a", 5)
+    child._command[-1] = MODULE  # what was in its way is gone
+    with pytest.raises(ChildNotStarted, match="a moment ago"):
+        child.ask("a", 5)
+    child._may_start_at = 0.0
+    assert child.ask("a", 5) == "a"
     child.close()
 
 

@@ -7,7 +7,15 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from engines.base import EngineDead, GenerateRequest, InvalidRequest, Sampling, Structure
+from engines.base import (
+    EngineDead,
+    EngineOverloaded,
+    GenerateRequest,
+    InvalidRequest,
+    Sampling,
+    Structure,
+)
+from engines.llamacpp import form_trial
 from engines.llamacpp.engine import LlamacppEngine
 from engines.llamacpp.form_trial import FormTrial
 from engines.llamacpp.form_trial_child import ENOUGH_S, TRIES, tried
@@ -65,6 +73,22 @@ def test_what_takes_too_long_is_refused_soon_and_remembered(
     trial._child.close()  # what is remembered needs nobody
     with pytest.raises(InvalidRequest, match=r"more than 0\.05 s"):
         made(trial, "json_schema", schema)
+
+
+def test_where_no_child_starts_a_form_is_refused_and_never_compiled_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Here nothing would end one that takes minutes and all memory."""
+    monkeypatch.setattr(form_trial, "_MODULE", "tests.support.no_such_module")
+    asked: list[str] = []
+    trial = FormTrial(EXTENSION, lambda grammar, _: asked.append(grammar))
+    for _ in range(2):
+        with pytest.raises(EngineOverloaded, match="cannot be checked now"):
+            trial(GOOD, ())
+    assert not asked
+    assert trial("start: /a/", ()) is None  # a short one is cheap whatever it says
+    assert asked == ["start: /a/"]
+    trial.close()
 
 
 def test_after_a_child_was_ended_the_next_form_passes(trial: FormTrial) -> None:
