@@ -1,6 +1,7 @@
 """llama.cpp's own process: its load keeps no event loop, and whatever becomes of it ends well."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -25,12 +26,13 @@ KEPT_S = 0.2
 
 
 def processes() -> list[psutil.Process]:
-    """Of llama.cpp, started by this one."""
-    return [
-        child
-        for child in psutil.Process().children()
-        if "engines.llamacpp.server_child" in " ".join(child.cmdline())
-    ]
+    """Of llama.cpp, started by this one, that live."""
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):  # gone, or nearly
+            if "engines.llamacpp.server_child" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 async def until(is_true: Callable[[], Any]) -> None:
