@@ -123,7 +123,10 @@ def _popen() -> "subprocess.Popen[bytes]":
         [sys.executable, "-m", _MODULE],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        start_new_session=True,  # a terminal's Ctrl-C is the server's, which drains
+        # A terminal's Ctrl-C is the server's, which drains. No session of its own: a group that
+        # loses its parent within one is woken and hung up by the kernel, so that also a frozen
+        # child ends with a killed server.
+        process_group=0,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), _PARENT: str(os.getpid())},
     )
 

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from engines.llamacpp.engine import LlamacppEngine
 from engines.registry.spec import EngineSpec
 from engines.weights.packaged_model import gguf_path
 from tests.support.engine_fixtures import answer, ask, count, llamacpp_engine, longest_stall_s
+from tests.support.paths import ROOT
+from tests.support.serving import wait_until
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -25,20 +29,43 @@ KEPT_S = 0.2
 """In the server's process it was half a second of CPU."""
 
 
-def processes() -> list[psutil.Process]:
-    """Of llama.cpp, started by this one, that live."""
+def processes(parent: psutil.Process | None = None) -> list[psutil.Process]:
+    """Of llama.cpp, started by this one or by `parent`, that live."""
     found = []
-    for child in psutil.Process().children():
+    for child in (parent or psutil.Process()).children():
         with contextlib.suppress(psutil.Error):  # gone, or nearly
             if "engines.llamacpp.server_child" in " ".join(child.cmdline()):
                 found.append(child)
     return found
 
 
+def is_alive(process: psutil.Process) -> bool:
+    """A zombie is not: pid 1 may be slow to look after it."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
 async def until(is_true: Callable[[], Any]) -> None:
     async with asyncio.timeout(60):
         while not is_true():  # noqa: ASYNC110 - another process does it
             await asyncio.sleep(0.01)
+
+
+FRONT = """
+import asyncio, sys
+from engines.weights.packaged_model import gguf_path
+from tests.support.engine_fixtures import llamacpp_engine
+
+async def main():
+    engine = llamacpp_engine(gguf_path())
+    await engine.start()
+    print("ready", flush=True)
+    await asyncio.sleep(600)
+
+asyncio.run(main())
+"""
 
 
 @pytest.fixture
@@ -124,3 +151,21 @@ async def test_a_model_that_is_damaged_is_told_in_words(tmp_path: Path) -> None:
     with pytest.raises(EngineUnavailable, match=r"llama\.cpp cannot load"):
         await engine.start()
     assert processes() == []
+
+
+@pytest.mark.parametrize("is_frozen", [False, True])
+@pytest.mark.parametrize("has_session", [False, True], ids=["of a shell", "of a service"])
+def test_one_whose_server_is_killed_ends_with_it(is_frozen: bool, has_session: bool) -> None:
+    command = [sys.executable, "-c", FRONT]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, env=environment, start_new_session=has_session
+    ) as front:
+        assert front.stdout is not None
+        assert front.stdout.readline() == b"ready\n"
+        (process,) = processes(psutil.Process(front.pid))
+        if is_frozen:
+            process.suspend()
+            wait_until(lambda: process.status() == psutil.STATUS_STOPPED, "it is frozen")
+        front.kill()
+    wait_until(lambda: not is_alive(process), "it has ended")
