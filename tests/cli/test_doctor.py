@@ -1,5 +1,6 @@
 """`fjord doctor` on a machine that is well, and on machines with things broken."""
 
+import hashlib
 import json
 import os
 import resource
@@ -15,7 +16,9 @@ from typing import Any
 
 import pytest
 
-from server.cli.doctor import hardware, place, surroundings
+from engines.testing.tiny import make_llama
+from engines.weights.manifest import StoredFile, WeightsManifest, write_manifest
+from server.cli.doctor import hardware, models, place, surroundings
 from server.cli.doctor.diagnosis import Diagnosis, diagnoses
 from server.ledger.serving_lock import ServingLock
 from server.ledger.sqlite import FILE_NAME, prepared_ledger
@@ -28,6 +31,25 @@ def found(check: Any, **settings: Any) -> dict[str, tuple[str, str]]:
     """(state, words with the remedy) by name."""
     told = diagnoses([("check", check)], Settings(**settings))
     return {each.name: (each.state, f"{each.words}; {each.remedy}") for each in told}
+
+
+OWN = """\
+models:
+  own:
+    source: {}
+    engine: vllm
+    context: 4K
+    output: 1K
+    preload: true
+profiles:
+  embedded: {{}}
+"""
+
+
+def flip_a_bit(path: Path) -> None:
+    held = bytearray(path.read_bytes())
+    held[-1] ^= 1
+    path.write_bytes(held)
 
 
 def nvidia_smi(folder: Path, driver: str, cards: int = 1) -> None:
@@ -220,6 +242,41 @@ def test_a_clock_that_cannot_be_right_or_is_kept_by_nobody_is_told(
 
 def test_the_kernel_says_whether_the_clock_is_kept() -> None:
     assert surroundings._is_synchronised() in (True, False, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "state", "words"),
+    [
+        (lambda _: None, "ok", "is here"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "bad", "model.safetensors is"),
+        (lambda folder: flip_a_bit(folder / "model.safetensors"), "bad", "model.safetensors "),
+    ],
+)
+def test_weights_that_are_loaded_at_the_start_are_looked_at(
+    tmp_path: Path, change: Callable[[Path], Any], state: str, words: str
+) -> None:
+    """Of a bundle or `fjord weights`; a folder of one's own has nothing to be compared with."""
+    folder = make_llama(tmp_path / "own")
+    path = folder / "model.safetensors"
+    known = StoredFile(path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
+    files = {path.name: known}
+    write_manifest(folder, WeightsManifest(source="o/n", commit="c", licence=None, files=files))
+    change(folder)
+    registry = tmp_path / "registry.yaml"
+    registry.write_text(OWN.format(folder))
+    weights = found(models.registry, registry=registry)["weights"]
+    assert weights[0] == state
+    assert words in weights[1]
+    assert ("--repair" in weights[1]) == (state == "bad")
+
+
+def test_weights_that_are_not_here_are_a_note_and_offline_a_fault(tmp_path: Path) -> None:
+    registry = tmp_path / "registry.yaml"
+    registry.write_text(OWN.format("owner/nowhere"))
+    asked = {"registry": registry, "data_dir": tmp_path}
+    assert found(models.registry, **asked)["weights"][0] == "note"
+    state, words = found(models.registry, offline=True, **asked)["weights"]
+    assert (state, words) == ("bad", "owner/nowhere is not here; `fjord weights pull` fetches it")
 
 
 def test_a_check_that_fails_itself_is_a_line_and_the_others_go_on() -> None:

@@ -2,11 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 
+from engines.base import EngineUnavailable
 from engines.build import missing_library
 from engines.planning.machine import this_machine
 from engines.planning.measured import MeasuredMemory
 from engines.planning.plan import plan
 from engines.registry.registry import Registry
+from engines.weights.present import present_weights
+from engines.weights.verifying import verify
+from server.cli.chosen_models import chosen_models, weights_of
 from server.cli.doctor.diagnosis import Diagnosis, bad, note, ok
 from server.cli.registry_choice import INSTALL, open_registry
 from server.cli.registry_facts import asked_of
@@ -20,6 +24,7 @@ def registry(settings: Settings) -> Iterator[Diagnosis]:
     opened = open_registry(settings)
     yield ok("registry", f"profile {opened.profile}: {_few(list(opened.models))}")
     yield from _libraries(opened)
+    yield from _weights(opened, settings)
     yield _fits(opened, settings)
 
 
@@ -30,6 +35,30 @@ def _libraries(opened: Registry) -> Iterator[Diagnosis]:
             yield bad("engine", f"{library} is not installed", INSTALL.get(kind, ""))
         else:
             yield ok("engine", f"{kind} is installed")
+
+
+def _weights(opened: Registry, settings: Settings) -> Iterator[Diagnosis]:
+    """Of the models that are loaded at the start: here, and byte for byte what was fetched."""
+    for weights in weights_of(chosen_models(opened, (), every=False)):
+        try:
+            path = present_weights(weights.spec, settings.data_dir)
+            damage = verify(weights.spec, path, _quiet).damage if path else ()
+        except EngineUnavailable as error:
+            yield bad("weights", str(error), "")
+            continue
+        if damage:
+            words = f"{weights.shown}: {_few([str(each) for each in damage])}"
+            yield bad("weights", words, "`fjord weights verify --repair` mends them")
+        elif path is None:
+            words = f"{weights.shown} is not here"
+            how = "`fjord weights pull` fetches it"
+            yield bad("weights", words, how) if settings.offline else note("weights", words, how)
+        else:
+            yield ok("weights", f"{weights.shown} is here")
+
+
+def _quiet(what: str, done: int | None, total: int | None) -> None:
+    pass
 
 
 def _fits(opened: Registry, settings: Settings) -> Diagnosis:
