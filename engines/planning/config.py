@@ -30,6 +30,13 @@ def facts_of(
         raise FactsUnknown(f"the config.json of {name} does not say its sizes: {error!r}") from None
 
 
+def has_linear_attention(config: Mapping[str, Any]) -> bool:
+    """Of a model's config.json."""
+    text = config.get("text_config") or config
+    named = text.get("layer_types") or ()
+    return "linear_attention" in named or bool(text.get("linear_num_value_heads"))
+
+
 def dtype_of(word: Any) -> str | None:
     """bfloat16, torch.bfloat16 -> BF16; None for any other word."""
     return _DTYPES.get(str(word).removeprefix("torch."))

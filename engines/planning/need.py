@@ -20,6 +20,8 @@ GRAPH_BYTES, GRAPH_LAYER_BYTES = 256 * MIB, 12 * MIB
 CPU_PROCESSES_BYTES = 820 * MIB
 """vLLM's two processes on a CPU: engine core and worker, without weights and cache."""
 CPU_BLOCK_TOKENS = 128
+LINEAR_DTYPE = "BF16"
+"""What vLLM computes linear attention in on a CPU, whatever the processor can."""
 GGML_BYTES = {
     **{"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32},
     **{"q5_1": 24 / 32, "q5_0": 22 / 32, "q4_1": 20 / 32, "q4_0": 18 / 32, "iq4_nl": 18 / 32},
@@ -134,7 +136,8 @@ def _step_elements(facts: ModelFacts, args: VllmArguments) -> int:
 
 def on_cpu(facts: ModelFacts, args: VllmArguments, dtype: str, cache_bytes: int) -> Need:
     """A vLLM engine's on a CPU; `dtype` and `cache_bytes` where its arguments say nothing."""
-    chosen = dtype if args.dtype == "auto" else args.dtype
+    own = LINEAR_DTYPE if any(each.kind == "state" for each in facts.kv) else dtype
+    chosen = own if args.dtype == "auto" else args.dtype
     width = WIDTHS[chosen] if args.kv_dtype == "auto" else args.kv_width(facts)
     context = args.context_of(facts)
     added = facts.added_bytes(chosen) + facts.packed_bytes(chosen)

@@ -1,5 +1,6 @@
 """EngineSpec -> the keywords of vLLM's AsyncEngineArgs: ours, and the spec's over them."""
 
+import json
 import math
 import os
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ import psutil
 
 from engines.base import EngineUnavailable
 from engines.host.cpu import CACHE_BYTES, has_bfloat16
+from engines.planning.config import has_linear_attention
 from engines.registry.spec import EngineSpec
 from engines.registry.vllm_names import OWN_ARGUMENTS, unknown_arguments
 from engines.vllm.fastpath.switch import is_fast_path_on
@@ -49,7 +51,7 @@ def engine_arguments(spec: EngineSpec, path: str, known: set[str]) -> dict[str, 
         arguments |= {"revision": spec.revision, "tokenizer_revision": spec.revision}
     arguments |= reasoning_config(spec, given)
     if on_cpu():
-        arguments |= cpu_arguments(given)
+        arguments |= cpu_arguments(path)
     return {k: v for k, v in arguments.items() if k in known} | given
 
 
@@ -91,12 +93,22 @@ def on_cpu() -> bool:
     return bool(current_platform.is_cpu())
 
 
-def cpu_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+def cpu_arguments(path: str) -> dict[str, Any]:
     """Eager: a start of 20 s and not 95 s, for 15 % of the tokens/s. The cache is bounded because
-    vLLM would take half of the machine's memory."""
+    vLLM would take half of the machine's memory. Linear attention is in bfloat16 alone."""
     free = psutil.virtual_memory().available
+    is_half = has_bfloat16() or has_linear_attention(_config(path))
     return {
-        "dtype": "bfloat16" if has_bfloat16() else "float32",
+        "dtype": "bfloat16" if is_half else "float32",
         "enforce_eager": True,
         "kv_cache_memory_bytes": min(CACHE_BYTES, free // 4),
     }
+
+
+def _config(path: str) -> Mapping[str, Any]:
+    """Of weights on this disk; empty for others, and for what is none."""
+    try:
+        read = json.loads((Path(path) / "config.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return read if isinstance(read, dict) else {}

@@ -2,6 +2,8 @@
 
 import pytest
 
+from engines.planning.engine_arguments import vllm_arguments
+from engines.planning.need import on_cpu
 from engines.planning.shipped import shipped_facts, shipped_names, smaller_builds
 from engines.registry.registry import load_registry
 from tests.support.registries import SHIPPED
@@ -101,6 +103,18 @@ def test_weights_made_fp8_leave_the_vocabulary_in_16_bits() -> None:
     assert facts is not None
     kept = 2 * 32000 * 4096 + 32 * 8 * 4096
     assert facts.weights_bytes(quantization="fp8") == MIXTRAL + kept
+
+
+@pytest.mark.parametrize(
+    ("source", "times"),
+    [("Qwen/Qwen3-Next-80B-A3B-Instruct", 1), ("Qwen/Qwen3-235B-A22B-Instruct-2507", 2)],
+)
+def test_on_a_processor_linear_attention_stays_in_16_bits(source: str, times: int) -> None:
+    """vLLM has it in no other form there."""
+    facts, args = shipped_facts(source), vllm_arguments({})
+    assert facts is not None
+    half, whole = (on_cpu(facts, args, dtype, 2**30).token_bytes for dtype in ("BF16", "F32"))
+    assert whole == times * half
 
 
 def test_in_float32_weights_are_twice_as_large_and_quantised_ones_are_not() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import gpu_check as check
 from benchmarks.gpu import swaps
+from benchmarks.gpu.adapters import nearest
 from benchmarks.machine import gpus
 from tests.support.long_command import called
 
@@ -41,7 +42,19 @@ def test_phases_are_rehearsed_on_a_cpu_and_leave_their_figures(tmp_path: Path) -
     }, phases
     assert len(phases["swaps"]["used_mib_after_each_swap"]) == swaps.REHEARSED_SWAPS
     assert phases["swaps"]["wake_s"] > 0
-    assert phases["adapters"]["alike_at_once"] == 12
+    assert phases["adapters"]["nearest_is_own"] == phases["adapters"]["asked_at_once"] == 12
+
+
+def test_a_mixed_up_adapter_is_told_from_one_that_rounds_otherwise() -> None:
+    alone = ["red boats", "grey sky", "green hills"]
+    assert [nearest(told, alone) for told in (*alone, "red birds", "grey bay", "green")] == [
+        0,
+        1,
+        2,
+        0,
+        1,
+        2,
+    ]
 
 
 def test_a_phase_that_fails_says_why_and_the_others_go_on(tmp_path: Path) -> None:

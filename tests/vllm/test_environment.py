@@ -12,6 +12,7 @@ from engines.registry.registry import RegistryError, parse_engine_args, registry
 from engines.registry.spec import EngineSpec
 from engines.registry.vllm_names import OWN_ARGUMENTS, vllm_argument_names
 from engines.testing.tiny import make_llama
+from engines.vllm import arguments
 from engines.vllm.arguments import engine_arguments, placed, uses_ray, vllm_renderers
 from engines.vllm.environment import variable_set, without_hub
 from engines.vllm.start_failure import failure_log
@@ -98,6 +99,27 @@ def test_arguments_of_ours_never_reach_vllm(tmp_path: Path) -> None:
     spec = EngineSpec(kind="vllm", source="x", args={"fastpath": False, "max_model_len": 9})
     arguments = engine_arguments(spec, str(tmp_path), {"max_model_len"})
     assert arguments == {"max_model_len": 9}
+
+
+@pytest.mark.parametrize("has_bfloat16", [False, True])
+@pytest.mark.parametrize(
+    ("config", "dtype"),
+    [
+        ('{"linear_num_value_heads": 4}', "bfloat16"),
+        ('{"text_config": {"layer_types": ["linear_attention"]}}', "bfloat16"),
+        ('{"layer_types": ["full_attention"]}', "float32"),
+        ("[]", "float32"),
+        ("no json", "float32"),
+    ],
+)
+def test_on_a_processor_linear_attention_is_in_bfloat16_whatever_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_bfloat16: bool, config: str, dtype: str
+) -> None:
+    monkeypatch.setattr(arguments, "has_bfloat16", lambda: has_bfloat16)
+    (tmp_path / "config.json").write_text(config)
+    chosen = arguments.cpu_arguments(str(tmp_path))["dtype"]
+    assert chosen == ("bfloat16" if has_bfloat16 else dtype)
+    assert arguments.cpu_arguments("owner/name")["dtype"] in ("bfloat16", "float32")
 
 
 @pytest.mark.parametrize(
