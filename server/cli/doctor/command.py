@@ -54,10 +54,11 @@ def doctor(
         str | None, typer.Option(help="The site's database: postgresql://…")
     ] = None,
 ) -> None:
-    """Look whether this machine is ready to serve, and say what to do where it is not.
+    """Look whether this machine is ready to serve.
 
-    Each line is ok, a note, or BAD with what would be right; exit status 1 where one is bad.
-    Nothing is changed, fetched or loaded; weights that are here are read once.
+    And say what to do where it is not. Each line is ok, a note, or BAD with what would be right;
+    exit status 1 where one is bad. Nothing is changed, fetched or loaded; weights that are here are
+    read once.
     """
     settings = read_settings(
         host=host,
