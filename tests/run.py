@@ -25,8 +25,8 @@ from tests.support.schedule import ALONE
 GIB = 2**30
 _LONGEST, _LONG_S = 20, 10
 """So many files are named at the end, of those that took so long."""
-MOST_AGAIN, MOST_FAILED = 100, 5
-"""Failed tests that are run again: a server that many share counts for all of them. Where more
+MOST_AGAIN, MOST_FAILED = 500, 5
+"""Failed tests that are run again: an engine that many share counts for all of them. Where more
 fail, or some of these again, something is broken."""
 FAILED, NO_TESTS = 1, 5  # pytest's exit statuses; the second: nothing was chosen
 
