@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +29,24 @@ KEPT_S = 0.2
 """In the server's process it was half a second of CPU."""
 
 
+_OTHERS: set[int] = set()
+"""Processes of llama.cpp that other tests of this session share."""
+
+
+@pytest.fixture(autouse=True)
+def others() -> Iterator[None]:
+    _OTHERS.update(process.pid for process in processes())
+    yield
+    _OTHERS.clear()
+
+
 def processes(parent: psutil.Process | None = None) -> list[psutil.Process]:
-    """Of llama.cpp, started by this one or by `parent`, that live."""
+    """Of llama.cpp, started by this test or by `parent`, that live."""
     found = []
     for child in (parent or psutil.Process()).children():
         with contextlib.suppress(psutil.Error):  # gone, or nearly
+            if child.pid in _OTHERS:
+                continue
             if "engines.llamacpp.server_child" in " ".join(child.cmdline()):
                 found.append(child)
     return found

@@ -56,11 +56,11 @@ async def test_an_unload_ends_no_answer() -> None:
     async with running(model("a", spec(n_ctx=512)), build=build) as fleet:
         async with fleet.lease("a") as engine:
             begun = asyncio.Event()
-            answer = asyncio.create_task(count(engine, begun))
+            answer = asyncio.create_task(count(engine, begun, 400))
             await begun.wait()
             await fleet.commands.give("unload", "a")
             assert not answer.done()
-            assert await answer == 40
+            assert await answer == 400
         await is_cold(fleet)
 
 
