@@ -93,6 +93,7 @@ class Alias:
         return _of(choice["message"]) | {
             "finish_reason": choice["finish_reason"],
             "usage": body["usage"],
+            "tokens": (choice.get("logprobs") or {}).get("content"),
         }
 
     def streamed(self, **fields: Any) -> dict[str, Any]:
@@ -244,7 +245,18 @@ def test_a_chat_is_the_same_whole_and_streamed(alias: Alias) -> None:
         assert (answer["content"], answer["finish_reason"], answer["calls"]) == (text, "stop", [])
         assert has_thought(alias, answer)
     assert whole["usage"]["prompt_tokens"] == streamed["usage"]["prompt_tokens"]
-    assert whole["usage"]["completion_tokens"] >= len(text.encode())
+
+
+@on_every_alias
+def test_each_token_of_a_chat_is_counted_once(alias: Alias) -> None:
+    """Whichever tokens a text is put together from: those of the thought are not in logprobs."""
+    text = "It rains 🌧 in Tromsø;\n\n  <b>bring</b> `boots`."
+    answer = alias.whole(**said(alias, text), logprobs=True)
+    details = answer["usage"].get("completion_tokens_details") or {}
+    counted = details.get("reasoning_tokens", 0) + len(answer["tokens"])
+    assert answer["usage"]["completion_tokens"] == counted
+    spelled = b"".join(bytes(token["bytes"]) for token in answer["tokens"]).decode()
+    assert spelled.strip().removesuffix(ALIASES[alias.name].eos) == text
 
 
 @on_every_alias
