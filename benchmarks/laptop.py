@@ -177,7 +177,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
                 ways, options.rounds, options.tokens, lambda: _loop_s(server)
             )
             notes["loop_us_per_token"] = loop_us
-            notes["server_rss_mb"] = round(server.memory_info().rss / 2**20, 1)
+            notes["server_rss_mb"] = round(_rss(server) / 2**20, 1)
     return {"machine": _machine(), "tokens_per_s": rates, "load": os.getloadavg()} | notes
 
 
@@ -187,6 +187,11 @@ def _listener(url: str) -> psutil.Process:
         if any(c.laddr.port == port for c in process.net_connections() if c.status == "LISTEN"):
             return process
     raise SystemExit(f"no process of ours listens on {url}")
+
+
+def _rss(process: psutil.Process) -> int:
+    """Bytes of the server and its engines' processes."""
+    return sum(p.memory_info().rss for p in (process, *process.children(recursive=True)))
 
 
 def _loop_s(process: psutil.Process) -> float:

@@ -1,7 +1,6 @@
 """`fjord plan`: which models fit on which cards together, before a byte of weights moves."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,9 +12,11 @@ from engines.planning.measured import MeasuredMemory
 from engines.planning.plan import FleetPlan, plan
 from engines.registry.registry import Registry, load_registry
 from engines.spelling import did_you_mean
+from server.cli import serving_options as options
 from server.cli.apps import new_app
 from server.cli.engine_memory import sleep_rules
 from server.cli.fitting_profile import fits
+from server.cli.options import AsJson
 from server.cli.plan_json import plan_as_json
 from server.cli.plan_page import show_plan
 from server.cli.registry_choice import open_registry, registry_path
@@ -25,52 +26,35 @@ from server.settings import Settings, read_settings
 
 app = new_app()
 AUTO = "auto"
+Gpus = Annotated[
+    str, typer.Option(help="8x80, 2x24, 8xH100-80, 4x80,2x24; auto: those of this machine.")
+]
+Aliases = Annotated[
+    list[str] | None,
+    typer.Option(metavar="A,B", help="These models alone. Repeatable. [default: all]"),
+]
 
 
 @app.command(name="plan")
 def plan_command(
-    profile: Annotated[str | None, typer.Option(help="A profile of the registry.")] = None,
-    gpus: Annotated[
-        str,
-        typer.Option(help="8x80, 2x24, 8xH100-80, 4x80,2x24; auto: those of this machine."),
-    ] = AUTO,
-    aliases: Annotated[
-        list[str] | None,
-        typer.Option(metavar="A,B", help="These models alone. Repeatable. [default: all]"),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-    registry: Annotated[
-        Path | None, typer.Option(help="The registry. [default: model_registry.yaml]")
-    ] = None,
-    engine: Annotated[
-        str | None, typer.Option(help="Run the models on vllm or llamacpp instead.")
-    ] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=SOURCE", help="Plan for this instead of the registry."),
-    ] = None,
-    engine_arg: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="An argument for the models of --model."),
-    ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Where measured sizes are. [default: data]")
-    ] = None,
-    sleep_memory: Annotated[
-        float | None,
-        typer.Option(
-            metavar="GB",
-            help="The machine's memory for weights of sleeping models. [default: half of what is "
-            "free here; not known with --gpus]",
-        ),
-    ] = None,
+    profile: options.Profile = None,
+    gpus: Gpus = AUTO,
+    aliases: Aliases = None,
+    as_json: AsJson = False,
+    registry: options.RegistryFile = None,
+    engine: options.Engine = None,
+    model: options.Models = None,
+    engine_arg: options.EngineArgs = None,
+    data_dir: options.DataDir = None,
+    sleep_memory: options.SleepMemory = None,
 ) -> None:
     """Say which models fit on which cards.
 
     At once, by turns (and which with which), or never, and then what would.
 
     Sizes come from the weights on this disk, from Fjord itself for its own registry, else from the
-    hub, without the weights. Exit status 1 where a model never fits, or never beside pinned ones.
+    hub, without the weights. What sleeps on another machine (--gpus) is said where --sleep-memory
+    is given. Exit status 1 where a model never fits, or never beside pinned ones.
     """
     machine = machine_of(gpus)
     settings = read_settings(

@@ -4,17 +4,17 @@ import json
 import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
+from server.cli import serving_options as options
 from server.cli.apps import new_app
 from server.cli.doctor.diagnosis import Check, Diagnosis, diagnoses
 from server.cli.doctor.hardware import cards, compilers, memory, open_files, shared_memory
 from server.cli.doctor.models import registry
 from server.cli.doctor.place import data_dir, ledger, port
 from server.cli.doctor.surroundings import clock, site
+from server.cli.options import AsJson
 from server.cli.tables import terminal_width
 from server.settings import read_settings
 
@@ -40,19 +40,13 @@ app = new_app()
 
 @app.command()
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
-    host: Annotated[str | None, typer.Option(help="As for `serve`. [default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="As for `serve`. [default: 8080]")] = None,
-    registry: Annotated[
-        Path | None, typer.Option(help="The registry. [default: model_registry.yaml]")
-    ] = None,
-    profile: Annotated[str | None, typer.Option(help="A profile of the registry.")] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Ledger, weights, keys. [default: data]")
-    ] = None,
-    ledger_url: Annotated[
-        str | None, typer.Option(help="The site's database: postgresql://…")
-    ] = None,
+    as_json: AsJson = False,
+    host: options.Host = None,
+    port: options.Port = None,
+    registry: options.RegistryFile = None,
+    profile: options.Profile = None,
+    data_dir: options.DataDir = None,
+    ledger_url: options.LedgerUrl = None,
 ) -> None:
     """Look whether this machine is ready to serve.
 
