@@ -27,10 +27,10 @@ from engines.host.worker_threads import GivingUp, WorkerThreads
 from engines.llamacpp.admission import SlotQueue
 from engines.llamacpp.deltas import ChoiceReader
 from engines.llamacpp.liveness import Liveness
+from engines.llamacpp.loading import loaded
 from engines.llamacpp.model import LlamacppModel
 from engines.llamacpp.run import Run
 from engines.llamacpp.sampling import fields_of, of_choices
-from engines.llamacpp.server_process import ServerProcess
 from engines.llamacpp.task import Task
 from engines.llamacpp.thinking_budget import budget_fields
 from engines.llamacpp.tools import call_reader
@@ -54,14 +54,7 @@ class LlamacppEngine:
         self._runs: dict[str, Run] = {}
 
     async def start(self) -> None:
-        processes: list[ServerProcess] = []
-        try:
-            begun = processes.append
-            model = await asyncio.to_thread(LlamacppModel, self.spec, self.path, begun)
-        except asyncio.CancelledError:
-            for process in processes:
-                process.kill()
-            raise
+        model = await loaded(self.spec, self.path)
         self._running = _Running(model)
         self.context_tokens = model.context_tokens
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import psutil
 import pytest
 
 from engines.base import EngineDead, EngineHung, EngineUnavailable
-from engines.llamacpp import model
+from engines.llamacpp import model, server_process
 from engines.llamacpp.engine import LlamacppEngine
 from engines.registry.spec import EngineSpec
 from engines.weights.packaged_model import gguf_path
@@ -35,19 +36,22 @@ _OTHERS: set[int] = set()
 
 @pytest.fixture(autouse=True)
 def others() -> Iterator[None]:
-    _OTHERS.update(process.pid for process in processes())
+    shared = (*processes(), *processes(module="form_trial_child"))
+    _OTHERS.update(process.pid for process in shared)
     yield
     _OTHERS.clear()
 
 
-def processes(parent: psutil.Process | None = None) -> list[psutil.Process]:
+def processes(
+    parent: psutil.Process | None = None, module: str = "server_child"
+) -> list[psutil.Process]:
     """Of llama.cpp, started by this test or by `parent`, that live."""
     found = []
     for child in (parent or psutil.Process()).children():
         with contextlib.suppress(psutil.Error):  # gone, or nearly
             if child.pid in _OTHERS:
                 continue
-            if "engines.llamacpp.server_child" in " ".join(child.cmdline()):
+            if f"engines.llamacpp.{module}" in " ".join(child.cmdline()):
                 found.append(child)
     return found
 
@@ -142,6 +146,29 @@ async def test_a_load_that_is_given_up_leaves_no_process(
     with pytest.raises(asyncio.CancelledError):
         await starting
     await until(lambda: not processes())
+
+
+@pytest.mark.parametrize("step", ["process", "client"])
+async def test_a_load_may_be_given_up_between_any_two_of_its_steps(
+    engine: LlamacppEngine, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Its process was started and nobody knows it yet; all is loaded and nobody was told."""
+    module, name = (server_process, "_popen") if step == "process" else (model, "FormTrial")
+    loop, is_given_up, real = asyncio.get_running_loop(), threading.Event(), getattr(module, name)
+
+    def slow(*given: Any) -> Any:
+        made = real(*given)
+        loop.call_soon_threadsafe(starting.cancel)
+        assert is_given_up.wait(60)
+        return made
+
+    monkeypatch.setattr(module, name, slow)
+    starting = asyncio.ensure_future(engine.start())
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    is_given_up.set()
+    await until(lambda: not processes())
+    await until(lambda: not processes(module="form_trial_child"))
 
 
 async def test_a_load_that_fails_at_its_very_end_leaves_no_process(
