@@ -36,6 +36,11 @@ class Task:
         return ids
 
     @property
+    def form_characters(self) -> int:
+        """Of its grammar, which llama.cpp compiles between two steps as the call begins."""
+        return len(self.fields.get("grammar") or "")
+
+    @property
     def is_seeded(self) -> bool:
         """Its text is the same each time, where nothing else runs."""
         return not self.fields["cache_prompt"]

@@ -4,16 +4,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.llamacpp.task import Task
-from engines.llamacpp.turns import ReadingTurns
+from engines.llamacpp.turns import LARGE_FORM_CHARACTERS, ReadingTurns
 
 STEP = 256
 SHARE = 128
 LENGTHS = st.integers(min_value=1, max_value=4000)
 
 
-def task(unread_tokens: int, priority: int = 0) -> Task:
+def task(unread_tokens: int, priority: int = 0, form: int = 0) -> Task:
+    """`form`: characters of its grammar."""
     return Task(
-        fields={"prompt": [0] * unread_tokens},
+        fields={"prompt": [0] * unread_tokens, "grammar": "x" * form or None},
         slots=1,
         cells=unread_tokens,
         first_index=0,
@@ -113,3 +114,22 @@ def test_nobody_starves(own: int, before: list[int], arriving: list[int]) -> Non
             turns.end(one)
         waiting += [task(n) for n in arriving]
         assert round_number < len(before)
+
+
+def test_large_forms_begin_one_at_a_time_and_hold_up_nobody_else() -> None:
+    turns = ReadingTurns(STEP)
+    large = LARGE_FORM_CHARACTERS + 1
+    one, two, small, none = waiting = [task(8, form=n) for n in (large, large, large - 1, 0)]
+    assert begun(turns, waiting) == [one, small, none]
+    assert begun(turns, waiting) == []
+    turns.end(none)
+    assert begun(turns, waiting) == []
+    turns.end(one)
+    assert begun(turns, waiting) == [two]
+
+
+def test_a_long_prompt_with_a_large_form_is_read_in_its_own_lane() -> None:
+    turns = ReadingTurns(STEP)
+    large = LARGE_FORM_CHARACTERS + 1
+    long, short = waiting = [task(2200, form=large), task(8, form=large)]
+    assert begun(turns, waiting) == [long, short]
