@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engines.base import GenerateRequest, InvalidRequest, Sampling
+from engines.bias_tokens import check_bias_tokens
 
 RANDOM_SEED = 2**32 - 1
 """llama.cpp's word for "draw a seed"."""
@@ -94,11 +95,5 @@ def _refuse_prompt_logprobs(s: Sampling) -> None:
 
 
 def _bias(s: Sampling, vocabulary: int) -> list[list[Any]]:
-    if unknown := [i for i in s.logit_bias if not 0 <= i < vocabulary]:
-        raise InvalidRequest(
-            f"logit_bias names token {unknown[0]}; the model's tokens are 0 to {vocabulary - 1}.",
-            "logit_bias",
-            f"token ids from 0 to {vocabulary - 1}",
-            unknown[0],
-        )
+    check_bias_tokens(s.logit_bias, vocabulary)
     return [[token, bias] for token, bias in s.logit_bias.items()]

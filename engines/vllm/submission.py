@@ -5,6 +5,7 @@ from typing import Any
 
 from engines.answers.forced_calls import is_forced
 from engines.base import GenerateRequest, Prompt, Structure
+from engines.bias_tokens import check_bias_tokens
 from engines.host.interpreter_turns import in_short_turns
 from engines.vllm.collected_stream import CollectedStream
 from engines.vllm.deltas import Choices
@@ -74,6 +75,8 @@ async def submission(
     """`reasoning_parser`: vLLM's, that it was started with. `is_guided`: a call has a form once
     the model begins one. Raises what vLLM's checks raise."""
     check_prompt_logprobs(request, prompt)
+    if vllm_config is not None:
+        check_bias_tokens(request.sampling.logit_bias, vllm_config.model_config.get_vocab_size())
     thinking_tokens = vllm_budget(request, prompt, vocabulary, vllm_config)
     reading = ToolReading(request, prompt, tokenizer) if is_auto(request) else None
     thinks = _thinks(request, prompt, vocabulary)

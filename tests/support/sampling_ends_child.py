@@ -40,7 +40,7 @@ async def outcome(engine: Engine, field: str, value: Any) -> str:
     try:
         deltas = await answer(engine, ask(**sampling))
     except InvalidRequest as error:
-        return f"refused {error.param}"
+        return f"refused {error.param}: {error}"
     except Exception as error:
         return repr(error)
     return "answered" if deltas[-1].finish_reason in ("stop", "length") else "unfinished"
