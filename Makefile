@@ -25,7 +25,7 @@ PIP := $(RUN) requirements/install.py
 SAY := @printf '\033[1m==>\033[0m %s\n'
 
 .DEFAULT_GOAL := help
-.PHONY: help serve setup test test-fast test-versions test-agents clients check format lock bench bench-quick
+.PHONY: help serve setup test test-fast test-versions test-agents clients check format lock wheel bench bench-quick
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -70,6 +70,9 @@ check: $(VENV)/.dev ## Formatting, lint, floors, types
 format: $(VENV)/.dev ## Format the code and mend what lint can
 	@$(RUN) -m ruff format .
 	@$(RUN) -m ruff check --fix .
+
+wheel: $(VENV)/.dev ## Build dist/fjord_server-….whl: the same bytes from the same commit
+	@$(RUN) -m hatchling build -t wheel
 
 bench: $(VENV)/.dev ## Measure Fjord against vLLM's own server and its Rust front (an hour on 2 cores)
 	@$(RUN) -m benchmarks $(ARGS)

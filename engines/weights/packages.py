@@ -6,7 +6,7 @@ import importlib.metadata
 import re
 from pathlib import Path
 
-from engines.base import EngineUnavailable
+from engines.base import EngineBroken, EngineUnavailable
 
 QUANTIZATION = re.compile(r"[.-](I?Q\d\w*|B?F\d+)$", re.IGNORECASE)
 """The end of a GGUF's name: SmolLM2-135M-Instruct.Q4_1."""
@@ -62,11 +62,16 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_installed(package: str) -> bool:
+    """Whether pip, or whoever, put it here."""
+    return bool(list(importlib.metadata.distributions(name=package)))
+
+
 def files_of(package: str) -> list[importlib.metadata.PackagePath]:
-    """As its installer recorded them. Raises EngineUnavailable."""
+    """As its installer recorded them. Raises EngineBroken."""
     try:
         return importlib.metadata.files(package) or []
     except importlib.metadata.PackageNotFoundError:
-        raise EngineUnavailable(
+        raise EngineBroken(
             f"The package {package} is not installed; `pip install --no-deps {package}`"
         ) from None

