@@ -1,14 +1,15 @@
 """Environment and flags -> Settings; nothing else reads os.environ."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from engines.registry.complaints import complaint
+from engines.registry.complaints import complaint, shown
 from server.refusal import CannotStart
 
 
@@ -19,10 +20,20 @@ def _several(value: Any) -> Any:
     return value
 
 
+def _origin(value: str) -> str:
+    if not re.fullmatch(r"\*|[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s]+/?", value):
+        raise ValueError("right would be like https://chat.example.com:8443, or *")
+    return value
+
+
 Several = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)]
-Origin = Annotated[str, Field(pattern=r"^(\*|[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s]+/?)$")]
-Seconds = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
+Origin = Annotated[str, AfterValidator(_origin)]
+LONGEST_S = 366 * 86_400.0
+MOST_GB = 1e6
+Seconds = Annotated[float, Field(ge=0, le=LONGEST_S)]
+Limit = Annotated[float, Field(gt=0, le=LONGEST_S)]
+"""Seconds that cannot be none at all."""
+Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 
 class Settings(BaseSettings):
@@ -50,11 +61,11 @@ class Settings(BaseSettings):
     max_body_bytes: Count = 8 * 2**20
     load_timeout_s: Seconds = 600.0
     """How long a request waits for a model that is loading."""
-    start_timeout_s: Annotated[float, Field(gt=0)] | None = None
+    start_timeout_s: Limit | None = None
     """How long an engine may take to start, its weights being here; None: 300 s, and 20 a GiB."""
-    fetch_stall_timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    fetch_stall_timeout_s: Limit = 600.0
     """How long a fetch may get no further before it is given up and tried again."""
-    engine_memory_gb: Annotated[float, Field(gt=0)] | None = None
+    engine_memory_gb: Annotated[float, Field(gt=0, le=MOST_GB)] | None = None
     """What engines may take of the machine's own memory; None: nine tenths of it."""
     offline: bool = False
     """Whether no socket is opened but the server's own."""
@@ -62,7 +73,7 @@ class Settings(BaseSettings):
     """Whether every byte of a model's weights is compared before it is loaded."""
     weights_dir: Path | None = None
     """Where weights are fetched to; None: `weights` in the data directory. Engines read it."""
-    sleep_memory_gb: Annotated[float, Field(ge=0)] | None = None
+    sleep_memory_gb: Annotated[float, Field(ge=0, le=MOST_GB)] | None = None
     """What the weights of sleeping engines may keep of the machine's memory; None: half of what is
     free at the start."""
     request_timeout_s: Seconds = 600.0
@@ -74,7 +85,7 @@ class Settings(BaseSettings):
     queue_limit: Count = 1024
     """Requests in flight or waiting per alias; beyond it 503."""
     requests_per_minute: Count = 1000
-    burst: int = Field(100, ge=0)
+    burst: int = Field(100, ge=0, le=2**31 - 1)
     concurrent: Count = 50
     ledger_url: str | None = None
     """postgresql://…: the site's database, beside the local ledger."""
@@ -103,5 +114,6 @@ def read_settings(**flags: Any) -> Settings:
 
 def _wrong(error: ErrorDetails, flags: Mapping[str, Any]) -> str:
     name = str(error["loc"][0])
-    asked = f"--{name.replace('_', '-')}" if name in flags else f"FJORD_{name.upper()}"
-    return f"{asked} {error['input']!r} is wrong: {complaint(error)}."
+    flag = name.removesuffix("_gb").removesuffix("_s")  # help says a flag's unit
+    asked = f"--{flag.replace('_', '-')}" if name in flags else f"FJORD_{name.upper()}"
+    return f"{asked} {shown(error['input'])} is wrong: {complaint(error)}."

@@ -1,5 +1,7 @@
 """What is wrong with a value that a person wrote, in plain words: pydantic's error -> a phrase."""
 
+from typing import Any
+
 from pydantic_core import ErrorDetails
 
 WORDS = {
@@ -19,6 +21,9 @@ WORDS = {
     "model_type": "it is no mapping of names to values",
     "path_type": "it is no path",
     "too_short": "it is empty",
+    "too_long": "it is longer than {max_length}",
+    "string_too_long": "it is longer than {max_length}",
+    "decimal_max_places": "it has more than {decimal_places} decimal places",
     "literal_error": "right would be {expected}",
     "greater_than_equal": "the least is {ge}",
     "greater_than": "it must be above {gt}",
@@ -33,3 +38,9 @@ def complaint(error: ErrorDetails) -> str:
     if words is None:
         return error["msg"].removeprefix("Value error, ")
     return words.format_map(error.get("ctx", {}))
+
+
+def shown(value: Any) -> str:
+    """A wrong value as a message repeats it: at most 60 characters."""
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"

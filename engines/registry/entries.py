@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from engines.registry.currency import CURRENCIES, Currency
-from engines.registry.durations import seconds_of
+from engines.registry.durations import LONGEST_S, seconds_of
 from engines.registry.exact import MICRO, micro_units
 from engines.registry.names import MOST_NAME
 from engines.registry.seller import SellerEntry
@@ -15,6 +15,9 @@ from engines.registry.spec import MOST_REPLICAS, Load
 PINNED = "pinned"
 MOST_PRICE = 1_000_000 * MICRO
 MOST_RATE = 1_000 * MICRO
+MOST_TOKENS = 2**31 - 1
+"""What engines count them in."""
+_YEAR_10000 = 253_402_300_800
 
 
 def _tokens(value: Any) -> Any:
@@ -44,7 +47,7 @@ def _keep(value: Any) -> Any:
     return value if value == PINNED else seconds_of(value)
 
 
-Tokens = Annotated[int, BeforeValidator(_tokens), Field(ge=1)]
+Tokens = Annotated[int, BeforeValidator(_tokens), Field(ge=1, le=MOST_TOKENS)]
 Money = Annotated[int, BeforeValidator(_price)]
 Rate = Annotated[int, BeforeValidator(_rate)]
 Text = Annotated[str, StringConstraints(min_length=1)]
@@ -96,7 +99,9 @@ class DefaultsEntry(_Strict):
     presence_penalty: float | None = _number(-2, 2)
     frequency_penalty: float | None = _number(-2, 2)
     repetition_penalty: float | None = _number(0.01, 2)
-    max_tokens: int | None = Field(None, ge=1, description="an integer of at least 1")
+    max_tokens: int | None = Field(
+        None, ge=1, le=MOST_TOKENS, description="an integer of at least 1"
+    )
 
 
 class OtherEngine(_Strict):
@@ -147,8 +152,8 @@ class ModelEntry(_Strict):
     keep: Keep | None = Field(
         None, description="pinned, or how long it stays when idle, like 90s, 10m or 2h"
     )
-    start_timeout: Annotated[float, Field(gt=0)] | None = Field(
-        None, description="seconds that the engine's start may take, like 1800"
+    start_timeout: Annotated[float, Field(gt=0, le=LONGEST_S)] | None = Field(
+        None, description="seconds that the engine's start may take, like 1800, at most 366 days"
     )
     replicas: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] = Field(
         1, description=f"how many equal engines serve it, 1 to {MOST_REPLICAS}"
@@ -159,12 +164,14 @@ class ModelEntry(_Strict):
     also_known_as: list[OtherName] = Field(
         [], description="other names a request may use, and prefix-*: [qwen3, claude-*]"
     )
-    created: Annotated[int, Field(ge=0)] = Field(1700000000, description="Unix seconds")
+    created: Annotated[int, Field(ge=0, lt=_YEAR_10000)] = Field(
+        1700000000, description="Unix seconds"
+    )
     system_prompt: Text | None = Field(None, description="a text")
     defaults: DefaultsEntry = Field(
         DefaultsEntry(), description="request fields and their values, like {temperature: 0.2}"
     )
-    dimensions: list[Annotated[int, Field(ge=1)]] = Field(
+    dimensions: list[Annotated[int, Field(ge=1, le=2**20)]] = Field(
         [], description="embed: a list of allowed vector lengths"
     )
 

@@ -6,12 +6,11 @@ RegistryError   file, line, model, key, what is wrong and what would be right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from engines.registry.complaints import complaint
+from engines.registry.complaints import complaint, shown
 from engines.registry.entries import (
     DefaultsEntry,
     ModelEntry,
@@ -100,13 +99,8 @@ def _complaint(location: Location, error: ErrorDetails) -> str:
     if error["type"] == "missing":
         return f"is missing{right}"
     if "[key]" in error["loc"]:
-        return f"{error['input']!r} is no possible name: {complaint(error)}"
-    return f"{_shown(error['input'])} is wrong: {complaint(error)}{right}"
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "…"
+        return f"{shown(error['input'])} is no possible name: {complaint(error)}"
+    return f"{shown(error['input'])} is wrong: {complaint(error)}{right}"
 
 
 def _schema(location: Location) -> tuple[list[str], str | None]:

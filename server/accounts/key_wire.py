@@ -39,6 +39,13 @@ def _of_our_time(moment: datetime) -> datetime:
     return moment
 
 
+def _to_come(moment: datetime) -> datetime:
+    """Raises ValueError."""
+    if moment <= datetime.now(UTC):
+        raise ValueError("it is over: such a key would never work")
+    return moment
+
+
 KeyText: TypeAlias = Annotated[str, BeforeValidator(_storable), Field(min_length=1, max_length=200)]
 AtLeastOne: TypeAlias = Annotated[int, Field(ge=1, le=10**12)]
 Moment: TypeAlias = Annotated[AwareDatetime, AfterValidator(_of_our_time)]
@@ -115,6 +122,7 @@ class KeyIn(KeyPatch):
     name: KeyText
     owner: KeyText = "default"
     """The customer or project that is billed."""
+    expires_at: Annotated[Moment, AfterValidator(_to_come)] | None = None
     admin: bool = False
     """A key for /admin/v1 instead of the LLM API."""
 

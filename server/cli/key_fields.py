@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from engines.registry.complaints import complaint
+from engines.registry.complaints import complaint, shown
 from engines.registry.currency import CURRENCIES
 from server.accounts.key_wire import KeyPatch
 from server.cli.options import failed
@@ -30,7 +30,7 @@ def checked(make: Callable[[], Any]) -> Any:
 
 def wrong_field(error: ErrorDetails) -> str:
     name = ".".join(str(part) for part in error["loc"]) or "key"
-    return f"{name}: {complaint(error)}; got {error['input']!r}."
+    return f"{name}: {complaint(error)}; got {shown(error['input'])}."
 
 
 def fields_given(

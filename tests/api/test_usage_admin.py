@@ -109,6 +109,7 @@ async def test_only_an_admin_key_comes_in(site: Site, method: str, path: str) ->
         ({"name": "a\0b"}, "name"),
         ({"name": "n", "owner": "a\0b"}, "owner"),
         ({"name": "n", "expires_at": "2027-01-01T00:00:00"}, "expires_at"),
+        ({"name": "n", "expires_at": "2020-01-01T00:00:00Z"}, "expires_at"),
     ],
 )
 async def test_a_wrong_body_is_a_400_that_names_the_field(

@@ -19,6 +19,8 @@ from tests.support.registries import GOOD, SHIPPED, load
 CHANGED = [
     ("context: 32K", "contxt: 32K", r":4: model 'one', key 'contxt': unknown key.*'context'"),
     ("context: 32K", "context: 32k", r":4: model 'one', key 'context': '32k' is wrong.*32K"),
+    ("context: 32K", "context: 2147483648", r":4: .*'context': 2147483648 .*most is 2147483647"),
+    ("context: 32K", "context: 99999999999999999K", r":4: .*'context': .*most is 2147483647"),
     ("context: 32K", "context: 0", r":4: .*'context': 0 is wrong"),
     ("context: 32K", "context: true", r":4: .*'context': True is wrong"),
     ("    context: 32K\n", "", r":2: model 'one', key 'context': is missing"),
@@ -69,6 +71,20 @@ ADDED_TO_THE_MODEL = {
     "args: {reasoning_parser: qwen}": (
         r":6: model 'one', key 'args.reasoning_parser': vLLM has no .*did you mean 'qwen3'"
     ),
+    **{
+        f"{key}: {value}": rf":6: model 'one', key '{key}.*': .* is wrong: {said}"
+        for key, value, said in (
+            ("created", "253402300800", "it must be below 253402300800"),
+            ("start_timeout", ".inf", "the most is 31622400"),
+            ("start_timeout", ".nan", "the most is 31622400"),
+            ("start_timeout", "1.0e+300", "the most is 31622400"),
+            ("start_timeout", "0", "it must be above 0"),
+            ("keep", ".inf", "it is from 1s to 366d"),
+            ("keep", ".nan", "it is from 1s to 366d"),
+            ("defaults", "{max_tokens: 2147483648}", "the most is 2147483647"),
+            ("dimensions", "[1048577]", "the most is 1048576"),
+        )
+    },
     "engine: llamacpp": r":2: model 'one', key 'args.n_ctx': 8192 tokens are fewer",
     "also: {llamacpp: {args: {n_ctx: 1024}}}": (
         r":6: model 'one', key 'also.llamacpp.args.n_ctx': 1024 tokens"
