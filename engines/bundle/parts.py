@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -57,7 +58,7 @@ class PartsReader:
 
     def _current(self) -> IO[bytes] | None:
         if self._file is None and self._index < len(self._sizes):
-            self._file = self._sizes[self._index][0].open("rb")
+            self._file = _opened(self._sizes[self._index][0])
         return self._file
 
     def _next(self) -> None:
@@ -152,8 +153,18 @@ def _final(part: Path) -> Path:
     return part.with_name(part.name.removeprefix(".").removesuffix(".part"))
 
 
-def _size(path: Path) -> int:
+def _opened(path: Path) -> IO[bytes]:
     try:
-        return path.stat().st_size
+        return path.open("rb")
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _size(path: Path) -> int:
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}") from None
+    if not stat.S_ISREG(found.st_mode):
+        raise BundleError(f"{path} is no file")
+    return found.st_size
