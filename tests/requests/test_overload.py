@@ -275,36 +275,3 @@ def test_a_keys_second_request_at_once_has_a_lower_priority(tmp_path: Path) -> N
         for s in streams:
             s.close()
     assert seen == [0, 1, 2, 0]
-
-
-@pytest.mark.parametrize(
-    ("sent", "status"),
-    [
-        (b"GET /v1/models HTTP/1.1\r\nHost: x\r\n" + b"X-A: b\r\n" * 9000, 431),
-        (b"NONSENSE\r\n\r\n", 400),
-    ],
-)
-def test_bad_http_gets_the_error_body_and_a_closed_connection(
-    tmp_path: Path, sent: bytes, status: int
-) -> None:
-    with serving(tmp_path, scripted("m")) as server:
-        host, port = server.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port))) as s:
-            s.sendall(sent)
-            answer = s.makefile("rb").read()
-        assert answer.startswith(b"HTTP/1.1 %d " % status)
-        error = json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"]
-        assert error["code"]
-        assert error["type"] == "invalid_request_error"
-
-
-def test_a_connection_without_a_request_is_closed_in_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("server.http.connection.HEADERS_TIMEOUT_S", 0.3)
-    with serving(tmp_path, scripted("m")) as server:
-        host, port = server.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port))) as s:
-            s.sendall(b"GET /v1/models HTTP/1.1\r\n")
-            s.settimeout(5)
-            assert s.recv(10) == b""
