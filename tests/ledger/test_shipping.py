@@ -1,37 +1,40 @@
 """A node's records reach its site once each, whatever fails on the way."""
 
-import asyncio
-import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from typer.testing import CliRunner
 
 from server.cli.ship import app
 from server.ledger import postgres, sqlite
 from server.ledger.budgets import Budgets
-from server.ledger.database import PostgresDatabase, Row, SqliteDatabase
-from server.ledger.errors import LedgerError
+from server.ledger.database import PostgresDatabase, SqliteDatabase
 from server.ledger.meta import remember, remembered
-from server.ledger.records import WORD_BYTES, UsageRecord, bound_words
 from server.ledger.replication import SiteReplication
-from server.ledger.reports import Only, Period, usage
+from server.ledger.reports import Only, usage
 from server.ledger.retention import prune
-from server.ledger.sqlite_rows import INSERT_RECORDS, SqliteRows
 from tests.support.serving import wait_until
+from tests.support.shipping import (
+    ALL,
+    TABLES,
+    FaultySite,
+    Node,
+    open_faulty,
+    record,
+    restore,
+    too_long,
+    url_of,
+)
 from tests.support.sites import new_site, postgres_server
 
 pytestmark = pytest.mark.slow
 CALLS = 16
 """What two turns with records make at the site."""
-ALL = Period.month(2023, 11)
-TABLES = ("usage_records", "usage_daily", "shipments")
 
 
 @pytest.fixture(scope="module")
@@ -54,100 +57,10 @@ def site(database: PostgresDatabase) -> PostgresDatabase:
     return database
 
 
-class FaultySite(PostgresDatabase):
-    """A connection that breaks once: at the call `fails_at`, before it or once it is done."""
-
-    calls = 0
-    fails_at = -1
-    fails_after = False
-
-    def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
-        self.before()
-        rows = super().query(sql, parameters)
-        self.after()
-        return rows
-
-    def execute(self, sql: str, parameters: Sequence[Any] = ()) -> int:
-        self.before()
-        count = super().execute(sql, parameters)
-        self.after()
-        return count
-
-    def before(self) -> None:
-        FaultySite.calls += 1
-        if self.calls == self.fails_at and not self.fails_after:
-            raise psycopg.OperationalError("the connection was cut")
-
-    def after(self) -> None:
-        if self.calls == self.fails_at and self.fails_after:
-            raise psycopg.OperationalError("the connection was cut")
-
-
-def open_faulty(url: str) -> FaultySite:
-    return FaultySite(postgres.connect(url))
-
-
-class Node:
-    """A node's replication without its thread: each turn is the test's."""
-
-    def __init__(self, folder: Path, url: str, open_site: Any = postgres.open_database) -> None:
-        self.folder = folder
-        self.path = sqlite.prepared_ledger(folder)
-        self.replication = SiteReplication(self.path, url, 60.0, Budgets("NOK"), open_site)
-        self.replication.loop = asyncio.new_event_loop()
-
-    def write(self, *records: UsageRecord) -> None:
-        with closing(sqlite.connect(self.path)) as connection:
-            rows = SqliteRows(connection)
-            with rows.transaction():
-                connection.execute(INSERT_RECORDS, (rows.batch(list(records)),))
-
-    def turns(self, count: int) -> None:
-        for _ in range(count):
-            try:
-                self.replication.turn()
-            except (psycopg.Error, LedgerError) as error:
-                self.replication.lost(error)
-
-    def close(self) -> None:
-        self.replication.disconnect()
-        self.replication.local.close()
-        self.replication.loop.close()
-
-
 @pytest.fixture
 def node(tmp_path: Path, site: PostgresDatabase) -> Iterator[Node]:
     with closing(Node(tmp_path, url_of(site))) as one:
         yield one
-
-
-def url_of(site: PostgresDatabase) -> str:
-    info = site.connection.info
-    return f"postgresql://{info.user}@/{info.dbname}?host={info.host}&port={info.port}"
-
-
-def record(number: int, **fields: Any) -> UsageRecord:
-    plain: dict[str, Any] = {
-        "record_id": f"r{number:04d}",
-        "key_id": f"k{number}",
-        "owner": f"owner-{number}",
-        "alias": "a",
-        "weights": "w",
-        "revision": None,
-        "endpoint": "chat",
-        "stream": True,
-        "started_at": 1_700_000_000.0 + number,
-        "end": "ok",
-        "agent_id": f"agent-{number}",
-        "prompt_tokens": 1,
-        "amount": number,
-    }
-    return UsageRecord(**plain | fields)
-
-
-def too_long(number: int) -> UsageRecord:
-    """A record that no index of PostgreSQL can hold."""
-    return record(number, agent_id=os.urandom(6000).hex())
 
 
 def check(site: PostgresDatabase, *numbers: int) -> None:
@@ -327,12 +240,6 @@ def test_a_clock_that_was_set_back_stretches_no_nodes_trust_in_what_it_knows(
     assert abs(noted - time.time()) < 600
 
 
-def restore(site: PostgresDatabase, name: str, rows: list[Row]) -> None:
-    site.execute(f"DELETE FROM {name}")
-    for row in rows:
-        site.execute(f"INSERT INTO {name} VALUES ({', '.join('?' * len(row))})", row)
-
-
 def test_a_shipment_in_doubt_counts_once_also_where_the_site_pruned_it_meanwhile(
     site: PostgresDatabase, node: Node
 ) -> None:
@@ -348,16 +255,3 @@ def test_a_shipment_in_doubt_counts_once_also_where_the_site_pruned_it_meanwhile
     assert [(line["owner"], line["requests"]) for line in lines] == [
         (f"owner-{n}", 1) for n in range(4)
     ]
-
-
-@pytest.mark.parametrize("letter", ["x", "ø", "語", "😀"])
-def test_what_clients_call_their_agents_is_bounded_before_it_is_stored(letter: str) -> None:
-    one = record(1, agent_id=letter * 8000, user=letter * 2_000_000)
-    bound_words(one)
-    for word in (one.agent_id, one.user):
-        assert word is not None
-        assert set(word) == {letter}
-        assert WORD_BYTES - 4 < len(word.encode()) <= WORD_BYTES
-    short = record(2, agent_id=letter * 100, user=None)
-    bound_words(short)
-    assert (short.agent_id, short.user) == (letter * 100, None)
