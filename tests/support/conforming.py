@@ -3,11 +3,22 @@
 from collections.abc import Collection
 from typing import Any
 
+from engines.base import Reasoning
+from engines.registry.spec import EngineSpec, ModelSpec
 from server.conform.catalogue import all_checks
 from server.conform.check import Result
 from server.conform.run import run_checks
 from server.conform.target import Options, reached
-from tests.support.serving import Served
+from tests.support.serving import Served, scripted
+
+VECTORS = EngineSpec(kind="scripted", source="vectors", task="embed")
+MODELS = (
+    scripted("mixtral-8x7b"),
+    scripted("thinking", text="Oslo.", reasoning=Reasoning(), reasoning_text="Norway, so Oslo."),
+    scripted("small", context_tokens=1200, output_tokens=1100, tool_parser="hermes"),
+    ModelSpec(alias="vectors", engine=VECTORS, context_tokens=512, output_tokens=1),
+)
+"""Every kind that the kit asks."""
 
 
 def conform(
