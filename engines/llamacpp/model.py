@@ -24,6 +24,7 @@ from engines.gguf import BadGguf, GgufFile
 from engines.host.interpreter_turns import give_way
 from engines.host.library import whole_library
 from engines.host.private_folder import PrivateFolder
+from engines.host.quiet_import import link_shared, without_collections
 from engines.llamacpp.args import common_params
 from engines.llamacpp.chat_template import ChatTemplate
 from engines.llamacpp.form_trial import FormTrial
@@ -273,6 +274,7 @@ def _xllamacpp() -> Any:
     # 1000 133, 180, 165; with none 50, 141, 157. Beside busy processes (load 5): libgomp's default
     # 12, 20, 42; 10000 7, 31, 44; 1000 30, 85, 101; none 65, 87, 71. It is read on import.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    with whole_library("xllamacpp"):
+    with whole_library("xllamacpp"), without_collections():
+        link_shared("xllamacpp", (("xllamacpp.abi3.so", os.RTLD_LOCAL),))
         import xllamacpp
     return xllamacpp

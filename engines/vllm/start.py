@@ -4,6 +4,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import gc
+import os
 import threading
 import traceback
 import warnings
@@ -14,6 +15,7 @@ from typing import Any
 from engines.base import EngineUnavailable
 from engines.host.library import whole_library
 from engines.host.processes import ProcessTree
+from engines.host.quiet_import import link_shared, without_collections
 from engines.registry.registry import has_gpu
 from engines.registry.spec import EngineSpec
 from engines.vllm.arguments import engine_arguments, on_cpu, uses_ray, vllm_renderers
@@ -30,6 +32,11 @@ from engines.vllm.one_process import in_one_process
 from engines.vllm.render import Renderer
 from engines.vllm.start_failure import failure_log, why_it_failed
 
+_TORCH = (
+    ("lib/libtorch_global_deps.so", os.RTLD_GLOBAL),
+    ("lib/libtorch_python.so", os.RTLD_LOCAL),
+)
+"""As its own import links them."""
 _ONE_AT_A_TIME = threading.Lock()
 """Starting reads and writes the process' environment, and children are told apart by time."""
 
@@ -107,7 +114,8 @@ def _load(spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
 
 def _started(spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
     set_environment()
-    with whole_library("vllm"):
+    with whole_library("vllm"), without_collections():
+        link_shared("torch", _TORCH)
         from vllm.config import StructuredOutputsConfig
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.usage.usage_lib import UsageContext

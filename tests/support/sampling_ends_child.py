@@ -1,12 +1,15 @@
 """Runs as a process of its own: every sampling field of one engine at both ends of its range, with
-a gibibyte of memory beyond the loaded model. Writes what came of each to stdout, as JSON.
+a gibibyte of memory beyond the loaded model. Writes what came of each to stdout, as JSON, and for
+how long a collection of garbage kept the interpreter while the engine started.
 
 `python -m tests.support.sampling_ends_child ENGINE FOLDER`
 """
 
 import asyncio
+import gc
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +49,26 @@ async def outcome(engine: Engine, field: str, value: Any) -> str:
     return "answered" if deltas[-1].finish_reason in ("stop", "length") else "unfinished"
 
 
+class Collections:
+    """How long this process' collections of garbage kept its interpreter, in processor time."""
+
+    def __init__(self) -> None:
+        self.longest_s = 0.0
+        self._began_s = 0.0
+        gc.callbacks.append(self._met)
+
+    def _met(self, phase: str, facts: dict[str, int]) -> None:
+        if phase == "start":
+            self._began_s = time.thread_time()
+        else:
+            self.longest_s = max(self.longest_s, time.thread_time() - self._began_s)
+
+
 async def main(name: str, folder: Path) -> None:
     engine = next(case for case in CASES if case.name == name).make(folder)
+    collections = Collections()
     await engine.start()
+    longest_s = collections.longest_s
     before = psutil.Process().memory_info()
     if sys.platform == "linux":
         import resource
@@ -62,7 +82,8 @@ async def main(name: str, folder: Path) -> None:
     await engine.check(10)
     grown = psutil.Process().memory_info().rss - before.rss
     await engine.stop()
-    sys.stdout.write(json.dumps({"outcomes": outcomes, "grown_bytes": grown}) + "\n")
+    told = {"outcomes": outcomes, "grown_bytes": grown, "longest_collection_s": longest_s}
+    sys.stdout.write(json.dumps(told) + "\n")
 
 
 if __name__ == "__main__":
