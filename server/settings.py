@@ -33,6 +33,10 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     """0: any free one; the start says which."""
+    tls_cert: Path | None = None
+    """The certificate's chain in PEM, the server's own first; None: the port speaks plain HTTP."""
+    tls_key: Path | None = None
+    """Its private key in PEM, without a passphrase."""
     registry: Path | None = None
     """None: ./model_registry.yaml if it is there, else the one that comes with Fjord."""
     profile: Literal["cuda", "small", "embedded"] | str | None = None

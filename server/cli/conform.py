@@ -48,6 +48,8 @@ def conform(
     Some 240 questions; the exit status counts failures.
     fail: a documented rule does not hold. differs: a rule that is Fjord's own does not.
     """
+    from httpx import create_ssl_context
+
     from server.conform.target import Options, Unreachable
 
     address = server_address(read_settings(url=url, port=port, api_key=api_key, data_dir=data_dir))
@@ -63,6 +65,7 @@ def conform(
         reasoning_model=reasoning_model,
         embedding_model=embedding_model,
         timeout_s=timeout,
+        **({"verify": create_ssl_context()} | address.api.verification()),
     )
     try:
         status = _run(options, only=only, thorough=thorough, strict=strict, json_file=json_file)

@@ -6,13 +6,15 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
 import uvicorn
 
 from engines.fleet.fleet import Fleet
 from server.cli.systemd import ServiceManager
+from server.http.connection import SEND_TIMEOUT, Connection
+from server.http.listener import Listener
 from server.requests.supervisor import Supervisor
 
 log = logging.getLogger("fjord.serve")
@@ -38,8 +40,10 @@ class DrainedServer(uvicorn.Server):
         fleet: Fleet,
         drain_timeout_s: float,
         manager: ServiceManager,
+        listeners: Sequence[Listener],
     ) -> None:
         super().__init__(config)
+        self._listeners = listeners
         self._manager = manager
         self._watch = watch
         self._fleet = fleet
@@ -50,8 +54,20 @@ class DrainedServer(uvicorn.Server):
         self._hangups: set[asyncio.Task[str]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        """uvicorn's own knows no bound for handshakes, and one kind of socket."""
+        await super().startup([])
+        send_timeout_s = self.lifespan.state[SEND_TIMEOUT]
+        for listener in self._listeners:
+            begun = await listener.serve(self._connection, self.config.backlog, send_timeout_s)
+            self.servers.append(begun)
         self._manager.ready("It listens; preloaded models are loaded.")
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """`sockets`: none but the listeners', which uvicorn closes at the end."""
+        await super().serve([listener.socket for listener in self._listeners])
+
+    def _connection(self) -> Connection:
+        return Connection(self.config, self.server_state, self.lifespan.state)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -112,7 +112,7 @@ def _served(address: ServerAddress) -> list[dict[str, Any]] | None:
     tells everybody at /ready."""
     headers = {"X-API-Key": address.key} if address.key else {}
     try:
-        with httpx.Client(base_url=address.url, headers=headers, timeout=5.0) as http:
+        with address.api.client(headers=headers, timeout=5.0) as http:
             engines = http.get("/ready").json()["engines"]
             answer = http.get("/v1/models", params={"details": "true"})
             if answer.is_success:

@@ -30,7 +30,7 @@ class OperatorClient:
 
     def __init__(self, address: ServerAddress) -> None:
         self._address = address
-        self._http = httpx.Client(base_url=address.url, timeout=60.0)
+        self._http = address.api.client(timeout=60.0)
 
     def __enter__(self) -> Self:
         return self

@@ -7,6 +7,16 @@ import typer
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0: any. [default: 8080]")]
+TlsCert = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Serve TLS with this chain of certificates (PEM)."),
+]
+TlsKey = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Its private key (PEM). Both are read again once they change."
+    ),
+]
 RegistryFile = Annotated[
     Path | None, typer.Option("--registry", help="The registry. [default: model_registry.yaml]")
 ]

@@ -117,7 +117,7 @@ class Server:
         raise AssertionError(f"never said {pattern!r}, but:\n{''.join(self.said)}")
 
     def url(self) -> str:
-        return self.until(r"Fjord at (http://\S+),")[1]
+        return self.until(r"Fjord at (https?://\S+),")[1]
 
     def key(self) -> str:
         """The first key, as a program finds it."""
@@ -126,7 +126,7 @@ class Server:
     @property
     def port(self) -> str:
         """Of a server that has said its address."""
-        match = re.search(r"Fjord at http://\S+:(\d+),", "".join(self.said))
+        match = re.search(r"Fjord at https?://\S+:(\d+),", "".join(self.said))
         assert match is not None
         return match[1]
 
