@@ -24,6 +24,9 @@ log = logging.getLogger("fjord.start")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
     url: str
+    """Of all that it listens on; for people."""
+    curl: str
+    """A command line's beginning, up to the server's URL."""
     registry: Registry
     key: FirstKey | None
     needs_key: bool
@@ -123,7 +126,7 @@ def curl_line(announcement: Announcement) -> str:
     messages = [{"role": "user", "content": QUESTION}]
     body = json.dumps({"model": alias, "messages": messages, "temperature": 0})
     return (
-        f"curl {announcement.url}/v1/chat/completions {header}"
+        f"{announcement.curl}/v1/chat/completions {header}"
         f"-H \"Content-Type: application/json\" -d '{body}'"
     )
 

@@ -48,8 +48,6 @@ def conform(
     Some 240 questions; the exit status counts failures.
     fail: a documented rule does not hold. differs: a rule that is Fjord's own does not.
     """
-    from httpx import create_ssl_context
-
     from server.conform.target import Options, Unreachable
 
     address = server_address(read_settings(url=url, port=port, api_key=api_key, data_dir=data_dir))
@@ -59,13 +57,14 @@ def conform(
             "(a server without keys takes any)."
         )
     options = Options(
-        base_url=address.url,
+        base_url=address.api.url,
         api_key=address.key,
         model=model,
         reasoning_model=reasoning_model,
         embedding_model=embedding_model,
         timeout_s=timeout,
-        **({"verify": create_ssl_context()} | address.api.verification()),
+        verify=address.api.trusted(),
+        uds=address.api.uds,
     )
     try:
         status = _run(options, only=only, thorough=thorough, strict=strict, json_file=json_file)

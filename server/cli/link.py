@@ -1,5 +1,6 @@
-"""One way to a server: its URL, and where that is not enough, its certificate."""
+"""One way to a server: its URL, and where that is not enough, its socket or its certificate."""
 
+import re
 import ssl
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ class Link:
 
     url: str
     """Without a path, without a slash at its end."""
+    uds: str | None = None
+    """The path of its Unix socket; the URL's host is a name then, and no address."""
     certificate: str = ""
     """PEM: the one that the server shows, whatever name it is for. Empty: one that is for the
     URL's name, of somebody whom this machine trusts."""
@@ -21,20 +24,27 @@ class Link:
     def to(cls, server: "Link | str") -> "Link":
         if isinstance(server, Link):
             return server
+        if server.startswith("unix:"):
+            return cls("http://localhost", re.sub("^//+", "/", server.removeprefix("unix:")))
         return cls(server.rstrip("/").removesuffix("/v1"))
 
     def __str__(self) -> str:
-        return self.url
+        """As a person names it."""
+        return self.url if self.uds is None else f"unix:{self.uds}"
 
     def client(self, **options: Any) -> httpx.Client:
         """`options`: httpx.Client's own."""
-        return httpx.Client(base_url=self.url, **self.verification(), **options)
+        return httpx.Client(base_url=self.url, **self._options(), **options)
 
-    def verification(self) -> dict[str, Any]:
-        """httpx' own options."""
-        return {"verify": self._pinned()} if self.certificate else {}
+    def _options(self) -> dict[str, Any]:
+        if self.uds is not None:
+            return {"transport": httpx.HTTPTransport(uds=self.uds)}
+        return {"verify": self.trusted()} if self.certificate else {}
 
-    def _pinned(self) -> ssl.SSLContext:
+    def trusted(self) -> ssl.SSLContext:
+        """What its certificate is compared with."""
+        if not self.certificate:
+            return httpx.create_ssl_context()
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname = False
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

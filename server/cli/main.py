@@ -78,6 +78,8 @@ def fjord(
 def serve(
     host: options.Host = None,
     port: options.Port = None,
+    uds: options.Uds = None,
+    uds_mode: options.UdsMode = None,
     tls_cert: options.TlsCert = None,
     tls_key: options.TlsKey = None,
     registry: options.RegistryFile = None,

@@ -1,7 +1,8 @@
-"""What a server listens on, in plain HTTP or TLS, and how it is reached there."""
+"""What a server listens on, a port (plain or TLS) or a Unix socket, and how it is reached there."""
 
 import contextlib
 import logging
+import shlex
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from server.cli.first_start import listening_socket
 from server.cli.link import Link
 from server.cli.server_note import NOTE_NAME, ServerNote, write_note
 from server.cli.trouble import told
+from server.cli.unix_socket import unix_socket
 from server.http.listener import Listener
 from server.http.web_pages import is_loopback
 from server.metrics import Metrics
@@ -26,22 +28,36 @@ log = logging.getLogger("fjord.serve")
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """All of one server's."""
+    """All of one server's. It listens on a port, a Unix socket, or both."""
 
     host: str
-    listeners: tuple[Listener, ...]
+    port: Listener | None
+    uds: Listener | None
     certificate: "ServedCertificate | None"
+    """The port's."""
+
+    @property
+    def listeners(self) -> list[Listener]:
+        return [each for each in (self.port, self.uds) if each is not None]
 
     @property
     def is_exposed(self) -> bool:
         """Other machines reach the server."""
-        return not is_loopback(self.host)
+        return self.port is not None and not is_loopback(self.host)
 
     @property
     def url(self) -> str:
         """For people: in TLS by a name that the certificate is for."""
-        name = None if self.certificate is None else self.certificate.newest.name
-        return self._url(name or self.host)
+        ways = [] if self.port is None else [self._url(self._name())]
+        return " and ".join(ways + ([] if self.uds is None else [f"unix:{_path(self.uds)}"]))
+
+    @property
+    def curl(self) -> str:
+        """What a command line begins with that asks the server."""
+        if self.port is not None:
+            return f"curl {self._url(self._name())}"
+        link = self._link()
+        return f"curl --unix-socket {shlex.quote(link.uds or '')} {link.url}"
 
     @contextlib.contextmanager
     def noted(self, data_dir: Path) -> Iterator[None]:
@@ -71,8 +87,13 @@ class Network:
         return "" if self.certificate is None else await self.certificate.read_again()
 
     def _note(self) -> ServerNote:
+        return ServerNote(self._link())
+
+    def _link(self) -> Link:
+        if self.port is None and self.uds is not None:
+            return Link("http://localhost", _path(self.uds))
         text = "" if self.certificate is None else self.certificate.newest.text
-        return ServerNote(Link(self._url(self.host), text))
+        return Link(self._url(self.host), certificate=text)
 
     def _note_again(self, data_dir: Path) -> None:
         try:
@@ -80,20 +101,35 @@ class Network:
         except OSError as error:
             log.warning("commands on this machine expect the old certificate: %s", error)
 
+    def _name(self) -> str:
+        name = None if self.certificate is None else self.certificate.newest.name
+        return name or self.host
+
     def _url(self, host: str) -> str:
+        assert self.port is not None
         scheme = "http" if self.certificate is None else "https"
-        port = self.listeners[0].socket.getsockname()[1]
+        port = self.port.socket.getsockname()[1]
         shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
         return f"{scheme}://{f'[{shown}]' if ':' in shown and '[' not in shown else shown}:{port}"
+
+
+def _path(uds: Listener) -> str:
+    return str(Path(uds.socket.getsockname()).absolute())
 
 
 @contextlib.contextmanager
 def listening(settings: Settings) -> Iterator[Network]:
     """Bound at once, before anything is loaded. Raises CannotStart."""
     certificate = _certificate(settings)
-    with listening_socket(settings.host, settings.port) as bound:
-        tls = None if certificate is None else certificate.context
-        yield Network(settings.host, (Listener(bound, tls),), certificate)
+    port = uds = None
+    with contextlib.ExitStack() as stack:
+        if settings.has_port:
+            bound = stack.enter_context(listening_socket(settings.host, settings.port))
+            port = Listener(bound, None if certificate is None else certificate.context)
+        if settings.uds is not None:
+            mode = int(settings.uds_mode, 8)
+            uds = Listener(stack.enter_context(unix_socket(settings.uds, mode)))
+        yield Network(settings.host, port, uds, certificate)
 
 
 def _certificate(settings: Settings) -> "ServedCertificate | None":
@@ -103,6 +139,8 @@ def _certificate(settings: Settings) -> "ServedCertificate | None":
         raise CannotStart("--tls-key needs the certificate that it is for: --tls-cert FILE.")
     if settings.tls_key is None:
         raise CannotStart("--tls-cert needs the certificate's private key: --tls-key FILE.")
+    if not settings.has_port:
+        raise CannotStart("--tls-cert is for a port, and --uds alone has none: give --port, too.")
     from server.http.certificate import ServedCertificate
 
     return ServedCertificate(settings.tls_cert, settings.tls_key)

@@ -44,7 +44,6 @@ from server.cli.systemd import ServiceManager
 from server.cli.trouble import told
 from server.http.connection import Connection
 from server.http.request_log import RequestLog
-from server.http.web_pages import is_loopback
 from server.ledger.errors import LedgerError
 from server.ledger.ledger import Ledger
 from server.refusal import CannotStart
@@ -62,7 +61,8 @@ AFTER_DRAIN_S = 1
 def serve(settings: Settings) -> int:
     """The exit status. Raises CannotStart."""
     began = time.monotonic()
-    check_exposure(settings.host, settings.no_auth)
+    if settings.has_port:
+        check_exposure(settings.host, settings.no_auth)
     raise_open_files()
     if settings.offline:
         go_offline(settings)
@@ -108,8 +108,9 @@ def serve(settings: Settings) -> int:
             )
             announcement = Announcement(
                 url=network.url,
+                curl=network.curl,
                 registry=registry,
-                key=None if settings.no_auth else _first_key(settings, ledger.path),
+                key=None if settings.no_auth else _first_key(settings, ledger.path, network),
                 needs_key=not settings.no_auth,
                 is_exposed=network.is_exposed,
                 has_reader=has_reader(settings),
@@ -153,12 +154,12 @@ def _token(settings: Settings) -> Iterator[str]:
         yield token
 
 
-def _first_key(settings: Settings, ledger: Path) -> Any:
+def _first_key(settings: Settings, ledger: Path, network: Network) -> Any:
     if settings.ledger_url is not None:
         return None
-    is_private = is_loopback(settings.host)
+    keep, show = not network.is_exposed, has_reader(settings)
     with told():
-        return first_key(settings.data_dir, ledger, keep=is_private, show=has_reader(settings))
+        return first_key(settings.data_dir, ledger, keep=keep, show=show)
 
 
 def _run(

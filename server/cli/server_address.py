@@ -1,8 +1,8 @@
 """The server that `run`, `models` and `conform` talk to, and the key: one way to find them for all.
 
-The address: --url, else --host and --port, else what the server that runs on the data directory has
-noted there, else this machine's 127.0.0.1:8080. The key: --api-key, else, for a server on this
-machine, the one that the first start kept. All also as FJORD_…
+The address: --url, else --host and --port, else FJORD_UDS, else what the server that runs on the
+data directory has noted there, else this machine's 127.0.0.1:8080. The key: --api-key, else, for a
+server on this machine, the one that the first start kept. All also as FJORD_…
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,8 @@ class ServerAddress:
 
     @property
     def url(self) -> str:
-        return self.api.url
+        """As a person names it."""
+        return str(self.api)
 
 
 def server_address(settings: Settings) -> ServerAddress:
@@ -64,14 +65,16 @@ def server_address(settings: Settings) -> ServerAddress:
 def _named(settings: Settings) -> Link:
     if settings.url is not None:
         return Link.to(settings.url)
+    if not settings.has_port:
+        return Link.to(f"unix:{Path(settings.uds or '').absolute()}")
     host = _host(settings)
     return Link(f"http://{f'[{host}]' if ':' in host else host}:{settings.port}")
 
 
 def _is_meant(note: ServerNote, settings: Settings) -> bool:
     """Whether what was asked for is the server that runs on this data directory."""
-    if settings.url is not None:
-        return Link.to(settings.url).url == note.api.url
+    if settings.url is not None or not settings.has_port:
+        return str(_named(settings)) == str(note.api)
     noted, host = urlsplit(note.api.url), _host(settings)
     is_its_host = is_loopback(host) or host == noted.hostname
     return is_its_host and ("port" not in settings.model_fields_set or settings.port == noted.port)

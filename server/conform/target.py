@@ -44,6 +44,8 @@ class Options:
     timeout_s: float = 30.0
     verify: ssl.SSLContext | bool = True
     """Which certificates of a server are good; True: those that httpx trusts."""
+    uds: str | None = None
+    """The path of its Unix socket, where it has no port."""
 
 
 class Target:
@@ -151,7 +153,8 @@ def reached(options: Options) -> Iterator[Target]:
     base_url = options.base_url.rstrip("/").removesuffix("/v1")
     if not base_url.startswith(("http://", "https://")):
         raise Unreachable(f"{options.base_url!r} is no http:// or https:// address.")
+    transport = httpx.HTTPTransport(verify=options.verify, trust_env=False, uds=options.uds)
     with httpx.Client(
-        base_url=base_url, timeout=options.timeout_s, trust_env=False, verify=options.verify
+        base_url=base_url, timeout=options.timeout_s, trust_env=False, transport=transport
     ) as http:
         yield Target(http, options)

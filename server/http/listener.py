@@ -24,6 +24,8 @@ class Listener:
     ) -> asyncio.Server:
         """`send_timeout_s`: of the connections."""
         loop = asyncio.get_running_loop()
+        if self.socket.family == socket.AF_UNIX:
+            return await loop.create_unix_server(protocol, sock=self.socket, backlog=backlog)
         is_tls = self.tls is not None
         # Of a connection that is closed: what is left to read, and the client's end of TLS.
         goodbye_s = max(1.0, (SEND_LOOKS + 1) * send_timeout_s)

@@ -1,7 +1,9 @@
 """What a server cannot listen on, or not so: one line, exit status 2."""
 
+import contextlib
 import os
 import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,60 @@ def test_a_bad_certificate_is_one_line(
     assert re.search(complaint, said), said
     assert len(said.splitlines()) == 1
     assert said.startswith("fjord: ")
+
+
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--uds", "file"], r"--uds file is there already, and is no socket"),
+        (["--uds", "folder"], r"--uds folder is there already, and is no socket"),
+        (["--uds", "link"], r"--uds link is there already, and is no socket"),
+        (["--uds", "living"], r"--uds living is another server's, which runs"),
+        (["--uds", "full"], r"--uds full is another server's, which runs"),
+        (["--uds", "nowhere/s"], r"--uds nowhere/s cannot be listened on: No such file"),
+        (["--uds", "file/s"], r"--uds file/s cannot be listened on: Not a directory"),
+        (["--uds", "x" * 120], r"cannot be listened on: AF_UNIX path too long"),
+        (["--uds", "s", "--uds-mode", "888"], r"--uds-mode '888' is wrong"),
+        (["--uds", "s", "--uds-mode", "rw"], r"--uds-mode 'rw' is wrong"),
+        (["--uds", "s", "--port", "0", "--host", "0.0.0.0", "--no-auth"], r"loopback only"),
+    ],
+)
+def test_a_socket_that_cannot_be_ours_is_one_line(
+    home: Path, fjord: Fjord, monkeypatch: pytest.MonkeyPatch, flags: list[str], complaint: str
+) -> None:
+    monkeypatch.delenv("FJORD_PORT")
+    (home / "file").write_text("kept")
+    (home / "folder").mkdir()
+    (home / "link").symlink_to("dead")
+    with contextlib.ExitStack() as stack:
+        for name, backlog in (("living", 5), ("full", 0), ("dead", 0)):
+            bound = stack.enter_context(socket.socket(socket.AF_UNIX))
+            bound.bind(name)
+            bound.listen(backlog)
+            if name == "dead":
+                bound.close()
+        waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+        waiting.connect("full")
+        status, _, said = fjord("serve", *flags)
+    assert status == 2
+    assert re.search(complaint, said), said
+    assert len(said.splitlines()) == 1
+    assert (home / "file").read_text() == "kept"
+    assert (home / "living").is_socket()
+    assert not (home / "s").exists()
+
+
+def test_tls_without_a_port_is_one_line(
+    home: Path, fjord: Fjord, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FJORD_PORT")
+    ONE.lie_at(home)
+    flags = ("--tls-cert", "cert.pem", "--tls-key", "key.pem", "--uds", "s")
+    status, _, said = fjord("serve", *flags)
+    assert (status, said) == (
+        2,
+        "fjord: --tls-cert is for a port, and --uds alone has none: give --port, too.\n",
+    )
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
