@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     """The certificate's chain in PEM, the server's own first; None: the port speaks plain HTTP."""
     tls_key: Path | None = None
     """Its private key in PEM, without a passphrase."""
+    ops_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """The port of /metrics, /ready, /docs and /admin; None: they are where the API is."""
+    ops_host: str = "127.0.0.1"
     registry: Path | None = None
     """None: ./model_registry.yaml if it is there, else the one that comes with Fjord."""
     profile: Literal["cuda", "small", "embedded"] | str | None = None

@@ -27,6 +27,8 @@ class Announcement:
     """Of all that it listens on; for people."""
     curl: str
     """A command line's beginning, up to the server's URL."""
+    ops_url: str | None
+    """Where /metrics, /ready, /docs and /admin are, if apart."""
     registry: Registry
     key: FirstKey | None
     needs_key: bool
@@ -65,9 +67,16 @@ def _greeting(announcement: Announcement) -> list[str]:
     return [
         f"Fjord at {announcement.url}, profile {registry.profile}, "
         f"{names}: {', '.join(registry.models)}",
+        *_ops_said(announcement),
         *shared_lines(list(registry.models.values())),
         *_keys_said(announcement),
     ]
+
+
+def _ops_said(announcement: Announcement) -> list[str]:
+    if announcement.ops_url is None:
+        return []
+    return [f"At {announcement.ops_url}, and nowhere else: /metrics, /ready, /docs and /admin."]
 
 
 def shared_lines(models: Sequence[ModelSpec]) -> list[str]:

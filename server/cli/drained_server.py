@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -41,9 +42,12 @@ class DrainedServer(uvicorn.Server):
         drain_timeout_s: float,
         manager: ServiceManager,
         listeners: Sequence[Listener],
+        ops: uvicorn.Config | None = None,
     ) -> None:
+        """`ops`: for what the operators' own listeners serve."""
         super().__init__(config)
         self._listeners = listeners
+        self._ops = ops
         self._manager = manager
         self._watch = watch
         self._fleet = fleet
@@ -58,16 +62,15 @@ class DrainedServer(uvicorn.Server):
         await super().startup([])
         send_timeout_s = self.lifespan.state[SEND_TIMEOUT]
         for listener in self._listeners:
-            begun = await listener.serve(self._connection, self.config.backlog, send_timeout_s)
+            config = self._ops if listener.is_ops and self._ops is not None else self.config
+            made = partial(Connection, config, self.server_state, self.lifespan.state)
+            begun = await listener.serve(made, config.backlog, send_timeout_s)
             self.servers.append(begun)
         self._manager.ready("It listens; preloaded models are loaded.")
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         """`sockets`: none but the listeners', which uvicorn closes at the end."""
         await super().serve([listener.socket for listener in self._listeners])
-
-    def _connection(self) -> Connection:
-        return Connection(self.config, self.server_state, self.lifespan.state)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -95,7 +95,7 @@ def _served(settings: Settings) -> list[str]:
     import httpx
 
     try:
-        with server_address(settings).api.client(timeout=1.0) as http:
+        with server_address(settings).ops.client(timeout=1.0) as http:
             engines = http.get("/ready").json()["engines"]
         return [str(alias) for engine in engines for alias in engine["aliases"]]
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):

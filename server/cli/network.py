@@ -33,12 +33,14 @@ class Network:
     host: str
     port: Listener | None
     uds: Listener | None
+    ops: Listener | None
+    ops_host: str
     certificate: "ServedCertificate | None"
-    """The port's."""
+    """The ports'."""
 
     @property
     def listeners(self) -> list[Listener]:
-        return [each for each in (self.port, self.uds) if each is not None]
+        return [each for each in (self.port, self.uds, self.ops) if each is not None]
 
     @property
     def is_exposed(self) -> bool:
@@ -48,14 +50,19 @@ class Network:
     @property
     def url(self) -> str:
         """For people: in TLS by a name that the certificate is for."""
-        ways = [] if self.port is None else [self._url(self._name())]
+        ways = [] if self.port is None else [self._url(self.port, self._name())]
         return " and ".join(ways + ([] if self.uds is None else [f"unix:{_path(self.uds)}"]))
+
+    @property
+    def ops_url(self) -> str | None:
+        """For people; None where it is the same."""
+        return None if self.ops is None else self._url(self.ops, self.ops_host)
 
     @property
     def curl(self) -> str:
         """What a command line begins with that asks the server."""
         if self.port is not None:
-            return f"curl {self._url(self._name())}"
+            return f"curl {self._url(self.port, self._name())}"
         link = self._link()
         return f"curl --unix-socket {shlex.quote(link.uds or '')} {link.url}"
 
@@ -87,13 +94,18 @@ class Network:
         return "" if self.certificate is None else await self.certificate.read_again()
 
     def _note(self) -> ServerNote:
-        return ServerNote(self._link())
+        ops = None if self.ops is None else self._port_link(self.ops, self.ops_host)
+        return ServerNote(self._link(), ops)
 
     def _link(self) -> Link:
-        if self.port is None and self.uds is not None:
-            return Link("http://localhost", _path(self.uds))
+        if self.port is not None:
+            return self._port_link(self.port, self.host)
+        assert self.uds is not None
+        return Link("http://localhost", _path(self.uds))
+
+    def _port_link(self, listener: Listener, host: str) -> Link:
         text = "" if self.certificate is None else self.certificate.newest.text
-        return Link(self._url(self.host), certificate=text)
+        return Link(self._url(listener, host), certificate=text)
 
     def _note_again(self, data_dir: Path) -> None:
         try:
@@ -105,10 +117,9 @@ class Network:
         name = None if self.certificate is None else self.certificate.newest.name
         return name or self.host
 
-    def _url(self, host: str) -> str:
-        assert self.port is not None
+    def _url(self, listener: Listener, host: str) -> str:
         scheme = "http" if self.certificate is None else "https"
-        port = self.port.socket.getsockname()[1]
+        port = listener.socket.getsockname()[1]
         shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
         return f"{scheme}://{f'[{shown}]' if ':' in shown and '[' not in shown else shown}:{port}"
 
@@ -120,16 +131,22 @@ def _path(uds: Listener) -> str:
 @contextlib.contextmanager
 def listening(settings: Settings) -> Iterator[Network]:
     """Bound at once, before anything is loaded. Raises CannotStart."""
+    if settings.ops_port is None and "ops_host" in settings.model_fields_set:
+        raise CannotStart("--ops-host is the address of a port: give --ops-port, too.")
     certificate = _certificate(settings)
-    port = uds = None
+    tls = None if certificate is None else certificate.context
+    port = uds = ops = None
     with contextlib.ExitStack() as stack:
         if settings.has_port:
             bound = stack.enter_context(listening_socket(settings.host, settings.port))
-            port = Listener(bound, None if certificate is None else certificate.context)
+            port = Listener(bound, tls)
         if settings.uds is not None:
             mode = int(settings.uds_mode, 8)
             uds = Listener(stack.enter_context(unix_socket(settings.uds, mode)))
-        yield Network(settings.host, port, uds, certificate)
+        if settings.ops_port is not None:
+            bound = listening_socket(settings.ops_host, settings.ops_port, "--ops-")
+            ops = Listener(stack.enter_context(bound), tls, is_ops=True)
+        yield Network(settings.host, port, uds, ops, settings.ops_host, certificate)
 
 
 def _certificate(settings: Settings) -> "ServedCertificate | None":
@@ -139,7 +156,7 @@ def _certificate(settings: Settings) -> "ServedCertificate | None":
         raise CannotStart("--tls-key needs the certificate that it is for: --tls-cert FILE.")
     if settings.tls_key is None:
         raise CannotStart("--tls-cert needs the certificate's private key: --tls-key FILE.")
-    if not settings.has_port:
+    if not settings.has_port and settings.ops_port is None:
         raise CannotStart("--tls-cert is for a port, and --uds alone has none: give --port, too.")
     from server.http.certificate import ServedCertificate
 

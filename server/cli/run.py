@@ -55,4 +55,4 @@ def _server(settings: Settings, serving: dict[str, Any]) -> Iterator[ServerAddre
     typer.echo("No server is running; starting one for this chat ...", err=True)
     flags = [(f"--{name.replace('_', '-')}", value) for name, value in serving.items() if value]
     with own_server([str(part) for flag in flags for part in flag]) as own_url:
-        yield ServerAddress(Link(own_url), None)
+        yield ServerAddress(Link(own_url), Link(own_url), None)

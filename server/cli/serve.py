@@ -62,7 +62,9 @@ def serve(settings: Settings) -> int:
     """The exit status. Raises CannotStart."""
     began = time.monotonic()
     if settings.has_port:
-        check_exposure(settings.host, settings.no_auth)
+        check_exposure("--host", settings.host, settings.no_auth)
+    if settings.ops_port is not None:
+        check_exposure("--ops-host", settings.ops_host, settings.no_auth)
     raise_open_files()
     if settings.offline:
         go_offline(settings)
@@ -109,6 +111,7 @@ def serve(settings: Settings) -> int:
             announcement = Announcement(
                 url=network.url,
                 curl=network.curl,
+                ops_url=network.ops_url,
                 registry=registry,
                 key=None if settings.no_auth else _first_key(settings, ledger.path, network),
                 needs_key=not settings.no_auth,
@@ -169,22 +172,12 @@ def _run(
     fleet: Fleet,
     announcement: Announcement,
 ) -> None:
-    config = uvicorn.Config(
-        cast(Any, app),
-        http=Connection,
-        ws="none",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=AFTER_DRAIN_S,
-    )
+    config = _config(app)
     inside = cast(FjordApp, app.app)
     manager = ServiceManager.of()
     supervisor, listeners = inside.services.supervisor, network.listeners
-    server = DrainedServer(config, supervisor, fleet, drain_timeout_s, manager, listeners)
+    ops = None if inside.ops is None else _config(inside.ops)
+    server = DrainedServer(config, supervisor, fleet, drain_timeout_s, manager, listeners, ops)
     server.on_hangup = lambda: _read_again(inside.registry_file, network)
     network.measured(inside.services.metrics)
 
@@ -205,6 +198,21 @@ def _run(
             await speaking
 
     _complete(run())
+
+
+def _config(app: RequestLog) -> uvicorn.Config:
+    return uvicorn.Config(
+        cast(Any, app),
+        http=Connection,
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=AFTER_DRAIN_S,
+    )
 
 
 async def _read_again(reader: RegistryFileReader, network: Network) -> str:

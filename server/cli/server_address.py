@@ -40,6 +40,8 @@ DataDir: TypeAlias = Annotated[
 @dataclass(frozen=True, slots=True)
 class ServerAddress:
     api: Link
+    ops: Link
+    """Of /ready and /admin; the same, where they are not apart."""
     key: str | None
     operator_keys: tuple[str, ...] = ()
     """What may open /admin/v1, to be tried in this order."""
@@ -59,7 +61,8 @@ def server_address(settings: Settings) -> ServerAddress:
     token = kept_token(settings.data_dir) if is_here else None
     # The kept key is never sent to another machine: it is this one's.
     key = settings.api_key or (kept_key(settings.data_dir) if is_here else None)
-    return ServerAddress(api, key, tuple(key for key in (token, settings.api_key) if key))
+    ops = api if note is None or note.ops is None else note.ops
+    return ServerAddress(api, ops, key, tuple(key for key in (token, settings.api_key) if key))
 
 
 def _named(settings: Settings) -> Link:
@@ -73,11 +76,14 @@ def _named(settings: Settings) -> Link:
 
 def _is_meant(note: ServerNote, settings: Settings) -> bool:
     """Whether what was asked for is the server that runs on this data directory."""
+    links = [link for link in (note.api, note.ops) if link is not None]
     if settings.url is not None or not settings.has_port:
-        return str(_named(settings)) == str(note.api)
-    noted, host = urlsplit(note.api.url), _host(settings)
-    is_its_host = is_loopback(host) or host == noted.hostname
-    return is_its_host and ("port" not in settings.model_fields_set or settings.port == noted.port)
+        return str(_named(settings)) in map(str, links)
+    noted, host = [urlsplit(link.url) for link in links], _host(settings)
+    if not is_loopback(host) and host not in [each.hostname for each in noted]:
+        return False
+    is_open = "port" not in settings.model_fields_set
+    return is_open or settings.port in [each.port for each in noted]
 
 
 def _host(settings: Settings) -> str:

@@ -18,6 +18,8 @@ class ServerNote:
     """Where a server answers."""
 
     api: Link
+    ops: Link | None = None
+    """Of what operators ask for, where that is apart."""
 
 
 def write_note(data_dir: Path, note: ServerNote) -> None:
@@ -36,7 +38,8 @@ def read_note(data_dir: Path) -> ServerNote | None:
         return None
     try:
         found = json.loads(text)
-        return ServerNote(Link(**found["api"])) if _runs(int(found["process"])) else None
+        ops = None if found["ops"] is None else Link(**found["ops"])
+        return ServerNote(Link(**found["api"]), ops) if _runs(int(found["process"])) else None
     except (ValueError, KeyError, TypeError):
         return None
 

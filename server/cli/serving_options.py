@@ -26,6 +26,16 @@ TlsKey = Annotated[
         metavar="FILE", help="Its private key (PEM). Both are read again once they change."
     ),
 ]
+OpsPort = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PORT",
+        help="Have /metrics, /ready, /docs and /admin on this port, and nowhere else.",
+    ),
+]
+OpsHost = Annotated[
+    str | None, typer.Option(metavar="HOST", help="That port's address. [default: 127.0.0.1]")
+]
 RegistryFile = Annotated[
     Path | None, typer.Option("--registry", help="The registry. [default: model_registry.yaml]")
 ]

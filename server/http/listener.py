@@ -18,6 +18,8 @@ class Listener:
 
     socket: socket.socket
     tls: ssl.SSLContext | None = None
+    is_ops: bool = False
+    """Whether it is the operators' own."""
 
     async def serve(
         self, protocol: Callable[[], asyncio.Protocol], backlog: int, send_timeout_s: float

@@ -107,6 +107,31 @@ def test_a_socket_that_cannot_be_ours_is_one_line(
     assert not (home / "s").exists()
 
 
+@pytest.mark.parametrize(
+    ("flags", "complaint"),
+    [
+        (["--ops-host", "0.0.0.0"], r"--ops-host is the address of a port: give --ops-port"),
+        (["--ops-port", "99999"], r"--ops-port 99999 is wrong: the most is 65535"),
+        (["--ops-port", "0", "--ops-host", "192.0.2.1"], r"--ops-host 192\.0\.2\.1 is no address"),
+        (
+            ["--ops-port", "0", "--ops-host", "0.0.0.0", "--no-auth"],
+            r"--no-auth .* loopback only\. Leave it out, or use --ops-host 127\.0\.0\.1",
+        ),
+        (["--ops-port", "TAKEN"], r"Port \d+ on 127\.0\.0\.1 is in use; .* with --ops-port"),
+        (["--port", "TAKEN"], r"Port \d+ on 127\.0\.0\.1 is in use; .* with --port"),
+    ],
+)
+def test_an_operators_port_that_cannot_be_is_one_line(
+    fjord: Fjord, flags: list[str], complaint: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        status, _, said = fjord("serve", *(port if flag == "TAKEN" else flag for flag in flags))
+    assert status == 2
+    assert re.search(complaint, said), said
+    assert len(said.splitlines()) == 1
+
+
 def test_tls_without_a_port_is_one_line(
     home: Path, fjord: Fjord, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,7 @@ from server.cli.link import Link
 
 POLL_S = 0.05
 END_S = 10.0
-_FOR_OTHERS = frozenset({"FJORD_TLS_CERT", "FJORD_TLS_KEY", "FJORD_UDS"})
+_FOR_OTHERS = frozenset({"FJORD_TLS_CERT", "FJORD_TLS_KEY", "FJORD_UDS", "FJORD_OPS_PORT"})
 
 
 def is_up(server: Link | str) -> bool:
