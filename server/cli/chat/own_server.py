@@ -17,7 +17,9 @@ from server.cli.link import Link
 
 POLL_S = 0.05
 END_S = 10.0
-_FOR_OTHERS = frozenset({"FJORD_TLS_CERT", "FJORD_TLS_KEY", "FJORD_UDS", "FJORD_OPS_PORT"})
+_FOR_OTHERS = frozenset(
+    f"FJORD_{name}" for name in ("HOST", "UDS", "TLS_CERT", "TLS_KEY", "OPS_PORT", "OPS_HOST")
+)
 
 
 def is_up(server: Link | str) -> bool:
