@@ -184,7 +184,7 @@ def _readable(path: Path, flag: str) -> bytes:
 def _why_not(cert: Path, key: Path, error: OSError) -> str:
     reason = getattr(error, "reason", None)
     if reason == "KEY_VALUES_MISMATCH":
-        return f"--tls-key {key} is not the key of --tls-cert {cert}."
+        return f"--tls-key {key} is not the key of the first certificate in --tls-cert {cert}."
     if reason in (None, "PEM_LIB", "NO_START_LINE", "BAD_END_LINE", "BAD_BASE64_DECODE"):
         what = "a whole chain and a private key in PEM would be right"
         return f"--tls-cert {cert} with --tls-key {key} cannot be used: {what}."

@@ -17,7 +17,6 @@
 import asyncio
 import logging
 from collections.abc import Callable
-from enum import Enum
 from typing import Any
 
 import httptools
@@ -26,6 +25,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server.errors import ApiError
 from server.http.asgi import Scope
+from server.http.awaited import Awaited
 from server.http.direct import missing_fields
 from server.http.half_close import HalfClose
 from server.http.tcp_keep_alive import keep_alive
@@ -51,14 +51,6 @@ WRITES_DIRECTLY = "writes_directly"
 """Keys of the lifespan's state."""
 
 log = logging.getLogger("fjord.http")
-
-
-class Awaited(Enum):
-    """What a connection waits for from its client."""
-
-    HEAD = "head"
-    BODY = "body"
-    NOTHING = "nothing"
 
 
 def connection_state(send_timeout_s: float) -> dict[str, Any]:
@@ -272,6 +264,10 @@ class Connection(HttpToolsProtocol):
         if self.pipeline:  # uvicorn reads on behind each answer, whatever waits already
             self.flow.pause_reading()
         self._bound_the_flush()
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._bound_the_flush()  # in TLS it is not lost before its client has said so
 
     def _bound_the_flush(self) -> None:
         """One timer a connection, not one an answer: a later answer only begins the count anew."""

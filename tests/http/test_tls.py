@@ -6,6 +6,8 @@ import re
 import signal
 import socket
 import ssl
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,9 +33,9 @@ CHAT = "/v1/chat/completions"
 
 
 @contextlib.contextmanager
-def tls_server(home: Path, *args: str, **variables: Any) -> Iterator[Server]:
+def tls_server(home: Path, *args: str, pair: Made = PAIR, **variables: Any) -> Iterator[Server]:
     """A ready one, without keys."""
-    cert, key = PAIR.lie_at(home)
+    cert, key = pair.lie_at(home)
     flags = ("--no-auth", "--tls-cert", str(cert), "--tls-key", str(key), *args)
     with serving(home, *flags, **variables) as server:
         server.until("Ready")
@@ -228,3 +230,33 @@ def test_commands_find_it_by_what_it_notes(tmp_path: Path) -> None:
         server.process.wait()
         assert (home / "data/listening").exists()  # nobody took it back, and nobody believes it
         assert read_note(home / "data") is None
+
+
+def test_a_certificate_that_has_ended_serves_who_knows_it(tmp_path: Path) -> None:
+    home, pair = with_registry(tmp_path), made(first_day=-9, last_day=-2)
+    with tls_server(home, pair=pair) as server:
+        assert "clients refuse it" in "".join(server.said)
+        with pytest.raises(httpx.ConnectError, match="expired"), client(server, pair) as http:
+            http.get("/health")
+        assert "The server at https" in fjord_here(home, "models").stdout
+
+
+def test_an_idle_client_that_never_ends_its_side_is_cut(tmp_path: Path) -> None:
+    code = "from server.cli import main, serve; serve.KEEP_ALIVE_S = 1; main.main()"
+    command = [sys.executable, "-P", "-c", code]
+    home = with_registry(tmp_path)
+    with (
+        tls_server(home, command=command, FJORD_SEND_TIMEOUT_S="1") as server,
+        connected(server) as idle,
+    ):
+        idle.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert idle.recv(65536).startswith(b"HTTP/1.1 200 OK")
+        began = time.monotonic()
+        with (
+            socket.socket(fileno=idle.detach()) as below,
+            contextlib.suppress(ConnectionResetError),
+        ):
+            below.settimeout(60)
+            read_all(below)
+        # A second idle and two looks of a second; the event loop's own patience would be 11 more.
+        assert time.monotonic() - began < 9
