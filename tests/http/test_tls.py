@@ -159,7 +159,7 @@ def test_another_page_of_https_is_refused_and_its_own_is_not(server: Server) -> 
 
 def test_a_new_certificate_is_for_new_connections_and_ends_none(tmp_path: Path) -> None:
     other = made(last_day=60)
-    home = with_registry(tmp_path, token_delay_s=0.01)
+    home = with_registry(tmp_path, token_delay_s=0.02)
     with tls_server(home) as server, client(server) as http:
         with http.stream("POST", CHAT, json={**ASK, **ENDLESS}) as answer:
             lines = answer.iter_lines()
