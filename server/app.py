@@ -1,7 +1,7 @@
 """create_app(): the one place where the parts meet."""
 
 import gc
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
-from starlette.routing import Match, Route
+from starlette.routing import BaseRoute, Match, Route
 
 from engines.fleet.fleet import Fleet
 from engines.registry.registry import Registry
@@ -48,6 +48,9 @@ class FjordApp(FastAPI):
     registry_file: RegistryFileReader
     hot: Mapping[str, App]
     """path -> what answers there. The same routes are in the router, which describes them."""
+
+    ops: RequestLog | None = None
+    """What answers on the operators' port; None: they have none of their own."""
 
     pages: WebPages | None = None
     """None: whatever page a request comes from, its key decides."""
@@ -105,6 +108,27 @@ def create_app(
         supervisor=supervisor,
         node=node,
     )
+    registry_file = RegistryFileReader(services, read_registry)
+    admin = admin_router(ledger.open_books, lambda: services.registry.names)
+    add_model_routes(admin, services)
+    add_registry_route(admin, registry_file)
+    routes = described_routes(services)
+    app = ops = _app_of(services, [*routes, *admin.routes])  # to include it would describe it anew
+    documents = Documentation(app.openapi).routes()
+    if settings.ops_port is None:
+        app.router.routes.extend(documents)
+    else:  # what was made so far is described, and serves nothing
+        app = _app_of(services, [route for route in routes if "api" in route.ports])
+        of_ops = [route for route in routes if "ops" in route.ports]
+        ops = _app_of(services, [*of_ops, *admin.routes, *documents])
+        app.ops = RequestLog(ops)
+    counted = services.metrics.answered
+    ops.add_middleware(AdminGate, ring=ring, answered=counted, token=operator_token)
+    app.registry_file = registry_file
+    return RequestLog(app)
+
+
+def _app_of(services: Services, routes: Sequence[BaseRoute]) -> FjordApp:
     app = FjordApp(
         title="Fjord",
         version=VERSION,
@@ -117,23 +141,16 @@ def create_app(
         redirect_slashes=False,
     )
     app.services = services
+    settings = services.settings
     if settings.no_auth or settings.cors_origin:
         app.pages = WebPages(settings.cors_origin, is_open=settings.no_auth)
-    routes = described_routes(services)
-    app.hot = {route.path: route.app for route in routes if route.is_hot}
+    described = [route for route in routes if isinstance(route, DescribedRoute)]
+    app.hot = {route.path: route.app for route in described if route.is_hot}
     app.router.routes.extend(routes)
-    app.registry_file = RegistryFileReader(services, read_registry)
-    admin = admin_router(ledger.open_books, lambda: services.registry.names)
-    add_model_routes(admin, services)
-    add_registry_route(admin, app.registry_file)
-    app.router.routes.extend(admin.routes)  # to include it would describe each anew
-    app.router.routes.extend(Documentation(app.openapi).routes())
-    counted = services.metrics.answered
-    app.add_middleware(AdminGate, ring=ring, answered=counted, token=operator_token)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ApiError, _api_error)
     app.add_exception_handler(Exception, _internal_error)
-    return RequestLog(app)
+    return app
 
 
 def described_routes(services: Services) -> list[DescribedRoute]:

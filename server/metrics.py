@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
@@ -89,6 +89,15 @@ class Metrics:
     def unrecorded(self) -> None:
         """A 429 that leaves no usage record."""
         self._unrecorded.inc()
+
+    def certificate(self, ends_at: Callable[[], float]) -> None:
+        """Tell when the certificate of the server's TLS ends, in unix seconds."""
+        gauge = Gauge(
+            "fjord_tls_certificate_expiry_timestamp_seconds",
+            "When the certificate that new connections get ends, in unix seconds.",
+            registry=self.registry,
+        )
+        gauge.set_function(ends_at)
 
     def render(self) -> bytes:
         """The exposition text. Takes milliseconds."""

@@ -44,6 +44,17 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     """0: any free one; the start says which."""
+    uds: Path | None = None
+    """A Unix socket to listen on, instead of the port; where `port` is given, beside it."""
+    uds_mode: Annotated[str, Field(pattern=r"^0?[0-7]{3}$")] = "660"
+    """Of its file: who may connect; octal, as chmod takes it."""
+    tls_cert: Path | None = None
+    """The certificate's chain in PEM, the server's own first; None: the port speaks plain HTTP."""
+    tls_key: Path | None = None
+    """Its private key in PEM, without a passphrase."""
+    ops_port: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """The port of /metrics, /ready, /docs and /admin; None: they are where the API is."""
+    ops_host: str = "127.0.0.1"
     registry: Path | None = None
     """None: ./model_registry.yaml if it is there, else the one that comes with Fjord."""
     profile: Literal["cuda", "small", "embedded"] | str | None = None
@@ -100,6 +111,11 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "text", "json"] = "auto"
     """auto: text for a terminal, JSON lines for anything else."""
+
+    @property
+    def has_port(self) -> bool:
+        """Whether a port is listened on."""
+        return self.uds is None or "port" in self.model_fields_set
 
 
 def read_settings(**flags: Any) -> Settings:

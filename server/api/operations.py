@@ -16,13 +16,15 @@ from server.api.embeddings import EMBEDDINGS, EmbeddingList, Embeddings, Embeddi
 from server.api.generation import Generation
 from server.api.models import ListModels, Model, ModelList, OneModel
 from server.api.openapi import examples
-from server.api.openapi.operation import Operation
+from server.api.openapi.operation import Operation, Port
 from server.api.responses.build import build_response
 from server.api.responses.wire import RESPONSES, ResponsesRequest
 from server.api.responses.wire_answers import Response, ResponseEvent
 from server.api.tokenize import TOKENIZE, TokenCount, Tokenize, TokenizeRequest
 from server.api.welcome import Welcome, welcome
 
+OPS: frozenset[Port] = frozenset({"ops"})
+BOTH: frozenset[Port] = frozenset({"api", "ops"})
 OPERATIONS: tuple[Operation, ...] = (
     Operation(
         paths=("/v1/llm/models", "/v1/models"),
@@ -106,6 +108,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="What runs here, and where its documentation is",
         description="JSON; a page for a browser (`Accept: text/html`).",
         answer=Welcome,
+        ports=BOTH,
     ),
     Operation(
         paths=("/health",),
@@ -113,6 +116,7 @@ OPERATIONS: tuple[Operation, ...] = (
         build=ops.health,
         summary="The process lives",
         answer=ops.Health,
+        ports=BOTH,
     ),
     Operation(
         paths=("/ready",),
@@ -121,6 +125,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Every preloaded model serves",
         description="503 with the same members while it does not.",
         answer=ops.Readiness,
+        ports=OPS,
     ),
     Operation(
         paths=("/metrics",),
@@ -128,5 +133,6 @@ OPERATIONS: tuple[Operation, ...] = (
         build=ops.scrape,
         summary="Metrics for Prometheus",
         answer=None,
+        ports=OPS,
     ),
 )

@@ -1,5 +1,7 @@
 """GET /: what runs here, and where its documentation is; for programs and for a browser."""
 
+from typing import NotRequired
+
 import msgspec
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -11,16 +13,16 @@ from server.api.services import Services
 
 
 class Welcome(TypedDict):
-    """What runs here, and paths of this server."""
+    """What runs here, and paths of this port."""
 
     name: str
     description: str
-    docs: str
-    openapi: str
-    models: str
-    chat: str
+    docs: NotRequired[str]
+    openapi: NotRequired[str]
+    models: NotRequired[str]
+    chat: NotRequired[str]
     health: str
-    ready: str
+    ready: NotRequired[str]
 
 
 _BODY: Welcome = {
@@ -44,16 +46,20 @@ _PAGE = """<!doctype html>
 </head>
 <body>
 <h1>Fjord</h1>
-<p>The WAYSCloud LLM API, self-hosted, runs here. Its base URL is this address with
-<code>/v1</code>; every request there carries a key in <code>X-API-Key</code> or as a bearer
-token.</p>
-<ul>
-<li><a href="docs">Documentation</a>, and <a href="openapi.json">the same for programs</a></li>
-<li><a href="health">Does it live?</a> <a href="ready">Do its models serve?</a></li>
-</ul>
+{lines}
 </body>
 </html>
 """
+_LINES = {
+    "/v1/chat/completions": """<p>The WAYSCloud LLM API, self-hosted, runs here. Its base URL is
+this address with <code>/v1</code>; every request there carries a key in <code>X-API-Key</code> or
+as a bearer token.</p>""",
+    "/docs": """<p><a href="docs">Documentation</a>, and <a href="openapi.json">the same for
+programs</a></p>""",
+    "/health": '<p><a href="health">Does it live?</a></p>',
+    "/ready": '<p><a href="ready">Do its models serve?</a></p>',
+}
+"""What the page says of a path that is served."""
 _VARY = {"Vary": "Accept"}
 
 
@@ -63,6 +69,9 @@ def welcome(services: Services, tag: str) -> Endpoint:
 
 
 async def _answer(request: Request) -> Response:
+    served = {getattr(route, "path", "") for route in request.app.routes}
     if "text/html" in request.headers.get("accept", "").lower():
-        return HTMLResponse(_PAGE, headers=_VARY)
-    return Response(msgspec.json.encode(_BODY), headers=_VARY, media_type="application/json")
+        lines = "\n".join(line for path, line in _LINES.items() if path in served)
+        return HTMLResponse(_PAGE.replace("{lines}", lines), headers=_VARY)
+    body = {k: v for k, v in _BODY.items() if not str(v).startswith("/") or v in served}
+    return Response(msgspec.json.encode(body), headers=_VARY, media_type="application/json")

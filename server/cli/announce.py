@@ -24,6 +24,11 @@ log = logging.getLogger("fjord.start")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
     url: str
+    """Of all that it listens on; for people."""
+    curl: str
+    """A command line's beginning, up to the server's URL."""
+    ops_url: str | None
+    """Where /metrics, /ready, /docs and /admin are, if apart."""
     registry: Registry
     key: FirstKey | None
     needs_key: bool
@@ -62,9 +67,16 @@ def _greeting(announcement: Announcement) -> list[str]:
     return [
         f"Fjord at {announcement.url}, profile {registry.profile}, "
         f"{names}: {', '.join(registry.models)}",
+        *_ops_said(announcement),
         *shared_lines(list(registry.models.values())),
         *_keys_said(announcement),
     ]
+
+
+def _ops_said(announcement: Announcement) -> list[str]:
+    if announcement.ops_url is None:
+        return []
+    return [f"At {announcement.ops_url}, and nowhere else: /metrics, /ready, /docs and /admin."]
 
 
 def shared_lines(models: Sequence[ModelSpec]) -> list[str]:
@@ -123,7 +135,7 @@ def curl_line(announcement: Announcement) -> str:
     messages = [{"role": "user", "content": QUESTION}]
     body = json.dumps({"model": alias, "messages": messages, "temperature": 0})
     return (
-        f"curl {announcement.url}/v1/chat/completions {header}"
+        f"{announcement.curl}/v1/chat/completions {header}"
         f"-H \"Content-Type: application/json\" -d '{body}'"
     )
 

@@ -57,12 +57,14 @@ def conform(
             "(a server without keys takes any)."
         )
     options = Options(
-        base_url=address.url,
+        base_url=address.api.url,
         api_key=address.key,
         model=model,
         reasoning_model=reasoning_model,
         embedding_model=embedding_model,
         timeout_s=timeout,
+        verify=address.api.trusted(),
+        uds=address.api.uds,
     )
     try:
         status = _run(options, only=only, thorough=thorough, strict=strict, json_file=json_file)

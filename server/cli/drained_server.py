@@ -6,13 +6,16 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import uvicorn
 
 from engines.fleet.fleet import Fleet
 from server.cli.systemd import ServiceManager
+from server.http.connection import SEND_TIMEOUT, Connection
+from server.http.listener import Listener
 from server.requests.supervisor import Supervisor
 
 log = logging.getLogger("fjord.serve")
@@ -38,8 +41,13 @@ class DrainedServer(uvicorn.Server):
         fleet: Fleet,
         drain_timeout_s: float,
         manager: ServiceManager,
+        listeners: Sequence[Listener],
+        ops: uvicorn.Config | None = None,
     ) -> None:
+        """`ops`: for what the operators' own listeners serve."""
         super().__init__(config)
+        self._listeners = listeners
+        self._ops = ops
         self._manager = manager
         self._watch = watch
         self._fleet = fleet
@@ -50,8 +58,19 @@ class DrainedServer(uvicorn.Server):
         self._hangups: set[asyncio.Task[str]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        """uvicorn's own knows no bound for handshakes, and one kind of socket."""
+        await super().startup([])
+        send_timeout_s = self.lifespan.state[SEND_TIMEOUT]
+        for listener in self._listeners:
+            config = self._ops if listener.is_ops and self._ops is not None else self.config
+            made = partial(Connection, config, self.server_state, self.lifespan.state)
+            begun = await listener.serve(made, config.backlog, send_timeout_s)
+            self.servers.append(begun)
         self._manager.ready("It listens; preloaded models are loaded.")
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """`sockets`: none but the listeners', which uvicorn closes at the end."""
+        await super().serve([listener.socket for listener in self._listeners])
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

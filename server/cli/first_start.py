@@ -32,11 +32,11 @@ class FirstKey:
     """None: it was shown, and is nowhere else."""
 
 
-def check_exposure(host: str, no_auth: bool) -> None:
+def check_exposure(flag: str, host: str, no_auth: bool) -> None:
     if no_auth and not is_loopback(host):
         raise CannotStart(
             f"--no-auth serves everybody who reaches {host}; it is allowed on loopback only. "
-            "Leave it out, or use --host 127.0.0.1."
+            f"Leave it out, or use {flag} 127.0.0.1."
         )
 
 
@@ -60,9 +60,10 @@ def raise_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def listening_socket(host: str, port: int) -> socket.socket:
+def listening_socket(host: str, port: int, prefix: str = "--") -> socket.socket:
     """Listens at once, before anything is loaded: two servers could both bind without listening,
-    and a client that comes early waits instead of being refused."""
+    and a client that comes early waits instead of being refused. `prefix`: of the flags that say
+    where."""
     try:
         found = socket.getaddrinfo(
             host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -70,25 +71,25 @@ def listening_socket(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = found[0]
         listener = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise CannotStart(f"--host {host} is no address of this machine: {error}.") from None
+        raise CannotStart(f"{prefix}host {host} is no address of this machine: {error}.") from None
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise CannotStart(_why_not(host, port, error)) from None
+        raise CannotStart(_why_not(host, port, prefix, error)) from None
     return listener
 
 
-def _why_not(host: str, port: int, error: OSError) -> str:
+def _why_not(host: str, port: int, prefix: str, error: OSError) -> str:
     match error.errno:
         case errno.EADDRINUSE:
-            return f"Port {port} on {host} is in use; choose another with --port."
+            return f"Port {port} on {host} is in use; choose another with {prefix}port."
         case errno.EACCES:
             return f"Port {port} needs more rights than this user has; choose one above 1023."
         case errno.EADDRNOTAVAIL:
-            return f"--host {host} is no address of this machine."
+            return f"{prefix}host {host} is no address of this machine."
         case _:
             return f"Cannot listen on {host}:{port}: {error.strerror}."
 

@@ -95,7 +95,8 @@ def _served(settings: Settings) -> list[str]:
     import httpx
 
     try:
-        engines = httpx.get(f"{server_address(settings).url}/ready", timeout=1.0).json()["engines"]
+        with server_address(settings).ops.client(timeout=1.0) as http:
+            engines = http.get("/ready").json()["engines"]
         return [str(alias) for engine in engines for alias in engine["aliases"]]
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
         return []

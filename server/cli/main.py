@@ -78,6 +78,12 @@ def fjord(
 def serve(
     host: options.Host = None,
     port: options.Port = None,
+    uds: options.Uds = None,
+    uds_mode: options.UdsMode = None,
+    tls_cert: options.TlsCert = None,
+    tls_key: options.TlsKey = None,
+    ops_port: options.OpsPort = None,
+    ops_host: options.OpsHost = None,
     registry: options.RegistryFile = None,
     profile: options.Profile = None,
     engine: options.Engine = None,

@@ -112,16 +112,30 @@ def _served(address: ServerAddress) -> list[dict[str, Any]] | None:
     tells everybody at /ready."""
     headers = {"X-API-Key": address.key} if address.key else {}
     try:
-        with httpx.Client(base_url=address.url, headers=headers, timeout=5.0) as http:
-            engines = http.get("/ready").json()["engines"]
+        with address.api.client(headers=headers, timeout=5.0) as http:
             answer = http.get("/v1/models", params={"details": "true"})
-            if answer.is_success:
-                return [_of_details(model) for model in answer.json()["data"]]
+        engines = _engines(address)
+        if answer.is_success:
+            rows = [_of_details(model) for model in answer.json()["data"]]
+            is_fjord = engines is not None or all(row["state"] for row in rows)
+            return rows if is_fjord else None
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, KeyError, TypeError):
+        return None
+    if engines is None:
         return None
     complaint = _complaint(answer)
     typer.echo(f"fjord: {address.url} does not tell the limits: {complaint}", err=True)
     return [row for engine in engines for row in _of_engine(engine)]
+
+
+def _engines(address: ServerAddress) -> list[dict[str, Any]] | None:
+    """What /ready tells; None where it is not there: another server's, or on another port."""
+    with address.ops.client(timeout=5.0) as http:
+        answer = http.get("/ready")
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        return None
+    found: list[dict[str, Any]] = answer.json()["engines"]
+    return found
 
 
 def _complaint(answer: httpx.Response) -> str:

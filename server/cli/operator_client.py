@@ -30,7 +30,7 @@ class OperatorClient:
 
     def __init__(self, address: ServerAddress) -> None:
         self._address = address
-        self._http = httpx.Client(base_url=address.url, timeout=60.0)
+        self._http = address.ops.client(timeout=60.0)
 
     def __enter__(self) -> Self:
         return self
@@ -71,9 +71,9 @@ class OperatorClient:
         for key in self._address.operator_keys or ("",):
             answer = self._answer(method, path, key)
             if answer.status_code not in (401, 403):
-                return _body(answer, self._address.url)
+                return _body(answer, str(self._address.ops))
         raise NotItsOperator(
-            f"The server at {self._address.url} does not take this for its operator: "
+            f"The server at {self._address.ops} does not take this for its operator: "
             f"{_message(answer)} Run it as the server's user with its --data-dir, or give an "
             "admin key (`fjord keys create --admin`) with --api-key."
         )
@@ -83,7 +83,7 @@ class OperatorClient:
             return self._http.request(method, path, headers={"X-API-Key": key} if key else {})
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             why = str(error) or type(error).__name__
-            raise CannotStart(f"No Fjord server answers at {self._address.url}: {why}.") from None
+            raise CannotStart(f"No Fjord server answers at {self._address.ops}: {why}.") from None
 
 
 def operator_client(

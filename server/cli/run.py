@@ -10,6 +10,7 @@ import typer
 from server.cli.apps import new_app
 from server.cli.chat.chat import run_chat
 from server.cli.chat.own_server import is_up, own_server
+from server.cli.link import Link
 from server.cli.server_address import ApiKey, DataDir, Port, ServerAddress, Url, server_address
 from server.settings import Settings, read_settings
 
@@ -42,16 +43,16 @@ def run(
     settings = read_settings(url=url, api_key=api_key, port=port, **serving)
     question = " ".join(prompt or ()) or None
     with _server(settings, serving) as address:
-        raise typer.Exit(run_chat(address.url, address.key, model, question, system=system))
+        raise typer.Exit(run_chat(address.api, address.key, model, question, system=system))
 
 
 @contextmanager
 def _server(settings: Settings, serving: dict[str, Any]) -> Iterator[ServerAddress]:
     address = server_address(settings)
-    if settings.url is not None or is_up(address.url):
+    if settings.url is not None or is_up(address.api):
         yield address
         return
     typer.echo("No server is running; starting one for this chat ...", err=True)
     flags = [(f"--{name.replace('_', '-')}", value) for name, value in serving.items() if value]
     with own_server([str(part) for flag in flags for part in flag]) as own_url:
-        yield ServerAddress(own_url, None)
+        yield ServerAddress(Link(own_url), Link(own_url), None)

@@ -31,10 +31,10 @@ from server.cli.engine_memory import node_memory, sleep_rules
 from server.cli.first_start import (
     check_exposure,
     first_key,
-    listening_socket,
     prepare_data_dir,
     raise_open_files,
 )
+from server.cli.network import Network, listening
 from server.cli.offline import go_offline
 from server.cli.progress import SpokenProgress
 from server.cli.registry_choice import again, registry_to_serve
@@ -44,7 +44,6 @@ from server.cli.systemd import ServiceManager
 from server.cli.trouble import told
 from server.http.connection import Connection
 from server.http.request_log import RequestLog
-from server.http.web_pages import is_loopback
 from server.ledger.errors import LedgerError
 from server.ledger.ledger import Ledger
 from server.refusal import CannotStart
@@ -62,12 +61,15 @@ AFTER_DRAIN_S = 1
 def serve(settings: Settings) -> int:
     """The exit status. Raises CannotStart."""
     began = time.monotonic()
-    check_exposure(settings.host, settings.no_auth)
+    if settings.has_port:
+        check_exposure("--host", settings.host, settings.no_auth)
+    if settings.ops_port is not None:
+        check_exposure("--ops-host", settings.ops_host, settings.no_auth)
     raise_open_files()
     if settings.offline:
         go_offline(settings)
     prepare_data_dir(settings.data_dir)
-    with listening_socket(settings.host, settings.port) as listener:
+    with listening(settings) as network:
         registry = registry_to_serve(settings)
         node = settings.node or socket.gethostname()
         with (
@@ -107,15 +109,18 @@ def serve(settings: Settings) -> int:
                 read_registry=again(settings, registry),
             )
             announcement = Announcement(
-                url=_url(settings.host, listener),
+                url=network.url,
+                curl=network.curl,
+                ops_url=network.ops_url,
                 registry=registry,
-                key=None if settings.no_auth else _first_key(settings, ledger.path),
+                key=None if settings.no_auth else _first_key(settings, ledger.path, network),
                 needs_key=not settings.no_auth,
-                is_exposed=not is_loopback(settings.host),
+                is_exposed=network.is_exposed,
                 has_reader=has_reader(settings),
                 began=began,
             )
-            _run(app, listener, settings.drain_timeout_s, fleet, announcement)
+            with network.noted(settings.data_dir):
+                _run(app, network, settings.drain_timeout_s, fleet, announcement)
     leave_stuck_threads(0)
     return 0
 
@@ -152,22 +157,51 @@ def _token(settings: Settings) -> Iterator[str]:
         yield token
 
 
-def _first_key(settings: Settings, ledger: Path) -> Any:
+def _first_key(settings: Settings, ledger: Path, network: Network) -> Any:
     if settings.ledger_url is not None:
         return None
-    is_private = is_loopback(settings.host)
+    keep, show = not network.is_exposed, has_reader(settings)
     with told():
-        return first_key(settings.data_dir, ledger, keep=is_private, show=has_reader(settings))
+        return first_key(settings.data_dir, ledger, keep=keep, show=show)
 
 
 def _run(
     app: RequestLog,
-    listener: socket.socket,
+    network: Network,
     drain_timeout_s: float,
     fleet: Fleet,
     announcement: Announcement,
 ) -> None:
-    config = uvicorn.Config(
+    config = _config(app)
+    inside = cast(FjordApp, app.app)
+    manager = ServiceManager.of()
+    supervisor, listeners = inside.services.supervisor, network.listeners
+    ops = None if inside.ops is None else _config(inside.ops)
+    server = DrainedServer(config, supervisor, fleet, drain_timeout_s, manager, listeners, ops)
+    server.on_hangup = lambda: _read_again(inside.registry_file, network)
+    network.measured(inside.services.metrics)
+
+    async def speak() -> None:
+        await announce(fleet, announcement)
+        manager.status("Ready.")
+
+    async def run() -> None:
+        speaking = asyncio.create_task(speak())
+        speaking.add_done_callback(server.ends_where_refused)
+        living = asyncio.create_task(manager.stay_alive())
+        watching = asyncio.create_task(network.watch())
+        await server.serve()
+        living.cancel()
+        watching.cancel()
+        speaking.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await speaking
+
+    _complete(run())
+
+
+def _config(app: RequestLog) -> uvicorn.Config:
+    return uvicorn.Config(
         cast(Any, app),
         http=Connection,
         ws="none",
@@ -179,32 +213,14 @@ def _run(
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=AFTER_DRAIN_S,
     )
-    inside = cast(FjordApp, app.app)
-    manager = ServiceManager.of()
-    server = DrainedServer(config, inside.services.supervisor, fleet, drain_timeout_s, manager)
-    server.on_hangup = lambda: _read_again(inside.registry_file)
-
-    async def speak() -> None:
-        await announce(fleet, announcement)
-        manager.status("Ready.")
-
-    async def run() -> None:
-        speaking = asyncio.create_task(speak())
-        speaking.add_done_callback(server.ends_where_refused)
-        living = asyncio.create_task(manager.stay_alive())
-        await server.serve(sockets=[listener])
-        living.cancel()
-        speaking.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await speaking
-
-    _complete(run())
 
 
-async def _read_again(reader: RegistryFileReader) -> str:
+async def _read_again(reader: RegistryFileReader, network: Network) -> str:
     """What came of it, in words."""
+    about_network = await network.read_again()
     answer = await reader.apply()
-    return "The registry was read again." if answer.applied else "The registry has a mistake."
+    words = "The registry was read again." if answer.applied else "The registry has a mistake."
+    return f"{words} {about_network}".rstrip()
 
 
 def _complete(main: Coroutine[Any, Any, None]) -> None:
@@ -235,9 +251,3 @@ def leave_stuck_threads(status: int) -> None:
             if thread.is_alive():
                 sys.stdout.flush()
                 os._exit(status)
-
-
-def _url(host: str, listener: socket.socket) -> str:
-    port = listener.getsockname()[1]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)
-    return f"http://{f'[{shown}]' if ':' in shown and '[' not in shown else shown}:{port}"

@@ -7,6 +7,35 @@ import typer
 
 Host = Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")]
 Port = Annotated[int | None, typer.Option(help="Port to listen on; 0: any. [default: 8080]")]
+Uds = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH", help="Listen on this Unix socket; beside a port, if --port says so."
+    ),
+]
+UdsMode = Annotated[
+    str | None, typer.Option(metavar="MODE", help="Of the socket's file. [default: 660]")
+]
+TlsCert = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Serve TLS with this chain of certificates (PEM)."),
+]
+TlsKey = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Its private key (PEM). Both are read again once they change."
+    ),
+]
+OpsPort = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PORT",
+        help="Have /metrics, /ready, /docs and /admin on this port, and nowhere else.",
+    ),
+]
+OpsHost = Annotated[
+    str | None, typer.Option(metavar="HOST", help="That port's address. [default: 127.0.0.1]")
+]
 RegistryFile = Annotated[
     Path | None, typer.Option("--registry", help="The registry. [default: model_registry.yaml]")
 ]

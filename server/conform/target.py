@@ -1,5 +1,6 @@
 """The server under the checks: its address, the key, the model, and how it is asked."""
 
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,10 @@ class Options:
     reasoning_model: str | None = None
     embedding_model: str | None = None
     timeout_s: float = 30.0
+    verify: ssl.SSLContext | bool = True
+    """Which certificates of a server are good; True: those that httpx trusts."""
+    uds: str | None = None
+    """The path of its Unix socket, where it has no port."""
 
 
 class Target:
@@ -148,5 +153,8 @@ def reached(options: Options) -> Iterator[Target]:
     base_url = options.base_url.rstrip("/").removesuffix("/v1")
     if not base_url.startswith(("http://", "https://")):
         raise Unreachable(f"{options.base_url!r} is no http:// or https:// address.")
-    with httpx.Client(base_url=base_url, timeout=options.timeout_s, trust_env=False) as http:
+    transport = httpx.HTTPTransport(verify=options.verify, trust_env=False, uds=options.uds)
+    with httpx.Client(
+        base_url=base_url, timeout=options.timeout_s, trust_env=False, transport=transport
+    ) as http:
         yield Target(http, options)

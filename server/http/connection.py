@@ -10,13 +10,13 @@
 | the client to take a piece of a stream | send_timeout_s (requests/answer) | it is cut |
 | a client that is gone without a word | TCP keep-alive | it is lost |
 | a client that has ended its own side, and is gone | half_close | it is lost |
+| TLS: the end of a handshake | HANDSHAKE_TIMEOUT_S (listener) | it is cut, nobody has seen it |
+| TLS: the client's word that it has seen the end | as for a complete answer | it is cut |
 """
 
 import asyncio
 import logging
-import socket
 from collections.abc import Callable
-from enum import Enum
 from typing import Any
 
 import httptools
@@ -25,8 +25,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from server.errors import ApiError
 from server.http.asgi import Scope
+from server.http.awaited import Awaited
 from server.http.direct import missing_fields
 from server.http.half_close import HalfClose
+from server.http.tcp_keep_alive import keep_alive
 from server.ids import new_id
 
 HEADERS_BYTES = 64 * 1024
@@ -38,8 +40,7 @@ BODY_TIMEOUT_S = 60.0
 SEND_TIMEOUT_S = 30.0
 """Where the lifespan's state says nothing else."""
 SEND_LOOKS = 10
-_KEEP_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPALIVE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
-"""A client that is gone is noticed after two minutes; the second name is macOS's for the first."""
+_GOODBYE_S = 0.5
 _REASONS = {400: "Bad Request", 431: "Request Header Fields Too Large"}
 _NOT_PASSED_ON = frozenset({b"upgrade", b"http2-settings"})
 
@@ -50,14 +51,6 @@ WRITES_DIRECTLY = "writes_directly"
 """Keys of the lifespan's state."""
 
 log = logging.getLogger("fjord.http")
-
-
-class Awaited(Enum):
-    """What a connection waits for from its client."""
-
-    HEAD = "head"
-    BODY = "body"
-    NOTHING = "nothing"
 
 
 def connection_state(send_timeout_s: float) -> dict[str, Any]:
@@ -97,7 +90,7 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self.is_open = True
-        _keep_alive(transport)
+        keep_alive(transport)
         self._awaited = Awaited.HEAD
         self._bound_the_wait()
 
@@ -138,6 +131,12 @@ class Connection(HttpToolsProtocol):
         """Close it without flushing."""
         self.transport.abort()
 
+    def shutdown(self) -> None:
+        """The server ends. An idle client need not end TLS: it looks when it next sends."""
+        super().shutdown()
+        if self.scheme == "https" and not self._is_answering():
+            self.loop.call_later(_GOODBYE_S, self.cut)
+
     async def drained(self) -> None:
         """Return when the transport holds little that the client has not taken, or it is lost."""
         await self.flow.drain()
@@ -161,8 +160,11 @@ class Connection(HttpToolsProtocol):
         self._bound_the_wait()
 
     def eof_received(self) -> bool:  # type: ignore[override]
-        """The client sends no more: whether it still gets the answers to what it has sent."""
-        if not self._is_answering() or self.cycle.more_body:
+        """The client sends no more: whether it still gets the answers to what it has sent. In TLS,
+        as event loops have it, it gets none: there is no half of a connection."""
+        if self.scheme == "https" and self._is_answering():
+            self.cut()
+        if self.scheme == "https" or not self._is_answering() or self.cycle.more_body:
             return False
         self._awaited = Awaited.NOTHING
         self._bound_the_wait()
@@ -263,6 +265,10 @@ class Connection(HttpToolsProtocol):
             self.flow.pause_reading()
         self._bound_the_flush()
 
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._bound_the_flush()  # in TLS it is not lost before its client has said so
+
     def _bound_the_flush(self) -> None:
         """One timer a connection, not one an answer: a later answer only begins the count anew."""
         self._untaken = None
@@ -276,7 +282,7 @@ class Connection(HttpToolsProtocol):
     def _look_at_the_flush(self) -> None:
         self._flush = None
         waiting = self.transport.get_write_buffer_size()
-        if not waiting or self._is_answering():
+        if self._is_answering() or not (waiting or self.transport.is_closing()):
             return
         before, looks = self._untaken or (waiting + 1, 0)
         if waiting >= before or looks >= SEND_LOOKS:
@@ -287,14 +293,3 @@ class Connection(HttpToolsProtocol):
 
     def _is_answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
-
-
-def _keep_alive(transport: asyncio.Transport) -> None:
-    """The kernel asks a silent client whether it is still there."""
-    connection: Any = transport.get_extra_info("socket")
-    if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEP_ALIVE.items():
-        if hasattr(socket, name):
-            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)

@@ -33,7 +33,8 @@ class WebPages:
         origin = headers.get(b"origin", b"").decode("latin-1").lower()
         allowed = self._allowed(origin)
         if self._is_open:
-            _check_host(headers.get(b"host", b"").decode("latin-1"))
+            if not _is_unix(scope):
+                _check_host(headers.get(b"host", b"").decode("latin-1"))
             if not allowed:
                 _check_origin(scope, headers, origin)
         if not self._origins:
@@ -81,12 +82,26 @@ def _check_host(host: str) -> None:
 
 def _check_origin(scope: Scope, headers: Mapping[bytes, bytes], origin: str) -> None:
     own = headers.get(b"host", b"").decode("latin-1").lower()
-    if origin and _address_of(origin) != _address_of(f"{scope['scheme']}://{own}"):
+    if origin and not _is_own(scope, origin, own):
         raise _forbidden(f"Origin {origin[:80]!r} is another page's.")
     if origin or headers.get(b"sec-fetch-site", b"none") in (b"none", b"same-origin"):
         return
     if scope["method"] != "GET" or headers.get(b"sec-fetch-mode") != b"navigate":
         raise _forbidden("Sec-Fetch-Site says that another page makes the request.")
+
+
+def _is_own(scope: Scope, origin: str, host: str) -> bool:
+    """On a Unix socket the scheme is that of the proxy in front of it, which nobody has told."""
+    if _is_unix(scope):
+        return origin.partition("://")[2] == host
+    return _address_of(origin) == _address_of(f"{scope['scheme']}://{host}")
+
+
+def _is_unix(scope: Scope) -> bool:
+    """No browser opens a Unix socket, so no page rebinds a name to it: a proxy that was given the
+    socket says what host it was asked for."""
+    server = scope.get("server")
+    return server is not None and server[1] is None
 
 
 def is_loopback(name: str) -> bool:

@@ -20,6 +20,7 @@ from server.cli.chat.chat import run_chat
 from server.cli.chat.client import ChatClient, ChatFailed, ModelPrice
 from server.cli.chat.own_server import is_up, own_server
 from tests.support.paths import ROOT
+from tests.support.serve_process import with_registry
 from tests.support.serving import Served, scripted, server_of
 
 SLOW = "one two three four five six seven eight nine ten " * 40
@@ -243,6 +244,19 @@ def test_a_chat_without_a_server_starts_one_and_ends_it(tmp_path: Path) -> None:
         assert out.getvalue().strip()
     with pytest.raises(httpx.HTTPError):
         httpx.get(f"{url}/health")
+
+
+@pytest.mark.slow
+def test_its_own_server_is_for_this_chat_alone_whatever_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = with_registry(tmp_path)
+    for name in ("HOST", "UDS", "TLS_CERT", "TLS_KEY", "OPS_PORT", "OPS_HOST"):
+        monkeypatch.setenv(f"FJORD_{name}", "0.0.0.0")
+    monkeypatch.setenv("FJORD_PROFILE", "embedded")
+    registry = str(home / "model_registry.yaml")
+    with own_server(["--registry", registry, "--data-dir", str(home / "data")]) as url:
+        assert is_up(url)
 
 
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ class Server:
         *args: str,
         command: Sequence[str] = FJORD,
         at_terminal: bool = False,
+        has_port: bool = True,
         **variables: str,
     ) -> None:
         self.home = cwd
@@ -91,7 +92,7 @@ class Server:
         self.began = time.monotonic()
         ours, theirs = pty.openpty() if at_terminal else os.pipe()
         self.process = subprocess.Popen(
-            [*command, "serve", "--port", "0", *args],
+            [*command, "serve", *(("--port", "0") if has_port else ()), *args],
             cwd=cwd,
             env=environment(**{"FJORD_PROFILE": "embedded", **variables}),
             stdout=theirs,
@@ -117,7 +118,7 @@ class Server:
         raise AssertionError(f"never said {pattern!r}, but:\n{''.join(self.said)}")
 
     def url(self) -> str:
-        return self.until(r"Fjord at (http://\S+),")[1]
+        return self.until(r"Fjord at (https?://\S+),")[1]
 
     def key(self) -> str:
         """The first key, as a program finds it."""
@@ -126,7 +127,7 @@ class Server:
     @property
     def port(self) -> str:
         """Of a server that has said its address."""
-        match = re.search(r"Fjord at http://\S+:(\d+),", "".join(self.said))
+        match = re.search(r"Fjord at https?://\S+:(\d+),", "".join(self.said))
         assert match is not None
         return match[1]
 
@@ -142,9 +143,12 @@ def serving(
     *args: str,
     command: Sequence[str] = FJORD,
     at_terminal: bool = False,
+    has_port: bool = True,
     **variables: str,
 ) -> Iterator[Server]:
-    server = Server(cwd, *args, command=command, at_terminal=at_terminal, **variables)
+    server = Server(
+        cwd, *args, command=command, at_terminal=at_terminal, has_port=has_port, **variables
+    )
     try:
         yield server
     finally:

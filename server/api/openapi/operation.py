@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from server.api.endpoint import Endpoint
 from server.api.services import Services
 
+Port: TypeAlias = Literal["api", "ops"]
 Build: TypeAlias = Callable[[Services, str], Endpoint]
 """The server's parts, the operation's tag -> what answers it."""
 
@@ -25,6 +26,8 @@ class Operation:
     answer: Any
     """The type of a whole answer; None: text."""
     description: str = ""
+    ports: frozenset[Port] = frozenset({"api"})
+    """Where it is served, if operators have a port of their own."""
     body: type[BaseModel] | None = None
     event: Any = None
     """The type of what one event of a stream holds; None: it does not stream."""

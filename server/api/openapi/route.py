@@ -43,6 +43,7 @@ class DescribedRoute(APIRoute):
             openapi_extra=_extra(operation, path),
         )
         self.event = operation.event
+        self.ports = operation.ports
         self.is_hot = operation.needs_key and not self.param_convertors
 
     def answered_by(self, endpoint: Endpoint) -> Self:

@@ -13,6 +13,7 @@ from rich.console import Console
 from server.cli.chat.client import ChatClient, ChatFailed, ModelPrice, Piece
 from server.cli.chat.interrupts import Interrupts
 from server.cli.chat.terminal_text import for_terminal
+from server.cli.link import Link
 
 if TYPE_CHECKING:
     from prompt_toolkit.key_binding import KeyBindings
@@ -48,7 +49,7 @@ class Conversation:
 
 
 def run_chat(
-    base_url: str,
+    server: Link | str,
     api_key: str | None = None,
     model: str | None = None,
     question: str | None = None,
@@ -63,7 +64,7 @@ def run_chat(
     `stdin` (all of it is then one question, or goes after `question`), only the answer is printed.
     `read` replaces the terminal's line editor."""
     source, sink = stdin or sys.stdin, stdout or sys.stdout
-    with contextlib.closing(ChatClient(base_url, api_key)) as client:
+    with contextlib.closing(ChatClient(server, api_key)) as client:
         try:
             conversation = Conversation(_chosen(client, model), system)
             if read is None and (question or not source.isatty()):

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from engines.registry.exact import MICRO, micro_units
+from server.cli.link import Link
 
 TIMEOUT = httpx.Timeout(10.0, read=600.0)
 """A model may load while the first byte is awaited."""
@@ -52,11 +53,12 @@ class ModelPrice:
 class ChatClient:
     """One server, one key. Closing it, or leaving a stream, ends what runs there."""
 
-    def __init__(self, base_url: str, api_key: str | None) -> None:
+    def __init__(self, server: Link | str, api_key: str | None) -> None:
         headers = {"X-API-Key": api_key} if api_key else {}
         self._has_key = bool(api_key)
-        self._url = base_url.rstrip("/").removesuffix("/v1")
-        self._http = httpx.Client(base_url=self._url, headers=headers, timeout=TIMEOUT)
+        link = Link.to(server)
+        self._url = str(link)
+        self._http = link.client(headers=headers, timeout=TIMEOUT)
 
     def close(self) -> None:
         self._http.close()

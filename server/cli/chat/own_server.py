@@ -1,6 +1,7 @@
 """A server for `fjord run` where none is running: started on a free port, ended with the chat."""
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -12,15 +13,20 @@ from typing import IO
 import httpx
 
 from server.cli.chat.client import ChatFailed
+from server.cli.link import Link
 
 POLL_S = 0.05
 END_S = 10.0
+_FOR_OTHERS = frozenset(
+    f"FJORD_{name}" for name in ("HOST", "UDS", "TLS_CERT", "TLS_KEY", "OPS_PORT", "OPS_HOST")
+)
 
 
-def is_up(base_url: str) -> bool:
+def is_up(server: Link | str) -> bool:
     """Whether a server of ours answers there."""
     try:
-        response = httpx.get(f"{base_url.rstrip('/')}/health", timeout=1.0)
+        with Link.to(server).client(timeout=1.0) as http:
+            response = http.get("/health")
         return response.status_code == httpx.codes.OK and response.json().get("status") == "ok"
     except (httpx.HTTPError, ValueError, AttributeError):
         return False
@@ -40,12 +46,18 @@ def own_server(arguments: Sequence[str] = (), timeout_s: float = 600.0) -> Itera
             stdout=said,
             stderr=said,
             start_new_session=True,
+            env=_environment(),
         )
         try:
             _await_ready(process, url, said, timeout_s)
             yield url
         finally:
             _end(process)
+
+
+def _environment() -> dict[str, str]:
+    """Without what a server for others listens on."""
+    return {name: value for name, value in os.environ.items() if name not in _FOR_OTHERS}
 
 
 def _await_ready(

@@ -102,6 +102,8 @@ def ledger(settings: Settings) -> Iterator[Diagnosis]:
 
 def port(settings: Settings) -> Iterator[Diagnosis]:
     """Free, or a running server's of this data directory."""
+    if not settings.has_port:
+        return
     where = f"{settings.port} on {settings.host}"
     holder = _holder(settings.data_dir)
     try:
