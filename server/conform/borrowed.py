@@ -38,9 +38,10 @@ def cut_prompts(t: Target) -> None:
         expect.equal("prompt_tokens", usage["prompt_tokens"], 3)
 
 
-@declared("field-truncate")
+@declared("field-truncate", alone=True)
 def cut_texts_that_no_context_holds(t: Target) -> None:
     """A text that no context holds is read and cut, also in a stream"""
+    # Alone: an engine on a processor reads a whole context for a minute.
     long = "one two three four five six. " * 18_000
     cut = {"prompt": long, "max_tokens": 1, "truncate_prompt_tokens": 16}
     usage = expect.ok(t.post(COMPLETIONS, {"model": t.model} | cut))["usage"]
