@@ -91,7 +91,7 @@ def mounts(service: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 def test_every_volume_is_declared_and_used() -> None:
     used = {s for each in services().values() for s, _, _ in mounts(each) if "/" not in s}
-    assert used == compose()["volumes"].keys()
+    assert compose()["volumes"] == {name: {"name": name} for name in used}
 
 
 @each_service

@@ -123,6 +123,13 @@ def unknown_commands(text: str) -> list[str]:
     return wrong
 
 
+def test_what_tls_alone_tells_has_the_servers_own_name_for_it() -> None:
+    """No server here has a certificate, so that no Prometheus would find a wrong name."""
+    sources = "".join(path.read_text() for path in (ROOT / "server").rglob("*.py"))
+    told = set(re.findall(r'"(fjord_tls_\w+)"', sources))
+    assert not told or told >= WITH_TLS
+
+
 def test_a_command_that_is_none_is_found() -> None:
     assert unknown_commands("`fjord nope`, `fjord models nope X`, `fjord plan --nope`") == [
         "nope",
