@@ -222,7 +222,7 @@ def misbilled(
 
 def registry_of(folder: Path, *, has_vllm: bool) -> AppliedRegistry:
     """With engines that are started anew for another argument."""
-    limits = {"context": "1K", "output": "512"}
+    limits = {"context": "1K", "output": 512}
     gguf = make_gguf(gguf_path(), folder / "tiny.gguf")
     llamacpp = {"source": str(gguf), "engine": "llamacpp", "args": {"n_parallel": 4}, **limits}
     restarted = {"llamacpp": (llamacpp, "n_parallel", (4, 6))}

@@ -152,7 +152,11 @@ async def _streamed(response: httpx.Response, alias: str, name: str, began: floa
 
 
 async def _data(response: httpx.Response) -> AsyncIterator[str]:
-    """Each event's data; comments are left out."""
-    async for line in response.aiter_lines():
-        if line.startswith("data: "):
-            yield line[6:]
+    """Each event's data; comments are left out. httpx's own lines also end at U+2028 and others,
+    which JSON may hold as they are, and a model without sense says."""
+    rest = b""
+    async for piece in response.aiter_bytes():
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data: "):
+                yield line[6:].decode()

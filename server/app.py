@@ -24,14 +24,19 @@ from server.api.openapi.route import DescribedRoute
 from server.api.operations import OPERATIONS
 from server.api.registry_file import Read, RegistryFileReader, add_registry_route
 from server.api.services import Services
+from server.build_info import BuildInfo
+from server.disk_space import DiskSpace
 from server.errors import ApiError, brief, internal_error, method_not_allowed, not_found
 from server.http.asgi import App, Receive, Scope, Send
 from server.http.connection import connection_state
 from server.http.host_header import check_host
 from server.http.request_log import RequestLog, answer_headers, line_of
 from server.http.web_pages import WebPages
+from server.ledger.backlog import backlog_of
 from server.ledger.ledger import Ledger
+from server.ledger_metrics import LedgerMetrics
 from server.metrics import Metrics
+from server.queue_metrics import QueueMetrics
 from server.requests.supervisor import Supervisor
 from server.settings import Settings
 
@@ -92,6 +97,15 @@ def create_app(
     `operator_token` opens the admin API beside admin keys; empty: nothing does. `read_registry`
     reads the registry again; None: there is no file."""
     supervisor = Supervisor()
+    metrics = Metrics(registry.models, fleet.statuses, supervisor.requests)
+    disk_space = DiskSpace(settings.data_dir)
+    for part in (
+        BuildInfo(),
+        LedgerMetrics(lambda: backlog_of(ledger)),
+        QueueMetrics(supervisor.sequences, settings.queue_limit),
+        disk_space,
+    ):
+        metrics.registry.register(part)
     services = Services(
         settings=settings,
         registry=registry,
@@ -104,8 +118,9 @@ def create_app(
             concurrent=settings.concurrent,
             slot_s=settings.request_timeout_s,
         ),
-        metrics=Metrics(registry.models, fleet.statuses, supervisor.requests),
+        metrics=metrics,
         supervisor=supervisor,
+        disk_space=disk_space,
         node=node,
     )
     registry_file = RegistryFileReader(services, read_registry)

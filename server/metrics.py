@@ -10,7 +10,9 @@ from prometheus_client.registry import Collector
 
 from engines.fleet.status import EngineStatus
 from server.engine_metrics import engine_families
+from server.ledger.money import MICRO
 from server.ledger.records import UsageRecord
+from server.refusal_metrics import RefusalMetrics
 from server.scheduler_metrics import scheduler_families
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -55,6 +57,14 @@ class Metrics:
             "429s beyond those of a key's minute that get a usage record.",
             registry=self.registry,
         )
+        billed = Counter(
+            "fjord_billed_total",
+            "What requests cost, in the label's currency; the ledger has it exactly.",
+            ("alias", "currency"),
+            registry=self.registry,
+        )
+        self._billed = cache(billed.labels)
+        self.refusals = RefusalMetrics(self.registry)
         self._instruments = _Instruments(self.registry)
         self._by_alias: dict[str, _AliasMetrics] = {}
         self.know((*aliases, UNKNOWN))
@@ -72,6 +82,8 @@ class Metrics:
     def finished(self, record: UsageRecord, status: int, wait_s: float = 0.0) -> None:
         """The end of a request that ran. `wait_s`: for limits, a load, the engine's lease."""
         self._of(record.alias).observe(record, wait_s)
+        if record.amount > 0:
+            self._billed(record.alias, record.currency).inc(record.amount / MICRO)
         self.answered(record.alias, record.endpoint, status)
 
     def answered(self, alias: str, endpoint: str, status: int) -> None:

@@ -45,19 +45,32 @@ class KeyedEndpoint:
         line = line_of(scope)
         exchange = Exchange(scope, receive, send, line.request_id)
         try:
-            await self._admitted(exchange, line)
-        except ClientLeft:
-            exchange.status = 499
+            caller = self._known(exchange, line)
         except Exception as exc:
             await self._fail(exchange, exc)
+        else:
+            await self._answer(exchange, caller)
         line.status = exchange.status
 
-    async def _admitted(self, exchange: Exchange, line: RequestLine) -> None:
+    def _known(self, exchange: Exchange, line: RequestLine) -> Caller:
+        """Who asks. Raises ApiError 405, AuthError."""
         method = exchange.scope["method"]
         if method != self.method:
             raise method_not_allowed(method, [self.method])
         caller = self._caller(exchange)
         line.note(key=caller.key_id)
+        return caller
+
+    async def _answer(self, exchange: Exchange, caller: Caller) -> None:
+        try:
+            await self._admitted(exchange, caller)
+        except ClientLeft:
+            exchange.status = 499
+        except Exception as exc:
+            await self._fail(exchange, exc)
+        self.services.metrics.refusals.answered(caller.owner, exchange.code)
+
+    async def _admitted(self, exchange: Exchange, caller: Caller) -> None:
         try:
             admission = self.services.limiter.admit(caller)
         except LimitExceeded:

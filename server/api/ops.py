@@ -74,6 +74,7 @@ def scrape(services: Services, tag: str) -> Endpoint:
     """The exposition of all metrics."""
 
     async def answer(request: Request) -> Response:
+        await services.disk_space.read()
         return Response(services.metrics.render(), media_type=CONTENT_TYPE)
 
     return request_response(answer)

@@ -13,6 +13,7 @@ from engines.registry.spec import ModelSpec, Price
 from server.accounts.auth import KeyRing, check_model
 from server.accounts.limits import Limiter
 from server.accounts.rejections import Rejections
+from server.disk_space import DiskSpace
 from server.errors import ApiError, brief
 from server.http.exchange import Exchange
 from server.ids import new_id
@@ -46,6 +47,7 @@ class Services:
     limiter: Limiter
     metrics: Metrics
     supervisor: Supervisor
+    disk_space: DiskSpace
     node: str
     rejections: Rejections = field(default_factory=Rejections)
     side_tasks: "set[asyncio.Future[None]]" = field(default_factory=set)

@@ -40,6 +40,7 @@ class Exchange:
         "_receive",
         "_send",
         "_unwatch",
+        "code",
         "direct",
         "headers",
         "request_id",
@@ -58,6 +59,8 @@ class Exchange:
             *scope.get(ANSWER_HEADERS, ()),
         ]
         self.status = 0
+        self.code = ""
+        """The code of the error that was its end; "": it had none."""
         self.started = False
         self._last_write = time.monotonic()
         self._blocked_since = 0.0
@@ -168,6 +171,7 @@ class Exchange:
 
     async def fail(self, error: ApiError) -> None:
         """A whole answer that is an error."""
+        self.code = error.code
         self.headers += [(k.lower().encode(), v.encode()) for k, v in error.headers.items()]
         await self.reply(error.status, error.encoded(), close=error.status == 413)
 

@@ -69,6 +69,8 @@ class SiteReplication:
         self.shipping = Shipping(self.local, self.node_uid)
         self.set_aside = 0
         """Records that the site's database refused."""
+        self.unshipped = 0
+        """Records that the site does not have yet, also while it is away."""
         self.elsewhere: list[Row] = []
         self.elsewhere_of: Any = None
         """What `elsewhere` was read for: the budgets and how far the others' records were."""
@@ -121,6 +123,7 @@ class SiteReplication:
 
     def turn(self) -> bool:
         """Everything once; True while records wait to be shipped."""
+        self.unshipped = self.shipping.count_unshipped()
         if self.remote is None:
             self.connect()
         assert self.remote is not None
@@ -129,6 +132,7 @@ class SiteReplication:
         self.shipping.queue_again()
         shipped = self.shipping.ship(self.remote)
         self.set_aside = self.shipping.count_set_aside()
+        self.unshipped = self.shipping.count_unshipped()
         self.learn_spending(self.remote)
         self.note_contact()
         return shipped == BATCH

@@ -60,6 +60,8 @@ class Writer:
         self.kept: list[Close] = []
         self.progress: str | None = None
         """The newest, until it is written."""
+        self.committed_at: float | None = None
+        """When a transaction of ours was last on disk, in Unix seconds."""
         self.is_stopping = False
         self.is_over = False
         self.thread: Thread | None = None
@@ -211,7 +213,7 @@ class Writer:
                 self.connection.execute(INSERT_OPEN, (entries.decode(),))
             if self.progress:
                 self.connection.execute(REMEMBER, (self.progress,))
-        self.progress = None
+        self.progress, self.committed_at = None, time.time()
         if closes:
             self.trouble = None
             self.kept = self.kept[len(closes) :]

@@ -289,9 +289,10 @@ class GenerationRun(RequestRun[ApiError | None]):
 
     async def _close_stream(self, error: ApiError | None) -> None:
         stream = cast(Stream, self.call.plan.shape)
-        end = (
-            stream.close(usage_of(self.call.record)) if error is None else stream.fail(error.body())
-        )
+        if error is None:
+            end = stream.close(usage_of(self.call.record))
+        else:
+            self.exchange.code, end = error.code, stream.fail(error.body())
         await self.exchange.write(end, more=False)
 
     def _explained(self, exc: Exception) -> ApiError:

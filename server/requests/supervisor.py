@@ -54,6 +54,10 @@ class Supervisor:
         """Sequences that run on or wait for a model."""
         return self._sequences[alias]
 
+    def sequences(self) -> Mapping[str, int]:
+        """alias -> sequences that run on it or wait for it."""
+        return dict(self._sequences)
+
     def requests(self) -> Mapping[str, int]:
         """alias -> requests that run on or wait for it."""
         return Counter(answer.alias for answer in self._answers)

