@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Route
 
 from engines.fleet.fleet import Fleet
+from engines.host.quiet_import import is_under_way
 from engines.registry.registry import Registry
 from server.accounts.auth import KeyRing
 from server.accounts.limits import Limiter
@@ -186,6 +187,8 @@ def _descriptions() -> tuple[tuple[DescribedRoute, ...], ...]:
 def freeze_garbage() -> None:
     """What is loaded by now stays: collections that walk it (100 ms and more with an engine's
     library) would show as gaps between tokens. Called at the start and after every load."""
+    if is_under_way():
+        return  # what there is by its end is frozen then
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG, 20, 20)

@@ -274,7 +274,7 @@ def _xllamacpp() -> Any:
     # 1000 133, 180, 165; with none 50, 141, 157. Beside busy processes (load 5): libgomp's default
     # 12, 20, 42; 10000 7, 31, 44; 1000 30, 85, 101; none 65, 87, 71. It is read on import.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    with whole_library("xllamacpp"), without_collections():
+    with whole_library("xllamacpp"), without_collections("xllamacpp"):
         link_shared("xllamacpp", (("xllamacpp.abi3.so", os.RTLD_LOCAL),))
         import xllamacpp
     return xllamacpp

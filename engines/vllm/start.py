@@ -32,11 +32,12 @@ from engines.vllm.one_process import in_one_process
 from engines.vllm.render import Renderer
 from engines.vllm.start_failure import failure_log, why_it_failed
 
-_TORCH = (
+TORCH = (
     ("lib/libtorch_global_deps.so", os.RTLD_GLOBAL),
     ("lib/libtorch_python.so", os.RTLD_LOCAL),
 )
-"""As its own import links them."""
+"""As torch's own import links them on a processor. For CUDA it looks for NVIDIA's libraries in
+between, so that is left to it."""
 _ONE_AT_A_TIME = threading.Lock()
 """Starting reads and writes the process' environment, and children are told apart by time."""
 
@@ -114,8 +115,8 @@ def _load(spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
 
 def _started(spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
     set_environment()
-    with whole_library("vllm"), without_collections():
-        link_shared("torch", _TORCH)
+    with whole_library("vllm"), without_collections("vllm"):
+        link_shared("torch", TORCH, unless="lib/libtorch_cuda.so")
         from vllm.config import StructuredOutputsConfig
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.usage.usage_lib import UsageContext
