@@ -128,6 +128,15 @@ def test_large_forms_begin_one_at_a_time_and_hold_up_nobody_else() -> None:
     assert begun(turns, waiting) == [two]
 
 
+def test_a_large_form_that_waits_for_its_slot_holds_up_no_other() -> None:
+    turns = ReadingTurns(STEP)
+    large = LARGE_FORM_CHARACTERS + 1
+    waiting = [task(8, form=large), task(8, form=large)]
+    assert [turn.task for turn in turns.ready(waiting)] == waiting
+    turns.begin(turns.ready(waiting)[1])
+    assert turns.ready(waiting[:1]) == []
+
+
 def test_a_long_prompt_with_a_large_form_is_read_in_its_own_lane() -> None:
     turns = ReadingTurns(STEP)
     large = LARGE_FORM_CHARACTERS + 1
