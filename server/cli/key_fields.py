@@ -30,7 +30,9 @@ def checked(make: Callable[[], Any]) -> Any:
 
 def wrong_field(error: ErrorDetails) -> str:
     name = ".".join(str(part) for part in error["loc"]) or "key"
-    return f"{name}: {complaint(error)}; got {shown(error['input'])}."
+    given = error["input"]
+    words = f"{given:%Y-%m-%d %H:%M %Z}" if isinstance(given, datetime) else shown(given)
+    return f"{name}: {complaint(error)}; got {words}."
 
 
 def fields_given(
@@ -82,7 +84,7 @@ def budget_of(text: str) -> tuple[dict[str, str], str | None]:
     unit = unit.strip().upper()
     if unit not in (*CURRENCIES, "TOKENS") or period not in ("day", "month", "total"):
         raise failed(
-            f"--budget {text!r} is not understood; write AMOUNT UNIT/PERIOD with a unit of "
+            f"--budget {shown(text)} is not understood; write AMOUNT UNIT/PERIOD with a unit of "
             f"{', '.join(CURRENCIES)} or tokens and a period of day, month or total, "
             "as in '500 NOK/month'."
         )
@@ -96,12 +98,14 @@ def moment_of(text: str) -> datetime:
     try:
         if text.endswith("d") and text[:-1].isdigit():
             return datetime.fromtimestamp(time.time(), UTC) + timedelta(days=int(text[:-1]))
+        if not _DATE.match(text):
+            raise ValueError
         moment = datetime.fromisoformat(text)
         if _DATE.fullmatch(text):
             moment += timedelta(days=1)
     except (ValueError, OverflowError):
         raise failed(
-            f"--expires {text!r} is not a date (2027-01-31), a time with zone "
+            f"--expires {shown(text)} is not a date (2027-01-31), a time with zone "
             "(2027-01-31T12:00+01:00) or days from now (30d)."
         ) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
