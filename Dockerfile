@@ -42,7 +42,6 @@ ENV PATH=/opt/fjord:/opt/venv/bin:$PATH \
     FJORD_WEIGHTS_DIR=/models/weights \
     HF_HUB_OFFLINE=1 \
     FJORD_HOST=0.0.0.0 \
-    FJORD_PORT=8080 \
     FJORD_DATA_DIR=/data
 USER 10001:10001
 WORKDIR /data

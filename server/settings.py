@@ -20,6 +20,12 @@ def _several(value: Any) -> Any:
     return value
 
 
+def _mode(value: str) -> str:
+    if not re.fullmatch(r"0?[0-7]{3}", value):
+        raise ValueError("right would be three octal digits, like 660")
+    return value
+
+
 def _origin(value: str) -> str:
     if not re.fullmatch(r"\*|[a-zA-Z][a-zA-Z0-9+.-]*://[^/\s]+/?", value):
         raise ValueError("right would be like https://chat.example.com:8443, or *")
@@ -46,7 +52,7 @@ class Settings(BaseSettings):
     """0: any free one; the start says which."""
     uds: Path | None = None
     """A Unix socket to listen on, instead of the port; where `port` is given, beside it."""
-    uds_mode: Annotated[str, Field(pattern=r"^0?[0-7]{3}$")] = "660"
+    uds_mode: Annotated[str, AfterValidator(_mode)] = "660"
     """Of its file: who may connect; octal, as chmod takes it."""
     tls_cert: Path | None = None
     """The certificate's chain in PEM, the server's own first; None: the port speaks plain HTTP."""

@@ -19,6 +19,7 @@ from engines.weights.store import selection_of
 HERE = Path(__file__).resolve().parents[2]
 """The checkout, or where Fjord is installed."""
 REGISTRY = "model_registry.yaml"
+PACKAGES = ("server", "engines")
 FJORD = (
     "Makefile",
     "README.md",
@@ -28,8 +29,7 @@ FJORD = (
     REGISTRY,
     "requirements",
     "docs",
-    "server",
-    "engines",
+    *PACKAGES,
 )
 _LEFT_OUT = {"__pycache__", ".mypy_cache", ".ruff_cache", ".import_linter_cache"}
 
@@ -58,8 +58,9 @@ class ModelWeights:
 
 
 def fjord_pieces(here: Path = HERE) -> Iterator[BundlePiece]:
-    """Fjord itself, its Makefile, locks and papers, as far as they are here."""
-    for name in FJORD:
+    """Fjord itself; out of a checkout its Makefile, locks and papers, too. Where pip installed it,
+    what else lies beside it is other packages'."""
+    for name in FJORD if (here / "pyproject.toml").is_file() else PACKAGES:
         for path in _files_in(here / name):
             yield _piece(f"fjord/{path.relative_to(here)}", path)
 
