@@ -107,10 +107,10 @@ async def asked(
     is called when the answer begins: a stream's, with its first token."""
     began = time.monotonic()
     async with client.stream("POST", url, json=body) as response:
-        begun()
         name = response.headers.get("x-request-id", "")
         if response.status_code == 200 and body.get("stream"):
-            return await _streamed(response, body["model"], name, began)
+            return await _streamed(response, body["model"], name, began, begun)
+        begun()
         answer = json.loads(await response.aread())
         wait_s = time.monotonic() - began
     if response.status_code == 200:
@@ -130,9 +130,13 @@ async def asked(
     return Ended(alias=body["model"], request_id=name, end=end, wait_s=wait_s, pieces=0)
 
 
-async def _streamed(response: httpx.Response, alias: str, name: str, began: float) -> Ended:
+async def _streamed(
+    response: httpx.Response, alias: str, name: str, began: float, begun: Callable[[], None]
+) -> Ended:
     pieces, wait_s, usage, error, last = 0, 0.0, None, None, ""
     async for last in _data(response):
+        if not wait_s:
+            begun()
         chunk = {} if last == _DONE else json.loads(last)
         wait_s = wait_s or time.monotonic() - began
         pieces += any(c["delta"].get("content") for c in chunk.get("choices", []))
