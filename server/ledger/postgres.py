@@ -52,6 +52,7 @@ def bounded(given: dict[str, Any]) -> dict[str, Any]:
     options = f"{timeout} {given.get('options') or ''}".strip()
     wanted = {
         "autocommit": True,
+        "client_encoding": "utf8",  # of SQL_ASCII, which names none, text would come as bytes
         "connect_timeout": CONNECT_TIMEOUT_S,
         "keepalives_idle": 5,
         "keepalives_interval": 2,
@@ -92,7 +93,8 @@ def schema_version(connection: "psycopg.Connection[tuple[Any, ...]]") -> str | N
 
 
 def sqlalchemy_url(url: str) -> str:
-    return "postgresql+psycopg:" + url.partition(":")[2]
+    first = "&" if "?" in url else "?"
+    return f"postgresql+psycopg:{url.partition(':')[2]}{first}client_encoding=utf8"
 
 
 def described(connection: "psycopg.Connection[tuple[Any, ...]]") -> str:

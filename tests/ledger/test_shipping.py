@@ -73,6 +73,17 @@ def check(site: PostgresDatabase, *numbers: int) -> None:
     assert sums == {f"owner-{n}": (1, n) for n in numbers}
 
 
+def test_a_database_that_names_no_encoding_takes_what_others_take(
+    tmp_path: Path, server: Any
+) -> None:
+    url = new_site(server, "SQL_ASCII")
+    with closing(postgres.open_database(url)) as site, closing(Node(tmp_path, url)) as node:
+        node.write(record(1))
+        node.turns(2)
+        check(site, 1)
+        assert site.query("SELECT ?, count(*) FROM usage_records", ("Ås 🌧",)) == [("Ås 🌧", 1)]
+
+
 @pytest.mark.parametrize("fails_after", [False, True])
 @pytest.mark.parametrize("fails_at", range(1, CALLS + 1))
 def test_a_connection_that_breaks_at_any_call_loses_and_doubles_nothing(

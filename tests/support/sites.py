@@ -25,11 +25,12 @@ def postgres_server() -> Iterator[Any]:
     shutil.rmtree(folder)
 
 
-def new_site(server: Any) -> str:
+def new_site(server: Any, encoding: str = "UTF8") -> str:
     """The URL of a fresh database at the newest schema."""
     name = f"site_{time.time_ns()}"
     with closing(postgres.connect(server.get_uri())) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
+        made = f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0"
+        connection.execute(made.encode())
     url: str = server.get_uri(database=name)
     postgres.migrated(url)
     return url
