@@ -1,10 +1,12 @@
 """One of our modules as a child process that is kept and answers questions, one after another: work
 that takes too long or too much memory is ended with it. Both ends of the pipe are in this file."""
 
+import ctypes
 import json
 import os
 import resource
 import selectors
+import signal
 import subprocess
 import sys
 import threading
@@ -18,6 +20,7 @@ import psutil
 from engines.host.child_job import REPOSITORY
 
 _PARENT = "FJORD_PARENT_PID"
+_PR_SET_PDEATHSIG = 1
 _POLL_S = 0.05
 _START_S = 120.0
 _AGAIN_S = 10.0
@@ -138,8 +141,11 @@ class WarmChild:
 
 def end_with_parent() -> None:
     """The child's first step: it ends when its parent does, also in the middle of its start or an
-    answer."""
+    answer, and frozen: Linux wakes it when the thread that started it ends, which wakes nobody who
+    is awake."""
     parent = int(os.environ[_PARENT])
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
     threading.Thread(target=_die_with_parent, args=(parent,), daemon=True).start()
 
 

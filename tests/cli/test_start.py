@@ -55,6 +55,7 @@ def test_health_answers_within_3_seconds_while_a_model_loads_and_ctrl_c_ends_the
         url = server.url()
         assert httpx.get(f"{url}/health").status_code == 200
         assert time.monotonic() - server.began < 3
+        server.until("starting")
         ready = httpx.get(f"{url}/ready")
         assert (ready.status_code, ready.json()["engines"][0]["state"]) == (503, "starting")
         assert server.ends(signal.SIGINT, within_s=5) == 0

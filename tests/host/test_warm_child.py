@@ -100,3 +100,46 @@ def test_a_child_whose_parent_is_gone_before_it_began_ends_too() -> None:
     command = [sys.executable, "-m", MODULE]
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=environment) as child:
         assert child.wait(30) == 1  # though its questions' pipe is open
+
+
+PARENT = """
+import os, subprocess, sys, time
+child = subprocess.Popen(
+    [sys.executable, "-c", CHILD],
+    env={**os.environ, "FJORD_PARENT_PID": str(os.getpid())},
+    stdout=subprocess.PIPE,
+    start_new_session=True,
+)
+child.stdout.readline()
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+CHILD = """
+import time
+from engines.host.warm_child import end_with_parent
+end_with_parent()
+print("begun", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel wakes nobody there")
+def test_a_frozen_child_ends_with_its_parent_whatever_group_it_is_in() -> None:
+    """In a session of its own the kernel has no other reason to wake it."""
+    command = [sys.executable, "-c", f"CHILD = {CHILD!r}\n{PARENT}"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        child.suspend()
+        wait_until(lambda: child.status() == psutil.STATUS_STOPPED, "it is frozen")
+        parent.kill()
+    wait_until(lambda: not is_alive(child), "it has ended")
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """A zombie is not: pid 1 may be slow to look after it."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
