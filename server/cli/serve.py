@@ -77,33 +77,13 @@ def serve(settings: Settings) -> int:
             _token(settings) as token,
             serve_log(settings),
         ):
-            machine = this_machine()
-            asked = asked_of(registry.models.values(), settings.data_dir, may_ask_hub=False)
-            _tell_what_never_fits(asked, machine)
-            builder = EngineBuilder(
-                settings.data_dir,
-                SpokenProgress(),
-                stall_timeout_s=settings.fetch_stall_timeout_s,
-                verifies=settings.verify,
-            )
-            fleet = Fleet(
-                registry.models.values(),
-                builder,
-                weights_bytes=builder.weights_bytes,
-                pace=builder.pace,
-                load_timeout_s=settings.load_timeout_s,
-                start_limit=StartLimit.of(settings.start_timeout_s),
-                memory=node_memory(settings, asked, machine),
-                sleeping=sleep_rules(settings),
-                on_ready=freeze_garbage,
-            )
-            ring = KeyRing()
+            fleet = _fleet(settings, registry)
             app = create_app(
                 settings,
                 registry,
                 fleet,
                 ledger,
-                ring,
+                KeyRing(),
                 node=node,
                 operator_token=token,
                 read_registry=again(settings, registry),
@@ -123,6 +103,30 @@ def serve(settings: Settings) -> int:
                 _run(app, network, settings.drain_timeout_s, fleet, announcement)
     leave_stuck_threads(0)
     return 0
+
+
+def _fleet(settings: Settings, registry: Registry) -> Fleet:
+    """What never fits is told now."""
+    machine = this_machine()
+    asked = asked_of(registry.models.values(), settings.data_dir, may_ask_hub=False)
+    _tell_what_never_fits(asked, machine)
+    builder = EngineBuilder(
+        settings.data_dir,
+        SpokenProgress(),
+        stall_timeout_s=settings.fetch_stall_timeout_s,
+        verifies=settings.verify,
+    )
+    return Fleet(
+        registry.models.values(),
+        builder,
+        weights_bytes=builder.weights_bytes,
+        pace=builder.pace,
+        load_timeout_s=settings.load_timeout_s,
+        start_limit=StartLimit.of(settings.start_timeout_s),
+        memory=node_memory(settings, asked, machine),
+        sleeping=sleep_rules(settings),
+        on_ready=freeze_garbage,
+    )
 
 
 def _tell_what_never_fits(asked: Sequence[AskedEngine], machine: Machine) -> None:

@@ -6,21 +6,10 @@ from typing import Any
 import httpx
 import openai
 
-from engines.base import Reasoning
-from tests.support.responses import ASK, WEATHER, events
-from tests.support.serving import Served, scripted, server_of
+from tests.support.responses import ASK, MODELS, WEATHER, events
+from tests.support.serving import Served, server_of
 
-served = server_of(
-    scripted("m"),
-    scripted(
-        "thinks",
-        text="The capital of Norway is Oslo.",
-        reasoning=Reasoning(),
-        reasoning_text="Norway, so Oslo.",
-        reasoning_efforts={"low": {"enable_thinking": False}},
-    ),
-    scripted("tools", tool_parser="hermes"),
-)
+served = server_of(*MODELS)
 
 
 def test_reasoning_is_an_item_of_its_own(client: httpx.Client, sdk: openai.OpenAI) -> None:

@@ -6,20 +6,11 @@ import httpx
 import openai
 from pydantic import BaseModel
 
-from engines.base import Reasoning
-from tests.support.responses import ASK, WEATHER, events
+from tests.support.responses import ASK, MODELS, WEATHER, events
 from tests.support.serving import Served, read_records, scripted, server_of
 
 served = server_of(
-    scripted("m"),
-    scripted(
-        "thinks",
-        text="The capital of Norway is Oslo.",
-        reasoning=Reasoning(),
-        reasoning_text="Norway, so Oslo.",
-        reasoning_efforts={"low": {"enable_thinking": False}},
-    ),
-    scripted("tools", tool_parser="hermes"),
+    *MODELS,
     scripted("dies", text="word " * 50, die_after_tokens=3, token_delay_s=0.001),
 )
 

@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry
 
 from server.ledger.backlog import Backlog, SiteBacklog, backlog_of
 from server.ledger.ledger import Ledger
-from server.ledger.records import UsageRecord
 from server.ledger_metrics import LedgerMetrics
+from tests.support.ledger_child import record
 from tests.support.sites import new_site, postgres_server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -27,21 +27,6 @@ async def ledger_in(folder: Path, url: str | None = None) -> AsyncIterator[Ledge
         yield ledger
     finally:
         await ledger.stop()
-
-
-def record(name: str) -> UsageRecord:
-    return UsageRecord(
-        record_id=name,
-        key_id="k",
-        owner="o",
-        alias="a",
-        weights="w",
-        revision=None,
-        endpoint="chat",
-        stream=True,
-        started_at=1_700_000_000.0,
-        end="ok",
-    )
 
 
 async def until(ledger: Ledger, condition: Callable[[Backlog], Any]) -> Backlog:

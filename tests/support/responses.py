@@ -1,10 +1,24 @@
-"""Bodies and events of /v1/responses."""
+"""Models, bodies and events of /v1/responses."""
 
 import json
 from typing import Any
 
 import httpx
 
+from engines.base import Reasoning
+from tests.support.serving import scripted
+
+MODELS = (
+    scripted("m"),
+    scripted(
+        "thinks",
+        text="The capital of Norway is Oslo.",
+        reasoning=Reasoning(),
+        reasoning_text="Norway, so Oslo.",
+        reasoning_efforts={"low": {"enable_thinking": False}},
+    ),
+    scripted("tools", tool_parser="hermes"),
+)
 ASK: dict[str, Any] = {"model": "m", "input": "Hi you"}
 WEATHER: dict[str, Any] = {
     "type": "function",
