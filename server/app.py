@@ -19,6 +19,7 @@ from server.accounts.limits import Limiter
 from server.api.admin import admin_router
 from server.api.admin_gate import AdminGate
 from server.api.admin_models import add_model_routes
+from server.api.endpoint import KeyedEndpoint
 from server.api.openapi.docs import Documentation
 from server.api.openapi.document import DESCRIPTION, VERSION, completed
 from server.api.openapi.route import DescribedRoute
@@ -174,6 +175,8 @@ def described_routes(services: Services) -> list[DescribedRoute]:
     routes = []
     for operation, descriptions in zip(OPERATIONS, _descriptions(), strict=True):
         endpoint = operation.build(services, operation.tag)
+        if isinstance(endpoint, KeyedEndpoint):
+            endpoint.error_form = operation.error_form
         routes += [description.answered_by(endpoint) for description in descriptions]
     return routes
 

@@ -1,7 +1,7 @@
 """The one error table and body: every failure a client can see is made here."""
 
-from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, NotRequired, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, NotRequired, TypeAlias, cast
 
 import msgspec
 from pydantic import Field, with_config
@@ -131,6 +131,10 @@ class ApiError(Exception):
     def encoded(self) -> bytes:
         """The body as JSON bytes."""
         return msgspec.json.encode(self.body())
+
+
+ErrorForm: TypeAlias = Callable[[ApiError, str], bytes]
+"""An error, the request's id -> the body of another API's form."""
 
 
 class FormBroken(ApiError):

@@ -13,7 +13,7 @@ from server.accounts.limits import Admission, LimitExceeded
 from server.api.chat.wire import Asked
 from server.api.decode import decoded, named_model
 from server.api.services import ANONYMOUS, Services, Task, record_id_of
-from server.errors import ApiError, brief, method_not_allowed, to_api_error
+from server.errors import ApiError, ErrorForm, brief, method_not_allowed, to_api_error
 from server.http.asgi import Receive, Scope, Send
 from server.http.exchange import ClientLeft, Exchange
 from server.http.request_log import RequestLine, line_of
@@ -35,6 +35,8 @@ class KeyedEndpoint:
     method = "POST"
     is_metered = False
     """Whether each of its requests has a usage record."""
+    error_form: ErrorForm | None = None
+    """How it writes an error; None: as the API does."""
 
     def __init__(self, services: Services, endpoint: str) -> None:
         self.services = services
@@ -44,6 +46,7 @@ class KeyedEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         line = line_of(scope)
         exchange = Exchange(scope, receive, send, line.request_id)
+        exchange.error_form = self.error_form
         try:
             caller = self._known(exchange, line)
         except Exception as exc:

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from engines.base import GenerateRequest
 from engines.registry.spec import ModelSpec
 from server.accounts.limits import Admission
-from server.api.chat.wire import SamplingFields
+from server.api.chat.wire import Asked
 from server.api.endpoint import ModelEndpoint
 from server.api.services import Services
 from server.errors import ApiError
@@ -23,7 +23,7 @@ from server.requests.sent_fields import SentFields
 
 log = logging.getLogger("fjord.api")
 
-W = TypeVar("W", bound=SamplingFields)
+W = TypeVar("W", bound=Asked)
 Build: TypeAlias = Callable[[W, ModelSpec, str], Plan]
 """Wire body, alias, request id -> what to generate, and the wire form of its answer."""
 

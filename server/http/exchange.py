@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from server.errors import ApiError
+from server.errors import ApiError, ErrorForm
 from server.http.asgi import Message, Receive, Scope, Send
 from server.http.connection import connection_of
 from server.http.direct import DirectWriter, begin_stream
@@ -20,8 +20,8 @@ _SKIP_S = 2.0
 _SKIP_BYTES = 64 * 2**20
 _DOUBT_S = 1.0
 _JSON = b"application/json"
+EVENT_STREAM = b"text/event-stream; charset=utf-8"
 _STREAM_HEADERS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
@@ -42,6 +42,7 @@ class Exchange:
         "_unwatch",
         "code",
         "direct",
+        "error_form",
         "headers",
         "request_id",
         "scope",
@@ -67,6 +68,8 @@ class Exchange:
         self.direct: DirectWriter | None = None
         """The way of an open stream's chunks past `write`; None where there is none."""
         self._unwatch: Callable[[], object] | None = None
+        self.error_form: ErrorForm | None = None
+        """How its endpoint writes an error; None: as the API does."""
 
     def header(self, name: bytes) -> bytes | None:
         """The first request header of that lower-case name."""
@@ -173,14 +176,16 @@ class Exchange:
         """A whole answer that is an error."""
         self.code = error.code
         self.headers += [(k.lower().encode(), v.encode()) for k, v in error.headers.items()]
-        await self.reply(error.status, error.encoded(), close=error.status == 413)
+        form = self.error_form
+        body = error.encoded() if form is None else form(error, self.request_id)
+        await self.reply(error.status, body, close=error.status == 413)
 
-    async def open_stream(self, chunk: bytes = b"") -> None:
-        """Send the headers of an event stream, with its first piece."""
+    async def open_stream(self, chunk: bytes = b"", media_type: bytes = EVENT_STREAM) -> None:
+        """Send the headers of a stream, with its first piece."""
         self.started = True
         self.status = 200
         self._last_write = time.monotonic()
-        headers = [*_STREAM_HEADERS, *self.headers]
+        headers = [(b"content-type", media_type), *_STREAM_HEADERS, *self.headers]
         connection = connection_of(self.scope)
         if connection is not None and connection.writes_directly:
             self.direct = begin_stream(self._send, headers, chunk)

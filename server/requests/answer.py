@@ -101,9 +101,9 @@ class GenerationRun(RequestRun[ApiError | None]):
 
     async def _keep_alive(self) -> None:
         if not self.exchange.started:
-            await self.exchange.open_stream()
+            await self.exchange.open_stream(media_type=self.call.plan.media_type)
         if not self.exchange.blocked_s(time.monotonic()):
-            await self.exchange.write(self._comment_line())
+            await self.exchange.write(self.call.plan.waiting or self._comment_line())
 
     def _comment_line(self) -> bytes:
         if self._has_engine:
@@ -219,7 +219,7 @@ class GenerationRun(RequestRun[ApiError | None]):
         if not self._has_begun:
             await self.ledger.opened(self.call.record)
             if not exchange.started:
-                await exchange.open_stream(chunk)
+                await exchange.open_stream(chunk, self.call.plan.media_type)
                 return
         if chunk:
             await exchange.write_soon(chunk)

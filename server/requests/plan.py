@@ -20,6 +20,7 @@ from engines.fleet.prefixes import prefixes_of
 from engines.fleet.routing import Prefixes
 from engines.registry.spec import ModelSpec
 from server.errors import Error
+from server.http.exchange import EVENT_STREAM
 from server.ledger.records import UsageRecord
 from server.requests.sent_fields import SentFields
 
@@ -61,6 +62,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Whether its shape is a `Metered` stream, which says the usage so far with each chunk."""
     wire_names: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Chat's field names, as errors of engines say them -> this endpoint's own."""
+    media_type: bytes = EVENT_STREAM
+    """Of its stream."""
+    waiting: bytes | None = None
+    """What a silent stream says; None: a comment line."""
 
     @property
     def is_stream(self) -> bool:

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from server.api.endpoint import Endpoint
 from server.api.services import Services
+from server.errors import ErrorForm
 
 Port: TypeAlias = Literal["api", "ops"]
 Build: TypeAlias = Callable[[Services, str], Endpoint]
@@ -35,6 +36,8 @@ class Operation:
     """Example bodies by name."""
     example: Any = None
     """An example answer."""
+    error_form: ErrorForm | None = None
+    """How it writes an error; None: as the API does."""
 
     @property
     def method(self) -> Literal["get", "post"]:
