@@ -33,7 +33,7 @@ from server.http.asgi import App, Receive, Scope, Send
 from server.http.connection import connection_state
 from server.http.host_header import check_host
 from server.http.request_log import RequestLog, answer_headers, line_of
-from server.http.web_pages import WebPages
+from server.http.web_pages import WebPages, is_loopback
 from server.ledger.backlog import backlog_of
 from server.ledger.ledger import Ledger
 from server.ledger_metrics import LedgerMetrics
@@ -170,10 +170,19 @@ def _app_of(services: Services, routes: Sequence[BaseRoute]) -> FjordApp:
     return app
 
 
+def speaks_ollama(settings: Settings) -> bool:
+    """Where it is not said, on this machine alone: clients that know no key look for it there."""
+    if settings.ollama is not None:
+        return settings.ollama
+    return not settings.has_port or is_loopback(settings.host)
+
+
 def described_routes(services: Services) -> list[DescribedRoute]:
     """A route for every path of every operation; the paths of one share one endpoint."""
     routes = []
     for operation, descriptions in zip(OPERATIONS, _descriptions(), strict=True):
+        if operation.tag == "ollama" and not speaks_ollama(services.settings):
+            continue
         endpoint = operation.build(services, operation.tag)
         if isinstance(endpoint, KeyedEndpoint):
             endpoint.error_form = operation.error_form

@@ -110,6 +110,16 @@ class ApiError(Exception):
         """OpenAI's error type for the status."""
         return _TYPES.get(self.status, "server_error")
 
+    def rename(self, names: Mapping[str, str]) -> None:
+        """Say it of another API's fields: `names` are ours -> theirs."""
+        theirs = names.get(self.param or "")
+        if self.param is None or theirs is None:
+            return
+        self.message = self.message.replace(self.param, theirs)
+        if self.details and self.details.get("field") == self.param:
+            self.details = {**self.details, "field": theirs}
+        self.param = theirs
+
     @property
     def facts(self) -> dict[str, str]:
         """For the request's log line: code and field, nothing of what was sent in it."""

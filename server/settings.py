@@ -75,6 +75,8 @@ class Settings(BaseSettings):
     no_auth: bool = False
     cors_origin: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_several)] = ()
     """Web pages that may call from their browsers: scheme://host:port each, or *."""
+    ollama: bool | None = None
+    """Whether Ollama's API is there beside the service's; None: where no other machine can ask."""
     max_body_bytes: Count = 8 * 2**20
     load_timeout_s: Seconds = 600.0
     """How long a request waits for a model that is loading."""

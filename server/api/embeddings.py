@@ -2,8 +2,8 @@
 
 import base64
 import struct
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from collections.abc import Callable, Sequence
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 from pydantic import Field, TypeAdapter
@@ -82,6 +82,8 @@ class EmbeddingList(TypedDict):
     usage: EmbeddingUsage
 
 
+Said: TypeAlias = Callable[[EmbeddingsRequest, ModelSpec, Sequence[Embedding], int], bytes]
+"""The request, its model, the vectors, their tokens -> a body; runs on a worker thread."""
 EMBEDDINGS: TypeAdapter[EmbeddingsRequest] = TypeAdapter(EmbeddingsRequest)
 
 
@@ -106,6 +108,17 @@ class Embeddings(ModelEndpoint[EmbeddingsRequest, SingleRun]):
         record: UsageRecord,
     ) -> SingleRun:
         refuse(wire.model_extra, FIELDS)
+        return self.job(exchange, wire, spec, record, _body)
+
+    def job(
+        self,
+        exchange: Exchange,
+        wire: EmbeddingsRequest,
+        spec: ModelSpec,
+        record: UsageRecord,
+        said: Said,
+    ) -> SingleRun:
+        """What a checked body asks for, answered in the form of `said`. Raises ApiError 400."""
         self._check_dimensions(wire, spec)
         inputs, truncation = prompts_of(wire.input), truncation_of(wire, spec)
 
@@ -117,7 +130,7 @@ class Embeddings(ModelEndpoint[EmbeddingsRequest, SingleRun]):
             self._lengths[spec.alias] = len(found[0].vector)
             self._check_dimensions(wire, spec)
             record.prompt_tokens = sum(e.prompt_tokens for e in found)
-            return await self.services.long_bodies(_body, wire, spec, found, record.prompt_tokens)
+            return await self.services.long_bodies(said, wire, spec, found, record.prompt_tokens)
 
         return SingleRun(
             exchange,

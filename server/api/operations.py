@@ -15,6 +15,7 @@ from server.api.completions import COMPLETIONS, CompletionRequest, build_complet
 from server.api.embeddings import EMBEDDINGS, EmbeddingList, Embeddings, EmbeddingsRequest
 from server.api.generation import Generation
 from server.api.models import ListModels, Model, ModelList, OneModel
+from server.api.ollama.operations import OLLAMA_OPERATIONS
 from server.api.openapi import examples
 from server.api.openapi.operation import Operation, Port
 from server.api.responses.build import build_response
@@ -135,4 +136,5 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=None,
         ports=OPS,
     ),
+    *OLLAMA_OPERATIONS,
 )

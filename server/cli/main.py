@@ -90,6 +90,7 @@ def serve(
     data_dir: options.DataDir = None,
     no_auth: options.NoAuth = None,
     cors_origin: options.CorsOrigins = None,
+    ollama: options.Ollama = None,
     model: options.Models = None,
     engine_arg: options.EngineArgs = None,
     request_timeout_s: options.RequestTimeout = None,

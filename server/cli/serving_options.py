@@ -72,6 +72,12 @@ CorsOrigins = Annotated[
         help="A page that may call: https://host or *. Repeatable.",
     ),
 ]
+Ollama = Annotated[
+    bool | None,
+    typer.Option(
+        "--ollama/--no-ollama", help="Speak Ollama's API too (/api/…). [default: on loopback]"
+    ),
+]
 RequestTimeout = Annotated[
     float | None,
     typer.Option("--request-timeout", metavar="S", help="End a request after S s. [default: 600]"),

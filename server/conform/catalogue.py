@@ -18,6 +18,7 @@ from server.conform import (
     keys,
     leaving,
     models,
+    ollama,
     paths,
     ranges,
     reasoning,
@@ -47,6 +48,7 @@ TOPICS = (
     hostile,
     headers,
     embeddings,
+    ollama,
     beyond,
     leaving,
 )

@@ -1,4 +1,4 @@
-"""Node's clients, unmodified, against a live server: OpenAI's own, and the Vercel AI SDK."""
+"""Node's clients, unmodified, against a live server: OpenAI's, Ollama's, and the Vercel AI SDK."""
 
 import os
 import shutil
@@ -16,13 +16,14 @@ pytestmark = pytest.mark.slow
 VECTORS = EngineSpec(kind="scripted", source="vectors", task="embed")
 served = server_of(
     scripted("mixtral-8x7b", tool_parser="hermes"),
+    scripted("agent", tool_parser="hermes", calls_tools=True),
     scripted("long", text="word " * 2000, token_delay_s=0.01),
     scripted("thinking", text="Oslo.", reasoning=Reasoning(), reasoning_text="Norway, so Oslo."),
     ModelSpec(alias="vectors", engine=VECTORS, context_tokens=512, output_tokens=1),
 )
 
 
-@pytest.mark.parametrize("script", ["openai_client.mjs", "ai_sdk.mjs"])
+@pytest.mark.parametrize("script", ["openai_client.mjs", "ollama_client.mjs", "ai_sdk.mjs"])
 def test_client(served: Served, script: str) -> None:
     node = shutil.which("node")
     if node is None:

@@ -16,6 +16,7 @@ from tests.support.serving import Served, scripted, server_of, serving
 CLIENTS = Path(__file__).parent
 SCRIPTS = {
     "openai_client": "clients",
+    "ollama_client": "clients",
     "pydantic_ai_client": "clients",
     "wayscloud_client": "clients",
     "instructor_client": "clients-instructor",

@@ -50,9 +50,8 @@ def _schemas(routes: Iterable[BaseRoute]) -> dict[str, Any]:
         (field.field_info.annotation, field.mode) for field in get_fields_from_routes(described)
     ]
     types += [(Error, "serialization")]
-    types += [
-        (r.event, "serialization") for r in described if isinstance(r, DescribedRoute) and r.event
-    ]
+    more = (kind for r in described if isinstance(r, DescribedRoute) for kind in r.types)
+    types += [(kind, "serialization") for kind in dict.fromkeys(more) if kind is not None]
     inputs = [(n, mode, TypeAdapter(kind)) for n, (kind, mode) in enumerate(types)]
     schemas: dict[str, Any] = TypeAdapter.json_schemas(
         inputs, ref_template=REF, schema_generator=_Closed

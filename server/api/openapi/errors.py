@@ -72,6 +72,18 @@ def error_refs(statuses: Iterable[int]) -> dict[str, Any]:
     return {str(status): {"$ref": f"#/components/responses/{status}"} for status in statuses}
 
 
+def other_errors(statuses: Iterable[int], schema: dict[str, Any]) -> dict[str, Any]:
+    """As `error_refs`, of an operation whose errors have a body of their own."""
+    return {
+        str(status): {
+            "description": _MEANINGS[status],
+            "headers": {"X-Request-Id": _STRING} | _HEADERS.get(status, {}),
+            "content": {"application/json": {"schema": schema}},
+        }
+        for status in statuses
+    }
+
+
 def _response(status: int) -> dict[str, Any]:
     examples = {e.code: {"value": e.body()} for e in _EXAMPLES if e.status == status}
     content = {"schema": {"$ref": "#/components/schemas/Error"}, "examples": examples}

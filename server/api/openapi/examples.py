@@ -65,3 +65,18 @@ MODELS: tuple[Mapping[str, Any], ...] = tuple(
     {"id": alias, "object": "model", "owned_by": "wayscloud", "created": 1700000000}
     for alias in ("mixtral-8x7b", "qwen3-80b-instruct", "deepseek-v3")
 )
+OLLAMA_CHAT: Mapping[str, Any] = {
+    "a question": {
+        "model": "mixtral-8x7b",
+        "messages": [{"role": "user", "content": _CAPITAL}],
+        "stream": False,
+    },
+}
+OLLAMA_GENERATE: Mapping[str, Any] = {
+    "a prompt": {
+        "model": "mixtral-8x7b",
+        "prompt": _CAPITAL,
+        "options": {"num_predict": 32},
+        "stream": False,
+    },
+}

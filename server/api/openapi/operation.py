@@ -38,9 +38,17 @@ class Operation:
     """An example answer."""
     error_form: ErrorForm | None = None
     """How it writes an error; None: as the API does."""
+    error_body: Any = None
+    """The type of such an error."""
+    line: Any = None
+    """The type of each line of a stream of JSON; None: it has no such stream."""
+    verb: str | None = None
+    """None: get, or post where it has a body."""
 
     @property
-    def method(self) -> Literal["get", "post"]:
+    def method(self) -> str:
+        if self.verb is not None:
+            return self.verb
         return "get" if self.body is None else "post"
 
     @property

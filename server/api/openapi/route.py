@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, HTTPBearer
 
 from server.api.endpoint import Endpoint
-from server.api.openapi.errors import error_refs
+from server.api.openapi.errors import error_refs, other_errors
 from server.api.openapi.operation import Operation
 
 REF = "#/components/schemas/{model}"
@@ -42,7 +42,7 @@ class DescribedRoute(APIRoute):
             responses=_responses(operation, path),
             openapi_extra=_extra(operation, path),
         )
-        self.event = operation.event
+        self.types = (operation.event, operation.line, operation.error_body)
         self.ports = operation.ports
         self.is_hot = operation.needs_key and not self.param_convertors
 
@@ -78,6 +78,9 @@ def _responses(operation: Operation, path: str) -> dict[int | str, dict[str, Any
         answer["content"]["application/json"] = {"example": operation.example}
     if operation.event is not None:
         answer["content"]["text/event-stream"] = {"schema": _event(operation.event)}
+    if operation.line is not None:
+        name = operation.line.__name__
+        answer["content"]["application/x-ndjson"] = {"schema": {"$ref": REF.format(model=name)}}
     if path == "/":
         answer["content"]["text/html"] = {"schema": {"type": "string"}}
     if path == "/ready":
@@ -113,10 +116,17 @@ def _event(model: type) -> dict[str, Any]:
 
 def _extra(operation: Operation, path: str) -> dict[str, Any]:
     extra = {
-        "responses": error_refs(operation.errors),
+        "responses": _errors(operation),
         "x-codeSamples": [{"lang": "Shell", "source": curl(operation, path)}],
     }
     return extra if operation.needs_key else extra | {"security": []}
+
+
+def _errors(operation: Operation) -> dict[str, Any]:
+    if operation.error_body is None:
+        return error_refs(operation.errors)
+    schema = {"$ref": REF.format(model=operation.error_body.__name__)}
+    return other_errors(operation.errors, schema)
 
 
 def curl(operation: Operation, path: str) -> str:
