@@ -24,11 +24,20 @@ from server.api.chat.wire import CHAT
 from server.api.completions import COMPLETIONS
 from server.api.decode import IN_A_THREAD_BYTES, decode
 from server.api.embeddings import EMBEDDINGS
+from server.api.ollama.wire import (
+    NAMED_MODEL,
+    OLLAMA_CHAT,
+    OLLAMA_EMBED,
+    OLLAMA_EMBEDDINGS,
+    OLLAMA_GENERATE,
+)
 from server.api.responses.wire import RESPONSES
 from server.api.tokenize import TOKENIZE
 from server.errors import ApiError
 from tests.support.serving import scripted, server_of, wait_until
 
+OLLAMA = (OLLAMA_CHAT, OLLAMA_GENERATE, OLLAMA_EMBED, OLLAMA_EMBEDDINGS, NAMED_MODEL)
+ADAPTERS = (CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, TOKENIZE, *OLLAMA)
 HALF = 2**19
 MOST_S = 0.5
 """Of processor time; the old way took 2.7 s and more of it for each of these."""
@@ -72,6 +81,13 @@ WRONG: dict[str, tuple[TypeAdapter[Any], bytes]] = {
     "item parts": (RESPONSES, chat(input=f'[{{"role":"user","content":{NUMBERS}}}]')),
     "include": (RESPONSES, chat(input='"x"', include=many("0"))),
     "counted messages": (TOKENIZE, chat(messages=many("0"))),
+    "Ollama's messages": (OLLAMA_CHAT, chat(messages=many("0"))),
+    "Ollama's calls": (
+        OLLAMA_CHAT,
+        chat(messages=f'[{{"role":"assistant","tool_calls":{NUMBERS}}}]'),
+    ),
+    "Ollama's stop": (OLLAMA_GENERATE, chat(options=f'{{"stop":{NUMBERS}}}')),
+    "Ollama's inputs": (OLLAMA_EMBED, chat(input=many("{}"))),
 }
 
 
@@ -97,7 +113,7 @@ def test_a_name_that_no_field_has_is_left_out_whatever_its_length(size: int, par
     assert "token ids" in str(refused.value.details["expected"])
 
 
-@pytest.mark.parametrize("adapter", [CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, TOKENIZE])
+@pytest.mark.parametrize("adapter", ADAPTERS)
 def test_every_list_stops_at_its_first_error_and_every_list_and_object_has_a_bound(
     adapter: TypeAdapter[Any],
 ) -> None:

@@ -1,6 +1,7 @@
 """Ollama's conversations: calls without ids, their results, and what is no text."""
 
 import json
+import time
 from typing import Any
 
 import httpx
@@ -10,7 +11,7 @@ from engines.base import Delta, ToolCallDelta, Usage
 from server.api.ollama.answers import CHAT_LINE, OllamaAnswer, OllamaStream
 from server.api.ollama.durations import seconds_of
 from server.api.ollama.messages import chat_messages
-from server.api.ollama.wire import OllamaMessage
+from server.api.ollama.wire_messages import OllamaMessage
 from tests.support.serving import scripted, server_of
 
 TOOLS = [
@@ -92,7 +93,7 @@ def test_ids_of_ones_own_are_kept() -> None:
     first = OllamaMessage.model_validate({"role": "assistant", "tool_calls": calls})
     read = chat_messages([first, result(call_id="x1")])
     assert [call.id for call in read[0].tool_calls or ()] == ["x1"]
-    assert (read[0].tool_calls or [])[0].function.arguments == '{"k": "ø"}'
+    assert (read[0].tool_calls or [])[0].function.arguments == '{"k":"ø"}'
     assert read[1].tool_call_id == "x1"
 
 
@@ -143,3 +144,11 @@ def test_durations(said: float | str, seconds: float) -> None:
 def test_what_is_no_duration(said: str) -> None:
     with pytest.raises(ValueError, match="is no duration"):
         seconds_of(said)
+
+
+def test_many_calls_and_results_take_no_more_than_each_its_own_time() -> None:
+    calls = [made(*(f"n{i}" for i in range(1000))) for _ in range(4)]
+    began = time.thread_time()
+    read = chat_messages([*calls, *(result("n999") for _ in range(4000))])
+    assert time.thread_time() - began < 1.0
+    assert {m.tool_call_id for m in read[8:]} == {"n999"}

@@ -1,11 +1,13 @@
 """Ollama's messages -> chat's: calls have no ids there, and a result names its tool at most."""
 
-import json
+from collections import defaultdict, deque
 from collections.abc import Sequence
+
+import msgspec
 
 from server.api.chat.messages import text_only
 from server.api.chat.wire import ChatMessage, FunctionCall, ToolCall
-from server.api.ollama.wire import OllamaMessage, OllamaToolCall
+from server.api.ollama.wire_messages import OllamaMessage, OllamaToolCall
 
 
 def chat_messages(given: Sequence[OllamaMessage]) -> list[ChatMessage]:
@@ -19,27 +21,34 @@ class _Calls:
 
     def __init__(self) -> None:
         self._made = 0
-        self._open: list[tuple[str, str]] = []
+        self._open: dict[str, str] = {}
+        """id -> the tool's name."""
+        self._by_name: defaultdict[str, deque[str]] = defaultdict(deque)
+        """The ids of each; some of them may be answered by now."""
 
     def made(self, call: OllamaToolCall) -> ToolCall:
         self._made += 1
+        name = call.function.name
         call_id = call.id or f"call_{self._made:08}"
-        self._open.append((call_id, call.function.name))
-        arguments = json.dumps(call.function.arguments, ensure_ascii=False)
-        function = FunctionCall(name=call.function.name, arguments=arguments)
-        return ToolCall(id=call_id, function=function)
+        self._open[call_id] = name
+        self._by_name[name].append(call_id)
+        arguments = msgspec.json.encode(call.function.arguments).decode()
+        return ToolCall(id=call_id, function=FunctionCall(name=name, arguments=arguments))
 
     def answered(self, message: OllamaMessage) -> str:
         """Of which call a result is: by its id, else the first open one of its name, else the
         first. An id that nobody made is refused by whoever reads the chat."""
-        if message.tool_call_id:
-            self._open = [call for call in self._open if call[0] != message.tool_call_id]
-            return message.tool_call_id
-        for index, (call_id, name) in enumerate(self._open):
-            if message.tool_name in (None, "", name):
-                del self._open[index]
-                return call_id
-        return message.tool_name or "none"
+        found = message.tool_call_id or self._first(message.tool_name or "")
+        self._open.pop(found, None)
+        return found
+
+    def _first(self, name: str) -> str:
+        if not name:
+            return next(iter(self._open), "none")
+        made = self._by_name.get(name, deque())
+        while made and made[0] not in self._open:
+            made.popleft()
+        return made[0] if made else name
 
 
 def _message(index: int, message: OllamaMessage, calls: _Calls) -> ChatMessage:

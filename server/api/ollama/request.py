@@ -25,7 +25,6 @@ from server.api.ollama.answers import (
     waiting,
 )
 from server.api.ollama.fields import NAMES, OF_A_PENALTY, OLLAMA, OPTIONS
-from server.api.ollama.messages import chat_messages
 from server.api.ollama.wire import (
     GeneratingFields,
     OllamaChatRequest,
@@ -42,7 +41,7 @@ def build_ollama_chat(wire: OllamaChatRequest, spec: ModelSpec, request_id: str)
     """One chat. Raises ApiError 400 in Ollama's field names."""
     _check(wire)
     with _in_its_words():
-        chat = _chat(wire, spec, chat_messages(wire.messages or ()), tools=wire.tools)
+        chat = _chat(wire, spec, wire.chat, tools=wire.tools)
         request = chat_request(chat, spec, request_id)
     return _plan(wire, request, CHAT_LINE)
 

@@ -2,13 +2,12 @@
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, Field, TypeAdapter
+from pydantic import AfterValidator, Field, PrivateAttr, TypeAdapter
 from pydantic_core import PydanticCustomError
 
-from server.api.chat.wire import Asked, Tools
+from server.api.chat.wire import Asked, ChatMessage, Tools
 from server.api.chat.wire_values import (
     MAX_ITEMS,
-    MAX_TOOLS,
     AnyObject,
     Penalty,
     Probability,
@@ -20,6 +19,8 @@ from server.api.chat.wire_values import (
 )
 from server.api.embeddings import MAX_INPUTS
 from server.api.ollama.durations import LONGEST, seconds_of
+from server.api.ollama.messages import chat_messages
+from server.api.ollama.wire_messages import OllamaMessage
 
 Think: TypeAlias = bool | Literal["low", "medium", "high"]
 KeepAlive: TypeAlias = float | Annotated[str, Field(max_length=LONGEST)]
@@ -53,28 +54,6 @@ class OllamaOptions(Wire):
     frequency_penalty: Penalty | None = None
     seed: Seed | None = None
     stop: StopString | StopList | None = None
-
-
-class OllamaFunction(Wire):
-    name: str
-    arguments: AnyObject = Field(default_factory=dict)
-
-
-class OllamaToolCall(Wire):
-    id: str | None = None
-    function: OllamaFunction
-
-
-class OllamaMessage(Wire):
-    role: Literal["system", "user", "assistant", "tool"]
-    content: str | None = None
-    thinking: Annotated[str | None, Field(description="An earlier answer's trace")] = None
-    images: Annotated[list[str], Field(max_length=MAX_ITEMS, fail_fast=True)] | None = None
-    tool_calls: (
-        Annotated[list[OllamaToolCall], Field(max_length=MAX_TOOLS, fail_fast=True)] | None
-    ) = None
-    tool_name: Annotated[str | None, Field(description="Of a result: whose")] = None
-    tool_call_id: str | None = None
 
 
 def untagged(name: str) -> str:
@@ -139,6 +118,17 @@ class OllamaChatRequest(GeneratingFields):
         Tools | None,
         Field(description="Functions the model may call; without effect where it cannot"),
     ] = None
+
+    _chat: list[ChatMessage] = PrivateAttr(default_factory=list)
+
+    def model_post_init(self, _: object) -> None:
+        """A long body is read in a thread, and so are its messages then."""
+        self._chat += chat_messages(self.messages or ())
+
+    @property
+    def chat(self) -> list[ChatMessage]:
+        """The messages as chat has them."""
+        return self._chat
 
     @property
     def says_something(self) -> bool:
