@@ -93,6 +93,8 @@ class Sampling(msgspec.Struct, frozen=True, kw_only=True):
     """Generation ends before the first of these in the answer; thoughts may hold them. None of it
     is part of the text, but for `includes_stop_string`."""
     includes_stop_string: bool = False
+    tells_stop: bool = False
+    """Whether the last delta says which of `stop` ended it."""
     ignore_eos: bool = False
     logprobs: int | None = None
     """None: off. k: the chosen token's log probability and the k most likely ones (0..20)."""
@@ -214,6 +216,8 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
     prompt_logprobs: tuple[TokenLogprob, ...] = ()
     """Of every token of the prompt, on the first delta of each index; what the first one says of
     its probability means nothing, since nothing stands before it."""
+    stop: str | None = None
+    """With a finish_reason, where `tells_stop` asked for it: the stop string that was found."""
 
 
 @dataclass(frozen=True, slots=True)

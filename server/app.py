@@ -23,7 +23,7 @@ from server.api.endpoint import KeyedEndpoint
 from server.api.openapi.docs import Documentation
 from server.api.openapi.document import DESCRIPTION, VERSION, completed
 from server.api.openapi.route import DescribedRoute
-from server.api.operations import OPERATIONS
+from server.api.operations import OPERATIONS, form_at
 from server.api.registry_file import Read, RegistryFileReader, add_registry_route
 from server.api.services import Services
 from server.build_info import BuildInfo
@@ -185,7 +185,7 @@ def described_routes(services: Services) -> list[DescribedRoute]:
             continue
         endpoint = operation.build(services, operation.tag)
         if isinstance(endpoint, KeyedEndpoint):
-            endpoint.error_form = operation.error_form
+            endpoint.form = operation.form
         routes += [description.answered_by(endpoint) for description in descriptions]
     return routes
 
@@ -261,9 +261,17 @@ def _answer_to_headers(pages: WebPages | None, scope: Scope) -> Response | None:
 
 def _rendered(request: Request, error: ApiError) -> Response:
     line = line_of(request.scope)
-    line.status = error.status
     line.note(**error.facts)
-    answer = Response(error.encoded(), error.status, error.headers, "application/json")
+    form = form_at(request.scope["path"])
+    if form is None:
+        answer = Response(error.encoded(), error.status, error.headers, "application/json")
+    else:
+        body = form.error(error, line.request_id)
+        headers = {**error.headers, **form.headers(error)}
+        answer = Response(body, form.status(error), headers, "application/json")
+        if form.id_header is not None:
+            answer.raw_headers.append((form.id_header, line.request_id.encode()))
+    line.status = answer.status_code
     answer.raw_headers += answer_headers(request.scope)
     return answer
 

@@ -1,7 +1,7 @@
 """The one error table and body: every failure a client can see is made here."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, NotRequired, TypeAlias, cast
+from typing import Annotated, Any, NamedTuple, NotRequired, TypeAlias, cast
 
 import msgspec
 from pydantic import Field, with_config
@@ -40,6 +40,7 @@ _TYPES = {
 _EXPECTED = "what the model and its engine can do"
 """Of a request that an engine refuses without saying what it would take."""
 
+_PASSING = (408, 409, 429)
 _ASK_NO_MORE = {"X-Should-Retry": "false"}
 """OpenAI's clients ask again after any other 500, and would end two more engines."""
 
@@ -145,6 +146,29 @@ class ApiError(Exception):
 
 ErrorForm: TypeAlias = Callable[[ApiError, str], bytes]
 """An error, the request's id -> the body of another API's form."""
+
+
+class OtherForm(NamedTuple):
+    """How another API than the service's says what all of its answers have."""
+
+    error: ErrorForm
+    error_body: Any
+    """The type of such an error."""
+    id_header: bytes | None = None
+    """The header that names the request there, beside X-Request-Id."""
+    overloaded: int = 503
+    """The status of what is a 503 here."""
+    is_told_what_is_final: bool = False
+    """Whether its clients ask again after any refusal that does not say it is final."""
+
+    def status(self, error: ApiError) -> int:
+        """As its clients know it."""
+        return self.overloaded if error.status == 503 else error.status
+
+    def headers(self, error: ApiError) -> Mapping[str, str]:
+        """Those that go with an error."""
+        is_final = 400 <= error.status < 500 and error.status not in _PASSING
+        return _ASK_NO_MORE if self.is_told_what_is_final and is_final else {}
 
 
 class FormBroken(ApiError):

@@ -15,7 +15,9 @@ def is_searched(request: GenerateRequest) -> bool:
     s = request.sampling
     if not s.stop:
         return False
-    return s.includes_stop_string or request.reasoning is not None or _may_call(request)
+    if s.includes_stop_string or s.tells_stop:
+        return True
+    return request.reasoning is not None or _may_call(request)
 
 
 def _may_call(request: GenerateRequest) -> bool:
@@ -24,7 +26,7 @@ def _may_call(request: GenerateRequest) -> bool:
 
 def without_stops(request: GenerateRequest) -> GenerateRequest:
     """As the engine gets it then. In pieces, so that it ends where a stop string was found."""
-    sampling = replace(request.sampling, stop=(), includes_stop_string=False)
+    sampling = replace(request.sampling, stop=(), includes_stop_string=False, tells_stop=False)
     return replace(request, sampling=sampling, stream=True)
 
 
@@ -53,6 +55,7 @@ class StopSearch:
     def __init__(self, sampling: Sampling) -> None:
         self._stops = sampling.stop
         self._includes = sampling.includes_stop_string
+        self._tells = sampling.tells_stop
         self._min_tokens = sampling.min_tokens
         self._held = ""
         self._has_called = self._is_stopped = False
@@ -64,22 +67,22 @@ class StopSearch:
         self._has_called = self._has_called or bool(delta.tool_calls)
         self._min_tokens -= delta.token_count
         text, self._held = self._held + delta.text, ""
-        if self._min_tokens < 0 and (end := self._end(text)) >= 0:
+        if self._min_tokens < 0 and (found := self._found(text)) is not None:
             self._is_stopped = True
+            at, stop = found
             reason = "tool_calls" if self._has_called else "stop"
-            return replace(delta, text=text[:end], finish_reason=reason)
+            kept = text[: at + len(stop) if self._includes else at]
+            told = stop if self._tells else None
+            return replace(delta, text=kept, finish_reason=reason, stop=told)
         if delta.finish_reason is None and self._min_tokens < 0:
             cut = len(text) - self._partial(text)
             text, self._held = text[:cut], text[cut:]
         return replace(delta, text=text)
 
-    def _end(self, text: str) -> int:
-        """Where the answer ends that has a stop string in it; -1: it has none."""
-        found = [(at, len(stop)) for stop in self._stops if (at := text.find(stop)) >= 0]
-        if not found:
-            return -1
-        at, length = min(found)
-        return at + length if self._includes else at
+    def _found(self, text: str) -> tuple[int, str] | None:
+        """Where in it the first stop string stands, and which: of two at one place the shorter."""
+        found = [(at, stop) for stop in self._stops if (at := text.find(stop)) >= 0]
+        return min(found, key=lambda each: (each[0], len(each[1])), default=None)
 
     def _partial(self, text: str) -> int:
         """Length of the longest end of `text` that may become a stop string."""

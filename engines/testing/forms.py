@@ -57,7 +57,8 @@ def _instance(schema: Mapping[str, Any]) -> Any:
     match schema.get("type", "object"):
         case "object":
             properties = schema.get("properties", {})
-            required = schema.get("required", list(properties))
+            optional = [name for name, member in properties.items() if "pattern" not in member]
+            required = schema.get("required", optional)
             return {k: _instance(properties.get(k, {})) for k in required}
         case "array":
             return [_instance(schema.get("items", {}))] * _size(schema, "minItems", 0)

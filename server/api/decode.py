@@ -166,6 +166,8 @@ def path_of(loc: Sequence[int | str]) -> str:
 
 def _expectation(error: ErrorDetails, field: str) -> str:
     name = field.rsplit(".", 1)[-1]
+    if name == "temperature" and error.get("ctx", {}).get("le") == 1:
+        return "a number from 0 to 1"  # Anthropic's
     if name in _BY_NAME:
         return _BY_NAME[name]
     if field.startswith("logit_bias."):

@@ -13,7 +13,7 @@ from server.accounts.limits import Admission, LimitExceeded
 from server.api.chat.wire import Asked
 from server.api.decode import decoded, named_model
 from server.api.services import ANONYMOUS, Services, Task, record_id_of
-from server.errors import ApiError, ErrorForm, brief, method_not_allowed, to_api_error
+from server.errors import ApiError, OtherForm, brief, method_not_allowed, to_api_error
 from server.http.asgi import Receive, Scope, Send
 from server.http.exchange import ClientLeft, Exchange
 from server.http.request_log import RequestLine, line_of
@@ -35,8 +35,8 @@ class KeyedEndpoint:
     method = "POST"
     is_metered = False
     """Whether each of its requests has a usage record."""
-    error_form: ErrorForm | None = None
-    """How it writes an error; None: as the API does."""
+    form: OtherForm | None = None
+    """Of another API than the service's."""
 
     def __init__(self, services: Services, endpoint: str) -> None:
         self.services = services
@@ -46,7 +46,8 @@ class KeyedEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         line = line_of(scope)
         exchange = Exchange(scope, receive, send, line.request_id)
-        exchange.error_form = self.error_form
+        if self.form is not None:
+            in_other_form(exchange, self.form)
         try:
             caller = self._known(exchange, line)
         except Exception as exc:
@@ -219,6 +220,13 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
         for name in islice(wire.model_extra or (), COUNTED_UNKNOWN):
             self.services.metrics.unknown_field(name)
             log.debug("unknown field %s", name[:64])
+
+
+def in_other_form(exchange: Exchange, form: OtherForm) -> None:
+    """Whatever it is answered with."""
+    exchange.form = form
+    if form.id_header is not None:
+        exchange.headers.append((form.id_header, exchange.request_id.encode()))
 
 
 def check_content_type(exchange: Exchange) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -13,10 +14,14 @@ from engines.registry.names import exact_names
 from engines.registry.spec import ModelSpec, Price
 from engines.weights.packages import model_name
 from server.accounts.limits import Admission
-from server.api.endpoint import KeyedEndpoint
+from server.api.endpoint import KeyedEndpoint, in_other_form
+from server.api.messages.errors import ANTHROPIC
+from server.api.messages.wire_answers import ModelInfo, ModelInfos
 from server.errors import not_found
 from server.http.exchange import Exchange
+from server.http.request_log import RequestLine
 from server.ledger.money import decimal_text
+from server.ledger.records import Caller
 
 DETAILS = b"details=true"
 
@@ -57,15 +62,30 @@ class ModelList(TypedDict):
     data: list[Model]
 
 
-class ListModels(KeyedEndpoint):
-    """GET /v1/models and /v1/llm/models."""
+class _ModelsEndpoint(KeyedEndpoint):
+    """Anthropic's clients, which say so, get models and errors in Anthropic's form."""
 
     method = "GET"
+
+    def _known(self, exchange: Exchange, line: RequestLine) -> Caller:
+        if is_anthropics(exchange):
+            in_other_form(exchange, ANTHROPIC)
+        return super()._known(exchange, line)
+
+
+def is_anthropics(exchange: Exchange) -> bool:
+    return exchange.header(b"anthropic-version") is not None
+
+
+class ListModels(_ModelsEndpoint):
+    """GET /v1/models and /v1/llm/models."""
 
     async def serve(self, exchange: Exchange, admission: Admission) -> int:
         services = self.services
         registry = services.registry
         specs = [registry.models[a] for a in services.usable(admission.caller)]
+        if is_anthropics(exchange):
+            return await self._answered_to_anthropics(exchange, specs)
         models = [model_body(spec, spec.alias) for spec in specs]
         if exchange.scope.get("query_string") == DETAILS:
             details = self._details(specs, services.currency(admission.caller))
@@ -75,6 +95,19 @@ class ListModels(KeyedEndpoint):
             models += [model_body(spec, name) for spec, name in others]
         self.services.metrics.answered("", self.endpoint, 200)
         answer: ModelList = {"object": "list", "data": models}
+        await exchange.reply(200, msgspec.json.encode(answer))
+        return 0
+
+    async def _answered_to_anthropics(self, exchange: Exchange, specs: Sequence[ModelSpec]) -> int:
+        """All on one page, with the other names that clients know them by."""
+        names = [(s, name) for s in specs for name in (s.alias, *exact_names(s.also_known_as))]
+        self.services.metrics.answered("", self.endpoint, 200)
+        answer: ModelInfos = {
+            "data": [model_info(spec, name) for spec, name in names],
+            "has_more": False,
+            "first_id": names[0][1] if names else None,
+            "last_id": names[-1][1] if names else None,
+        }
         await exchange.reply(200, msgspec.json.encode(answer))
         return 0
 
@@ -98,10 +131,8 @@ class ListModels(KeyedEndpoint):
         ]
 
 
-class OneModel(KeyedEndpoint):
+class OneModel(_ModelsEndpoint):
     """GET /v1/models/{id} and /v1/llm/models/{id}."""
-
-    method = "GET"
 
     async def serve(self, exchange: Exchange, admission: Admission) -> int:
         name = exchange.scope["path_params"]["model"]
@@ -109,7 +140,8 @@ class OneModel(KeyedEndpoint):
             raise not_found(exchange.scope["path"])
         spec = self.services.model(name, admission.caller)
         self.services.metrics.answered(spec.alias, self.endpoint, 200)
-        await exchange.reply(200, msgspec.json.encode(model_body(spec, name)))
+        body = model_info(spec, name) if is_anthropics(exchange) else model_body(spec, name)
+        await exchange.reply(200, msgspec.json.encode(body))
         return 0
 
 
@@ -120,6 +152,19 @@ def model_body(spec: ModelSpec, name: str) -> Model:
         "object": "model",
         "owned_by": "wayscloud",
         "created": spec.created,
+    }
+
+
+def model_info(spec: ModelSpec, name: str) -> ModelInfo:
+    """In Anthropic's form."""
+    return {
+        "type": "model",
+        "id": name,
+        "display_name": name,
+        "created_at": datetime.fromtimestamp(spec.created, UTC).isoformat(),
+        "lifecycle": "active",
+        "max_input_tokens": spec.context_tokens,
+        "max_tokens": spec.output_tokens,
     }
 
 

@@ -14,8 +14,12 @@ from server.api.completion_answers import Completion
 from server.api.completions import COMPLETIONS, CompletionRequest, build_completion
 from server.api.embeddings import EMBEDDINGS, EmbeddingList, Embeddings, EmbeddingsRequest
 from server.api.generation import Generation
+from server.api.messages.endpoints import CountTokens, Messages
+from server.api.messages.errors import ANTHROPIC
+from server.api.messages.wire import CountRequest, MessagesRequest
+from server.api.messages.wire_answers import CountedTokens, MessageAnswer, MessageEvent
 from server.api.models import ListModels, Model, ModelList, OneModel
-from server.api.ollama.operations import OLLAMA_OPERATIONS
+from server.api.ollama.operations import OLLAMA, OLLAMA_OPERATIONS
 from server.api.openapi import examples
 from server.api.openapi.operation import Operation, Port
 from server.api.responses.build import build_response
@@ -23,6 +27,7 @@ from server.api.responses.wire import RESPONSES, ResponsesRequest
 from server.api.responses.wire_answers import Response, ResponseEvent
 from server.api.tokenize import TOKENIZE, TokenCount, Tokenize, TokenizeRequest
 from server.api.welcome import Welcome, welcome
+from server.errors import OtherForm
 
 OPS: frozenset[Port] = frozenset({"ops"})
 BOTH: frozenset[Port] = frozenset({"api", "ops"})
@@ -83,6 +88,28 @@ OPERATIONS: tuple[Operation, ...] = (
         requests=examples.RESPONSE,
     ),
     Operation(
+        paths=("/v1/messages",),
+        tag="messages",
+        build=Messages,
+        summary="Message",
+        description="Anthropic's form of chat.",
+        body=MessagesRequest,
+        answer=MessageAnswer,
+        event=MessageEvent,
+        requests=examples.MESSAGES,
+        form=ANTHROPIC,
+    ),
+    Operation(
+        paths=("/v1/messages/count_tokens",),
+        tag="messages_count",
+        build=CountTokens,
+        summary="Count a message's tokens",
+        description="What it would be billed as input. Costs nothing.",
+        body=CountRequest,
+        answer=CountedTokens,
+        form=ANTHROPIC,
+    ),
+    Operation(
         paths=("/v1/embeddings", "/v1/llm/embeddings"),
         tag="embeddings",
         build=partial(Embeddings, adapter=EMBEDDINGS),
@@ -138,3 +165,10 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     *OLLAMA_OPERATIONS,
 )
+
+
+def form_at(path: str) -> OtherForm | None:
+    """Whose API a path is of, also where nothing is there; None: the service's own."""
+    if f"{path}/".startswith("/v1/messages/"):
+        return ANTHROPIC
+    return OLLAMA if path.startswith("/api/") else None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from server.errors import ApiError, ErrorForm
+from server.errors import ApiError, OtherForm
 from server.http.asgi import Message, Receive, Scope, Send
 from server.http.connection import connection_of
 from server.http.direct import DirectWriter, begin_stream
@@ -42,7 +42,7 @@ class Exchange:
         "_unwatch",
         "code",
         "direct",
-        "error_form",
+        "form",
         "headers",
         "request_id",
         "scope",
@@ -68,8 +68,8 @@ class Exchange:
         self.direct: DirectWriter | None = None
         """The way of an open stream's chunks past `write`; None where there is none."""
         self._unwatch: Callable[[], object] | None = None
-        self.error_form: ErrorForm | None = None
-        """How its endpoint writes an error; None: as the API does."""
+        self.form: OtherForm | None = None
+        """Where its endpoint is of another API than the service's."""
 
     def header(self, name: bytes) -> bytes | None:
         """The first request header of that lower-case name."""
@@ -175,10 +175,13 @@ class Exchange:
     async def fail(self, error: ApiError) -> None:
         """A whole answer that is an error."""
         self.code = error.code
-        self.headers += [(k.lower().encode(), v.encode()) for k, v in error.headers.items()]
-        form = self.error_form
-        body = error.encoded() if form is None else form(error, self.request_id)
-        await self.reply(error.status, body, close=error.status == 413)
+        form, headers = self.form, dict(error.headers)
+        if form is not None:
+            headers.update(form.headers(error))
+        self.headers += [(k.lower().encode(), v.encode()) for k, v in headers.items()]
+        status = error.status if form is None else form.status(error)
+        body = error.encoded() if form is None else form.error(error, self.request_id)
+        await self.reply(status, body, close=status == 413)
 
     async def open_stream(self, chunk: bytes = b"", media_type: bytes = EVENT_STREAM) -> None:
         """Send the headers of a stream, with its first piece."""

@@ -60,6 +60,9 @@ async def test_the_first_of_several_counts_and_ends_the_generation() -> None:
     source = Source(deltas("a", "b", "c", "d", "e", "f"))
     assert await said(source, sampling("e", "bc", "zz")) == ("a", ["stop"])
     assert source.read == 3
+    for asked, told in ((False, None), (True, "bc")):
+        searched = stopped(source.generate(), sampling("e", "bc", "bcd", tells_stop=asked))
+        assert [delta.stop async for delta in searched][-1] == told
 
 
 async def test_what_only_begins_like_one_is_said_in_the_end() -> None:

@@ -38,7 +38,7 @@ def answer_to(client: httpx.Client, endpoint: str, body: dict[str, Any]) -> dict
     """Its text, the calls as (name, arguments), and the tokens of prompt and answer."""
     answer = client.post(endpoint, json=body)
     assert answer.status_code == 200, answer.text
-    read = {"/v1/responses": of_responses, "/v1/chat/completions": of_chat}[endpoint]
+    read = READERS[endpoint]
     if not body["stream"]:
         return read([answer.json()])
     lines = answer.text.splitlines()
@@ -56,6 +56,34 @@ def of_responses(events: list[dict[str, Any]]) -> dict[str, Any]:
         "text": "".join(part["text"] for item in said for part in item["content"]),
         "calls": [(call["name"], json.loads(call["arguments"])) for call in calls],
         "tokens": (usage["input_tokens"], usage["output_tokens"]),
+    }
+
+
+def of_messages(events: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of a whole message, or of a stream's events."""
+    if events[0]["type"] == "message":
+        return _of_message(events[0]["content"], events[0]["usage"])
+    blocks: list[dict[str, Any]] = []
+    for event in events:
+        if event["type"] == "content_block_start":
+            blocks.append(event["content_block"] | {"said": ""})
+        elif event["type"] == "content_block_delta":
+            blocks[-1]["said"] += next(v for k, v in event["delta"].items() if k != "type")
+    for block in blocks:
+        if block["type"] == "tool_use":
+            block["input"] = json.loads(block["said"] or "{}")
+        else:
+            block["text"] = block["said"]
+    return _of_message(blocks, events[-2]["usage"])
+
+
+def _of_message(blocks: list[dict[str, Any]], usage: dict[str, int]) -> dict[str, Any]:
+    calls = [block for block in blocks if block["type"] == "tool_use"]
+    read = usage["input_tokens"] + usage["cache_read_input_tokens"]
+    return {
+        "text": "".join(block["text"] for block in blocks if block["type"] == "text"),
+        "calls": [(call["name"], call["input"]) for call in calls],
+        "tokens": (read, usage["output_tokens"]),
     }
 
 
@@ -77,6 +105,13 @@ def of_chat(chunks: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+READERS = {
+    "/v1/responses": of_responses,
+    "/v1/chat/completions": of_chat,
+    "/v1/messages": of_messages,
+}
+
+
 @pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
 @pytest.mark.parametrize(("agent", "body", "number"), list(with_tools()))
 def test_the_answer_to_a_body_is_the_next_step_of_the_turn(
@@ -88,7 +123,7 @@ def test_the_answer_to_a_body_is_the_next_step_of_the_turn(
     stream: bool,
 ) -> None:
     before = len(read_records(served.data_dir))
-    options = {"stream_options": body.get("stream_options")} if stream else {"stream_options": None}
+    options = {"stream_options": body.get("stream_options") if stream else None}
     body = body | {"model": agent.name, "stream": stream} | options
     answer = answer_to(client, agent.endpoint, {k: v for k, v in body.items() if v is not None})
     turn = agent.turn_in(Path(WORKSPACE))
@@ -105,15 +140,23 @@ def test_the_answer_to_a_body_is_the_next_step_of_the_turn(
 def test_each_of_an_agents_tools_can_be_forced(client: httpx.Client, agent: Agent) -> None:
     """Their schemas are within the bounds of a form."""
     body = next(body for body in sent(agent) if body.get("tools")) | {"model": "forced"}
-    functions = [tool.get("function", tool) for tool in body["tools"] if tool["type"] == "function"]
+    kinds = (None, "function")
+    functions = [t.get("function", t) for t in body["tools"] if t.get("type") in kinds]
     assert len(functions) > 5
     for function in functions:
-        name = {"name": function["name"]}
-        choice = name if agent.endpoint == "/v1/responses" else {"function": name}
-        forced = body | {"tool_choice": {"type": "function"} | choice}
+        forced = body | {"tool_choice": choice_of(agent.endpoint, function["name"])}
         [(called, arguments)] = answer_to(client, agent.endpoint, forced)["calls"]
         assert called == function["name"]
-        assert set(function.get("parameters", {}).get("required", ())) <= set(arguments)
+        schema = function.get("parameters") or function.get("input_schema") or {}
+        assert set(schema.get("required", ())) <= set(arguments)
+
+
+def choice_of(endpoint: str, tool: str) -> dict[str, Any]:
+    if endpoint == "/v1/messages":
+        return {"type": "tool", "name": tool}
+    if endpoint == "/v1/responses":
+        return {"type": "function", "name": tool}
+    return {"type": "function", "function": {"name": tool}}
 
 
 def test_an_agents_request_without_tools_is_answered(client: httpx.Client) -> None:
@@ -128,7 +171,10 @@ def test_an_agents_request_without_tools_is_answered(client: httpx.Client) -> No
 def test_a_recorded_turn_is_whole(agent: Agent) -> None:
     results = [json.dumps(body).count('call_output"') for body in sent(agent) if body.get("tools")]
     roles = [json.dumps(body).count('"role": "tool"') for body in sent(agent) if body.get("tools")]
-    assert [0, 1, 2] in (results, roles)
+    blocks = [
+        json.dumps(body).count('"type": "tool_result"') for body in sent(agent) if body.get("tools")
+    ]
+    assert [0, 1, 2] in (results, roles, blocks)
 
 
 @pytest.mark.parametrize("agent", EVERY, ids=lambda agent: agent.name)

@@ -24,6 +24,7 @@ from server.api.chat.wire import CHAT
 from server.api.completions import COMPLETIONS
 from server.api.decode import IN_A_THREAD_BYTES, decode
 from server.api.embeddings import EMBEDDINGS
+from server.api.messages.wire import COUNT_TOKENS, MESSAGES
 from server.api.ollama.wire import (
     NAMED_MODEL,
     OLLAMA_CHAT,
@@ -37,7 +38,11 @@ from server.errors import ApiError
 from tests.support.serving import scripted, server_of, wait_until
 
 OLLAMA = (OLLAMA_CHAT, OLLAMA_GENERATE, OLLAMA_EMBED, OLLAMA_EMBEDDINGS, NAMED_MODEL)
-ADAPTERS = (CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, TOKENIZE, *OLLAMA)
+ADAPTERS = (
+    *(CHAT, COMPLETIONS, EMBEDDINGS, RESPONSES, TOKENIZE),
+    *(MESSAGES, COUNT_TOKENS),
+    *OLLAMA,
+)
 HALF = 2**19
 MOST_S = 0.5
 """Of processor time; the old way took 2.7 s and more of it for each of these."""
@@ -81,6 +86,11 @@ WRONG: dict[str, tuple[TypeAdapter[Any], bytes]] = {
     "item parts": (RESPONSES, chat(input=f'[{{"role":"user","content":{NUMBERS}}}]')),
     "include": (RESPONSES, chat(input='"x"', include=many("0"))),
     "counted messages": (TOKENIZE, chat(messages=many("0"))),
+    "turns": (MESSAGES, chat(max_tokens="1", messages=many("0"))),
+    "blocks": (
+        MESSAGES,
+        chat(max_tokens="1", messages=f'[{{"role":"user","content":{NUMBERS}}}]'),
+    ),
     "Ollama's messages": (OLLAMA_CHAT, chat(messages=many("0"))),
     "Ollama's calls": (
         OLLAMA_CHAT,

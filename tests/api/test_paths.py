@@ -88,14 +88,17 @@ def test_an_unknown_name_is_answered_briefly_with_the_keys_own_models(
     served: Served, path: str
 ) -> None:
     key = served.new_key(models=frozenset({"b"}))
-    body = {"messages": [{"role": "user", "content": "x"}], "prompt": "x", "input": "x"}
+    said = [{"role": "user", "content": "x"}]
+    body = {"messages": said, "prompt": "x", "input": "x", "max_tokens": 1}
     wanted = {n: body[n] for n in _needed(path)}
     headers = {"X-API-Key": key}
     for name in ("nobody", LONG, "\U0001f4a9" * 50_000):
         answer = httpx.post(served.url + path, json=wanted | {"model": name}, headers=headers)
         error = answer.json()["error"]
         assert answer.status_code == 404
-        if not path.startswith("/api/"):
+        if path.startswith("/v1/messages"):
+            error = error["message"]
+        elif not path.startswith("/api/"):
             assert error["code"] == "MODEL_NOT_FOUND"
             error = error["message"]
         assert error.endswith("this key may use: b.")
@@ -140,6 +143,10 @@ def _needed(path: str) -> tuple[str, ...]:
         return ("prompt",)
     if path in ("/api/show", "/api/pull"):
         return ()
+    if path == "/v1/messages":
+        return ("messages", "max_tokens")
+    if path == "/v1/messages/count_tokens":
+        return ("messages",)
     if "chat" in path:
         return ("messages",)
     return ("prompt",) if path.endswith(("/completions", "/tokenize")) else ("input",)

@@ -1,4 +1,4 @@
-"""Node's clients, unmodified, against a live server: OpenAI's, Ollama's, and the Vercel AI SDK."""
+"""Node's clients, unmodified, against a live server: three vendors' own, and the Vercel AI SDK."""
 
 import os
 import shutil
@@ -13,6 +13,7 @@ from tests.support.serving import Served, scripted, server_of
 
 pytestmark = pytest.mark.slow
 
+SCRIPTS = ("openai_client.mjs", "ollama_client.mjs", "anthropic_client.mjs", "ai_sdk.mjs")
 VECTORS = EngineSpec(kind="scripted", source="vectors", task="embed")
 served = server_of(
     scripted("mixtral-8x7b", tool_parser="hermes"),
@@ -23,7 +24,7 @@ served = server_of(
 )
 
 
-@pytest.mark.parametrize("script", ["openai_client.mjs", "ollama_client.mjs", "ai_sdk.mjs"])
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_client(served: Served, script: str) -> None:
     node = shutil.which("node")
     if node is None:

@@ -19,6 +19,7 @@ SCRIPTS = {
     "ollama_client": "clients",
     "pydantic_ai_client": "clients",
     "wayscloud_client": "clients",
+    "anthropic_client": "clients",
     "instructor_client": "clients-instructor",
     "litellm_client": "clients-litellm",
 }

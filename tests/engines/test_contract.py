@@ -213,7 +213,8 @@ async def test_a_stop_string_is_the_texts_end_where_it_is_wanted(
 ) -> None:
     whole = text(await answer(engine, ask(max_tokens=12)))
     given: dict[str, Any] = {"stop": (whole[3:6],), "includes_stop_string": True}
-    deltas = await answer(engine, ask(max_tokens=12, stream=stream, **given))
+    deltas = await answer(engine, ask(max_tokens=12, stream=stream, tells_stop=True, **given))
+    assert deltas[-1].stop == whole[3:6]
     assert text(deltas) == whole[: whole.index(whole[3:6]) + 3]
     assert ends(deltas) == {0: ["stop"]}
 

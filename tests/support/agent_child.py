@@ -75,7 +75,7 @@ def _environment(agent: Agent, place: Place, key: str, proxy: str, asked: Path) 
         "TERM": "dumb",
         "NO_COLOR": "1",
         "CI": "1",
-        "FJORD_API_KEY": key,
+        agent.key_variable: key,
         "NODE_OPTIONS": f"--require={AGENTS / 'loopback.cjs'}",
         "ASKED_OUTSIDE": str(asked),
         **ways,

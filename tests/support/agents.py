@@ -31,8 +31,8 @@ class Agent:
     title: its heading in docs/clients.md; settings: the file of its settings, under its home;
     command: its program in node_modules/.bin and that program's arguments; quiet: environment that
     turns telemetry and updates off; quiet_file: a file in the workspace that does;
-    asks_outside: the hosts that it asks for in spite of it; turn: the tools by which it reads and
-    edits, with their arguments.
+    asks_outside: the hosts that it asks for in spite of it; key_variable: where its key is;
+    turn: the tools by which it reads and edits, with their arguments.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Agent:
     quiet: Mapping[str, str]
     quiet_file: tuple[str, str] = ("", "")
     asks_outside: frozenset[str] = frozenset()
+    key_variable: str = "FJORD_API_KEY"
 
     @property
     def program(self) -> Path:
@@ -151,4 +152,21 @@ CN = Agent(
     },
     asks_outside=frozenset({"api.continue.dev"}),  # which version is the newest
 )
-EVERY = (CODEX, QWEN, OPENCODE, CN)
+CLAUDE = Agent(
+    name="claude",
+    title="Claude Code",
+    settings=".claude/settings.json",
+    endpoint="/v1/messages",
+    command=("claude", "-p", "--permission-mode", "acceptEdits", ASKED),
+    turn=(
+        {"Read": {"file_path": _FILE}},
+        {"Edit": {"file_path": _FILE, "old_string": '"helo"', "new_string": '"hello"'}},
+    ),
+    quiet={
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "DISABLE_AUTOUPDATER": "1",
+        "DISABLE_TELEMETRY": "1",
+    },
+    key_variable="ANTHROPIC_AUTH_TOKEN",
+)
+EVERY = (CODEX, QWEN, OPENCODE, CN, CLAUDE)

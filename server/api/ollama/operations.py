@@ -23,7 +23,7 @@ from server.api.ollama.wire import (
 )
 from server.api.openapi import examples
 from server.api.openapi.operation import Operation
-from server.errors import ApiError
+from server.errors import ApiError, OtherForm
 
 
 def _error(error: ApiError, request_id: str) -> bytes:
@@ -31,7 +31,8 @@ def _error(error: ApiError, request_id: str) -> bytes:
     return msgspec.json.encode({"error": error.message})
 
 
-_own = partial(Operation, tag="ollama", error_form=_error, error_body=answers.OllamaError)
+OLLAMA = OtherForm(error=_error, error_body=answers.OllamaError)
+_own = partial(Operation, tag="ollama", form=OLLAMA)
 OLLAMA_OPERATIONS: tuple[Operation, ...] = (
     _own(
         paths=("/api/chat",),

@@ -80,3 +80,10 @@ OLLAMA_GENERATE: Mapping[str, Any] = {
         "stream": False,
     },
 }
+MESSAGES: Mapping[str, Any] = {
+    "a question": {
+        "model": "mixtral-8x7b",
+        "max_tokens": 256,
+        "messages": [{"role": "user", "content": _CAPITAL}],
+    },
+}

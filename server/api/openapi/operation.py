@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from server.api.endpoint import Endpoint
 from server.api.services import Services
-from server.errors import ErrorForm
+from server.errors import OtherForm
 
 Port: TypeAlias = Literal["api", "ops"]
 Build: TypeAlias = Callable[[Services, str], Endpoint]
@@ -36,10 +36,8 @@ class Operation:
     """Example bodies by name."""
     example: Any = None
     """An example answer."""
-    error_form: ErrorForm | None = None
-    """How it writes an error; None: as the API does."""
-    error_body: Any = None
-    """The type of such an error."""
+    form: OtherForm | None = None
+    """Where it is of another API than the service's."""
     line: Any = None
     """The type of each line of a stream of JSON; None: it has no such stream."""
     verb: str | None = None

@@ -42,7 +42,7 @@ class DescribedRoute(APIRoute):
             responses=_responses(operation, path),
             openapi_extra=_extra(operation, path),
         )
-        self.types = (operation.event, operation.line, operation.error_body)
+        self.types = (operation.event, operation.line, operation.form and operation.form.error_body)
         self.ports = operation.ports
         self.is_hot = operation.needs_key and not self.param_convertors
 
@@ -123,9 +123,9 @@ def _extra(operation: Operation, path: str) -> dict[str, Any]:
 
 
 def _errors(operation: Operation) -> dict[str, Any]:
-    if operation.error_body is None:
+    if operation.form is None:
         return error_refs(operation.errors)
-    schema = {"$ref": REF.format(model=operation.error_body.__name__)}
+    schema = {"$ref": REF.format(model=operation.form.error_body.__name__)}
     return other_errors(operation.errors, schema)
 
 
