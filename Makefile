@@ -59,7 +59,7 @@ test-versions: $(VENV)/.dev ## Run the engine's tests on the oldest and the newe
 test-agents: $(VENV)/.dev tests/agents/node_modules/.package-lock.json ## Run whole turns of coding agents from npm (1 GB; 2 minutes)
 	@$(RUN) -m pytest -m agents -n 2 --dist worksteal tests/agents $(ARGS)
 
-test-docker: $(VENV)/.dev ## Build the small image and run deploy/compose.yaml in a Docker engine of its own (root on Debian; 5 minutes)
+test-docker: $(VENV)/.dev ## Build the small image and run deploy/compose.yaml in a Docker engine of its own (root on Debian; 10 minutes on 2 busy cores)
 	@$(RUN) -m pytest -m docker tests/docker $(ARGS)
 
 clients: $(CLIENTS:%=.venv-clients/%/.made) tests/node/node_modules/.package-lock.json ## Install other people's clients, for their tests
