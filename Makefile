@@ -25,7 +25,7 @@ PIP := $(RUN) requirements/install.py
 SAY := @printf '\033[1m==>\033[0m %s\n'
 
 .DEFAULT_GOAL := help
-.PHONY: help serve setup test test-fast test-versions test-agents clients check format lock wheel bench bench-quick
+.PHONY: help serve setup test test-fast test-versions test-agents test-docker clients check format lock wheel bench bench-quick
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -51,13 +51,16 @@ test: $(VENV)/.dev clients ## Run all tests, and say what was skipped and why (w
 	@$(RUN) -m tests.run $(ARGS)
 
 test-fast: $(VENV)/.dev ## Run the tests that need neither vLLM nor over a second each (2 to 3 minutes on 2 cores)
-	@$(RUN) -m pytest -m "not vllm and not slow and not gpu and not alone and not agents" -n 3 --dist worksteal $(ARGS)
+	@$(RUN) -m pytest -m "not vllm and not slow and not gpu and not alone and not agents and not docker" -n 3 --dist worksteal $(ARGS)
 
 test-versions: $(VENV)/.dev ## Run the engine's tests on the oldest and the newest vLLM too (GBs; an hour on 2 cores)
 	@$(RUN) -m tests.versions $(ARGS)
 
 test-agents: $(VENV)/.dev tests/agents/node_modules/.package-lock.json ## Run whole turns of coding agents from npm (1 GB; 2 minutes)
 	@$(RUN) -m pytest -m agents -n 2 --dist worksteal tests/agents $(ARGS)
+
+test-docker: $(VENV)/.dev ## Build the small image and run deploy/compose.yaml in a Docker engine of its own (root on Debian; 10 minutes on 2 busy cores)
+	@$(RUN) -m pytest -m docker tests/docker $(ARGS)
 
 clients: $(CLIENTS:%=.venv-clients/%/.made) tests/node/node_modules/.package-lock.json ## Install other people's clients, for their tests
 

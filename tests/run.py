@@ -28,6 +28,8 @@ _LONGEST, _LONG_S = 20, 10
 MOST_AGAIN, MOST_FAILED = 500, 5
 """Failed tests that are run again: an engine that many share counts for all of them. Where more
 fail, or some of these again, something is broken."""
+ELSEWHERE = "not agents and not docker"
+"""Makefile targets of their own run those."""
 FAILED, NO_TESTS = 1, 5  # pytest's exit statuses; the second: nothing was chosen
 
 
@@ -90,8 +92,8 @@ def phases(marks: str) -> dict[str, tuple[str, ...]]:
     chosen = f"({marks}) and " if marks else ""
     side_by_side = ("-n", str(workers()), "--dist", "loadfile", "--no-loadscope-reorder")
     return {
-        "side by side": ("-m", f"{chosen}not alone and not agents", *side_by_side),
-        "alone": ("-m", f"{ALONE}{chosen}not agents"),
+        "side by side": ("-m", f"{chosen}not alone and {ELSEWHERE}", *side_by_side),
+        "alone": ("-m", f"{ALONE}{chosen}{ELSEWHERE}"),
     }
 
 

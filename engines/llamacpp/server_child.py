@@ -3,6 +3,7 @@ line of JSON, answers with one once the model is loaded, and ends with its paren
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from engines.llamacpp.args import common_params, listen_to
 
 
 def main() -> None:
+    # Slurm's scancel and systemd's usual units tell it as well: answers run on until the front,
+    # which drains, is through.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     end_with_parent()
     pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # libraries print where they like

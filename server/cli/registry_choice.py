@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engines.build import missing_library
+from engines.host.nvidia import has_cuda_build
+from engines.planning.engine_arguments import vllm_arguments
 from engines.planning.machine import Machine
 from engines.registry.registry import (
     Registry,
@@ -13,8 +15,10 @@ from engines.registry.registry import (
     registry_from_sources,
 )
 from engines.registry.sources import PACKAGE
+from engines.registry.spec import ModelSpec
 from engines.weights.packages import is_installed
 from server.cli.fitting_profile import fitting_profile
+from server.cli.no_card import no_card
 from server.refusal import CannotStart
 from server.settings import Settings
 
@@ -45,15 +49,37 @@ def open_registry(settings: Settings, machine: Machine | None = None) -> Registr
 def registry_to_serve(settings: Settings) -> Registry:
     """The same, where all that is loaded at the start can run. Raises CannotStart."""
     registry = open_registry(settings)
+    is_own_choice = not (settings.profile or settings.model or settings.engine)
     for kind in dict.fromkeys(m.engine.kind for m in registry.models.values()):
         own = [m for m in registry.models.values() if m.engine.kind == kind]
+        if not any(m.preload for m in own) and len(own) < len(registry.models):
+            continue
         library = missing_library(kind)
-        if library is not None and (
-            any(m.preload for m in own) or len(own) == len(registry.models)
-        ):
-            raise CannotStart(_not_installed(kind, library, [m.alias for m in own], registry))
+        if _needs_card(own) or (library is not None and is_own_choice):
+            _check_card(own, registry)
+        if library is not None:
+            raise CannotStart(_not_installed(kind, library, own, registry))
     _check_packages(registry)
     return registry
+
+
+def _needs_card(models: list[ModelSpec]) -> bool:
+    """Of one engine kind: whether what is loaded at the start takes one of this machine's cards."""
+    first = [model for model in models if model.preload] or models
+    return any(
+        model.engine.kind == "vllm" and not vllm_arguments(model.engine.args).is_elsewhere
+        for model in first
+    )
+
+
+def _check_card(models: list[ModelSpec], registry: Registry) -> None:
+    """What is installed is for a GPU, and there is none. Raises CannotStart."""
+    if not has_cuda_build() or (missing := no_card()) is None:
+        return
+    raise CannotStart(
+        f"{_few(models)} of profile {registry.profile} cannot run: vLLM is installed for CUDA, and "
+        f"{missing.words}: {missing.remedy}."
+    )
 
 
 def _check_packages(registry: Registry) -> None:
@@ -77,12 +103,16 @@ def again(settings: Settings, registry: Registry) -> Callable[[], Registry] | No
     return lambda: registry_to_serve(chosen)
 
 
-def _not_installed(kind: str, library: str, aliases: list[str], registry: Registry) -> str:
-    more = f" and {len(aliases) - 3} more" if len(aliases) > 3 else ""
+def _few(models: list[ModelSpec]) -> str:
+    more = f" and {len(models) - 3} more" if len(models) > 3 else ""
+    return ", ".join(model.alias for model in models[:3]) + more
+
+
+def _not_installed(kind: str, library: str, models: list[ModelSpec], registry: Registry) -> str:
     others = [other for other in registry.other_engines if missing_library(other) is None]
     instead = f"; or choose --engine {others[0]}" if others else ""
     return (
-        f"{', '.join(aliases[:3])}{more} of profile {registry.profile} cannot run: {library} is "
+        f"{_few(models)} of profile {registry.profile} cannot run: {library} is "
         f"not installed here: {INSTALL[kind]}{instead}."
     )
 

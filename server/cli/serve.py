@@ -35,6 +35,7 @@ from server.cli.first_start import (
     raise_open_files,
 )
 from server.cli.network import Network, listening
+from server.cli.no_card import old_driver
 from server.cli.offline import go_offline
 from server.cli.progress import SpokenProgress
 from server.cli.registry_choice import again, registry_to_serve
@@ -110,6 +111,8 @@ def _fleet(settings: Settings, registry: Registry) -> Fleet:
     machine = this_machine()
     asked = asked_of(registry.models.values(), settings.data_dir, may_ask_hub=False)
     _tell_what_never_fits(asked, machine)
+    if (complaint := old_driver()) is not None:
+        log.warning("%s: they may not start", complaint)
     builder = EngineBuilder(
         settings.data_dir,
         SpokenProgress(),

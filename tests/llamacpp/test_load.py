@@ -134,6 +134,19 @@ async def test_one_that_is_frozen_is_found_and_ends(engine: LlamacppEngine) -> N
     assert {type(end) for end in ends} == {EngineDead}
 
 
+async def test_a_sigterm_to_all_processes_is_for_the_front(engine: LlamacppEngine) -> None:
+    """As Slurm's scancel sends it: answers go on until the front ends the engine."""
+    await engine.start()
+    streams = await running(engine, 2)
+    (process,) = processes()
+    process.terminate()
+    await engine.check(10.0)
+    assert not [stream for stream in streams if stream.done()]
+    await asyncio.wait_for(engine.stop(), 10)
+    await asyncio.gather(*streams, return_exceptions=True)
+    assert not is_alive(process)
+
+
 @pytest.mark.parametrize("sent", [None, signal.SIGSTOP])
 async def test_a_load_that_is_given_up_leaves_no_process(
     engine: LlamacppEngine, sent: signal.Signals | None

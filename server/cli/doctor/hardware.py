@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from engines.build import missing_library
+from engines.host.nvidia import OLDEST_DRIVER, has_cuda_build, is_too_old
 from engines.planning.machine import host_bytes, visible_cards
 from server.cli.doctor.diagnosis import Diagnosis, bad, note, ok
+from server.cli.no_card import no_card
 from server.settings import Settings
 
 GIB = 2**30
-DRIVER = 580
-"""NVIDIA's, the oldest that runs torch for CUDA 13 (docs/docker.md)."""
 SHARED_BYTES, SHARED_BYTES_OF_MANY = GIB // 2, 8 * GIB
 """Of /dev/shm: for an engine on one card, and for workers on several."""
 SHARED = Path("/dev/shm")
@@ -32,32 +32,21 @@ def cards(_: Settings) -> Iterator[Diagnosis]:
     version = _driver()
     if version is None:
         yield note("driver", "nvidia-smi does not tell its version")
-    elif int(version.split(".")[0]) < DRIVER:
-        remedy = f"install NVIDIA's driver {DRIVER} or newer"
+    elif is_too_old(version):
+        remedy = f"install NVIDIA's driver {OLDEST_DRIVER} or newer"
         yield bad("driver", f"{version} is too old for CUDA 13", remedy)
     else:
         yield ok("driver", version)
 
 
 def _no_card() -> Iterator[Diagnosis]:
-    if shutil.which("nvidia-smi"):
-        remedy = "see what `nvidia-smi` says; in a container: --gpus all, and NVIDIA's toolkit"
-        yield bad("cards", "nvidia-smi is here and names no card that may be used", remedy)
-    elif _has_cuda_build():
-        remedy = "install NVIDIA's driver; in a container: --gpus all"
-        yield bad("cards", "vLLM for CUDA is installed, and there is no driver", remedy)
+    is_wanted = has_cuda_build() or shutil.which("nvidia-smi") is not None
+    if is_wanted and (missing := no_card()) is not None:
+        yield bad("cards", missing.words, missing.remedy)
+    elif is_wanted:
+        yield note("cards", "there may be some: nvidia-smi, which would name them, is not here")
     else:
         yield ok("cards", "none: engines run on the processor")
-
-
-def _has_cuda_build() -> bool:
-    """Without importing torch, which takes seconds."""
-    from importlib import metadata
-
-    try:
-        return "+cu" in metadata.version("torch") and missing_library("vllm") is None
-    except metadata.PackageNotFoundError:
-        return False
 
 
 def _driver() -> str | None:
