@@ -214,7 +214,7 @@ def newer(ledger: Path) -> None:
     ("change", "state", "words"),
     [
         (lambda _: None, "ok", "0 records"),
-        (newer, "bad", "start the newer fjord that wrote it"),
+        (newer, "bad", "made by fjord"),
         (lambda path: path.write_text("words"), "bad", "file is not a database"),
         (lambda path: path.unlink(), "ok", "none yet"),
     ],

@@ -85,7 +85,7 @@ def ledger(settings: Settings) -> Iterator[Diagnosis]:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             check = "quick_check(1)" if not is_large else "schema_version"
             [found] = connection.execute(f"PRAGMA {check}").fetchone()
-            is_behind = schema.check_version(schema.sqlite_version(connection), str(path))
+            is_behind = schema.sqlite_schema(connection).is_behind(str(path))
             [count] = connection.execute("SELECT count(*) FROM records").fetchone()
     except LedgerError as error:
         yield bad("ledger", str(error), "")
