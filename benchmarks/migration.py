@@ -13,6 +13,7 @@ import platform
 import sqlite3
 import tempfile
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=10_000_000)
     parser.add_argument("--only", choices=DIALECTS)
+    parser.add_argument("--of", nargs="*", choices=RELEASED, help="Only these schemas.")
     parser.add_argument("--json", type=Path, default=RESULTS)
     parser.add_argument("--folder", type=Path, help="Where there is room: 2 GB, or 6 for both.")
     options = parser.parse_args()
@@ -39,10 +41,11 @@ def main() -> None:
         "machine": f"{os.cpu_count()} cores {platform.machine()}",
         "sqlite": sqlite3.sqlite_version,
     }
+    schemas = options.of or RELEASED
     if options.only != "postgresql":
-        found["sqlite_s"] = {old: of_sqlite(old, options) for old in RELEASED}
+        found["sqlite_s"] = {old: of_sqlite(old, options) for old in schemas}
     if options.only != "sqlite":
-        found["postgresql_s"] = of_postgresql(options.records)
+        found["postgresql_s"] = of_postgresql(options.records, schemas)
     options.json.write_text(json.dumps(found, indent=2) + "\n")
     print(json.dumps(found, indent=2))
 
@@ -65,10 +68,10 @@ def drop_from_cache(path: Path) -> None:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def of_postgresql(records: int) -> dict[str, float]:
+def of_postgresql(records: int, schemas: Sequence[str]) -> dict[str, float]:
     took = {}
     with postgres_server() as server:
-        for old in RELEASED:
+        for old in schemas:
             name = f"of_{old}"
             with closing(postgres.connect(server.get_uri())) as connection:
                 connection.execute(f"CREATE DATABASE {name}".encode())

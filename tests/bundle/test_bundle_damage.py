@@ -4,7 +4,9 @@ import itertools
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -90,7 +92,7 @@ def test_the_bundle_in_use_stays_until_another_is_whole(tmp_path: Path) -> None:
     assert installed_id(tmp_path / "data") == first.id[:16]
 
 
-SPOIL = {
+SPOIL: dict[str, Callable[[Path], Any]] = {
     "a file's bytes": lambda at: at.write_bytes(b"models: []\n"),
     "a file": lambda at: at.unlink(),
     "a file, by a link": lambda at: (at.unlink(), at.symlink_to("/dev/null")),
