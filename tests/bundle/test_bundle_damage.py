@@ -92,11 +92,21 @@ def test_the_bundle_in_use_stays_until_another_is_whole(tmp_path: Path) -> None:
     assert installed_id(tmp_path / "data") == first.id[:16]
 
 
+def link_to_nothing(at: Path) -> None:
+    at.unlink()
+    at.symlink_to("/dev/null")
+
+
+def folder_instead(at: Path) -> None:
+    at.unlink()
+    (at / "in" / "it").mkdir(parents=True)
+
+
 SPOIL: dict[str, Callable[[Path], Any]] = {
-    "a file's bytes": lambda at: at.write_bytes(b"models: []\n"),
-    "a file": lambda at: at.unlink(),
-    "a file, by a link": lambda at: (at.unlink(), at.symlink_to("/dev/null")),
-    "a file, by a folder": lambda at: (at.unlink(), (at / "in" / "it").mkdir(parents=True)),
+    "other bytes": lambda at: at.write_bytes(b"models: []\n"),
+    "nothing": lambda at: at.unlink(),
+    "a link": link_to_nothing,
+    "a folder": folder_instead,
 }
 
 INSTALL_AND_DIE = """
