@@ -10,7 +10,7 @@ from engines.weights.manifest import MANIFEST
 from engines.weights.store import PARTS
 
 MOST_FILES = 100_000
-MOST_FILE_BYTES = 2**50
+MOST_FILE_BYTES = 2**62
 _NAME_BYTES = 255
 """Of a file or folder: what disks take."""
 
