@@ -14,6 +14,7 @@ from engines.weights import listed
 from engines.weights.listed import bounded, check_files, checked_commit
 from engines.weights.patience import patiently
 from engines.weights.resolve import resolve
+from tests.support.command import fjord_here
 from tests.support.hub import WEIGHTS, Hub, running_hub
 
 MODEL = EngineSpec(kind="vllm", source="owner/name", revision="main")
@@ -162,6 +163,31 @@ def test_a_busy_hub_is_asked_again_when_it_says(hub: Hub, tmp_path: Path, busy_a
     assert hub.busy_for == 0
     is_told = "waiting: the hub is busy, and is asked again in 1 s" in steps
     assert is_told == (busy_at == "/api/")  # of files the library sees to it itself
+
+
+REGISTRY = """\
+models:
+  hubs: {source: owner/name, engine: vllm, context: 4K, output: 1K, preload: true}
+profiles:
+  embedded: {}
+"""
+
+
+@pytest.mark.slow
+def test_a_pull_says_what_is_wrong_in_one_line_and_waits_for_a_busy_hub(
+    hub: Hub, tmp_path: Path
+) -> None:
+    (tmp_path / "model_registry.yaml").write_text(REGISTRY)
+    around = {k: v for k, v in hub.environment(tmp_path / "hf").items() if k.startswith("HF_")}
+    hub.lists = [entry("../../../outside.json")]
+    refused = fjord_here(tmp_path, "weights", "pull", **around)
+    assert refused.returncode == 2
+    last = refused.stderr.splitlines()[-1]
+    said = "fjord: the hub lists '../../../outside.json', which is no possible file's name"
+    assert last.startswith(said)
+    hub.lists, hub.busy_for = [], 1
+    assert fjord_here(tmp_path, "weights", "pull", **around).returncode == 0
+    assert hub.busy_for == 0
 
 
 class Answer:
