@@ -71,7 +71,11 @@ def _at(path: Path, data_dir: Path) -> Diagnosis:
         return ok(name, f"{path} is free")
     if not stat.S_ISSOCK(found.st_mode):
         return bad(name, f"{path} is there, and is no socket", "take it away, or choose another")
-    if not is_answered(path):
+    try:
+        is_living = is_answered(path)
+    except OSError as error:
+        return bad(name, f"{path} cannot be asked: {error.strerror}", "see whose it is")
+    if not is_living:
         return ok(name, f"{path} is a dead server's; the next start takes its place")
     holder = _holder(data_dir)
     if holder is None:
