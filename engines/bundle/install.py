@@ -88,7 +88,7 @@ class _Place:
         if self.final.exists() and came == 0:
             shutil.rmtree(self.staged)
             return False
-        self._rename()
+        self._put_in_place()
         return True
 
     def _one(self, reader: PartsReader, file: BundledFile, progress: Progress) -> int:
@@ -135,17 +135,32 @@ class _Place:
                 f"{free / 1e9:.1f} GB free; make room, or choose another --data-dir"
             )
 
-    def _rename(self) -> None:
-        """The manifest last: what has one is whole."""
+    def _put_in_place(self) -> None:
+        """In one step; or, where it is there and damaged, file by file, each in one: the bundle
+        that is in use is never away, and what a kill leaves to be mended the next run mends."""
         (self.staged / MANIFEST).write_bytes(self.found.raw)
         (self.staged / SEAL).write_bytes(self.found.raw_seal)
         os.sync()
-        old = self.root / f".{self.final.name}.old"
-        shutil.rmtree(old, ignore_errors=True)
-        if self.final.exists():
-            self.final.rename(old)
-        self.staged.rename(self.final)
-        shutil.rmtree(old, ignore_errors=True)
+        if not self.final.exists():
+            self.staged.rename(self.final)
+            return
+        for name in (*(file.path for file in self.found.manifest.files), SEAL, MANIFEST):
+            _mend(self.staged / name, self.final / name)
+        os.sync()
+        shutil.rmtree(self.staged)
+
+
+def _mend(whole: Path, target: Path) -> None:
+    """Whatever lies at `target`, or where its folder should be."""
+    if target.exists() and not target.is_symlink() and target.samefile(whole):
+        return
+    for folder in reversed(target.parents):
+        if folder.exists() and not folder.is_dir():
+            folder.unlink()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir() and not target.is_symlink():
+        shutil.rmtree(target)
+    whole.replace(target)
 
 
 def _write(reader: PartsReader, file: BundledFile, target: Path, progress: Progress) -> None:

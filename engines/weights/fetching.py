@@ -13,11 +13,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from huggingface_hub import constants, get_token, hf_hub_url
 from huggingface_hub.file_download import http_get
 
 from engines.host.child_job import ChildJobFailed
+from engines.weights.listed import BoundedFile
 from engines.weights.manifest import StoredFile
 from engines.weights.store import PARTS
 
@@ -96,14 +98,25 @@ class FileFetch:
         with part.open("r+b" if have else "wb") as out:
             out.seek(have)
             if have < file.size:
-                http_get(
-                    hf_hub_url(self.source, file.name, revision=self.commit),
-                    out,
-                    resume_size=have,
-                    headers=_headers(),
-                    expected_size=file.size,
-                    displayed_filename=file.name,
-                )
+                self._go_on(file, out, have)
+
+    def _go_on(self, file: RemoteFile, out: BinaryIO, have: int) -> None:
+        try:
+            http_get(
+                hf_hub_url(self.source, file.name, revision=self.commit),
+                cast(BinaryIO, BoundedFile(out, file.name, file.size)),
+                resume_size=have,
+                headers=_headers(),
+                expected_size=file.size,
+                displayed_filename=file.name,
+            )
+        except OSError as error:
+            if type(error) is not OSError or error.errno is not None:
+                raise
+            raise ChildJobFailed(  # the library's word for an answer that ended early
+                f"{file.name} came with {out.tell():,} bytes of the {file.size:,} that are listed; "
+                "is there a proxy or mirror that changes it?"
+            ) from None
 
     def _part(self, file: RemoteFile) -> Path:
         """Named by what it will be: another commit's part of the same name is not gone on with."""

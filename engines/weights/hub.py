@@ -27,6 +27,7 @@ from huggingface_hub.errors import (
 
 from engines.host.child_job import REPEAT_S, ChildJobFailed, Progress, child_job
 from engines.weights.fetching import FileFetch, RemoteFile
+from engines.weights.listed import bounded, check_files, checked_commit
 from engines.weights.manifest import (
     BadManifest,
     StoredFile,
@@ -34,6 +35,7 @@ from engines.weights.manifest import (
     read_manifest,
     write_manifest,
 )
+from engines.weights.patience import patiently
 from engines.weights.selection import IGNORED, Selection, are_one
 from engines.weights.store import PARTS, WeightsStore
 
@@ -51,7 +53,8 @@ def fetch(args: Sequence[str], progress: Progress) -> str:
         if not asked["asks_hub"] and (found := model.here(store)) is not None:
             return str(found)
         progress(f"asking {constants.ENDPOINT} for {repository}", None, None)
-        pull = Pull(model, store, model.listing(), again=tuple(asked["again"]))
+        listing = patiently(model.listing, progress)
+        pull = Pull(model, store, listing, again=tuple(asked["again"]))
         with _alone(store.repository(repository), progress):
             return str(pull.fetch(progress))
     except (ChildJobFailed, BadManifest) as e:
@@ -108,10 +111,12 @@ class HubModel:
         """Raises what the library raises."""
         api = HfApi()
         described = api.model_info(self.repository, revision=self.revision)
-        commit = str(described.sha)
+        commit = checked_commit(described.sha, self.repository)
         tree = api.list_repo_tree(self.repository, recursive=True, revision=commit)
-        files = {each.path: each for each in tree if isinstance(each, RepoFile)}
+        listed = bounded(tree, self.repository)
+        files = {each.path: each for each in listed if isinstance(each, RepoFile)}
         wanted = tuple(_remote(files[name]) for name in self.selection.wanted(files))
+        check_files([(file.name, file.size) for file in wanted])
         return Listing(commit, _licence(described.card_data), wanted)
 
 

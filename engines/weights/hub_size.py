@@ -12,6 +12,8 @@ from huggingface_hub import constants
 
 from engines.host.child_job import ChildJobFailed, Progress, child_job
 from engines.weights.hub import HubModel, Pull, failure_reason
+from engines.weights.manifest import BadManifest
+from engines.weights.patience import patiently
 from engines.weights.selection import Selection
 from engines.weights.store import WeightsStore
 
@@ -22,9 +24,11 @@ def size(args: Sequence[str], progress: Progress) -> str:
     progress(f"asking {constants.ENDPOINT} for {repository}", None, None)
     try:
         model = HubModel(repository, revision or None, Selection(kind, file or None))
-        pull = Pull(model, WeightsStore(Path(root)), listing := model.listing())
+        pull = Pull(model, WeightsStore(Path(root)), listing := patiently(model.listing, progress))
         told = {"commit": listing.commit, "licence": listing.licence, "size": listing.size}
         return json.dumps({**told, "missing": pull.missing_bytes()})
+    except (ChildJobFailed, BadManifest) as e:
+        raise ChildJobFailed(str(e)) from None
     except Exception as e:
         raise ChildJobFailed(failure_reason(e, repository, revision)) from e
 

@@ -62,7 +62,7 @@ def invoice(
     """
     of_month = period_of(month, None, None).first.isoformat()[:7]
     seller = seller_of(registry)
-    with open_reports(data_dir, ledger_url) as database:
+    with open_reports(data_dir, ledger_url, writing=wants_issue) as database:
         whose = owners(database, of_month) if owner is None else [owner]
         if wants_issue:
             issue_all(database, whose, of_month, seller, datetime.now(UTC).date())

@@ -131,8 +131,6 @@ def _path(uds: Listener) -> str:
 @contextlib.contextmanager
 def listening(settings: Settings) -> Iterator[Network]:
     """Bound at once, before anything is loaded. Raises CannotStart."""
-    if settings.ops_port is None and "ops_host" in settings.model_fields_set:
-        raise CannotStart("--ops-host is the address of a port: give --ops-port, too.")
     certificate = _certificate(settings)
     tls = None if certificate is None else certificate.context
     port = uds = ops = None
@@ -149,7 +147,11 @@ def listening(settings: Settings) -> Iterator[Network]:
         yield Network(settings.host, port, uds, ops, settings.ops_host, certificate)
 
 
-def _certificate(settings: Settings) -> "ServedCertificate | None":
+def check_flags(settings: Settings) -> tuple[Path, Path] | None:
+    """The certificate's file and its key's, where TLS is asked for. Raises CannotStart for flags
+    that need another one."""
+    if settings.ops_port is None and "ops_host" in settings.model_fields_set:
+        raise CannotStart("--ops-host is the address of a port: give --ops-port, too.")
     if settings.tls_cert is None and settings.tls_key is None:
         return None
     if settings.tls_cert is None:
@@ -158,6 +160,13 @@ def _certificate(settings: Settings) -> "ServedCertificate | None":
         raise CannotStart("--tls-cert needs the certificate's private key: --tls-key FILE.")
     if not settings.has_port and settings.ops_port is None:
         raise CannotStart("--tls-cert is for a port, and --uds alone has none: give --port, too.")
+    return settings.tls_cert, settings.tls_key
+
+
+def _certificate(settings: Settings) -> "ServedCertificate | None":
+    files = check_flags(settings)
+    if files is None:
+        return None
     from server.http.certificate import ServedCertificate
 
-    return ServedCertificate(settings.tls_cert, settings.tls_key)
+    return ServedCertificate(*files)

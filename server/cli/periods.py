@@ -12,7 +12,7 @@ import typer
 from server.cli.options import failed
 from server.cli.trouble import told
 from server.ledger.database import Database
-from server.ledger.open_books import open_books
+from server.ledger.open_books import open_books, open_to_read
 from server.ledger.reports import Period
 
 Month: TypeAlias = Annotated[str | None, typer.Option(help="A month, as 2026-11.")]
@@ -22,9 +22,12 @@ Owner: TypeAlias = Annotated[str | None, typer.Option(help="Only this owner's.")
 
 
 @contextmanager
-def open_reports(data_dir: Path, ledger_url: str | None) -> Iterator[Database]:
+def open_reports(
+    data_dir: Path, ledger_url: str | None, *, writing: bool = False
+) -> Iterator[Database]:
     """The books. Raises typer.Exit, also for what is done with them."""
-    with told(), closing(open_books(data_dir, ledger_url)) as database:
+    opened = open_books if writing else open_to_read
+    with told(), closing(opened(data_dir, ledger_url)) as database:
         yield database
 
 

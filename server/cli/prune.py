@@ -23,7 +23,7 @@ def prune(
 ) -> None:
     """Delete old records. Sums, budgets and invoices keep counting them. Export them first."""
     day = day_of(before, "--before")
-    with open_reports(data_dir, ledger_url) as database:
+    with open_reports(data_dir, ledger_url, writing=True) as database:
         if not yes:
             _ask(f"Delete every usage record from before {day}?")
         count = prune_records(database, day)

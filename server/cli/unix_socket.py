@@ -70,12 +70,13 @@ def _make_way(path: Path) -> None:
         return
     if not stat.S_ISSOCK(found.st_mode):
         raise CannotStart(f"--uds {path} is there already, and is no socket.")
-    if _is_answered(path):
+    if is_answered(path):
         raise CannotStart(f"--uds {path} is another server's, which runs; choose another.")
     path.unlink()
 
 
-def _is_answered(path: Path) -> bool:
+def is_answered(path: Path) -> bool:
+    """Whether a living server listens on that socket. Raises OSError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(ANSWER_S)
         try:

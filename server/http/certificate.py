@@ -52,8 +52,8 @@ class Pair:
     def trouble(self, now: float) -> str | None:
         """Why clients will refuse it at that time, if they will."""
         if now >= self.ends_at:
-            return f"has ended on {_day(self.ends_at)}"
-        return f"is for after {_day(self.begins_at)} only" if now < self.begins_at else None
+            return f"has ended on {day(self.ends_at)}"
+        return f"is for after {day(self.begins_at)} only" if now < self.begins_at else None
 
 
 class ServedCertificate:
@@ -89,7 +89,7 @@ class ServedCertificate:
         if trouble := self.newest.trouble(now):
             log.warning("the certificate %s %s; clients refuse it", self._files[0], trouble)
         else:
-            log.info("the certificate %s ends on %s", self._files[0], _day(self.newest.ends_at))
+            log.info("the certificate %s ends on %s", self._files[0], day(self.newest.ends_at))
 
     def _begin(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
         connection.context = self.newest.context
@@ -213,5 +213,5 @@ def _state_of(file: Path) -> tuple[int, ...] | None:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
-def _day(unix_s: float) -> str:
+def day(unix_s: float) -> str:
     return datetime.fromtimestamp(unix_s, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -59,10 +59,10 @@ def checked(backup: Path) -> None:
     if begins != MAGIC:
         raise LedgerError(f"{backup} is no backup: it is not a file of `fjord backup`.")
     with _reading(backup) as connection:
-        found = schema.sqlite_version(connection)
-        if found is None:
+        found = schema.sqlite_schema(connection)
+        if found.version is None:
             raise LedgerError(f"{backup} is no backup: it holds no ledger.")
-        schema.check_version(found, str(backup))
+        found.is_behind(str(backup))
         _check_whole(connection, str(backup))
 
 

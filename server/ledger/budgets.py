@@ -145,6 +145,11 @@ class Budgets:
         self.count_elsewhere(account)
         self.read(account)
 
+    def read_all_anew(self) -> None:
+        """The ledger has got records that no request of this process made."""
+        for account in self.accounts.values():
+            self.read_anew(account)
+
     def current(self, key_id: str) -> BudgetAccount | None:
         """The key's account, in the period that it is now."""
         account = self.accounts.get(key_id)

@@ -37,8 +37,10 @@ class Database(Protocol):
 class SqliteDatabase:
     """A node's own ledger file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.connection = sqlite.connect(path, busy_timeout_s=10.0)
+        if read_only:
+            self.connection.execute("PRAGMA query_only = ON")
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:
         return self.connection.execute(sql, parameters).fetchall()

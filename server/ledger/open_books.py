@@ -20,6 +20,16 @@ def open_books(data_dir: Path, ledger_url: str | None) -> Database:
     return postgres.open_database(ledger_url)
 
 
+def open_to_read(data_dir: Path, ledger_url: str | None) -> Database:
+    """Also those of a newer fjord that this one still understands. Raises LedgerError."""
+    if ledger_url is None:
+        path, is_newer = sqlite.readable_ledger(data_dir)
+        return SqliteDatabase(path, read_only=is_newer)
+    from server.ledger import postgres
+
+    return postgres.open_to_read(ledger_url)
+
+
 def site_pool(ledger_url: str) -> "SitePool":
     """Raises LedgerError where the URL is not understood."""
     from server.ledger.site_pool import SitePool

@@ -22,7 +22,7 @@ BAD_URL = (
 def migrated(url: str) -> None:
     """Make or migrate the site's tables. Raises LedgerUnavailable."""
     with closing(connect(url)) as connection:
-        is_behind = schema.check_version(schema_version(connection), described(connection))
+        is_behind = schema_of(connection).is_behind(described(connection))
     if is_behind:
         schema.migrate(sqlalchemy_url(url))
 
@@ -31,6 +31,23 @@ def open_database(url: str) -> PostgresDatabase:
     """The site's database at the newest schema. Raises LedgerUnavailable."""
     migrated(url)
     return PostgresDatabase(connect(url))
+
+
+def open_to_read(url: str) -> PostgresDatabase:
+    """Also one that a newer fjord made, if it says that this one still understands it. Raises
+    LedgerError."""
+    connection = connect(url)
+    try:
+        found = schema_of(connection)
+        if found.is_newer():
+            found.check_readable(described(connection))
+            connection.execute("SET default_transaction_read_only = on")
+            return PostgresDatabase(connection)
+    except BaseException:
+        connection.close()
+        raise
+    connection.close()
+    return open_database(url)
 
 
 def connect(url: str) -> "psycopg.Connection[tuple[Any, ...]]":
@@ -85,11 +102,10 @@ def without_password(text: str, given: dict[str, Any]) -> str:
     return text.replace(password, "***") if password else text
 
 
-def schema_version(connection: "psycopg.Connection[tuple[Any, ...]]") -> str | None:
+def schema_of(connection: "psycopg.Connection[tuple[Any, ...]]") -> schema.Schema:
     if not connection.execute("SELECT to_regclass('alembic_version') IS NOT NULL").fetchone()[0]:  # type: ignore[index]
-        return None
-    row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-    return str(row[0]) if row else None
+        return schema.Schema(version=None)
+    return schema.told(lambda sql: connection.execute(sql.encode()).fetchall())
 
 
 def sqlalchemy_url(url: str) -> str:

@@ -129,6 +129,8 @@ class SiteReplication:
         assert self.remote is not None
         self.mirror_keys(self.remote)
         self.tell_reservations(self.remote)
+        if self.shipping.was_restored:
+            self.regain(self.remote)
         self.shipping.queue_again()
         shipped = self.shipping.ship(self.remote)
         self.set_aside = self.shipping.count_set_aside()
@@ -147,6 +149,13 @@ class SiteReplication:
         remember(self.local, KEYS_OF_SITE, "1")
         if self.trouble:
             log.warning("the site's database is back")
+
+    def regain(self, remote: PostgresDatabase) -> None:
+        """It may take a while, and the node knows all that it needs to serve meanwhile."""
+        self.learn_spending(remote)
+        self.note_contact()
+        self.shipping.regain(remote)
+        self.on_loop(self.budgets.read_all_anew)
 
     def lost(self, error: Exception) -> None:
         text = str(error) if isinstance(error, LedgerError) else postgres.one_line(error)

@@ -3,9 +3,12 @@
 from datetime import date
 
 from server.ledger.database import Database
+from server.ledger.meta import remember, remembered
 from server.ledger.periods import DAY_S, day_number
 
 US = 1_000_000
+PRUNED_UNTIL = "pruned_until_us"
+"""What a node remembers: before it, records may be missing that were there."""
 SLICE = 10_000
 """Rows a transaction: a running server waits some ms for its turn, not minutes."""
 
@@ -16,6 +19,9 @@ def prune(database: Database, before: date) -> int:
     until = day_number(before) * DAY_S * US
     is_local = bool(database.query("SELECT 1 FROM meta WHERE name = 'node_uid'"))
     sql = LOCAL if is_local else SITE
+    if is_local:
+        known = int(remembered(database, PRUNED_UNTIL) or 0)
+        remember(database, PRUNED_UNTIL, str(max(known, until)))
     deleted = 0
     while count := database.execute(sql, (until, SLICE)):
         deleted += count

@@ -15,11 +15,13 @@ from typing import Any
 import msgspec
 
 from server.ledger import postgres
-from server.ledger.database import Database, PostgresDatabase, Row
+from server.ledger.database import Database, PostgresDatabase, Row, SqliteDatabase
 from server.ledger.errors import LedgerError
 from server.ledger.meta import remember, remembered
+from server.ledger.regaining import regain
 from server.ledger.site_sql import (
     COLUMNS,
+    KNOWN,
     MARK,
     MARKED,
     QUEUE_AGAIN,
@@ -37,11 +39,13 @@ BATCH = 1000
 class Shipping:
     """Belongs to the thread of the replication; `local` is its connection to the node's ledger."""
 
-    def __init__(self, local: Database, node_uid: str) -> None:
+    def __init__(self, local: SqliteDatabase, node_uid: str) -> None:
         self.local = local
         self.node_uid = node_uid
         self.marked: list[Row] = []
         """What the site marks of this node: seq and record id, as it was last met or told."""
+        self.was_restored = False
+        """The site has records of this node that it lacks itself."""
 
     @property
     def shipped_seq(self) -> int:
@@ -59,14 +63,21 @@ class Shipping:
         remember(self.local, "site_marked", "1")
 
     def follow(self, shipped: int, seq: int, record_id: str) -> None:
-        known = "SELECT 1 FROM records WHERE seq = ? AND record_id = ?"
         if seq < shipped:
             log.warning(
                 "the site lacks this node's records from %d to %d: shipped again", seq, shipped
             )
             remember(self.local, "shipped_seq", str(seq))
-        elif seq > shipped and self.local.query(known, (seq, record_id)):
+        elif seq > shipped and self.local.query(KNOWN, (seq, record_id)):
             remember(self.local, "shipped_seq", str(seq))
+        elif seq > shipped:
+            self.was_restored = True
+
+    def regain(self, remote: PostgresDatabase) -> None:
+        """Before anything is shipped: a new mark would hide what is missing here."""
+        count = regain(self.local, remote, self.node_uid)
+        self.was_restored = False
+        log.warning("this node's ledger was restored: its site had %d records more", count)
 
     def ship(self, remote: PostgresDatabase) -> int:
         """Send the next records; return how many. Raises LedgerError where the site has to be met

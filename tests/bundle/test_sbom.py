@@ -6,6 +6,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from engines.bundle.contents import ModelWeights
 from engines.bundle.sbom import sbom_piece
@@ -39,6 +41,7 @@ def test_a_wheel_and_a_model_are_components_with_what_is_known_of_them(tmp_path:
     piece = sbom_piece("0.1", models, {path: digest}, "2026-11-27T00:00:00+00:00")
     assert isinstance(piece.content, bytes)
     sbom = json.loads(piece.content)
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(piece.content.decode()) is None
     assert (sbom["bomFormat"], sbom["specVersion"]) == ("CycloneDX", "1.6")
     assert sbom["metadata"]["component"]["name"] == "fjord-server"
     by_name = {each["name"]: each for each in sbom["components"]}

@@ -1,13 +1,10 @@
 """`fjord doctor` on a machine that is well, and on machines with things broken."""
 
-import hashlib
 import json
 import os
-import resource
 import shutil
 import socket
 import sqlite3
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -16,22 +13,14 @@ from typing import Any
 
 import pytest
 
-from engines.testing.tiny import make_llama
-from engines.weights.manifest import StoredFile, WeightsManifest, write_manifest
-from server.cli.doctor import hardware, models, place, surroundings
+from server.cli.doctor import hardware, listening, models, place, surroundings
 from server.cli.doctor.diagnosis import Diagnosis, diagnoses
 from server.ledger.serving_lock import ServingLock
-from server.ledger.sqlite import FILE_NAME, prepared_ledger
+from server.ledger.sqlite import prepared_ledger
 from server.settings import Settings
+from tests.support.broken_machine import flip_a_bit, found, kept_weights, nvidia_smi
 from tests.support.command import fjord_here
-from tests.support.serve_process import FJORD, environment, with_registry
-
-
-def found(check: Any, **settings: Any) -> dict[str, tuple[str, str]]:
-    """(state, words with the remedy) by name."""
-    told = diagnoses([("check", check)], Settings(**settings))
-    return {each.name: (each.state, f"{each.words}; {each.remedy}") for each in told}
-
+from tests.support.serve_process import with_registry
 
 OWN = """\
 models:
@@ -44,23 +33,6 @@ models:
 profiles:
   embedded: {{}}
 """
-
-
-def flip_a_bit(path: Path) -> None:
-    held = bytearray(path.read_bytes())
-    held[-1] ^= 1
-    path.write_bytes(held)
-
-
-def nvidia_smi(folder: Path, driver: str, cards: int = 1) -> None:
-    """One that knows this driver and so many cards."""
-    rows = "\n".join(f"{n}, GPU-{n}, NVIDIA H100, 81559" for n in range(cards))
-    path = folder / "nvidia-smi"
-    path.write_text(
-        '#!/bin/sh\ncase "$*" in\n'
-        f"*driver_version*) echo '{driver}';;\n*) printf '%s\\n' '{rows}';;\nesac\n"
-    )
-    path.chmod(0o755)
 
 
 @pytest.fixture
@@ -81,46 +53,6 @@ def test_on_a_machine_that_is_well_nothing_stands_in_the_way(home: Path) -> None
     assert shown.stdout.endswith("\nNothing stands in the way.\n")
     assert max(map(len, shown.stdout.splitlines())) <= 80
     assert not (home / "data").exists()  # looked at, not made
-
-
-@pytest.mark.slow
-def test_six_broken_things_are_six_lines_each_with_what_to_do(home: Path, taken: int) -> None:
-    prepared_ledger(home / "data")
-    (home / "data" / FILE_NAME).write_bytes(b"SQLite format 3\0" + b"x" * 9000)
-    text = (home / "model_registry.yaml").read_text()
-    (home / "model_registry.yaml").write_text(text.replace("context: 4K", "context: many"))
-    tools = home / "tools"
-    tools.mkdir()
-    nvidia_smi(tools, "535.104.05")
-    url = "postgresql://fjord:secret@127.0.0.1:1/site"
-
-    asked = [*FJORD, "doctor", "--port", str(taken), "--ledger-url", url]
-    shown = subprocess.run(
-        asked,
-        cwd=home,
-        env=environment(PATH=f"{tools}:{os.environ['PATH']}", COLUMNS="80"),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (512, 512)),
-    )
-    assert shown.returncode == 1, shown.stderr
-    names = [line[5:20].strip() for line in shown.stdout.splitlines() if line.startswith("BAD")]
-    assert names == ["driver", "open files", "ledger", "port", "site", "registry"]
-    assert shown.stdout.endswith("\n6 to mend.\n")
-    words = " ".join(shown.stdout.split())
-    for said in (
-        "535.104.05 is too old for CUDA 13; install NVIDIA's driver 580 or newer",
-        "512 at most: as many connections; raise it to 8,192",
-        "it cannot be read: ",
-        "restore a copy of `fjord backup`",
-        f"Port {taken} on 127.0.0.1 is in use; choose another with --port",
-        "see --ledger-url, the network and the database's own log",
-        "'many' is wrong: not a number of tokens",
-    ):
-        assert said in words
-    assert "secret" not in shown.stdout + shown.stderr
-    assert max(map(len, shown.stdout.splitlines())) <= 80
 
 
 def test_for_programs_it_is_one_document(home: Path, taken: int) -> None:
@@ -199,7 +131,7 @@ def test_the_port_of_a_running_server_is_its_own(tmp_path: Path, taken: int) -> 
     lock = ServingLock(tmp_path)
     lock.take()
     try:
-        told = found(place.port, data_dir=tmp_path, port=taken)["port"]
+        told = found(listening.port, data_dir=tmp_path, port=taken)["port"]
     finally:
         lock.release()
     assert told == ("ok", f"{taken} on 127.0.0.1: a Fjord serves (process {os.getpid()}); ")
@@ -214,7 +146,7 @@ def newer(ledger: Path) -> None:
     ("change", "state", "words"),
     [
         (lambda _: None, "ok", "0 records"),
-        (newer, "bad", "start the newer fjord that wrote it"),
+        (newer, "bad", "made by fjord"),
         (lambda path: path.write_text("words"), "bad", "file is not a database"),
         (lambda path: path.unlink(), "ok", "none yet"),
     ],
@@ -256,11 +188,7 @@ def test_weights_that_are_loaded_at_the_start_are_looked_at(
     tmp_path: Path, change: Callable[[Path], Any], state: str, words: str
 ) -> None:
     """Of a bundle or `fjord weights`; a folder of one's own has nothing to be compared with."""
-    folder = make_llama(tmp_path / "own")
-    path = folder / "model.safetensors"
-    known = StoredFile(path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest())
-    files = {path.name: known}
-    write_manifest(folder, WeightsManifest(source="o/n", commit="c", licence=None, files=files))
+    folder = kept_weights(tmp_path / "own").parent
     change(folder)
     registry = tmp_path / "registry.yaml"
     registry.write_text(OWN.format(folder))

@@ -180,7 +180,7 @@ def of_another_server(backup: Path) -> None:
     [
         (damaged, "is damaged|cannot be read"),
         (cut, "is damaged|cannot be read"),
-        (newer, "start the newer fjord that wrote it"),
+        (newer, "made by fjord"),
         (another_database, "holds no ledger"),
         (of_another_server, "is of another server"),
         (lambda path: path.write_text("words"), "is not a file of `fjord backup`"),

@@ -39,6 +39,18 @@ class Hub:
     """What `main` is."""
     spoils: set[str] = field(default_factory=set)
     """Files that come with other bytes than are listed."""
+    lists: list[dict[str, Any]] = field(default_factory=list)
+    """Entries of the tree besides those of `files`."""
+    sends: dict[str, bytes] = field(default_factory=dict)
+    """Files that come with these bytes, whatever is listed."""
+    elsewhere: str | None = None
+    """The address of another hub, to which every GET of a file is sent on."""
+    busy_for: int = 0
+    """So many requests yet are answered with 429, ..."""
+    busy_at: str = "/"
+    """... of those whose path begins so."""
+    tokens: list[str | None] = field(default_factory=list)
+    """What each request of a file had as Authorization."""
     served: list[tuple[str, str | None]] = field(default_factory=list)
     """(path, Range) of every GET of a file."""
     released: threading.Event = field(default_factory=threading.Event)
@@ -63,7 +75,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=True)
 
     def _answer(self, with_body: bool) -> None:
-        if self.hub.refusal is not None:
+        if self.hub.busy_for > 0 and self.path.startswith(self.hub.busy_at):
+            self.hub.busy_for -= 1
+            self._send(429, b"{}", {"Retry-After": "1"}, with_body)
+        elif self.hub.refusal is not None:
             status, code = self.hub.refusal
             self._send(status, b"{}", {"X-Error-Code": code}, with_body)
         elif self.hub.token and self.headers["Authorization"] != f"Bearer {self.hub.token}":
@@ -92,7 +107,8 @@ class _Handler(BaseHTTPRequestHandler):
         return (self.path,) if self.path.partition("?")[0] == "/api/models/owner/name" else ()
 
     def _tree(self) -> list[dict[str, Any]]:
-        return [self._listed(name, content) for name, content in self.hub.files.items()]
+        files = [self._listed(name, content) for name, content in self.hub.files.items()]
+        return files + self.hub.lists
 
     def _listed(self, name: str, content: bytes) -> dict[str, Any]:
         """As the hub does: a SHA-256 for large files, git's own hash for the others."""
@@ -104,7 +120,11 @@ class _Handler(BaseHTTPRequestHandler):
         return file
 
     def _send_file(self, name: str, with_body: bool) -> None:
-        content = self.hub.files[name]
+        self.hub.tokens.append(self.headers["Authorization"])
+        if self.hub.elsewhere is not None:
+            self._send(302, b"", {"Location": f"{self.hub.elsewhere}{self.path}"}, with_body)
+            return
+        content = self.hub.sends.get(name, self.hub.files.get(name, b""))
         if name in self.hub.spoils:
             content = bytes([content[0] ^ 1]) + content[1:]
         headers = {

@@ -18,7 +18,7 @@ import psutil
 from tests.support.loopback_alone import counters
 from tests.support.serve_process import FJORD, Server, ask, environment, fjord, serving
 
-CALLS = "connect,sendto,sendmsg,sendmmsg"
+CALLS = "connect,bind,sendto,sendmsg,sendmmsg"
 REGISTRY = "data/bundle/model_registry.yaml"
 ABSENT = """\
   absent:

@@ -9,10 +9,12 @@ import typer
 
 from server.cli import serving_options as options
 from server.cli.apps import new_app
+from server.cli.doctor import listening
 from server.cli.doctor.diagnosis import Check, Diagnosis, diagnoses
-from server.cli.doctor.hardware import cards, compilers, memory, open_files, shared_memory
+from server.cli.doctor.hardware import cards, compilers, cuda, memory, shared_memory
+from server.cli.doctor.limits import open_files, processes
 from server.cli.doctor.models import registry
-from server.cli.doctor.place import data_dir, ledger, port
+from server.cli.doctor.place import data_dir, ledger, weights_dir
 from server.cli.doctor.surroundings import clock, site
 from server.cli.options import AsJson
 from server.cli.tables import terminal_width
@@ -20,13 +22,19 @@ from server.settings import read_settings
 
 CHECKS: Sequence[tuple[str, Check]] = (
     ("cards", cards),
+    ("cuda", cuda),
     ("memory", memory),
     ("shared memory", shared_memory),
     ("open files", open_files),
+    ("processes", processes),
     ("compilers", compilers),
     ("data directory", data_dir),
     ("ledger", ledger),
-    ("port", port),
+    ("weights' place", weights_dir),
+    ("port", listening.port),
+    ("unix socket", listening.unix_socket),
+    ("ops port", listening.ops_port),
+    ("certificate", listening.certificate),
     ("clock", clock),
     ("site", site),
     ("registry", registry),
@@ -43,23 +51,43 @@ def doctor(
     as_json: AsJson = False,
     host: options.Host = None,
     port: options.Port = None,
+    uds: options.Uds = None,
+    tls_cert: options.TlsCert = None,
+    tls_key: options.TlsKey = None,
+    ops_port: options.OpsPort = None,
+    ops_host: options.OpsHost = None,
     registry: options.RegistryFile = None,
     profile: options.Profile = None,
+    engine: options.Engine = None,
+    model: options.Models = None,
+    engine_arg: options.EngineArgs = None,
     data_dir: options.DataDir = None,
+    engine_memory_gb: options.EngineMemory = None,
+    offline: options.Offline = None,
     ledger_url: options.LedgerUrl = None,
 ) -> None:
     """Look whether this machine is ready to serve.
 
-    And say what to do where it is not. Each line is ok, a note, or BAD with what would be right;
-    exit status 1 where one is bad. Nothing is changed, fetched or loaded; weights that are here are
-    read once.
+    And say what to do where it is not. Give it the flags that `fjord serve` gets. Each line is ok,
+    a note, or BAD with what would be right; exit status 1 where one is bad. Nothing is changed,
+    fetched or loaded; weights that are here are read once.
     """
     settings = read_settings(
         host=host,
         port=port,
+        uds=uds,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        ops_port=ops_port,
+        ops_host=ops_host,
         registry=registry,
         profile=profile,
+        engine=engine,
+        model=model,
+        engine_arg=engine_arg,
         data_dir=data_dir,
+        engine_memory_gb=engine_memory_gb,
+        offline=offline,
         ledger_url=ledger_url,
     )
     found = []

@@ -1,7 +1,7 @@
-"""Cards, their driver, memory, what is shared between processes, and limits of this process."""
+"""Cards, their driver and its CUDA, memory, and what is shared between processes."""
 
+import ctypes
 import os
-import resource
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -18,8 +18,8 @@ GIB = 2**30
 SHARED_BYTES, SHARED_BYTES_OF_MANY = GIB // 2, 8 * GIB
 """Of /dev/shm: for an engine on one card, and for workers on several."""
 SHARED = Path("/dev/shm")
-FILES, MANY_FILES = 1024, 8192
-"""Connections that can be open at once."""
+CUDA = 13_000
+"""As the driver says it: CUDA 13.0."""
 
 
 def cards(_: Settings) -> Iterator[Diagnosis]:
@@ -59,6 +59,35 @@ def _driver() -> str | None:
     return first if first.split(".")[0].isdigit() else None
 
 
+def cuda(_: Settings) -> Iterator[Diagnosis]:
+    """The driver's own library, as an engine's process begins with it; no card is used."""
+    if not visible_cards(os.environ):
+        return
+    try:
+        library = _libcuda()
+    except OSError:
+        remedy = "in a container: NVIDIA_DRIVER_CAPABILITIES=compute,utility; else the whole driver"
+        yield bad("cuda", "there are cards, and no libcuda.so.1", remedy)
+        return
+    if failure := library.cuInit(0):
+        remedy = "restart the machine after a new driver; in a container: --gpus all"
+        yield bad("cuda", f"it does not begin: error {failure} of cuInit", remedy)
+        return
+    found = ctypes.c_int()
+    library.cuDriverGetVersion(ctypes.byref(found))
+    version = f"{found.value // 1000}.{found.value % 1000 // 10}"
+    if found.value < CUDA:
+        yield bad(
+            "cuda", f"{version}: 13.0 is needed", f"install NVIDIA's driver {DRIVER} or newer"
+        )
+    else:
+        yield ok("cuda", version)
+
+
+def _libcuda() -> ctypes.CDLL:
+    return ctypes.CDLL("libcuda.so.1")
+
+
 def memory(_: Settings) -> Iterator[Diagnosis]:
     total = host_bytes()
     if total is None:
@@ -77,21 +106,10 @@ def shared_memory(_: Settings) -> Iterator[Diagnosis]:
     has = shutil.disk_usage(SHARED).total if SHARED.exists() else 0
     words = f"{has / GIB:.1f} GiB in {SHARED}"
     if has < needs:
-        remedy = f"{needs / GIB:.1f} GiB; in a container --ipc=host or --shm-size"
+        remedy = f"make it {needs / GIB:.1f} GiB; in a container --ipc=host or --shm-size"
         yield bad("shared memory", words, remedy)
     else:
         yield ok("shared memory", words)
-
-
-def open_files(_: Settings) -> Iterator[Diagnosis]:
-    """A server raises its own limit to the hard one."""
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if hard == resource.RLIM_INFINITY or hard >= MANY_FILES:
-        yield ok("open files", "any number" if hard == resource.RLIM_INFINITY else f"{hard:,}")
-        return
-    remedy = f"raise it to {MANY_FILES:,} (`ulimit -Hn`, LimitNOFILE=, --ulimit nofile=)"
-    words = f"{hard:,} at most: as many connections"
-    yield (bad if hard < FILES else note)("open files", words, remedy)
 
 
 def compilers(_: Settings) -> Iterator[Diagnosis]:

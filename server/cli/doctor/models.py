@@ -1,10 +1,11 @@
 """The registry: whether it is right, its engines are installed and it has room."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from engines.base import EngineUnavailable
 from engines.build import missing_library
-from engines.planning.machine import this_machine
+from engines.planning.machine import Machine, this_machine
 from engines.planning.measured import MeasuredMemory
 from engines.planning.plan import plan
 from engines.registry.registry import Registry
@@ -64,7 +65,7 @@ def _quiet(what: str, done: int | None, total: int | None) -> None:
 def _fits(opened: Registry, settings: Settings) -> Diagnosis:
     """By what is known without a network."""
     asked = asked_of(opened.models.values(), settings.data_dir, may_ask_hub=False)
-    found = plan(asked, this_machine(), MeasuredMemory(settings.data_dir))
+    found = plan(asked, _machine(settings), MeasuredMemory(settings.data_dir))
     if found.never:
         names = _few([alias for each in found.never for alias in each.asked.aliases])
         return bad("room", f"never fits: {names}", "`fjord plan` says what would")
@@ -74,6 +75,13 @@ def _fits(opened: Registry, settings: Settings) -> Diagnosis:
         return note("room", words, "`fjord plan` asks the hub for their sizes")
     turns = f"they fit by {found.turns} turns"
     return ok("room", "all fit at once" if found.turns < 2 else turns)
+
+
+def _machine(settings: Settings) -> Machine:
+    """With what engines may have of its memory."""
+    machine = this_machine()
+    said = settings.engine_memory_gb
+    return machine if said is None else replace(machine, host_bytes=int(said * 1e9))
 
 
 def _few(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The data directory, its disk, the ledger in it, and the port."""
+"""The data directory, its disk, the ledger in it, and where weights go."""
 
 import os
 import shutil
@@ -11,12 +11,10 @@ from contextlib import closing
 from pathlib import Path
 
 from server.cli.doctor.diagnosis import Diagnosis, bad, note, ok
-from server.cli.first_start import listening_socket
+from server.cli.trouble import ROOM as ROOM_ERRORS
 from server.ledger import schema
-from server.ledger.errors import LedgerError, LedgerInUse
-from server.ledger.serving_lock import ServingLock
+from server.ledger.errors import LedgerError
 from server.ledger.sqlite import FILE_NAME
-from server.refusal import CannotStart
 from server.settings import Settings
 
 GIB = 2**30
@@ -34,7 +32,9 @@ def data_dir(settings: Settings) -> Iterator[Diagnosis]:
     try:
         took_s = _sync_s(at)
     except OSError as error:
-        remedy = "give it to this user, or name another with --data-dir"
+        is_full = error.errno in ROOM_ERRORS
+        remedy = "make room" if is_full else "give it to this user"
+        remedy += ", or name another with --data-dir"
         yield bad("data directory", f"{at} cannot be written: {error.strerror}", remedy)
         return
     is_new = "" if settings.data_dir.exists() else ", made at the first start"
@@ -46,6 +46,22 @@ def data_dir(settings: Settings) -> Iterator[Diagnosis]:
         yield bad("disk speed", words, remedy)
     else:
         yield note("disk speed", words, remedy) if took_s > SYNC_S else ok("disk speed", words)
+
+
+def weights_dir(settings: Settings) -> Iterator[Diagnosis]:
+    """Where it is not in the data directory."""
+    if settings.weights_dir is None:
+        return
+    at = _existing(settings.weights_dir.absolute())
+    free = shutil.disk_usage(at).free
+    words = f"{settings.weights_dir.absolute()}, {free / GIB:.1f} GiB free"
+    if not os.access(at, os.W_OK):
+        words, remedy = f"{words}, and cannot be written", "nothing is fetched into it"
+        yield note("weights' place", words, remedy)
+    elif free < MUCH_ROOM:
+        yield note("weights' place", words, "`fjord plan` says how much weights want")
+    else:
+        yield ok("weights' place", words)
 
 
 def _existing(path: Path) -> Path:
@@ -85,7 +101,7 @@ def ledger(settings: Settings) -> Iterator[Diagnosis]:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             check = "quick_check(1)" if not is_large else "schema_version"
             [found] = connection.execute(f"PRAGMA {check}").fetchone()
-            is_behind = schema.check_version(schema.sqlite_version(connection), str(path))
+            is_behind = schema.sqlite_schema(connection).is_behind(str(path))
             [count] = connection.execute("SELECT count(*) FROM records").fetchone()
     except LedgerError as error:
         yield bad("ledger", str(error), "")
@@ -98,35 +114,3 @@ def ledger(settings: Settings) -> Iterator[Diagnosis]:
         return
     steps = ", brought to the newest schema at the next start" if is_behind else ""
     yield ok("ledger", f"{count:,} records{steps}")
-
-
-def port(settings: Settings) -> Iterator[Diagnosis]:
-    """Free, or a running server's of this data directory."""
-    if not settings.has_port:
-        return
-    where = f"{settings.port} on {settings.host}"
-    holder = _holder(settings.data_dir)
-    try:
-        listening_socket(settings.host, settings.port).close()
-    except CannotStart as refusal:
-        if holder is None:
-            yield bad("port", str(refusal), "")
-        else:
-            yield ok("port", f"{where}: a Fjord serves (process {holder})")
-        return
-    yield ok("port", f"{where} is free")
-
-
-def _holder(data_dir: Path) -> str | None:
-    """The process that serves from this data directory."""
-    if not data_dir.is_dir():
-        return None
-    lock = ServingLock(data_dir)
-    try:
-        lock.take()
-    except LedgerInUse:
-        return lock.holder()
-    except OSError:
-        return None
-    lock.release()
-    return None

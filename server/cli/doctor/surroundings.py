@@ -54,7 +54,7 @@ def site(settings: Settings) -> Iterator[Diagnosis]:
         with closing(postgres.connect(settings.ledger_url)) as connection:
             [[there]] = connection.execute("SELECT extract(epoch FROM clock_timestamp())")
             skew_s = float(there) - time.time()
-            postgres.schema_version(connection)
+            postgres.schema_of(connection).is_behind("Its database")
     except LedgerError as error:
         yield bad("site", str(error), remedy)
         return
