@@ -146,7 +146,7 @@ class Embeddings(ModelEndpoint[EmbeddingsRequest, SingleRun]):
         try:
             await job.run(services.supervisor)
         finally:
-            services.metrics.finished(record, exchange.status, job.wait_s)
+            services.metrics.finished(record, exchange.status, job.times.wait_s)
             line_of(exchange.scope).note(
                 model=record.alias, prompt_tokens=record.prompt_tokens, end=record.end
             )

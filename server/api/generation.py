@@ -43,7 +43,7 @@ class Generation(ModelEndpoint[W, Call], Generic[W]):
         try:
             await answer.run(services.supervisor)
         finally:
-            services.metrics.finished(record, exchange.status, answer.wait_s)
+            services.metrics.finished(record, exchange.status, answer.times.wait_s)
             if answer.broken_form is not None:
                 services.metrics.form_broken(record.alias, answer.broken_form)
                 log.error("request %s: %s", exchange.request_id, _told(record, answer.broken_form))
