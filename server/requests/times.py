@@ -24,7 +24,7 @@ class Times:
 
     def has_engine(self) -> None:
         """It leased one."""
-        self.leased = time.monotonic()
+        self.leased, self.generating = time.monotonic(), None
         self.wait_s = self.wait_s or self.leased - self.began
 
     def generates(self) -> None:
