@@ -3,6 +3,7 @@ anybody: an unreachable database, a mirror that is away, weights that are not th
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import pytest
