@@ -23,11 +23,12 @@ from server.tracing.spans import SpanMaker
 
 log = logging.getLogger("fjord.traces")
 
-EVERY_S: Final = 1.0
+EVERY_S: Final = 2.0
+"""A POST costs the process as much as the spans of ten requests: few are made, of many."""
 MOST_QUEUED: Final = 4096
 """Requests that wait for the collector, of about a KiB each."""
-BATCH: Final = 64
-"""Requests a POST: 60 KiB."""
+BATCH: Final = 256
+"""Requests a POST, of some KiB each."""
 FLUSH_S: Final = 1.0
 """At the server's end."""
 PATIENCE_S: Final = (1.0, 30.0)

@@ -74,6 +74,12 @@ def test_ticks_are_few_and_end_below_the_top(top: float) -> None:
     assert 0.6 * top <= found[-1] <= top * (1 + 1e-6)
 
 
+def test_bytes_are_counted_by_their_own_sizes() -> None:
+    assert [shown(tick, "bytes") for tick in ticks(7 * 2**30, "bytes")] == [
+        *("0 B", "2 GiB", "4 GiB", "6 GiB")
+    ]
+
+
 def test_a_line_ends_where_no_value_came() -> None:
     xs, ys = with_gaps([(0, "1"), (SCRAPE_S, "2"), (10 * SCRAPE_S, "3")])
     assert xs == [0, SCRAPE_S, 2 * SCRAPE_S, 10 * SCRAPE_S]

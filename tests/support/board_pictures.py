@@ -198,7 +198,8 @@ def plotted(
     highest = max(max(y for y in line.get_ydata() if y == y) for line in axes.lines)
     top = settings.get("max") or (1.05 * highest if highest > 0 else 1.0)
     axes.set_ylim(settings.get("min", 0), top)
-    axes.set_yticks(ticks(top), [shown(tick, unit) for tick in ticks(top)])
+    marked = ticks(top, unit)
+    axes.set_yticks(marked, [shown(tick, unit) for tick in marked])
     marks = [began + (ended - began) * part / 4 for part in range(5)]
     axes.set_xticks(marks, [time.strftime("%H:%M:%S", time.localtime(mark)) for mark in marks])
     for label, side in zip(axes.get_xticklabels(), ("left", *["center"] * 3, "right"), strict=True):

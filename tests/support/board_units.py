@@ -23,8 +23,11 @@ def shown(value: float, unit: str, decimals: int | None = None) -> str:
             return _scaled(value, 1000, ("", "K", "Mil", "Bil", "Tri")) + _AFTER[unit]
 
 
-def ticks(top: float) -> list[float]:
+def ticks(top: float, unit: str = "short") -> list[float]:
     """From 0 to at most `top`, three to six of them, at numbers that people count by."""
+    if unit == "bytes" and top >= 1024:
+        size = 1024 ** int(math.log(top, 1024))
+        return [size * tick for tick in ticks(top / size)]
     power = 10 ** math.floor(math.log10(top / 5))
     step = next(power * times for times in (1, 2, 2.5, 5, 10) if power * times * 5.5 >= top)
     return [step * number for number in range(int(top / step + 1e-9) + 1)]
