@@ -41,6 +41,7 @@ from server.metrics import Metrics
 from server.queue_metrics import QueueMetrics
 from server.requests.supervisor import Supervisor
 from server.settings import Settings
+from server.tracing.facts import Traces
 
 _YOUNG = 10_000
 """New objects between two looks at the young ones: a request makes some thousand, nearly all of
@@ -74,6 +75,7 @@ class FjordApp(FastAPI):
             scope = {**scope, "method": "GET"}
         endpoint = self.hot.get(scope["path"])
         if endpoint is not None:
+            line_of(scope).route = scope["path"]
             await endpoint(scope, receive, send)
         else:
             await super().__call__(scope, receive, send)
@@ -94,10 +96,11 @@ def create_app(
     node: str = "",
     operator_token: str = "",
     read_registry: Read | None = None,
+    traces: Traces | None = None,
 ) -> RequestLog:
     """The ASGI application; its lifespan starts and stops ledger, fleet and supervisor.
     `operator_token` opens the admin API beside admin keys; empty: nothing does. `read_registry`
-    reads the registry again; None: there is no file."""
+    reads the registry again; None: there is no file. `traces` takes each request that has ended."""
     supervisor = Supervisor()
     metrics = Metrics(registry.models, fleet.statuses, supervisor.requests)
     disk_space = DiskSpace(settings.data_dir)
@@ -108,6 +111,8 @@ def create_app(
         disk_space,
     ):
         metrics.registry.register(part)
+    if traces is not None:
+        metrics.registry.register(traces)
     services = Services(
         settings=settings,
         registry=registry,
@@ -124,6 +129,7 @@ def create_app(
         supervisor=supervisor,
         disk_space=disk_space,
         node=node,
+        traces=traces,
     )
     registry_file = RegistryFileReader(services, read_registry)
     admin = admin_router(ledger.open_books, lambda: services.registry.names)
@@ -138,11 +144,11 @@ def create_app(
         app = _app_of(services, [route for route in routes if "api" in route.ports])
         of_ops = [route for route in routes if "ops" in route.ports]
         ops = _app_of(services, [*of_ops, *admin.routes, *documents])
-        app.ops = RequestLog(ops)
+        app.ops = RequestLog(ops, traces)
     counted = services.metrics.answered
     ops.add_middleware(AdminGate, ring=ring, answered=counted, token=operator_token)
     app.registry_file = registry_file
-    return RequestLog(app)
+    return RequestLog(app, traces)
 
 
 def _app_of(services: Services, routes: Sequence[BaseRoute]) -> FjordApp:
@@ -210,6 +216,9 @@ def freeze_garbage() -> None:
 async def _lifespan(app: FjordApp) -> AsyncIterator[Mapping[str, Any]]:
     services = app.services
     async with AsyncExitStack() as stack:
+        if services.traces is not None:
+            await services.traces.start()
+            stack.push_async_callback(services.traces.stop)
         await services.ledger.start(on_keys=services.ring.replace)
         stack.push_async_callback(services.ledger.stop)
         stack.callback(services.long_bodies.close)
@@ -261,6 +270,7 @@ def _answer_to_headers(pages: WebPages | None, scope: Scope) -> Response | None:
 
 def _rendered(request: Request, error: ApiError) -> Response:
     line = line_of(request.scope)
+    line.code = error.code
     line.note(**error.facts)
     form = form_at(request.scope["path"])
     if form is None:

@@ -1,4 +1,5 @@
-"""Environment and flags -> Settings; nothing else reads os.environ."""
+"""Environment and flags -> Settings; nothing else reads os.environ (OpenTelemetry's variables:
+tracing/address.py)."""
 
 import re
 from collections.abc import Mapping
@@ -112,6 +113,8 @@ class Settings(BaseSettings):
     """A node serves on its last known keys and budgets for so long while the site is away."""
     node: str | None = None
     """This server's name in usage records; None: the host's name."""
+    otlp_endpoint: str | None = None
+    """Where traces of requests go, in OTLP over HTTP; None: where OpenTelemetry's variables say."""
     url: str | None = None
     """fjord run: the server to talk to; None: the one at host and port."""
     api_key: str | None = None

@@ -19,6 +19,7 @@ from huggingface_hub import constants, get_token, hf_hub_url
 from huggingface_hub.file_download import http_get
 
 from engines.host.child_job import ChildJobFailed
+from engines.weights.hub_address import hub_address
 from engines.weights.listed import BoundedFile
 from engines.weights.manifest import StoredFile
 from engines.weights.store import PARTS
@@ -175,7 +176,7 @@ def _sha256_if(part: Path, file: RemoteFile, is_last: bool) -> str:
         part.unlink()
         if is_last:
             raise ChildJobFailed(
-                f"{file.name} came with other bytes than {constants.ENDPOINT} lists (its hash "
+                f"{file.name} came with other bytes than {hub_address()} lists (its hash "
                 "differs); is there a proxy or mirror that changes it?"
             )
     return digest

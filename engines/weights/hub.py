@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from huggingface_hub import HfApi, RepoFile, constants, snapshot_download
+from huggingface_hub import HfApi, RepoFile, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -27,6 +27,7 @@ from huggingface_hub.errors import (
 
 from engines.host.child_job import REPEAT_S, ChildJobFailed, Progress, child_job
 from engines.weights.fetching import FileFetch, RemoteFile
+from engines.weights.hub_address import hub_address, without_credentials
 from engines.weights.listed import bounded, check_files, checked_commit
 from engines.weights.manifest import (
     BadManifest,
@@ -52,7 +53,7 @@ def fetch(args: Sequence[str], progress: Progress) -> str:
         store = WeightsStore(Path(asked["root"]))
         if not asked["asks_hub"] and (found := model.here(store)) is not None:
             return str(found)
-        progress(f"asking {constants.ENDPOINT} for {repository}", None, None)
+        progress(f"asking {hub_address()} for {repository}", None, None)
         listing = patiently(model.listing, progress)
         pull = Pull(model, store, listing, again=tuple(asked["again"]))
         with _alone(store.repository(repository), progress):
@@ -225,10 +226,11 @@ def _alone(folder: Path, progress: Progress) -> Iterator[None]:
 
 def failure_reason(error: BaseException, repository: str, revision: str) -> str:
     """What went wrong, where, and what would be right."""
-    hub = constants.ENDPOINT
+    hub = hub_address()
     # The library wraps what it met on the way to its own "not in the cache".
     if isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None:
         error = error.__cause__
+    words = f"{type(error).__name__}: {without_credentials(str(error))}"
     match error:
         case GatedRepoError():
             return (
@@ -258,13 +260,13 @@ def failure_reason(error: BaseException, repository: str, revision: str) -> str:
             return f"{hub} answers {repository} with status {error.response.status_code}"
         case Exception() if type(error).__module__.startswith(("httpx", "requests")):
             return (
-                f"{hub} cannot be reached for {repository} ({type(error).__name__}: {error}): "
+                f"{hub} cannot be reached for {repository} ({words}): "
                 "check the network, or name a local folder as source"
             )
         case OSError(errno=28):
             return "the weights' disk is full: make room, or name another by FJORD_WEIGHTS_DIR"
         case _:
-            return f"{repository} could not be fetched: {type(error).__name__}: {error}"
+            return f"{repository} could not be fetched: {words}"
 
 
 def _gb(count: int) -> str:

@@ -8,10 +8,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from huggingface_hub import constants
-
 from engines.host.child_job import ChildJobFailed, Progress, child_job
 from engines.weights.hub import HubModel, Pull, failure_reason
+from engines.weights.hub_address import hub_address
 from engines.weights.manifest import BadManifest
 from engines.weights.patience import patiently
 from engines.weights.selection import Selection
@@ -21,7 +20,7 @@ from engines.weights.store import WeightsStore
 def size(args: Sequence[str], progress: Progress) -> str:
     """A fetch would find the same, unless a branch moves meanwhile."""
     repository, kind, revision, file, root = args
-    progress(f"asking {constants.ENDPOINT} for {repository}", None, None)
+    progress(f"asking {hub_address()} for {repository}", None, None)
     try:
         model = HubModel(repository, revision or None, Selection(kind, file or None))
         pull = Pull(model, WeightsStore(Path(root)), listing := patiently(model.listing, progress))

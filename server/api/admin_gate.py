@@ -55,6 +55,7 @@ class AdminGate:
             if error.code == "INTERNAL_ERROR":
                 log.exception("request %s failed", exchange.request_id, exc_info=exc)
             self._answered("", "admin", error.status)
+            line.code = error.code
             await exchange.fail(error)
         return None
 

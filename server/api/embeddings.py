@@ -26,6 +26,7 @@ from server.http.request_log import line_of
 from server.ledger.records import UsageRecord
 from server.requests.sent_fields import SentFields
 from server.requests.single import SingleRun
+from server.requests.traced import traced_single
 
 MAX_INPUTS = 2048
 
@@ -159,10 +160,11 @@ class Embeddings(ModelEndpoint[EmbeddingsRequest, SingleRun]):
         try:
             await job.run(services.supervisor)
         finally:
-            services.metrics.finished(record, exchange.status, job.wait_s)
-            line_of(exchange.scope).note(
-                model=record.alias, prompt_tokens=record.prompt_tokens, end=record.end
-            )
+            services.metrics.finished(record, exchange.status, job.times.wait_s)
+            line = line_of(exchange.scope)
+            if services.traces is not None:
+                line.work = traced_single(job, "embeddings", "embed")
+            line.note(model=record.alias, prompt_tokens=record.prompt_tokens, end=record.end)
         return record.prompt_tokens
 
 

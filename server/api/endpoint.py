@@ -54,7 +54,7 @@ class KeyedEndpoint:
             await self._fail(exchange, exc)
         else:
             await self._answer(exchange, caller)
-        line.status = exchange.status
+        line.status, line.code = exchange.status, exchange.code
 
     def _known(self, exchange: Exchange, line: RequestLine) -> Caller:
         """Who asks. Raises ApiError 405, AuthError."""

@@ -20,6 +20,7 @@ from server.ledger.records import UsageRecord
 from server.requests.answer import GenerationRun
 from server.requests.plan import Call, Plan
 from server.requests.sent_fields import SentFields
+from server.requests.traced import traced_generation
 
 log = logging.getLogger("fjord.api")
 
@@ -43,11 +44,14 @@ class Generation(ModelEndpoint[W, Call], Generic[W]):
         try:
             await answer.run(services.supervisor)
         finally:
-            services.metrics.finished(record, exchange.status, answer.wait_s)
+            services.metrics.finished(record, exchange.status, answer.times.wait_s)
             if answer.broken_form is not None:
                 services.metrics.form_broken(record.alias, answer.broken_form)
                 log.error("request %s: %s", exchange.request_id, _told(record, answer.broken_form))
-            line_of(exchange.scope).note(
+            line = line_of(exchange.scope)
+            if services.traces is not None:
+                line.work = traced_generation(answer)
+            line.note(
                 model=record.alias,
                 prompt_tokens=record.prompt_tokens,
                 completion_tokens=record.completion_tokens,

@@ -22,6 +22,7 @@ from server.ledger.records import Caller, KeyLimits, UsageRecord
 from server.metrics import Metrics
 from server.requests.supervisor import Supervisor
 from server.settings import Settings
+from server.tracing.facts import Traces
 
 log = logging.getLogger("fjord.front")
 
@@ -49,6 +50,7 @@ class Services:
     supervisor: Supervisor
     disk_space: DiskSpace
     node: str
+    traces: Traces | None = None
     rejections: Rejections = field(default_factory=Rejections)
     side_tasks: "set[asyncio.Future[None]]" = field(default_factory=set)
     long_bodies: WorkerThreads = field(

@@ -27,6 +27,7 @@ from server.http.request_log import line_of
 from server.ledger.records import UsageRecord
 from server.requests.sent_fields import SentFields
 from server.requests.single import SingleRun
+from server.requests.traced import traced_single
 
 
 class TokenizeRequest(ThinkingFields, Asked):
@@ -97,7 +98,10 @@ class Tokenize(ModelEndpoint[TokenizeRequest, SingleRun]):
         await job.run(self.services.supervisor)
         alias = job.record.alias
         self.services.metrics.answered(alias, self.endpoint, exchange.status)
-        line_of(exchange.scope).note(model=alias, end=job.record.end)
+        line = line_of(exchange.scope)
+        if self.services.traces is not None:
+            line.work = traced_single(job, "tokenize", "tokenize")
+        line.note(model=alias, end=job.record.end)
         return 0
 
 

@@ -102,6 +102,7 @@ def serve(
     offline: options.Offline = None,
     verify: options.Verify = None,
     ledger_url: options.LedgerUrl = None,
+    otlp_endpoint: options.OtlpEndpoint = None,
     log_level: options.LogLevel = None,
     log_format: options.LogFormat = None,
 ) -> None:

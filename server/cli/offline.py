@@ -4,6 +4,7 @@ import os
 
 from server.refusal import CannotStart
 from server.settings import Settings
+from server.tracing.address import CollectorAddress
 
 VARIABLES = {
     "HF_HUB_OFFLINE": "1",
@@ -17,11 +18,16 @@ VARIABLES = {
 }
 
 
-def go_offline(settings: Settings) -> None:
+def go_offline(settings: Settings, collector: CollectorAddress | None) -> None:
     """For this process and all its children. Raises CannotStart."""
     if settings.ledger_url is not None:
         raise CannotStart(
             "--offline opens no socket but its own, and --ledger-url names a database elsewhere; "
             "leave one of them out."
+        )
+    if collector is not None and not collector.is_loopback:
+        raise CannotStart(
+            f"--offline opens no socket to elsewhere, and {collector.named_by} names a collector "
+            "that is not this machine by its number; right would be http://127.0.0.1:4318, or none."
         )
     os.environ.update(VARIABLES)

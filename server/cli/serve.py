@@ -42,6 +42,7 @@ from server.cli.registry_choice import again, registry_to_serve
 from server.cli.registry_facts import asked_of, never_fitting
 from server.cli.serve_log import has_reader, serve_log
 from server.cli.systemd import ServiceManager
+from server.cli.tracing import traces_to
 from server.cli.trouble import told
 from server.http.connection import Connection
 from server.http.request_log import RequestLog
@@ -49,6 +50,7 @@ from server.ledger.errors import LedgerError
 from server.ledger.ledger import Ledger
 from server.refusal import CannotStart
 from server.settings import Settings
+from server.tracing.address import collector_address
 
 log = logging.getLogger("fjord.serve")
 
@@ -67,12 +69,14 @@ def serve(settings: Settings) -> int:
     if settings.ops_port is not None:
         check_exposure("--ops-host", settings.ops_host, settings.no_auth)
     raise_open_files()
+    collector = collector_address(settings)
     if settings.offline:
-        go_offline(settings)
+        go_offline(settings, collector)
     prepare_data_dir(settings.data_dir)
     with listening(settings) as network:
         registry = registry_to_serve(settings)
         node = settings.node or socket.gethostname()
+        traces = traces_to(collector, node)
         with (
             _ledger(settings, registry, node) as ledger,
             _token(settings) as token,
@@ -88,6 +92,7 @@ def serve(settings: Settings) -> int:
                 node=node,
                 operator_token=token,
                 read_registry=again(settings, registry),
+                traces=traces,
             )
             announcement = Announcement(
                 url=network.url,

@@ -128,6 +128,12 @@ Verify = Annotated[
     typer.Option("--verify", help="Compare every byte of a model's weights before it is loaded."),
 ]
 LedgerUrl = Annotated[str | None, typer.Option(help="postgresql://…: the site's database.")]
+OtlpEndpoint = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL", help="Send traces of requests to this collector (OpenTelemetry, OTLP/HTTP)."
+    ),
+]
 LogLevel = Annotated[
     str | None, typer.Option(help="debug, info, warning or error. [default: info]")
 ]

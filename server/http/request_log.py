@@ -12,6 +12,7 @@ from typing import Any
 
 from server.http.asgi import App, Message, Receive, Scope, Send
 from server.ids import new_id
+from server.tracing.facts import TracedRequest, TracedWork, Traces
 
 LINE = "fjord.line"
 """The scope's key of this request's RequestLine."""
@@ -22,6 +23,8 @@ ANSWER_HEADERS = "fjord.answer_headers"
 _SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _PROBES = frozenset({"/health", "/ready", "/metrics"})
 _API_PREFIX = "/v1/"
+_LEFT = 499
+"""Of a client that left before it was answered: nothing was sent."""
 
 log = logging.getLogger("fjord.request")
 
@@ -29,12 +32,18 @@ log = logging.getLogger("fjord.request")
 class RequestLine:
     """What one request's log line says. The handler notes what it knows; nobody else writes."""
 
-    __slots__ = ("facts", "request_id", "status")
+    __slots__ = ("code", "facts", "request_id", "route", "status", "work")
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
         self.status = 0
         """0: nothing was answered, the client left first."""
+        self.code = ""
+        """Of the error that was its end; "": it had none."""
+        self.route = ""
+        """The path, where it is one of the hot ones."""
+        self.work: TracedWork | None = None
+        """What a trace says of it, where traces are made."""
         self.facts: dict[str, Any] = {}
 
     def note(self, **facts: Any) -> None:
@@ -55,15 +64,16 @@ class RequestLog:
     chunk. Their handler sets the line's status and the answer's X-Request-Id header itself.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, traces: Traces | None = None) -> None:
         self.app = app
+        self.traces = traces
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         line = scope[LINE] = RequestLine(request_id_of(scope["headers"]))
-        began = time.perf_counter()
+        began = time.monotonic()
         is_api = scope["path"].startswith(_API_PREFIX)
         try:
             await self.app(scope, receive, send if is_api else partial(_send_noted, scope, send))
@@ -72,7 +82,9 @@ class RequestLog:
             logging.getLogger("fjord").exception("request %s failed", line.request_id)
             raise
         finally:
-            _log_request(scope, line, time.perf_counter() - began)
+            _log_request(scope, line, time.monotonic() - began)
+            if self.traces is not None and not _is_probe(scope, line):
+                self.traces.ended(traced_request(scope, line, began))
 
 
 def request_id_of(headers: list[tuple[bytes, bytes]]) -> str:
@@ -100,8 +112,12 @@ def answer_headers(scope: Scope) -> list[tuple[bytes, bytes]]:
     ]
 
 
+def _is_probe(scope: Scope, line: RequestLine) -> bool:
+    return scope["path"] in _PROBES and line.status < 500
+
+
 def _log_request(scope: Scope, line: RequestLine, duration_s: float) -> None:
-    level = logging.DEBUG if scope["path"] in _PROBES and line.status < 500 else logging.INFO
+    level = logging.DEBUG if _is_probe(scope, line) else logging.INFO
     if not log.isEnabledFor(level):
         return
     facts = {
@@ -113,6 +129,27 @@ def _log_request(scope: Scope, line: RequestLine, duration_s: float) -> None:
         **line.facts,
     }
     log.handle(_RequestRecord(level, facts))
+
+
+def traced_request(scope: Scope, line: RequestLine, began: float) -> TracedRequest:
+    """What its trace says of the exchange. Headers but for the trace's own stay here."""
+    route = getattr(scope.get("route"), "path_format", "")
+    headers = scope["headers"]
+    return TracedRequest(
+        request_id=line.request_id,
+        method=scope["method"],
+        scheme=scope["scheme"],
+        version=scope["http_version"],
+        route=line.route or route.replace(":path}", "}"),
+        status=0 if line.status == _LEFT else line.status,
+        code=line.code,
+        traceparent=[value for name, value in headers if name == b"traceparent"],
+        tracestate=[value for name, value in headers if name == b"tracestate"],
+        began=began,
+        ended=time.monotonic(),
+        ended_at_ns=time.time_ns(),
+        work=line.work,
+    )
 
 
 _TEMPLATE = vars(logging.LogRecord(log.name, logging.INFO, __file__, 0, "request", (), None))

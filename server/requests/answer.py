@@ -41,8 +41,6 @@ class GenerationRun(RequestRun[ApiError | None]):
         "call",
         "fleet",
         "ledger",
-        "started",
-        "wait_s",
     )
 
     def __init__(self, call: Call, exchange: Exchange, fleet: Fleet, ledger: Ledger) -> None:
@@ -50,8 +48,6 @@ class GenerationRun(RequestRun[ApiError | None]):
         self.call = call
         self.fleet = fleet
         self.ledger = ledger
-        self.started = time.monotonic()
-        self.wait_s = 0.0
         self.broken_form: str | None = None
         """What its answer was held to and ended without."""
         self._noted_tokens = 0
@@ -141,10 +137,11 @@ class GenerationRun(RequestRun[ApiError | None]):
 
     async def _on(self, engine: Engine) -> None:
         self._has_engine = True
-        self.wait_s = self.wait_s or time.monotonic() - self.started
+        self.times.has_engine()
         requests, prompts = await self._rendered(engine)
         await self._reserve(requests)
         self._engine = engine
+        self.times.generates()
         self.on(Event.GENERATE)
         async with aclosing(generated(engine, requests, prompts, self)) as deltas:
             await self._read(deltas)
@@ -245,7 +242,7 @@ class GenerationRun(RequestRun[ApiError | None]):
     def _meter(self, d: Delta) -> None:
         record = self.call.record
         if record.ttft_s is None:
-            record.ttft_s = time.monotonic() - self.started
+            record.ttft_s = self.times.elapsed_s()
         record.completion_tokens += d.token_count
         if d.reasoning_token_count:
             record.reasoning_tokens += d.reasoning_token_count
@@ -260,7 +257,7 @@ class GenerationRun(RequestRun[ApiError | None]):
     async def _recorded(self, error: ApiError | None) -> ApiError | None:
         """Close the record, then let the client have its end: nothing is answered unbilled."""
         record = self.call.record
-        record.duration_s = time.monotonic() - self.started
+        record.duration_s = self.times.elapsed_s()
         try:
             delivered = self._is_stream and self._has_begun
             await asyncio.shield(self.ledger.close_record(record, is_delivered=delivered))

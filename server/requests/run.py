@@ -9,6 +9,7 @@ from server.http.exchange import Exchange
 from server.requests.outcomes import Cut
 from server.requests.run_state import TABLE, Action, Event, State
 from server.requests.supervisor import Supervisor
+from server.requests.times import Times
 
 Outcome = TypeVar("Outcome")
 
@@ -27,6 +28,7 @@ class RequestRun(Generic[Outcome]):
         "exchange",
         "sequences",
         "state",
+        "times",
         "why",
     )
 
@@ -36,6 +38,7 @@ class RequestRun(Generic[Outcome]):
         self.sequences = sequences
         """How many are generated at once, for its model's queue."""
         self.state = State.WAITING
+        self.times = Times()
         self.why: Cut | None = None
         self._cut_at = 0.0
         self._task: asyncio.Task[Any] | None = None
@@ -50,6 +53,7 @@ class RequestRun(Generic[Outcome]):
             outcome = await self._attempt()
             self.on(Event.SETTLE)
             outcome = await self._recorded(outcome)
+            self.times.is_settled()
             self.on(Event.ANSWER)
             await self._answer(outcome)
         finally:

@@ -1,9 +1,7 @@
 """A request that is answered at once, without deltas: lease an engine, work, record, answer."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from typing import TypeAlias
 
 from engines.base import Engine
@@ -35,7 +33,6 @@ class SingleRun(RequestRun[bytes | ApiError]):
         "ledger",
         "most_tokens",
         "record",
-        "wait_s",
         "wire_names",
         "work",
     )
@@ -67,7 +64,6 @@ class SingleRun(RequestRun[bytes | ApiError]):
         """What it can use at most, for the ledger to reserve."""
         self.wire_names = wire_names or {}
         """Chat's field names, as errors of engines say them -> this endpoint's own."""
-        self.wait_s = 0.0
         self._is_reserved = False
 
     def tick(self, now: float) -> None:
@@ -75,12 +71,10 @@ class SingleRun(RequestRun[bytes | ApiError]):
             self.cut("timed_out")
 
     async def _attempt(self) -> bytes | ApiError:
-        record, began = self.record, time.monotonic()
+        record = self.record
         try:
             deaths = Deaths(record.record_id, record.alias, self.fields.names)
-            body = await on_an_engine(
-                self.fleet, deaths, self.deadline, partial(self._on, began), lambda: True
-            )
+            body = await on_an_engine(self.fleet, deaths, self.deadline, self._on, lambda: True)
             record.end = "ok"
             return body
         except asyncio.CancelledError:
@@ -91,10 +85,10 @@ class SingleRun(RequestRun[bytes | ApiError]):
             record.prompt_tokens = 0  # nothing came of it
             return self._explained(exc)
         finally:
-            record.duration_s = time.monotonic() - began
+            record.duration_s = self.times.elapsed_s()
 
-    async def _on(self, began: float, engine: Engine) -> bytes:
-        self.wait_s = self.wait_s or time.monotonic() - began
+    async def _on(self, engine: Engine) -> bytes:
+        self.times.has_engine()
         await self._reserve()
         return await self.work(engine)
 

@@ -145,5 +145,5 @@ def served_by_make(folder: Path, bundle: Path, data: Path, *variables: str) -> s
 def test_a_database_elsewhere_is_no_part_of_being_offline() -> None:
     settings = read_settings(offline=True, ledger_url="postgresql://db/fjord")
     with pytest.raises(CannotStart, match="--ledger-url names a database elsewhere"):
-        go_offline(settings)
+        go_offline(settings, None)
     assert "VLLM_HOST_IP" not in os.environ

@@ -80,7 +80,7 @@ def panels(board: Path) -> list[dict[str, Any]]:
 
 def queries(board: Path) -> list[str]:
     """What a board asks, with all servers and models chosen."""
-    variables = {"$instance": ".*", "$alias": ".*", "$__rate_interval": "1m"}
+    variables = {"$instance": ".*", "$alias": ".*", "$__rate_interval": "5m"}
     found = [target["expr"] for panel in panels(board) for target in panel.get("targets", ())]
     for name, value in variables.items():
         found = [each.replace(name, value) for each in found]
@@ -241,6 +241,8 @@ def watched(
             used(url, folder, server.key())
             text = httpx.get(f"{url}/metrics").text
             wait_until(lambda: is_scraped(prometheus), "Prometheus has scraped what was used")
+            assert ask(url, server.key()).status_code == 200
+            wait_until(lambda: has_rates(prometheus), "it has seen a number grow")
             yield Watched(prometheus, text)
 
 
@@ -276,6 +278,11 @@ def is_scraped(prometheus: Prometheus) -> bool:
     refused = prometheus.query("sum by (owner) (count_over_time(fjord_refused_requests_total[5m]))")
     counts = {each["metric"]["owner"]: int(each["value"][1]) for each in refused}
     return min(counts.get("poor", 0), counts.get("hasty", 0)) >= 3
+
+
+def has_rates(prometheus: Prometheus) -> bool:
+    """A request after the first scrape, without which every quantile is of nothing."""
+    return bool(prometheus.query("rate(fjord_request_duration_seconds_count[5m]) > 0"))
 
 
 @pytest.mark.slow

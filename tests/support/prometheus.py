@@ -60,9 +60,10 @@ class Prometheus:
 
     url: str
 
-    def query(self, expression: str) -> list[dict[str, Any]]:
-        """The series that it has now; fails where Prometheus says that it is wrong."""
-        answer = self.ask("query", query=expression)
+    def query(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:
+        """The series that it has now, or had `at` a moment; fails where Prometheus says that it is
+        wrong."""
+        answer = self.ask("query", query=expression, **({} if at is None else {"time": str(at)}))
         series: list[dict[str, Any]] = answer["result"]
         return series
 

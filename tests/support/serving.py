@@ -27,6 +27,7 @@ from engines.testing.scripted import ScriptedEngine
 from server.accounts.auth import KeyRing
 from server.api.services import Services
 from server.app import create_app
+from server.cli.tracing import traces_to
 from server.http.connection import Connection
 from server.http.request_log import RequestLog
 from server.ledger import key_watcher, sqlite
@@ -35,6 +36,7 @@ from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key
 from server.ledger.ledger import Ledger
 from server.settings import Settings
+from server.tracing.address import collector_address
 
 
 @dataclass
@@ -158,7 +160,10 @@ def prepared(
     how = {"backoff": Backoff(first_s=0.1)} | dict(fleet or {})
     engines = Fleet(registry.models.values(), remembered, **how)
     options: dict[str, Any] = {"data_dir": data_dir, "drain_timeout_s": 2.0} | dict(settings or {})
-    app = create_app(Settings(**options), registry, engines, ledger, KeyRing(), node="test")
+    chosen = Settings(**options)
+    asked = None if chosen.otlp_endpoint is None else collector_address(chosen)
+    traces = traces_to(asked, "test")
+    app = create_app(chosen, registry, engines, ledger, KeyRing(), node="test", traces=traces)
     return app, Served("", key, data_dir, services_of(app), made)
 
 

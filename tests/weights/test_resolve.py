@@ -182,6 +182,22 @@ def test_a_refusal_of_the_hub_is_told_in_words(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("refusal", [(401, "RepoNotFound"), (403, "GatedRepo"), (501, ""), None])
+def test_a_mirrors_password_is_in_no_word(
+    hub: Hub, tmp_path: Path, refusal: tuple[int, str] | None
+) -> None:
+    hub.refusal = refusal
+    place = hub.address if refusal else "http://127.0.0.1:9"
+    around = hub.environment(tmp_path) | {"HF_ENDPOINT": place.replace("//", "//fjord:hunter2@")}
+    steps: list[str] = []
+    with pytest.raises(EngineUnavailable) as refused:
+        resolve(MODEL, tmp_path, lambda what, *_: steps.append(what), around)
+    assert place.removeprefix("http://") in str(refused.value)
+    assert f"asking {place} for owner/name" in steps
+    assert "hunter2" not in f"{refused.value} {steps}"
+
+
+@pytest.mark.slow
 def test_a_token_opens_a_gated_model(hub: Hub, tmp_path: Path) -> None:
     hub.token = "hf_secret"
     around = hub.environment(tmp_path)

@@ -10,14 +10,14 @@ from typing import Literal, NamedTuple
 from engines.base import Delta, ToolCallDelta, Usage
 from server.api.messages.wire_answers import MessageUsage, SaidBlock, StopReason
 
-Kind = Literal["text", "thinking", "tool_use"]
+BlockKind = Literal["text", "thinking", "tool_use"]
 
 
 @dataclass(slots=True)
 class Block:
     """One content block; complete once another begins, or the answer ends."""
 
-    kind: Kind
+    kind: BlockKind
     index: int
     call: ToolCallDelta | None = None
     """tool_use: its first piece, with id and name."""
@@ -63,7 +63,7 @@ class Block:
         return found if isinstance(found, dict) else {}
 
 
-class Step(NamedTuple):
+class BlockStep(NamedTuple):
     """What a delta did to a block."""
 
     kind: Literal["open", "piece", "close"]
@@ -100,7 +100,7 @@ class Blocks:
         block.pieces.append(d.text)
         return True
 
-    def add(self, d: Delta) -> Iterator[Step]:
+    def add(self, d: Delta) -> Iterator[BlockStep]:
         if d.finish_reason is not None:
             self._is_cut, self.stop = d.finish_reason == "length", d.stop
         if d.reasoning and self._shows_thinking:
@@ -110,33 +110,33 @@ class Blocks:
         for call in d.tool_calls:
             yield from self._called(call)
 
-    def end(self) -> Iterator[Step]:
+    def end(self) -> Iterator[BlockStep]:
         if self._open is not None:
-            yield Step("close", self._open)
+            yield BlockStep("close", self._open)
         self._open = None
 
-    def _piece(self, kind: Kind, piece: str) -> Iterator[Step]:
+    def _piece(self, kind: BlockKind, piece: str) -> Iterator[BlockStep]:
         if self._open is None or self._open.kind != kind:
             yield from self._begin(Block(kind, len(self.blocks)))
         yield self._more(piece)
 
-    def _called(self, call: ToolCallDelta) -> Iterator[Step]:
+    def _called(self, call: ToolCallDelta) -> Iterator[BlockStep]:
         opened = self._open.call if self._open else None
         if opened is None or opened.index != call.index:
             yield from self._begin(Block("tool_use", len(self.blocks), call))
         if call.arguments:
             yield self._more(call.arguments)
 
-    def _begin(self, block: Block) -> Iterator[Step]:
+    def _begin(self, block: Block) -> Iterator[BlockStep]:
         yield from self.end()
         self.blocks.append(block)
         self._open = block
-        yield Step("open", block)
+        yield BlockStep("open", block)
 
-    def _more(self, piece: str) -> Step:
+    def _more(self, piece: str) -> BlockStep:
         assert self._open is not None
         self._open.pieces.append(piece)
-        return Step("piece", self._open, piece)
+        return BlockStep("piece", self._open, piece)
 
 
 def message_usage(usage: Usage) -> MessageUsage:

@@ -8,7 +8,7 @@ import msgspec
 from engines.answers.system_messages import leading_as_one
 from server.api.chat.messages import assistant_thought, missing, text_only
 from server.api.chat.tool_results import check_answered
-from server.api.messages.wire_content import ContentBlock, ResultBlock, SystemBlock, Turn
+from server.api.messages.wire_content import ContentBlock, ResultBlock, SystemBlock, MessageTurn
 from server.errors import ApiError
 
 BETWEEN = "\n\n"
@@ -19,7 +19,7 @@ _PICTURES = ("image", "document", "file", "container_upload")
 
 
 def conversation(
-    turns: Sequence[Turn], system: str | Sequence[SystemBlock] | None
+    turns: Sequence[MessageTurn], system: str | Sequence[SystemBlock] | None
 ) -> list[dict[str, Any]]:
     """Turns of one role in a row are one. Raises ApiError 400 naming the block that cannot be
     read."""
@@ -38,7 +38,7 @@ def conversation(
     return leading_as_one([*said, *read.whole()])
 
 
-def goes_on(turns: Sequence[Turn]) -> bool:
+def goes_on(turns: Sequence[MessageTurn]) -> bool:
     """Whether the answer goes on with the last turn: an assistant's that has no calls."""
     last = turns[-1]
     if last.role != "assistant" or isinstance(last.content, str):

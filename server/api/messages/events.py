@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from engines.base import Delta, Usage
-from server.api.messages.blocks import Block, Blocks, Step, message_usage
+from server.api.messages.blocks import Block, Blocks, BlockStep, message_usage
 from server.api.messages.errors import stream_error
 from server.api.messages.wire_answers import MessageAnswer
 from server.errors import Error
@@ -62,7 +62,7 @@ class MessageStream:
         error = stream_error(body, self._request_id)
         return b"event: error\ndata: " + _json(error) + b"\n\n"
 
-    def _step(self, step: Step) -> bytes:
+    def _step(self, step: BlockStep) -> bytes:
         block = step.block
         match step.kind:
             case "piece":

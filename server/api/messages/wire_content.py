@@ -36,7 +36,7 @@ class ContentBlock(Wire):
 Blocks = Annotated[list[ContentBlock], Field(max_length=MAX_ITEMS, fail_fast=True)]
 
 
-class Turn(Wire):
+class MessageTurn(Wire):
     """One message."""
 
     role: Literal["user", "assistant", "system"]
@@ -48,5 +48,5 @@ class SystemBlock(Wire):
     text: str | None = None
 
 
-Turns = Annotated[list[Turn], Field(min_length=1, max_length=MAX_ITEMS, fail_fast=True)]
+Turns = Annotated[list[MessageTurn], Field(min_length=1, max_length=MAX_ITEMS, fail_fast=True)]
 System = Annotated[list[SystemBlock], Field(max_length=MAX_ITEMS, fail_fast=True)]

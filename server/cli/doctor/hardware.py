@@ -77,9 +77,8 @@ def cuda(_: Settings) -> Iterator[Diagnosis]:
     library.cuDriverGetVersion(ctypes.byref(found))
     version = f"{found.value // 1000}.{found.value % 1000 // 10}"
     if found.value < CUDA:
-        yield bad(
-            "cuda", f"{version}: 13.0 is needed", f"install NVIDIA's driver {DRIVER} or newer"
-        )
+        remedy = f"install NVIDIA's driver {OLDEST_DRIVER} or newer"
+        yield bad("cuda", f"{version}: 13.0 is needed", remedy)
     else:
         yield ok("cuda", version)
 

@@ -1,0 +1,34 @@
+"""When a request's parts began and ended: a few looks at the clock a request, none a token."""
+
+import time
+
+
+class Times:
+    """Of one run, in time.monotonic()."""
+
+    __slots__ = ("began", "generating", "leased", "settled", "wait_s")
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.leased: float | None = None
+        """When it had the engine that it ran on; after a death, the one that replaced it."""
+        self.generating: float | None = None
+        """When its prompt and its entry in the ledger were there, and the engine was asked."""
+        self.settled: float | None = None
+        """When its record was durable."""
+        self.wait_s = 0.0
+        """For its first engine."""
+
+    def elapsed_s(self) -> float:
+        return time.monotonic() - self.began
+
+    def has_engine(self) -> None:
+        """It leased one."""
+        self.leased, self.generating = time.monotonic(), None
+        self.wait_s = self.wait_s or self.leased - self.began
+
+    def generates(self) -> None:
+        self.generating = time.monotonic()
+
+    def is_settled(self) -> None:
+        self.settled = time.monotonic()

@@ -1,0 +1,84 @@
+"""What a trace says of a run that has ended: times, tokens and end, nothing of its content."""
+
+from collections.abc import Iterator, Sequence
+
+from server.requests.answer import GenerationRun
+from server.requests.single import SingleRun
+from server.requests.times import Times
+from server.tracing.facts import Phase, TracedWork
+
+_OPERATIONS = {"chat": "chat", "responses": "chat", "completions": "text_completion"}
+"""GenAI's names of what an endpoint does."""
+
+
+def traced_generation(run: GenerationRun) -> TracedWork:
+    record, times, plan = run.call.record, run.times, run.call.plan
+    sampling = plan.requests[0].sampling
+    first = None if record.ttft_s is None else times.began + record.ttft_s
+    between = record.completion_tokens - 1
+    after_first_s = None if record.ttft_s is None else record.duration_s - record.ttft_s
+    return TracedWork(
+        operation=_OPERATIONS[record.endpoint],
+        alias=record.alias,
+        began=times.began,
+        phases=_phases(times.began, record.duration_s, times.settled, _generation(times, first)),
+        end=record.end,
+        is_stream=record.stream,
+        choices=plan.sequences,
+        max_tokens=sampling.max_tokens if plan.has_max_tokens else None,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        finish_reason=record.finish_reason,
+        prompt_tokens=record.prompt_tokens,
+        cached_tokens=record.cached_tokens,
+        completion_tokens=record.completion_tokens,
+        reasoning_tokens=record.reasoning_tokens,
+        ttft_s=record.ttft_s,
+        per_token_s=after_first_s / between if after_first_s is not None and between > 0 else None,
+    )
+
+
+def traced_single(run: SingleRun, operation: str, phase: Phase) -> TracedWork:
+    """`phase`: what its work is called."""
+    record, times = run.record, run.times
+    settled = None if run.ledger is None else times.settled
+    return TracedWork(
+        operation=operation,
+        alias=record.alias,
+        began=times.began,
+        phases=_phases(
+            times.began, record.duration_s, settled, [("queue", times.leased), (phase, None)]
+        ),
+        end=record.end,
+        prompt_tokens=record.prompt_tokens,
+    )
+
+
+def _generation(times: Times, first_token: float | None) -> Sequence[tuple[Phase, float | None]]:
+    return [
+        ("queue", times.leased),
+        ("prompt", times.generating),
+        ("prefill", first_token),
+        ("decode", None),
+    ]
+
+
+def _phases(
+    began: float,
+    duration_s: float,
+    settled: float | None,
+    parts: Sequence[tuple[Phase, float | None]],
+) -> tuple[tuple[Phase, float], ...]:
+    """Those that were begun, each with its end; the last one ended with the work."""
+    return tuple(_ended(began + duration_s, settled, parts))
+
+
+def _ended(
+    work_ended: float, settled: float | None, parts: Sequence[tuple[Phase, float | None]]
+) -> Iterator[tuple[Phase, float]]:
+    for phase, until in parts:
+        yield phase, work_ended if until is None else until
+        if until is None:
+            break
+    if settled is not None:
+        yield "settle", settled
