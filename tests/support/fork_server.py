@@ -21,6 +21,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 MODULES = (
@@ -35,10 +36,15 @@ MODULES = (
 )
 """What an engine's process has imported when it is ready, as far as it takes time; the first, its
 front too."""
-_OF_ONE_START = ("PYTEST_CURRENT_TEST", "FJORD_ENGINE", "VLLM_LOGGING_CONFIG_PATH")
+MARK = "FJORD_TEST"
+"""The variable by whose value a test finds what it started, in /proc, once nobody is its parent."""
+_NO_MARK = "0" * 32
+_OF_ONE_START = ("PYTEST_CURRENT_TEST", "FJORD_ENGINE", "VLLM_LOGGING_CONFIG_PATH", MARK)
 """Variables that no import reads, or that a child reads again."""
 _MOST_BYTES, _MOST_FILES, _FAR = 2**20, 64, 1000
 _PR_SET_CHILD_SUBREAPER = 36
+_ENV_START = 47
+"""In /proc/…/stat, counted from behind the process' name."""
 
 _ONE_AT_A_TIME = threading.Lock()
 
@@ -85,8 +91,9 @@ class ForkServer:
     def __init__(self, modules: Sequence[str]) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-m", __name__, str(theirs.fileno()), *modules]
+        kept = _kept() | {MARK: _NO_MARK}
         with theirs:
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=_kept())
+            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=kept)
 
     def fork(self, code: str, files: list[int]) -> int:
         """The pid of a child that has these files by their numbers, and runs the code."""
@@ -181,6 +188,7 @@ def _become(asked: dict[str, Any], files: list[int]) -> None:
         os.close(file)
     os.environ.clear()
     os.environ.update(asked["environment"])
+    _show_mark(asked["environment"].get(MARK, _NO_MARK))
     os.chdir(asked["folder"])
     sys.argv = ["-c", "--multiprocessing-fork"]
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -189,6 +197,15 @@ def _become(asked: dict[str, Any], files: list[int]) -> None:
         from vllm import logger
 
         logger._configure_vllm_root_logger()
+
+
+def _show_mark(value: str) -> None:
+    """Others read a process' environment where it was as its program began."""
+    if len(value) != len(_NO_MARK):
+        raise ValueError(f"{MARK} is {value!r}; right would be {len(_NO_MARK)} characters")
+    place = Path("/proc/self/environ").read_bytes().index(f"{MARK}={_NO_MARK}".encode())
+    start = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[_ENV_START])
+    ctypes.memmove(start + place + len(MARK) + 1, value.encode(), len(value))
 
 
 def main(file: int, modules: Sequence[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support.fork_server import ForkServers
+from tests.support.fork_server import MARK, ForkServers
 
 MODULES = ("json.tool", "tests.support.paths")
 context = multiprocessing.get_context("spawn")
@@ -33,6 +33,7 @@ def tell_facts(connection: Connection) -> None:
                 "blocked": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
                 "was imported": MODULES[0] in sys.modules,
                 "group": os.getpgid(0),
+                "mark that others see": psutil.Process().environ().get(MARK),
             }
         )
 
@@ -84,6 +85,7 @@ def test_it_has_what_its_parent_has_as_it_starts(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FJORD_SEEN", "1")
+    monkeypatch.setenv(MARK, "m" * 32)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGUSR2})
     try:
         found = facts(start)
@@ -97,6 +99,7 @@ def test_it_has_what_its_parent_has_as_it_starts(
         "blocked": before | {signal.SIGUSR1, signal.SIGUSR2},
         "was imported": "forked" in request.node.name,
         "group": os.getpgid(0),
+        "mark that others see": "m" * 32,
         "exit": 0,
     }
 
