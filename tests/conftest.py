@@ -16,6 +16,7 @@ import httpx
 import pytest
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
 
+from engines.registry.registry import has_gpu
 from tests.support import engine_fixtures
 from tests.support.fork_server import fork_engines
 from tests.support.schedule import ALONE, FilesAndEngines, has_alone, in_order
@@ -36,7 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
-        fork_engines()
+        if not has_gpu():
+            fork_engines()
 
 
 def set_up_httpx() -> None:

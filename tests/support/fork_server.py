@@ -20,9 +20,15 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NoReturn
+
+import psutil
+
+from engines.host import warm_child
+from tests.support.paths import ROOT
 
 MODULES = (
     "vllm.v1.engine.async_llm",
@@ -33,9 +39,12 @@ MODULES = (
     "vllm.model_executor.models.llama",
     "vllm.model_executor.models.qwen3",
     "engines.vllm.fastpath.scheduler",
+    "engines.vllm.form_trial_child",
+    "transformers.models.auto.tokenization_auto",
 )
 """What an engine's process has imported when it is ready, as far as it takes time; the first, its
 front too."""
+FORM_TRIAL = "engines.vllm.form_trial_child"
 MARK = "FJORD_TEST"
 """The variable by whose value a test finds what it started, in /proc, once nobody is its parent."""
 _NO_MARK = "0" * 32
@@ -64,7 +73,8 @@ class ForkServers:
         if last == "--multiprocessing-fork" and self._modules[0] in sys.modules:
             server = self._server()
             if server is not None:
-                return server.fork(code, [int(file) for file in files])
+                kept = {int(file): int(file) for file in (0, 1, 2, *files)}
+                return server.fork(code, ["--multiprocessing-fork"], kept, dict(os.environ))
         return self._spawn(path, arguments, files)
 
     def _server(self) -> "ForkServer | None":
@@ -74,15 +84,59 @@ class ForkServers:
             self._servers[environment] = ForkServer(self._modules)
         return self._servers.get(environment)
 
+    def running(self) -> "ForkServer | None":
+        """One of them, for whom the environment is no matter."""
+        return next(iter(self._servers.values()), None)
+
     def close(self) -> None:
         for server in self._servers.values():
             server.close()
 
 
 def fork_engines() -> None:
-    """From now on engines' processes are forked."""
-    spawn = multiprocessing.util.spawnv_passfds
-    setattr(multiprocessing.util, "spawnv_passfds", ForkServers(spawn))  # noqa: B010
+    """From now on engines' processes are forked, and so are those that try their forms."""
+    servers = ForkServers(multiprocessing.util.spawnv_passfds)
+
+    def child(command: Sequence[str], **how: Any) -> Any:
+        server = servers.running() if FORM_TRIAL in command else None
+        if server is None:
+            return subprocess.Popen(command, **how)
+        return ForkedModule(server, command, how["env"])
+
+    theirs = SimpleNamespace(Popen=child, PIPE=subprocess.PIPE, DEVNULL=subprocess.DEVNULL)
+    setattr(multiprocessing.util, "spawnv_passfds", servers)  # noqa: B010
+    setattr(warm_child, "subprocess", theirs)  # noqa: B010
+
+
+class ForkedModule:
+    """A `python -m module arguments…`, with what WarmChild needs of its subprocess.Popen."""
+
+    def __init__(
+        self, server: "ForkServer", command: Sequence[str], environment: Mapping[str, str]
+    ) -> None:
+        _, _, module, *arguments = command
+        code = f"import runpy; runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+        read, write = os.pipe()
+        heard, said = os.pipe()
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        self.pid = server.fork(code, arguments, {0: read, 1: said, 2: nowhere}, environment)
+        for file in (read, said, nowhere):
+            os.close(file)
+        self.stdin, self.stdout = os.fdopen(write, "wb"), os.fdopen(heard, "rb")
+        self._process = psutil.Process(self.pid)
+
+    def poll(self) -> int | None:
+        try:
+            return self._process.wait(0)
+        except psutil.TimeoutExpired:
+            return None
+
+    def kill(self) -> None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self._process.kill()
+
+    def wait(self) -> int | None:
+        return self._process.wait()
 
 
 class ForkServer:
@@ -93,19 +147,29 @@ class ForkServer:
         command = [sys.executable, "-m", __name__, str(theirs.fileno()), *modules]
         kept = _kept() | {MARK: _NO_MARK}
         with theirs:
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=kept)
+            self._process = subprocess.Popen(
+                command, pass_fds=[theirs.fileno()], env=kept, cwd=ROOT
+            )
 
-    def fork(self, code: str, files: list[int]) -> int:
-        """The pid of a child that has these files by their numbers, and runs the code."""
+    def fork(
+        self,
+        code: str,
+        arguments: Sequence[str],
+        files: Mapping[int, int],
+        environment: Mapping[str, str],
+    ) -> int:
+        """The pid of a child as of `python -c code arguments…`. `files`: of each of its numbers,
+        ours."""
         asked = {
             "code": code,
-            "files": [0, 1, 2, *files],
-            "environment": dict(os.environ),
+            "arguments": ["-c", *arguments],
+            "files": list(files),
+            "environment": dict(environment),
             "folder": os.getcwd(),
             "blocked": [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())],
         }
         with _ONE_AT_A_TIME, foster_parent():
-            socket.send_fds(self._socket, [json.dumps(asked).encode()], [0, 1, 2, *files])
+            socket.send_fds(self._socket, [json.dumps(asked).encode()], list(files.values()))
             answer = self._socket.recv(_MOST_BYTES)
         if not answer:
             raise RuntimeError("the tests' fork server has ended; its stderr says why")
@@ -158,7 +222,8 @@ def _run(code: str) -> NoReturn:
         status = ended.code
     finally:
         for stream in (sys.stdout, sys.stderr):
-            stream.flush()
+            with contextlib.suppress(ValueError):  # it is closed
+                stream.flush()
     os._exit(status if isinstance(status, int) else 1)
 
 
@@ -190,7 +255,7 @@ def _become(asked: dict[str, Any], files: list[int]) -> None:
     os.environ.update(asked["environment"])
     _show_mark(asked["environment"].get(MARK, _NO_MARK))
     os.chdir(asked["folder"])
-    sys.argv = ["-c", "--multiprocessing-fork"]
+    sys.argv = asked["arguments"]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, asked["blocked"])
     if "vllm" in sys.modules:

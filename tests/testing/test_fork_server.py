@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.support.fork_server import MARK, ForkServers
+from tests.support.fork_server import MARK, ForkedModule, ForkServer, ForkServers
 
 MODULES = ("json.tool", "tests.support.paths")
 context = multiprocessing.get_context("spawn")
@@ -120,6 +120,23 @@ def test_it_can_be_killed_and_two_run_at_once(start: Start) -> None:
     other.terminate()
     other.join(60)
     assert other.exitcode == -signal.SIGTERM
+
+
+def test_a_module_reads_and_says_and_ends_as_a_popen_does() -> None:
+    server = ForkServer(MODULES)
+    command, variables = [sys.executable, "-m", "json.tool", "--compact"], dict(os.environ)
+    heeding, killed = (ForkedModule(server, command, variables) for _ in range(2))
+    assert (heeding.poll(), killed.poll()) == (None, None)
+    killed.kill()
+    assert (killed.wait(), killed.poll()) == (-signal.SIGKILL, -signal.SIGKILL)
+    heeding.stdin.write(b'{"a": [1, 2]}')
+    heeding.stdin.close()
+    assert heeding.stdout.read() == b'{"a":[1,2]}\n'
+    assert (heeding.wait(), heeding.poll()) == (0, 0)
+    heeding.kill()
+    for pipe in (heeding.stdout, killed.stdin, killed.stdout):
+        pipe.close()
+    server.close()
 
 
 def test_an_environment_beyond_the_servers_is_spawned(monkeypatch: pytest.MonkeyPatch) -> None:
