@@ -145,7 +145,7 @@ class ForkServer:
     def __init__(self, modules: Sequence[str]) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         command = [sys.executable, "-m", __name__, str(theirs.fileno()), *modules]
-        kept = _kept() | {MARK: _NO_MARK}
+        kept = _kept() | {MARK: _NO_MARK, "SPT_NOENV": "1"}
         with theirs:
             self._process = subprocess.Popen(
                 command, pass_fds=[theirs.fileno()], env=kept, cwd=ROOT
@@ -278,6 +278,9 @@ def main(file: int, modules: Sequence[str]) -> None:
     warnings.simplefilter("ignore")  # vLLM's libraries warn while they are imported
     for name in modules:
         importlib.import_module(name)
+    with contextlib.suppress(ImportError):
+        # It looks for the place of a process' name, and not behind another environment.
+        importlib.import_module("setproctitle").getproctitle()
     threads = len(os.listdir("/proc/self/task"))
     if threads > 1:
         sys.exit(f"an import has started {threads - 1} threads, which a fork would lack")

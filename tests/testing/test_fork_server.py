@@ -16,6 +16,7 @@ import pytest
 
 from tests.support.fork_server import MARK, ForkedModule, ForkServer, ForkServers
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it asks /proc and prctl")
 MODULES = ("json.tool", "tests.support.paths")
 context = multiprocessing.get_context("spawn")
 Start = Callable[..., Any]
@@ -34,8 +35,15 @@ def tell_facts(connection: Connection) -> None:
                 "was imported": MODULES[0] in sys.modules,
                 "group": os.getpgid(0),
                 "mark that others see": psutil.Process().environ().get(MARK),
+                "name that others see": named("one of ours"),
             }
         )
+
+
+def named(name: str) -> str:
+    setproctitle = pytest.importorskip("setproctitle")
+    setproctitle.setproctitle(name)
+    return psutil.Process().cmdline()[0]
 
 
 def leave_with(status: int) -> None:
@@ -86,6 +94,7 @@ def test_it_has_what_its_parent_has_as_it_starts(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("FJORD_SEEN", "1")
     monkeypatch.setenv(MARK, "m" * 32)
+    monkeypatch.setenv("SPT_NOENV", "1")  # else a process that names itself hides its environment
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGUSR2})
     try:
         found = facts(start)
@@ -100,6 +109,7 @@ def test_it_has_what_its_parent_has_as_it_starts(
         "was imported": "forked" in request.node.name,
         "group": os.getpgid(0),
         "mark that others see": "m" * 32,
+        "name that others see": "one of ours",
         "exit": 0,
     }
 
