@@ -8,7 +8,7 @@ import msgspec
 from engines.answers.system_messages import leading_as_one
 from server.api.chat.messages import assistant_thought, missing, text_only
 from server.api.chat.tool_results import check_answered
-from server.api.messages.wire_content import ContentBlock, ResultBlock, SystemBlock, MessageTurn
+from server.api.messages.wire_content import ContentBlock, MessageTurn, ResultBlock, SystemBlock
 from server.errors import ApiError
 
 BETWEEN = "\n\n"
