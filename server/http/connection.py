@@ -37,6 +37,8 @@ MOST_PIPELINED = 64
 """Requests that wait behind one that is being answered: each takes thirty times its bytes."""
 BODY_TIMEOUT_S = 60.0
 """A slot of the request's key waits for it."""
+LEAST_BODY_BYTES_S = 32 * 1024
+"""A body that is taken piece by piece (an upload) must come so fast, and then has no such bound."""
 SEND_TIMEOUT_S = 30.0
 """Where the lifespan's state says nothing else."""
 SEND_LOOKS = 10
@@ -78,6 +80,7 @@ class Connection(HttpToolsProtocol):
 
     is_open = False
     _awaited = _timed = Awaited.NOTHING
+    _body_bytes = 0
     _deadline: asyncio.TimerHandle | None = None
     _header_bytes = 0
     """Of a head, or since the last piece of a body: trailers, and what is beside a chunk's size."""
@@ -252,6 +255,18 @@ class Connection(HttpToolsProtocol):
         if self._timed is not Awaited.NOTHING:
             patience_s = HEADERS_TIMEOUT_S if self._timed is Awaited.HEAD else BODY_TIMEOUT_S
             self._deadline = self.loop.call_later(patience_s, self._too_slow, patience_s)
+
+    def body_goes_on(self, more_bytes: int) -> None:
+        """Of a body without a bound of its own so much has come: it gets its time anew when it came
+        at LEAST_BODY_BYTES_S and faster."""
+        self._body_bytes += more_bytes
+        if (
+            self._awaited is Awaited.BODY
+            and self._body_bytes >= BODY_TIMEOUT_S * LEAST_BODY_BYTES_S
+        ):
+            self._body_bytes = 0
+            self._timed = Awaited.NOTHING
+            self._bound_the_wait()
 
     def _too_slow(self, patience_s: float) -> None:
         if self.transport.is_reading():
