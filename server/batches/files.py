@@ -33,7 +33,7 @@ class FileInUse(Exception):
     """A batch that is not over reads it: fit for a client."""
 
 
-class StoredFile(msgspec.Struct, frozen=True, kw_only=True):
+class OwnedFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file that is here. Times in Unix seconds."""
 
     file_id: str
@@ -67,14 +67,14 @@ class FilePart:
         self.bytes += len(piece)
         self._file.write(piece)
 
-    def place(self, filename: str, purpose: str, expires_at: int | None = None) -> StoredFile:
+    def place(self, filename: str, purpose: str, expires_at: int | None = None) -> OwnedFile:
         """On the disk under its own name; it is there for clients once `FileStore.add` has it."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
         os.replace(self.path, self._store.folder / self.file_id)
         _sync_folder(self._store.folder)
-        return StoredFile(
+        return OwnedFile(
             file_id=self.file_id,
             owner=self.owner,
             filename=filename,
@@ -137,7 +137,7 @@ class FileStore:
         with self._lock:
             self._used[part.owner] = used
 
-    def add(self, file: StoredFile) -> None:
+    def add(self, file: OwnedFile) -> None:
         with self.database.transaction() as connection:
             connection.execute(*insert_of(file))
 
@@ -145,7 +145,7 @@ class FileStore:
         query = "SELECT coalesce(sum(bytes), 0) FROM files WHERE owner = ?"
         return self.database.read(lambda c: int(c.execute(query, (owner,)).fetchone()[0])) or 0
 
-    def find(self, file_id: str, owner: str) -> StoredFile | None:
+    def find(self, file_id: str, owner: str) -> OwnedFile | None:
         """None: there is none of that owner's."""
         if not FILE_ID.fullmatch(file_id):
             return None
@@ -156,7 +156,7 @@ class FileStore:
 
     def page(
         self, owner: str, *, after: str | None, limit: int, purpose: str | None, ascending: bool
-    ) -> list[StoredFile] | None:
+    ) -> list[OwnedFile] | None:
         """At most `limit` + 1, so that one sees whether there are more; None: no such `after`."""
         where, values = ["owner = ?"], [owner]
         if purpose is not None:
@@ -211,22 +211,22 @@ class FileStore:
             with contextlib.suppress(FileInUse):
                 self._remove(file.file_id)
 
-    def _all(self) -> Iterable[StoredFile]:
+    def _all(self) -> Iterable[OwnedFile]:
         rows = self.database.read(lambda c: c.execute("SELECT file FROM files").fetchall())
         return (_decode(row[0]) for row in rows or ())
 
 
-_decode = msgspec.json.Decoder(StoredFile).decode
+_decode = msgspec.json.Decoder(OwnedFile).decode
 
 
-def insert_of(file: StoredFile) -> tuple[str, tuple[str, str, str, int, str]]:
+def insert_of(file: OwnedFile) -> tuple[str, tuple[str, str, str, int, str]]:
     """The statement that adds its row, with its values."""
     text = msgspec.json.encode(file).decode()
     values = (file.file_id, file.owner, text, file.bytes, file.purpose)
     return "INSERT INTO files (file_id, owner, file, bytes, purpose) VALUES (?, ?, ?, ?, ?)", values
 
 
-def _is_over(file: StoredFile) -> bool:
+def _is_over(file: OwnedFile) -> bool:
     return file.expires_at is not None and file.expires_at <= time.time()
 
 

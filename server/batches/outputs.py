@@ -8,7 +8,7 @@ import msgspec
 from msgspec.structs import replace
 
 from engines.host.interpreter_turns import give_way
-from server.batches.files import FilePart, FileStore, StoredFile
+from server.batches.files import FilePart, FileStore, OwnedFile
 from server.batches.input_lines import NotALine, raw_lines, read_line
 from server.batches.results import Results
 from server.batches.store import Batch, Ending
@@ -52,7 +52,7 @@ def _line_id(batch: Batch, number: int) -> bytes:
 
 def make_outputs(
     batch: Batch, results: Results, files: FileStore, most_line_bytes: int
-) -> tuple[Batch, list[StoredFile]]:
+) -> tuple[Batch, list[OwnedFile]]:
     """The batch with its files, which `BatchStore.save` makes known. Blocks. Raises OSError: then
     nothing is left of them, and it may be called again."""
     parts: dict[bool, FilePart] = {}
@@ -79,7 +79,7 @@ def make_outputs(
     return batch, list(made.values())
 
 
-def _placed(part: FilePart, batch: Batch, is_error: bool) -> StoredFile:
+def _placed(part: FilePart, batch: Batch, is_error: bool) -> OwnedFile:
     what = "error" if is_error else "output"
     file = part.place(f"{batch.batch_id}_{what}.jsonl", PURPOSE)
     if batch.output_expires_s is None:

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 import msgspec
 
 from server.batches.database import BatchDatabase
-from server.batches.files import StoredFile, insert_of
+from server.batches.files import OwnedFile, insert_of
 
 BatchStatus: TypeAlias = Literal[
     "validating",
@@ -96,7 +96,7 @@ class BatchStore:
             values = (batch.batch_id, batch.owner, _encoded(batch), batch.input_file_id)
             return connection.execute(query, values).rowcount == 1
 
-    def save(self, batch: Batch, files: Sequence[StoredFile] = ()) -> None:
+    def save(self, batch: Batch, files: Sequence[OwnedFile] = ()) -> None:
         """What it is now, with the files that were made for it, in one transaction."""
         with self.database.transaction() as connection:
             for file in files:

@@ -2,6 +2,7 @@
 
 from server.conform import (
     answers,
+    batches,
     beyond,
     bodies,
     borrowed,
@@ -48,6 +49,7 @@ TOPICS = (
     hostile,
     headers,
     embeddings,
+    batches,
     ollama,
     beyond,
     leaving,

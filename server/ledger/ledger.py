@@ -225,7 +225,7 @@ class Ledger:
     async def reserve(
         self, record: UsageRecord, reserve_micro: int, reserve_tokens: int
     ) -> "asyncio.Future[None]":
-        """As `begin`, without an entry on the disk: for what a crash has asked again under its id."""
+        """As `begin`, without an entry on the disk: for what is asked again after a crash."""
         if trouble := self.health():
             raise LedgerUnavailable(trouble)
         bound_words(record)
@@ -239,8 +239,7 @@ class Ledger:
 
     def abandon(self, record: UsageRecord) -> None:
         """Give back what `reserve` has reserved: it leaves no record. Idempotent."""
-        request = self.open_requests.pop(record.record_id, None)
-        if request is not None:
+        if (request := self.open_requests.pop(record.record_id, None)) is not None:
             self.budgets.release(request.reservation)
 
     async def opened(self, record: UsageRecord) -> None:

@@ -142,8 +142,10 @@ def test_a_byte_order_mark_and_crlf_are_taken(client: httpx.Client) -> None:
 
 def test_cancel_cuts_bills_and_keeps(client: httpx.Client, served: Served) -> None:
     lines = [chat_line(i, "go", model="slow", max_tokens=4000) for i in range(40)]
+    before = sum(e.generated_tokens for e in served.engines)
     batch = made_batch(client, lines)
-    wait_until(lambda: len(served.services.supervisor) >= 16, "lines run")
+    made = lambda: sum(e.generated_tokens for e in served.engines) - before  # noqa: E731
+    wait_until(lambda: made() >= 320, "every line that runs has tokens")
     cancelled = client.post(f"/v1/batches/{batch['id']}/cancel").json()
     assert cancelled["status"] == "cancelling"
     batch = finished(client, batch)

@@ -7,6 +7,7 @@ kept instead of sent, and a record that is written only once the answer is kept.
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, cast
@@ -149,6 +150,8 @@ class Lines:
 
     def __init__(self, services: Services) -> None:
         self._shared = services
+        self._running: Counter[str] = Counter()
+        """Lines on each alias."""
         self._ledger = LineLedger(services.ledger)
         parts = {f.name: getattr(services, f.name) for f in fields(Services) if f.init}
         self._services = own = LineServices(**parts | {"ledger": cast(Ledger, self._ledger)})
@@ -206,8 +209,17 @@ class Lines:
             self._shared.metrics.answered("", endpoint.endpoint, error.status)
             await exchange.fail(error)
             return error
-        await endpoint.run(exchange, prepared)
+        alias = prepared.record.alias
+        self._running[alias] += 1
+        try:
+            await endpoint.run(exchange, prepared)
+        finally:
+            self._running[alias] -= 1
         return None
+
+    def others(self, alias: str) -> int:
+        """Requests on an alias that are no lines."""
+        return self._shared.supervisor.requests().get(alias, 0) - self._running[alias]
 
     def _raise_what_is_no_answer(
         self, exchange: LineExchange, error: ApiError | None, *, is_last: bool

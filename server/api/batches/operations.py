@@ -8,9 +8,18 @@ from server.api.batches import wire_answers as answers
 from server.api.batches.wire import BATCH
 from server.api.openapi.operation import Operation
 
+
+def _schema() -> dict[str, Any]:
+    """Without definitions of its own: they would be no part of the document."""
+    schema = BATCH.json_schema()
+    expiry = schema.pop("$defs")["OutputExpiry"]
+    schema["properties"]["output_expires_after"] = {"anyOf": [expiry, {"type": "null"}]}
+    return schema
+
+
 _BODY: Final[dict[str, Any]] = {
     "required": True,
-    "content": {"application/json": {"schema": BATCH.json_schema()}},
+    "content": {"application/json": {"schema": _schema()}},
 }
 _own = partial(Operation, tag="batches")
 BATCH_OPERATIONS: tuple[Operation, ...] = (

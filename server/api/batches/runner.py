@@ -25,7 +25,7 @@ def batch_runner(services: Services) -> BatchRunner:
         lines=LineParts(
             ask=lines.ask,
             close_record=services.ledger.close_record,
-            seats=Seats(settings.batch_concurrent),
+            seats=Seats(settings.batch_concurrent, lines.others),
             most_line_bytes=settings.max_body_bytes + _BESIDE_BODY_BYTES,
         ),
         alias_of=lines.alias_of,

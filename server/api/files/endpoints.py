@@ -12,7 +12,7 @@ from server.api.files.disk import disk_trouble
 from server.api.files.multipart import FileForm, boundary_of
 from server.api.files.query import limit_of, one_of, query_of, unknown_after
 from server.api.files.wire_answers import DeletedFile, FileList, file_object
-from server.batches.files import FileInUse, FileStore, NoRoom, StoredFile
+from server.batches.files import FileInUse, FileStore, NoRoom, OwnedFile
 from server.errors import ApiError, brief
 from server.http.exchange import ClientLeft, Exchange
 
@@ -31,7 +31,7 @@ class FilesEndpoint(KeyedEndpoint):
     def files(self) -> FileStore:
         return self.services.batches.parts.files
 
-    async def found(self, file_id: str, owner: str) -> StoredFile:
+    async def found(self, file_id: str, owner: str) -> OwnedFile:
         """Raises ApiError 404: also for another owner's."""
         with disk_trouble():
             file = await asyncio.to_thread(self.files.find, file_id, owner)
@@ -72,7 +72,7 @@ class FileUpload(FilesEndpoint):
             raise NoRoom(f"A file may have {self.files.most_bytes} bytes; this one has more.")
         return boundary_of(exchange.header(b"content-type"))
 
-    async def _stored(self, exchange: Exchange, owner: str, boundary: bytes) -> StoredFile:
+    async def _stored(self, exchange: Exchange, owner: str, boundary: bytes) -> OwnedFile:
         form = FileForm(boundary, lambda: self.files.begin(owner))
         try:
             async for piece in exchange.body_in_pieces(PIECE_BYTES):
@@ -86,7 +86,7 @@ class FileUpload(FilesEndpoint):
             if form.file is not None:
                 await asyncio.shield(asyncio.to_thread(self.files.over, form.file))
 
-    def _kept(self, form: FileForm) -> StoredFile:
+    def _kept(self, form: FileForm) -> OwnedFile:
         part = form.end()
         purpose = _purpose(form.fields)
         expires_s = expiry_of(form.fields)

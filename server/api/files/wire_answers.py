@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from server.batches.files import StoredFile
+from server.batches.files import OwnedFile
 
 
 class FileObject(TypedDict):
@@ -34,7 +34,7 @@ class DeletedFile(TypedDict):
     deleted: Literal[True]
 
 
-def file_object(file: StoredFile) -> FileObject:
+def file_object(file: OwnedFile) -> FileObject:
     return {
         "id": file.file_id,
         "object": "file",
