@@ -31,10 +31,10 @@ def batch(
     api_key: ApiKey = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Run a file of requests, and write the answers beside it: NAME.output.jsonl, NAME.errors.jsonl.
+    """Run a file of requests, and write the answers beside it.
 
-    Ctrl-C leaves the batch running and says how to come back. The exit status is 1 where a request
-    failed.
+    They are NAME.output.jsonl and NAME.errors.jsonl. Ctrl-C leaves the batch running and says how
+    to come back. The exit status is 1 where a request failed.
     """
     address = server_address(read_settings(url=url, port=port, api_key=api_key, data_dir=data_dir))
     client = BatchClient(address.api, address.key)

@@ -7,6 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
+from server.ledger import sqlite
+from server.ledger.database import SqliteDatabase
+from server.ledger.key_store import KeyStore
+from server.ledger.keys import Budget
 from tests.support.batches import chat_line, is_over, lines_of, made_batch, upload
 from tests.support.serving import Served, read_records, scripted, server_of, wait_until
 
@@ -144,8 +148,10 @@ def test_cancel_cuts_bills_and_keeps(client: httpx.Client, served: Served) -> No
     lines = [chat_line(i, "go", model="slow", max_tokens=4000) for i in range(40)]
     before = sum(e.generated_tokens for e in served.engines)
     batch = made_batch(client, lines)
-    made = lambda: sum(e.generated_tokens for e in served.engines) - before  # noqa: E731
-    wait_until(lambda: made() >= 320, "every line that runs has tokens")
+    wait_until(
+        lambda: sum(e.generated_tokens for e in served.engines) >= before + 320,
+        "every line that runs has tokens",
+    )
     cancelled = client.post(f"/v1/batches/{batch['id']}/cancel").json()
     assert cancelled["status"] == "cancelling"
     batch = finished(client, batch)
@@ -164,10 +170,6 @@ def test_cancel_cuts_bills_and_keeps(client: httpx.Client, served: Served) -> No
 
 
 def test_a_revoked_key_ends_its_batch(client: httpx.Client, served: Served) -> None:
-    from server.ledger import sqlite
-    from server.ledger.database import SqliteDatabase
-    from server.ledger.key_store import KeyStore
-
     key = {"X-API-Key": served.new_key(name="to be revoked")}
     caller = served.services.ring.find(key["X-API-Key"])
     lines = [chat_line(i, "go", model="slow", max_tokens=40) for i in range(200)]
@@ -188,8 +190,6 @@ def test_a_revoked_key_ends_its_batch(client: httpx.Client, served: Served) -> N
 def test_a_batch_uses_its_keys_budget_up_and_ends(
     client: httpx.Client, served: Served, kind: Any
 ) -> None:
-    from server.ledger.keys import Budget
-
     amount = 3_000 if kind == "money" else 200
     budget = Budget(kind=kind, amount=amount, period="total")
     key = {"X-API-Key": served.new_key(name=kind, budget=budget, currency="NOK")}
