@@ -64,9 +64,9 @@ class Outcome:
 class KilledServer:
     """`fjord serve` on one data directory, again and again."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, registry: str = REGISTRY) -> None:
         self.home = home
-        (home / "model_registry.yaml").write_text(REGISTRY)
+        (home / "model_registry.yaml").write_text(registry)
         self.http = httpx.Client(timeout=30)
         self.peak_kb = 0
 
@@ -118,8 +118,8 @@ def input_lines(count: int) -> Iterator[bytes]:
 
 
 @contextmanager
-def killed_server(home: Path) -> Iterator[KilledServer]:
-    server = KilledServer(home)
+def killed_server(home: Path, registry: str = REGISTRY) -> Iterator[KilledServer]:
+    server = KilledServer(home, registry)
     server.start()
     try:
         yield server
