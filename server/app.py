@@ -19,6 +19,7 @@ from server.accounts.limits import Limiter
 from server.api.admin import admin_router
 from server.api.admin_gate import AdminGate
 from server.api.admin_models import add_model_routes
+from server.api.batches.runner import batch_runner
 from server.api.endpoint import KeyedEndpoint
 from server.api.openapi.docs import Documentation
 from server.api.openapi.document import DESCRIPTION, VERSION, completed
@@ -131,6 +132,7 @@ def create_app(
         node=node,
         traces=traces,
     )
+    services.batches = batch_runner(services)
     registry_file = RegistryFileReader(services, read_registry)
     admin = admin_router(ledger.open_books, lambda: services.registry.names)
     add_model_routes(admin, services)
@@ -226,6 +228,8 @@ async def _lifespan(app: FjordApp) -> AsyncIterator[Mapping[str, Any]]:
         stack.push_async_callback(services.fleet.stop)
         await services.supervisor.start()
         stack.push_async_callback(services.supervisor.stop)
+        await services.batches.start()
+        stack.push_async_callback(services.batches.stop)
         freeze_garbage()
         yield connection_state(services.settings.send_timeout_s)
         if (

@@ -104,6 +104,14 @@ class Settings(BaseSettings):
     """A stream that has been silent for so long gets a comment line."""
     queue_limit: Count = 1024
     """Requests in flight or waiting per alias; beyond it 503."""
+    file_gb: Annotated[float, Field(gt=0, le=MOST_GB)] = 2.0
+    """The most that one uploaded file may have."""
+    files_gb: Annotated[float, Field(gt=0, le=MOST_GB)] = 10.0
+    """The most that an owner's files may have together."""
+    batch_lines: Count = 1_000_000
+    """Requests of one batch."""
+    batch_concurrent: Count = 16
+    """Requests of batches that are asked at once, of all batches together, for each model."""
     requests_per_minute: Count = 1000
     burst: int = Field(100, ge=0, le=2**31 - 1)
     concurrent: Count = 50

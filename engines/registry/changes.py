@@ -27,7 +27,7 @@ class RegistryChange:
     keys: tuple[str, ...] = ()
 
 
-_OF_THE_FILE = ("currency", "rates", "regions", "list_other_names")
+_OF_THE_FILE = ("currency", "rates", "regions", "batch_price_factor", "list_other_names")
 
 
 def registry_change(old: Registry, new: Registry) -> RegistryChange:

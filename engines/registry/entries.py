@@ -43,6 +43,13 @@ def _rate(value: Any) -> int:
     return micro
 
 
+def _price_factor(value: Any) -> int:
+    micro = micro_units(value, "price_factor")
+    if not 0 <= micro <= MICRO:
+        raise ValueError("a price_factor is from 0 to 1")
+    return micro
+
+
 def _keep(value: Any) -> Any:
     return value if value == PINNED else seconds_of(value)
 
@@ -50,6 +57,7 @@ def _keep(value: Any) -> Any:
 Tokens = Annotated[int, BeforeValidator(_tokens), Field(ge=1, le=MOST_TOKENS)]
 Money = Annotated[int, BeforeValidator(_price)]
 Rate = Annotated[int, BeforeValidator(_rate)]
+PriceFactor = Annotated[int, BeforeValidator(_price_factor)]
 Text = Annotated[str, StringConstraints(min_length=1)]
 ALIAS = r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$"
 Alias = Annotated[str, StringConstraints(pattern=ALIAS)]
@@ -183,6 +191,14 @@ class ProfileEntry(_Strict):
     models: dict[Alias, ModelEntry] = Field({}, description="alias to keys laid over that model")
 
 
+class BatchEntry(_Strict):
+    """What holds for requests of batches."""
+
+    price_factor: PriceFactor = Field(
+        MICRO, description='what prices are multiplied by, a decimal in quotes, like "0.5"'
+    )
+
+
 class RegistryFile(_Strict):
     """The whole file."""
 
@@ -197,5 +213,6 @@ class RegistryFile(_Strict):
         None, description="{name: …, address: …, organisation_number: …, vat_percent: …}"
     )
     list_other_names: bool = Field(False, description="true: the models list shows other names too")
+    batch: BatchEntry = Field(BatchEntry(), description='{price_factor: "0.5"}')
     models: dict[Alias, ModelEntry] = Field(description="alias to model")
     profiles: dict[Text, ProfileEntry] = Field({}, description="profile name to overlay")

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 
 from engines.registry.complaints import complaint, shown
 from engines.registry.entries import (
+    BatchEntry,
     DefaultsEntry,
     ModelEntry,
     OtherEngine,
@@ -123,6 +124,7 @@ def _schema(location: Location) -> tuple[list[str], str | None]:
 
 _INSIDE: Mapping[tuple[type[BaseModel], str], tuple[type[BaseModel], bool]] = {
     (RegistryFile, "seller"): (SellerEntry, False),
+    (RegistryFile, "batch"): (BatchEntry, False),
     (RegistryFile, "models"): (ModelEntry, True),
     (RegistryFile, "profiles"): (ProfileEntry, True),
     (ProfileEntry, "all"): (ModelEntry, False),

@@ -55,6 +55,8 @@ class Registry:
     regions: tuple[str, ...] = ("oslo",)
     other_engines: Mapping[str, Mapping[str, EngineSpec]] = field(default_factory=dict)
     """Engine kind -> alias -> the same weights on that engine (the file's `also`)."""
+    batch_price_factor: int = 1_000_000
+    """What prices of a batch's requests are multiplied by, in millionths."""
     list_other_names: bool = False
     """Whether the models list shows what models are also known as."""
     names: ModelNames = field(init=False, repr=False, compare=False)
@@ -112,6 +114,7 @@ def load_registry(path: Path, profile: str | None = None) -> Registry:
         rates={str(name): rate for name, rate in document.file.rates.items()},
         regions=tuple(document.file.regions),
         other_engines=others,
+        batch_price_factor=document.file.batch.price_factor,
         list_other_names=document.file.list_other_names,
     )
 

@@ -46,18 +46,31 @@ class KeyRing:
 
     def __init__(self, keys: Iterable[Key] = ()) -> None:
         self.by_hash: dict[bytes, tuple[Key, Caller, float | None]] = {}
+        self._by_id: dict[str, tuple[Key, Caller]] = {}
         self.replace(keys)
 
     def replace(self, keys: Iterable[Key]) -> None:
         """From now on exactly `keys` count. A rotated key's old text counts until its time."""
         by_hash: dict[bytes, tuple[Key, Caller, float | None]] = {}
+        by_id: dict[str, tuple[Key, Caller]] = {}
         for key in keys:
             caller = key.caller()
+            by_id[key.key_id] = (key, caller)
             if key.previous_hash is not None:
                 until = earlier(key.previous_until, key.expires_at)
                 by_hash[key.previous_hash] = (key, caller, until)
             by_hash[key.secret_hash] = (key, caller, key.expires_at)
-        self.by_hash = by_hash
+        self.by_hash, self._by_id = by_hash, by_id
+
+    def current(self, key_id: str) -> Caller:
+        """The caller behind a key that was accepted before. Raises AuthFailed where it is not any
+        more."""
+        found = self._by_id.get(key_id)
+        if found is None:
+            raise AuthFailed("This API key is not there any more.")
+        key, caller = found
+        _check_alive(key, key.expires_at)
+        return caller
 
     def authenticate(
         self, headers: Iterable[tuple[bytes, bytes]], *, service: str = "llm"
@@ -80,13 +93,17 @@ class KeyRing:
         if found is None:
             raise refusal(secret, service)
         key, caller, until = found
-        if key.revoked_at is not None:
-            raise AuthFailed("This API key was revoked.")
-        if until is not None and until <= time.time():
-            raise AuthFailed("This API key has expired.")
+        _check_alive(key, until)
         if key.service != service:
             raise wrong_service(key.service, service)
         return caller
+
+
+def _check_alive(key: Key, until: float | None) -> None:
+    if key.revoked_at is not None:
+        raise AuthFailed("This API key was revoked.")
+    if until is not None and until <= time.time():
+        raise AuthFailed("This API key has expired.")
 
 
 def earlier(one: float | None, other: float | None) -> float | None:

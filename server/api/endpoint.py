@@ -152,6 +152,10 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
             raise
         return prepared
 
+    async def prepared_of(self, exchange: Exchange, admission: Admission, body: bytes) -> P:
+        """For a body that came otherwise than over HTTP. Raises as a request's would."""
+        return await self._validated(exchange, admission, body)
+
     async def _validated(self, exchange: Exchange, admission: Admission, body: bytes) -> P:
         wire = await decoded(self.adapter, body, self.services.long_bodies)
         self._count_unknown(wire)

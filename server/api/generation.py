@@ -85,7 +85,7 @@ class Generation(ModelEndpoint[W, Call], Generic[W]):
         limiter = self.services.limiter
         if plan.sequences == 1 and limiter.in_flight(admission.caller) == 1:
             return plan
-        _check_sequences(plan, limiter.concurrent(admission.caller))
+        check_sequences(plan, limiter.concurrent(admission.caller))
         before = limiter.in_flight(admission.caller) - admission.slots
         limiter.widen(admission, plan.sequences)
         return replace(plan, requests=_in_turn(plan.requests, before))
@@ -95,7 +95,8 @@ def _told(record: UsageRecord, form: str) -> str:
     return f"an answer of {record.alias} ended without the form that was asked for ({form})"
 
 
-def _check_sequences(plan: Plan, limit: int) -> None:
+def check_sequences(plan: Plan, limit: int) -> None:
+    """Raises ApiError 400 where a key can never have so many at once."""
     if plan.sequences > max(limit, 1):
         field = "prompt" if len(plan.requests) > 1 else "n"
         message = (

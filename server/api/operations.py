@@ -7,12 +7,14 @@ FastAPI's own (server/api/admin.py).
 from functools import partial
 
 from server.api import ops
+from server.api.batches.operations import BATCH_OPERATIONS
 from server.api.chat.build import build_chat
 from server.api.chat.wire import CHAT, ChatRequest
 from server.api.chat.wire_answers import ChatCompletion, ChatCompletionChunk
 from server.api.completion_answers import Completion
 from server.api.completions import COMPLETIONS, CompletionRequest, build_completion
 from server.api.embeddings import EMBEDDINGS, EmbeddingList, Embeddings, EmbeddingsRequest
+from server.api.files.operations import FILE_OPERATIONS
 from server.api.generation import Generation
 from server.api.messages.endpoints import CountTokens, Messages
 from server.api.messages.errors import ANTHROPIC
@@ -163,6 +165,8 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=None,
         ports=OPS,
     ),
+    *FILE_OPERATIONS,
+    *BATCH_OPERATIONS,
     *OLLAMA_OPERATIONS,
 )
 

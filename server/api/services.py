@@ -13,6 +13,7 @@ from engines.registry.spec import ModelSpec, Price
 from server.accounts.auth import KeyRing, check_model
 from server.accounts.limits import Limiter
 from server.accounts.rejections import Rejections
+from server.batches.runner import BatchRunner
 from server.disk_space import DiskSpace
 from server.errors import ApiError, brief
 from server.http.exchange import Exchange
@@ -57,6 +58,9 @@ class Services:
         default_factory=lambda: WorkerThreads(1, "long-bodies", in_short_turns=True)
     )
     """One thread: several would keep the interpreter from the event loop in turn."""
+
+    batches: BatchRunner = field(init=False)
+    """Set when there is an API that asks their lines."""
 
     def check_queue(self, alias: str) -> None:
         """Raises ApiError 503 where as much runs on the model, or waits for it, as may."""

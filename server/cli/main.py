@@ -21,6 +21,7 @@ ELSEWHERE = {
     "check": "server.cli.check",
     "doctor": "server.cli.doctor.command",
     "run": "server.cli.run",
+    "batch": "server.cli.batch",
     "weights": "server.cli.weights",
     "bundle": "server.cli.bundle",
     "keys": "server.cli.keys",

@@ -2,6 +2,7 @@
 
 from server.conform import (
     answers,
+    batches,
     beyond,
     bodies,
     borrowed,
@@ -50,6 +51,7 @@ TOPICS = (
     headers,
     embeddings,
     messages,
+    batches,
     ollama,
     beyond,
     leaving,

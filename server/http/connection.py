@@ -27,6 +27,7 @@ from server.errors import ApiError
 from server.http.asgi import Scope
 from server.http.awaited import Awaited
 from server.http.direct import missing_fields
+from server.http.early_refusal import refusal_bytes
 from server.http.half_close import HalfClose
 from server.http.tcp_keep_alive import keep_alive
 from server.ids import new_id
@@ -41,7 +42,6 @@ SEND_TIMEOUT_S = 30.0
 """Where the lifespan's state says nothing else."""
 SEND_LOOKS = 10
 _GOODBYE_S = 0.5
-_REASONS = {400: "Bad Request", 431: "Request Header Fields Too Large"}
 _NOT_PASSED_ON = frozenset({b"upgrade", b"http2-settings"})
 
 CONNECTION = "fjord.connection"
@@ -229,13 +229,7 @@ class Connection(HttpToolsProtocol):
             return
         request_id = "req_" + new_id(24)
         log.info("request %s refused: %d %s", request_id, error.status, error.message)
-        body = error.encoded()
-        head = (
-            f"HTTP/1.1 {error.status} {_REASONS[error.status]}\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n"
-            f"x-request-id: {request_id}\r\nconnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
+        self.transport.write(refusal_bytes(error, request_id))
         self.transport.close()
         self._bound_the_flush()
 
@@ -252,6 +246,11 @@ class Connection(HttpToolsProtocol):
         if self._timed is not Awaited.NOTHING:
             patience_s = HEADERS_TIMEOUT_S if self._timed is Awaited.HEAD else BODY_TIMEOUT_S
             self._deadline = self.loop.call_later(patience_s, self._too_slow, patience_s)
+
+    def body_goes_on(self) -> None:
+        """A body that is taken piece by piece gets its time anew."""
+        self._timed = Awaited.NOTHING
+        self._bound_the_wait()
 
     def _too_slow(self, patience_s: float) -> None:
         if self.transport.is_reading():

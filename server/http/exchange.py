@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import TypeVar
 
@@ -19,6 +19,8 @@ B = TypeVar("B", bytes, bytearray)
 _SKIP_S = 2.0
 _SKIP_BYTES = 64 * 2**20
 _DOUBT_S = 1.0
+BODY_STEP_BYTES = 2 * 2**20
+"""At 35 kB/s and more, an upload takes as long as it takes."""
 _JSON = b"application/json"
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
 _STREAM_HEADERS = [
@@ -36,6 +38,7 @@ class Exchange:
 
     __slots__ = (
         "_blocked_since",
+        "_has_more",
         "_last_write",
         "_receive",
         "_send",
@@ -53,6 +56,8 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         self.scope = scope
         self._receive = receive
+        self._has_more = True
+        """Whether its body may not be all here; kept by what reads it in pieces."""
         self._send = send
         self.request_id = request_id
         self.headers: list[tuple[bytes, bytes]] = [
@@ -107,6 +112,29 @@ class Exchange:
             body += message.get("body", b"")
         return bytes(await self._checked(body, limit, is_whole=True))
 
+    async def body_in_pieces(self, least_bytes: int) -> AsyncIterator[bytes]:
+        """The body as it comes and as it is encoded, in pieces of `least_bytes` and a little more;
+        the last may be shorter. Of each BODY_STEP_BYTES it has the time of a whole one.
+        Raises ClientLeft."""
+        connection = connection_of(self.scope)
+        gathered, has_more, unhurried = bytearray(), True, 0
+        while has_more:
+            message = await self._next()
+            has_more = self._has_more = message.get("more_body", False)
+            gathered += message.get("body", b"")
+            if len(gathered) >= least_bytes or (gathered and not has_more):
+                unhurried += len(gathered)
+                if unhurried >= BODY_STEP_BYTES and connection is not None:
+                    connection.body_goes_on()
+                    unhurried = 0
+                yield bytes(gathered)
+                gathered.clear()
+
+    async def skip_body(self) -> None:
+        """Take what is left of it, for a while, before a refusal."""
+        if self._has_more:
+            await self._skip()
+
     async def _next(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.disconnect":
@@ -130,6 +158,7 @@ class Exchange:
                     message = await self._receive()
                     left -= len(message.get("body", b""))
                     if not message.get("more_body", False):
+                        self._has_more = False
                         return
 
     def watch_disconnect(self, left: Callable[[], None]) -> None:
@@ -171,6 +200,26 @@ class Exchange:
         connection = connection_of(self.scope)
         if connection is not None:
             await connection.drained()
+
+    async def reply_in_pieces(
+        self, length: int, pieces: AsyncIterator[bytes], content_type: bytes, patience_s: float
+    ) -> None:
+        """A whole answer too long to be in memory. A client that takes nothing for so long is
+        dropped."""
+        self.started, self.status = True, 200
+        headers = [
+            (b"content-type", content_type),
+            (b"content-length", str(length).encode()),
+            *self.headers,
+        ]
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+        try:
+            async for piece in pieces:
+                message = {"type": "http.response.body", "body": piece, "more_body": True}
+                await asyncio.wait_for(self._send(message), patience_s)
+            await self._send({"type": "http.response.body", "body": b""})
+        except TimeoutError:
+            self.drop()
 
     async def fail(self, error: ApiError) -> None:
         """A whole answer that is an error."""

@@ -51,10 +51,6 @@ READ_AGAIN_S = 0.5
 """... and it is asked for again so long after it could not be read."""
 
 
-def ignore_keys(keys: list[Key]) -> None:
-    """A ledger without a key ring."""
-
-
 @dataclass(slots=True)
 class OpenRequest:
     """What the loop keeps of a request between begin and close."""
@@ -128,7 +124,7 @@ class Ledger:
             raise sqlite.unavailable(path, error) from error
         return ledger
 
-    async def start(self, on_keys: TakeKeys = ignore_keys) -> None:
+    async def start(self, on_keys: TakeKeys = lambda _: None) -> None:
         """Load the keys, begin to write."""
         self.writer.start(asyncio.get_running_loop())
         self.watch = KeyWatcher(self.path, asyncio.get_running_loop())
@@ -223,6 +219,13 @@ class Ledger:
         self, record: UsageRecord, *, reserve_micro: int = 0, reserve_tokens: int = 0
     ) -> None:
         """Open an entry for a request that is about to generate, reserving the most it can use."""
+        durable = await self.reserve(record, reserve_micro, reserve_tokens)
+        self.writer.submit(Open(record.record_id, self.encoded(record), durable))
+
+    async def reserve(
+        self, record: UsageRecord, reserve_micro: int, reserve_tokens: int
+    ) -> "asyncio.Future[None]":
+        """As `begin`, without an entry on the disk: for what is asked again after a crash."""
         if trouble := self.health():
             raise LedgerUnavailable(trouble)
         bound_words(record)
@@ -232,7 +235,12 @@ class Ledger:
         reservation = self.budgets.reserve(record, reserve_micro, reserve_tokens)
         durable = asyncio.get_running_loop().create_future()
         self.open_requests[record.record_id] = OpenRequest(durable, reservation)
-        self.writer.submit(Open(record.record_id, self.encoded(record), durable))
+        return durable
+
+    def abandon(self, record: UsageRecord) -> None:
+        """Give back what `reserve` has reserved: it leaves no record. Idempotent."""
+        if (request := self.open_requests.pop(record.record_id, None)) is not None:
+            self.budgets.release(request.reservation)
 
     async def opened(self, record: UsageRecord) -> None:
         """Return once the open entry is durable: a crash from now on leaves a `lost` record."""
@@ -273,9 +281,7 @@ class Ledger:
 
     def settle(self, record: UsageRecord) -> Charge | None:
         """Turn the reservation into spending, in one step of the loop."""
-        request = self.open_requests.pop(record.record_id, None)
-        if request is not None:
-            self.budgets.release(request.reservation)
+        self.abandon(record)
         return self.budgets.spend(record)
 
     def encoded(self, record: UsageRecord) -> bytes:

@@ -2,7 +2,9 @@
 """OpenAI's own client: what an application of it uses."""
 
 import asyncio
+import json
 import os
+import time
 
 import openai
 
@@ -80,3 +82,36 @@ async def at_once() -> None:
 
 
 asyncio.run(at_once())
+
+
+def batch_line(number: int, text: str) -> str:
+    body = {"model": "mixtral-8x7b", "messages": [{"role": "user", "content": text}]}
+    line = {"custom_id": f"n{number}", "method": "POST", "url": "/v1/chat/completions"}
+    return json.dumps(line | {"body": body})
+
+
+lines = "\n".join(batch_line(i, f"Hei {i}") for i in range(3))
+file = client.files.create(file=("in.jsonl", lines.encode()), purpose="batch")
+assert (file.purpose, file.filename, file.bytes) == ("batch", "in.jsonl", len(lines))
+assert file.id in [each.id for each in client.files.list(limit=1)]
+assert client.files.content(file.id).text == lines
+batch = client.batches.create(
+    input_file_id=file.id,
+    endpoint="/v1/chat/completions",
+    completion_window="24h",
+    metadata={"a": "b"},
+)
+end = time.monotonic() + 60
+while batch.status not in ("completed", "failed") and time.monotonic() < end:
+    batch = client.batches.retrieve(batch.id)
+assert (batch.status, batch.request_counts.completed) == ("completed", 3), batch
+assert batch.metadata == {"a": "b"}
+assert batch.id in [each.id for each in client.batches.list(limit=1)]
+answers = [json.loads(line) for line in client.files.content(batch.output_file_id).iter_lines()]
+assert [a["response"]["body"]["choices"][0]["message"]["content"] for a in answers] == [
+    "Hei 0",
+    "Hei 1",
+    "Hei 2",
+]
+assert client.batches.with_raw_response.retrieve(batch.id).status_code == 200
+assert client.files.delete(file.id).deleted

@@ -1,6 +1,6 @@
 // OpenAI's own client for Node: whole, streamed, tools, vectors, errors.
 import assert from "node:assert/strict";
-import OpenAI from "openai";
+import OpenAI, { toFile } from "openai";
 
 const client = new OpenAI({
   baseURL: `${process.env.FJORD_URL}/v1`,
@@ -52,3 +52,29 @@ await assert.rejects(
 const left = await client.chat.completions.create({ ...ask, model: "long", stream: true });
 for await (const _ of left) break; // leaves the stream: the server must not mind
 assert.equal((await client.chat.completions.create(ask)).choices.length, 1);
+
+const line = (n) => JSON.stringify({
+  custom_id: `n${n}`,
+  method: "POST",
+  url: "/v1/chat/completions",
+  body: { model: "mixtral-8x7b", messages: [{ role: "user", content: `Hei ${n}` }] },
+});
+const file = await client.files.create({
+  file: await toFile(Buffer.from([0, 1, 2].map(line).join("\n")), "in.jsonl"),
+  purpose: "batch",
+});
+let batch = await client.batches.create({
+  input_file_id: file.id,
+  endpoint: "/v1/chat/completions",
+  completion_window: "24h",
+});
+const end = Date.now() + 60_000;
+while (!["completed", "failed"].includes(batch.status) && Date.now() < end)
+  batch = await client.batches.retrieve(batch.id);
+assert.deepEqual(batch.request_counts, { total: 3, completed: 3, failed: 0 });
+const output = await (await client.files.content(batch.output_file_id)).text();
+assert.deepEqual(
+  output.trim().split("\n").map((each) => JSON.parse(each).custom_id),
+  ["n0", "n1", "n2"],
+);
+assert((await client.files.delete(file.id)).deleted);

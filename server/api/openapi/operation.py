@@ -1,5 +1,6 @@
 """One operation of the API as the table of operations has it."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -43,6 +44,17 @@ class Operation:
     verb: str | None = None
     """None: get, or post where it has a body."""
 
+    raw_body: Mapping[str, Any] | None = None
+    """OpenAPI's requestBody of what is no model: a form, or a body read by its endpoint."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    """Parameters, all optional: name -> JSON's type."""
+    media_type: str = "text/plain"
+    """Of an answer that is text."""
+
+    @property
+    def path_parameters(self) -> tuple[str, ...]:
+        return tuple(re.findall(r"{(\w+)}", self.paths[0]))
+
     @property
     def method(self) -> str:
         if self.verb is not None:
@@ -59,6 +71,9 @@ class Operation:
         if self.body is not None:
             return (400, 401, 402, 403, 404, 405, 413, 415, 429, 500, 503, 504)
         if self.needs_key:
-            unknown = (404,) if "{model}" in self.paths[0] else ()
+            if self.tag in ("files", "batches"):
+                taken = () if self.raw_body is None else (402, 413, 415)
+                return tuple(sorted((400, 401, 403, 404, 405, 429, 500, 503, *taken)))
+            unknown = (404,) if self.path_parameters else ()
             return (401, 403, *unknown, 405, 429, 500)
         return (405,)

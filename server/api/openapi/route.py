@@ -44,7 +44,9 @@ class DescribedRoute(APIRoute):
         )
         self.types = (operation.event, operation.line, operation.form and operation.form.error_body)
         self.ports = operation.ports
-        self.is_hot = operation.needs_key and not self.param_convertors
+        # Of files and batches a path has several methods, which the router tells apart.
+        is_apart = operation.tag in ("files", "batches")
+        self.is_hot = operation.needs_key and not self.param_convertors and not is_apart
 
     def answered_by(self, endpoint: Endpoint) -> Self:
         route = copy(self)
@@ -59,8 +61,8 @@ def _stub(operation: Operation, path: str) -> Any:
         raise AssertionError("described only: its route's `app` answers")
 
     parameters = []
-    if "{model}" in path:
-        parameters.append(Parameter("model", Parameter.KEYWORD_ONLY, annotation=str))
+    for name in operation.path_parameters:
+        parameters.append(Parameter(name, Parameter.KEYWORD_ONLY, annotation=str))
     if operation.body is not None:
         parameters.append(Parameter("body", Parameter.KEYWORD_ONLY, **_body(operation)))
     described.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
@@ -86,6 +88,8 @@ def _responses(operation: Operation, path: str) -> dict[int | str, dict[str, Any
     if path == "/ready":
         not_ready = {"model": operation.answer, "description": "Not ready"}
         return {200: answer, 503: not_ready | {"headers": _headers(operation)}}
+    if operation.media_type != "text/plain":
+        answer["content"] = {operation.media_type: {"schema": {"type": "string"}}}
     return {200: answer}
 
 
@@ -115,10 +119,17 @@ def _event(model: type) -> dict[str, Any]:
 
 
 def _extra(operation: Operation, path: str) -> dict[str, Any]:
-    extra = {
+    extra: dict[str, Any] = {
         "responses": _errors(operation),
         "x-codeSamples": [{"lang": "Shell", "source": curl(operation, path)}],
     }
+    if operation.raw_body is not None:
+        extra["requestBody"] = operation.raw_body
+    if operation.query:
+        extra["parameters"] = [
+            {"name": name, "in": "query", "required": False, "schema": {"type": kind}}
+            for name, kind in operation.query.items()
+        ]
     return extra if operation.needs_key else extra | {"security": []}
 
 

@@ -1,0 +1,1 @@
+"""/v1/batches: requests in a file, answered while nobody else asks."""

@@ -1,0 +1,201 @@
+"""/v1/files: upload, list, one, content, delete. An owner's files are all its keys'."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, BinaryIO, Final
+
+import msgspec
+
+from server.accounts.limits import Admission
+from server.api.endpoint import KeyedEndpoint
+from server.api.files.disk import disk_trouble
+from server.api.files.multipart import FileForm, boundary_of
+from server.api.files.query import limit_of, one_of, query_of, unknown_after
+from server.api.files.wire_answers import DeletedFile, FileList, file_object
+from server.batches.files import FileInUse, FileStore, NoRoom, OwnedFile
+from server.errors import ApiError, brief
+from server.http.exchange import ClientLeft, Exchange
+
+PIECE_BYTES: Final = 256 * 1024
+MOST_LISTED: Final = 10_000
+PURPOSES: Final = ("batch", "batch_output")
+_SHORTEST_S, _LONGEST_S = 3600, 30 * 86_400
+_FORM_BYTES: Final = 64 * 1024
+"""What a form has beside its file."""
+
+
+class FilesEndpoint(KeyedEndpoint):
+    """What files and batches share."""
+
+    @property
+    def files(self) -> FileStore:
+        return self.services.batches.parts.files
+
+    async def found(self, file_id: str, owner: str) -> OwnedFile:
+        """Raises ApiError 404: also for another owner's."""
+        with disk_trouble():
+            file = await asyncio.to_thread(self.files.find, file_id, owner)
+        if file is None:
+            raise ApiError(404, "NOT_FOUND", f"There is no file {brief(file_id)!r}.", param="file")
+        return file
+
+    async def tell(self, exchange: Exchange, answer: Any) -> int:
+        self.services.metrics.answered("", self.endpoint, 200)
+        await exchange.reply(200, msgspec.json.encode(answer))
+        return 0
+
+
+class FileUpload(FilesEndpoint):
+    """POST /v1/files: the form goes to the disk as it comes."""
+
+    async def serve(self, exchange: Exchange, admission: Admission) -> int:
+        try:
+            boundary = self._admitted_form(exchange)
+            with disk_trouble():
+                file = await self._stored(exchange, admission.caller.owner, boundary)
+        except NoRoom as refusal:
+            await exchange.skip_body()
+            raise ApiError(413, "REQUEST_TOO_LARGE", str(refusal)) from None
+        except ClientLeft:
+            raise
+        except Exception:
+            await exchange.skip_body()
+            raise
+        return await self.tell(exchange, file_object(file))
+
+    def _admitted_form(self, exchange: Exchange) -> bytes:
+        if exchange.header(b"content-encoding") is not None:
+            message = "A form is taken as it is, without Content-Encoding."
+            raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", message)
+        length = exchange.header(b"content-length") or b""
+        if length.isdigit() and int(length) > self.files.most_bytes + _FORM_BYTES:
+            raise NoRoom(f"A file may have {self.files.most_bytes} bytes; this one has more.")
+        return boundary_of(exchange.header(b"content-type"))
+
+    async def _stored(self, exchange: Exchange, owner: str, boundary: bytes) -> OwnedFile:
+        form = FileForm(boundary, lambda: self.files.begin(owner))
+        try:
+            async for piece in exchange.body_in_pieces(PIECE_BYTES):
+                await asyncio.to_thread(form.write, piece)
+            return await asyncio.to_thread(self._kept, form)
+        except BaseException:
+            if form.file is not None:
+                form.file.drop()
+            raise
+        finally:
+            if form.file is not None:
+                await asyncio.shield(asyncio.to_thread(self.files.over, form.file))
+
+    def _kept(self, form: FileForm) -> OwnedFile:
+        part = form.end()
+        purpose = _purpose(form.fields)
+        expires_s = expiry_of(form.fields)
+        file = part.place(form.filename, purpose)
+        if expires_s is not None:
+            file = msgspec.structs.replace(file, expires_at=file.created_at + expires_s)
+        self.files.add(file)
+        return file
+
+
+class ListFiles(FilesEndpoint):
+    method = "GET"
+
+    async def serve(self, exchange: Exchange, admission: Admission) -> int:
+        query = query_of(exchange)
+        limit = limit_of(query, MOST_LISTED, MOST_LISTED)
+        order = one_of(query, "order", ("asc", "desc"))
+        purpose = one_of(query, "purpose", PURPOSES)
+        with disk_trouble():
+            page = await asyncio.to_thread(
+                lambda: self.files.page(
+                    admission.caller.owner,
+                    after=query.get("after"),
+                    limit=limit,
+                    purpose=purpose,
+                    ascending=order == "asc",
+                )
+            )
+        if page is None:
+            raise unknown_after(query.get("after"))
+        shown = [file_object(file) for file in page[:limit]]
+        answer: FileList = {
+            "object": "list",
+            "data": shown,
+            "first_id": shown[0]["id"] if shown else None,
+            "last_id": shown[-1]["id"] if shown else None,
+            "has_more": len(page) > limit,
+        }
+        return await self.tell(exchange, answer)
+
+
+class OneFile(FilesEndpoint):
+    method = "GET"
+
+    async def serve(self, exchange: Exchange, admission: Admission) -> int:
+        file_id = exchange.scope["path_params"]["file_id"]
+        file = await self.found(file_id, admission.caller.owner)
+        return await self.tell(exchange, file_object(file))
+
+
+class FileContent(FilesEndpoint):
+    method = "GET"
+
+    async def serve(self, exchange: Exchange, admission: Admission) -> int:
+        file_id = exchange.scope["path_params"]["file_id"]
+        file = await self.found(file_id, admission.caller.owner)
+        with disk_trouble():
+            opened = await asyncio.to_thread(open, self.files.path(file.file_id), "rb")
+        with opened:
+            self.services.metrics.answered("", self.endpoint, 200)
+            await exchange.reply_in_pieces(
+                file.bytes,
+                _pieces(opened),
+                b"application/octet-stream",
+                self.services.settings.send_timeout_s,
+            )
+        return 0
+
+
+class DeleteFile(FilesEndpoint):
+    method = "DELETE"
+
+    async def serve(self, exchange: Exchange, admission: Admission) -> int:
+        file_id = exchange.scope["path_params"]["file_id"]
+        owner = admission.caller.owner
+        file = await self.found(file_id, owner)
+        try:
+            with disk_trouble():
+                await asyncio.to_thread(self.files.delete, file.file_id, owner)
+        except FileInUse as refusal:
+            expected = "a file that no batch reads"
+            raise ApiError.invalid(str(refusal), "file", file.file_id, expected) from None
+        answer: DeletedFile = {"id": file.file_id, "object": "file", "deleted": True}
+        return await self.tell(exchange, answer)
+
+
+async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
+    while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
+        yield piece
+
+
+def _purpose(fields: Mapping[str, str]) -> str:
+    purpose = fields.get("purpose")
+    if purpose != "batch":
+        message = "purpose must be batch: files are kept for batches alone."
+        raise ApiError.invalid(message, "purpose", brief(purpose), "batch")
+    return purpose
+
+
+def expiry_of(fields: Mapping[str, str]) -> int | None:
+    """Seconds from its making. Raises ApiError 400."""
+    anchor, seconds = fields.get("expires_after[anchor]"), fields.get("expires_after[seconds]")
+    if anchor is None and seconds is None:
+        return None
+    is_number = seconds is not None and seconds.isascii() and seconds.isdigit()
+    if anchor != "created_at" or seconds is None or not is_number or len(seconds) > 9:
+        seconds = "-1"
+    if not _SHORTEST_S <= int(seconds) <= _LONGEST_S:
+        expected = f"anchor created_at and seconds from {_SHORTEST_S} to {_LONGEST_S}"
+        message = f"expires_after must have {expected}."
+        raise ApiError.invalid(message, "expires_after", None, expected)
+    return int(seconds)

@@ -1,0 +1,135 @@
+"""multipart/form-data piece by piece: one file into a part of the store, a few short fields."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from server.batches.files import LONGEST_NAME, FilePart
+from server.errors import ApiError
+
+MOST_PARTS: Final = 16
+MOST_HEADER_BYTES: Final = 4096
+MOST_FIELD_BYTES: Final = 1024
+_EXPECTED: Final = "multipart/form-data with the fields file and purpose"
+
+
+def boundary_of(content_type: bytes | None) -> bytes:
+    """Raises ApiError 415, 400."""
+    kind, options = parse_options_header((content_type or b"").decode("latin-1"))
+    if kind != b"multipart/form-data":
+        message = f"Content-Type must be {_EXPECTED}."
+        raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", message)
+    boundary = options.get(b"boundary", b"")
+    if not 1 <= len(boundary) <= 200:
+        raise wrong_form("it names no boundary")
+    return boundary
+
+
+def wrong_form(what: str, name: str | None = None) -> ApiError:
+    return ApiError.invalid(f"The form is wrong: {what}.", name, None, _EXPECTED)
+
+
+@dataclass(slots=True)
+class _Part:
+    headers: dict[bytes, bytes] = field(default_factory=dict)
+    name: str = ""
+    is_file: bool = False
+    value: bytearray = field(default_factory=bytearray)
+
+
+class FileForm:
+    """Takes the body's bytes as they come. Blocks where the file's disk does. Every method raises
+    ApiError 400 where it is no such form, NoRoom and OSError of the file."""
+
+    def __init__(self, boundary: bytes, begin: Callable[[], FilePart]) -> None:
+        self.file: FilePart | None = None
+        self.filename = ""
+        self.fields: dict[str, str] = {}
+        self._begin = begin
+        self._part = _Part()
+        self._parts = 0
+        self._header = (bytearray(), bytearray())
+        self._is_over = False
+        self._parser = MultipartParser(
+            boundary,
+            {
+                "on_part_begin": self._part_begins,
+                "on_header_field": lambda d, a, b: self._head(0, d[a:b]),
+                "on_header_value": lambda d, a, b: self._head(1, d[a:b]),
+                "on_header_end": self._header_ends,
+                "on_headers_finished": self._headers_end,
+                "on_part_data": lambda d, a, b: self._data(d[a:b]),
+                "on_part_end": self._part_ends,
+                "on_end": self._ends,
+            },
+        )
+
+    def write(self, piece: bytes) -> None:
+        try:
+            self._parser.write(piece)
+        except FormParserError:
+            raise wrong_form("it is no multipart form") from None
+
+    def end(self) -> FilePart:
+        """The file, once all has come."""
+        if not self._is_over:
+            raise wrong_form("it ends too early")
+        if self.file is None:
+            raise wrong_form("it has no file", "file")
+        return self.file
+
+    def _part_begins(self) -> None:
+        self._parts += 1
+        if self._parts > MOST_PARTS:
+            raise wrong_form(f"it has more than {MOST_PARTS} parts")
+        self._part = _Part()
+
+    def _head(self, which: int, piece: bytes) -> None:
+        self._header[which].extend(piece)
+        if len(self._header[which]) > MOST_HEADER_BYTES:
+            raise wrong_form("a part's header is too long")
+
+    def _header_ends(self) -> None:
+        if len(self._part.headers) >= MOST_PARTS:
+            raise wrong_form("a part has too many headers")
+        name, value = self._header
+        self._part.headers[bytes(name).lower()] = bytes(value)
+        self._header = (bytearray(), bytearray())
+
+    def _headers_end(self) -> None:
+        part = self._part
+        _, options = parse_options_header(part.headers.get(b"content-disposition", b""))
+        part.name = options.get(b"name", b"").decode("utf-8", "replace")
+        part.is_file = b"filename" in options or part.name == "file"
+        if not part.is_file:
+            return
+        if part.name != "file" or self.file is not None:
+            raise wrong_form("it has another file than one called file", "file")
+        self.filename = _plain(options.get(b"filename", b""))
+        self.file = self._begin()
+
+    def _data(self, piece: bytes) -> None:
+        if self._part.is_file:
+            assert self.file is not None
+            self.file.write(piece)
+            return
+        self._part.value.extend(piece)
+        if len(self._part.value) > MOST_FIELD_BYTES:
+            raise wrong_form("a field is too long", self._part.name[:64])
+
+    def _part_ends(self) -> None:
+        if not self._part.is_file:
+            self.fields[self._part.name] = self._part.value.decode("utf-8", "replace")
+
+    def _ends(self) -> None:
+        self._is_over = True
+
+
+def _plain(name: bytes) -> str:
+    """What a file is called: no path, nothing that a terminal obeys, bounded."""
+    text = name.decode("utf-8", "replace").replace("\\", "/").rpartition("/")[2]
+    text = "".join(c for c in text if c.isprintable()).strip()
+    return text[:LONGEST_NAME] or "file"
