@@ -14,6 +14,7 @@ from server.api.chat.request import structure
 from server.api.chat.wire import ChatRequest
 from server.api.decode import IN_A_THREAD_BYTES
 from server.api.endpoint import ModelEndpoint
+from server.api.ollama.wire import NamedModel
 from server.api.operations import OPERATIONS
 from server.errors import ApiError
 from tests.support.paths import ROOT
@@ -45,11 +46,14 @@ MAY_PARSE = {
     "server/api/chat/request.py",  # a schema in a string, whose length is known
     "server/api/responses/output.py",  # what a model wrote
     "server/api/responses/custom_input.py",  # what a model wrote
+    "server/api/messages/blocks.py",  # what a model wrote
+    "server/api/ollama/answers.py",  # what a model wrote
 }
 READS_BODIES = {
     "server/api/endpoint.py",
     "server/api/admin_gate.py",
     "server/api/batches/endpoints.py",  # 64 KiB at most
+    "server/api/ollama/lists.py",  # 64 KiB at most
 }
 
 
@@ -83,6 +87,8 @@ def test_every_body_goes_the_bounded_way() -> None:
     assert with_body
     for operation in with_body:
         kind: Any = getattr(operation.build, "func", operation.build)
+        if operation.body is NamedModel:
+            continue  # a model's name, within the bound of READS_BODIES
         assert issubclass(kind, ModelEndpoint), operation.paths
         for name in ("serve", "_prepared", "_validated"):
             assert getattr(kind, name) is getattr(ModelEndpoint, name), (kind, name)

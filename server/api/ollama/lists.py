@@ -11,6 +11,7 @@ from engines.fleet.status import EngineStatus
 from engines.registry.spec import ModelSpec
 from engines.weights.packages import model_name
 from server.accounts.limits import Admission
+from server.api.admin_gate import MOST_BODY_BYTES
 from server.api.decode import decoded
 from server.api.endpoint import KeyedEndpoint, check_content_type
 from server.api.ollama.wire import NAMED_MODEL, untagged
@@ -95,7 +96,7 @@ class OperatorsAlone(KeyedEndpoint):
         self.method = method
 
     async def serve(self, exchange: Exchange, admission: Admission) -> int:
-        await exchange.body(self.services.settings.max_body_bytes)
+        await exchange.body(MOST_BODY_BYTES)
         message = (
             "Models are made, copied and removed by this server's operator: in its registry, "
             "which `fjord apply` reads."
@@ -107,7 +108,7 @@ async def named(endpoint: KeyedEndpoint, exchange: Exchange, caller: Caller) -> 
     """The model that a body names. Raises ApiError 400, 404, and 403 where the key may not."""
     services = endpoint.services
     check_content_type(exchange)
-    body = await exchange.body(services.settings.max_body_bytes)
+    body = await exchange.body(MOST_BODY_BYTES)
     wire = await decoded(NAMED_MODEL, body, services.long_bodies)
     name = wire.model or wire.name
     if name is None:
