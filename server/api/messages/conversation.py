@@ -90,6 +90,7 @@ class _Reader:
         if isinstance(content, str):
             self._said("assistant", content)
             return
+        self._open("assistant")  # it may have no blocks, or none that are read
         for number, block in enumerate(content):
             self._answered(f"{field}[{number}]", block)
 
