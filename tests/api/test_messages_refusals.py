@@ -145,6 +145,7 @@ def test_both_ends_of_what_is_drawn(
         {"messages": [{"role": "assistant", "content": []}]},
         {"messages": [{"role": "assistant", "content": [{"type": "redacted_thinking"}]}]},
         {"messages": [{"role": "user", "content": ""}]},
+        {"messages": [{"role": "system", "content": []}]},
         {"tools": []},
         {"tools": [WEATHER | {"type": "custom", "eager_input_streaming": True}]},
         {"tools": [WEATHER], "tool_choice": {"type": "none"}},

@@ -83,6 +83,7 @@ class _Reader:
         if isinstance(content, str):
             self._said("system", content)
             return
+        self._open("system")
         for number, block in enumerate(content):
             self._said("system", _text(f"{field}[{number}]", block))
 
