@@ -172,6 +172,7 @@ async def test_an_end_waits_for_a_comment_line_that_is_under_way() -> None:
 
     run.exchange.write, run.exchange.started = write, True  # type: ignore[method-assign]
     run.call.plan.shape.close = lambda usage: b"the end"  # type: ignore[union-attr,method-assign]
+    run.call.plan.waiting = None  # type: ignore[misc]
     run._has_engine = True
     run._comment = asyncio.ensure_future(run._keep_alive())
     answer = asyncio.ensure_future(run._answer(None))
