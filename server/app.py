@@ -102,6 +102,37 @@ def create_app(
     """The ASGI application; its lifespan starts and stops ledger, fleet and supervisor.
     `operator_token` opens the admin API beside admin keys; empty: nothing does. `read_registry`
     reads the registry again; None: there is no file. `traces` takes each request that has ended."""
+    services = _services(settings, registry, fleet, ledger, ring, node, traces)
+    registry_file = RegistryFileReader(services, read_registry)
+    admin = admin_router(ledger.open_books, lambda: services.registry.names)
+    add_model_routes(admin, services)
+    add_registry_route(admin, registry_file)
+    routes = described_routes(services)
+    app = ops = _app_of(services, [*routes, *admin.routes])  # to include it would describe it anew
+    documents = Documentation(app.openapi).routes()
+    if settings.ops_port is None:
+        app.router.routes.extend(documents)
+    else:  # what was made so far is described, and serves nothing
+        app = _app_of(services, [route for route in routes if "api" in route.ports])
+        of_ops = [route for route in routes if "ops" in route.ports]
+        ops = _app_of(services, [*of_ops, *admin.routes, *documents])
+        app.ops = RequestLog(ops, traces)
+    counted = services.metrics.answered
+    ops.add_middleware(AdminGate, ring=ring, answered=counted, token=operator_token)
+    app.registry_file = registry_file
+    return RequestLog(app, traces)
+
+
+def _services(
+    settings: Settings,
+    registry: Registry,
+    fleet: Fleet,
+    ledger: Ledger,
+    ring: KeyRing,
+    node: str,
+    traces: Traces | None,
+) -> Services:
+    """The parts that endpoints share, each with its metrics."""
     supervisor = Supervisor()
     metrics = Metrics(registry.models, fleet.statuses, supervisor.requests)
     disk_space = DiskSpace(settings.data_dir)
@@ -133,24 +164,7 @@ def create_app(
         traces=traces,
     )
     services.batches = batch_runner(services)
-    registry_file = RegistryFileReader(services, read_registry)
-    admin = admin_router(ledger.open_books, lambda: services.registry.names)
-    add_model_routes(admin, services)
-    add_registry_route(admin, registry_file)
-    routes = described_routes(services)
-    app = ops = _app_of(services, [*routes, *admin.routes])  # to include it would describe it anew
-    documents = Documentation(app.openapi).routes()
-    if settings.ops_port is None:
-        app.router.routes.extend(documents)
-    else:  # what was made so far is described, and serves nothing
-        app = _app_of(services, [route for route in routes if "api" in route.ports])
-        of_ops = [route for route in routes if "ops" in route.ports]
-        ops = _app_of(services, [*of_ops, *admin.routes, *documents])
-        app.ops = RequestLog(ops, traces)
-    counted = services.metrics.answered
-    ops.add_middleware(AdminGate, ring=ring, answered=counted, token=operator_token)
-    app.registry_file = registry_file
-    return RequestLog(app, traces)
+    return services
 
 
 def _app_of(services: Services, routes: Sequence[BaseRoute]) -> FjordApp:

@@ -18,16 +18,13 @@ from server.api.chat.thinking import thinking_of
 from server.api.chat.wire import Asked, Messages, Tools
 from server.api.chat.wire_thinking import BudgetFields, ReasoningOptions, ThinkingFields
 from server.api.chat.wire_values import Effort, Verbosity
-from server.api.endpoint import ModelEndpoint
 from server.api.fields import refuse
 from server.api.fields_beside import TOKENIZE as FIELDS
+from server.api.unmetered import UnmeteredEndpoint
 from server.errors import ApiError
 from server.http.exchange import Exchange
-from server.http.request_log import line_of
 from server.ledger.records import UsageRecord
-from server.requests.sent_fields import SentFields
 from server.requests.single import SingleRun
-from server.requests.traced import traced_single
 
 
 class TokenizeRequest(ThinkingFields, Asked):
@@ -64,10 +61,8 @@ _FEW_TOKENS = 65_536
 """More are written in a thread: 3 ms of the event loop."""
 
 
-class Tokenize(ModelEndpoint[TokenizeRequest, SingleRun]):
+class Tokenize(UnmeteredEndpoint[TokenizeRequest]):
     """The endpoint."""
-
-    is_metered = False
 
     def prepare(
         self,
@@ -85,24 +80,7 @@ class Tokenize(ModelEndpoint[TokenizeRequest, SingleRun]):
                 return _answer(wire, spec, engine, prompt)
             return await self.services.long_bodies(_answer, wire, spec, engine, prompt)
 
-        return SingleRun(
-            exchange,
-            self.services.fleet,
-            record,
-            work,
-            deadline=self.deadline(exchange),
-            fields=SentFields(wire),
-        )
-
-    async def run(self, exchange: Exchange, job: SingleRun) -> int:
-        await job.run(self.services.supervisor)
-        alias = job.record.alias
-        self.services.metrics.answered(alias, self.endpoint, exchange.status)
-        line = line_of(exchange.scope)
-        if self.services.traces is not None:
-            line.work = traced_single(job, "tokenize", "tokenize")
-        line.note(model=alias, end=job.record.end)
-        return 0
+        return self.job(exchange, wire, record, work)
 
 
 def _answer(wire: TokenizeRequest, spec: ModelSpec, engine: Engine, prompt: Prompt) -> bytes:

@@ -5,16 +5,14 @@ import msgspec
 from engines.base import Engine
 from engines.registry.spec import ModelSpec
 from server.accounts.limits import Admission
-from server.api.endpoint import ModelEndpoint
 from server.api.generation import Generation
 from server.api.messages.build import build_message, counted
 from server.api.messages.wire import COUNT_TOKENS, MESSAGES, CountRequest, MessagesRequest
 from server.api.messages.wire_answers import CountedTokens
 from server.api.services import Services
+from server.api.unmetered import UnmeteredEndpoint
 from server.http.exchange import Exchange
-from server.http.request_log import line_of
 from server.ledger.records import Caller, UsageRecord
-from server.requests.sent_fields import SentFields
 from server.requests.single import SingleRun
 
 
@@ -33,10 +31,8 @@ class Messages(Generation[MessagesRequest]):
         return record
 
 
-class CountTokens(ModelEndpoint[CountRequest, SingleRun]):
+class CountTokens(UnmeteredEndpoint[CountRequest]):
     """POST /v1/messages/count_tokens: what would be billed as input. Costs nothing."""
-
-    is_metered = False
 
     def __init__(self, services: Services, endpoint: str) -> None:
         super().__init__(services, endpoint, COUNT_TOKENS)
@@ -56,18 +52,4 @@ class CountTokens(ModelEndpoint[CountRequest, SingleRun]):
             answer: CountedTokens = {"input_tokens": prompt.token_count}
             return msgspec.json.encode(answer)
 
-        return SingleRun(
-            exchange,
-            self.services.fleet,
-            record,
-            work,
-            deadline=self.deadline(exchange),
-            fields=SentFields(wire),
-        )
-
-    async def run(self, exchange: Exchange, job: SingleRun) -> int:
-        await job.run(self.services.supervisor)
-        alias = job.record.alias
-        self.services.metrics.answered(alias, self.endpoint, exchange.status)
-        line_of(exchange.scope).note(model=alias, end=job.record.end)
-        return 0
+        return self.job(exchange, wire, record, work)

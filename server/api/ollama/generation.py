@@ -14,12 +14,11 @@ from server.api.ollama.answers import LineForm, now_text
 from server.api.ollama.durations import seconds_of
 from server.api.ollama.wire import GeneratingFields
 from server.api.services import Services
+from server.api.unmetered import UnmeteredEndpoint
 from server.errors import ApiError
 from server.http.exchange import Exchange
-from server.http.request_log import line_of
 from server.ledger.records import UsageRecord
 from server.requests.plan import Call
-from server.requests.sent_fields import SentFields
 from server.requests.single import SingleRun
 
 W = TypeVar("W", bound=GeneratingFields)
@@ -39,6 +38,7 @@ class OllamaGeneration(ModelEndpoint[W, Prepared], Generic[W]):
     ) -> None:
         super().__init__(services, endpoint, adapter)
         self._generation = Generation(services, endpoint, adapter, build)
+        self._loading = UnmeteredEndpoint(services, endpoint, adapter)
         self._form = form
 
     def prepare(
@@ -62,11 +62,7 @@ class OllamaGeneration(ModelEndpoint[W, Prepared], Generic[W]):
     async def run(self, exchange: Exchange, prepared: Prepared) -> int:
         if isinstance(prepared, Call):
             return await self._generation.run(exchange, prepared)
-        await prepared.run(self.services.supervisor)
-        alias = prepared.record.alias
-        self.services.metrics.answered(alias, self.endpoint, exchange.status)
-        line_of(exchange.scope).note(model=alias, end=prepared.record.end)
-        return 0
+        return await self._loading.run(exchange, prepared)
 
     def _load(self, exchange: Exchange, wire: W, record: UsageRecord) -> SingleRun:
         """Costs nothing and leaves no record."""
@@ -75,11 +71,4 @@ class OllamaGeneration(ModelEndpoint[W, Prepared], Generic[W]):
             members = {"model": wire.model, "created_at": now_text(), **self._form.said("")}
             return msgspec.json.encode({**members, "done": True, "done_reason": "load"})
 
-        return SingleRun(
-            exchange,
-            self.services.fleet,
-            record,
-            work,
-            deadline=self.deadline(exchange),
-            fields=SentFields(wire),
-        )
+        return self._loading.job(exchange, wire, record, work)
