@@ -9,7 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Match, Route
+from starlette.routing import BaseRoute
 
 from engines.fleet.fleet import Fleet
 from engines.host.quiet_import import is_under_way
@@ -24,12 +24,13 @@ from server.api.endpoint import KeyedEndpoint
 from server.api.openapi.docs import Documentation
 from server.api.openapi.document import DESCRIPTION, VERSION, completed
 from server.api.openapi.route import DescribedRoute
-from server.api.operations import OPERATIONS, form_at
+from server.api.operations import OPERATIONS
 from server.api.registry_file import Read, RegistryFileReader, add_registry_route
 from server.api.services import Services
+from server.api.unrouted import api_error, http_error, rendered, unexpected_error
 from server.build_info import BuildInfo
 from server.disk_space import DiskSpace
-from server.errors import ApiError, brief, internal_error, method_not_allowed, not_found
+from server.errors import ApiError
 from server.http.asgi import App, Receive, Scope, Send
 from server.http.connection import connection_state
 from server.http.host_header import check_host
@@ -186,9 +187,9 @@ def _app_of(services: Services, routes: Sequence[BaseRoute]) -> FjordApp:
     described = [route for route in routes if isinstance(route, DescribedRoute)]
     app.hot = {route.path: route.app for route in described if route.is_hot}
     app.router.routes.extend(routes)
-    app.add_exception_handler(HTTPException, _http_error)
-    app.add_exception_handler(ApiError, _api_error)
-    app.add_exception_handler(Exception, _internal_error)
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(ApiError, api_error)
+    app.add_exception_handler(Exception, unexpected_error)
     return app
 
 
@@ -252,61 +253,15 @@ async def _lifespan(app: FjordApp) -> AsyncIterator[Mapping[str, Any]]:
             await services.supervisor.drain(services.settings.drain_timeout_s)
 
 
-async def _http_error(request: Request, exc: Exception) -> Response:
-    assert isinstance(exc, HTTPException)
-    path = request.url.path
-    if exc.status_code == 405:
-        return _rendered(request, method_not_allowed(request.method, _allowed(request)))
-    if exc.status_code == 404:
-        return _rendered(request, not_found(brief(path)))
-    error = ApiError(exc.status_code, "INVALID_PARAMETER", str(exc.detail))
-    return _rendered(request, error)
-
-
-async def _api_error(request: Request, exc: Exception) -> Response:
-    assert isinstance(exc, ApiError)
-    return _rendered(request, exc)
-
-
-async def _internal_error(request: Request, exc: Exception) -> Response:
-    return _rendered(request, internal_error())
-
-
 def _answer_to_headers(pages: WebPages | None, scope: Scope) -> Response | None:
     try:
         check_host(scope)
         permission = None if pages is None else pages.preflight(scope)
     except ApiError as refusal:
-        return _rendered(Request(scope), refusal)
+        return rendered(Request(scope), refusal)
     if permission is None:
         return None
     line_of(scope).status = 204
     answer = Response(status_code=204)
     answer.raw_headers[:] = [*answer_headers(scope)[:1], *permission]
     return answer
-
-
-def _rendered(request: Request, error: ApiError) -> Response:
-    line = line_of(request.scope)
-    line.code = error.code
-    line.note(**error.facts)
-    form = form_at(request.scope["path"])
-    if form is None:
-        answer = Response(error.encoded(), error.status, error.headers, "application/json")
-    else:
-        body = form.error(error, line.request_id)
-        headers = {**error.headers, **form.headers(error)}
-        answer = Response(body, form.status(error), headers, "application/json")
-        if form.id_header is not None:
-            answer.raw_headers.append((form.id_header, line.request_id.encode()))
-    line.status = answer.status_code
-    answer.raw_headers += answer_headers(request.scope)
-    return answer
-
-
-def _allowed(request: Request) -> set[str]:
-    methods: set[str] = set()
-    for route in request.app.router.routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-            methods |= route.methods or set()
-    return methods

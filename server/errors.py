@@ -171,6 +171,22 @@ class OtherForm(NamedTuple):
         return _ASK_NO_MORE if self.is_told_what_is_final and is_final else {}
 
 
+class ToldError(NamedTuple):
+    """An error as it goes out."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def told(error: ApiError, form: OtherForm | None, request_id: str) -> ToldError:
+    """In the form of another API, or as the service's own."""
+    if form is None:
+        return ToldError(error.status, error.headers, error.encoded())
+    headers = {**error.headers, **form.headers(error)}
+    return ToldError(form.status(error), headers, form.error(error, request_id))
+
+
 class FormBroken(ApiError):
     """An answer came to its own end without the form it was held to: nobody may take it for one.
     `form` is what it was held to, in a word."""

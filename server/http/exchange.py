@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import TypeVar
 
-from server.errors import ApiError, OtherForm
+from server.errors import ApiError, OtherForm, told
 from server.http.asgi import Message, Receive, Scope, Send
 from server.http.connection import connection_of
 from server.http.direct import DirectWriter, begin_stream
@@ -224,12 +224,8 @@ class Exchange:
     async def fail(self, error: ApiError) -> None:
         """A whole answer that is an error."""
         self.code = error.code
-        form, headers = self.form, dict(error.headers)
-        if form is not None:
-            headers.update(form.headers(error))
+        status, headers, body = told(error, self.form, self.request_id)
         self.headers += [(k.lower().encode(), v.encode()) for k, v in headers.items()]
-        status = error.status if form is None else form.status(error)
-        body = error.encoded() if form is None else form.error(error, self.request_id)
         await self.reply(status, body, close=status == 413)
 
     async def open_stream(self, chunk: bytes = b"", media_type: bytes = EVENT_STREAM) -> None:
