@@ -9,6 +9,8 @@ from server.http.request_log import line_of
 from server.ledger.records import UsageRecord
 from server.requests.sent_fields import SentFields
 from server.requests.single import SingleRun, Work
+from server.requests.traced import traced_single
+from server.tracing.facts import Phase
 
 A = TypeVar("A", bound=Asked)
 
@@ -17,6 +19,8 @@ class UnmeteredEndpoint(ModelEndpoint[A, SingleRun], Generic[A]):
     """One of them; `prepare` makes a `job` of a body."""
 
     is_metered = False
+    phase: Phase = "tokenize"
+    """What a trace calls its work."""
 
     def job(self, exchange: Exchange, wire: A, record: UsageRecord, work: Work) -> SingleRun:
         """`work` on the model's engine, once there is one."""
@@ -33,5 +37,8 @@ class UnmeteredEndpoint(ModelEndpoint[A, SingleRun], Generic[A]):
         await job.run(self.services.supervisor)
         alias = job.record.alias
         self.services.metrics.answered(alias, self.endpoint, exchange.status)
-        line_of(exchange.scope).note(model=alias, end=job.record.end)
+        line = line_of(exchange.scope)
+        if self.services.traces is not None:
+            line.work = traced_single(job, self.phase, self.phase)
+        line.note(model=alias, end=job.record.end)
         return 0

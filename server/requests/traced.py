@@ -7,18 +7,16 @@ from server.requests.single import SingleRun
 from server.requests.times import Times
 from server.tracing.facts import Phase, TracedWork
 
-_OPERATIONS = {"chat": "chat", "responses": "chat", "completions": "text_completion"}
-"""GenAI's names of what an endpoint does."""
-
 
 def traced_generation(run: GenerationRun) -> TracedWork:
     record, times, plan = run.call.record, run.times, run.call.plan
-    sampling = plan.requests[0].sampling
+    request = plan.requests[0]
+    sampling = request.sampling
     first = None if record.ttft_s is None else times.began + record.ttft_s
     between = record.completion_tokens - 1
     after_first_s = None if record.ttft_s is None else record.duration_s - record.ttft_s
     return TracedWork(
-        operation=_OPERATIONS[record.endpoint],
+        operation="text_completion" if request.messages is None else "chat",
         alias=record.alias,
         began=times.began,
         phases=_phases(times.began, record.duration_s, times.settled, _generation(times, first)),

@@ -20,9 +20,16 @@ from server.http.exchange import Exchange
 from server.ledger.records import UsageRecord
 from server.requests.plan import Call
 from server.requests.single import SingleRun
+from server.tracing.facts import Phase
 
 W = TypeVar("W", bound=GeneratingFields)
 Prepared: TypeAlias = Call | SingleRun
+
+
+class _Loading(UnmeteredEndpoint[W], Generic[W]):
+    """A body that says nothing: its model is there when it is answered."""
+
+    phase: Phase = "load"
 
 
 class OllamaGeneration(ModelEndpoint[W, Prepared], Generic[W]):
@@ -38,7 +45,7 @@ class OllamaGeneration(ModelEndpoint[W, Prepared], Generic[W]):
     ) -> None:
         super().__init__(services, endpoint, adapter)
         self._generation = Generation(services, endpoint, adapter, build)
-        self._loading = UnmeteredEndpoint(services, endpoint, adapter)
+        self._loading = _Loading(services, endpoint, adapter)
         self._form = form
 
     def prepare(
