@@ -51,7 +51,7 @@ SAID = (
 
 @pytest.fixture
 def machine() -> Iterator[BrokenMachine]:
-    """Its files are not in /dev/shm, where those of tests may lie: it has a small one of its own."""
+    """Its files are not in /dev/shm, where tests' may lie: it has a small one of its own."""
     if reason := why_not():
         pytest.skip(reason)
     folder = tempfile.TemporaryDirectory(dir="/var/tmp")
