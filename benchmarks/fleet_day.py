@@ -42,8 +42,8 @@ SEED = 20261126
 class LeastRecentlyUsed(TurnRules):
     """No turns: who was used longest ago goes, a busy one as soon as it ended what it has."""
 
-    def may_leave_at(self, engine: EngineView) -> float:
-        at = super().may_leave_at(engine)
+    def may_leave_at(self, engine: EngineView, *, to_patient: bool = False) -> float:
+        at = super().may_leave_at(engine, to_patient=to_patient)
         return 0.0 if engine.state == "ready" and at < math.inf else at
 
     def loss(self, engine: EngineView, now: float) -> tuple[float, ...]:

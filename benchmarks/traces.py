@@ -1,7 +1,7 @@
 """What traces cost the front: one Fjord with --otlp-endpoint and one without, both running, asked
 in turn at 64 streams; their order changes each round. A collector of its own takes each batch.
 
-python -m benchmarks.traces               4 minutes on two cores; writes results/traces.json
+python -m benchmarks.traces               8 minutes on two quiet cores; writes results/traces.json
 """
 
 import json
@@ -23,10 +23,10 @@ from benchmarks.machine import surroundings
 from benchmarks.models import make_model
 from benchmarks.servers import FJORD, Server, serving
 
-ROUNDS = 8
+ROUNDS = 10
 CASES = (
-    Case(streams=64, requests=256, output_tokens=128),
-    Case(streams=64, requests=256, output_tokens=128, stream=False),
+    Case(streams=64, requests=1024, output_tokens=128),
+    Case(streams=64, requests=1024, output_tokens=128, stream=False),
 )
 FIGURES = ("front_us_per_token", "tokens_per_s", "ttft_p50_ms", "itl_p99_ms")
 RESULT = Path(__file__).parent / "results/traces.json"

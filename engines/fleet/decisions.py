@@ -47,7 +47,7 @@ def next_time(
     times = [e.retry_at for e in engines if _is_wanted(e) or is_follower(e, engines)]
     times += [_ends_at(e, engines, now, rules) for e in engines]
     if is_short(engines, room):
-        times += [turns.may_leave_at(e) for e in engines]
+        times += [turns.may_leave_at(e, to_patient=p) for e in engines for p in (False, True)]
     return min((at for at in times if now < at < LATER), default=None)
 
 
@@ -109,7 +109,7 @@ def _ends_at(
 
 
 def _last_use(engine: EngineView, now: float) -> float:
-    return now if engine.leases else max(engine.ready_at, engine.used_at)
+    return now if engine.leases else max(engine.ready_at, engine.last_used_at)
 
 
 def _fetches(engines: Sequence[EngineView], now: float, room: DeviceMemory | None) -> list[Action]:

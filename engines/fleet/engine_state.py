@@ -12,7 +12,7 @@ from engines.fleet.backoff import Backoff
 from engines.fleet.device_memory import MemoryNeed
 from engines.fleet.outlook import Prospect, first_load_s
 from engines.fleet.pace import FetchPace
-from engines.fleet.replicas import Replicas
+from engines.fleet.replicas import Replicas, Wait
 from engines.fleet.sleep_state import SleepState
 from engines.fleet.view import EngineView, State
 from engines.registry.spec import EngineSpec
@@ -28,8 +28,16 @@ class Running:
     engine: Engine
     ready_at: float
     leases: int = 0
+    patient_leases: int = 0
+    """Of those, the ones that yield to others."""
     used_at: float = 0.0
-    """When the last request ended, by the monotonic clock."""
+    """When the last request ended that does not yield, by the monotonic clock."""
+    patient_used_at: float = 0.0
+    """When the last one ended that does."""
+
+    @property
+    def last_used_at(self) -> float:
+        return max(self.used_at, self.patient_used_at)
 
 
 @dataclass(slots=True, eq=False)
@@ -208,9 +216,9 @@ class ManagedEngine:
 
     def used_at(self) -> float | None:
         """When its last request ended, in Unix seconds: now, while one runs. None: it had none."""
-        if self.current is None or not (self.current.leases or self.current.used_at):
+        if self.current is None or not (self.current.leases or self.current.last_used_at):
             return self.last_used_at
-        idle_s = 0.0 if self.current.leases else time.monotonic() - self.current.used_at
+        idle_s = 0.0 if self.current.leases else time.monotonic() - self.current.last_used_at
         return time.time() - idle_s
 
     def become(self, state: State, reason: str | None = None) -> None:
@@ -220,13 +228,16 @@ class ManagedEngine:
 
     def view(self) -> EngineView:
         current, is_first = self.current, self.is_first
+        longest = self._longest_wait() if is_first else None
         return EngineView(
             key=self.spec.key,
             group=self.spec.group if len(self.replicas.members) > 1 else "",
             state=self.state,
             leases=current.leases if current else 0,
+            patient_leases=current.patient_leases if current else 0,
             ready_at=current.ready_at if current else 0.0,
             used_at=current.used_at if current else 0.0,
+            patient_used_at=current.patient_used_at if current else 0.0,
             need=self.need,
             devices=self.devices,
             load_s=self.load_s,
@@ -236,7 +247,8 @@ class ManagedEngine:
             and self.replicas.is_another_free((self.spec.replica,)),
             is_unwanted=self.is_unwanted,
             keep_s=self.keep_s,
-            waiting_since=self._waiting_since() if is_first else None,
+            waiting_since=longest.since if longest else None,
+            is_patient=longest is not None and longest.is_patient,
             keep_ready=is_first and self._is_kept_ready(),
             is_broken=self.is_broken,
             retry_at=self.retry_at,
@@ -253,8 +265,8 @@ class ManagedEngine:
     def _is_kept_ready(self) -> bool:
         return (self.keep_ready and not self.is_displaced) or self.is_replacement
 
-    def _waiting_since(self) -> float | None:
-        called = () if self.called_at is None else (self.called_at,)
+    def _longest_wait(self) -> Wait | None:
+        called = () if self.called_at is None else (Wait(False, self.called_at),)
         return min((*self.replicas.waiters.values(), *called), default=None)
 
     def prospect(self, weights_bytes: int, pace: FetchPace | None) -> Prospect:

@@ -140,12 +140,15 @@ class Fleet:
         alias: str,
         deadline: float = math.inf,
         prefixes: Callable[[], Prefixes] = no_prefixes,
+        *,
+        is_patient: bool = False,
     ) -> Lease:
         """It is waited for until `deadline` (by the monotonic clock), or `load_timeout_s`; of
-        several replicas one that knows `prefixes`. Raises KeyError for an unknown alias. Entering
-        it raises EngineUnavailable, or EngineLoadTimeout, when none can serve; why, stands in the
-        log and the status."""
-        return Lease(self, self._by_alias[alias], alias, deadline, prefixes)
+        several replicas one that knows `prefixes`. A patient one yields to others. Raises KeyError
+        for an unknown alias. Entering it raises EngineUnavailable, or EngineLoadTimeout, when none
+        can serve; why, stands in the log and the status."""
+        managed = self._by_alias[alias]
+        return Lease(self, managed, alias, deadline, prefixes, is_patient=is_patient)
 
     def engine_of(self, alias: str) -> ManagedEngine:
         """The first of its replicas."""

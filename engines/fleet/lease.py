@@ -17,7 +17,7 @@ from engines.base import (
 )
 from engines.fleet.engine_state import ManagedEngine, Running
 from engines.fleet.outlook import Outlook
-from engines.fleet.replicas import no_prefixes
+from engines.fleet.replicas import Wait, no_prefixes
 from engines.fleet.routing import Prefixes
 
 _RETRY_S = (1.0, 10.0, 3600.0)
@@ -50,10 +50,20 @@ class Lease:
 
     Entering costs no suspension while the engine is ready. An EngineDead or EngineHung that leaves
     the block is taken as news of the engine, and starts its replacement at once. Of several
-    replicas it holds one: entered again after an EngineOverloaded, another.
+    replicas it holds one: entered again after an EngineOverloaded, another. A patient one yields:
+    its engine leaves for others as if it were idle, and is loaded after theirs.
     """
 
-    __slots__ = ("_alias", "_deadline", "_fleet", "_full", "_managed", "_prefixes", "_running")
+    __slots__ = (
+        "_alias",
+        "_deadline",
+        "_fleet",
+        "_full",
+        "_is_patient",
+        "_managed",
+        "_prefixes",
+        "_running",
+    )
 
     def __init__(
         self,
@@ -62,9 +72,11 @@ class Lease:
         alias: str,
         deadline: float = math.inf,
         prefixes: Callable[[], Prefixes] = no_prefixes,
+        *,
+        is_patient: bool = False,
     ) -> None:
         self._fleet, self._managed, self._alias = fleet, managed, alias
-        self._deadline, self._prefixes = deadline, prefixes
+        self._deadline, self._prefixes, self._is_patient = deadline, prefixes, is_patient
         self._running: Running | None = None
         self._full: set[int] = set()
         """Replicas that had no room for it."""
@@ -79,6 +91,7 @@ class Lease:
             self._managed.raise_if_closed(self._alias)
         running = self._chosen() or await self._waited()
         running.leases += 1
+        running.patient_leases += self._is_patient
         self._running = running
         return running.engine
 
@@ -100,8 +113,13 @@ class Lease:
         if running is None:
             return
         running.leases -= 1
-        running.used_at = time.monotonic()
-        if not running.leases and (self._fleet.is_short or self._managed.is_unwanted):
+        running.patient_leases -= self._is_patient
+        if self._is_patient:
+            running.patient_used_at = time.monotonic()
+        else:
+            running.used_at = time.monotonic()
+        is_idle = running.leases == running.patient_leases
+        if is_idle and (self._fleet.is_short or self._managed.is_unwanted):
             self._fleet.look_again()
         if isinstance(error, EngineDead | EngineHung):
             self._fleet.broke(self._managed, running, str(error))
@@ -133,7 +151,7 @@ class Lease:
         """`since`: when it began to wait; whoever is woken and waits on keeps its place."""
         waiters = self._managed.replicas.waiters
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        waiters[waiter] = since
+        waiters[waiter] = Wait(self._is_patient, since)
         self._fleet.look_again()
         try:
             await waiter

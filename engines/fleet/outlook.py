@@ -121,7 +121,9 @@ class _Way:
         if not waits or other.waiting_since is None:
             return False
         own = self._engine.waiting_since
-        return own is None or other.waiting_since < own
+        if own is None:
+            return not other.is_patient
+        return (other.is_patient, other.waiting_since) < (self._engine.is_patient, own)
 
     def _shares(self, other: EngineView) -> bool:
         need, theirs = self._engine.need, other.need

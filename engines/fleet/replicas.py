@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from engines.fleet.routing import Prefixes, ReplicaLoad, WarmPrefixes, choose
 from engines.fleet.view import State
@@ -53,6 +53,15 @@ class Replica(Protocol):
 Member = TypeVar("Member", bound=Replica)
 
 
+class Wait(NamedTuple):
+    """A request's wait for an engine; the one whose turn comes first is the least."""
+
+    is_patient: bool
+    """It yields to everybody who is not."""
+    since: float
+    """By the monotonic clock."""
+
+
 def no_prefixes() -> Prefixes:
     return ()
 
@@ -63,8 +72,8 @@ class Replicas(Generic[Member]):
     any of them."""
 
     members: tuple[Member, ...] = ()
-    waiters: dict[asyncio.Future[None], float] = field(default_factory=dict)
-    """Requests that wait, and since when."""
+    waiters: dict[asyncio.Future[None], Wait] = field(default_factory=dict)
+    """Requests that wait."""
     warm: WarmPrefixes = field(default_factory=WarmPrefixes)
     _choices: int = 0
     _chosen_at: dict[int, int] = field(default_factory=dict)

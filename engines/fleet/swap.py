@@ -96,12 +96,13 @@ class Swap:
         if engine.waiting_since is None or room.place(need, later) is not None:
             return room.place(need, later)
         able = [e for e in self._engines if e not in going and e.key not in self._chosen]
-        found = self._turns.leavers(need, room, later, able, self._now)
+        to_patient = engine.is_patient
+        found = self._turns.leavers(need, room, later, able, self._now, to_patient=to_patient)
         if found is not None:
             self._leaving += found
             self._choose_beds(found, need, room)
         else:  # nobody may start meanwhile where it will stand, or its turn never comes
-            found = self._turns.later_leavers(need, room, later, able) or []
+            found = self._turns.later_leavers(need, room, later, able, to_patient=to_patient) or []
             return room.place(need, without(later, found))
         return room.place(need, self._claims.once_settled(e.key for e in [*going, *found]))
 
@@ -161,8 +162,8 @@ def _may_come(engine: EngineView) -> bool:
     return engine.state == "fetching" and engine.is_fetched
 
 
-def _urgency(engine: EngineView) -> tuple[bool, float]:
-    """Who has waited longest comes first, then preloads in the registry's order (sorted is
-    stable)."""
+def _urgency(engine: EngineView) -> tuple[bool, bool, float]:
+    """Who has waited longest comes first, the patient last of them, then preloads in the registry's
+    order (sorted is stable)."""
     waiting = engine.waiting_since
-    return (waiting is None, waiting or 0.0)
+    return (waiting is None, engine.is_patient, waiting or 0.0)

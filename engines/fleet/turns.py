@@ -5,6 +5,9 @@ least as long as it takes to come back, or models which cannot stand together wo
 load; then it takes no new request, ends those it has, and leaves. Only somebody who waits makes
 another leave, and the longest waiting comes first, so nobody starves: with n engines that want the
 same memory a request waits for at most n - 1 turns, each with the longest request and a load.
+
+Patient requests, those of batches, yield: who waits for them comes after everybody else, an engine
+that has no others leaves as an idle one does, and one that has leaves for them after a long turn.
 """
 
 import math
@@ -29,8 +32,11 @@ class TurnRules:
     turn_s: float = 60.0
     """While it has requests; as long as its load took, or its wake does, where that is longer."""
 
-    def may_leave_at(self, engine: EngineView) -> float:
-        """math.inf: not at all. LATER: it is not known yet."""
+    patient_turn_s: float = 600.0
+    """The same where all that want its memory is patient."""
+
+    def may_leave_at(self, engine: EngineView, *, to_patient: bool = False) -> float:
+        """math.inf: not at all. LATER: it is not known yet. `to_patient`: nobody else wants it."""
         if engine.is_pinned or engine.is_broken:
             return math.inf
         if engine.state in ("starting", "waking"):
@@ -39,19 +45,27 @@ class TurnRules:
             return engine.asleep_at or 0.0
         if engine.state != "ready":
             return math.inf
-        if engine.leases or engine.is_leaving:  # with its last request it gets no time anew
-            return engine.ready_at + max(self.turn_s, engine.back_s)
-        return max(engine.ready_at, engine.used_at) + min(self.settle_s, engine.back_s)
+        turn_ends = engine.ready_at + max(self._turn_s(engine, to_patient), engine.back_s)
+        if engine.is_busy or (to_patient and engine.leases):
+            return turn_ends
+        used_at = engine.last_used_at if to_patient else engine.used_at
+        settled = max(engine.ready_at, used_at) + min(self.settle_s, engine.back_s)
+        # with its last request it gets no time anew
+        return min(turn_ends, settled) if engine.is_leaving else settled
+
+    def _turn_s(self, engine: EngineView, to_patient: bool) -> float:
+        return self.patient_turn_s if to_patient and engine.is_busy else self.turn_s
 
     def loss(self, engine: EngineView, now: float) -> tuple[float, ...]:
-        """Who goes first: one that sleeps, or is going already, then idle ones; among those one
-        whose replica serves on, then the one that is back quickly and whose last use is long
-        ago."""
+        """Who goes first: one that sleeps, or is going already, then idle ones, then those with
+        patient requests alone; among those one whose replica serves on, then the one that is back
+        quickly and whose last use is long ago."""
         if engine.state == "sleeping":
-            return (False, False, False, engine.asleep_at or 0.0)
+            return (False, False, False, False, engine.asleep_at or 0.0)
         idle_s = max(0.0, now - max(engine.ready_at, engine.used_at))
         regret = engine.ready_at if engine.leases else (1.0 + engine.back_s) / (1.0 + idle_s)
-        return (not engine.is_leaving, engine.leases > 0, not engine.is_spare, regret)
+        has_any = engine.leases > 0
+        return (not engine.is_leaving, engine.is_busy, has_any, not engine.is_spare, regret)
 
     def leavers(
         self,
@@ -60,10 +74,12 @@ class TurnRules:
         taken: Mapping[int, int],
         engines: Sequence[EngineView],
         now: float,
+        *,
+        to_patient: bool = False,
     ) -> list[EngineView] | None:
         """The fewest that must go now so that `need` finds room; None: there are no such engines.
         `taken`: bytes by device, those of `engines` included."""
-        able = [engine for engine in engines if self.may_leave_at(engine) <= now]
+        able = [e for e in engines if self.may_leave_at(e, to_patient=to_patient) <= now]
         able.sort(key=lambda engine: self.loss(engine, now))
         return fewest(need, room, taken, able)
 
@@ -73,11 +89,14 @@ class TurnRules:
         room: DeviceMemory,
         taken: Mapping[int, int],
         engines: Sequence[EngineView],
+        *,
+        to_patient: bool = False,
     ) -> list[EngineView] | None:
         """The same of all that will go once their time is over, those first whose is soonest."""
-        able = [engine for engine in engines if self.may_leave_at(engine) < math.inf]
-        able.sort(key=self.may_leave_at)
-        return fewest(need, room, taken, able)
+        times = [(self.may_leave_at(engine, to_patient=to_patient), engine) for engine in engines]
+        able = [(at, engine) for at, engine in times if at < math.inf]
+        able.sort(key=lambda each: each[0])
+        return fewest(need, room, taken, [engine for _, engine in able])
 
 
 def fewest(

@@ -31,8 +31,12 @@ class EngineView:
     state: State = "cold"
     leases: int = 0
     """Requests running on it."""
+    patient_leases: int = 0
+    """Of those, the ones that yield: they keep it from nobody else for long."""
     waiting_since: float | None = None
     """When the longest waiting request came; None: nobody waits for it."""
+    is_patient: bool = False
+    """All that wait for it yield to everybody else."""
     keep_ready: bool = False
     """The registry preloads it, so it is started without being asked."""
     is_broken: bool = False
@@ -49,7 +53,9 @@ class EngineView:
     """Where it stands, while it is starting, ready or stopping."""
     ready_at: float = 0.0
     used_at: float = 0.0
-    """When its last request ended."""
+    """When its last request ended that does not yield."""
+    patient_used_at: float = 0.0
+    """When the last one ended that does."""
     load_s: float = 0.0
     """How long its last start took."""
     is_leaving: bool = False
@@ -79,6 +85,15 @@ class EngineView:
     """How long its wake takes from level 1, and from 2."""
     return_s: float | None = None
     """ready: how long it takes until it serves again, once it left; None: as its load."""
+
+    @property
+    def is_busy(self) -> bool:
+        """With requests that do not yield."""
+        return self.leases > self.patient_leases
+
+    @property
+    def last_used_at(self) -> float:
+        return max(self.used_at, self.patient_used_at)
 
     @property
     def back_s(self) -> float:

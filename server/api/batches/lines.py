@@ -10,10 +10,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final, cast
+from functools import partial
+from typing import Any, Final
 
 from msgspec.structs import replace
 
+from engines.fleet.fleet import Fleet
 from engines.registry.spec import ModelSpec, Price
 from server.accounts.auth import AuthFailed, NotPermitted
 from server.accounts.limits import Admission
@@ -95,6 +97,14 @@ class LineExchange(Exchange):
         self.started, self.status, self.answer = True, status, body
 
 
+class LineFleet:
+    """The fleet as a line's run sees it: its engines are leased to everybody else first."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.lease = partial(fleet.lease, is_patient=True)
+        self.outlook = fleet.outlook
+
+
 class LineLedger:
     """The ledger as a line's run sees it: its record is kept for `taken`, not written."""
 
@@ -154,7 +164,8 @@ class Lines:
         """Lines on each alias."""
         self._ledger = LineLedger(services.ledger)
         parts = {f.name: getattr(services, f.name) for f in fields(Services) if f.init}
-        self._services = own = LineServices(**parts | {"ledger": cast(Ledger, self._ledger)})
+        parts |= {"ledger": self._ledger, "fleet": LineFleet(services.fleet)}
+        self._services = own = LineServices(**parts)
         labels = {path: label for path, (_, label) in ENDPOINTS.items()}
         generations: tuple[tuple[str, Any, Any], ...] = (
             ("/v1/chat/completions", CHAT, build_chat),
