@@ -1,15 +1,20 @@
 """`fjord batch`: a file run to its end, its answers beside it, mistakes said in one line."""
 
 import json
+import signal
+import subprocess
 from pathlib import Path
 
+import httpx
 import pytest
 
-from tests.support.batches import chat_line
+from tests.support.batches import chat_line, is_over
 from tests.support.command import fjord_here as fjord
-from tests.support.serving import Served, scripted, server_of
+from tests.support.serve_process import FJORD, environment
+from tests.support.serving import Served, scripted, server_of, wait_until
 
-served = server_of(scripted("m"))
+ENDLESS = scripted("endless", text="word " * 400, token_delay_s=1.0)
+served = server_of(scripted("m"), ENDLESS)
 
 
 def written(folder: Path, *lines: object) -> Path:
@@ -66,3 +71,48 @@ def test_what_is_wrong_is_said(
     missing = fjord(tmp_path, "batch", "no.jsonl", "--url", served.url, "--api-key", served.key)
     assert missing.returncode == 2
     assert "no.jsonl cannot be read" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("flags", "said", "becomes"),
+    [
+        ((), "To come back: fjord batch --resume {} in.jsonl", "in_progress"),
+        (("--cancel-on-interrupt",), "{} is cancelled.", "cancelled"),
+    ],
+)
+def test_a_ctrl_c_leaves_it_running_or_cancels_it(
+    served: Served,
+    client: httpx.Client,
+    tmp_path: Path,
+    flags: tuple[str, ...],
+    said: str,
+    becomes: str,
+) -> None:
+    written(tmp_path, chat_line(1, "x", model="endless"))
+    known = {each["id"] for each in client.get("/v1/batches").json()["data"]}
+    command = subprocess.Popen(
+        [*FJORD, "batch", "in.jsonl", "--url", served.url, "--api-key", served.key, *flags],
+        cwd=tmp_path,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert command.stderr is not None
+    batch_id = command.stderr.readline().split()[0]  # it is being followed
+    assert batch_id not in known
+    wait_until(lambda: status_of(client, batch_id) == "in_progress", "it runs")
+    command.send_signal(signal.SIGINT)
+    _, told = command.communicate(timeout=30)
+    assert command.returncode == 130
+    assert said.format(batch_id) in told
+    assert "Traceback" not in told
+    if becomes == "cancelled":
+        assert is_over(client, batch_id)["status"] == "cancelled"
+    else:
+        assert status_of(client, batch_id) == "in_progress"
+        client.post(f"/v1/batches/{batch_id}/cancel")
+        is_over(client, batch_id)
+
+
+def status_of(client: httpx.Client, batch_id: str) -> str:
+    return str(client.get(f"/v1/batches/{batch_id}").json()["status"])
