@@ -21,6 +21,7 @@ from engines.errors import (
     InvalidRequest,
     RequestKillsEngines,
 )
+from engines.speech import Speech
 from engines.truncation import Truncation
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "RequestKillsEngines",
     "Sampling",
     "Sink",
+    "Speech",
     "Structure",
     "ThinkingBudget",
     "TokenLogprob",
@@ -134,7 +136,7 @@ class Reasoning:
 
 
 class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One validated request. Exactly one of `messages` and `prompt` is given.
+    """One validated request. Exactly one of `messages`, `prompt` and `speech` is given.
 
     Messages are plain dicts in OpenAI's form with string content (roles system, user, assistant,
     tool), ready for a chat template. `stream=False` lets an engine hand over fewer, larger deltas.
@@ -144,6 +146,7 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     sampling: Sampling
     messages: Sequence[Mapping[str, Any]] | None = None
     prompt: str | Sequence[int] | None = None
+    speech: Speech | None = None
     tools: tuple[Tool, ...] = ()
     tool_choice: str = "auto"
     """"auto", "none", "required", or the name of one of `tools` after "function:"."""

@@ -10,10 +10,12 @@ from engines.registry.durations import LONGEST_S, seconds_of
 from engines.registry.exact import MICRO, micro_units
 from engines.registry.names import MOST_NAME
 from engines.registry.seller import SellerEntry
-from engines.registry.spec import MOST_REPLICAS, Load
+from engines.registry.spec import MOST_REPLICAS, Load, Task
 
 PINNED = "pinned"
 MOST_PRICE = 1_000_000 * MICRO
+MOST_SECOND_PRICE = 50 * MICRO
+"""As much as MOST_PRICE, at so many tokens a second as are billed."""
 MOST_RATE = 1_000 * MICRO
 MOST_TOKENS = 2**31 - 1
 """What engines count them in."""
@@ -33,6 +35,13 @@ def _price(value: Any) -> int:
     micro = micro_units(value)
     if micro > MOST_PRICE:
         raise ValueError("a price is at most 1000000")
+    return micro
+
+
+def _second_price(value: Any) -> int:
+    micro = micro_units(value, "price_per_second")
+    if micro > MOST_SECOND_PRICE:
+        raise ValueError("a price_per_second is at most 50")
     return micro
 
 
@@ -56,6 +65,7 @@ def _keep(value: Any) -> Any:
 
 Tokens = Annotated[int, BeforeValidator(_tokens), Field(ge=1, le=MOST_TOKENS)]
 Money = Annotated[int, BeforeValidator(_price)]
+SecondMoney = Annotated[int, BeforeValidator(_second_price)]
 Rate = Annotated[int, BeforeValidator(_rate)]
 PriceFactor = Annotated[int, BeforeValidator(_price_factor)]
 Text = Annotated[str, StringConstraints(min_length=1)]
@@ -128,7 +138,7 @@ class ModelEntry(_Strict):
     revision: Text | None = Field(None, description="a commit, tag or branch of the hub")
     file: Text | None = Field(None, description="llamacpp: the GGUF's name within the source")
     engine: EngineKind = Field("vllm", description="vllm, llamacpp or scripted")
-    task: Literal["generate", "embed"] = Field("generate", description="generate or embed")
+    task: Task = Field("generate", description="generate, embed or transcribe")
     args: dict[Text, Any] = Field(
         {}, description="a mapping of the engine's own argument names to values"
     )
@@ -155,6 +165,9 @@ class ModelEntry(_Strict):
         None, description="the most tokens one answer may have, like 4K (4096)"
     )
     price: PriceEntry | None = Field(None, description='{input: "2.50", output: "7.50"}')
+    price_per_second: SecondMoney | None = Field(
+        None, description='transcribe: of a recording, a decimal in quotes, like "0.0001"'
+    )
     load: Load | None = Field(None, description="start, demand or never")
     preload: bool = Field(False, description="true or false")
     keep: Keep | None = Field(

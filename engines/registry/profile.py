@@ -24,6 +24,7 @@ from engines.registry.vllm_names import (
     vllm_tool_parser_names,
 )
 from engines.registry.yaml import Location
+from engines.speech import TOKENS_A_SECOND
 
 OF_THE_WEIGHTS = frozenset(
     {
@@ -83,6 +84,7 @@ class Profile:
         entry = self.entries[alias]
         context, output = self._limits(alias, entry)
         self._check_tool_parser(alias, entry.tool_parser)
+        self._check_speech(alias, entry)
         engine = self._engine(alias, entry, entry.engine, entry.args, context)
         return ModelSpec(
             alias=alias,
@@ -171,6 +173,16 @@ class Profile:
             complaint = unknown_parser(parser, known)
             raise self._error(alias, ("tool_parser",), complaint)
 
+    def _check_speech(self, alias: str, entry: ModelEntry) -> None:
+        is_speech = entry.task == "transcribe"
+        if is_speech and "llamacpp" in (entry.engine, *entry.also):
+            raise self._error(alias, ("task",), "transcribe is for vllm; llamacpp hears nothing")
+        if is_speech and entry.price is not None:
+            raise self._error(alias, ("price",), "is of tokens; right would be price_per_second")
+        if not is_speech and entry.price_per_second is not None:
+            wrong = "is for models with task: transcribe; right would be price"
+            raise self._error(alias, ("price_per_second",), wrong)
+
     def _engine(
         self,
         alias: str,
@@ -251,6 +263,10 @@ def _is_absent(entry: ModelEntry) -> bool:
 
 
 def _price(entry: ModelEntry) -> Price:
+    if entry.price_per_second is not None:
+        # A second is so many tokens, and costs exactly its price.
+        million = entry.price_per_second * (1_000_000 // TOKENS_A_SECOND)
+        return Price(input=million, cached_input=million)
     price = entry.price
     if price is None:
         return Price()

@@ -16,6 +16,7 @@ LLAMACPP_CONTEXT_TOKENS = 8192
 
 MOST_REPLICAS = 64
 
+Task: TypeAlias = Literal["generate", "embed", "transcribe"]
 Load: TypeAlias = Literal["start", "demand", "never"]
 """start: at the server's start. demand: at the first request. never: where an operator says so."""
 
@@ -33,7 +34,7 @@ class EngineSpec:
     revision: str | None = None
     file: str | None = None
     """llamacpp: the GGUF's file name inside a hub repository, folder or package."""
-    task: Literal["generate", "embed"] = "generate"
+    task: Task = "generate"
     args: Mapping[str, Any] = field(default_factory=dict)
     thinking: tuple[str, str] | None = None
     """vllm: the marks between which it counts what is thought, where an alias of it thinks."""

@@ -39,12 +39,13 @@ from engines.host.interpreter_turns import give_way
 from engines.host.worker_threads import WorkerThreads
 from engines.registry.spec import EngineSpec
 from engines.testing.forms import form, tool_call
+from engines.testing.hearing import heard
 from engines.testing.sleep import ScriptedSleep
 from engines.testing.told import folded, logprobs, prompt_logprobs, thought_words, with_prompt
 from engines.testing.turn import next_call
+from engines.testing.vectors import embedding
 
 _WORDS = re.compile(r"\s*\S+|\s+")
-_VECTOR_SIZE = 16
 _LONG_TEXT = 2**15
 """From here on a text is split in a thread, and in pieces."""
 
@@ -97,6 +98,8 @@ class ScriptedEngine:
         await self.memory.finish()
 
     async def render(self, request: GenerateRequest) -> Prompt:
+        if request.speech is not None:
+            return heard(request.speech, self.args)
         if isinstance(request.prompt, str):
             return Prompt(token_ids=await self._ids_of(request.prompt), rendered=request.prompt)
         if request.prompt is not None:
@@ -157,7 +160,7 @@ class ScriptedEngine:
         ids = [_ids(x) if isinstance(x, str) else list(x) for x in inputs]
         if truncation is not None:
             ids = [list(truncation.kept(each, self.context_tokens)) for each in ids]
-        return [_embedding(each) for each in ids]
+        return [embedding(each) for each in ids]
 
     async def _interleaved(
         self, run: "_Run", scripts: list[Iterator[Delta]]
@@ -292,9 +295,3 @@ def _ids(text: str) -> list[int]:
 
 def _last_user(messages: Sequence[Mapping[str, Any]]) -> str:
     return next((m.get("content") or "" for m in reversed(messages) if m["role"] == "user"), "")
-
-
-def _embedding(ids: Sequence[int]) -> Embedding:
-    raw = [sum(zlib.crc32(b"%d/%d" % (i, k)) % 1000 for i in ids) for k in range(_VECTOR_SIZE)]
-    norm = sum(v * v for v in raw) ** 0.5 or 1.0
-    return Embedding(vector=[v / norm for v in raw], prompt_tokens=len(ids))

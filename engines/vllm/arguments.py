@@ -49,6 +49,8 @@ def engine_arguments(spec: EngineSpec, path: str, known: set[str]) -> dict[str, 
         arguments["worker_extension_cls"] = EXTENSION
     if spec.revision is not None and not Path(path).is_dir():
         arguments |= {"revision": spec.revision, "tokenizer_revision": spec.revision}
+    if spec.task == "transcribe":
+        arguments["limit_mm_per_prompt"] = {"audio": 1}
     arguments |= reasoning_config(spec, given)
     if on_cpu():
         arguments |= cpu_arguments(path)

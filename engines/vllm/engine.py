@@ -6,8 +6,6 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, NoReturn, TypeAlias
 
-from msgspec.structs import replace
-
 from engines.answers.answer_stops import is_searched, stopped, without_stops
 from engines.answers.prompt_alone import is_prompt_alone, with_a_token, without_tokens
 from engines.base import (
@@ -45,6 +43,7 @@ from engines.vllm.scheduler_stats import SchedulerStatsReader
 from engines.vllm.silence import Pace, is_answered, patience_s
 from engines.vllm.sleeping import fall_asleep, sleep_refusal, wake_up
 from engines.vllm.sockets import close_sockets
+from engines.vllm.speech import HEARS, SpeechRenderer, heard
 from engines.vllm.start import load
 from engines.vllm.submission import submission, submit_publicly
 from engines.vllm.vocabulary import Vocabulary
@@ -67,6 +66,7 @@ class VllmEngine:
         self._read_tokens = 0
         self._vocabulary: Vocabulary | None = None
         self._renderer: Renderer | None = None
+        self._speech: SpeechRenderer | None = None
         self._grammars = JsonGrammars()
         self._trials: FormTrials | None = None
         self._reasoning_parser: str | None = spec.args.get("reasoning_parser")
@@ -117,6 +117,7 @@ class VllmEngine:
         self._trials = form_trials(llm, self._spec)
         self._scheduler_stats.attach(llm)
         self._memory = await memory_in_use(llm)
+        self._speech = SpeechRenderer(llm, self._threads) if self._spec.task == HEARS else None
         if self._spec.task == "generate" and is_fast_path_on(self._spec.args):
             self._fast_path = await proven_fast_path(llm, self._vocabulary, renderer.token_ids)
 
@@ -186,13 +187,17 @@ class VllmEngine:
         assert renderer is not None
         threads = self._threads_for(request_characters(request))
         try:
+            if request.speech is not None:
+                return await heard(self._speech, request)
             if request.messages is not None:
                 rendered = await threads(renderer.chat, request)
             else:
                 [rendered] = await threads(renderer.prompts, [request.prompt or ""], request.is_cut)
         except Exception as error:
-            param = "prompt" if request.messages is None else "messages"
-            self._raise(rendering_error(error, param), error)
+            self._raise(
+                rendering_error(error, "messages" if request.messages is not None else "prompt"),
+                error,
+            )
         return Prompt(token_ids=rendered["prompt_token_ids"], rendered=rendered)
 
     def _threads_for(self, characters: int) -> WorkerThreads:
@@ -212,7 +217,8 @@ class VllmEngine:
         self, request: GenerateRequest, prompt: Prompt, sink: Sink | None
     ) -> AsyncGenerator[Delta, None]:
         llm = self._alive()
-        request = self._as_prompted(request, prompt)
+        if self._vocabulary is not None:
+            request = self._vocabulary.request_as_prompted(request, prompt)
         try:
             stream = await self._submit(llm, request, prompt, sink)
         except Exception as error:
@@ -245,12 +251,6 @@ class VllmEngine:
         if self._is_stopped:
             raise EngineDead("The engine was stopped.") from error
         raise_as(outcome, error)
-
-    def _as_prompted(self, request: GenerateRequest, prompt: Prompt) -> GenerateRequest:
-        thinking, vocabulary = request.reasoning, self._vocabulary
-        if thinking is None or vocabulary is None:
-            return request
-        return replace(request, reasoning=vocabulary.as_prompted(thinking, prompt.token_ids))
 
     async def _submit(
         self, llm: Any, request: GenerateRequest, prompt: Prompt, sink: Sink | None

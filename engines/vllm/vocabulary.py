@@ -4,8 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from engines.answers.thinking import ThinkingSplitter, as_prompted, is_closed
-from engines.base import Reasoning, TokenLogprob
+from engines.base import GenerateRequest, Prompt, Reasoning, TokenLogprob
 
 UNFINISHED = "\ufffd"
 """What a text ends with whose last character is not whole."""
@@ -27,6 +29,12 @@ class Vocabulary:
 
     def splitter(self, reasoning: Reasoning) -> ThinkingSplitter:
         return ThinkingSplitter(reasoning, *self.marks(reasoning), self._decode)
+
+    def request_as_prompted(self, request: GenerateRequest, prompt: Prompt) -> GenerateRequest:
+        """The request, with its thinking as its prompt leaves off."""
+        if request.reasoning is None:
+            return request
+        return replace(request, reasoning=self.as_prompted(request.reasoning, prompt.token_ids))
 
     def as_prompted(self, reasoning: Reasoning, prompt_ids: Sequence[int]) -> Reasoning:
         return as_prompted(reasoning, prompt_ids, *self.marks(reasoning))

@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from engines.base import Embedding, Engine
 from engines.host.interpreter_turns import give_way
-from engines.registry.spec import ModelSpec
+from engines.registry.spec import ModelSpec, Task
 from server.accounts.limits import Admission
 from server.api.chat.wire import Asked
 from server.api.embedding_truncation import MostTokens, Side, Truncate, truncation_of
@@ -19,7 +19,7 @@ from server.api.endpoint import ModelEndpoint
 from server.api.fields import refuse
 from server.api.fields_beside import EMBEDDINGS as FIELDS
 from server.api.prompts import TokenIds, prompts_of
-from server.api.services import Services, Task
+from server.api.services import Services
 from server.errors import ApiError
 from server.http.exchange import Exchange
 from server.http.request_log import line_of

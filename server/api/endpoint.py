@@ -8,11 +8,11 @@ from typing import Generic, TypeAlias, TypeVar
 
 from pydantic import TypeAdapter
 
-from engines.registry.spec import ModelSpec
+from engines.registry.spec import ModelSpec, Task
 from server.accounts.limits import Admission, LimitExceeded
 from server.api.chat.wire import Asked
 from server.api.decode import decoded, named_model
-from server.api.services import ANONYMOUS, Services, Task, record_id_of
+from server.api.services import ANONYMOUS, Services, record_id_of
 from server.errors import ApiError, OtherForm, brief, method_not_allowed, to_api_error
 from server.http.asgi import Receive, Scope, Send
 from server.http.exchange import ClientLeft, Exchange

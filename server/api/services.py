@@ -3,13 +3,14 @@
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Final
 
 from engines.fleet.fleet import Fleet
 from engines.host.worker_threads import WorkerThreads
 from engines.registry.registry import Registry
-from engines.registry.spec import ModelSpec, Price
+from engines.registry.spec import ModelSpec, Price, Task
 from server.accounts.auth import KeyRing, check_model
 from server.accounts.limits import Limiter
 from server.accounts.rejections import Rejections
@@ -27,6 +28,11 @@ from server.tracing.facts import Traces
 
 log = logging.getLogger("fjord.front")
 
+_DOES: Final[Mapping[Task, str]] = {
+    "generate": "generates text",
+    "embed": "makes embeddings",
+    "transcribe": "transcribes speech",
+}
 ANONYMOUS = Caller(
     key_id="anonymous",
     name="anonymous",
@@ -34,7 +40,6 @@ ANONYMOUS = Caller(
     limits=KeyLimits(requests_per_minute=10**9, concurrent=10**9),
 )
 """Everybody, where the server runs without keys; on no address but loopback."""
-Task: TypeAlias = Literal["generate", "embed"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -142,7 +147,7 @@ class Services:
     def _wrong_task(self, alias: str, caller: Caller, task: Task) -> ApiError:
         models = self.registry.models
         able = [a for a in self.usable(caller) if models[a].engine.task == task]
-        does = "generates text" if task == "embed" else "makes embeddings"
+        does = _DOES[models[alias].engine.task]
         expected = "one of " + ", ".join(able) if able else "no model that this key may use"
         message = f"{alias} {does} only; right here would be {expected}."
         return ApiError.invalid(message, "model", alias, expected)

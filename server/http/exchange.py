@@ -21,7 +21,7 @@ _SKIP_BYTES = 64 * 2**20
 _DOUBT_S = 1.0
 BODY_STEP_BYTES = 2 * 2**20
 """At 35 kB/s and more, an upload takes as long as it takes."""
-_JSON = b"application/json"
+JSON = b"application/json"
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
 _STREAM_HEADERS = [
     (b"cache-control", b"no-cache"),
@@ -182,7 +182,7 @@ class Exchange:
         left()
 
     async def reply(
-        self, status: int, body: bytes, content_type: bytes = _JSON, *, close: bool = False
+        self, status: int, body: bytes, content_type: bytes = JSON, *, close: bool = False
     ) -> None:
         """A whole answer; returns when the client has taken nearly all of it, or is lost: what it
         does not take counts as its own."""

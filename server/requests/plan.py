@@ -20,7 +20,7 @@ from engines.fleet.prefixes import prefixes_of
 from engines.fleet.routing import Prefixes
 from engines.registry.spec import ModelSpec
 from server.errors import Error
-from server.http.exchange import EVENT_STREAM
+from server.http.exchange import EVENT_STREAM, JSON
 from server.ledger.records import UsageRecord
 from server.requests.sent_fields import SentFields
 
@@ -64,6 +64,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Chat's field names, as errors of engines say them -> this endpoint's own."""
     media_type: bytes = EVENT_STREAM
     """Of its stream."""
+    whole_type: bytes = JSON
+    """Of its whole answer."""
     waiting: bytes | None = None
     """What a silent stream says; None: a comment line."""
 
@@ -118,6 +120,11 @@ async def rendered(call: Call, engine: Engine, request: GenerateRequest) -> Prom
         raise ContextLengthExceeded(
             exc.prompt_tokens, exc.max_tokens, context, characters=exc.characters
         ) from None
+
+
+def billed_tokens(request: GenerateRequest, prompt: Prompt) -> int:
+    """As input."""
+    return prompt.token_count if request.speech is None else request.speech.tokens
 
 
 def fitted(

@@ -16,7 +16,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from engines.fleet.fleet import Fleet
-from engines.registry.spec import ModelSpec, Price
+from engines.registry.spec import ModelSpec, Price, Task
 from server.accounts.auth import AuthFailed, NotPermitted
 from server.accounts.limits import Admission
 from server.api.chat.build import build_chat
@@ -27,7 +27,7 @@ from server.api.endpoint import ModelEndpoint
 from server.api.generation import Generation, check_sequences
 from server.api.responses.build import build_response
 from server.api.responses.wire import RESPONSES
-from server.api.services import ANONYMOUS, Services, Task
+from server.api.services import ANONYMOUS, Services
 from server.batches.asking import (
     CUT,
     BudgetFull,

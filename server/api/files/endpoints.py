@@ -12,7 +12,7 @@ from server.api.files.disk import disk_trouble
 from server.api.files.multipart import FileForm, boundary_of
 from server.api.files.query import limit_of, one_of, query_of, unknown_after
 from server.api.files.wire_answers import DeletedFile, FileList, file_object
-from server.batches.files import FileInUse, FileStore, NoRoom, OwnedFile
+from server.batches.files import FileInUse, FilePart, FileStore, NoRoom, OwnedFile
 from server.errors import ApiError, brief
 from server.http.exchange import ClientLeft, Exchange
 
@@ -73,7 +73,7 @@ class FileUpload(FilesEndpoint):
         return boundary_of(exchange.header(b"content-type"))
 
     async def _stored(self, exchange: Exchange, owner: str, boundary: bytes) -> OwnedFile:
-        form = FileForm(boundary, lambda: self.files.begin(owner))
+        form: FileForm[FilePart] = FileForm(boundary, lambda: self.files.begin(owner))
         try:
             async for piece in exchange.body_in_pieces(PIECE_BYTES):
                 await asyncio.to_thread(form.write, piece)
@@ -86,7 +86,7 @@ class FileUpload(FilesEndpoint):
             if form.file is not None:
                 await asyncio.shield(asyncio.to_thread(self.files.over, form.file))
 
-    def _kept(self, form: FileForm) -> OwnedFile:
+    def _kept(self, form: FileForm[FilePart]) -> OwnedFile:
         part = form.end()
         purpose = _purpose(form.fields)
         expires_s = expiry_of(form.fields)

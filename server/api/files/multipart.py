@@ -2,34 +2,52 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from server.batches.files import LONGEST_NAME, FilePart
+from server.batches.files import LONGEST_NAME
 from server.errors import ApiError
 
 MOST_PARTS: Final = 16
 MOST_HEADER_BYTES: Final = 4096
 MOST_FIELD_BYTES: Final = 1024
-_EXPECTED: Final = "multipart/form-data with the fields file and purpose"
 
 
-def boundary_of(content_type: bytes | None) -> bytes:
+class Taking(Protocol):
+    """A file on its way."""
+
+    def write(self, piece: bytes) -> None: ...
+
+
+File = TypeVar("File", bound=Taking)
+
+
+@dataclass(frozen=True, slots=True)
+class FormKind:
+    """What a form is for."""
+
+    expected: str = "multipart/form-data with the fields file and purpose"
+    most_field_bytes: int = MOST_FIELD_BYTES
+
+    def wrong(self, what: str, name: str | None = None) -> ApiError:
+        return ApiError.invalid(f"The form is wrong: {what}.", name, None, self.expected)
+
+
+UPLOAD: Final = FormKind()
+
+
+def boundary_of(content_type: bytes | None, form: FormKind = UPLOAD) -> bytes:
     """Raises ApiError 415, 400."""
     kind, options = parse_options_header((content_type or b"").decode("latin-1"))
     if kind != b"multipart/form-data":
-        message = f"Content-Type must be {_EXPECTED}."
+        message = f"Content-Type must be {form.expected}."
         raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", message)
     boundary = options.get(b"boundary", b"")
     if not 1 <= len(boundary) <= 200:
-        raise wrong_form("it names no boundary")
+        raise form.wrong("it names no boundary")
     return boundary
-
-
-def wrong_form(what: str, name: str | None = None) -> ApiError:
-    return ApiError.invalid(f"The form is wrong: {what}.", name, None, _EXPECTED)
 
 
 @dataclass(slots=True)
@@ -40,14 +58,18 @@ class _Part:
     value: bytearray = field(default_factory=bytearray)
 
 
-class FileForm:
+class FileForm(Generic[File]):
     """Takes the body's bytes as they come. Blocks where the file's disk does. Every method raises
     ApiError 400 where it is no such form, NoRoom and OSError of the file."""
 
-    def __init__(self, boundary: bytes, begin: Callable[[], FilePart]) -> None:
-        self.file: FilePart | None = None
+    def __init__(self, boundary: bytes, begin: Callable[[], File], kind: FormKind = UPLOAD) -> None:
+        self.file: File | None = None
         self.filename = ""
         self.fields: dict[str, str] = {}
+        """The last of each name."""
+        self.values: list[tuple[str, str]] = []
+        """All, in order."""
+        self._kind = kind
         self._begin = begin
         self._part = _Part()
         self._parts = 0
@@ -71,30 +93,30 @@ class FileForm:
         try:
             self._parser.write(piece)
         except FormParserError:
-            raise wrong_form("it is no multipart form") from None
+            raise self._kind.wrong("it is no multipart form") from None
 
-    def end(self) -> FilePart:
+    def end(self) -> File:
         """The file, once all has come."""
         if not self._is_over:
-            raise wrong_form("it ends too early")
+            raise self._kind.wrong("it ends too early")
         if self.file is None:
-            raise wrong_form("it has no file", "file")
+            raise self._kind.wrong("it has no file", "file")
         return self.file
 
     def _part_begins(self) -> None:
         self._parts += 1
         if self._parts > MOST_PARTS:
-            raise wrong_form(f"it has more than {MOST_PARTS} parts")
+            raise self._kind.wrong(f"it has more than {MOST_PARTS} parts")
         self._part = _Part()
 
     def _head(self, which: int, piece: bytes) -> None:
         self._header[which].extend(piece)
         if len(self._header[which]) > MOST_HEADER_BYTES:
-            raise wrong_form("a part's header is too long")
+            raise self._kind.wrong("a part's header is too long")
 
     def _header_ends(self) -> None:
         if len(self._part.headers) >= MOST_PARTS:
-            raise wrong_form("a part has too many headers")
+            raise self._kind.wrong("a part has too many headers")
         name, value = self._header
         self._part.headers[bytes(name).lower()] = bytes(value)
         self._header = (bytearray(), bytearray())
@@ -107,7 +129,7 @@ class FileForm:
         if not part.is_file:
             return
         if part.name != "file" or self.file is not None:
-            raise wrong_form("it has another file than one called file", "file")
+            raise self._kind.wrong("it has another file than one called file", "file")
         self.filename = _plain(options.get(b"filename", b""))
         self.file = self._begin()
 
@@ -117,12 +139,14 @@ class FileForm:
             self.file.write(piece)
             return
         self._part.value.extend(piece)
-        if len(self._part.value) > MOST_FIELD_BYTES:
-            raise wrong_form("a field is too long", self._part.name[:64])
+        if len(self._part.value) > self._kind.most_field_bytes:
+            raise self._kind.wrong("a field is too long", self._part.name[:64])
 
     def _part_ends(self) -> None:
         if not self._part.is_file:
-            self.fields[self._part.name] = self._part.value.decode("utf-8", "replace")
+            value = self._part.value.decode("utf-8", "replace")
+            self.fields[self._part.name] = value
+            self.values.append((self._part.name, value))
 
     def _ends(self) -> None:
         self._is_over = True

@@ -9,14 +9,14 @@ from pydantic import TypeAdapter
 
 from engines.base import Embedding
 from engines.host.interpreter_turns import give_way
-from engines.registry.spec import ModelSpec
+from engines.registry.spec import ModelSpec, Task
 from server.accounts.limits import Admission
 from server.api.embeddings import EMBEDDINGS, Embeddings, EmbeddingsRequest, shortened
 from server.api.endpoint import ModelEndpoint
 from server.api.fields import refuse
 from server.api.ollama.fields import EMBED
 from server.api.ollama.wire import OllamaEmbeddingsRequest, OllamaEmbedRequest
-from server.api.services import Services, Task
+from server.api.services import Services
 from server.http.exchange import Exchange
 from server.ledger.records import UsageRecord
 from server.requests.single import SingleRun

@@ -1,0 +1,78 @@
+"""`python -m engines.audio.decoder_child MOST_SECONDS`: a file on stdin -> its samples on stdout.
+
+What a stranger made is read by FFmpeg, in a process with few rights: it opens no other file, no
+connection and no container that names others (a playlist), and has bounded memory and time.
+"""
+
+import contextlib
+import os
+import resource
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any, BinaryIO, Final
+
+from engines.speech import BYTES_A_SAMPLE, SAMPLE_RATE
+
+REFUSED: Final = 3
+"""Its exit status, with one of REASONS on stderr."""
+FORMATS: Final = "wav,w64,aiff,mp3,flac,ogg,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,amr,caf"
+"""FFmpeg's demuxers."""
+MOST_CPU_S: Final = 60
+_MOST_MEMORY: Final = 2**30
+_MOST_FILES: Final = 32
+
+
+class Refused(Exception):
+    """One of decoding.REASONS."""
+
+
+def main() -> None:
+    if hasattr(os, "nice"):
+        os.nice(10)
+    import av
+
+    _bind()
+    try:
+        for samples in _decoded(av, sys.stdin.buffer, float(sys.argv[1])):
+            sys.stdout.buffer.write(samples)
+        sys.stdout.buffer.flush()
+    except (Refused, av.FFmpegError, MemoryError) as error:
+        sys.stderr.write(str(error) if isinstance(error, Refused) else "unreadable")
+        sys.stderr.flush()
+        os._exit(REFUSED)
+
+
+def _bind() -> None:
+    """After the import, which may take more."""
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_S, MOST_CPU_S))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_MOST_FILES, _MOST_FILES))
+
+
+def _decoded(av: Any, source: BinaryIO, most_s: float) -> Iterator[bytes]:
+    only = {"format_whitelist": FORMATS, "protocol_whitelist": "none"}
+    with av.open(source, mode="r", container_options=only, metadata_errors="replace") as file:
+        if not file.streams.audio:
+            raise Refused("no_sound")
+        stream = file.streams.audio[0]
+        stream.thread_count = 1
+        left = int(most_s * SAMPLE_RATE)
+        for samples in _resampled(av, file.decode(stream)):
+            left -= len(samples) // BYTES_A_SAMPLE
+            if left < 0:
+                raise Refused("too_long")
+            yield samples
+
+
+def _resampled(av: Any, frames: Iterable[Any]) -> Iterator[bytes]:
+    resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+    for frame in chain(frames, [None]):  # None: what it still holds
+        for out in resampler.resample(frame):
+            yield bytes(out.planes[0])[: out.samples * BYTES_A_SAMPLE]
+
+
+if __name__ == "__main__":
+    main()
