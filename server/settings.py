@@ -37,6 +37,7 @@ Several = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)]
 Origin = Annotated[str, AfterValidator(_origin)]
 LONGEST_S = 366 * 86_400.0
 MOST_GB = 1e6
+MOST_AUDIO_MB, MOST_AUDIO_S = 1e4, 36_000.0
 Seconds = Annotated[float, Field(ge=0, le=LONGEST_S)]
 Limit = Annotated[float, Field(gt=0, le=LONGEST_S)]
 """Seconds that cannot be none at all."""
@@ -108,6 +109,10 @@ class Settings(BaseSettings):
     """The most that one uploaded file may have."""
     files_gb: Annotated[float, Field(gt=0, le=MOST_GB)] = 10.0
     """The most that an owner's files may have together."""
+    audio_mb: Annotated[float, Field(gt=0, le=MOST_AUDIO_MB)] = 25.0
+    """The most that the file of a recording may have."""
+    audio_seconds: Annotated[float, Field(gt=0, le=MOST_AUDIO_S)] = 1500.0
+    """The longest recording; its samples are in memory while it is heard, 32 kB a second."""
     batch_lines: Count = 1_000_000
     """Requests of one batch."""
     batch_concurrent: Count = 16

@@ -67,7 +67,21 @@ class Generation(ModelEndpoint[W, Call], Generic[W]):
         spec: ModelSpec,
         record: UsageRecord,
     ) -> Call:
-        plan = self._admitted_plan(self.build(wire, spec, record.record_id), admission)
+        return self.call_of(
+            exchange, admission, wire, spec, record, self.build(wire, spec, record.record_id)
+        )
+
+    def call_of(
+        self,
+        exchange: Exchange,
+        admission: Admission,
+        wire: W,
+        spec: ModelSpec,
+        record: UsageRecord,
+        plan: Plan,
+    ) -> Call:
+        """Raises what admission of its sequences does."""
+        plan = self._admitted_plan(plan, admission)
         settings = self.services.settings
         return Call(
             plan=plan,

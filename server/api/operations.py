@@ -7,6 +7,7 @@ FastAPI's own (server/api/admin.py).
 from functools import partial
 
 from server.api import ops
+from server.api.audio.operations import AUDIO_OPERATIONS
 from server.api.batches.operations import BATCH_OPERATIONS
 from server.api.chat.build import build_chat
 from server.api.chat.wire import CHAT, ChatRequest
@@ -165,6 +166,7 @@ OPERATIONS: tuple[Operation, ...] = (
         answer=None,
         ports=OPS,
     ),
+    *AUDIO_OPERATIONS,
     *FILE_OPERATIONS,
     *BATCH_OPERATIONS,
     *OLLAMA_OPERATIONS,

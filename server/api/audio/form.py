@@ -1,0 +1,106 @@
+"""The form of a transcription: its recording goes to a file without a name as it comes."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from server.api.files.disk import disk_trouble
+from server.api.files.multipart import FileForm, FormKind, boundary_of
+from server.errors import ApiError
+from server.http.exchange import ClientLeft, Exchange
+
+FORM: Final = FormKind("multipart/form-data with the fields file and model", 16 * 1024)
+_PIECE_BYTES: Final = 256 * 1024
+_BESIDE_BYTES: Final = 256 * 1024
+"""What a form has beside its file."""
+_ARRAY: Final = "[]"
+
+
+class Recording:
+    """A file that is gone when it is closed, or this process is."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.file = tempfile.TemporaryFile()  # noqa: SIM115 - SpeechForm closes it
+        self._most_bytes, self._bytes = most_bytes, 0
+
+    def write(self, piece: bytes) -> None:
+        self._bytes += len(piece)
+        if self._bytes > self._most_bytes:
+            raise too_large(self._most_bytes)
+        self.file.write(piece)
+
+    def begin(self) -> None:
+        """From where it is read."""
+        self.file.flush()
+        os.lseek(self.file.fileno(), 0, os.SEEK_SET)
+
+
+def too_large(most_bytes: int) -> ApiError:
+    message = f"A recording may have {most_bytes} bytes; this one has more."
+    return ApiError(413, "REQUEST_TOO_LARGE", message, param="file")
+
+
+class SpeechForm:
+    """One request's. `close` it: its file lasts until then."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        self._form: FileForm[Recording] | None = None
+
+    async def read(self, exchange: Exchange) -> tuple[Recording, bytes]:
+        """The recording, and the other fields as a JSON object. Raises ApiError, ClientLeft."""
+        try:
+            return await self._read(exchange)
+        except ClientLeft:
+            raise
+        except Exception:
+            await exchange.skip_body()
+            raise
+
+    async def _read(self, exchange: Exchange) -> tuple[Recording, bytes]:
+        if exchange.header(b"content-encoding") is not None:
+            message = "A form is taken as it is, without Content-Encoding."
+            raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", message)
+        length = exchange.header(b"content-length") or b""
+        if length.isdigit() and int(length) > self._most_bytes + _BESIDE_BYTES:
+            raise too_large(self._most_bytes)
+        boundary = boundary_of(exchange.header(b"content-type"), FORM)
+        self._form = form = FileForm(boundary, lambda: Recording(self._most_bytes), FORM)
+        with disk_trouble():
+            async for piece in exchange.body_in_pieces(_PIECE_BYTES):
+                await asyncio.to_thread(form.write, piece)
+            recording = form.end()
+            await asyncio.to_thread(recording.begin)
+        return recording, msgspec.json.encode(members_of(form.values))
+
+    def close(self) -> None:
+        if self._form is not None and self._form.file is not None:
+            self._form.file.file.close()
+
+
+def members_of(values: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """A form's fields as JSON has them: `name[]` is an array, a number and a truth are none of
+    text. What is written otherwise stays a text, which its check then refuses by name."""
+    members: dict[str, Any] = {}
+    for name, value in values:
+        if name.endswith(_ARRAY):
+            members.setdefault(name.removesuffix(_ARRAY), []).append(value)
+        else:
+            members[name] = _typed(name, value)
+    return members
+
+
+def _typed(name: str, value: str) -> Any:
+    if name == "stream" and value.lower() in ("true", "false"):
+        return value.lower() == "true"
+    if name == "temperature":
+        try:
+            number = msgspec.json.decode(value, type=float)
+        except msgspec.DecodeError:
+            return value
+        return number
+    return value
