@@ -23,7 +23,7 @@ _MOST_MEMORY: Final = 2**30
 _MOST_FILES: Final = 32
 
 
-class Refused(Exception):
+class NotDecoded(Exception):
     """One of decoding.REASONS."""
 
 
@@ -37,8 +37,8 @@ def main() -> None:
         for samples in _decoded(av, sys.stdin.buffer, float(sys.argv[1])):
             sys.stdout.buffer.write(samples)
         sys.stdout.buffer.flush()
-    except (Refused, av.FFmpegError, MemoryError) as error:
-        sys.stderr.write(str(error) if isinstance(error, Refused) else "unreadable")
+    except (NotDecoded, av.FFmpegError, MemoryError) as error:
+        sys.stderr.write(str(error) if isinstance(error, NotDecoded) else "unreadable")
         sys.stderr.flush()
         os._exit(REFUSED)
 
@@ -56,14 +56,14 @@ def _decoded(av: Any, source: BinaryIO, most_s: float) -> Iterator[bytes]:
     only = {"format_whitelist": FORMATS, "protocol_whitelist": "none"}
     with av.open(source, mode="r", container_options=only, metadata_errors="replace") as file:
         if not file.streams.audio:
-            raise Refused("no_sound")
+            raise NotDecoded("no_sound")
         stream = file.streams.audio[0]
         stream.thread_count = 1
         left = int(most_s * SAMPLE_RATE)
         for samples in _resampled(av, file.decode(stream)):
             left -= len(samples) // BYTES_A_SAMPLE
             if left < 0:
-                raise Refused("too_long")
+                raise NotDecoded("too_long")
             yield samples
 
 

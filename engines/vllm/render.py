@@ -147,7 +147,7 @@ class Renderer:
         params = ChatParams(chat_template=template, chat_template_kwargs=always | dict(switches))
         renderer = self._llm.renderer
         copied = [with_read_arguments(message) for message in messages]
-        lengths = _unlimited(renderer.default_chat_tok_params)
+        lengths = unlimited(renderer.default_chat_tok_params)
         with self._vllm_turn:
             _, [rendered] = renderer.render_chat([copied], params, lengths)
         return dict(rendered)
@@ -202,7 +202,7 @@ class Renderer:
         ]
         renderer = self._llm.renderer
         with self._vllm_turn:
-            return list(renderer.render_cmpl(parsed, _unlimited(renderer.default_cmpl_tok_params)))
+            return list(renderer.render_cmpl(parsed, unlimited(renderer.default_cmpl_tok_params)))
 
 
 def tokens_prompt(token_ids: Iterable[int]) -> Any:
@@ -211,7 +211,7 @@ def tokens_prompt(token_ids: Iterable[int]) -> Any:
     return TokensPrompt(prompt_token_ids=list(token_ids))
 
 
-def _unlimited(lengths: Any) -> Any:
+def unlimited(lengths: Any) -> Any:
     """An over-long prompt must be counted for the caller, not refused here."""
     return dataclasses.replace(lengths, max_total_tokens=None)
 

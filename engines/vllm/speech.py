@@ -7,6 +7,7 @@ from typing import Any, Final
 from engines.base import GenerateRequest, InvalidRequest, Prompt
 from engines.host.worker_threads import WorkerThreads
 from engines.speech import Speech
+from engines.vllm.render import unlimited
 
 HEARS: Final = "transcribe"
 """The task of engines that do."""
@@ -83,7 +84,9 @@ class SpeechRenderer:
             self._llm.model_config, self._model.get_generation_prompt(params)
         )
         _adjust(prompt, speech)
-        [rendered] = self._llm.renderer.render_cmpl([prompt])
+        renderer = self._llm.renderer
+        lengths = unlimited(renderer.default_cmpl_tok_params)
+        [rendered] = renderer.render_cmpl([prompt], lengths)
         return dict(rendered)
 
 

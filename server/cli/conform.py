@@ -29,6 +29,9 @@ def conform(
     embedding_model: Annotated[
         str | None, typer.Option(help="A model that makes vectors. [default: none is asked]")
     ] = None,
+    speech_model: Annotated[
+        str | None, typer.Option(help="A model that hears speech. [default: none is asked]")
+    ] = None,
     only: Annotated[
         str, typer.Option(metavar="TEXT", help="Only checks whose id has this in it.")
     ] = "",
@@ -62,6 +65,7 @@ def conform(
         model=model,
         reasoning_model=reasoning_model,
         embedding_model=embedding_model,
+        speech_model=speech_model,
         timeout_s=timeout,
         verify=address.api.trusted(),
         uds=address.api.uds,

@@ -2,6 +2,7 @@
 
 from server.conform import (
     answers,
+    audio,
     batches,
     beyond,
     bodies,
@@ -49,6 +50,7 @@ TOPICS = (
     bodies,
     hostile,
     headers,
+    audio,
     embeddings,
     messages,
     batches,

@@ -41,6 +41,7 @@ class Options:
     """None: the first one listed; the page's examples then keep their own aliases."""
     reasoning_model: str | None = None
     embedding_model: str | None = None
+    speech_model: str | None = None
     timeout_s: float = 30.0
     verify: ssl.SSLContext | bool = True
     """Which certificates of a server are good; True: those that httpx trusts."""

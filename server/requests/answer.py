@@ -18,17 +18,8 @@ from server.ledger.money import reserve_of
 from server.requests.attempts import on_an_engine
 from server.requests.comments import WAITING, loading
 from server.requests.interleave import generated
-from server.requests.outcomes import cut_error, end_of, explained, usage_of
-from server.requests.plan import (
-    Call,
-    Metered,
-    Stream,
-    Whole,
-    billed_tokens,
-    fitted,
-    kept_token_ids,
-    rendered,
-)
+from server.requests.outcomes import billed_tokens, cut_error, end_of, explained, usage_of
+from server.requests.plan import Call, Metered, Stream, Whole, fitted, kept_token_ids, rendered
 from server.requests.run import STUCK_S, RequestRun
 from server.requests.run_state import ON_DELTA, ON_DELTA_READ, Event, State
 
@@ -176,7 +167,7 @@ class GenerationRun(RequestRun[ApiError | None]):
             fitted(call, request, prompt, engine.context_tokens)
             for request, prompt in zip(asked, prompts, strict=True)
         ]
-        call.record.prompt_tokens = sum(map(billed_tokens, asked, prompts))
+        call.record.prompt_tokens = billed_tokens(asked, prompts)
         return requests, prompts
 
     async def _kept(self, engine: Engine, request: GenerateRequest, prompt: Prompt) -> Prompt:

@@ -122,11 +122,6 @@ async def rendered(call: Call, engine: Engine, request: GenerateRequest) -> Prom
         ) from None
 
 
-def billed_tokens(request: GenerateRequest, prompt: Prompt) -> int:
-    """As input."""
-    return prompt.token_count if request.speech is None else request.speech.tokens
-
-
 def fitted(
     call: Call, request: GenerateRequest, prompt: Prompt, engine_context_tokens: int
 ) -> GenerateRequest:

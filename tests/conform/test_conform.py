@@ -19,7 +19,8 @@ served = server_of(*MODELS)
 
 @pytest.mark.slow
 def test_fjord_keeps_every_rule(served: Served) -> None:
-    results = conform(served, thorough=True, reasoning_model="thinking", embedding_model="vectors")
+    others = {"reasoning_model": "thinking", "embedding_model": "vectors", "speech_model": "ears"}
+    results = conform(served, thorough=True, **others)
     assert unmet(results) == {}
     skipped = {r.check.id for r in results if r.verdict == "skipped"}
     assert skipped == {

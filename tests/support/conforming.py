@@ -17,6 +17,7 @@ MODELS = (
     scripted("thinking", text="Oslo.", reasoning=Reasoning(), reasoning_text="Norway, so Oslo."),
     scripted("small", context_tokens=1200, output_tokens=1100, tool_parser="hermes"),
     ModelSpec(alias="vectors", engine=VECTORS, context_tokens=512, output_tokens=1),
+    scripted("ears", task="transcribe"),
 )
 """Every kind that the kit asks."""
 

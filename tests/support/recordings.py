@@ -32,11 +32,13 @@ def tone(seconds: float, *, rate: int = RATE, channels: int = 1, pause_every_s: 
 def encoded(wav: bytes, container: str, codec: str, rate: int = 48_000) -> bytes:
     """The same as another kind of file."""
     import av
+    from av.audio.stream import AudioStream
 
     file = io.BytesIO()
-    with av.open(io.BytesIO(wav)) as read, av.open(file, "w", format=container) as written:
+    with av.open(io.BytesIO(wav), "r") as read, av.open(file, "w", format=container) as written:
         stream = written.add_stream(codec, rate=rate)
+        assert isinstance(stream, AudioStream)
         for frame in read.decode(audio=0):
-            written.mux(stream.encode(frame))  # type: ignore[attr-defined]
-        written.mux(stream.encode(None))  # type: ignore[attr-defined]
+            written.mux(stream.encode(frame))
+        written.mux(stream.encode(None))
     return file.getvalue()

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 from engines.base import Delta, Usage
 from engines.speech import SpokenLanguage
 from server.api.audio.languages import LANGUAGES, WITHOUT_SPACES
-from server.api.audio.segments import Piece, Segment
+from server.api.audio.segments import HeardPiece, Segment
 from server.api.audio.wire import Format
 
 TEXT: Final = b"text/plain; charset=utf-8"
@@ -78,9 +78,9 @@ class Recorded:
     translates: bool
     temperature: float
 
-    def pieces(self) -> list[Piece]:
+    def pieces(self) -> list[HeardPiece]:
         begins = [sum(self.lengths_s[:number]) for number in range(len(self.lengths_s))]
-        return [Piece(*both) for both in zip(begins, self.lengths_s, strict=True)]
+        return [HeardPiece(*both) for both in zip(begins, self.lengths_s, strict=True)]
 
     @property
     def usage(self) -> Duration:
@@ -112,20 +112,20 @@ def media_type(form: Format) -> bytes:
     return _FORMS[form][0]
 
 
-def _text(recorded: Recorded, pieces: Sequence[Piece]) -> str:
+def _text(recorded: Recorded, pieces: Sequence[HeardPiece]) -> str:
     return recorded.separator.join(filter(None, (piece.text for piece in pieces)))
 
 
-def _segments(pieces: Sequence[Piece]) -> list[Segment]:
+def _segments(pieces: Sequence[HeardPiece]) -> list[Segment]:
     return [segment for piece in pieces for segment in piece.segments()]
 
 
-def _json(recorded: Recorded, pieces: Sequence[Piece]) -> bytes:
+def _json(recorded: Recorded, pieces: Sequence[HeardPiece]) -> bytes:
     answer: Transcription = {"text": _text(recorded, pieces), "usage": recorded.usage}
     return msgspec.json.encode(answer)
 
 
-def _verbose(recorded: Recorded, pieces: Sequence[Piece]) -> bytes:
+def _verbose(recorded: Recorded, pieces: Sequence[HeardPiece]) -> bytes:
     code = recorded.language.code or ""
     answer: VerboseTranscription = {
         "task": "translate" if recorded.translates else "transcribe",
@@ -157,11 +157,11 @@ def _shown(number: int, segment: Segment, temperature: float) -> TranscribedSegm
     }
 
 
-def _plain(recorded: Recorded, pieces: Sequence[Piece]) -> bytes:
+def _plain(recorded: Recorded, pieces: Sequence[HeardPiece]) -> bytes:
     return _text(recorded, pieces).encode("utf-8", "replace") + b"\n"
 
 
-def _subrip(recorded: Recorded, pieces: Sequence[Piece]) -> bytes:
+def _subrip(recorded: Recorded, pieces: Sequence[HeardPiece]) -> bytes:
     blocks = [
         f"{number}\n{_clock(s.start, ',')} --> {_clock(s.end, ',')}\n{_one_line(s.text)}\n\n"
         for number, s in enumerate(_segments(pieces), 1)
@@ -169,7 +169,7 @@ def _subrip(recorded: Recorded, pieces: Sequence[Piece]) -> bytes:
     return "".join(blocks).encode("utf-8", "replace")
 
 
-def _vtt(recorded: Recorded, pieces: Sequence[Piece]) -> bytes:
+def _vtt(recorded: Recorded, pieces: Sequence[HeardPiece]) -> bytes:
     blocks = [
         f"{_clock(s.start, '.')} --> {_clock(s.end, '.')}\n{_one_line(s.text)}\n\n"
         for s in _segments(pieces)
@@ -187,7 +187,7 @@ def _clock(seconds: float, point: str) -> str:
     return f"{ms // 3_600_000:02}:{ms // 60_000 % 60:02}:{ms // 1000 % 60:02}{point}{ms % 1000:03}"
 
 
-_FORMS: Final[Mapping[Format, tuple[bytes, Callable[[Recorded, Sequence[Piece]], bytes]]]] = {
+_FORMS: Final[Mapping[Format, tuple[bytes, Callable[[Recorded, Sequence[HeardPiece]], bytes]]]] = {
     "json": (b"application/json", _json),
     "verbose_json": (b"application/json", _verbose),
     "text": (TEXT, _plain),

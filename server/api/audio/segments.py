@@ -23,7 +23,7 @@ class Segment(NamedTuple):
 
 
 @dataclass(slots=True)
-class Piece:
+class HeardPiece:
     """Of a recording: what a model hears at once."""
 
     begin_s: float
