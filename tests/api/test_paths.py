@@ -11,8 +11,8 @@ from tests.support.serving import Served, scripted, server_of
 
 served = server_of(scripted("a"), scripted("b"), scripted("vectors", task="embed"))
 PLAIN = [o for o in OPERATIONS if o.tag not in ("files", "batches")]  # of those a path has several
-READ = [path.replace("{model}", "a") for o in PLAIN if o.body is None for path in o.paths]
-ASKED = [path for o in OPERATIONS if o.body is not None for path in o.paths]
+READ = [path.replace("{model}", "a") for o in PLAIN if o.method == "get" for path in o.paths]
+ASKED = [path for o in PLAIN if o.method != "get" for path in o.paths]
 NAMING = {f"/api/{name}" for name in ("create", "copy", "push", "delete", "show", "pull")}
 """Their bodies are a model's name: a long one is refused by its size."""
 LONG = "x" * 100_000
