@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
+from engines.base import GenerateRequest
 from server.requests.answer import GenerationRun
 from server.requests.single import SingleRun
 from server.requests.times import Times
@@ -16,7 +17,7 @@ def traced_generation(run: GenerationRun) -> TracedWork:
     between = record.completion_tokens - 1
     after_first_s = None if record.ttft_s is None else record.duration_s - record.ttft_s
     return TracedWork(
-        operation="text_completion" if request.messages is None else "chat",
+        operation=_operation(request),
         alias=record.alias,
         began=times.began,
         phases=_phases(times.began, record.duration_s, times.settled, _generation(times, first)),
@@ -34,6 +35,12 @@ def traced_generation(run: GenerationRun) -> TracedWork:
         ttft_s=record.ttft_s,
         per_token_s=after_first_s / between if after_first_s is not None and between > 0 else None,
     )
+
+
+def _operation(request: GenerateRequest) -> str:
+    if request.speech is not None:
+        return "transcription"
+    return "text_completion" if request.messages is None else "chat"
 
 
 def traced_single(run: SingleRun, operation: str, phase: Phase) -> TracedWork:
