@@ -21,11 +21,13 @@ from server.api.admin_gate import AdminGate
 from server.api.admin_models import add_model_routes
 from server.api.batches.runner import batch_runner
 from server.api.endpoint import KeyedEndpoint
+from server.api.memory.place import memory_of
 from server.api.openapi.docs import Documentation
 from server.api.openapi.document import DESCRIPTION, VERSION, completed
 from server.api.openapi.route import DescribedRoute
 from server.api.operations import OPERATIONS
 from server.api.registry_file import Read, RegistryFileReader, add_registry_route
+from server.api.responses.background import BackgroundRunner
 from server.api.services import Services
 from server.api.unrouted import api_error, http_error, rendered, unexpected_error
 from server.build_info import BuildInfo
@@ -163,8 +165,17 @@ def _services(
         disk_space=disk_space,
         node=node,
         traces=traces,
+        memory=memory_of(settings, ledger),
     )
     services.batches = batch_runner(services)
+    if services.memory is not None:
+        services.background = BackgroundRunner(
+            services.memory,
+            services.limiter,
+            supervisor,
+            settings.background_timeout_s,
+            services.current,
+        )
     return services
 
 
@@ -245,6 +256,10 @@ async def _lifespan(app: FjordApp) -> AsyncIterator[Mapping[str, Any]]:
         stack.push_async_callback(services.supervisor.stop)
         await services.batches.start()
         stack.push_async_callback(services.batches.stop)
+        if services.memory is not None:
+            await services.memory.start()
+            stack.push_async_callback(services.memory.stop)
+            stack.push_async_callback(services.background.stop)
         freeze_garbage()
         yield connection_state(services.settings.send_timeout_s)
         if (

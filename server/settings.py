@@ -117,6 +117,21 @@ class Settings(BaseSettings):
     """Requests of one batch."""
     batch_concurrent: Count = 16
     """Requests of batches that are asked at once, of all batches together, for each model."""
+    response_store: Literal["always", "asked", "never"] = "always"
+    """Which responses are kept: unless they say store: false, where they say true, or none."""
+    memory_key: Path | None = None
+    """The file of the key that seals them; None: `memory.key` in the data directory. A site's nodes
+    have one in common, without which they keep nothing."""
+    memory_days: Annotated[float, Field(gt=0, le=36_600)] = 30.0
+    """So long a response is kept, and a conversation after its last change."""
+    memory_days_of: Several = ()
+    """OWNER=DAYS of owners for whom it is longer or shorter."""
+    memory_gb: Annotated[float, Field(gt=0, le=MOST_GB)] = 1.0
+    """The most that an owner's responses and conversations may have together."""
+    background_open: Count = 100
+    """Background responses of one owner that are not over."""
+    background_timeout_s: Seconds = 3600.0
+    """How long one may wait, and how long it may run."""
     requests_per_minute: Count = 1000
     burst: int = Field(100, ge=0, le=2**31 - 1)
     concurrent: Count = 50

@@ -214,6 +214,12 @@ class Limiter:
         if admission.tokens is not None and tokens:
             account.spent.add(tokens, self.clock())
 
+    def spend(self, caller: Caller, tokens: int) -> None:
+        """Count tokens of what held no slot of its key."""
+        account = self.account(caller)
+        if account.tokens is not None and tokens:
+            account.spent.add(tokens, self.clock())
+
     def headers(self, caller: Caller) -> Headers:
         """X-RateLimit-* as they stand; nothing is counted."""
         return self.account(caller).headers(self.clock())

@@ -157,7 +157,7 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
         return await self._validated(exchange, admission, body)
 
     async def _validated(self, exchange: Exchange, admission: Admission, body: bytes) -> P:
-        wire = await decoded(self.adapter, body, self.services.long_bodies)
+        wire = await self.read_body(admission, body)
         self._count_unknown(wire)
         spec = self.services.model(wire.model, admission.caller, self.task)
         self._check_region(wire)
@@ -167,6 +167,10 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
             await self.services.ledger.check_budget(record.key_id, record.currency)
         self.services.check_queue(spec.alias)
         return prepared
+
+    async def read_body(self, admission: Admission, body: bytes) -> A:
+        """Raises ApiError."""
+        return await decoded(self.adapter, body, self.services.long_bodies)
 
     def prepare(
         self,

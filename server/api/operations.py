@@ -17,6 +17,8 @@ from server.api.completions import COMPLETIONS, CompletionRequest, build_complet
 from server.api.embeddings import EMBEDDINGS, EmbeddingList, Embeddings, EmbeddingsRequest
 from server.api.files.operations import FILE_OPERATIONS
 from server.api.generation import Generation
+from server.api.memory.operations import MEMORY_OPERATIONS
+from server.api.memory.responses import Responses
 from server.api.messages.endpoints import CountTokens, Messages
 from server.api.messages.errors import ANTHROPIC
 from server.api.messages.wire import CountRequest, MessagesRequest
@@ -25,8 +27,7 @@ from server.api.models import ListModels, Model, ModelList, OneModel
 from server.api.ollama.operations import OLLAMA, OLLAMA_OPERATIONS
 from server.api.openapi import examples
 from server.api.openapi.operation import Operation, Port
-from server.api.responses.build import build_response
-from server.api.responses.wire import RESPONSES, ResponsesRequest
+from server.api.responses.wire import ResponsesRequest
 from server.api.responses.wire_answers import Response, ResponseEvent
 from server.api.tokenize import TOKENIZE, TokenCount, Tokenize, TokenizeRequest
 from server.api.welcome import Welcome, welcome
@@ -82,9 +83,9 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         paths=("/v1/responses",),
         tag="responses",
-        build=partial(Generation, adapter=RESPONSES, build=build_response),
+        build=Responses,
         summary="Response",
-        description="OpenAI's newer form of chat, without anything stored.",
+        description="OpenAI's newer form of chat. With `store` it is kept for its owner.",
         body=ResponsesRequest,
         answer=Response,
         event=ResponseEvent,
@@ -167,6 +168,7 @@ OPERATIONS: tuple[Operation, ...] = (
         ports=OPS,
     ),
     *AUDIO_OPERATIONS,
+    *MEMORY_OPERATIONS,
     *FILE_OPERATIONS,
     *BATCH_OPERATIONS,
     *OLLAMA_OPERATIONS,

@@ -14,6 +14,7 @@ from engines.registry.spec import ModelSpec, Price, Task
 from server.accounts.auth import KeyRing, check_model
 from server.accounts.limits import Limiter
 from server.accounts.rejections import Rejections
+from server.api.responses.background import BackgroundRunner
 from server.batches.runner import BatchRunner
 from server.disk_space import DiskSpace
 from server.errors import ApiError, brief
@@ -21,6 +22,7 @@ from server.http.exchange import Exchange
 from server.ids import new_id
 from server.ledger.ledger import Ledger
 from server.ledger.records import Caller, KeyLimits, UsageRecord
+from server.memory.memory import Memory
 from server.metrics import Metrics
 from server.requests.supervisor import Supervisor
 from server.settings import Settings
@@ -64,8 +66,13 @@ class Services:
     )
     """One thread: several would keep the interpreter from the event loop in turn."""
 
+    memory: Memory | None = None
+    """None: nothing of responses is kept."""
+
     batches: BatchRunner = field(init=False)
     """Set when there is an API that asks their lines."""
+    background: BackgroundRunner = field(init=False)
+    """Set where there is a memory."""
 
     def check_queue(self, alias: str) -> None:
         """Raises ApiError 503 where as much runs on the model, or waits for it, as may."""
@@ -98,6 +105,12 @@ class Services:
         self.side_tasks.discard(closing)
         if not closing.cancelled() and (error := closing.exception()) is not None:
             log.warning("a rejected request could not be recorded: %s", error)
+
+    def current(self, caller: Caller) -> Caller:
+        """A caller who was accepted before, as it is by now. Raises AuthFailed."""
+        if caller is ANONYMOUS and self.settings.no_auth:
+            return caller
+        return self.ring.current(caller.key_id)
 
     def currency(self, caller: Caller) -> str:
         """What the key is billed in."""

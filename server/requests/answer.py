@@ -102,9 +102,7 @@ class GenerationRun(RequestRun[ApiError | None]):
             await self.exchange.write(self.call.plan.waiting or self._comment_line())
 
     def _comment_line(self) -> bytes:
-        if self._has_engine:
-            return WAITING
-        return loading(self.alias, self.fleet.outlook(self.alias))
+        return WAITING if self._has_engine else loading(self.alias, self.fleet.outlook(self.alias))
 
     # Its own way
 
@@ -173,9 +171,8 @@ class GenerationRun(RequestRun[ApiError | None]):
     async def _kept(self, engine: Engine, request: GenerateRequest, prompt: Prompt) -> Prompt:
         """What the plan's truncation leaves of a prompt, as the engine reads it."""
         ids = kept_token_ids(self.call, request, prompt, engine.context_tokens)
-        if ids is None:
-            return prompt
-        return await engine.render(replace(request, messages=None, prompt=ids))
+        kept = replace(request, messages=None, prompt=ids)
+        return prompt if ids is None else await engine.render(kept)
 
     async def _reserve(self, requests: Sequence[GenerateRequest]) -> None:
         """Open the ledger's entry for the most this request can use; does not wait for the disk."""
@@ -273,11 +270,17 @@ class GenerationRun(RequestRun[ApiError | None]):
         elif self._is_stream and (exchange.started or error is None):
             await self._close_stream(error)
         elif error is None:
-            shape = cast(Whole, self.call.plan.shape)
-            body = shape.body(usage_of(self.call.record))
-            await exchange.reply(200, body, self.call.plan.whole_type)
+            await self._reply()
         else:
             await exchange.fail(error)
+
+    async def _reply(self) -> None:
+        plan = self.call.plan
+        body = cast(Whole, plan.shape).body(usage_of(self.call.record))
+        try:
+            await self.exchange.reply(200, await plan.said(body), plan.whole_type)
+        except ApiError as error:
+            await self.exchange.fail(error)
 
     async def _comment_sent(self) -> None:
         """Nothing else may write while, or after, the end goes out."""
@@ -291,8 +294,7 @@ class GenerationRun(RequestRun[ApiError | None]):
             end = stream.close(usage_of(self.call.record))
         else:
             self.exchange.code, end = error.code, stream.fail(error.body())
-        await self.exchange.write(end, more=False)
+        await self.exchange.write(await self.call.plan.said(end), more=False)
 
     def _explained(self, exc: Exception) -> ApiError:
-        call = self.call
-        return explained(exc, call.plan.wire_names, call.fields, self.exchange.request_id)
+        return explained(exc, self.call.plan.wire_names, self.call.fields, self.exchange.request_id)

@@ -48,6 +48,14 @@ class Whole(Protocol):
     def body(self, usage: Usage) -> bytes: ...
 
 
+class Kept(Protocol):
+    """Makes an answer durable before its end is said."""
+
+    async def __call__(self, said: bytes) -> bytes:
+        """`said`: a whole body, or a stream's end. What goes out: of a stream, another end where it
+        cannot be kept. Raises ApiError where a whole one cannot."""
+
+
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What one body asks for: what to generate, and how the answer is said."""
 
@@ -68,6 +76,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Of its whole answer."""
     waiting: bytes | None = None
     """What a silent stream says; None: a comment line."""
+    kept: Kept | None = None
+    """None: nothing of the answer stays here."""
+
+    async def said(self, answer: bytes) -> bytes:
+        """A whole body, or a stream's end, as it goes out. Raises ApiError as `Kept` does."""
+        return answer if self.kept is None else await self.kept(answer)
 
     @property
     def is_stream(self) -> bool:

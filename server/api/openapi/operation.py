@@ -73,7 +73,7 @@ class Operation:
         if self.needs_key:
             if self.tag.startswith("audio"):
                 return (400, 401, 402, 403, 404, 405, 413, 415, 429, 500, 503, 504)
-            if self.tag in ("files", "batches"):
+            if self.tag in ("files", "batches", "kept_responses", "conversations"):
                 taken = () if self.raw_body is None else (402, 413, 415)
                 return tuple(sorted((400, 401, 403, 404, 405, 429, 500, 503, *taken)))
             unknown = (404,) if self.path_parameters else ()

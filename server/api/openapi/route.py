@@ -44,8 +44,8 @@ class DescribedRoute(APIRoute):
         )
         self.types = (operation.event, operation.line, operation.form and operation.form.error_body)
         self.ports = operation.ports
-        # Of files and batches a path has several methods, which the router tells apart.
-        is_apart = operation.tag in ("files", "batches")
+        # Of what is kept a path may have several methods, which the router tells apart.
+        is_apart = operation.tag in ("files", "batches", "conversations")
         self.is_hot = operation.needs_key and not self.param_convertors and not is_apart
 
     def answered_by(self, endpoint: Endpoint) -> Self:

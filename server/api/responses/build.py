@@ -1,4 +1,4 @@
-"""/v1/responses, stateless: OpenAI's newer form, over the same way as chat."""
+"""/v1/responses: OpenAI's newer form, over the same way as chat."""
 
 import time
 from typing import Any
@@ -28,13 +28,15 @@ from server.api.responses.wire import FlatChoice, FlatTool, ResponsesRequest
 from server.api.responses.wire_answers import Response
 from server.errors import ApiError
 from server.ids import new_id
-from server.requests.plan import Plan, Stream, Whole
+from server.requests.plan import Kept, Plan, Stream, Whole
 
-_STORED = {
+_KEPT = {
     "previous_response_id": "the earlier items in input",
     "conversation": "the earlier items in input",
-    "prompt": "instructions and input",
+    "background": "stream: true",
+    "store": "store: false",
 }
+"""What needs a memory -> what to send without one."""
 _WIRE_NAMES = {
     "messages": "input",
     "prompt": "input",
@@ -54,15 +56,25 @@ def build_response(wire: ResponsesRequest, spec: ModelSpec, request_id: str) -> 
     request = _request(wire, spec, tools, thinking, request_id)
     output = Output(wire.wants_summary, tools.offers, thinking.is_shown)
     members = _members(wire, spec, request, tools)
-    shape: Stream | Whole = ResponseAnswer(members, output, time.time)
-    if request.stream:
-        shape = ResponseStream(members, output, time.time)
+    shape, kept = _shape(wire, members, output)
     return Plan(
         requests=(request,),
         shape=shape,
         has_max_tokens=wire.has_max_tokens,
         wire_names=_WIRE_NAMES,
+        kept=kept,
     )
+
+
+def _shape(
+    wire: ResponsesRequest, members: Response, output: Output
+) -> tuple[Stream | Whole, Kept | None]:
+    if members["store"] and wire.recalled and wire.recalled.keep:
+        answer = wire.recalled.keep(ResponseStream(members, output, time.time))
+        return answer, answer
+    if wire.stream:
+        return ResponseStream(members, output, time.time), None
+    return ResponseAnswer(members, output, time.time), None
 
 
 def _request(
@@ -77,7 +89,7 @@ def _request(
     return GenerateRequest(
         request_id=request_id,
         sampling=replace(_sampling(wire, spec), thinking_budget=thinking.budget),
-        messages=with_system_prompt(conversation(wire.input, wire.instructions), spec),
+        messages=with_system_prompt(_conversation(wire), spec),
         tools=tools,
         tool_choice=choice,
         parallel_tool_calls=wire.parallel_tool_calls is not False,
@@ -85,8 +97,13 @@ def _request(
         structure=_structure(wire),
         reasoning=spec.reasoning,
         chat_template_kwargs=thinking.template_kwargs,
-        stream=bool(wire.stream),
+        stream=bool(wire.stream or wire.background),
     )
+
+
+def _conversation(wire: ResponsesRequest) -> list[dict[str, Any]]:
+    earlier = wire.recalled.items if wire.recalled else ()
+    return conversation(wire.given, wire.instructions, earlier)
 
 
 def _sampling(wire: ResponsesRequest, spec: ModelSpec) -> Sampling:
@@ -99,13 +116,13 @@ def _sampling(wire: ResponsesRequest, spec: ModelSpec) -> Sampling:
 
 
 def _refuse_what_is_not_there(wire: ResponsesRequest) -> None:
-    for name, instead in _STORED.items():
-        if getattr(wire, name) is not None:
-            message = f"{name} is not supported: nothing is stored here; send {instead}."
-            raise ApiError.invalid(message, name, None, f"null, and {instead}")
-    if wire.background:
-        message = "background is not supported: nothing is stored here to fetch later."
-        raise ApiError.invalid(message, "background", True, "false")
+    for name, instead in _KEPT.items() if wire.recalled is None else ():
+        if getattr(wire, name):
+            message = f"{name} is not supported: nothing is kept here; send {instead}."
+            raise ApiError.invalid(message, name, None, instead)
+    if wire.prompt is not None:
+        message = "prompt is not supported: no prompts are kept here; send instructions and input."
+        raise ApiError.invalid(message, "prompt", None, "instructions and input")
     refuse(wire.stream_options, STREAM_OPTIONS_OF_RESPONSES, "stream_options.")
 
 
@@ -141,13 +158,13 @@ def _members(
     if wire.reasoning is not None:
         effort, summary = wire.reasoning.effort, wire.reasoning.summary
     choice = wire.tool_choice
-    return {
+    members: Response = {
         "id": f"resp_{new_id(32)}",
         "object": "response",
         "created_at": int(time.time()),
         "status": "in_progress",
         "completed_at": None,
-        "background": False,
+        "background": bool(wire.background),
         "error": None,
         "incomplete_details": None,
         "instructions": wire.instructions,
@@ -156,12 +173,12 @@ def _members(
         "model": wire.model,
         "output": [],
         "parallel_tool_calls": request.parallel_tool_calls,
-        "previous_response_id": None,
+        "previous_response_id": wire.previous_response_id,
         "prompt_cache_key": wire.prompt_cache_key,
         "reasoning": {"effort": effort, "summary": summary},
         "safety_identifier": wire.safety_identifier,
         "service_tier": "default",
-        "store": False,
+        "store": bool(wire.recalled and wire.recalled.keep),
         "temperature": request.sampling.temperature
         if wire.temperature is None
         else wire.temperature,
@@ -178,6 +195,9 @@ def _members(
         "user": wire.user,
         "metadata": _metadata(wire, offered),
     }
+    if wire.conversation_id:
+        members["conversation"] = {"id": wire.conversation_id}
+    return members
 
 
 def _metadata(wire: ResponsesRequest, offered: OfferedTools) -> dict[str, Any]:

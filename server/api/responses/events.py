@@ -42,7 +42,7 @@ def _names(item: Item) -> _Names:
 class ResponseStream:
     """One streamed response."""
 
-    __slots__ = ("_head", "_members", "_now", "_output", "_sequence_number")
+    __slots__ = ("_head", "_last", "_members", "_now", "_output", "_sequence_number", "response")
 
     def __init__(self, members: Response, output: Output, now: Any) -> None:
         self._members = members
@@ -51,11 +51,19 @@ class ResponseStream:
         self._sequence_number = 0
         self._head = b""
         """All that pieces of the open item share."""
+        self._last = 0
+        """The number of the event that ended it."""
+        self.response = members
+        """As it stands: with its output once it has ended."""
+
+    def queued(self) -> bytes:
+        """Of a response that waits for its turn; `open` comes once it runs."""
+        response: Response = {**self._members, "status": "queued"}
+        return self._whole("response.created", response) + self._whole("response.queued", response)
 
     def open(self) -> bytes:
-        return self._whole("response.created", self._members) + self._whole(
-            "response.in_progress", self._members
-        )
+        created = b"" if self._sequence_number else self._whole("response.created", self._members)
+        return created + self._whole("response.in_progress", self._members)
 
     def delta(self, d: Delta) -> bytes:
         if self._output.goes_on(d):
@@ -66,8 +74,17 @@ class ResponseStream:
 
     def close(self, usage: Usage) -> bytes:
         out = b"".join(self._step(step) for step in self._output.end())
-        response = ended(self._members, self._output, usage, self._now())
+        response = self.response = ended(self._members, self._output, usage, self._now())
+        self._last = self._sequence_number
         return out + self._whole(f"response.{response['status']}", response)
+
+    def take_back_end(self) -> None:
+        """The last event was not said: another comes in its place."""
+        self._sequence_number = self._last
+
+    def cancelled(self) -> None:
+        """It ends without an event: who asked for it knows."""
+        self.response = {**failed(self._members, self._output, None), "status": "cancelled"}
 
     def fail(self, body: Error) -> bytes:
         error = body["error"]
@@ -76,7 +93,7 @@ class ResponseStream:
             "message": error["message"],
             "param": error["param"],
         }
-        response = failed(self._members, self._output, error)
+        response = self.response = failed(self._members, self._output, error)
         begun = b"" if self._sequence_number else self.open()  # it may fail before its first token
         return begun + self._event("error", told) + self._whole("response.failed", response)
 

@@ -22,10 +22,15 @@ _THOUGHTS = {"reasoning_text": "text", "summary_text": "text"}
 
 
 def conversation(
-    given: str | Sequence[InputItem], instructions: str | None
+    given: str | Sequence[InputItem],
+    instructions: str | None,
+    earlier: Sequence[InputItem] = (),
 ) -> list[dict[str, Any]]:
-    """Raises ApiError 400 naming the item that cannot be read."""
+    """`earlier`: what is kept of the conversation. Raises ApiError 400 naming the item that cannot
+    be read."""
     turns = Turns()
+    for i, item in enumerate(earlier):
+        turns.take(f"earlier[{i}]", item)
     if isinstance(given, str):
         turns.add({"role": "user", "content": given})
     else:
@@ -77,7 +82,7 @@ class Turns:
             case kind if kind in _RUN_ELSEWHERE or kind == "additional_tools":
                 pass
             case "item_reference":
-                message = f"{field} refers to a stored item; nothing is stored here."
+                message = f"{field} refers to a stored item; nothing is kept here."
                 raise ApiError.invalid(message, f"{field}.type", item.type, "the item itself")
             case other:
                 message = f"{field} is of type {other!r}; right would be {_KINDS}."

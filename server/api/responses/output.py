@@ -15,6 +15,7 @@ from server.api.responses.tools import CallKind, Offer
 from server.api.responses.wire_answers import (
     ItemStatus,
     Response,
+    ResponseError,
     ResponseItem,
     ResponseText,
     ResponseUsage,
@@ -244,18 +245,21 @@ def ended(members: Response, output: Output, usage: Usage, now: float) -> Respon
     }
 
 
-def failed(members: Response, output: Output, error: ErrorMembers) -> Response:
-    """The response of a generation that broke."""
-    is_limit = error["type"] == "rate_limit_error"
+def failed(members: Response, output: Output, error: ErrorMembers | None) -> Response:
+    """The response of a generation that broke, or was broken off (no error)."""
     return {
         **members,
         "status": "failed",
-        "error": {
-            "code": "rate_limit_exceeded" if is_limit else "server_error",
-            "message": error["message"],
-        },
+        "error": None if error is None else _told_error(error),
         "output": [item.body("incomplete") for item in output.items],
     }
+
+
+def _told_error(error: ErrorMembers) -> ResponseError:
+    is_limit = error["type"] == "rate_limit_error"
+    code: Literal["rate_limit_exceeded", "server_error"]
+    code = "rate_limit_exceeded" if is_limit else "server_error"
+    return {"code": code, "message": error["message"]}
 
 
 class ResponseAnswer:

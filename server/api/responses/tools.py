@@ -86,7 +86,10 @@ def _given(wire: ResponsesRequest) -> Iterator[tuple[str, FlatTool]]:
     """Each with the name of its field."""
     for i, tool in enumerate(wire.tools or ()):
         yield f"tools[{i}]", tool
-    for i, item in enumerate(wire.input if not isinstance(wire.input, str) else ()):
+    for item in wire.recalled.items if wire.recalled else ():
+        for k, tool in enumerate(item.tools or ()):
+            yield f"earlier[].tools[{k}]", tool
+    for i, item in enumerate(wire.given if not isinstance(wire.given, str) else ()):
         for k, tool in enumerate(item.tools or ()):
             yield f"input[{i}].tools[{k}]", tool
 

@@ -1,8 +1,9 @@
 """Wire types of /v1/responses: what OpenAI's newer clients send."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, PrivateAttr, TypeAdapter
 
 from server.api.chat.wire import JsonSchema, SamplingFields
 from server.api.chat.wire_thinking import ReasoningOptions, ThinkingFields
@@ -27,6 +28,8 @@ class InputPart(Wire):
     refusal: str | None = None
 
 
+KeptName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]
+"""The id of something that is kept."""
 InputParts = Annotated[list[InputPart], Field(max_length=MAX_ITEMS, fail_fast=True)]
 
 
@@ -104,8 +107,23 @@ class ReasoningConfig(ReasoningOptions):
     ] = None
 
 
+class ConversationRef(Wire):
+    id: KeptName
+
+
+class Recalled(NamedTuple):
+    """What a request has of the memory."""
+
+    items: Sequence[InputItem] = ()
+    """Those before its own, the oldest first."""
+    input: "str | Sequence[InputItem]" = ()
+    """Its own: `input`, its references followed."""
+    keep: Callable[[Any], Any] | None = None
+    """Its stream of events -> the shape that keeps it; None: it is not kept."""
+
+
 class ResponsesRequest(ThinkingFields, SamplingFields):
-    """The body of /v1/responses. Nothing is stored: each request brings its whole conversation."""
+    """The body of /v1/responses. Its conversation is in `input`, or kept here."""
 
     input: Annotated[
         str | Annotated[list[InputItem], Field(min_length=1, max_length=MAX_ITEMS, fail_fast=True)],
@@ -138,14 +156,23 @@ class ResponsesRequest(ThinkingFields, SamplingFields):
         Field(description='"message.output_text.logprobs" turns logprobs on'),
     ] = None
     metadata: Annotated[Metadata | None, Field(description="Comes back as it is")] = None
-    store: Annotated[bool | None, Field(description="Accepted; nothing is ever stored")] = None
+    store: Annotated[
+        bool | None,
+        Field(description="Whether it is kept for later; the server's settings, if not given"),
+    ] = None
     truncation: Annotated[
         Literal["auto", "disabled"] | None,
         Field(description="Never done: what does not fit is a 400"),
     ] = None
-    background: Annotated[bool | None, Field(description="Only false")] = None
-    previous_response_id: Annotated[str | None, Field(description="Only null")] = None
-    conversation: Annotated[Any, Field(description="Only null")] = None
+    background: Annotated[
+        bool | None, Field(description="Answer at once, and run without the client; needs store")
+    ] = None
+    previous_response_id: Annotated[
+        KeptName | None, Field(description="Go on from a kept response")
+    ] = None
+    conversation: Annotated[
+        KeptName | ConversationRef | None, Field(description="Read it, and add to it; needs store")
+    ] = None
     prompt: Annotated[Any, Field(description="Only null")] = None
     max_tool_calls: Annotated[
         Annotated[int, Field(ge=1)] | None, Field(description="Of built-in tools: without effect")
@@ -154,6 +181,27 @@ class ResponsesRequest(ThinkingFields, SamplingFields):
     service_tier: Annotated[Stored | None, Field(description="Without effect")] = None
     safety_identifier: Annotated[Stored | None, Field(description="Without effect")] = None
     prompt_cache_key: Annotated[Stored | None, Field(description="Without effect")] = None
+
+    _recalled: Recalled | None = PrivateAttr(None)
+
+    @property
+    def recalled(self) -> Recalled | None:
+        """None: it knows of no memory."""
+        return self._recalled
+
+    def recall(self, recalled: Recalled) -> None:
+        """Before anything is made of it."""
+        self._recalled = recalled
+
+    @property
+    def given(self) -> str | Sequence[InputItem]:
+        """Its input, references to kept items followed."""
+        return self.input if self._recalled is None else self._recalled.input
+
+    @property
+    def conversation_id(self) -> str | None:
+        chosen = self.conversation
+        return chosen.id if isinstance(chosen, ConversationRef) else chosen
 
     @property
     def has_max_tokens(self) -> bool:

@@ -10,6 +10,7 @@ from typing_extensions import TypedDict
 
 from server.api.chat.wire_answers import CompletionDetails, TokenLogprob
 from server.api.responses.tools import CallKind
+from server.memory.responses import ResponseState
 
 ItemStatus: TypeAlias = Literal["in_progress", "completed", "incomplete"]
 
@@ -72,15 +73,19 @@ class ResponseTextConfig(TypedDict):
     verbosity: str
 
 
+class ConversationName(TypedDict):
+    id: str
+
+
 class Response(TypedDict):
     """A response; what the request asked for is in it as it was understood."""
 
     id: Annotated[str, Field(examples=["resp_abc123"])]
     object: Literal["response"]
     created_at: int
-    status: Literal["in_progress", "completed", "incomplete", "failed"]
+    status: ResponseState
     completed_at: int | None
-    background: Literal[False]
+    background: bool
     error: ResponseError | None
     incomplete_details: IncompleteDetails | None
     instructions: str | None
@@ -89,12 +94,12 @@ class Response(TypedDict):
     model: str
     output: list[ResponseItem]
     parallel_tool_calls: bool
-    previous_response_id: None
+    previous_response_id: str | None
     prompt_cache_key: str | None
     reasoning: ResponseReasoning
     safety_identifier: str | None
     service_tier: Literal["default"]
-    store: Literal[False]
+    store: bool
     temperature: float
     text: ResponseTextConfig
     tool_choice: str | dict[str, Any]
@@ -104,6 +109,7 @@ class Response(TypedDict):
     truncation: Literal["disabled"]
     usage: ResponseUsage | None
     user: str | None
+    conversation: NotRequired[ConversationName]
     metadata: dict[str, Any]
 
 
@@ -133,3 +139,19 @@ class ResponseEvent(EventMembers):
 
     type: Annotated[str, Field(examples=["response.output_text.delta"])]
     sequence_number: int
+
+
+class DeletedResponse(TypedDict):
+    id: str
+    object: Literal["response"]
+    deleted: Literal[True]
+
+
+class ItemList(TypedDict):
+    """Items of a response's input, or of a conversation."""
+
+    object: Literal["list"]
+    data: list[dict[str, Any]]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool

@@ -1,0 +1,185 @@
+"""/v1/responses: made, with what is kept of its conversation; run at once, or in the background."""
+
+from functools import partial
+from typing import Any
+
+from server.accounts.limits import Admission
+from server.api.chat.wire_values import MAX_ITEMS
+from server.api.decode import decoded
+from server.api.generation import Generation
+from server.api.memory.following import tell_events
+from server.api.responses.asked import asked, refusal, unknown_previous
+from server.api.responses.background import BackgroundRun
+from server.api.responses.build import build_response
+from server.api.responses.items import input_items, read
+from server.api.responses.kept import Keeping, KeptAnswer
+from server.api.responses.wire import RESPONSES, InputItem, Recalled, ResponsesRequest
+from server.api.services import Services
+from server.errors import ApiError, brief
+from server.http.exchange import Exchange
+from server.ledger.records import Caller, UsageRecord
+from server.memory.errors import NotKept, TooLong
+from server.memory.memory import Memory
+from server.memory.responses import KeptResponse
+from server.requests.plan import Call
+
+_MOST_REFERENCES = 64
+
+
+class Responses(Generation[ResponsesRequest]):
+    """POST /v1/responses."""
+
+    def __init__(self, services: Services, endpoint: str) -> None:
+        super().__init__(services, endpoint, RESPONSES, build_response)
+
+    async def read_body(self, admission: Admission, body: bytes) -> ResponsesRequest:
+        wire = await decoded(self.adapter, body, self.services.long_bodies)
+        memory = self.services.memory
+        if memory is not None:
+            recalled = await self._recalled(memory, wire, admission.caller)
+            if recalled is not None:
+                wire.recall(recalled)
+        return wire
+
+    async def _recalled(
+        self, memory: Memory, wire: ResponsesRequest, caller: Caller
+    ) -> Recalled | None:
+        """None: it asks nothing of the memory, and nothing of it is kept."""
+        owner = caller.owner
+        is_kept = _is_kept(wire, self.services.settings.response_store)
+        has_earlier = wire.previous_response_id or wire.conversation_id
+        if not (is_kept or has_earlier or _references(wire)):
+            return None
+        if is_kept:
+            await asked(memory.responses.check_room, owner)
+        chain, items = await _earlier(memory, wire, owner)
+        given = await _followed(memory, wire, items, owner)
+        _check_count(len(items) + (1 if isinstance(given, str) else len(given)))
+        if not is_kept:
+            return Recalled(items, given)
+        keeping = Keeping(
+            memory=memory,
+            owner=owner,
+            given=input_items(given),
+            previous=chain[-1] if chain else None,
+            conversation_id=wire.conversation_id,
+            caller=caller if wire.background else None,
+            is_followed=bool(wire.stream),
+        )
+        return Recalled(items, given, partial(KeptAnswer, keeping=keeping))
+
+    def prepare(
+        self,
+        exchange: Exchange,
+        admission: Admission,
+        wire: ResponsesRequest,
+        spec: Any,
+        record: UsageRecord,
+    ) -> Call:
+        record.stream = bool(wire.stream or wire.background)
+        return super().prepare(exchange, admission, wire, spec, record)
+
+    async def run(self, exchange: Exchange, call: Call) -> int:
+        answer = call.plan.kept
+        if not isinstance(answer, KeptAnswer) or answer.keeping.caller is None:
+            return await super().run(exchange, call)
+        run = BackgroundRun(call, answer.keeping.caller, answer)
+        await self.services.background.begin(run, partial(super().run, call=call))
+        if answer.keeping.is_followed:
+            await tell_events(
+                exchange, answer.log.follow(0, call.keep_alive_s), self.services, self.endpoint
+            )
+        else:
+            self.services.metrics.answered("", self.endpoint, 200)
+            await exchange.reply(200, answer.as_queued())
+        return 0
+
+
+def _is_kept(wire: ResponsesRequest, default: str) -> bool:
+    """Raises ApiError 400 for what needs store and goes without."""
+    is_kept = default == "always" if wire.store is None else wire.store
+    for name in ("background", "conversation"):
+        if getattr(wire, name) and not is_kept:
+            message = f"{name} needs store: true: without it nothing is kept."
+            raise ApiError.invalid(message, name, None, "store: true")
+    if wire.previous_response_id and wire.conversation_id:
+        message = "previous_response_id and conversation are two ways of going on: send one."
+        raise ApiError.invalid(message, "conversation", None, "one of the two")
+    return is_kept
+
+
+async def _earlier(
+    memory: Memory, wire: ResponsesRequest, owner: str
+) -> tuple[list[KeptResponse], list[InputItem]]:
+    """The chain that it goes on from, and all items before its own."""
+    if wire.conversation_id:
+        kept = await asked(memory.conversations.items, wire.conversation_id, owner)
+        return [], read(each.item for each in kept)
+    if not wire.previous_response_id:
+        return [], []
+    chain = await asked(partial(_chain, memory, wire.previous_response_id, owner))
+    last = chain[-1]
+    if last.status not in ("completed", "incomplete"):
+        shown = brief(last.response_id)
+        message = f"The response {shown!r} is {last.status}: only one that is complete goes on."
+        expected = "the id of a response that is completed or incomplete"
+        raise ApiError.invalid(message, "previous_response_id", shown, expected)
+    return chain, read(item for kept in chain for item in (*kept.turn.input, *kept.turn.output))
+
+
+def _chain(memory: Memory, response_id: str, owner: str) -> list[KeptResponse]:
+    try:
+        return memory.responses.chain(response_id, owner)
+    except NotKept as missing:
+        raise unknown_previous(missing.what) from None
+    except TooLong as error:
+        raise refusal(error) from None
+
+
+def _check_count(count: int) -> None:
+    if count > MAX_ITEMS:
+        expected = f"at most {MAX_ITEMS} items, those kept of the conversation among them"
+        raise ApiError.invalid(f"input holds {expected}.", "input", count, expected)
+
+
+def _references(wire: ResponsesRequest) -> list[str]:
+    given = () if isinstance(wire.input, str) else wire.input
+    found = [item.id for item in given if item.type == "item_reference" and item.id]
+    if len(found) > _MOST_REFERENCES:
+        expected = f"at most {_MOST_REFERENCES} item_reference items"
+        raise ApiError.invalid(f"input holds {expected}.", "input", len(found), expected)
+    return found
+
+
+async def _followed(
+    memory: Memory, wire: ResponsesRequest, items: list[InputItem], owner: str
+) -> str | list[InputItem]:
+    """Its input, each reference to a kept item followed; one to an item that stands before it
+    anyway is left out."""
+    if isinstance(wire.input, str):
+        return wire.input
+    there = {item.id for item in items}
+    wanted = [name for name in _references(wire) if name not in there]
+    found = await asked(partial(_items_of, memory, wanted, owner)) if wanted else {}
+    given = [_in_place(item, found, there) for item in wire.input]
+    return [item for item in given if item is not None]
+
+
+def _in_place(
+    item: InputItem, found: dict[str, InputItem], there: set[str | None]
+) -> InputItem | None:
+    if item.type != "item_reference" or not item.id:
+        return item
+    return None if item.id in there else found[item.id]
+
+
+def _items_of(memory: Memory, ids: list[str], owner: str) -> dict[str, InputItem]:
+    """Raises NotKept."""
+    found: dict[str, InputItem] = {}
+    for item_id in ids:
+        if item_id not in found:
+            turn = memory.responses.response_of(item_id, owner).turn
+            found |= {item.id: item for item in read((*turn.input, *turn.output)) if item.id}
+        if item_id not in found:
+            raise NotKept(item_id)
+    return found

@@ -1,0 +1,37 @@
+"""Conversations as OpenAI's API tells of them."""
+
+from typing import Any, Literal
+
+import msgspec
+from typing_extensions import TypedDict
+
+from server.memory.conversations import Conversation
+
+
+class ConversationObject(TypedDict):
+    id: str
+    object: Literal["conversation"]
+    created_at: int
+    metadata: dict[str, Any]
+
+
+class DeletedConversation(TypedDict):
+    id: str
+    object: Literal["conversation.deleted"]
+    deleted: Literal[True]
+
+
+class ConversationItem(TypedDict):
+    """An item: its members are those that it came with."""
+
+    id: str
+    type: str
+
+
+def conversation_object(conversation: Conversation) -> ConversationObject:
+    return {
+        "id": conversation.conversation_id,
+        "object": "conversation",
+        "created_at": conversation.created_at,
+        "metadata": msgspec.json.decode(conversation.metadata),
+    }

@@ -1,0 +1,256 @@
+"""Responses that run without their client: queued by key, cancelled, ended with the server."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+from server.accounts.limits import Limiter
+from server.api.responses.asked import asked
+from server.api.responses.kept import KeptAnswer
+from server.errors import ApiError, to_api_error
+from server.http.direct import DirectWriter
+from server.http.exchange import EVENT_STREAM, Exchange
+from server.http.request_log import LINE, RequestLine
+from server.ledger.records import Caller
+from server.memory.memory import Memory
+from server.requests.outcomes import cut_error
+from server.requests.plan import Call
+from server.requests.supervisor import Supervisor
+
+log = logging.getLogger("fjord.memory")
+
+BEAT_S: Final = 1.0
+"""So often it says that it is alive, keeps its events, and looks whether it is to end."""
+CANCEL_S: Final = 10.0
+STOP_S: Final = 10.0
+
+
+async def _no_message() -> Any:
+    raise AssertionError("its body is there already")
+
+
+async def _no_send(_: Any) -> None:
+    raise AssertionError("its events are kept")
+
+
+class _Discarding(DirectWriter):
+    """A stream nobody listens to: its shape keeps each event."""
+
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        self.has_written = False
+
+    def is_ready(self) -> bool:
+        return True
+
+    def write(self, chunk: bytes) -> None:
+        """It is kept already."""
+
+    def expect_end(self, length: int) -> None:
+        """Nobody waits for it."""
+
+
+class BackgroundExchange(Exchange):
+    """Has no client; it leaves when the response is cancelled."""
+
+    __slots__ = ("error", "leave")
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(
+            {"headers": [], LINE: RequestLine(request_id)}, _no_message, _no_send, request_id
+        )
+        self.error: ApiError | None = None
+        self.leave: Callable[[], None] | None = None
+
+    def watch_disconnect(self, left: Callable[[], None]) -> None:
+        self.leave = left
+
+    def unwatch(self) -> None:
+        self.leave = None
+
+    def is_silent(self, now: float, patience_s: float) -> bool:
+        return False
+
+    async def open_stream(self, chunk: bytes = b"", media_type: bytes = EVENT_STREAM) -> None:
+        self.started, self.status, self.direct = True, 200, _Discarding()
+
+    async def write(self, chunk: bytes, *, more: bool = True) -> None:
+        """It is kept already."""
+
+    async def fail(self, error: ApiError) -> None:
+        self.error, self.status, self.code = error, error.status, error.code
+
+
+class BackgroundRun:
+    """One of them. Belongs to the event loop."""
+
+    def __init__(self, call: Call, caller: Caller, answer: KeptAnswer) -> None:
+        self.call, self.caller, self.answer = call, caller, answer
+        self.exchange = BackgroundExchange(call.record.record_id)
+        self.is_running = self.is_cancelled = False
+        self.ended = asyncio.Event()
+        """Nothing more is generated; its end may not be durable yet."""
+        self.over = asyncio.Event()
+
+    @property
+    def response_id(self) -> str:
+        return self.answer.response["id"]
+
+    def cancel(self) -> None:
+        self.is_cancelled = True
+        if self.exchange.leave is not None:
+            self.exchange.leave()
+
+
+class BackgroundRunner:
+    """All of this server. Belongs to the event loop."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        limiter: Limiter,
+        supervisor: Supervisor,
+        timeout_s: float,
+        current: Callable[[Caller], Caller],
+    ) -> None:
+        """`current`: the key as it is by now; raises what is told of one that is no more."""
+        self.memory, self._limiter, self._supervisor = memory, limiter, supervisor
+        self._timeout_s, self._current = timeout_s, current
+        self._runs: dict[str, BackgroundRun] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._running: Counter[str] = Counter()
+        """By key."""
+        self._room = asyncio.Event()
+        memory.running = lambda: tuple(self._runs)
+
+    def find(self, response_id: str) -> BackgroundRun | None:
+        """None: it is over, or another server's."""
+        return self._runs.get(response_id)
+
+    async def begin(self, run: BackgroundRun, work: Callable[[Exchange], Any]) -> None:
+        """`work` generates on an exchange. Raises ApiError where it cannot be claimed."""
+        answer = run.answer
+        events = answer.queued()
+        kept = answer.keeping.kept({**answer.response, "status": "queued"})
+        self._runs[run.response_id] = run
+        try:
+            await asked(self.memory.background.claim, kept, events, 2)
+        except BaseException:
+            del self._runs[run.response_id]
+            raise
+        answer.log.take_new()
+        answer.part, answer.number = 1, 2
+        task = asyncio.create_task(self._until_over(run, work), name=run.response_id)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _until_over(self, run: BackgroundRun, work: Callable[[Exchange], Any]) -> None:
+        beat = asyncio.create_task(self._beat(run))
+        try:
+            await self._turn(run, work)
+        except Exception as failure:
+            error = to_api_error(failure)
+            if error.code == "INTERNAL_ERROR":
+                log.exception("background response %s failed", run.response_id)
+            run.exchange.error = run.exchange.error or error
+        finally:
+            run.ended.set()
+            await asyncio.wait([beat])
+            await self._end(run)
+            self._runs.pop(run.response_id, None)
+            run.over.set()
+
+    async def _turn(self, run: BackgroundRun, work: Callable[[Exchange], Any]) -> None:
+        key = run.caller.key_id
+        await self._wait_for_room(run)
+        if run.is_cancelled or run.exchange.error is not None:
+            return
+        self._running[key] += 1
+        run.is_running = True
+        run.call.deadline = time.monotonic() + self._timeout_s
+        try:
+            self._current(run.caller)
+            self._limiter.spend(run.caller, await work(run.exchange))
+        finally:
+            self._running[key] -= 1
+            self._stir()
+
+    async def _wait_for_room(self, run: BackgroundRun) -> None:
+        """A key runs as many at once as it may have sequences; the rest waits in its order."""
+        deadline = time.monotonic() + self._timeout_s
+        most = max(1, self._limiter.concurrent(run.caller))
+        while self._running[run.caller.key_id] >= most and not run.is_cancelled:
+            room = self._room
+            if self._supervisor.draining:
+                run.exchange.error = cut_error("shut_down")
+                return
+            if time.monotonic() > deadline:
+                run.exchange.error = cut_error("timed_out")
+                return
+            try:
+                await asyncio.wait_for(room.wait(), BEAT_S)
+            except TimeoutError:
+                continue
+
+    def _stir(self) -> None:
+        self._room.set()
+        self._room = asyncio.Event()
+
+    async def _beat(self, run: BackgroundRun) -> None:
+        while not run.answer.log.is_over:
+            try:
+                await asyncio.wait_for(run.ended.wait(), BEAT_S)
+                return
+            except TimeoutError:
+                await self._say_alive(run)
+
+    async def _say_alive(self, run: BackgroundRun) -> None:
+        try:
+            goes_on = await run.answer.note(is_running=run.is_running)
+        except ApiError as error:
+            if error.status == 413:
+                run.exchange.error = error
+                run.cancel()
+            return  # a disk that takes nothing may take it a second later
+        if not goes_on:
+            run.cancel()
+
+    async def _end(self, run: BackgroundRun) -> None:
+        """What its shape did not keep itself: a refusal before its first token, a cancelling."""
+        answer, error = run.answer, run.exchange.error
+        if answer.log.is_over:
+            return
+        end = b""
+        if error is not None:
+            end = answer.fail(error.body())
+        else:
+            answer.cancelled()
+        try:
+            await answer(end)
+        except ApiError as failure:
+            log.error("the end of %s cannot be kept: %s", run.response_id, failure)
+
+    async def cancel(self, run: BackgroundRun) -> None:
+        """Returns once it is over, or after a while."""
+        run.cancel()
+        self._stir()
+        try:
+            await asyncio.wait_for(run.over.wait(), CANCEL_S)
+        except TimeoutError:
+            return
+
+    async def stop(self) -> None:
+        """After the drain: what waits yet has failed."""
+        for run in tuple(self._runs.values()):
+            if not run.is_running:
+                run.exchange.error = cut_error("shut_down")
+                run.cancel()
+        self._stir()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=STOP_S)
+            for task in late:
+                task.cancel()

@@ -1,0 +1,174 @@
+"""An answer that is kept: each of its events is remembered, and its end is said once all of it is
+durable."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, cast
+
+import msgspec
+
+from engines.base import Delta, Usage
+from server.api.responses.asked import asked
+from server.api.responses.event_log import EventLog
+from server.api.responses.events import ResponseStream
+from server.api.responses.items import kept_items, raw
+from server.api.responses.wire_answers import Response
+from server.errors import ApiError, Error
+from server.ledger.records import Caller
+from server.memory.background import parts_of
+from server.memory.memory import Memory
+from server.memory.responses import KeptResponse, Turn
+
+_encode = msgspec.json.encode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeping:
+    """Where an answer goes, and what came before it."""
+
+    memory: Memory
+    owner: str
+    given: list[dict[str, Any]]
+    """The items of its own input."""
+    previous: KeptResponse | None = None
+    conversation_id: str | None = None
+    caller: Caller | None = None
+    """Whose key runs it in the background; None: its client waits."""
+    is_followed: bool = False
+    """Whether that client reads its events as they come."""
+
+    def kept(self, response: Response) -> KeptResponse:
+        """The response as it stands."""
+        items = raw([*self.given, *response["output"]])
+        before = self.previous
+        return KeptResponse(
+            response_id=response["id"],
+            owner=self.owner,
+            created_at=response["created_at"],
+            expires_at=self.memory.responses.owners.expiry(self.owner),
+            status=response["status"],
+            is_background=response["background"],
+            previous_id=before.response_id if before else None,
+            conversation_id=self.conversation_id,
+            depth=before.depth + 1 if before else 1,
+            context_bytes=(before.context_bytes if before else 0) + sum(map(_size, items)),
+            head=_encode({**response, "output": []}),
+            turn=Turn(input=items[: len(self.given)], output=items[len(self.given) :]),
+        )
+
+
+def _size(item: msgspec.Raw) -> int:
+    return len(bytes(item))
+
+
+class KeptAnswer:
+    """A stream's shape and a whole answer's: `kept` is its plan's. Belongs to the event loop."""
+
+    def __init__(self, stream: ResponseStream, keeping: Keeping) -> None:
+        self.stream, self.keeping = stream, keeping
+        self.log = EventLog()
+        self.part = self.number = 0
+        """Parts of its events that are kept already, and how many events they have."""
+        self._saving = asyncio.Lock()
+        self._end = b""
+        self._is_whole = False
+        self._has_begun = False
+
+    @property
+    def response(self) -> Response:
+        return self.stream.response
+
+    def as_queued(self) -> bytes:
+        """The response as JSON, before it runs."""
+        return _encode({**self.response, "status": "queued"})
+
+    def queued(self) -> bytes:
+        return self._said(self.stream.queued())
+
+    def open(self) -> bytes:
+        self._has_begun = True
+        return self._said(self.stream.open())
+
+    def delta(self, d: Delta) -> bytes:
+        return self._said(self.stream.delta(d))
+
+    def add(self, d: Delta) -> None:
+        self._is_whole = True
+        if not self._has_begun:
+            self.open()
+        self.delta(d)
+
+    def close(self, usage: Usage) -> bytes:
+        self._end = self.stream.close(usage)
+        return self._end
+
+    def body(self, usage: Usage) -> bytes:
+        self.close(usage)
+        return _encode(self.response)
+
+    def fail(self, body: Error) -> bytes:
+        self._end = self.stream.fail(body)
+        return self._end
+
+    def _said(self, events: bytes) -> bytes:
+        if events:
+            self.log.add(events)
+        return events
+
+    async def __call__(self, said: bytes) -> bytes:
+        """As `Kept`: once its events, its items and itself are durable."""
+        try:
+            await self.keep(self._end)
+        except ApiError as error:
+            if self._is_whole:
+                raise
+            said = self._in_place_of_the_end(error)
+            self._said(said)
+        else:
+            self._said(self._end)
+        finally:
+            self.log.end()
+        return said
+
+    def _in_place_of_the_end(self, error: ApiError) -> bytes:
+        """Its items' ends, and why it is not there."""
+        if self.response["status"] == "failed":
+            return self._end
+        last = self._end.rfind(b"\n\n", 0, -2) + 2
+        self.stream.take_back_end()
+        return self._end[: last if last > 1 else 0] + self.stream.fail(error.body())
+
+    async def keep(self, end: bytes) -> None:
+        """Raises ApiError; then nothing of the end is kept."""
+        keeping, response = self.keeping, self.response
+        kept = keeping.kept(response)
+        output: list[dict[str, Any]] = [cast(dict[str, Any], item) for item in response["output"]]
+        is_turn = response["status"] in ("completed", "incomplete")
+        added = [*keeping.given, *output] if is_turn and kept.conversation_id else []
+        ids = [item["id"] for item in output]
+        async with self._saving:
+            parts = parts_of(self.log.take_new() + end, self.part, self.number)
+            await asked(keeping.memory.keep, kept, parts, ids, kept_items(added))
+
+    async def note(self, *, is_running: bool) -> bool:
+        """Keep its events so far; whether it is to go on. Raises ApiError."""
+        keep, owner = self.keeping.memory.background.add, self.keeping.owner
+        async with self._saving:
+            if self.log.is_over:
+                return True
+            new = self.log.take_new()
+            parts = parts_of(new, self.part, self.number)
+            try:
+                goes_on = await asked(
+                    keep, owner, self.response["id"], parts, is_running=is_running
+                )
+            except ApiError:
+                self.log.give_back(new)
+                raise
+            self.part += len(parts)
+            self.number += new.count(b"\n\n")
+        return goes_on
+
+    def cancelled(self) -> None:
+        self.stream.cancelled()
+        self._end = b""

@@ -1,0 +1,140 @@
+"""Responses that run without their client: claimed, alive, cancelled, and lost with their server.
+
+The process that runs one says so every second. Where it does not for long, or another process
+starts as the same node, the response has failed: it is never in progress for ever.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from server.ledger.database import Database
+from server.memory.conversations import ConversationStore
+from server.memory.errors import NotKept, TooManyOpen
+from server.memory.responses import PART_BYTES, EventPart, KeptResponse, ResponseStore
+
+LOST_S: Final = 60
+"""A process that said nothing for so long is gone."""
+_LOST: Final = "The server that ran this response stopped before its end; ask again."
+
+
+class BackgroundStore:
+    """Blocks: off the event loop, from any thread. Raises MemoryTrouble. `node`: this process."""
+
+    def __init__(
+        self, responses: ResponseStore, conversations: ConversationStore, node: str, most_open: int
+    ) -> None:
+        self.responses, self.conversations = responses, conversations
+        self.node, self.most_open = node, most_open
+
+    def claim(self, kept: KeptResponse, events: bytes, numbers: int) -> None:
+        """Raises TooManyOpen, MemoryFull."""
+        with self.responses.vault.transaction() as database:
+            self.responses.owners.sealer_to_keep(database, kept.owner)
+            # of two at once the second waits here, and counts the first
+            self.responses.owners.check_room(database, kept.owner)
+            database.execute(_TOUCH, (kept.owner,))
+            if database.query(_COUNT, (kept.owner,))[0][0] >= self.most_open:
+                raise TooManyOpen(
+                    f"An owner may have {self.most_open} background responses that are not over."
+                )
+            kept = replace(kept, node=self.node, beat_at=int(time.time()))
+            self.responses.write(database, kept)
+            parts = parts_of(events, 0, 0)
+            self.responses.write_events(database, kept.owner, kept.response_id, parts)
+
+    def add(
+        self, owner: str, response_id: str, parts: Sequence[EventPart], *, is_running: bool
+    ) -> bool:
+        """Say that it is alive, with its new events; whether it is to go on. Raises MemoryFull."""
+        status = "in_progress" if is_running else "queued"
+        with self.responses.vault.transaction() as database:
+            rows = database.query(_CANCEL_ASKED, (response_id, owner))
+            if not rows or rows[0][0]:
+                return False
+            database.execute(_BEAT, (int(time.time()), status, response_id))
+            self.responses.write_events(database, owner, response_id, parts)
+        return True
+
+    def ask_cancel(self, response_id: str, owner: str) -> None:
+        """The process that runs it will see it."""
+        with self.responses.vault.transaction() as database:
+            database.execute(_ASK_CANCEL, (response_id, owner))
+
+    def end_lost(self, own: Sequence[str] = ()) -> int:
+        """Those whose process is gone have failed; `own`: what this process runs. How many."""
+        if not self.responses.vault.is_there:
+            return 0
+        count = 0
+        with self.responses.vault.transaction() as database:
+            for response_id, owner, node, beat_at in database.query(_OPEN):
+                is_other = node == self.node or node.partition("/")[0] != _name(self.node)
+                is_alive = is_other and beat_at > time.time() - LOST_S
+                if response_id not in own and not is_alive:
+                    self._fail(database, response_id, owner)
+                    count += 1
+        return count
+
+    def _fail(self, database: Database, response_id: str, owner: str) -> None:
+        try:
+            kept = self.responses.found(database, response_id, owner)
+            parts = self.responses.events_in(database, response_id, owner, 0)
+        except NotKept:
+            return
+        number = sum(part.events.count(b"\n\n") for part in parts)
+        response = msgspec.json.decode(kept.head) | {
+            "status": "failed",
+            "error": {"code": "server_error", "message": _LOST},
+        }
+        event = _event(response, number)
+        last = parts[-1].part + 1 if parts else 0
+        self.responses.write(
+            database, replace(kept, status="failed", head=msgspec.json.encode(response))
+        )
+        ended = EventPart(part=last, first_number=number, events=event)
+        self.responses.write_events(database, owner, response_id, [ended], is_bound=False)
+
+
+def parts_of(events: bytes, first_part: int, first_number: int) -> list[EventPart]:
+    """Whole events in parts of PART_BYTES and a little more."""
+    out: list[EventPart] = []
+    while events:
+        end = events.find(b"\n\n", PART_BYTES)
+        piece = events if end < 0 else events[: end + 2]
+        events = events[len(piece) :]
+        out.append(EventPart(part=first_part + len(out), first_number=first_number, events=piece))
+        first_number += piece.count(b"\n\n")
+    return out
+
+
+def _event(response: Any, number: int) -> bytes:
+    payload = {"type": "response.failed", "response": response, "sequence_number": number}
+    return b"event: response.failed\ndata: " + msgspec.json.encode(payload) + b"\n\n"
+
+
+def _name(node: str) -> str:
+    """The node of a process: what stands before its own word."""
+    return node.partition("/")[0]
+
+
+_TOUCH: Final = "UPDATE memory_owners SET bytes = bytes WHERE owner = ?"
+_COUNT: Final = """
+SELECT count(*) FROM memory_responses WHERE owner = ? AND status IN ('queued', 'in_progress')
+"""
+_OPEN: Final = """
+SELECT response_id, owner, node, beat_at FROM memory_responses
+WHERE status IN ('queued', 'in_progress')
+"""
+_CANCEL_ASKED: Final = """
+SELECT cancel_asked FROM memory_responses WHERE response_id = ? AND owner = ?
+"""
+_BEAT: Final = """
+UPDATE memory_responses SET beat_at = ?, status = ?
+WHERE response_id = ? AND status IN ('queued', 'in_progress')
+"""
+_ASK_CANCEL: Final = """
+UPDATE memory_responses SET cancel_asked = 1 WHERE response_id = ? AND owner = ?
+"""

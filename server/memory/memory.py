@@ -1,0 +1,127 @@
+"""The memory of one server, put together: where it lies, what it holds, who looks after it."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+from server.ledger.keys import Key
+from server.memory.background import BackgroundStore
+from server.memory.conversations import ConversationStore, KeptItem
+from server.memory.database import MemoryDatabase, NodeMemory, SiteMemory
+from server.memory.errors import MemoryTrouble
+from server.memory.owners import Owners
+from server.memory.responses import EventPart, KeptResponse, ResponseStore
+from server.memory.site_key import FILE_NAME, read_site_key
+from server.memory.sweeping import Sweeper
+from server.memory.vault import Vault
+
+log = logging.getLogger("fjord.memory")
+
+SWEEP_S: Final = 300.0
+STOP_S: Final = 10.0
+
+
+class Memory:
+    """Of one server process. `start` and `stop` belong to the event loop; the stores block."""
+
+    def __init__(
+        self,
+        database: MemoryDatabase,
+        key_path: Path,
+        *,
+        makes_key: bool,
+        node: str,
+        quota_bytes: int,
+        days: float,
+        days_of: Mapping[str, float],
+        most_open: int,
+        keys: Callable[[], Sequence[Key]],
+    ) -> None:
+        """`keys`: those of the site; blocks."""
+        owners = Owners(quota_bytes, days, days_of)
+        self.vault = Vault(database, owners, key_path, makes_key=makes_key)
+        self.responses = ResponseStore(self.vault)
+        self.conversations = ConversationStore(self.vault)
+        self.background = BackgroundStore(self.responses, self.conversations, node, most_open)
+        self.sweeper = Sweeper(self.responses, self.conversations)
+        self.running: Callable[[], Sequence[str]] = tuple
+        """Ids of the background responses that this process runs."""
+        self._keys = keys
+        self._task: asyncio.Task[None] | None = None
+        self._is_stopped = asyncio.Event()
+
+    def check(self) -> None:
+        """Blocks. Raises CannotStart where what is kept was sealed with another key."""
+        if not self.vault.is_there:
+            return
+        try:
+            self.vault.check_key()
+        except MemoryTrouble:
+            log.warning("the memory's key is compared with the site's at the first use")
+
+    def keep(
+        self,
+        kept: KeptResponse,
+        events: Sequence[EventPart],
+        item_ids: Sequence[str],
+        to_conversation: Sequence[KeptItem],
+    ) -> None:
+        """All of it or nothing. Raises MemoryTrouble, MemoryFull, ConversationFull; NotKept where
+        it was deleted while it ran."""
+        with self.vault.transaction() as database:
+            self.responses.write(database, kept, item_ids)
+            is_bound = kept.status not in ("failed", "cancelled")
+            self.responses.write_events(
+                database, kept.owner, kept.response_id, events, is_bound=is_bound
+            )
+            if kept.conversation_id is not None and to_conversation:
+                self.conversations.append(
+                    database, kept.conversation_id, kept.owner, to_conversation
+                )
+
+    def forget(self, owner: str) -> int:
+        """Destroy an owner's key and all that it sealed; how many objects that were."""
+        return self.sweeper.forget(owner)
+
+    def look_after(self) -> None:
+        """What is due: ends of lost processes, what is past its time. Blocks."""
+        lost = self.background.end_lost(self.running())
+        if lost:
+            log.warning("%d background responses had lost their server and have failed", lost)
+        went = self.sweeper.sweep(self._keys())
+        if went:
+            log.info("%d kept responses and conversations are past their time and gone", went)
+
+    async def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="memory")
+
+    async def _run(self) -> None:
+        while not self._is_stopped.is_set():
+            try:
+                await asyncio.to_thread(self.look_after)
+            except MemoryTrouble:
+                pass  # it is in the log
+            except Exception:
+                log.exception("what is kept could not be looked after")
+            try:
+                await asyncio.wait_for(self._is_stopped.wait(), SWEEP_S)
+            except TimeoutError:
+                continue
+
+    async def stop(self) -> None:
+        self._is_stopped.set()
+        if self._task is not None:
+            _, late = await asyncio.wait([self._task], timeout=STOP_S)
+            for task in late:
+                task.cancel()
+        await asyncio.to_thread(self.vault.database.close)
+
+
+def where(data_dir: Path, ledger_url: str | None, key: Path | None) -> tuple[MemoryDatabase, Path]:
+    """The database and the path of its key. Raises CannotStart for a key that is none."""
+    if key is not None:
+        read_site_key(key)
+    place = key or data_dir / FILE_NAME
+    return (NodeMemory(data_dir) if ledger_url is None else SiteMemory(ledger_url)), place
