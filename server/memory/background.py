@@ -14,7 +14,8 @@ from msgspec.structs import replace
 from server.ledger.database import Database
 from server.memory.conversations import ConversationStore
 from server.memory.errors import NotKept, TooManyOpen
-from server.memory.responses import PART_BYTES, EventPart, KeptResponse, ResponseStore
+from server.memory.response_rows import PART_BYTES, EventPart, KeptResponse
+from server.memory.responses import ResponseStore
 
 LOST_S: Final = 60
 """A process that said nothing for so long is gone."""
@@ -52,7 +53,7 @@ class BackgroundStore:
         """Say that it is alive, with its new events; whether it is to go on. Raises MemoryFull."""
         status = "in_progress" if is_running else "queued"
         with self.responses.vault.transaction() as database:
-            rows = database.query(_CANCEL_ASKED, (response_id, owner))
+            rows = database.query(_GOES_ON, (response_id, owner))
             if not rows or rows[0][0]:
                 return False
             database.execute(_BEAT, (int(time.time()), status, response_id))
@@ -128,8 +129,9 @@ _OPEN: Final = """
 SELECT response_id, owner, node, beat_at FROM memory_responses
 WHERE status IN ('queued', 'in_progress')
 """
-_CANCEL_ASKED: Final = """
-SELECT cancel_asked FROM memory_responses WHERE response_id = ? AND owner = ?
+_GOES_ON: Final = """
+SELECT cancel_asked FROM memory_responses
+WHERE response_id = ? AND owner = ? AND status IN ('queued', 'in_progress')
 """
 _BEAT: Final = """
 UPDATE memory_responses SET beat_at = ?, status = ?

@@ -9,14 +9,14 @@ import msgspec
 from server.ledger.database import Database
 from server.memory.errors import NotKept
 from server.memory.owners import Owners
-from server.memory.responses import check_length, check_time
+from server.memory.response_rows import check_length, check_time
 from server.memory.vault import Vault
 
 MOST_ITEMS: Final = 8192
 """Of one conversation: as of a request's input."""
 
 
-class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+class KeptConversation(msgspec.Struct, frozen=True, kw_only=True):
     """One of them. Times in Unix seconds."""
 
     conversation_id: str
@@ -48,7 +48,7 @@ class ConversationStore:
     def owners(self) -> Owners:
         return self.vault.owners
 
-    def create(self, made: Conversation, items: Sequence[KeptItem]) -> None:
+    def create(self, made: KeptConversation, items: Sequence[KeptItem]) -> None:
         """Raises MemoryFull."""
         with self.vault.transaction() as database:
             sealer = self.owners.sealer_to_keep(database, made.owner)
@@ -59,7 +59,7 @@ class ConversationStore:
             database.execute(_CREATE, (*values, len(sealed), sealed))
             self.append(database, made.conversation_id, made.owner, items)
 
-    def find(self, conversation_id: str, owner: str) -> Conversation:
+    def find(self, conversation_id: str, owner: str) -> KeptConversation:
         with self._there(conversation_id).transaction() as database:
             return self._found(database, conversation_id, owner)
 
@@ -68,21 +68,21 @@ class ConversationStore:
             raise NotKept(kept_id)
         return self.vault
 
-    def _found(self, database: Database, conversation_id: str, owner: str) -> Conversation:
+    def _found(self, database: Database, conversation_id: str, owner: str) -> KeptConversation:
         rows = database.query(_FIND, (conversation_id, owner))
         sealer = self.owners.sealer(database, owner) if rows else None
         if sealer is None:
             raise NotKept(conversation_id)
         created_at, expires_at, sealed = rows[0]
         check_time(conversation_id, expires_at)
-        return Conversation(
+        return KeptConversation(
             conversation_id=conversation_id,
             owner=owner,
             created_at=created_at,
             metadata=sealer.open(sealed, "conversation", owner, conversation_id),
         )
 
-    def update(self, conversation_id: str, owner: str, metadata: bytes) -> Conversation:
+    def update(self, conversation_id: str, owner: str, metadata: bytes) -> KeptConversation:
         """Raises MemoryFull."""
         with self._there(conversation_id).transaction() as database:
             before = self._found(database, conversation_id, owner)
@@ -165,7 +165,7 @@ class ConversationStore:
                 raise NotKept(item_id)
             return self._opened(database, conversation_id, owner, rows)[0]
 
-    def delete_item(self, conversation_id: str, owner: str, item_id: str) -> Conversation:
+    def delete_item(self, conversation_id: str, owner: str, item_id: str) -> KeptConversation:
         """The conversation without it."""
         with self._there(conversation_id).transaction() as database:
             found = self._found(database, conversation_id, owner)
@@ -196,8 +196,8 @@ class ConversationStore:
         ]
 
 
-def new_conversation(conversation_id: str, owner: str, metadata: bytes) -> Conversation:
-    return Conversation(
+def new_conversation(conversation_id: str, owner: str, metadata: bytes) -> KeptConversation:
+    return KeptConversation(
         conversation_id=conversation_id,
         owner=owner,
         created_at=int(time.time()),

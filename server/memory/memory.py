@@ -12,7 +12,8 @@ from server.memory.conversations import ConversationStore, KeptItem
 from server.memory.database import MemoryDatabase, NodeMemory, SiteMemory
 from server.memory.errors import MemoryTrouble
 from server.memory.owners import Owners
-from server.memory.responses import EventPart, KeptResponse, ResponseStore
+from server.memory.response_rows import EventPart, KeptResponse
+from server.memory.responses import ResponseStore
 from server.memory.site_key import FILE_NAME, read_site_key
 from server.memory.sweeping import Sweeper
 from server.memory.vault import Vault

@@ -48,7 +48,7 @@ class Whole(Protocol):
     def body(self, usage: Usage) -> bytes: ...
 
 
-class Kept(Protocol):
+class AnswerKeeper(Protocol):
     """Makes an answer durable before its end is said."""
 
     async def __call__(self, said: bytes) -> bytes:
@@ -76,11 +76,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Of its whole answer."""
     waiting: bytes | None = None
     """What a silent stream says; None: a comment line."""
-    kept: Kept | None = None
+    kept: AnswerKeeper | None = None
     """None: nothing of the answer stays here."""
 
     async def said(self, answer: bytes) -> bytes:
-        """A whole body, or a stream's end, as it goes out. Raises ApiError as `Kept` does."""
+        """A whole body, or a stream's end, as it goes out. Raises ApiError as an AnswerKeeper does."""
         return answer if self.kept is None else await self.kept(answer)
 
     @property

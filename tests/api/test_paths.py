@@ -10,7 +10,8 @@ from server.api.operations import OPERATIONS
 from tests.support.serving import Served, scripted, server_of
 
 served = server_of(scripted("a"), scripted("b"), scripted("vectors", task="embed"))
-PLAIN = [o for o in OPERATIONS if o.tag not in ("files", "batches")]  # of those a path has several
+KEPT = ("files", "batches", "kept_responses", "conversations")
+PLAIN = [o for o in OPERATIONS if o.tag not in KEPT]  # of those a path has several
 READ = [path.replace("{model}", "a") for o in PLAIN if o.method == "get" for path in o.paths]
 ASKED = [path for o in PLAIN if o.method != "get" for path in o.paths]
 NAMED = [path for o in PLAIN if o.body is not None for path in o.paths]

@@ -41,7 +41,7 @@ def test_a_whole_response_has_openais_members(client: httpx.Client) -> None:
         "reasoning": {"effort": None, "summary": None},
         "safety_identifier": None,
         "service_tier": "default",
-        "store": False,
+        "store": True,
         "temperature": 0.7,
         "text": {"format": {"type": "text"}, "verbosity": "medium"},
         "tool_choice": "auto",

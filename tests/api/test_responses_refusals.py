@@ -32,14 +32,17 @@ served = server_of(
         ({"input": [{"content": "x"}]}, "input[0].role"),
         ({"input": [{"role": "robot", "content": "x"}]}, "input[0].role"),
         ({"input": [{"role": "user", "content": [IMAGE]}]}, "input[0].content[0].type"),
-        ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].type"),
+        ({"input": [{"type": "item_reference", "id": "x"}]}, "input[0].id"),
         ({"input": [{"type": "mcp_call"}]}, "input[0].type"),
         ({"input": [{"type": "function_call", "call_id": "c"}]}, "input[0].name"),
         ({"input": [{"type": "function_call_output", "output": "x"}]}, "input[0].call_id"),
-        ({"previous_response_id": "resp_1"}, "previous_response_id"),
-        ({"conversation": {"id": "conv_1"}}, "conversation"),
+        ({"previous_response_id": ""}, "previous_response_id"),
+        ({"previous_response_id": "x" * 65}, "previous_response_id"),
+        ({"previous_response_id": "a", "conversation": "b"}, "conversation"),
+        ({"conversation": {"id": 1}}, "conversation.id"),
+        ({"conversation": "conv_1", "store": False}, "conversation"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt"),
-        ({"background": True}, "background"),
+        ({"background": True, "store": False}, "background"),
         ({"tools": [{"type": "custom"}]}, "tools[0].name"),
         ({"tools": [{"type": "namespace", "tools": []}]}, "tools[0].name"),
         ({"tools": [{"type": "web_search"}], "tool_choice": "required"}, "tool_choice"),
@@ -109,4 +112,4 @@ def test_null_and_what_changes_nothing_is_accepted(client: httpx.Client) -> None
     }  # fmt: skip
     r = client.post("/v1/responses", json=ASK | harmless)
     assert r.status_code == 200, r.text
-    assert r.json()["store"] is False
+    assert r.json()["store"] is True

@@ -20,7 +20,7 @@ CASES, OF_OTHER_NAMES = 100, 20
 ANSWER_S = 60.0
 """It gives up after 10 s by itself, which a busy machine may take for the whole document."""
 WITH_BODY = [(o, path) for o in OPERATIONS if o.body is not None for path in o.paths]
-APART = ("/v1/files/", "/v1/batches/")
+APART = ("/v1/files/", "/v1/batches/", "/v1/responses/", "/v1/conversations/")
 """What is there only once something was made."""
 WITHOUT_BODY = [
     (o, path)

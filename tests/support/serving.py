@@ -155,12 +155,14 @@ def prepared(
         return engine
 
     empty_ledger(data_dir)
-    ledger = Ledger.open(data_dir, node="test", currency=registry.currency)
+    options: dict[str, Any] = {"data_dir": data_dir, "drain_timeout_s": 2.0} | dict(settings or {})
+    chosen = Settings(**options)
+    ledger = Ledger.open(
+        data_dir, node="test", currency=registry.currency, ledger_url=chosen.ledger_url
+    )
     key = make_key(data_dir)
     how = {"backoff": Backoff(first_s=0.1)} | dict(fleet or {})
     engines = Fleet(registry.models.values(), remembered, **how)
-    options: dict[str, Any] = {"data_dir": data_dir, "drain_timeout_s": 2.0} | dict(settings or {})
-    chosen = Settings(**options)
     asked = None if chosen.otlp_endpoint is None else collector_address(chosen)
     traces = traces_to(asked, "test")
     app = create_app(chosen, registry, engines, ledger, KeyRing(), node="test", traces=traces)

@@ -24,7 +24,7 @@ from server.api.responses.wire import InputItem
 from server.errors import ApiError
 from server.http.exchange import Exchange
 from server.ids import new_id
-from server.memory.conversations import Conversation, new_conversation
+from server.memory.conversations import KeptConversation, new_conversation
 
 W = TypeVar("W")
 _encode = msgspec.json.encode
@@ -46,7 +46,7 @@ class ConversationEndpoint(MemoryEndpoint):
         body = await exchange.body(services.settings.max_body_bytes)
         return await decoded(adapter, body, services.long_bodies)
 
-    async def tell_of(self, exchange: Exchange, found: Conversation) -> int:
+    async def tell_of(self, exchange: Exchange, found: KeptConversation) -> int:
         return await self.tell(exchange, _encode(conversation_object(found)))
 
 

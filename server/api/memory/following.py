@@ -11,7 +11,7 @@ from server.api.responses.event_log import from_number
 from server.api.services import Services
 from server.http.exchange import Exchange
 from server.memory.memory import Memory
-from server.memory.responses import KeptResponse
+from server.memory.response_rows import KeptResponse
 from server.requests.comments import WAITING
 
 POLL_S: Final = 0.5

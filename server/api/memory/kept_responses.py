@@ -12,7 +12,7 @@ from server.api.responses.wire_answers import DeletedResponse, ItemList
 from server.errors import ApiError, brief
 from server.http.exchange import Exchange
 from server.memory.memory import Memory
-from server.memory.responses import KeptResponse
+from server.memory.response_rows import KeptResponse
 
 MOST_LISTED = 100
 USUALLY_LISTED = 20

@@ -1,5 +1,6 @@
 """/v1/responses: made, with what is kept of its conversation; run at once, or in the background."""
 
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -11,7 +12,7 @@ from server.api.memory.following import tell_events
 from server.api.responses.asked import asked, refusal, unknown_previous
 from server.api.responses.background import BackgroundRun
 from server.api.responses.build import build_response
-from server.api.responses.items import input_items, read
+from server.api.responses.items import read
 from server.api.responses.kept import Keeping, KeptAnswer
 from server.api.responses.wire import RESPONSES, InputItem, Recalled, ResponsesRequest
 from server.api.services import Services
@@ -20,7 +21,7 @@ from server.http.exchange import Exchange
 from server.ledger.records import Caller, UsageRecord
 from server.memory.errors import NotKept, TooLong
 from server.memory.memory import Memory
-from server.memory.responses import KeptResponse
+from server.memory.response_rows import KeptResponse
 from server.requests.plan import Call
 
 _MOST_REFERENCES = 64
@@ -60,7 +61,7 @@ class Responses(Generation[ResponsesRequest]):
         keeping = Keeping(
             memory=memory,
             owner=owner,
-            given=input_items(given),
+            given=given,
             previous=chain[-1] if chain else None,
             conversation_id=wire.conversation_id,
             caller=caller if wire.background else None,
@@ -113,11 +114,15 @@ async def _earlier(
 ) -> tuple[list[KeptResponse], list[InputItem]]:
     """The chain that it goes on from, and all items before its own."""
     if wire.conversation_id:
-        kept = await asked(memory.conversations.items, wire.conversation_id, owner)
+        try:
+            kept = await asked(memory.conversations.items, wire.conversation_id, owner)
+        except ApiError as error:
+            error.param = "conversation"
+            raise
         return [], read(each.item for each in kept)
     if not wire.previous_response_id:
         return [], []
-    chain = await asked(partial(_chain, memory, wire.previous_response_id, owner))
+    chain = await asked(_chain, memory, wire.previous_response_id, owner)
     last = chain[-1]
     if last.status not in ("completed", "incomplete"):
         shown = brief(last.response_id)
@@ -160,26 +165,30 @@ async def _followed(
         return wire.input
     there = {item.id for item in items}
     wanted = [name for name in _references(wire) if name not in there]
-    found = await asked(partial(_items_of, memory, wanted, owner)) if wanted else {}
-    given = [_in_place(item, found, there) for item in wire.input]
+    found = await asked(_items_of, memory, wanted, owner) if wanted else {}
+    given = [_in_place(i, item, found, there) for i, item in enumerate(wire.input)]
     return [item for item in given if item is not None]
 
 
 def _in_place(
-    item: InputItem, found: dict[str, InputItem], there: set[str | None]
+    place: int, item: InputItem, found: dict[str, InputItem], there: set[str | None]
 ) -> InputItem | None:
-    if item.type != "item_reference" or not item.id:
-        return item
-    return None if item.id in there else found[item.id]
+    if item.type != "item_reference" or item.id in there:
+        return item if item.type != "item_reference" else None
+    if item.id not in found:
+        field, shown = f"input[{place}].id", brief(item.id)
+        message = f"{field} names {shown!r}, which is not kept here; send the item itself."
+        raise ApiError.invalid(message, field, shown, "the id of an item that is kept here")
+    return found[item.id]
 
 
 def _items_of(memory: Memory, ids: list[str], owner: str) -> dict[str, InputItem]:
-    """Raises NotKept."""
+    """Those that are kept."""
     found: dict[str, InputItem] = {}
     for item_id in ids:
-        if item_id not in found:
+        if item_id in found:
+            continue
+        with suppress(NotKept):
             turn = memory.responses.response_of(item_id, owner).turn
             found |= {item.id: item for item in read((*turn.input, *turn.output)) if item.id}
-        if item_id not in found:
-            raise NotKept(item_id)
     return found

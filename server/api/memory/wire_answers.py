@@ -5,7 +5,7 @@ from typing import Any, Literal
 import msgspec
 from typing_extensions import TypedDict
 
-from server.memory.conversations import Conversation
+from server.memory.conversations import KeptConversation
 
 
 class ConversationObject(TypedDict):
@@ -28,7 +28,7 @@ class ConversationItem(TypedDict):
     type: str
 
 
-def conversation_object(conversation: Conversation) -> ConversationObject:
+def conversation_object(conversation: KeptConversation) -> ConversationObject:
     return {
         "id": conversation.conversation_id,
         "object": "conversation",

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from server.accounts.limits import Limiter
 from server.api.responses.asked import asked
 from server.api.responses.kept import KeptAnswer
@@ -135,7 +137,7 @@ class BackgroundRunner:
         """`work` generates on an exchange. Raises ApiError where it cannot be claimed."""
         answer = run.answer
         events = answer.queued()
-        kept = answer.keeping.kept({**answer.response, "status": "queued"})
+        kept = replace(answer.kept(), status="queued")
         self._runs[run.response_id] = run
         try:
             await asked(self.memory.background.claim, kept, events, 2)

@@ -28,7 +28,7 @@ from server.api.responses.wire import FlatChoice, FlatTool, ResponsesRequest
 from server.api.responses.wire_answers import Response
 from server.errors import ApiError
 from server.ids import new_id
-from server.requests.plan import Kept, Plan, Stream, Whole
+from server.requests.plan import AnswerKeeper, Plan, Stream, Whole
 
 _KEPT = {
     "previous_response_id": "the earlier items in input",
@@ -68,7 +68,7 @@ def build_response(wire: ResponsesRequest, spec: ModelSpec, request_id: str) -> 
 
 def _shape(
     wire: ResponsesRequest, members: Response, output: Output
-) -> tuple[Stream | Whole, Kept | None]:
+) -> tuple[Stream | Whole, AnswerKeeper | None]:
     if members["store"] and wire.recalled and wire.recalled.keep:
         answer = wire.recalled.keep(ResponseStream(members, output, time.time))
         return answer, answer

@@ -2,6 +2,7 @@
 durable."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -11,13 +12,14 @@ from engines.base import Delta, Usage
 from server.api.responses.asked import asked
 from server.api.responses.event_log import EventLog
 from server.api.responses.events import ResponseStream
-from server.api.responses.items import kept_items, raw
+from server.api.responses.items import input_items, kept_items, raw
+from server.api.responses.wire import InputItem
 from server.api.responses.wire_answers import Response
 from server.errors import ApiError, Error
 from server.ledger.records import Caller
 from server.memory.background import parts_of
 from server.memory.memory import Memory
-from server.memory.responses import KeptResponse, Turn
+from server.memory.response_rows import KeptResponse, Turn
 
 _encode = msgspec.json.encode
 
@@ -28,8 +30,8 @@ class Keeping:
 
     memory: Memory
     owner: str
-    given: list[dict[str, Any]]
-    """The items of its own input."""
+    given: str | Sequence[InputItem]
+    """Its own input."""
     previous: KeptResponse | None = None
     conversation_id: str | None = None
     caller: Caller | None = None
@@ -37,9 +39,9 @@ class Keeping:
     is_followed: bool = False
     """Whether that client reads its events as they come."""
 
-    def kept(self, response: Response) -> KeptResponse:
-        """The response as it stands."""
-        items = raw([*self.given, *response["output"]])
+    def kept(self, response: Response, given: Sequence[dict[str, Any]]) -> KeptResponse:
+        """The response as it stands; `given`: the items of its input."""
+        items = raw([*given, *response["output"]])
         before = self.previous
         return KeptResponse(
             response_id=response["id"],
@@ -53,7 +55,7 @@ class Keeping:
             depth=before.depth + 1 if before else 1,
             context_bytes=(before.context_bytes if before else 0) + sum(map(_size, items)),
             head=_encode({**response, "output": []}),
-            turn=Turn(input=items[: len(self.given)], output=items[len(self.given) :]),
+            turn=Turn(input=items[: len(given)], output=items[len(given) :]),
         )
 
 
@@ -66,6 +68,7 @@ class KeptAnswer:
 
     def __init__(self, stream: ResponseStream, keeping: Keeping) -> None:
         self.stream, self.keeping = stream, keeping
+        self._given = input_items(keeping.given)
         self.log = EventLog()
         self.part = self.number = 0
         """Parts of its events that are kept already, and how many events they have."""
@@ -77,6 +80,9 @@ class KeptAnswer:
     @property
     def response(self) -> Response:
         return self.stream.response
+
+    def kept(self) -> KeptResponse:
+        return self.keeping.kept(self.response, self._given)
 
     def as_queued(self) -> bytes:
         """The response as JSON, before it runs."""
@@ -116,7 +122,7 @@ class KeptAnswer:
         return events
 
     async def __call__(self, said: bytes) -> bytes:
-        """As `Kept`: once its events, its items and itself are durable."""
+        """As an AnswerKeeper: once its events, its items and itself are durable."""
         try:
             await self.keep(self._end)
         except ApiError as error:
@@ -141,10 +147,10 @@ class KeptAnswer:
     async def keep(self, end: bytes) -> None:
         """Raises ApiError; then nothing of the end is kept."""
         keeping, response = self.keeping, self.response
-        kept = keeping.kept(response)
+        kept = self.kept()
         output: list[dict[str, Any]] = [cast(dict[str, Any], item) for item in response["output"]]
         is_turn = response["status"] in ("completed", "incomplete")
-        added = [*keeping.given, *output] if is_turn and kept.conversation_id else []
+        added = [*self._given, *output] if is_turn and kept.conversation_id else []
         ids = [item["id"] for item in output]
         async with self._saving:
             parts = parts_of(self.log.take_new() + end, self.part, self.number)

@@ -10,7 +10,7 @@ from typing_extensions import TypedDict
 
 from server.api.chat.wire_answers import CompletionDetails, TokenLogprob
 from server.api.responses.tools import CallKind
-from server.memory.responses import ResponseState
+from server.memory.response_rows import ResponseState
 
 ItemStatus: TypeAlias = Literal["in_progress", "completed", "incomplete"]
 

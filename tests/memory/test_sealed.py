@@ -1,0 +1,345 @@
+"""What lies on the disk: sealed by owner, bounded, gone in time, and nothing of it half."""
+
+import base64
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from msgspec.structs import replace
+
+from server.api.memory.place import days_of
+from server.ledger.key_store import KeyStore
+from server.ledger.keys import Key
+from server.memory import background
+from server.memory.database import FILE_NAME
+from server.memory.errors import MemoryTrouble, NotKept, TooLong
+from server.memory.response_rows import (
+    MOST_CONTEXT_BYTES,
+    MOST_TURNS,
+)
+from server.memory.sealing import Sealer, WrongSeal, new_data_key
+from server.memory.site_key import made_site_key, read_site_key
+from server.memory.sweeping import GRACE_S, gone_owners
+from server.refusal import CannotStart
+from tests.support.memories import kept, memory_at
+from tests.support.serving import Served, scripted, serving
+
+URL = "/v1/responses"
+SECRET = "Rjukan-Tinnsjoe-1944"
+
+
+@contextmanager
+def asking(data_dir: Path, **settings: Any) -> Iterator[tuple[httpx.Client, Served]]:
+    with (
+        serving(data_dir, scripted("m"), settings=settings) as served,
+        httpx.Client(base_url=served.url, headers=served.headers, timeout=60) as client,
+    ):
+        yield client, served
+
+
+def said(client: httpx.Client, **body: Any) -> httpx.Response:
+    return client.post(URL, json={"model": "m", "input": "Hi", **body})
+
+
+def on_disk(folder: Path) -> bytes:
+    return b"".join(p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file())
+
+
+def test_nothing_on_the_disk_is_to_be_read(tmp_path: Path) -> None:
+    with asking(tmp_path) as (client, _):
+        first = said(client, input=SECRET, instructions=SECRET, metadata={"a": SECRET}).json()
+        said(client, input=SECRET, previous_response_id=first["id"], stream=True).read()
+        made = client.post(
+            "/v1/conversations",
+            json={"items": [{"role": "user", "content": SECRET}], "metadata": {"a": SECRET}},
+        ).json()
+        said(client, input=SECRET, conversation=made["id"])
+        assert first["output"][0]["content"][0]["text"] == SECRET
+        lying = on_disk(tmp_path)
+        assert first["id"].encode() in lying
+        assert SECRET.encode() not in lying
+        key = base64.b64decode((tmp_path / "memory.key").read_bytes())
+        assert key not in (tmp_path / FILE_NAME).read_bytes()
+    for name in ("memory.key", FILE_NAME):
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+    assert SECRET.encode() not in on_disk(tmp_path)
+
+
+def test_without_store_nothing_is_written(tmp_path: Path) -> None:
+    with asking(tmp_path) as (client, _):
+        for body in ({}, {"stream": True}):
+            assert said(client, store=False, **body).status_code == 200
+        assert client.get(f"{URL}/resp_x").status_code == 404
+        assert said(client, previous_response_id="resp_x", store=False).status_code == 400
+    assert [p.name for p in tmp_path.glob("memory*")] == []
+
+
+@pytest.mark.parametrize("store", ["asked", "never"])
+def test_an_operator_may_have_nothing_kept(tmp_path: Path, store: str) -> None:
+    with asking(tmp_path, response_store=store) as (client, _):
+        assert said(client).json()["store"] is False
+        asked_for = said(client, store=True)
+        if store == "asked":
+            assert asked_for.json()["store"] is True
+            return
+        for body in (
+            {"store": True},
+            {"background": True},
+            {"previous_response_id": "resp_x"},
+            {"conversation": "conv_x"},
+        ):
+            answer = said(client, **body)
+            assert answer.status_code == 400
+            assert answer.json()["error"]["param"] == next(iter(body))
+            assert "nothing is kept here" in answer.json()["error"]["message"]
+        for path in (f"{URL}/resp_x", "/v1/conversations/conv_x"):
+            assert client.get(path).status_code == 404
+    assert [p.name for p in tmp_path.glob("memory*")] == []
+
+
+def test_a_site_without_a_key_keeps_nothing(tmp_path: Path) -> None:
+    from server.api.memory.place import memory_of
+    from server.settings import Settings
+
+    settings = Settings(data_dir=tmp_path, ledger_url="postgresql://nobody.invalid/x")
+    ledger: Any = None
+    assert memory_of(settings, ledger) is None
+
+
+def test_no_row_stands_in_anothers_place(tmp_path: Path) -> None:
+    memory = memory_at(tmp_path)
+    memory.keep(kept("resp_a", turn=b'"a"'), (), (), ())
+    memory.keep(kept("resp_b", turn=b'"b"'), (), (), ())
+    swap = "UPDATE memory_responses SET turn = (SELECT turn FROM memory_responses WHERE response_id = 'resp_b') WHERE response_id = 'resp_a'"  # noqa: E501
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        connection.execute(swap)
+        connection.commit()
+    with pytest.raises(MemoryTrouble):
+        memory.responses.find("resp_a", "acme")
+    assert memory.responses.find("resp_b", "acme").turn.input
+    give_away = "UPDATE memory_responses SET owner = 'thief' WHERE response_id = 'resp_b'"
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        connection.execute(give_away)
+        connection.commit()
+    memory.keep(kept("resp_c", owner="thief"), (), (), ())
+    with pytest.raises(MemoryTrouble):
+        memory.responses.find("resp_b", "thief")
+
+
+def test_a_seal_holds_every_bit_and_its_place() -> None:
+    sealer, other = Sealer(new_data_key()), Sealer(new_data_key())
+    sealed = sealer.seal(b"x" * 100, "head", "acme", "1")
+    assert sealer.open(sealed, "head", "acme", "1") == b"x" * 100
+    for place in (("head", "acme", "2"), ("head", "acme1", ""), ("turn", "acme", "1")):
+        with pytest.raises(WrongSeal):
+            sealer.open(sealed, *place)
+    with pytest.raises(WrongSeal):
+        other.open(sealed, "head", "acme", "1")
+    for at in range(len(sealed)):
+        broken = bytearray(sealed)
+        broken[at] ^= 1
+        with pytest.raises(WrongSeal):
+            sealer.open(bytes(broken), "head", "acme", "1")
+    assert len({sealer.seal(b"", "head", "acme", "1") for _ in range(100)}) == 100
+
+
+def test_another_key_is_refused_at_the_start(tmp_path: Path) -> None:
+    memory_at(tmp_path).keep(kept("resp_a"), (), (), ())
+    key, elsewhere = tmp_path / "memory.key", tmp_path / "kept.key"
+    key.rename(elsewhere)
+    with pytest.raises(CannotStart, match="cannot be read"):
+        memory_at(tmp_path).check()
+    made_site_key(key)
+    with pytest.raises(CannotStart, match="sealed with another key"):
+        memory_at(tmp_path).check()
+    with pytest.raises(MemoryTrouble):
+        memory_at(tmp_path).keep(kept("resp_b"), (), (), ())
+    memory_at(tmp_path, key=elsewhere).check()
+    assert memory_at(tmp_path, key=elsewhere).responses.find("resp_a", "acme")
+
+
+@pytest.mark.parametrize("text", [b"", b"x", b"x" * 44, base64.b64encode(b"x" * 31), b"\xff" * 50])
+def test_what_is_no_key_is_refused(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "k").write_bytes(text)
+    with pytest.raises(CannotStart, match="32 bytes in base64"):
+        read_site_key(tmp_path / "k")
+    with pytest.raises(CannotStart, match="cannot be read"):
+        read_site_key(tmp_path / "nowhere")
+
+
+def test_an_owners_bytes_are_bounded_and_counted_exactly(tmp_path: Path) -> None:
+    with asking(tmp_path, memory_gb=2e-5) as (client, served):
+        ids = []
+        while (answer := said(client, input=os.urandom(1500).hex())).status_code == 200:
+            ids.append(answer.json()["id"])
+        assert 2 < len(ids) < 20
+        error = answer.json()["error"]
+        assert (answer.status_code, error["code"]) == (413, "REQUEST_TOO_LARGE")
+        assert "store: false" in error["message"]
+        assert said(client, store=False).status_code == 200
+        other = httpx.post(
+            served.url + URL,
+            json={"model": "m", "input": "Hi"},
+            headers={"X-API-Key": served.new_key(owner="others")},
+        )
+        assert other.status_code == 200
+        for response_id in ids:
+            assert client.delete(f"{URL}/{response_id}").status_code == 200
+        assert counted(tmp_path)["tests"] == 0
+        assert said(client).status_code == 200
+
+
+def counted(data_dir: Path) -> dict[str, int]:
+    with closing(sqlite3.connect(data_dir / FILE_NAME)) as connection:
+        return dict(connection.execute("SELECT owner, bytes FROM memory_owners").fetchall())
+
+
+def test_a_stream_whose_end_has_no_room_has_failed(tmp_path: Path) -> None:
+    """It is told in the stream, in its order, and nothing of it is kept."""
+    from tests.support.responses import events
+
+    with asking(tmp_path, memory_gb=2e-6) as (client, _):
+        noise = os.urandom(3000).hex()
+        told = events(said(client, input=noise, stream=True))
+        assert [e["type"] for e in told[-3:]] == [
+            "response.output_item.done",
+            "error",
+            "response.failed",
+        ]
+        assert client.get(f"{URL}/{told[0]['response']['id']}").status_code == 404
+        whole = said(client, input=noise)
+        assert whole.status_code == 413
+    assert counted(tmp_path).get("tests", 0) < 10_000
+
+
+def test_what_is_past_its_time_is_gone_with_its_owners_key(tmp_path: Path) -> None:
+    memory = memory_at(tmp_path, days_of={"brief": 1e-9})
+    memory.keep(kept("resp_a", owner="brief", days=0.0), (), (), ())
+    memory.keep(kept("resp_b", owner="acme"), (), (), ())
+    with pytest.raises(NotKept):
+        memory.responses.find("resp_a", "brief")
+    memory.look_after()
+    assert set(counted(tmp_path)) == {"acme"}
+    assert memory.responses.find("resp_b", "acme")
+    assert memory.responses.owners.expiry("brief") <= time.time() + 1
+    assert memory.responses.owners.expiry("acme") > time.time() + 29 * 86_400
+
+
+def test_a_forgotten_owner_leaves_no_byte(tmp_path: Path) -> None:
+    memory = memory_at(tmp_path)
+    for i in range(250):
+        memory.keep(kept(f"resp_{i}", owner="gone"), (), (), ())
+    memory.keep(kept("resp_x", owner="acme"), (), (), ())
+    assert memory.forget("gone") == 250
+    assert memory.forget("gone") == 0
+    memory.vault.database.close()
+    assert b"gone" not in (tmp_path / FILE_NAME).read_bytes()
+    assert (tmp_path / FILE_NAME).stat().st_size < 200_000
+    assert memory.responses.find("resp_x", "acme")
+
+
+def test_an_owner_is_gone_a_day_after_its_last_key() -> None:
+    now = time.time()
+    ago = now - GRACE_S
+
+    def key(owner: str, **fields: float) -> Key:
+        return Key(key_id="k", name="n", owner=owner, **fields)  # type: ignore[arg-type]
+
+    keys = [
+        key("revoked", revoked_at=ago - 1),
+        key("expired", expires_at=ago - 1),
+        key("expired", revoked_at=ago - 9),
+        key("just", revoked_at=ago + 5),
+        key("half", revoked_at=ago - 1),
+        key("half"),
+        key("active"),
+        key("later", expires_at=now + 5),
+    ]
+    assert gone_owners(keys, now) == {"revoked", "expired"}
+
+
+def test_a_revoked_owners_memory_is_destroyed(tmp_path: Path) -> None:
+    with asking(tmp_path) as (client, served):
+        response = said(client).json()
+        memory = served.services.memory
+        assert memory is not None
+        with closing(served.services.ledger.open_books()) as books:
+            store = KeyStore(books)
+            for each in store.list():
+                store.save(_revoked(each))
+        memory.look_after()
+        assert counted(tmp_path) == {}
+        with pytest.raises(NotKept):
+            memory.responses.find(response["id"], "tests")
+
+
+def _revoked(key: Key) -> Key:
+    from dataclasses import replace as changed
+
+    return changed(key, revoked_at=time.time() - GRACE_S - 1)
+
+
+def test_a_chain_is_bounded(tmp_path: Path) -> None:
+    memory = memory_at(tmp_path)
+    memory.keep(replace(kept("resp_a"), depth=MOST_TURNS + 1), (), (), ())
+    memory.keep(replace(kept("resp_b"), context_bytes=MOST_CONTEXT_BYTES + 1), (), (), ())
+    for response_id in ("resp_a", "resp_b"):
+        with pytest.raises(TooLong):
+            memory.responses.chain(response_id, "acme")
+
+
+def test_a_process_that_says_nothing_has_lost_its_responses(tmp_path: Path) -> None:
+    one = memory_at(tmp_path, node="a/1")
+    one.background.claim(kept("resp_a", status="queued"), b"event: x\ndata: {}\n\n", 1)
+    other = memory_at(tmp_path, node="b/2")
+    assert other.background.end_lost() == 0
+    stale = f"UPDATE memory_responses SET beat_at = beat_at - {background.LOST_S + 1}"
+    with one.vault.transaction() as database:
+        database.execute(stale)
+    assert other.background.end_lost() == 1
+    found = other.responses.find("resp_a", "acme")
+    assert found.status == "failed"
+    parts = other.responses.events("resp_a", "acme", 0)
+    assert [p.first_number for p in parts] == [0, 1]
+    assert b'"sequence_number":1' in parts[1].events
+    # the one that was lost comes back, and changes nothing
+    assert one.background.add("acme", "resp_a", (), is_running=True) is False
+    with pytest.raises(NotKept):
+        one.keep(replace(found, status="completed"), (), (), ())
+    assert other.responses.find("resp_a", "acme").status == "failed"
+    again = memory_at(tmp_path, node="a/3")
+    again.background.claim(kept("resp_b", status="queued"), b"", 0)
+    assert memory_at(tmp_path, node="a/4").background.end_lost() == 1
+
+
+def test_nothing_is_kept_half(tmp_path: Path) -> None:
+    """A disk that takes no more: an error, and neither the response nor its turn is there."""
+    memory = memory_at(tmp_path)
+    memory.keep(kept("resp_a"), (), (), ())
+    with memory.vault.transaction() as database:
+        pages = database.query("PRAGMA page_count")[0][0]
+        database.query(f"PRAGMA max_page_count = {pages + 4}")
+    big = os.urandom(60_000).hex().encode()
+    noise = replace(kept("resp_b", conversation_id=None), head=big)
+    with pytest.raises(MemoryTrouble):
+        memory.keep(noise, (), ["msg_1"], ())
+    before = counted(tmp_path)
+    with pytest.raises(NotKept):
+        memory.responses.find("resp_b", "acme")
+    with pytest.raises(NotKept):
+        memory.responses.response_of("msg_1", "acme")
+    assert counted(tmp_path) == before
+    assert memory.responses.find("resp_a", "acme")
+
+
+@pytest.mark.parametrize("given", ["acme", "=3", "acme=", "acme=0", "acme=-1", "acme=x", "a=nan"])
+def test_days_that_are_none_are_refused(given: str) -> None:
+    with pytest.raises(CannotStart, match="OWNER=DAYS"):
+        days_of([given])
+    assert days_of(["acme=7", "a=b=0.5"]) == {"acme": 7.0, "a=b": 0.5}
