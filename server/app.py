@@ -18,6 +18,7 @@ from server.accounts.auth import KeyRing
 from server.accounts.limits import Limiter
 from server.api.admin import admin_router
 from server.api.admin_gate import AdminGate
+from server.api.admin_memory import add_memory_route
 from server.api.admin_models import add_model_routes
 from server.api.batches.runner import batch_runner
 from server.api.endpoint import KeyedEndpoint
@@ -110,6 +111,7 @@ def create_app(
     admin = admin_router(ledger.open_books, lambda: services.registry.names)
     add_model_routes(admin, services)
     add_registry_route(admin, registry_file)
+    add_memory_route(admin, services)
     routes = described_routes(services)
     app = ops = _app_of(services, [*routes, *admin.routes])  # to include it would describe it anew
     documents = Documentation(app.openapi).routes()

@@ -28,6 +28,7 @@ ELSEWHERE = {
     "usage": "server.cli.usage",
     "invoice": "server.cli.invoice",
     "prune": "server.cli.prune",
+    "forget": "server.cli.forget",
     "backup": "server.cli.backup",
     "restore": "server.cli.restore",
     "ship": "server.cli.ship",

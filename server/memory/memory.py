@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from server.ledger.keys import Key
-from server.memory.background import BackgroundStore
+from server.memory.background import LOST_S, BackgroundStore
 from server.memory.conversations import ConversationStore, KeptItem
 from server.memory.database import MemoryDatabase, NodeMemory, SiteMemory
 from server.memory.errors import MemoryTrouble
@@ -20,7 +21,7 @@ from server.memory.vault import Vault
 
 log = logging.getLogger("fjord.memory")
 
-SWEEP_S: Final = 300.0
+SWEEP_S: Final = 60.0
 STOP_S: Final = 10.0
 
 
@@ -95,6 +96,14 @@ class Memory:
         if went:
             log.info("%d kept responses and conversations are past their time and gone", went)
 
+    def find(self, response_id: str, owner: str) -> KeptResponse:
+        """As ResponseStore.find; one whose server is gone has failed by then. Blocks."""
+        kept = self.responses.find(response_id, owner)
+        if kept.is_over or kept.beat_at > time.time() - LOST_S:
+            return kept
+        self.background.end_lost(self.running())
+        return self.responses.find(response_id, owner)
+
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="memory")
 
@@ -126,3 +135,13 @@ def where(data_dir: Path, ledger_url: str | None, key: Path | None) -> tuple[Mem
         read_site_key(key)
     place = key or data_dir / FILE_NAME
     return (NodeMemory(data_dir) if ledger_url is None else SiteMemory(ledger_url)), place
+
+
+def forget_owner(data_dir: Path, ledger_url: str | None, owner: str) -> int:
+    """As Memory.forget, beside a server that may run; needs no key. Raises MemoryTrouble."""
+    database, _ = where(data_dir, ledger_url, None)
+    vault = Vault(database, Owners(0, 0.0), data_dir / FILE_NAME, makes_key=False)
+    try:
+        return Sweeper(ResponseStore(vault), ConversationStore(vault)).forget(owner)
+    finally:
+        database.close()

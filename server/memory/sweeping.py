@@ -36,7 +36,7 @@ class Sweeper:
             count += self.forget(owner)
         while more := self._slice():
             count += more
-        with self.vault.transaction() as database:
+        with self.vault.database.transaction() as database:
             database.execute("DELETE FROM memory_owners WHERE bytes = 0")
         if count:
             self.vault.database.forget_deleted()
@@ -46,7 +46,7 @@ class Sweeper:
         """All that is kept of an owner; its key first, so that a kill leaves nothing readable."""
         if not self.vault.is_there:
             return 0
-        with self.vault.transaction() as database:
+        with self.vault.database.transaction() as database:
             had_key = database.execute("DELETE FROM memory_owners WHERE owner = ?", (owner,))
         count = 0
         while more := self._slice_of(owner):
@@ -56,12 +56,12 @@ class Sweeper:
         return count
 
     def _owners(self) -> set[str]:
-        with self.vault.transaction() as database:
+        with self.vault.database.transaction() as database:
             return {row[0] for row in database.query("SELECT owner FROM memory_owners")}
 
     def _slice(self) -> int:
         now = int(time.time())
-        with self.vault.transaction() as database:
+        with self.vault.database.transaction() as database:
             return self._remove(
                 database,
                 database.query(_DUE_RESPONSES, (now, SLICE)),
@@ -69,7 +69,7 @@ class Sweeper:
             )
 
     def _slice_of(self, owner: str) -> int:
-        with self.vault.transaction() as database:
+        with self.vault.database.transaction() as database:
             return self._remove(
                 database,
                 database.query(_RESPONSES_OF, (owner, SLICE)),

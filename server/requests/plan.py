@@ -80,7 +80,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """None: nothing of the answer stays here."""
 
     async def said(self, answer: bytes) -> bytes:
-        """A whole body, or a stream's end, as it goes out. Raises ApiError as an AnswerKeeper does."""
+        """A whole body, or a stream's end, as it goes out. Raises as an AnswerKeeper does."""
         return answer if self.kept is None else await self.kept(answer)
 
     @property

@@ -2,6 +2,7 @@
 """OpenAI's own client: what an application of it uses."""
 
 import asyncio
+import contextlib
 import json
 import os
 import time
@@ -56,6 +57,45 @@ assert answered.output_text == "Hei"
 events = [e.type for e in client.responses.create(model="mixtral-8x7b", input="Hei", stream=True)]
 assert events[0] == "response.created", events
 assert events[-1] == "response.completed", events
+
+kept = client.responses.create(model="mixtral-8x7b", input="Hei", metadata={"a": "b"})
+assert client.responses.retrieve(kept.id).output_text == "Hei"
+onward = client.responses.create(model="mixtral-8x7b", input="du", previous_response_id=kept.id)
+assert onward.usage.input_tokens > kept.usage.input_tokens
+assert [i.content[0].text for i in client.responses.input_items.list(onward.id)] == ["du"]
+streamed = list(client.responses.create(model="mixtral-8x7b", input="Hei du", stream=True))
+again = client.responses.retrieve(streamed[0].response.id, stream=True, starting_after=2)
+assert list(again) == streamed[3:]
+client.responses.delete(kept.id)
+gone = {"model": "mixtral-8x7b", "input": "du", "previous_response_id": kept.id}
+with contextlib.suppress(openai.BadRequestError):
+    client.responses.create(**gone)
+    raise AssertionError("a deleted response is gone on from")
+
+running = client.responses.create(model="long", input="Hei", background=True)
+assert running.status == "queued"
+assert client.responses.cancel(running.id).status == "cancelled"
+done = client.responses.create(model="mixtral-8x7b", input="Hei", background=True)
+until = time.monotonic() + 60
+while done.status in ("queued", "in_progress") and time.monotonic() < until:
+    done = client.responses.retrieve(done.id)
+assert (done.status, done.output_text) == ("completed", "Hei")
+
+conversation = client.conversations.create(
+    items=[{"type": "message", "role": "user", "content": "Hei"}], metadata={"a": "b"}
+)
+assert client.conversations.retrieve(conversation.id).metadata == {"a": "b"}
+assert client.conversations.update(conversation.id, metadata={"c": "d"}).metadata == {"c": "d"}
+client.responses.create(model="mixtral-8x7b", input="du", conversation=conversation.id)
+items = list(client.conversations.items.list(conversation.id, order="asc", limit=2))
+assert [item.content[0].text for item in items] == ["Hei", "du", "du"], items
+one = client.conversations.items.retrieve(items[0].id, conversation_id=conversation.id)
+assert one == items[0]
+client.conversations.items.delete(items[0].id, conversation_id=conversation.id)
+more = [{"type": "message", "role": "assistant", "content": "ja"}]
+client.conversations.items.create(conversation.id, items=more)
+assert len(list(client.conversations.items.list(conversation.id))) == 3
+assert client.conversations.delete(conversation.id).deleted
 
 
 def refusal(error, asked, **fields):

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.slow
 VECTORS = EngineSpec(kind="scripted", source="vectors", task="embed")
 served = server_of(
     scripted("mixtral-8x7b", tool_parser="hermes"),
+    scripted("long", text="word " * 2000, token_delay_s=0.01),
     scripted("other"),
     scripted("agent", tool_parser="hermes", calls_tools=True),
     scripted("thinking", text="Oslo.", reasoning=Reasoning(), reasoning_text="Norway, so Oslo."),

@@ -39,7 +39,10 @@ def nodes(server: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[lis
             for name in ("n1", "n2")
         ]
         key = served[0].headers
-        yield [stack.enter_context(_reaching(each, key)) for each in served]
+        clients = [_reaching(each, key) for each in served]
+        yield clients
+        for client in clients:
+            client.close()
 
 
 def _reaching(served: Served, headers: dict[str, str]) -> httpx.Client:

@@ -39,6 +39,35 @@ assert.equal(typeof vectors.data[0].embedding[0], "number");
 const answered = await client.responses.create({ model: "mixtral-8x7b", input: "Hei", store: false });
 assert.equal(answered.output_text, "Hei");
 
+const said1 = { model: "mixtral-8x7b", input: "Hei" };
+const kept = await client.responses.create(said1);
+assert.equal((await client.responses.retrieve(kept.id)).output_text, "Hei");
+const onward = await client.responses.create({ ...said1, previous_response_id: kept.id });
+assert(onward.usage.input_tokens > kept.usage.input_tokens);
+const given = [];
+for await (const item of client.responses.inputItems.list(onward.id)) given.push(item.content[0].text);
+assert.deepEqual(given, ["Hei"]);
+const events = [];
+for await (const event of await client.responses.create({ ...said1, stream: true })) events.push(event);
+const again = [];
+const place = { stream: true, starting_after: 2 };
+for await (const event of await client.responses.retrieve(events[0].response.id, place)) again.push(event);
+assert.deepEqual(again, events.slice(3));
+await client.responses.delete(kept.id);
+await assert.rejects(client.responses.retrieve(kept.id), OpenAI.NotFoundError);
+const running = await client.responses.create({ model: "long", input: "Hei", background: true });
+assert.equal(running.status, "queued");
+assert.equal((await client.responses.cancel(running.id)).status, "cancelled");
+
+const talk = await client.conversations.create({ metadata: { a: "b" } });
+await client.conversations.items.create(talk.id, { items: [{ type: "message", role: "user", content: "Hei" }] });
+await client.responses.create({ ...said1, conversation: talk.id });
+const turns = [];
+for await (const item of client.conversations.items.list(talk.id, { order: "asc", limit: 1 })) turns.push(item);
+assert.deepEqual(turns.map((item) => item.content[0].text), ["Hei", "Hei", "Hei"]);
+assert.deepEqual((await client.conversations.update(talk.id, { metadata: { c: "d" } })).metadata, { c: "d" });
+assert((await client.conversations.delete(talk.id)).deleted);
+
 await assert.rejects(client.chat.completions.create({ ...ask, temperature: 3 }), (e) => {
   assert(e instanceof OpenAI.BadRequestError);
   assert.deepEqual([e.code, e.param], ["INVALID_PARAMETER", "temperature"]);

@@ -132,7 +132,7 @@ def test_every_setting_is_the_charts_or_the_operators() -> None:
     of_commands, of_no_pod = {"url", "api_key"}, {"uds", "uds_mode", "no_auth"}
     assert own - {"port"} == {
         *("drain_timeout_s", "host", "ledger_url", "node", "ops_host", "ops_port", "profile"),
-        *("registry", "tls_cert", "tls_key"),
+        *("registry", "tls_cert", "tls_key", "memory_key"),
     }
     assert free | own | of_the_image | of_commands | of_no_pod == set(Settings.model_fields)
     assert not free & (own | of_the_image | of_commands | of_no_pod)

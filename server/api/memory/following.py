@@ -45,7 +45,7 @@ async def kept_events(
     """As EventLog.follow, of what is in the memory. Raises ApiError where it goes meanwhile."""
     part, silent_s = 0, 0.0
     while True:
-        kept = await asked(memory.responses.find, response_id, owner)
+        kept = await asked(memory.find, response_id, owner)
         parts = await asked(memory.responses.events, response_id, owner, part)
         for each in parts:
             part = each.part + 1
@@ -66,7 +66,7 @@ async def when_over(
     """A response that another process runs, as it stands once it is over or after a while."""
     deadline = time.monotonic() + patience_s
     while True:
-        kept = await asked(memory.responses.find, response_id, owner)
+        kept = await asked(memory.find, response_id, owner)
         if kept.is_over or time.monotonic() > deadline:
             return kept
         await asyncio.sleep(POLL_S)

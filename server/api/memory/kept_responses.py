@@ -38,7 +38,7 @@ class MemoryEndpoint(KeyedEndpoint):
     async def found(self, exchange: Exchange, admission: Admission) -> KeptResponse:
         """The response of the path. Raises ApiError 404."""
         response_id = exchange.scope["path_params"]["response_id"]
-        return await asked(self.memory.responses.find, response_id, admission.caller.owner)
+        return await asked(self.memory.find, response_id, admission.caller.owner)
 
 
 class OneResponse(MemoryEndpoint):

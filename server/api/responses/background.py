@@ -133,6 +133,9 @@ class BackgroundRunner:
         """None: it is over, or another server's."""
         return self._runs.get(response_id)
 
+    def of_owner(self, owner: str) -> list[BackgroundRun]:
+        return [run for run in self._runs.values() if run.caller.owner == owner]
+
     async def begin(self, run: BackgroundRun, work: Callable[[Exchange], Any]) -> None:
         """`work` generates on an exchange. Raises ApiError where it cannot be claimed."""
         answer = run.answer

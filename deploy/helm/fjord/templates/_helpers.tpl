@@ -92,6 +92,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- if .Values.tls.secret }}
 - {name: tls, mountPath: /tls, readOnly: true}
 {{- end }}
+{{- if .Values.memory.secret }}
+- {name: memory, mountPath: /memory, readOnly: true}
+{{- end }}
 {{- end -}}
 
 {{- define "fjord.containerSecurity" -}}

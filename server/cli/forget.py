@@ -1,0 +1,43 @@
+"""`fjord forget`: destroys all that is kept of an owner, on request only."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from server.cli.apps import new_app
+from server.cli.options import DEFAULT_DIR, DataDir, LedgerUrl
+from server.cli.periods import open_reports
+from server.memory.errors import MemoryTrouble
+from server.memory.memory import forget_owner
+from server.refusal import CannotStart
+
+app = new_app()
+
+
+@app.command()
+def forget(
+    owner: Annotated[str, typer.Argument(help="Whose responses and conversations.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data_dir: DataDir = DEFAULT_DIR,
+    ledger_url: LedgerUrl = None,
+) -> None:
+    """Destroy the key and all kept responses and conversations of an owner; records stay."""
+    with open_reports(data_dir, ledger_url, writing=True):
+        pass  # the ledger of the place that is meant
+    if not yes:
+        _ask(f"Destroy all responses and conversations of {owner!r} for ever?")
+    try:
+        count = forget_owner(data_dir, ledger_url, owner)
+    except MemoryTrouble as error:
+        raise CannotStart(f"{error}") from None
+    typer.echo(f"Destroyed {count} responses and conversations of {owner}.")
+
+
+def _ask(question: str) -> None:
+    """Raises Abort for a no, and CannotStart where there is nobody to ask."""
+    if not sys.stdin.isatty():
+        raise CannotStart(
+            "fjord forget destroys only what it is told to: at no terminal, with --yes."
+        )
+    typer.confirm(question, abort=True)
