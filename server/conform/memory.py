@@ -226,4 +226,5 @@ def unknown(t: Target) -> None:
     expect.status(t.post(f"{RESPONSES}/{_NOBODY}/cancel", {}), 404)
     expect.status(t.http.request("DELETE", f"{RESPONSES}/{_NOBODY}", headers=t.auth), 404)
     expect.status(t.get(f"{CONVERSATIONS}/conv_{'0' * 32}"), 404)
-    expect.status(_asked(t, conversation=f"conv_{'0' * 32}"), 404)
+    body = {"model": t.model, "input": "x", "store": True, "conversation": f"conv_{'0' * 32}"}
+    expect.status(t.post(RESPONSES, body), 404)

@@ -77,7 +77,7 @@ class MemoryDatabase(Protocol):
     def close(self) -> None: ...
 
 
-class NodeMemory:
+class FileMemory:
     """A file in the data directory."""
 
     def __init__(self, data_dir: Path) -> None:
@@ -130,7 +130,7 @@ def _prepared(path: Path) -> SqliteDatabase:
     return database
 
 
-class SiteMemory:
+class SharedMemory:
     """The site's PostgreSQL, over a few connections of its own."""
 
     is_there = True

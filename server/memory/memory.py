@@ -10,7 +10,7 @@ from typing import Final
 from server.ledger.keys import Key
 from server.memory.background import LOST_S, BackgroundStore
 from server.memory.conversations import ConversationStore, KeptItem
-from server.memory.database import MemoryDatabase, NodeMemory, SiteMemory
+from server.memory.database import MemoryDatabase, FileMemory, SharedMemory
 from server.memory.errors import MemoryTrouble
 from server.memory.owners import Owners
 from server.memory.response_rows import EventPart, KeptResponse
@@ -134,7 +134,7 @@ def where(data_dir: Path, ledger_url: str | None, key: Path | None) -> tuple[Mem
     if key is not None:
         read_site_key(key)
     place = key or data_dir / FILE_NAME
-    return (NodeMemory(data_dir) if ledger_url is None else SiteMemory(ledger_url)), place
+    return (FileMemory(data_dir) if ledger_url is None else SharedMemory(ledger_url)), place
 
 
 def forget_owner(data_dir: Path, ledger_url: str | None, owner: str) -> int:

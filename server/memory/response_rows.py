@@ -23,7 +23,7 @@ COLUMNS: Final = (
 )
 
 
-class Turn(msgspec.Struct, frozen=True, kw_only=True):
+class KeptTurn(msgspec.Struct, frozen=True, kw_only=True):
     """What a response added to its conversation: items as JSON, in order."""
 
     input: tuple[msgspec.Raw, ...] = ()
@@ -51,7 +51,7 @@ class KeptResponse(msgspec.Struct, frozen=True, kw_only=True):
     """When that one last said so."""
     head: bytes
     """The response as JSON, without its output."""
-    turn: Turn
+    turn: KeptTurn
 
     @property
     def is_over(self) -> bool:
@@ -66,7 +66,7 @@ class EventPart(msgspec.Struct, frozen=True, kw_only=True):
     events: bytes
 
 
-_turn = msgspec.json.Decoder(Turn).decode
+_turn = msgspec.json.Decoder(KeptTurn).decode
 
 
 def check_length(turns: int, context_bytes: int) -> None:

@@ -37,7 +37,7 @@ def test_no_two_of_its_files_import_each_other() -> None:
     assert order.index(f"{PACKAGE}.target") < order.index(f"{PACKAGE}.check")
 
 
-PARTS = ("/cancel", "/content", "/batch_nobody")
+PARTS = ("/cancel", "/content", "/batch_nobody", "/input_items", "/items", "/conv_")
 """Of paths with an id in them."""
 
 

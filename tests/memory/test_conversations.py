@@ -28,7 +28,7 @@ def ok(answer: httpx.Response) -> dict[str, Any]:
 
 
 def texts(client: httpx.Client, conversation: dict[str, Any]) -> list[str]:
-    query = {"order": "asc", "limit": 100}
+    query: dict[str, Any] = {"order": "asc", "limit": 100}
     page = ok(client.get(f"{URL}/{conversation['id']}/items", params=query))
     return [item["content"][0]["text"] for item in page["data"]]
 

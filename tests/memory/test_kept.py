@@ -271,9 +271,10 @@ def test_each_is_recorded_once_with_its_whole_prompt(client: httpx.Client, serve
 def test_a_batch_keeps_nothing(client: httpx.Client) -> None:
     from tests.support.batches import is_over, lines_of, made_batch
 
+    bodies: list[dict[str, Any]] = [{}, {"store": True}, {"previous_response_id": NOBODY}]
     lines = [
         {"custom_id": str(i), "method": "POST", "url": URL, "body": ASK | more}
-        for i, more in enumerate(({}, {"store": True}, {"previous_response_id": NOBODY}))
+        for i, more in enumerate(bodies)
     ]
     batch = is_over(client, made_batch(client, lines, endpoint=URL)["id"])
     [answer] = lines_of(client, batch["output_file_id"])

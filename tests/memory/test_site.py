@@ -76,7 +76,7 @@ def test_a_conversation_is_one_on_both(nodes: list[httpx.Client]) -> None:
     made = ok(one.post("/v1/conversations", json={"metadata": {"a": "b"}}))
     for i, node in enumerate((one, two, one, two)):
         ok(node.post(URL, json={"model": "m", "input": f"w{i}", "conversation": made["id"]}))
-    query = {"order": "asc", "limit": 100}
+    query: dict[str, Any] = {"order": "asc", "limit": 100}
     pages = [ok(n.get(f"/v1/conversations/{made['id']}/items", params=query)) for n in nodes]
     assert pages[0] == pages[1]
     said = [item["content"][0]["text"] for item in pages[0]["data"]]

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from server.memory.memory import Memory, where
-from server.memory.response_rows import KeptResponse, Turn
+from server.memory.response_rows import KeptResponse, KeptTurn
 
 DAY_S = 86_400
 
@@ -44,6 +44,6 @@ def kept(
         status=status,
         is_background=status == "queued",
         head=msgspec.json.encode({"id": response_id, "output": []}),
-        turn=Turn(input=(msgspec.Raw(turn),)),
+        turn=KeptTurn(input=(msgspec.Raw(turn),)),
         **more,
     )

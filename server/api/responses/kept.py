@@ -19,7 +19,7 @@ from server.errors import ApiError, Error
 from server.ledger.records import Caller
 from server.memory.background import parts_of
 from server.memory.memory import Memory
-from server.memory.response_rows import KeptResponse, Turn
+from server.memory.response_rows import KeptResponse, KeptTurn
 
 _encode = msgspec.json.encode
 
@@ -55,7 +55,7 @@ class Keeping:
             depth=before.depth + 1 if before else 1,
             context_bytes=(before.context_bytes if before else 0) + sum(map(_size, items)),
             head=_encode({**response, "output": []}),
-            turn=Turn(input=items[: len(given)], output=items[len(given) :]),
+            turn=KeptTurn(input=items[: len(given)], output=items[len(given) :]),
         )
 
 
