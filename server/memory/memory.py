@@ -10,7 +10,7 @@ from typing import Final
 from server.ledger.keys import Key
 from server.memory.background import LOST_S, BackgroundStore
 from server.memory.conversations import ConversationStore, KeptItem
-from server.memory.database import MemoryDatabase, FileMemory, SharedMemory
+from server.memory.database import FileMemory, MemoryDatabase, SharedMemory
 from server.memory.errors import MemoryTrouble
 from server.memory.owners import Owners
 from server.memory.response_rows import EventPart, KeptResponse
