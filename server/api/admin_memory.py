@@ -16,7 +16,7 @@ class ForgottenOwner(BaseModel):
 
 
 def add_memory_route(router: APIRouter, services: Services) -> None:
-    @router.delete("/owners/{owner}/memory", summary="Destroy all that is kept of an owner")
+    @router.delete("/owners/{owner:path}/memory", summary="Destroy all that is kept of an owner")
     async def forget(owner: str) -> ForgottenOwner:
         memory = services.memory
         if memory is None:

@@ -6,6 +6,7 @@ starts as the same node, the response has failed: it is never in progress for ev
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
@@ -31,7 +32,7 @@ class BackgroundStore:
         self.responses, self.conversations = responses, conversations
         self.node, self.most_open = node, most_open
 
-    def claim(self, kept: KeptResponse, events: bytes, numbers: int) -> None:
+    def claim(self, kept: KeptResponse, events: bytes) -> None:
         """Raises TooManyOpen, MemoryFull."""
         with self.responses.vault.transaction() as database:
             self.responses.owners.sealer_to_keep(database, kept.owner)
@@ -69,22 +70,22 @@ class BackgroundStore:
         """Those whose process is gone have failed; `own`: what this process runs. How many."""
         if not self.responses.vault.is_there:
             return 0
-        count = 0
         with self.responses.vault.transaction() as database:
-            for response_id, owner, node, beat_at in database.query(_OPEN):
-                is_other = node == self.node or node.partition("/")[0] != _name(self.node)
-                is_alive = is_other and beat_at > time.time() - LOST_S
-                if response_id not in own and not is_alive:
-                    self._fail(database, response_id, owner)
-                    count += 1
-        return count
+            found = database.query(_OPEN)
+        lost = [row[:2] for row in found if row[0] not in own and self._is_lost(*row[2:])]
+        for response_id, owner in lost:
+            with suppress(NotKept), self.responses.vault.transaction() as database:
+                self._fail(database, response_id, owner)
+        return len(lost)
+
+    def _is_lost(self, node: str, beat_at: int) -> bool:
+        is_others = _name(node) != _name(self.node)
+        return not is_others or beat_at <= time.time() - LOST_S
 
     def _fail(self, database: Database, response_id: str, owner: str) -> None:
-        try:
-            kept = self.responses.found(database, response_id, owner)
-            parts = self.responses.events_in(database, response_id, owner, 0)
-        except NotKept:
-            return
+        """Raises NotKept where it has ended meanwhile."""
+        kept = self.responses.found(database, response_id, owner)
+        parts = self.responses.events_in(database, response_id, owner, 0)
         number = sum(part.events.count(b"\n\n") for part in parts)
         response = msgspec.json.decode(kept.head) | {
             "status": "failed",

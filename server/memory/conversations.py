@@ -100,11 +100,11 @@ class ConversationStore:
             self.remove(database, owner, conversation_id)
 
     def remove(self, database: Database, owner: str, conversation_id: str) -> None:
-        [(freed,)] = database.query(_ALL_BYTES, (conversation_id, conversation_id))
-        for table in ("memory_conversation_items", "memory_conversations"):
-            delete = f"DELETE FROM {table} WHERE conversation_id = ?"
-            database.execute(delete, (conversation_id,))
-        self.owners.take(database, owner, -int(freed))
+        freed = 0
+        for table in ("memory_conversations", "memory_conversation_items"):
+            delete = f"DELETE FROM {table} WHERE conversation_id = ? RETURNING bytes"
+            freed += sum(row[0] for row in database.query(delete, (conversation_id,)))
+        self.owners.take(database, owner, -freed)
 
     def add(self, conversation_id: str, owner: str, items: Sequence[KeptItem]) -> None:
         """Raises MemoryFull, ConversationFull."""
@@ -169,11 +169,10 @@ class ConversationStore:
         """The conversation without it."""
         with self._there(conversation_id).transaction() as database:
             found = self._found(database, conversation_id, owner)
-            rows = database.query(_ITEM_BYTES, (conversation_id, item_id))
+            rows = database.query(_DELETE_ITEM, (conversation_id, item_id))
             if not rows:
                 raise NotKept(item_id)
             size, plain = rows[0]
-            database.execute(_DELETE_ITEM, (conversation_id, item_id))
             database.execute(_SHRINK, (plain, conversation_id))
             self.owners.take(database, owner, -size)
         return found
@@ -219,11 +218,6 @@ UPDATE memory_conversations SET expires_at = ?, bytes = ?, sealed = ? WHERE conv
 """
 _BYTES: Final = "SELECT bytes FROM memory_conversations WHERE conversation_id = ?"
 _CONTEXT_BYTES: Final = "SELECT context_bytes FROM memory_conversations WHERE conversation_id = ?"
-_ALL_BYTES: Final = """
-SELECT (SELECT bytes FROM memory_conversations WHERE conversation_id = ?) + coalesce(
-    (SELECT sum(bytes) FROM memory_conversation_items WHERE conversation_id = ?), 0
-)
-"""
 _GROW: Final = """
 UPDATE memory_conversations SET next_seq = next_seq + ?, items = items + ?,
     context_bytes = context_bytes + ?, expires_at = ?
@@ -242,10 +236,7 @@ _ITEMS: Final = "SELECT item_id, sealed FROM memory_conversation_items WHERE con
 _SEQ: Final = """
 SELECT seq FROM memory_conversation_items WHERE conversation_id = ? AND item_id = ?
 """
-_ITEM_BYTES: Final = """
-SELECT bytes, plain_bytes FROM memory_conversation_items
-WHERE conversation_id = ? AND item_id = ?
-"""
 _DELETE_ITEM: Final = """
 DELETE FROM memory_conversation_items WHERE conversation_id = ? AND item_id = ?
+RETURNING bytes, plain_bytes
 """

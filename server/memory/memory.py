@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +12,7 @@ from server.ledger.keys import Key
 from server.memory.background import LOST_S, BackgroundStore
 from server.memory.conversations import ConversationStore, KeptItem
 from server.memory.database import FileMemory, MemoryDatabase, SharedMemory
-from server.memory.errors import MemoryTrouble
+from server.memory.errors import MemoryTrouble, NotKept
 from server.memory.owners import Owners
 from server.memory.response_rows import EventPart, KeptResponse
 from server.memory.responses import ResponseStore
@@ -22,6 +23,7 @@ from server.memory.vault import Vault
 log = logging.getLogger("fjord.memory")
 
 SWEEP_S: Final = 60.0
+KEYS_S: Final = 3600.0
 STOP_S: Final = 10.0
 
 
@@ -50,7 +52,7 @@ class Memory:
         self.sweeper = Sweeper(self.responses, self.conversations)
         self.running: Callable[[], Sequence[str]] = tuple
         """Ids of the background responses that this process runs."""
-        self._keys = keys
+        self._keys, self._keys_due = keys, 0.0
         self._task: asyncio.Task[None] | None = None
         self._is_stopped = asyncio.Event()
 
@@ -79,9 +81,10 @@ class Memory:
                 database, kept.owner, kept.response_id, events, is_bound=is_bound
             )
             if kept.conversation_id is not None and to_conversation:
-                self.conversations.append(
-                    database, kept.conversation_id, kept.owner, to_conversation
-                )
+                with suppress(NotKept):  # it was deleted meanwhile
+                    self.conversations.append(
+                        database, kept.conversation_id, kept.owner, to_conversation
+                    )
 
     def forget(self, owner: str) -> int:
         """Destroy an owner's key and all that it sealed; how many objects that were."""
@@ -92,7 +95,7 @@ class Memory:
         lost = self.background.end_lost(self.running())
         if lost:
             log.warning("%d background responses had lost their server and have failed", lost)
-        went = self.sweeper.sweep(self._keys())
+        went = self.sweeper.sweep(self._keys_at_times())
         if went:
             log.info("%d kept responses and conversations are past their time and gone", went)
 
@@ -103,6 +106,13 @@ class Memory:
             return kept
         self.background.end_lost(self.running())
         return self.responses.find(response_id, owner)
+
+    def _keys_at_times(self) -> Sequence[Key]:
+        """Owners go by the day: to read thousands of keys each minute would cost more."""
+        if not self.vault.is_there or time.monotonic() < self._keys_due:
+            return ()
+        self._keys_due = time.monotonic() + KEYS_S
+        return self._keys()
 
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="memory")

@@ -108,13 +108,11 @@ class ResponseStore:
 
     def _take_out(self, database: Database, kept: KeptResponse) -> int:
         """Of what stands there already; the bytes it had."""
-        query = "SELECT bytes, status FROM memory_responses WHERE response_id = ?"
-        rows = database.query(query, (kept.response_id,))
+        delete = "DELETE FROM memory_responses WHERE response_id = ? RETURNING bytes, status"
+        rows = database.query(delete, (kept.response_id,))
         is_open = bool(rows) and rows[0][1] in OPEN
         if kept.is_background and kept.status != "queued" and not is_open:
-            raise NotKept(kept.response_id)
-        delete = "DELETE FROM memory_responses WHERE response_id = ?"
-        database.execute(delete, (kept.response_id,))
+            raise NotKept(kept.response_id)  # and the block takes its deletion back
         return int(rows[0][0]) if rows else 0
 
     def write_events(
@@ -168,9 +166,8 @@ class ResponseStore:
         for response_id in response_ids:
             freed = 0
             for table in ("memory_responses", "memory_events"):
-                sums = f"SELECT coalesce(sum(bytes), 0) FROM {table} WHERE response_id = ?"
-                freed += int(database.query(sums, (response_id,))[0][0])
-                database.execute(f"DELETE FROM {table} WHERE response_id = ?", (response_id,))
+                delete = f"DELETE FROM {table} WHERE response_id = ? RETURNING bytes"
+                freed += sum(row[0] for row in database.query(delete, (response_id,)))
             delete = "DELETE FROM memory_items_of WHERE response_id = ?"
             database.execute(delete, (response_id,))
             self.owners.take(database, owner, -freed)

@@ -296,7 +296,7 @@ def test_a_chain_is_bounded(tmp_path: Path) -> None:
 
 def test_a_process_that_says_nothing_has_lost_its_responses(tmp_path: Path) -> None:
     one = memory_at(tmp_path, node="a/1")
-    one.background.claim(kept("resp_a", status="queued"), b"event: x\ndata: {}\n\n", 1)
+    one.background.claim(kept("resp_a", status="queued"), b"event: x\ndata: {}\n\n")
     other = memory_at(tmp_path, node="b/2")
     assert other.background.end_lost() == 0
     stale = f"UPDATE memory_responses SET beat_at = beat_at - {background.LOST_S + 1}"
@@ -314,7 +314,7 @@ def test_a_process_that_says_nothing_has_lost_its_responses(tmp_path: Path) -> N
         one.keep(replace(found, status="completed"), (), (), ())
     assert other.responses.find("resp_a", "acme").status == "failed"
     again = memory_at(tmp_path, node="a/3")
-    again.background.claim(kept("resp_b", status="queued"), b"", 0)
+    again.background.claim(kept("resp_b", status="queued"), b"")
     assert memory_at(tmp_path, node="a/4").background.end_lost() == 1
 
 

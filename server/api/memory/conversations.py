@@ -1,6 +1,7 @@
 """/v1/conversations: made, told, changed, deleted; their items likewise."""
 
-from typing import Any, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
 import msgspec
 from pydantic import TypeAdapter
@@ -18,8 +19,8 @@ from server.api.memory.kept_responses import (
 from server.api.memory.wire import CHANGE, CONVERSATION, ITEMS
 from server.api.memory.wire_answers import DeletedConversation, conversation_object
 from server.api.responses.asked import asked
-from server.api.responses.input import conversation
-from server.api.responses.items import input_items, kept_items
+from server.api.responses.input import Turns
+from server.api.responses.items import encoded_items, kept_items
 from server.api.responses.wire import InputItem
 from server.errors import ApiError
 from server.http.exchange import Exchange
@@ -46,6 +47,10 @@ class ConversationEndpoint(MemoryEndpoint):
         body = await exchange.body(services.settings.max_body_bytes)
         return await decoded(adapter, body, services.long_bodies)
 
+    async def readable(self, items: Sequence[InputItem]) -> tuple[msgspec.Raw, ...]:
+        """As they are kept. Raises ApiError 400."""
+        return await self.services.long_bodies(readable, items)
+
     async def tell_of(self, exchange: Exchange, found: KeptConversation) -> int:
         return await self.tell(exchange, _encode(conversation_object(found)))
 
@@ -54,7 +59,7 @@ class CreateConversation(ConversationEndpoint):
     async def serve(self, exchange: Exchange, admission: Admission) -> int:
         memory = self.memory
         wire = await self.body(exchange, CONVERSATION)
-        items = readable(wire.items or ())
+        items = await self.readable(wire.items or ())
         metadata = _encode(wire.metadata or {})
         owner, conversation_id = admission.caller.owner, f"conv_{new_id(32)}"
         made = new_conversation(conversation_id, owner, metadata)
@@ -99,9 +104,10 @@ class AddItems(ConversationEndpoint):
     async def serve(self, exchange: Exchange, admission: Admission) -> int:
         add, name = self.memory.conversations.add, self.conversation_id(exchange)
         wire = await self.body(exchange, ITEMS)
-        items = readable(wire.items)
+        items = await self.readable(wire.items)
         await asked(add, name, admission.caller.owner, kept_items(items))
-        return await self.tell(exchange, _encode(item_list(items, len(items))))
+        told = [msgspec.json.decode(item) for item in items]
+        return await self.tell(exchange, _encode(item_list(told, len(told))))
 
 
 class ListItems(ConversationEndpoint):
@@ -146,15 +152,25 @@ class DeleteItem(ConversationEndpoint):
         )
 
 
-def readable(given: Any) -> list[dict[str, Any]]:
+def readable(items: Sequence[InputItem]) -> tuple[msgspec.Raw, ...]:
     """Items as they are kept, once it is known that a model can read each. Raises ApiError 400."""
-    items: list[InputItem] = list(given)
     try:
-        conversation([item for item in items if not _answers_a_call(item)], None)
+        for i, item in enumerate(items):
+            _check(i, item)
+        return encoded_items(items)
     except ApiError as error:
-        error.rename({error.param or "": (error.param or "").replace("input[", "items[", 1)})
+        error.rename({error.param or "": (error.param or "").replace("input", "items", 1)})
         raise
-    return input_items(items)
+
+
+def _check(place: int, item: InputItem) -> None:
+    """Whether the call that it answers stands in the conversation already is not asked."""
+    if item.type == "item_reference":
+        field = f"items[{place}].type"
+        message = f"{field} is item_reference; right would be the item itself."
+        raise ApiError.invalid(message, field, item.type, "the item itself")
+    if not _answers_a_call(item):
+        Turns().take(f"input[{place}]", item)
 
 
 def _answers_a_call(item: InputItem) -> bool:

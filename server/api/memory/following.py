@@ -4,11 +4,13 @@ come."""
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Final
 
 from server.api.responses.asked import asked
 from server.api.responses.event_log import from_number
 from server.api.services import Services
+from server.errors import ApiError
 from server.http.exchange import Exchange
 from server.memory.memory import Memory
 from server.memory.response_rows import KeptResponse
@@ -28,10 +30,11 @@ async def tell_events(
     services.metrics.answered("", endpoint, 200)
     try:
         await exchange.open_stream()
-        async for piece in events:
-            if has_left.is_set() or time.monotonic() > deadline:
-                break
-            await asyncio.wait_for(exchange.write(piece or WAITING), settings.send_timeout_s)
+        with suppress(ApiError):  # it was deleted: what there was has been told
+            async for piece in events:
+                if has_left.is_set() or time.monotonic() > deadline:
+                    break
+                await asyncio.wait_for(exchange.write(piece or WAITING), settings.send_timeout_s)
         await exchange.write(b"", more=False)
     except TimeoutError:
         exchange.drop()

@@ -61,7 +61,9 @@ class OneResponse(MemoryEndpoint):
             if run is not None
             else kept_events(self.memory, kept.response_id, owner, after + 1, patience_s)
         )
-        await tell_events(exchange, events, self.services, self.endpoint)
+        self.services.limiter.release(admission)
+        with self.services.background.following(owner):
+            await tell_events(exchange, events, self.services, self.endpoint)
         return 0
 
 
@@ -106,16 +108,23 @@ class InputItems(MemoryEndpoint):
         limit = limit_of(query, MOST_LISTED, USUALLY_LISTED)
         order = one_of(query, "order", ("asc", "desc"))
         kept = await self.found(exchange, admission)
-        items = [msgspec.json.decode(item) for item in kept.turn.input]
-        if order != "asc":
-            items.reverse()
-        after = query.get("after")
-        if after is not None:
-            places = [i for i, item in enumerate(items) if item["id"] == after]
-            if not places:
-                raise unknown_after(after)
-            items = items[places[0] + 1 :]
-        return await self.tell(exchange, msgspec.json.encode(item_list(items, limit)))
+        page = await asked(_page, kept, query.get("after"), limit, ascending=order == "asc")
+        if page is None:
+            raise unknown_after(query.get("after"))
+        return await self.tell(exchange, page)
+
+
+def _page(kept: KeptResponse, after: str | None, limit: int, *, ascending: bool) -> bytes | None:
+    """As JSON; None: there is no such `after`."""
+    items = [msgspec.json.decode(item) for item in kept.turn.input]
+    if not ascending:
+        items.reverse()
+    if after is not None:
+        places = [i for i, item in enumerate(items) if item["id"] == after]
+        if not places:
+            return None
+        items = items[places[0] + 1 :]
+    return msgspec.json.encode(item_list(items, limit))
 
 
 def told(kept: KeptResponse) -> bytes:

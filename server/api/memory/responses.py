@@ -1,30 +1,34 @@
 """/v1/responses: made, with what is kept of its conversation; run at once, or in the background."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 from server.accounts.limits import Admission
 from server.api.chat.wire_values import MAX_ITEMS
-from server.api.decode import decoded
+from server.api.decode import IN_A_THREAD_BYTES, decoded
 from server.api.generation import Generation
 from server.api.memory.following import tell_events
 from server.api.responses.asked import asked, refusal, unknown_previous
 from server.api.responses.background import BackgroundRun
 from server.api.responses.build import build_response
-from server.api.responses.items import read
+from server.api.responses.items import encoded_items, read
 from server.api.responses.kept import Keeping, KeptAnswer
 from server.api.responses.wire import RESPONSES, InputItem, Recalled, ResponsesRequest
 from server.api.services import Services
 from server.errors import ApiError, brief
 from server.http.exchange import Exchange
-from server.ledger.records import Caller, UsageRecord
+from server.ledger.records import UsageRecord
 from server.memory.errors import NotKept, TooLong
 from server.memory.memory import Memory
 from server.memory.response_rows import KeptResponse
 from server.requests.plan import Call
 
 _MOST_REFERENCES = 64
+_FEW = 64
+"""Items that are looked at one by one for their size."""
+T = TypeVar("T")
 
 
 class Responses(Generation[ResponsesRequest]):
@@ -37,23 +41,23 @@ class Responses(Generation[ResponsesRequest]):
         wire = await decoded(self.adapter, body, self.services.long_bodies)
         memory = self.services.memory
         if memory is not None:
-            recalled = await self._recalled(memory, wire, admission.caller)
+            recalled = await self._recalled(memory, wire, admission)
             if recalled is not None:
                 wire.recall(recalled)
         return wire
 
     async def _recalled(
-        self, memory: Memory, wire: ResponsesRequest, caller: Caller
+        self, memory: Memory, wire: ResponsesRequest, admission: Admission
     ) -> Recalled | None:
         """None: it asks nothing of the memory, and nothing of it is kept."""
-        owner = caller.owner
+        owner = admission.caller.owner
         is_kept = _is_kept(wire, self.services.settings.response_store)
         has_earlier = wire.previous_response_id or wire.conversation_id
         if not (is_kept or has_earlier or _references(wire)):
             return None
         if is_kept:
             await asked(memory.responses.check_room, owner)
-        chain, items = await _earlier(memory, wire, owner)
+        chain, items = await self._earlier(memory, wire, owner)
         given = await _followed(memory, wire, items, owner)
         _check_count(len(items) + (1 if isinstance(given, str) else len(given)))
         if not is_kept:
@@ -61,13 +65,39 @@ class Responses(Generation[ResponsesRequest]):
         keeping = Keeping(
             memory=memory,
             owner=owner,
-            given=given,
+            given=await self._beside(encoded_items, given),
             previous=chain[-1] if chain else None,
             conversation_id=wire.conversation_id,
-            caller=caller if wire.background else None,
+            admission=admission if wire.background else None,
             is_followed=bool(wire.stream),
         )
         return Recalled(items, given, partial(KeptAnswer, keeping=keeping))
+
+    async def _earlier(
+        self, memory: Memory, wire: ResponsesRequest, owner: str
+    ) -> tuple[list[KeptResponse], list[InputItem]]:
+        """The chain that it goes on from, and all items before its own."""
+        if wire.conversation_id:
+            try:
+                kept = await asked(memory.conversations.items, wire.conversation_id, owner)
+            except ApiError as error:
+                error.param = "conversation"
+                raise
+            return [], await self._beside(read, [each.item for each in kept])
+        if not wire.previous_response_id:
+            return [], []
+        chain = await asked(_chain, memory, wire.previous_response_id, owner)
+        _check_goes_on(chain[-1])
+        items = [i for kept in chain for i in (*kept.turn.input, *kept.turn.output)]
+        return chain, await self._beside(read, items)
+
+    async def _beside(self, work: Callable[[Any], T], given: Any) -> T:
+        """What computes for long where there is much; short things are done at once."""
+        if isinstance(given, str) or len(given) < _FEW:
+            size = len(given) if isinstance(given, str) else sum(map(_size, given))
+            if size < IN_A_THREAD_BYTES:
+                return work(given)
+        return await self.services.long_bodies(work, given)
 
     def prepare(
         self,
@@ -82,18 +112,27 @@ class Responses(Generation[ResponsesRequest]):
 
     async def run(self, exchange: Exchange, call: Call) -> int:
         answer = call.plan.kept
-        if not isinstance(answer, KeptAnswer) or answer.keeping.caller is None:
+        admission = answer.keeping.admission if isinstance(answer, KeptAnswer) else None
+        if not isinstance(answer, KeptAnswer) or admission is None:
             return await super().run(exchange, call)
-        run = BackgroundRun(call, answer.keeping.caller, answer)
+        run = BackgroundRun(call, admission.caller, answer)
         await self.services.background.begin(run, partial(super().run, call=call))
         if answer.keeping.is_followed:
-            await tell_events(
-                exchange, answer.log.follow(0, call.keep_alive_s), self.services, self.endpoint
-            )
+            events = answer.log.follow(0, call.keep_alive_s)
+            self.services.limiter.release(admission)
+            with self.services.background.following(answer.keeping.owner):
+                await tell_events(exchange, events, self.services, self.endpoint)
         else:
             self.services.metrics.answered("", self.endpoint, 200)
             await exchange.reply(200, answer.as_queued())
         return 0
+
+
+def _size(item: Any) -> int:
+    """About: of what is decoded, its texts."""
+    if isinstance(item, InputItem):
+        return IN_A_THREAD_BYTES if not isinstance(item.content, str) else len(item.content)
+    return len(bytes(item))
 
 
 def _is_kept(wire: ResponsesRequest, default: str) -> bool:
@@ -109,27 +148,12 @@ def _is_kept(wire: ResponsesRequest, default: str) -> bool:
     return is_kept
 
 
-async def _earlier(
-    memory: Memory, wire: ResponsesRequest, owner: str
-) -> tuple[list[KeptResponse], list[InputItem]]:
-    """The chain that it goes on from, and all items before its own."""
-    if wire.conversation_id:
-        try:
-            kept = await asked(memory.conversations.items, wire.conversation_id, owner)
-        except ApiError as error:
-            error.param = "conversation"
-            raise
-        return [], read(each.item for each in kept)
-    if not wire.previous_response_id:
-        return [], []
-    chain = await asked(_chain, memory, wire.previous_response_id, owner)
-    last = chain[-1]
+def _check_goes_on(last: KeptResponse) -> None:
     if last.status not in ("completed", "incomplete"):
         shown = brief(last.response_id)
         message = f"The response {shown!r} is {last.status}: only one that is complete goes on."
         expected = "the id of a response that is completed or incomplete"
         raise ApiError.invalid(message, "previous_response_id", shown, expected)
-    return chain, read(item for kept in chain for item in (*kept.turn.input, *kept.turn.output))
 
 
 def _chain(memory: Memory, response_id: str, owner: str) -> list[KeptResponse]:

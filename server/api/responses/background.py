@@ -4,7 +4,8 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -28,6 +29,8 @@ BEAT_S: Final = 1.0
 """So often it says that it is alive, keeps its events, and looks whether it is to end."""
 CANCEL_S: Final = 10.0
 STOP_S: Final = 10.0
+MOST_FOLLOWERS: Final = 100
+"""Streams of events of one owner, told again or as they come."""
 
 
 async def _no_message() -> Any:
@@ -127,6 +130,8 @@ class BackgroundRunner:
         self._running: Counter[str] = Counter()
         """By key."""
         self._room = asyncio.Event()
+        self._followers: Counter[str] = Counter()
+        """By owner."""
         memory.running = lambda: tuple(self._runs)
 
     def find(self, response_id: str) -> BackgroundRun | None:
@@ -136,14 +141,25 @@ class BackgroundRunner:
     def of_owner(self, owner: str) -> list[BackgroundRun]:
         return [run for run in self._runs.values() if run.caller.owner == owner]
 
+    @contextmanager
+    def following(self, owner: str) -> Iterator[None]:
+        """Around a stream of events, which holds none of its key's slots. Raises ApiError."""
+        if self._followers[owner] >= MOST_FOLLOWERS:
+            message = f"An owner may follow {MOST_FOLLOWERS} responses at once."
+            raise ApiError.retry(429, "CONCURRENCY_LIMIT_EXCEEDED", message, 10)
+        self._followers[owner] += 1
+        try:
+            yield
+        finally:
+            self._followers[owner] -= 1
+
     async def begin(self, run: BackgroundRun, work: Callable[[Exchange], Any]) -> None:
         """`work` generates on an exchange. Raises ApiError where it cannot be claimed."""
         answer = run.answer
         events = answer.queued()
-        kept = replace(answer.kept(), status="queued")
         self._runs[run.response_id] = run
         try:
-            await asked(self.memory.background.claim, kept, events, 2)
+            await asked(self._claim, answer, events)
         except BaseException:
             del self._runs[run.response_id]
             raise
@@ -152,6 +168,11 @@ class BackgroundRunner:
         task = asyncio.create_task(self._until_over(run, work), name=run.response_id)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _claim(self, answer: KeptAnswer, events: bytes) -> None:
+        """In a thread."""
+        kept = replace(answer.keeping.kept(answer.response), status="queued")
+        self.memory.background.claim(kept, events)
 
     async def _until_over(self, run: BackgroundRun, work: Callable[[Exchange], Any]) -> None:
         beat = asyncio.create_task(self._beat(run))

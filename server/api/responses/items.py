@@ -7,6 +7,7 @@ import msgspec
 from pydantic import TypeAdapter
 
 from server.api.responses.wire import InputItem
+from server.errors import ApiError
 from server.ids import new_id
 from server.memory.conversations import KeptItem
 
@@ -20,8 +21,19 @@ _PREFIXES: Final = {
 _ITEMS: TypeAdapter[list[InputItem]] = TypeAdapter(list[InputItem])
 
 
+def encoded_items(given: str | Sequence[InputItem]) -> tuple[msgspec.Raw, ...]:
+    """What a request was given, item by item, as it is kept. Raises ApiError 400 for what JSON of
+    64-bit integers cannot hold."""
+    try:
+        return raw(input_items(given))
+    except (OverflowError, RecursionError):
+        expected = "integers of at most 64 bits, and objects of at most some hundred in each other"
+        message = f"input has what cannot be kept; expected {expected}, or store: false."
+        raise ApiError.invalid(message, "input", None, expected) from None
+
+
 def input_items(given: str | Sequence[InputItem]) -> list[dict[str, Any]]:
-    """What a request was given, item by item; references to others are left out."""
+    """References to others are left out."""
     if isinstance(given, str):
         text = {"type": "input_text", "text": given}
         return [{"id": _id("message"), **_message("user", [text])}]
@@ -33,11 +45,11 @@ def _kept(item: InputItem) -> dict[str, Any]:
     kind = told.pop("type", "message")
     told.pop("id", None)
     if kind == "message":
-        return {"id": _id(kind), **told, **_message(told["role"], told["content"])}
+        return {"id": _id(kind), **told, **_message(told.get("role"), told.get("content"))}
     return {"id": _id(kind), **told, "type": kind}
 
 
-def _message(role: str, content: Any) -> dict[str, Any]:
+def _message(role: str | None, content: Any) -> dict[str, Any]:
     if isinstance(content, str):
         kind = "output_text" if role == "assistant" else "input_text"
         content = [{"type": kind, "text": content}]
@@ -57,6 +69,13 @@ def read(items: Iterable[bytes | msgspec.Raw]) -> list[InputItem]:
     return _ITEMS.validate_json(b"[" + b",".join(bytes(item) for item in items) + b"]")
 
 
-def kept_items(items: Iterable[dict[str, Any]]) -> list[KeptItem]:
+def kept_items(items: Iterable[msgspec.Raw]) -> list[KeptItem]:
     """For a conversation."""
-    return [KeptItem(item_id=item["id"], item=msgspec.json.encode(item)) for item in items]
+    return [KeptItem(item_id=_named(item).id, item=bytes(item)) for item in items]
+
+
+class _Named(msgspec.Struct):
+    id: str
+
+
+_named = msgspec.json.Decoder(_Named).decode

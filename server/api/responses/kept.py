@@ -4,22 +4,20 @@ durable."""
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 import msgspec
 
 from engines.base import Delta, Usage
+from server.accounts.limits import Admission
 from server.api.responses.asked import asked
 from server.api.responses.event_log import EventLog
 from server.api.responses.events import ResponseStream
-from server.api.responses.items import input_items, kept_items, raw
-from server.api.responses.wire import InputItem
+from server.api.responses.items import kept_items, raw
 from server.api.responses.wire_answers import Response
 from server.errors import ApiError, Error
-from server.ledger.records import Caller
 from server.memory.background import parts_of
 from server.memory.memory import Memory
-from server.memory.response_rows import KeptResponse, KeptTurn
+from server.memory.response_rows import EventPart, KeptResponse, KeptTurn
 
 _encode = msgspec.json.encode
 
@@ -30,18 +28,19 @@ class Keeping:
 
     memory: Memory
     owner: str
-    given: str | Sequence[InputItem]
-    """Its own input."""
+    given: tuple[msgspec.Raw, ...]
+    """The items of its own input, as JSON."""
     previous: KeptResponse | None = None
     conversation_id: str | None = None
-    caller: Caller | None = None
+    admission: Admission | None = None
     """Whose key runs it in the background; None: its client waits."""
     is_followed: bool = False
     """Whether that client reads its events as they come."""
 
-    def kept(self, response: Response, given: Sequence[dict[str, Any]]) -> KeptResponse:
-        """The response as it stands; `given`: the items of its input."""
-        items = raw([*given, *response["output"]])
+    def kept(self, response: Response) -> KeptResponse:
+        """The response as it stands."""
+        output = raw(response["output"])
+        size = sum(len(bytes(item)) for item in (*self.given, *output))
         before = self.previous
         return KeptResponse(
             response_id=response["id"],
@@ -53,14 +52,10 @@ class Keeping:
             previous_id=before.response_id if before else None,
             conversation_id=self.conversation_id,
             depth=before.depth + 1 if before else 1,
-            context_bytes=(before.context_bytes if before else 0) + sum(map(_size, items)),
+            context_bytes=(before.context_bytes if before else 0) + size,
             head=_encode({**response, "output": []}),
-            turn=KeptTurn(input=items[: len(given)], output=items[len(given) :]),
+            turn=KeptTurn(input=self.given, output=output),
         )
-
-
-def _size(item: msgspec.Raw) -> int:
-    return len(bytes(item))
 
 
 class KeptAnswer:
@@ -68,7 +63,6 @@ class KeptAnswer:
 
     def __init__(self, stream: ResponseStream, keeping: Keeping) -> None:
         self.stream, self.keeping = stream, keeping
-        self._given = input_items(keeping.given)
         self.log = EventLog()
         self.part = self.number = 0
         """Parts of its events that are kept already, and how many events they have."""
@@ -80,9 +74,6 @@ class KeptAnswer:
     @property
     def response(self) -> Response:
         return self.stream.response
-
-    def kept(self) -> KeptResponse:
-        return self.keeping.kept(self.response, self._given)
 
     def as_queued(self) -> bytes:
         """The response as JSON, before it runs."""
@@ -146,15 +137,18 @@ class KeptAnswer:
 
     async def keep(self, end: bytes) -> None:
         """Raises ApiError; then nothing of the end is kept."""
-        keeping, response = self.keeping, self.response
-        kept = self.kept()
-        output: list[dict[str, Any]] = [cast(dict[str, Any], item) for item in response["output"]]
-        is_turn = response["status"] in ("completed", "incomplete")
-        added = [*self._given, *output] if is_turn and kept.conversation_id else []
-        ids = [item["id"] for item in output]
         async with self._saving:
-            parts = parts_of(self.log.take_new() + end, self.part, self.number)
-            await asked(keeping.memory.keep, kept, parts, ids, kept_items(added))
+            new = self.log.take_new()
+            await asked(self._keep, parts_of(new + end, self.part, self.number))
+
+    def _keep(self, parts: Sequence[EventPart]) -> None:
+        """In a thread."""
+        keeping, response = self.keeping, self.response
+        kept = keeping.kept(response)
+        is_turn = response["status"] in ("completed", "incomplete") and kept.conversation_id
+        added = (*kept.turn.input, *kept.turn.output) if is_turn else ()
+        ids = [item["id"] for item in response["output"]]
+        keeping.memory.keep(kept, parts, ids, kept_items(added))
 
     async def note(self, *, is_running: bool) -> bool:
         """Keep its events so far; whether it is to go on. Raises ApiError."""
