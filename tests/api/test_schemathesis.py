@@ -19,7 +19,12 @@ CASES, OF_OTHER_NAMES = 100, 20
 """Bodies of an operation by its first path and by each other one, good ones and bad ones apart."""
 ANSWER_S = 60.0
 """It gives up after 10 s by itself, which a busy machine may take for the whole document."""
-WITH_BODY = [(o, path) for o in OPERATIONS if o.body is not None for path in o.paths]
+WITH_BODY = [
+    (o, path)
+    for o in OPERATIONS
+    for path in o.paths
+    if o.body is not None and not path.startswith("/v1/conversations/")
+]
 APART = ("/v1/files/", "/v1/batches/", "/v1/responses/", "/v1/conversations/")
 """What is there only once something was made."""
 WITHOUT_BODY = [

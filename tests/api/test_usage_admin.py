@@ -182,6 +182,7 @@ async def test_openapi_describes_every_route_and_the_key_it_needs(site: Site) ->
         ("/admin/v1/usage", "get"),
         ("/admin/v1/models", "get"),
         ("/admin/v1/registry", "post"),
+        ("/admin/v1/owners/{owner}/memory", "delete"),
         *((f"/admin/v1/models/{{alias}}/{command}", "post") for command in COMMANDS),
     }
     for path, verb in routes:

@@ -1,0 +1,62 @@
+"""All that is kept of an owner, destroyed at once: by a command, and over the admin API."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from server.memory.errors import NotKept
+from tests.support.memories import kept, memory_at
+from tests.support.responses import ASK, MODELS
+from tests.support.serve_process import fjord
+from tests.support.serving import Served, empty_ledger, scripted, serving, wait_until
+
+URL = "/v1/responses"
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    slow = scripted("slow", text="a " * 3000, token_delay_s=0.01)
+    with serving(tmp_path, *MODELS, slow) as server:
+        yield server
+
+
+def test_the_command_asks_first_and_says_what_it_did(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    empty_ledger(data)
+    memory = memory_at(data)
+    memory.keep(kept("resp_a", owner="acme"), (), (), ())
+    memory.keep(kept("resp_b", owner="others"), (), (), ())
+    refused = fjord(tmp_path, "forget", "acme")
+    assert refused.returncode == 2
+    assert "at no terminal, with --yes" in refused.stderr
+    assert memory.responses.find("resp_a", "acme")
+    done = fjord(tmp_path, "forget", "acme", "--yes")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "Destroyed 1 responses and conversations of acme.\n"
+    with pytest.raises(NotKept):
+        memory.responses.find("resp_a", "acme")
+    assert memory.responses.find("resp_b", "others")
+    nowhere = fjord(tmp_path, "forget", "acme", "--yes", "--data-dir", "nowhere")
+    assert (nowhere.returncode, len(nowhere.stderr.splitlines())) == (2, 1)
+
+
+def test_an_admin_destroys_it_while_it_runs(served: Served) -> None:
+    admin = {"X-API-Key": served.new_key(service="admin")}
+    with httpx.Client(base_url=served.url, headers=served.headers, timeout=60) as client:
+        made: dict[str, Any] = client.post(URL, json=ASK).json()
+        body = {"model": "slow", "input": "x", "background": True}
+        running: dict[str, Any] = client.post(URL, json=body).json()
+        wait_until(
+            lambda: client.get(f"{URL}/{running['id']}").json()["status"] == "in_progress",
+            "it runs",
+        )
+        url = f"{served.url}/admin/v1/owners/tests/memory"
+        assert httpx.delete(url, headers=served.headers).status_code in (401, 403)
+        answer = httpx.delete(url, headers=admin, timeout=30)
+        assert answer.json() == {"owner": "tests", "destroyed": 2}
+        for response in (made, running):
+            assert client.get(f"{URL}/{response['id']}").status_code == 404
+        assert client.post(URL, json=ASK).status_code == 200
