@@ -11,7 +11,7 @@ from server.memory.errors import NotKept
 from tests.support.memories import kept, memory_at
 from tests.support.responses import ASK, MODELS
 from tests.support.serve_process import fjord
-from tests.support.serving import Served, empty_ledger, scripted, serving, wait_until
+from tests.support.serving import Served, empty_ledger, make_key, scripted, serving, wait_until
 
 URL = "/v1/responses"
 
@@ -44,7 +44,7 @@ def test_the_command_asks_first_and_says_what_it_did(tmp_path: Path) -> None:
 
 
 def test_an_admin_destroys_it_while_it_runs(served: Served) -> None:
-    admin = {"X-API-Key": served.new_key(service="admin")}
+    admin = {"X-API-Key": make_key(served.data_dir, service="admin", owner="operators")}
     with httpx.Client(base_url=served.url, headers=served.headers, timeout=60) as client:
         made: dict[str, Any] = client.post(URL, json=ASK).json()
         body = {"model": "slow", "input": "x", "background": True}
@@ -55,6 +55,8 @@ def test_an_admin_destroys_it_while_it_runs(served: Served) -> None:
         )
         url = f"{served.url}/admin/v1/owners/tests/memory"
         assert httpx.delete(url, headers=served.headers).status_code in (401, 403)
+        usage = f"{served.url}/admin/v1/keys"
+        wait_until(lambda: httpx.get(usage, headers=admin).status_code == 200, "its key is known")
         answer = httpx.delete(url, headers=admin, timeout=30)
         assert answer.json() == {"owner": "tests", "destroyed": 2}
         for response in (made, running):
