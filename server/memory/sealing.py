@@ -5,6 +5,7 @@ that no row can stand in another's place.
 """
 
 import os
+import threading
 from typing import Final
 
 import zstandard
@@ -20,6 +21,17 @@ _MOST_BYTES: Final = 256 * 2**20
 """Of one object, unpacked."""
 
 
+class _Packers(threading.local):
+    """A thread's own: each takes longer to make than to use."""
+
+    def __init__(self) -> None:
+        self.pack = zstandard.ZstdCompressor(level=_LEVEL).compress
+        self.unpack = zstandard.ZstdDecompressor().decompress
+
+
+_own = _Packers()
+
+
 class WrongSeal(MemoryTrouble):
     """It was sealed with another key, as something else, or is damaged."""
 
@@ -33,7 +45,7 @@ class Sealer:
     def seal(self, plain: bytes, *place: str) -> bytes:
         """`place`: what it is, of whom."""
         nonce = os.urandom(_NONCE_BYTES)
-        packed = zstandard.ZstdCompressor(level=_LEVEL).compress(plain)
+        packed = _own.pack(plain)
         return nonce + self._cipher.encrypt(nonce, packed, _bound(place))
 
     def open(self, sealed: bytes, *place: str) -> bytes:
@@ -43,7 +55,7 @@ class Sealer:
             packed = self._cipher.decrypt(
                 sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _bound(place)
             )
-            return zstandard.ZstdDecompressor().decompress(packed, max_output_size=_MOST_BYTES)
+            return _own.unpack(packed, max_output_size=_MOST_BYTES)
         except (InvalidTag, ValueError, zstandard.ZstdError):
             raise WrongSeal(f"What is kept as {place[0]} cannot be opened.") from None
 
