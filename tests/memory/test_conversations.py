@@ -38,9 +38,10 @@ def message(text: str, role: str = "user") -> dict[str, Any]:
 
 
 def test_made_told_changed_and_deleted(client: httpx.Client) -> None:
-    made = ok(client.post(URL, json={"items": [message("hei")], "metadata": {"a": "b"}}))
+    metadata = {"a": "b", "huge": 10**40}
+    made = ok(client.post(URL, json={"items": [message("hei")], "metadata": metadata}))
     assert made["id"].startswith("conv_")
-    assert (made["object"], made["metadata"]) == ("conversation", {"a": "b"})
+    assert (made["object"], made["metadata"]) == ("conversation", metadata)
     url = f"{URL}/{made['id']}"
     assert ok(client.get(url)) == made
     changed = ok(client.post(url, json={"metadata": {"c": "d"}}))

@@ -157,6 +157,15 @@ def test_a_broken_answer_is_kept_as_it_was_told(client: httpx.Client) -> None:
     assert_error(client.post(URL, json=onward), 400, "INVALID_PARAMETER", "previous_response_id")
 
 
+def test_what_is_no_integer_of_64_bits_comes_back_as_it_was(client: httpx.Client) -> None:
+    huge = 10**40
+    said = [{"role": "user", "content": "x", "more": huge}]
+    response = made(client, input=said, metadata={"a": huge})
+    assert ok(client.get(f"{URL}/{response['id']}"))["metadata"] == {"a": huge}
+    page = ok(client.get(f"{URL}/{response['id']}/input_items"))
+    assert page["data"][0]["more"] == huge
+
+
 def test_input_items_come_page_by_page(client: httpx.Client) -> None:
     said = [{"role": "user", "content": f"w{i}"} for i in range(5)]
     response = made(client, input=said)

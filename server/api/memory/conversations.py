@@ -106,8 +106,7 @@ class AddItems(ConversationEndpoint):
         wire = await self.body(exchange, ITEMS)
         items = await self.readable(wire.items)
         await asked(add, name, admission.caller.owner, kept_items(items))
-        told = [msgspec.json.decode(item) for item in items]
-        return await self.tell(exchange, _encode(item_list(told, len(told))))
+        return await self.tell(exchange, _encode(item_list(items, len(items))))
 
 
 class ListItems(ConversationEndpoint):
@@ -127,7 +126,7 @@ class ListItems(ConversationEndpoint):
         )
         if page is None:
             raise unknown_after(after)
-        items = [msgspec.json.decode(each.item) for each in page]
+        items = [msgspec.Raw(each.item) for each in page]
         return await self.tell(exchange, _encode(item_list(items, limit)))
 
 

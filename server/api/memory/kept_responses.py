@@ -1,5 +1,8 @@
 """/v1/responses/{id}: told again, cancelled, deleted; its input, page by page."""
 
+from collections.abc import Sequence
+from typing import Any, cast
+
 import msgspec
 
 from server.accounts.limits import Admission
@@ -8,6 +11,7 @@ from server.api.files.query import limit_of, one_of, query_of, unknown_after
 from server.api.memory.following import kept_events, tell_events, when_over
 from server.api.responses.asked import asked
 from server.api.responses.background import CANCEL_S
+from server.api.responses.items import item_id
 from server.api.responses.wire_answers import DeletedResponse, ItemList
 from server.errors import ApiError, brief
 from server.http.exchange import Exchange
@@ -17,6 +21,8 @@ from server.memory.response_rows import KeptResponse
 MOST_LISTED = 100
 USUALLY_LISTED = 20
 _HIGHEST_NUMBER = 10**9
+_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+"""Each as it was written: a huge integer is none in Python's JSON of 64 bits."""
 
 
 class MemoryEndpoint(KeyedEndpoint):
@@ -52,9 +58,11 @@ class OneResponse(MemoryEndpoint):
             message = "starting_after is for stream=true."
             raise ApiError.invalid(message, "starting_after", after, "stream=true beside it")
         kept = await self.found(exchange, admission)
-        if not is_stream:
-            return await self.tell(exchange, told(kept))
         run = self.services.background.find(kept.response_id)
+        if not is_stream:
+            is_begun = run is not None and run.is_running and kept.status == "queued"
+            now = msgspec.structs.replace(kept, status="in_progress") if is_begun else kept
+            return await self.tell(exchange, told(now))
         patience_s, owner = self.services.settings.keep_alive_s, kept.owner
         events = (
             run.answer.log.follow(after + 1, patience_s)
@@ -116,11 +124,11 @@ class InputItems(MemoryEndpoint):
 
 def _page(kept: KeptResponse, after: str | None, limit: int, *, ascending: bool) -> bytes | None:
     """As JSON; None: there is no such `after`."""
-    items = [msgspec.json.decode(item) for item in kept.turn.input]
+    items = list(kept.turn.input)
     if not ascending:
         items.reverse()
     if after is not None:
-        places = [i for i, item in enumerate(items) if item["id"] == after]
+        places = [i for i, item in enumerate(items) if item_id(item) == after]
         if not places:
             return None
         items = items[places[0] + 1 :]
@@ -129,18 +137,18 @@ def _page(kept: KeptResponse, after: str | None, limit: int, *, ascending: bool)
 
 def told(kept: KeptResponse) -> bytes:
     """The response as JSON."""
-    head = msgspec.json.decode(kept.head)
+    head: dict[str, Any] = _members(kept.head)
     return msgspec.json.encode(head | {"status": kept.status, "output": kept.turn.output})
 
 
-def item_list(items: list[dict[str, object]], limit: int) -> ItemList:
+def item_list(items: Sequence[msgspec.Raw], limit: int) -> ItemList:
     """`items`: where there are more than `limit`, at least one more."""
     shown = items[:limit]
     return {
         "object": "list",
-        "data": shown,
-        "first_id": str(shown[0]["id"]) if shown else None,
-        "last_id": str(shown[-1]["id"]) if shown else None,
+        "data": cast(list[dict[str, Any]], list(shown)),
+        "first_id": item_id(shown[0]) if shown else None,
+        "last_id": item_id(shown[-1]) if shown else None,
         "has_more": len(items) > limit,
     }
 

@@ -1,6 +1,6 @@
 """Conversations as OpenAI's API tells of them."""
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 from typing_extensions import TypedDict
@@ -33,5 +33,5 @@ def conversation_object(conversation: KeptConversation) -> ConversationObject:
         "id": conversation.conversation_id,
         "object": "conversation",
         "created_at": conversation.created_at,
-        "metadata": msgspec.json.decode(conversation.metadata),
+        "metadata": cast(dict[str, Any], msgspec.Raw(conversation.metadata)),
     }

@@ -71,7 +71,11 @@ def read(items: Iterable[bytes | msgspec.Raw]) -> list[InputItem]:
 
 def kept_items(items: Iterable[msgspec.Raw]) -> list[KeptItem]:
     """For a conversation."""
-    return [KeptItem(item_id=_named(item).id, item=bytes(item)) for item in items]
+    return [KeptItem(item_id=item_id(item), item=bytes(item)) for item in items]
+
+
+def item_id(item: bytes | msgspec.Raw) -> str:
+    return _named(item).id
 
 
 class _Named(msgspec.Struct):
