@@ -22,7 +22,7 @@ def forget(
     data_dir: DataDir = DEFAULT_DIR,
     ledger_url: LedgerUrl = None,
 ) -> None:
-    """Destroy the key and all kept responses and conversations of an owner; records stay."""
+    """Destroy all that is kept of an owner, on request only."""
     with open_reports(data_dir, ledger_url, writing=True):
         pass  # the ledger of the place that is meant
     if not yes:

@@ -186,9 +186,11 @@ class BackgroundRunner:
         finally:
             run.ended.set()
             await asyncio.wait([beat])
-            await self._end(run)
-            self._runs.pop(run.response_id, None)
-            run.over.set()
+            try:
+                await self._end(run)
+            finally:
+                self._runs.pop(run.response_id, None)
+                run.over.set()
 
     async def _turn(self, run: BackgroundRun, work: Callable[[Exchange], Any]) -> None:
         key = run.caller.key_id
@@ -250,11 +252,7 @@ class BackgroundRunner:
         answer, error = run.answer, run.exchange.error
         if answer.log.is_over:
             return
-        end = b""
-        if error is not None:
-            end = answer.fail(error.body())
-        else:
-            answer.cancelled()
+        end = answer.cancelled() if error is None else answer.fail(error.body())
         try:
             await answer(end)
         except ApiError as failure:

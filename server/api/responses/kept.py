@@ -129,7 +129,7 @@ class KeptAnswer:
 
     def _in_place_of_the_end(self, error: ApiError) -> bytes:
         """Its items' ends, and why it is not there."""
-        if self.response["status"] == "failed":
+        if self.response["status"] in ("failed", "cancelled"):
             return self._end
         last = self._end.rfind(b"\n\n", 0, -2) + 2
         self.stream.take_back_end()
@@ -169,6 +169,7 @@ class KeptAnswer:
             self.number += new.count(b"\n\n")
         return goes_on
 
-    def cancelled(self) -> None:
+    def cancelled(self) -> bytes:
         self.stream.cancelled()
         self._end = b""
+        return self._end
