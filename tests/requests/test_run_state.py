@@ -177,7 +177,7 @@ async def test_an_end_waits_for_a_comment_line_that_is_under_way() -> None:
     async def said(answer: bytes) -> bytes:
         return answer
 
-    run.call.plan.said = said  # type: ignore[misc,method-assign]
+    run.call.plan.said = said  # type: ignore[method-assign]
     run._has_engine = True
     run._comment = asyncio.ensure_future(run._keep_alive())
     answer = asyncio.ensure_future(run._answer(None))
