@@ -22,6 +22,7 @@ from server.ids import new_id
 from server.ledger.ledger import Ledger
 from server.ledger.records import Caller, KeyLimits, UsageRecord
 from server.metrics import Metrics
+from server.pictures.reading import PictureReader
 from server.requests.supervisor import Supervisor
 from server.settings import Settings
 from server.tracing.facts import Traces
@@ -64,6 +65,11 @@ class Services:
     )
     """One thread: several would keep the interpreter from the event loop in turn."""
 
+    def __post_init__(self) -> None:
+        settings = self.settings
+        self.pictures = PictureReader(settings.image_hosts, is_offline=settings.offline)
+
+    pictures: PictureReader = field(init=False)
     batches: BatchRunner = field(init=False)
     """Set when there is an API that asks their lines."""
 
