@@ -85,6 +85,9 @@ class Profile:
         context, output = self._limits(alias, entry)
         self._check_tool_parser(alias, entry.tool_parser)
         self._check_speech(alias, entry)
+        if entry.images and entry.task != "generate":
+            complaint = "is for models that generate; right would be 0, or none"
+            raise self._error(alias, ("images",), complaint)
         engine = self._engine(alias, entry, entry.engine, entry.args, context)
         return ModelSpec(
             alias=alias,
