@@ -116,7 +116,9 @@ class VllmEngine:
         self._trials = form_trials(llm, self._spec)
         self._scheduler_stats.attach(llm)
         self._memory = await memory_in_use(llm)
-        self._speech = SpeechRenderer(llm, self._threads) if self._spec.task == HEARS else None
+        self._speech = (
+            SpeechRenderer(llm, self._threads.ordinary) if self._spec.task == HEARS else None
+        )
         if self._spec.task == "generate" and is_fast_path_on(self._spec.args):
             self._fast_path = await proven_fast_path(llm, self._vocabulary, renderer.token_ids)
 

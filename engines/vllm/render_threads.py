@@ -13,7 +13,7 @@ class RenderThreads:
 
     def __init__(self, threads: int) -> None:
         """`threads`: ordinary prompts at once."""
-        self._ordinary = WorkerThreads(threads, "vllm-aside")
+        self.ordinary = WorkerThreads(threads, "vllm-aside")
         self._long_texts = WorkerThreads(1, "vllm-long-texts", in_short_turns=True)
         self._pictures = WorkerThreads(1, "vllm-pictures")
 
@@ -26,9 +26,9 @@ class RenderThreads:
         return self._of_length(sum(map(len, inputs)))
 
     def _of_length(self, characters: int) -> WorkerThreads:
-        return self._ordinary if characters < LONG_TEXT_CHARACTERS else self._long_texts
+        return self.ordinary if characters < LONG_TEXT_CHARACTERS else self._long_texts
 
     def close(self) -> None:
         """Blocks until the running calls have ended. Idempotent."""
-        for threads in (self._ordinary, self._long_texts, self._pictures):
+        for threads in (self.ordinary, self._long_texts, self._pictures):
             threads.close()
