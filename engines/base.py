@@ -138,8 +138,8 @@ class Reasoning:
 class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One validated request. Exactly one of `messages`, `prompt` and `speech` is given.
 
-    Messages are plain dicts in OpenAI's form with string content (roles system, user, assistant,
-    tool), ready for a chat template. `stream=False` lets an engine hand over fewer, larger deltas.
+    Messages are plain dicts in OpenAI's form, ready for a chat template; content is a string, with
+    pictures a list of parts (engines/content.py). Without `stream` deltas may be fewer and larger.
     """
 
     request_id: str

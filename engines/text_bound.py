@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from engines.base import ContextLengthExceeded, GenerateRequest, InvalidRequest
+from engines.content import text_of
 
 LONG_TEXT_CHARACTERS = 2**19
 """From here on a text is tokenised apart, so that no ordinary one waits behind it."""
@@ -78,7 +79,7 @@ def kept_texts(messages: Sequence[Mapping[str, Any]]) -> list[str]:
     """What any template keeps: some trim each message, or leave old thoughts out of the
     assistant's."""
     said = (message.get("content") for message in messages if message["role"] != "assistant")
-    return [content.strip() for content in said if isinstance(content, str)]
+    return [text_of(content).strip() for content in said if content is not None]
 
 
 def all_texts(messages: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -88,7 +89,7 @@ def all_texts(messages: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _texts_of(message: Mapping[str, Any]) -> Iterable[Any]:
-    yield message.get("content")
+    yield text_of(message.get("content"))
     yield message.get("reasoning")
     for call in message.get("tool_calls") or ():
         yield call["function"]["arguments"]
@@ -98,7 +99,7 @@ def request_characters(request: GenerateRequest) -> int:
     """About as many as its prompt will have, before a template or a tokenizer has seen it."""
     if request.messages is None:
         return len(request.prompt or "")
-    return sum(len(message.get("content") or "") for message in request.messages)
+    return sum(len(text_of(message.get("content"))) for message in request.messages)
 
 
 def longest_token_bytes(tokens: Sequence[str]) -> int | None:

@@ -1,5 +1,6 @@
 """create_app(): the one place where the parts meet."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -252,6 +253,7 @@ async def _lifespan(app: FjordApp) -> AsyncIterator[Mapping[str, Any]]:
         await services.ledger.start(on_keys=services.ring.replace)
         stack.push_async_callback(services.ledger.stop)
         stack.callback(services.long_bodies.close)
+        stack.push_async_callback(asyncio.to_thread, services.pictures.close)
         await services.fleet.start()
         stack.push_async_callback(services.fleet.stop)
         await services.supervisor.start()

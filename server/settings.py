@@ -33,7 +33,14 @@ def _origin(value: str) -> str:
     return value
 
 
+def _host(value: str) -> str:
+    if not re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", value):
+        raise ValueError("right would be like images.example.com, or images.example.com:8443")
+    return value
+
+
 Several = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)]
+Host = Annotated[str, AfterValidator(_host)]
 Origin = Annotated[str, AfterValidator(_origin)]
 LONGEST_S = 366 * 86_400.0
 MOST_GB = 1e6
@@ -80,6 +87,8 @@ class Settings(BaseSettings):
     ollama: bool | None = None
     """Whether Ollama's API is there beside the service's; None: where no other machine can ask."""
     max_body_bytes: Count = 8 * 2**20
+    image_hosts: Annotated[tuple[Host, ...], NoDecode, BeforeValidator(_several)] = ()
+    """Hosts that pictures may be fetched from, name or name:port each; () none are fetched."""
     load_timeout_s: Seconds = 600.0
     """How long a request waits for a model that is loading."""
     start_timeout_s: Limit | None = None

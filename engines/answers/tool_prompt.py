@@ -11,6 +11,7 @@ from typing import Any
 from engines.answers.openai_tools import openai_tool
 from engines.answers.tool_history import with_read_arguments
 from engines.base import Tool
+from engines.content import joined
 
 _TOOLS = """# Tools
 
@@ -49,9 +50,11 @@ def instructed(
     """`words` joined to the first message, where it is of `role`; else a message of their own."""
     if messages and messages[0]["role"] == role:
         first, rest = messages[0], messages[1:]
-        parts = [first.get("content"), words]
-        parts = parts if role == "system" else parts[::-1]
-        return [{**first, "content": "\n\n".join(filter(None, parts))}, *rest]
+        said = first.get("content")
+        if not said:
+            return [{**first, "content": words}, *rest]
+        before, after = (said, words) if role == "system" else (words, said)
+        return [{**first, "content": joined(before, "\n\n", after)}, *rest]
     return [{"role": role, "content": words}, *messages]
 
 
@@ -63,7 +66,8 @@ def calls_in_words(messages: Sequence[Mapping[str, Any]]) -> list[Mapping[str, A
     for message in messages:
         worded = _worded(message)
         if follows_tool and worded["role"] == "user":
-            worded = {**worded, "content": f"{said.pop()['content']}\n{worded['content']}"}
+            content = joined(said.pop()["content"], "\n", worded["content"])
+            worded = {**worded, "content": content}
         said.append(worded)
         follows_tool = message["role"] == "tool" or (follows_tool and worded["role"] == "user")
     return said
@@ -75,7 +79,8 @@ def has_calls(messages: Sequence[Mapping[str, Any]]) -> bool:
 
 def _worded(message: Mapping[str, Any]) -> Mapping[str, Any]:
     if message["role"] == "tool":
-        content = f"<tool_response>\n{message.get('content') or ''}\n</tool_response>"
+        content = joined("<tool_response>\n", "", message.get("content") or "")
+        content = joined(content, "", "\n</tool_response>")
         return {"role": "user", "content": content}
     if not message.get("tool_calls"):
         return message

@@ -14,6 +14,7 @@ from engines.checking.folder import read_folder
 from engines.checking.gguf_model import read_gguf
 from engines.checking.memory import memory_findings
 from engines.checking.model_files import ModelFiles
+from engines.checking.pictures import picture_findings
 from engines.checking.reasoning import parser_finding, reasoning_findings
 from engines.checking.remote_code import remote_code_findings
 from engines.checking.rendering import TemplateTrial, try_template
@@ -108,6 +109,8 @@ def _of_files(subject: Subject, path: Path, told: Told, loads_tokenizer: bool) -
 
 def _config(subject: Subject, files: ModelFiles) -> Iterator[Finding]:
     config, args = files.config or {}, _args(subject.spec)
+    images = subject.entry.images if subject.entry else 0
+    yield from picture_findings(config, images, subject.spec.kind)
     if files.kind == "gguf":
         yield from gguf_config_findings(config, _context(subject))
         return

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from engines.base import GenerateRequest
+from engines.content import PICTURE
 from engines.fleet.routing import Prefixes
 
 LENGTHS = (256, 1024, 4096, 16_384)
@@ -48,4 +49,11 @@ def _pieces(messages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for message in messages:
         yield str(message.get("role"))
         content = message.get("content")
-        yield content if isinstance(content, str) else ""
+        if isinstance(content, list):
+            yield from map(_of_part, content)
+        else:
+            yield content if isinstance(content, str) else ""
+
+
+def _of_part(part: Mapping[str, Any]) -> str:
+    return str(part[PICTURE].digest if part["type"] == PICTURE else part["text"])

@@ -32,6 +32,8 @@ class VllmArguments:
     is_eager: bool = False
     sequences: int | None = None
     batched_tokens: int | None = None
+    images: int = 0
+    """The most pictures of a request, by the registry."""
     nodes: int = 1
     """Machines that share one engine."""
     is_elsewhere: bool = False
@@ -58,7 +60,7 @@ class VllmArguments:
         return WIDTHS[facts.dtype if self.dtype == "auto" else self.dtype]
 
 
-def vllm_arguments(args: Mapping[str, Any]) -> VllmArguments:
+def vllm_arguments(args: Mapping[str, Any], images: int = 0) -> VllmArguments:
     """What is no plain value of its kind counts as not given: the engine itself will refuse it."""
     given = {name.replace("-", "_"): value for name, value in args.items()}
     return VllmArguments(
@@ -75,6 +77,7 @@ def vllm_arguments(args: Mapping[str, Any]) -> VllmArguments:
         is_eager=given.get("enforce_eager") is True,
         sequences=_count(given, "max_num_seqs"),
         batched_tokens=_count(given, "max_num_batched_tokens"),
+        images=images,
         nodes=_count(given, "nnodes") or 1,
         is_elsewhere=any(given.get(name) for name in _KEPT_ELSEWHERE)
         or any(given.get(name) == "ray" for name in _BACKENDS),

@@ -17,6 +17,8 @@ COLLECTIVES_BYTES = GIB
 """NCCL's buffers, where several cards work together."""
 GRAPH_BYTES, GRAPH_LAYER_BYTES = 256 * MIB, 12 * MIB
 """CUDA graphs: a part of their own, and one for each layer of a card."""
+PICTURES_BYTES = 2 * GIB
+"""A vision encoder's step over its largest picture, and the cache of what comes out of it."""
 CPU_PROCESSES_BYTES = 820 * MIB
 """vLLM's two processes on a CPU: engine core and worker, without weights and cache."""
 CPU_BLOCK_TOKENS = 128
@@ -111,7 +113,8 @@ def reserve_bytes(facts: ModelFacts, args: VllmArguments, card: Card) -> int:
     tokens, sequences = args.batched_tokens or tokens, args.sequences or sequences
     logits = sequences * facts.vocabulary * 10  # 16 bits, then twice 32: probabilities, sorted
     step = tokens * _step_elements(facts, args) * 2
-    return asleep_bytes(facts.layers, args) + logits + step
+    pictures = PICTURES_BYTES if args.images else 0
+    return asleep_bytes(facts.layers, args) + logits + step + pictures
 
 
 def asleep_bytes(layers: int, args: VllmArguments) -> int:

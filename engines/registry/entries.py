@@ -10,7 +10,7 @@ from engines.registry.durations import LONGEST_S, seconds_of
 from engines.registry.exact import MICRO, micro_units
 from engines.registry.names import MOST_NAME
 from engines.registry.seller import SellerEntry
-from engines.registry.spec import MOST_REPLICAS, Load, Task
+from engines.registry.spec import MOST_IMAGES, MOST_REPLICAS, Load, Task
 
 PINNED = "pinned"
 MOST_PRICE = 1_000_000 * MICRO
@@ -194,6 +194,9 @@ class ModelEntry(_Strict):
     )
     dimensions: list[Annotated[int, Field(ge=1, le=2**20)]] = Field(
         [], description="embed: a list of allowed vector lengths"
+    )
+    images: Annotated[int, Field(ge=0, le=MOST_IMAGES)] = Field(
+        0, description=f"the most pictures of one request, 0 (none are read) to {MOST_IMAGES}"
     )
 
 

@@ -30,7 +30,7 @@ OF_THE_WEIGHTS = frozenset(
     {
         *("revision", "file", "engine", "task", "args", "also", "optional", "dimensions"),
         *("reasoning", "reasoning_efforts", "tool_parser", "chat_template_kwargs"),
-        *("free_chat_template_kwargs", "start_timeout", "replicas"),
+        *("free_chat_template_kwargs", "start_timeout", "replicas", "images"),
     }
 )
 """Keys that speak of certain weights: an overlay that names another source starts without them."""
@@ -85,6 +85,9 @@ class Profile:
         context, output = self._limits(alias, entry)
         self._check_tool_parser(alias, entry.tool_parser)
         self._check_speech(alias, entry)
+        if entry.images and entry.task != "generate":
+            complaint = "is for models that generate; right would be 0, or none"
+            raise self._error(alias, ("images",), complaint)
         engine = self._engine(alias, entry, entry.engine, entry.args, context)
         return ModelSpec(
             alias=alias,
@@ -107,6 +110,7 @@ class Profile:
             system_prompt=entry.system_prompt,
             defaults=entry.defaults.model_dump(exclude_none=True),
             dimensions=tuple(entry.dimensions),
+            images=entry.images,
         )
 
     def other_engines(self) -> Mapping[str, Mapping[str, EngineSpec]]:
@@ -212,6 +216,7 @@ class Profile:
             task=entry.task,
             args=args,
             thinking=_marks(entry.reasoning) if kind == "vllm" else None,
+            images=entry.images if kind == "vllm" else 0,
         )
 
 

@@ -15,6 +15,7 @@ LLAMACPP_CONTEXT_TOKENS = 8192
 184 MB with SmolLM2-135M."""
 
 MOST_REPLICAS = 64
+MOST_IMAGES = 64
 
 Task: TypeAlias = Literal["generate", "embed", "transcribe"]
 Load: TypeAlias = Literal["start", "demand", "never"]
@@ -38,6 +39,8 @@ class EngineSpec:
     args: Mapping[str, Any] = field(default_factory=dict)
     thinking: tuple[str, str] | None = None
     """vllm: the marks between which it counts what is thought, where an alias of it thinks."""
+    images: int = 0
+    """vllm: the most pictures of one request, of all its aliases; 0: no memory is kept for any."""
     replica: int = 0
     """Which of several equal engines it is, from 0."""
 
@@ -51,6 +54,7 @@ class EngineSpec:
         """The key that it shares with its replicas: the first one's."""
         rest: list[Any] = [self.source, self.revision, self.file, self.task, self.args]
         rest += [] if self.thinking is None else [self.thinking]
+        rest += [["images", self.images]] if self.images else []
         digest = hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode())
         name = self.source.rstrip("/").rsplit("/", 1)[-1].rsplit(":", 1)[-1]
         return f"{self.kind}:{name}:{digest.hexdigest()[:8]}"
@@ -111,6 +115,13 @@ class ModelSpec:
     """Wire defaults that differ from the contract's (temperature, max_tokens, top_p, ...)."""
     dimensions: tuple[int, ...] = ()
     """embed: allowed shortened vector lengths (Matryoshka); empty: none."""
+    images: int = 0
+    """The most pictures of one request; 0: it reads text only."""
+
+    @property
+    def most_images(self) -> int:
+        """As `images`, on the engine that it has: llama.cpp reads text only."""
+        return 0 if self.engine.kind == "llamacpp" else self.images
 
     @property
     def preload(self) -> bool:

@@ -40,6 +40,7 @@ from engines.host.worker_threads import WorkerThreads
 from engines.registry.spec import EngineSpec
 from engines.testing.forms import form, tool_call
 from engines.testing.hearing import heard
+from engines.testing.pictures import last_asked, read_text
 from engines.testing.sleep import ScriptedSleep
 from engines.testing.told import folded, logprobs, prompt_logprobs, thought_words, with_prompt
 from engines.testing.turn import next_call
@@ -105,8 +106,8 @@ class ScriptedEngine:
         if request.prompt is not None:
             return Prompt(token_ids=request.prompt, rendered="")
         messages = [with_read_arguments(message) for message in request.messages or ()]
-        text = "\n".join(f"{m['role']}: {m.get('content') or ''}" for m in messages)
-        return Prompt(token_ids=await self._ids_of(text), rendered=str(_last_user(messages)))
+        text = "\n".join(f"{m['role']}: {read_text(m.get('content'))}" for m in messages)
+        return Prompt(token_ids=await self._ids_of(text), rendered=last_asked(messages))
 
     async def _ids_of(self, text: str) -> list[int]:
         return _ids(text) if len(text) < _LONG_TEXT else await self._long_texts(_ids, text)
@@ -291,7 +292,3 @@ def _repeat(words: list[str], count: int) -> list[str]:
 
 def _ids(text: str) -> list[int]:
     return [zlib.crc32(w.encode("utf-8", "surrogatepass")) & 0xFFFF for w in _words(text)]
-
-
-def _last_user(messages: Sequence[Mapping[str, Any]]) -> str:
-    return next((m.get("content") or "" for m in reversed(messages) if m["role"] == "user"), "")

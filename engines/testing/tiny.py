@@ -44,7 +44,7 @@ def make_llama(folder: Path, seed: int = 0) -> Path:
             **special,
         },
     )
-    config = {**_config(tokenizer, *SPECIALS), "mlp_bias": False}
+    config = {**llama_config(tokenizer, *SPECIALS), "mlp_bias": False}
     _write_model(folder, {**config, "model_type": "llama"}, "LlamaForCausalLM", seed)
     return folder
 
@@ -56,7 +56,7 @@ def make_qwen3(folder: Path, tokenizer: Path, seed: int = 0) -> Path:
         if (tokenizer / name).exists():
             shutil.copyfile(tokenizer / name, folder / name)
     known = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    config = _config(known, "<|im_end|>", "<|im_start|>", "<|endoftext|>")
+    config = llama_config(known, "<|im_end|>", "<|im_start|>", "<|endoftext|>")
     _write_model(folder, {**config, "model_type": "qwen3"}, "Qwen3ForCausalLM", seed)
     return folder
 
@@ -72,7 +72,8 @@ def byte_tokenizer(specials: Sequence[str] = SPECIALS, marks: Sequence[str] = ()
     return tokenizer
 
 
-def _config(tokenizer: Tokenizer, eos: str, bos: str, pad: str) -> dict[str, Any]:
+def llama_config(tokenizer: Tokenizer, eos: str, bos: str, pad: str) -> dict[str, Any]:
+    """Of a Llama over that tokenizer, but for its model_type."""
     return {
         "vocab_size": tokenizer.get_vocab_size(),
         "eos_token_id": tokenizer.token_to_id(eos),

@@ -54,7 +54,21 @@ def engine_arguments(spec: EngineSpec, path: str, known: set[str]) -> dict[str, 
     arguments |= reasoning_config(spec, given)
     if on_cpu():
         arguments |= cpu_arguments(path)
+    if spec.images:
+        given |= picture_arguments(spec.images, given)
     return {k: v for k, v in arguments.items() if k in known} | given
+
+
+def picture_arguments(images: int, given: Mapping[str, Any]) -> dict[str, Any]:
+    """vLLM's cache of processed pictures is off: it takes for granted that whatever was rendered
+    is generated, and the engine dies where a picture it never got is named again."""
+    limits = given.get("limit_mm_per_prompt") or {}
+    return {
+        # Where the template has a place for texts alone, pictures stay between them.
+        "interleave_mm_strings": True,
+        "limit_mm_per_prompt": {"video": 0, **limits, "image": images},
+        "mm_processor_cache_gb": 0,
+    }
 
 
 def given_arguments(spec: EngineSpec) -> dict[str, Any]:

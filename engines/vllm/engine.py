@@ -21,11 +21,9 @@ from engines.base import (
     Truncation,
 )
 from engines.host.processes import ProcessTree
-from engines.host.worker_threads import WorkerThreads
 from engines.memory_in_use import MemoryInUse
 from engines.registry.spec import EngineSpec
 from engines.stats import EngineStats
-from engines.text_bound import LONG_TEXT_CHARACTERS, request_characters
 from engines.vllm.aborts import Aborts
 from engines.vllm.arguments import RENDERERS, placed
 from engines.vllm.collected_stream import CollectedStream
@@ -38,7 +36,9 @@ from engines.vllm.fastpath.stream import DirectStream
 from engines.vllm.fastpath.switch import is_fast_path_on
 from engines.vllm.form_trial import FormTrials, form_trials
 from engines.vllm.json_grammar import JsonGrammars
+from engines.vllm.pictures import has_pictures
 from engines.vllm.render import Renderer
+from engines.vllm.render_threads import RenderThreads
 from engines.vllm.scheduler_stats import SchedulerStatsReader
 from engines.vllm.silence import Pace, is_answered, patience_s
 from engines.vllm.sleeping import fall_asleep, sleep_refusal, wake_up
@@ -60,8 +60,7 @@ class VllmEngine:
         self._spec, self._path, self._load = spec, path, load
         self._processes = ProcessTree()
         self._llm: Any = None
-        self._threads = WorkerThreads(RENDERERS, "vllm-aside")
-        self._long_texts = WorkerThreads(1, "vllm-long-texts", in_short_turns=True)
+        self._threads = RenderThreads(RENDERERS)
         self._fast_path: FastPath | None = None
         self._read_tokens = 0
         self._vocabulary: Vocabulary | None = None
@@ -117,7 +116,9 @@ class VllmEngine:
         self._trials = form_trials(llm, self._spec)
         self._scheduler_stats.attach(llm)
         self._memory = await memory_in_use(llm)
-        self._speech = SpeechRenderer(llm, self._threads) if self._spec.task == HEARS else None
+        self._speech = (
+            SpeechRenderer(llm, self._threads.ordinary) if self._spec.task == HEARS else None
+        )
         if self._spec.task == "generate" and is_fast_path_on(self._spec.args):
             self._fast_path = await proven_fast_path(llm, self._vocabulary, renderer.token_ids)
 
@@ -138,7 +139,6 @@ class VllmEngine:
         if self._trials is not None:
             self._trials.close()
         self._threads.close()
-        self._long_texts.close()
         empty(llm)
 
     async def check(self, timeout_s: float) -> None:
@@ -185,7 +185,7 @@ class VllmEngine:
         self._alive()
         renderer = self._renderer
         assert renderer is not None
-        threads = self._threads_for(request_characters(request))
+        threads = self._threads.of_request(request)
         try:
             if request.speech is not None:
                 return await heard(self._speech, request)
@@ -199,10 +199,6 @@ class VllmEngine:
                 error,
             )
         return Prompt(token_ids=rendered["prompt_token_ids"], rendered=rendered)
-
-    def _threads_for(self, characters: int) -> WorkerThreads:
-        """Long texts wait for each other, and nobody for them."""
-        return self._threads if characters < LONG_TEXT_CHARACTERS else self._long_texts
 
     def generate(
         self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
@@ -269,7 +265,8 @@ class VllmEngine:
             self._renderer.tools.guides(request),
             llm.vllm_config,
         )
-        if self._fast_path is not None and sink is not None and may_go_fast(request):
+        goes_fast = may_go_fast(request) and not has_pictures(prompt.rendered)
+        if self._fast_path is not None and sink is not None and goes_fast:
             stream = await self._fast_path.submit(submitted, sink)
             if stream is not None:
                 return stream
@@ -289,7 +286,7 @@ class VllmEngine:
         llm = self._alive()
         if self._spec.task != "embed" or self._renderer is None:
             raise InvalidRequest("This model makes no embeddings.", "model")
-        threads = self._threads_for(sum(map(len, inputs)))
+        threads = self._threads.of_inputs(inputs)
         try:
             prompts = await threads(self._renderer.inputs, inputs, truncation)
         except Exception as error:

@@ -20,6 +20,7 @@ from engines.base import GenerateRequest, InvalidRequest, PromptEnd, Truncation
 from engines.host.interpreter_turns import give_way
 from engines.text_bound import TextBound, all_texts, kept_texts, longest_token_bytes
 from engines.truncation import FIELD, TextEnds
+from engines.vllm.pictures import with_pixels
 from engines.vllm.plain_render import plain_renderer, rust_tokenizer
 from engines.vllm.worker_limits import check_token_ids
 
@@ -76,6 +77,7 @@ class Renderer:
             rendered = self._plain.chat(messages, switches)
             if rendered is not None:
                 return rendered
+        messages = with_pixels(messages)
         template = tool_template(request, self._published)
         switches = {**_END[request.prompt_end], **switches}
         # None, and not an empty list, where the template should not speak of tools.

@@ -11,6 +11,7 @@ from engines.vllm.collected_stream import CollectedStream
 from engines.vllm.deltas import Choices
 from engines.vllm.form_trial import FormTrials
 from engines.vllm.json_grammar import JsonGrammars
+from engines.vllm.pictures import has_pictures
 from engines.vllm.plain_render import rust_tokenizer
 from engines.vllm.prompt_logprobs import PromptLogprobs, check_prompt_logprobs
 from engines.vllm.render import tokens_prompt
@@ -105,11 +106,12 @@ async def submission(
 async def submit_publicly(llm: Any, submission: Submission) -> CollectedStream:
     """Raises what `AsyncLLM.add_request` raises."""
     prompt, ended = submission.prompt, submission.reasoning_ended
-    # Raw tokens are processed in a thread: compiling a large schema takes a second.
-    has_form = submission.structure is not None
+    # Raw tokens are processed in a thread: compiling a large schema takes a second. Pictures come
+    # as they were rendered, with a schema that a trial has compiled in time.
+    is_bare = submission.structure is not None and not has_pictures(prompt.rendered)
     collector = await llm.add_request(
         submission.request.request_id,
-        tokens_prompt(prompt.token_ids) if has_form else prompt.rendered,
+        tokens_prompt(prompt.token_ids) if is_bare else prompt.rendered,
         submission.sampling_params(),
         priority=submission.request.priority,
         **({} if ended is None else {"reasoning_ended": ended}),

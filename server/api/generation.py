@@ -91,6 +91,7 @@ class Generation(ModelEndpoint[W, Call], Generic[W]):
             send_timeout_s=settings.send_timeout_s,
             keep_alive_s=settings.keep_alive_s,
             fields=SentFields(wire),
+            before=self.services.pictures.read_first(plan.requests) if spec.most_images else None,
         )
 
     def _admitted_plan(self, plan: Plan, admission: Admission) -> Plan:

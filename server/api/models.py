@@ -46,6 +46,8 @@ class ModelDetails(TypedDict, total=False):
     state: State
     context_tokens: int
     output_tokens: int
+    input_modalities: Sequence[Literal["text", "image"]]
+    images: Annotated[int, Field(description="The most pictures of one request")]
     preload: bool
     price: Annotated[ShownPrice | None, Field(description="null: none in the key's currency")]
 
@@ -124,6 +126,8 @@ class ListModels(_ModelsEndpoint):
                 "state": states[s.alias],
                 "context_tokens": s.context_tokens,
                 "output_tokens": s.output_tokens,
+                "input_modalities": ["text", "image"] if s.most_images else ["text"],
+                "images": s.most_images,
                 "preload": s.preload,
                 "price": price_body(self.services.registry.price_in(currency, s.price), currency),
             }

@@ -24,6 +24,7 @@ from server.ledger.ledger import Ledger
 from server.ledger.records import Caller, KeyLimits, UsageRecord
 from server.memory.memory import Memory
 from server.metrics import Metrics
+from server.pictures.reading import PictureReader
 from server.requests.supervisor import Supervisor
 from server.settings import Settings
 from server.tracing.facts import Traces
@@ -69,10 +70,15 @@ class Services:
     memory: Memory | None = None
     """None: nothing of responses is kept."""
 
+    pictures: PictureReader = field(init=False)
     batches: BatchRunner = field(init=False)
     """Set when there is an API that asks their lines."""
     background: BackgroundRunner = field(init=False)
     """Set where there is a memory."""
+
+    def __post_init__(self) -> None:
+        settings = self.settings
+        self.pictures = PictureReader(settings.image_hosts, is_offline=settings.offline)
 
     def check_queue(self, alias: str) -> None:
         """Raises ApiError 503 where as much runs on the model, or waits for it, as may."""

@@ -80,7 +80,7 @@ class Tokenize(UnmeteredEndpoint[TokenizeRequest]):
                 return _answer(wire, spec, engine, prompt)
             return await self.services.long_bodies(_answer, wire, spec, engine, prompt)
 
-        return self.job(exchange, wire, record, work)
+        return self.job(exchange, wire, record, work, request)
 
 
 def _answer(wire: TokenizeRequest, spec: ModelSpec, engine: Engine, prompt: Prompt) -> bytes:

@@ -2,6 +2,7 @@
 
 from typing import Generic, TypeVar
 
+from engines.base import GenerateRequest
 from server.api.chat.wire import Asked
 from server.api.endpoint import ModelEndpoint
 from server.http.exchange import Exchange
@@ -22,8 +23,16 @@ class UnmeteredEndpoint(ModelEndpoint[A, SingleRun], Generic[A]):
     phase: Phase = "tokenize"
     """What a trace calls its work."""
 
-    def job(self, exchange: Exchange, wire: A, record: UsageRecord, work: Work) -> SingleRun:
-        """`work` on the model's engine, once there is one."""
+    def job(
+        self,
+        exchange: Exchange,
+        wire: A,
+        record: UsageRecord,
+        work: Work,
+        request: GenerateRequest | None = None,
+    ) -> SingleRun:
+        """`work` on the model's engine, once there is one, and once the pictures of `request` are
+        read."""
         return SingleRun(
             exchange,
             self.services.fleet,
@@ -31,6 +40,7 @@ class UnmeteredEndpoint(ModelEndpoint[A, SingleRun], Generic[A]):
             work,
             deadline=self.deadline(exchange),
             fields=SentFields(wire),
+            before=self.services.pictures.read_first([request]) if request else None,
         )
 
     async def run(self, exchange: Exchange, job: SingleRun) -> int:

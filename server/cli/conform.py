@@ -32,6 +32,9 @@ def conform(
     speech_model: Annotated[
         str | None, typer.Option(help="A model that hears speech. [default: none is asked]")
     ] = None,
+    vision_model: Annotated[
+        str | None, typer.Option(help="A model that reads pictures. [default: none is asked]")
+    ] = None,
     only: Annotated[
         str, typer.Option(metavar="TEXT", help="Only checks whose id has this in it.")
     ] = "",
@@ -66,6 +69,7 @@ def conform(
         reasoning_model=reasoning_model,
         embedding_model=embedding_model,
         speech_model=speech_model,
+        vision_model=vision_model,
         timeout_s=timeout,
         verify=address.api.trusted(),
         uds=address.api.uds,

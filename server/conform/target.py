@@ -42,6 +42,7 @@ class Options:
     reasoning_model: str | None = None
     embedding_model: str | None = None
     speech_model: str | None = None
+    vision_model: str | None = None
     timeout_s: float = 30.0
     verify: ssl.SSLContext | bool = True
     """Which certificates of a server are good; True: those that httpx trusts."""

@@ -130,6 +130,8 @@ class GenerationRun(RequestRun[ApiError | None]):
 
     async def _generate(self) -> None:
         call, again = self.call, self._may_start_again
+        if call.before is not None:
+            await call.before()
         deaths = Deaths(call.record.record_id, call.spec.alias, call.fields.names)
         await on_an_engine(self.fleet, deaths, call.deadline, self._on, again, call.prefixes)
 

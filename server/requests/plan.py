@@ -1,6 +1,6 @@
 """What one request asks for: what to generate, how the answer is said, and what it is bound by."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -105,6 +105,8 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     keep_alive_s: float
     fields: SentFields = msgspec.field(default_factory=SentFields)
     """What its body sets."""
+    before: Callable[[], Awaitable[None]] | None = None
+    """What must be done before an engine is asked: pictures are read."""
 
     def prefixes(self) -> Prefixes:
         """By which a replica with a warm cache is found."""

@@ -27,6 +27,7 @@ class SingleRun(RequestRun[bytes | ApiError]):
 
     __slots__ = (
         "_is_reserved",
+        "before",
         "deadline",
         "fields",
         "fleet",
@@ -49,6 +50,7 @@ class SingleRun(RequestRun[bytes | ApiError]):
         ledger: Ledger | None = None,
         most_tokens: int = 0,
         wire_names: Mapping[str, str] | None = None,
+        before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         super().__init__(exchange, record.alias)
         self.fleet = fleet
@@ -64,6 +66,8 @@ class SingleRun(RequestRun[bytes | ApiError]):
         """What it can use at most, for the ledger to reserve."""
         self.wire_names = wire_names or {}
         """Chat's field names, as errors of engines say them -> this endpoint's own."""
+        self.before = before
+        """What must be done before an engine is asked."""
         self._is_reserved = False
 
     def tick(self, now: float) -> None:
@@ -73,6 +77,8 @@ class SingleRun(RequestRun[bytes | ApiError]):
     async def _attempt(self) -> bytes | ApiError:
         record = self.record
         try:
+            if self.before is not None:
+                await self.before()
             deaths = Deaths(record.record_id, record.alias, self.fields.names)
             body = await on_an_engine(self.fleet, deaths, self.deadline, self._on, lambda: True)
             record.end = "ok"

@@ -19,7 +19,12 @@ served = server_of(*MODELS)
 
 @pytest.mark.slow
 def test_fjord_keeps_every_rule(served: Served) -> None:
-    others = {"reasoning_model": "thinking", "embedding_model": "vectors", "speech_model": "ears"}
+    others = {
+        "reasoning_model": "thinking",
+        "embedding_model": "vectors",
+        "speech_model": "ears",
+        "vision_model": "seeing",
+    }
     results = conform(served, thorough=True, **others)
     assert unmet(results) == {}
     skipped = {r.check.id for r in results if r.verdict == "skipped"}

@@ -20,7 +20,8 @@ from tests.support.remote_tokenizer import write_remote_tokenizer
 
 TEMPLATES = Path(__file__).parent / "alias_templates"
 SHRUNK = ("tensor_parallel_size", "kv_cache_dtype", "limit_mm_per_prompt")
-"""Arguments of sizes, dtype and parallelism; the last: the model's text part alone is tiny."""
+"""Arguments of sizes, dtype and parallelism; the last, as pictures: the model's text part alone is
+tiny."""
 SIZES: Mapping[str, Any] = {"max_model_len": 4096, "kv_cache_memory_bytes": 2**27}
 _THINK = ("<think>", "</think>")
 _QWEN = (*_THINK, "<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")
@@ -175,4 +176,4 @@ def tiny_models(folder: Path, *aliases: str) -> list[ModelSpec]:
 
 def _shrunk(engine: EngineSpec, folder: Path) -> EngineSpec:
     kept = {name: value for name, value in engine.args.items() if name not in SHRUNK}
-    return replace(engine, source=str(folder), revision=None, args={**kept, **SIZES})
+    return replace(engine, source=str(folder), revision=None, args={**kept, **SIZES}, images=0)

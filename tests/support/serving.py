@@ -74,6 +74,7 @@ _MORE = (
     "defaults",
     "dimensions",
     "also_known_as",
+    "images",
 )
 """What a ModelSpec says beside its engine and limits."""
 

@@ -6,14 +6,17 @@ from typing import Any
 from engines.answers.system_messages import leading_as_one
 from engines.registry.spec import ModelSpec
 from server.api.chat.tool_results import check_tool_messages
-from server.api.chat.wire import ChatMessage, ContentPart, ToolCall
+from server.api.chat.wire import ChatMessage, ToolCall
+from server.api.chat.wire_parts import ContentPart, ImageUrl
 from server.api.fields import MESSAGE, refuse
 from server.errors import ApiError
+from server.pictures.given import GivenPicture, Place, check_pictures, text_only
 
 
 def messages(given: Sequence[ChatMessage], spec: ModelSpec) -> list[dict[str, Any]]:
     """Raises ApiError 400 where a message holds what the model cannot read."""
     read = leading_as_one([_message(i, m) for i, m in enumerate(given)])
+    check_pictures(read, spec)
     check_tool_messages(given)
     return with_system_prompt(read, spec)
 
@@ -33,12 +36,6 @@ def assistant_thought(message: dict[str, Any], reasoning: str) -> None:
 
 def missing(field: str, expected: str) -> ApiError:
     return ApiError.invalid(f"Missing required field: {field}.", field, None, expected)
-
-
-def text_only(field: str, provided: str, expected: str) -> ApiError:
-    """What a picture, a sound or a file gets."""
-    message = f"This model reads text only; {field} is {provided!r}."
-    return ApiError.invalid(message, field, provided, expected)
 
 
 def _message(index: int, m: ChatMessage) -> dict[str, Any]:
@@ -64,16 +61,30 @@ def _tool_call(c: ToolCall) -> dict[str, Any]:
     return {"id": c.id, "type": c.type, "function": function}
 
 
-def _content(field: str, m: ChatMessage) -> str:
+def _content(field: str, m: ChatMessage) -> str | list[dict[str, Any]]:
+    """With pictures its parts, else a text."""
     refusal = m.refusal or ""
     if isinstance(m.content, str):
         return m.content + refusal
+    if m.content is not None and any(part.type == "image_url" for part in m.content):
+        return [_seen(f"{field}[{k}]", part, m.role) for k, part in enumerate(m.content)]
     if m.content is not None:
         parts = (_part(f"{field}[{k}]", part) for k, part in enumerate(m.content))
         return "".join(parts) + refusal
     if m.role == "assistant":
         return refusal
     raise missing(field, "a string or an array of content parts")
+
+
+def _seen(field: str, part: ContentPart, role: str) -> dict[str, Any]:
+    """A part of a content with pictures."""
+    if part.type != "image_url":
+        return {"type": "text", "text": _part(field, part)}
+    given, named = part.image_url, f"{field}.image_url"
+    if isinstance(given, ImageUrl):
+        own = Place(part=field, kind="image_url", field=f"{named}.url", role=role)
+        return GivenPicture(given.place or own, given.url, detail=given.detail).content
+    return GivenPicture(Place(part=field, kind="image_url", field=named, role=role), given).content
 
 
 def _part(field: str, part: ContentPart) -> str:

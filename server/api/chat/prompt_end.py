@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from engines.base import PromptEnd, Reasoning
+from engines.content import text_of
 from server.api.chat.wire import ChatMessage
 from server.errors import ApiError
 
@@ -52,6 +53,6 @@ def reasoning_at(
     """What goes on with an answer thinks only where that answer does."""
     if reasoning is None or end != "inside_message":
         return reasoning
-    text = str(messages[-1]["content"])
+    text = text_of(messages[-1]["content"])
     is_open = text.rfind(reasoning.start) > text.rfind(reasoning.end)
     return replace(reasoning, opened_by="template" if is_open else "model")

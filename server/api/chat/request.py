@@ -9,6 +9,7 @@ from pydantic_core import from_json
 
 from engines.answers.form_bounds import MOST_SCHEMA_BYTES
 from engines.base import GenerateRequest, Structure, Tool, Truncation
+from engines.content import picture_parts
 from engines.registry.spec import ModelSpec
 from server.api.chat.messages import messages, missing
 from server.api.chat.prompt_end import prompt_end, reasoning_at
@@ -41,6 +42,8 @@ def chat_request(wire: ChatRequest, spec: ModelSpec, request_id: str) -> Generat
     if not spec.call_parser:
         tools = ()
     end, read = prompt_end(wire, wire.messages), messages(wire.messages, spec)
+    if wire.truncate_prompt_tokens is not None:
+        _refuse_cut_pictures(read)
     drawn = sampling(
         wire, spec, max_tokens=_max_tokens(wire, spec), n=wire.n or 1, logprobs=_logprobs(wire)
     )
@@ -59,6 +62,14 @@ def chat_request(wire: ChatRequest, spec: ModelSpec, request_id: str) -> Generat
         is_cut=wire.truncate_prompt_tokens is not None,
         stream=bool(wire.stream),
     )
+
+
+def _refuse_cut_pictures(messages: Sequence[dict[str, Any]]) -> None:
+    """A prompt that is cut is tokens alone."""
+    if any(picture_parts(messages)):
+        field, expected = "truncate_prompt_tokens", "null, or messages without pictures"
+        message = f"{field} cannot cut a prompt with pictures; right would be {expected}."
+        raise ApiError.invalid(message, field, None, expected)
 
 
 def truncation(wire: ChoiceFields) -> Truncation | None:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from server.api.chat.wire_parts import Parts
 from server.api.chat.wire_thinking import BudgetFields, ReasoningOptions, ThinkingFields
 from server.api.chat.wire_values import (
     MAX_ITEMS,
@@ -36,15 +37,6 @@ class ToolCall(Wire):
     function: FunctionCall
 
 
-class ContentPart(Wire):
-    """`{"type": "text", "text": …}`; other types are refused by name, not by shape."""
-
-    type: str
-    text: str | None = None
-    refusal: str | None = None
-
-
-Parts = Annotated[list[ContentPart], Field(max_length=MAX_ITEMS, fail_fast=True)]
 ToolCalls = Annotated[list[ToolCall], Field(max_length=MAX_TOOLS, fail_fast=True)]
 
 

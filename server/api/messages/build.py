@@ -35,6 +35,7 @@ from server.api.messages.wire import (
 from server.api.messages.wire_answers import MessageAnswer
 from server.errors import ApiError
 from server.ids import new_id
+from server.pictures.given import check_pictures
 from server.requests.plan import Plan, Stream, Whole
 
 _NO_USAGE: Final = {
@@ -116,6 +117,7 @@ def _prompt(
 ) -> GenerateRequest:
     tools = _tools(wire)
     choice = effective_choice(_tool_choice(wire, [tool.name for tool in tools]), spec)
+    check_pictures(wire.read, spec)
     messages = with_system_prompt(wire.read, spec)
     end: PromptEnd = "inside_message" if goes_on(wire.messages) else "answer"
     return GenerateRequest(

@@ -6,16 +6,27 @@ from typing import Any
 import msgspec
 
 from engines.answers.system_messages import leading_as_one
-from server.api.chat.messages import assistant_thought, missing, text_only
+from engines.content import joined
+from server.api.chat.messages import assistant_thought, missing
 from server.api.chat.tool_results import check_answered
-from server.api.messages.wire_content import ContentBlock, MessageTurn, ResultBlock, SystemBlock
+from server.api.messages.wire_content import (
+    ContentBlock,
+    ImageSource,
+    MessageTurn,
+    ResultBlock,
+    SystemBlock,
+)
 from server.errors import ApiError
+from server.pictures.given import GivenPicture, Place, text_only
 
+Part = dict[str, Any]
 BETWEEN = "\n\n"
 """Texts of one turn are blocks of their own: an agent's reminders stand beside what it is asked."""
-_OF_A_USER = "text or tool_result"
+_OF_A_USER = "text or tool_result, or image where the model reads pictures"
+_TEXT_OR_RESULT = "text or tool_result"
 _OF_AN_ASSISTANT = "text, thinking, redacted_thinking or tool_use"
-_PICTURES = ("image", "document", "file", "container_upload")
+_PICTURE = "image"
+_UNREAD = (_PICTURE, "document", "file", "container_upload")
 
 
 def conversation(
@@ -56,7 +67,7 @@ class _Reader:
     def __init__(self) -> None:
         self._messages: list[dict[str, Any]] = []
         self._called: set[str] = set()
-        self._texts: list[str] = []
+        self._said_parts: list[str | Part] = []
         self._thoughts: list[str] = []
 
     def whole(self) -> list[dict[str, Any]]:
@@ -74,6 +85,8 @@ class _Reader:
             place = f"{field}[{number}]"
             if block.type == "text":
                 self._said("user", _text(place, block))
+            elif block.type == _PICTURE:
+                self._said("user", _picture(place, block.source, "user", _TEXT_OR_RESULT))
             elif block.type == "tool_result":
                 self._result(place, block)
             else:
@@ -108,9 +121,9 @@ class _Reader:
             case other:
                 raise _strange(place, other, _OF_AN_ASSISTANT)
 
-    def _said(self, role: str, text: str) -> None:
+    def _said(self, role: str, said: str | Part) -> None:
         self._open(role)
-        self._texts.append(text)
+        self._said_parts.append(said)
 
     def _thought(self, text: str) -> None:
         self._open("assistant")
@@ -129,11 +142,11 @@ class _Reader:
         if not block.tool_use_id:
             raise missing(f"{place}.tool_use_id", "the id of a tool_use")
         check_answered(block.tool_use_id, self._called, f"{place}.tool_use_id")
-        text = _result_text(f"{place}.content", block.content)
+        said = _result(f"{place}.content", block.content)
         if block.is_error:
-            text = f"Error: {text}" if text else "Error"
+            said = joined("Error: ", "", said) if said else "Error"
         self._close()
-        self._messages.append({"role": "tool", "tool_call_id": block.tool_use_id, "content": text})
+        self._messages.append({"role": "tool", "tool_call_id": block.tool_use_id, "content": said})
 
     def _open(self, role: str) -> dict[str, Any]:
         """The last message, where it is of that role; else a new one."""
@@ -143,11 +156,11 @@ class _Reader:
         return self._messages[-1]
 
     def _close(self) -> None:
-        if self._texts:
-            self._messages[-1]["content"] = BETWEEN.join(filter(None, self._texts))
+        if self._said_parts:
+            self._messages[-1]["content"] = _content(self._said_parts)
         if thought := "".join(self._thoughts):
             assistant_thought(self._messages[-1], thought)
-        self._texts, self._thoughts = [], []
+        self._said_parts, self._thoughts = [], []
 
 
 def _system(system: str | Sequence[SystemBlock] | None) -> str:
@@ -164,14 +177,49 @@ def _text(place: str, block: ContentBlock | SystemBlock | ResultBlock) -> str:
     return block.text
 
 
-def _result_text(place: str, content: str | Sequence[ResultBlock] | None) -> str:
+def _result(place: str, content: str | Sequence[ResultBlock] | None) -> str | list[Part]:
     if content is None or isinstance(content, str):
         return content or ""
-    return BETWEEN.join(_text(f"{place}[{i}]", block) for i, block in enumerate(content))
+    return _content([_piece(f"{place}[{i}]", block) for i, block in enumerate(content)])
+
+
+def _piece(place: str, block: ResultBlock) -> str | Part:
+    if block.type == _PICTURE:
+        return _picture(place, block.source, "tool", "text")
+    return _text(place, block)
+
+
+def _content(said: Sequence[str | Part]) -> str | list[Part]:
+    """A text, or with pictures its parts; texts in a row are one."""
+    if all(isinstance(each, str) for each in said):
+        return BETWEEN.join(filter(None, map(str, said)))
+    parts: list[Part] = []
+    for each in said:
+        if not isinstance(each, str):
+            parts.append(each)
+        elif not each:
+            continue
+        elif parts and parts[-1]["type"] == "text":
+            parts[-1]["text"] += BETWEEN + each
+        else:
+            parts.append({"type": "text", "text": each})
+    return parts
+
+
+def _picture(place: str, source: ImageSource | None, role: str, instead: str) -> Part:
+    """Where its source is missing, or of a type that is not read, neither is there."""
+    is_url = source is not None and source.type == "url"
+    field = f"{place}.source.{'url' if is_url else 'data'}"
+    stands = Place(part=place, kind=_PICTURE, field=field, role=role, instead=instead)
+    if source is None or source.type not in ("url", "base64"):
+        return GivenPicture(stands).content
+    if is_url:
+        return GivenPicture(stands, source.url).content
+    return GivenPicture(stands, data=source.data, media_type=source.media_type).content
 
 
 def _strange(place: str, kind: str, expected: str) -> ApiError:
-    if kind in _PICTURES:
+    if kind in _UNREAD:
         return text_only(f"{place}.type", kind, expected)
     message = f"{place} is of type {kind!r}; right would be {expected}."
     return ApiError.invalid(message, f"{place}.type", kind, expected)

@@ -52,4 +52,4 @@ class CountTokens(UnmeteredEndpoint[CountRequest]):
             answer: CountedTokens = {"input_tokens": prompt.token_count}
             return msgspec.json.encode(answer)
 
-        return self.job(exchange, wire, record, work)
+        return self.job(exchange, wire, record, work, request)

@@ -7,21 +7,35 @@ from pydantic import Field
 from server.api.chat.wire_values import MAX_ITEMS, AnyObject, Wire
 
 
+class ImageSource(Wire):
+    """Where a picture is."""
+
+    type: Annotated[str, Field(description="base64 or url")]
+    media_type: Annotated[
+        str | None, Field(description="image/png, image/jpeg, image/webp or image/gif")
+    ] = None
+    data: Annotated[str | None, Field(description="base64: the picture")] = None
+    url: Annotated[str | None, Field(description="url: an address of an allowed host")] = None
+
+
 class ResultBlock(Wire):
-    """A piece of a tool's result; what is no text is refused by its type, not by its shape."""
+    """A piece of a tool's result: a text or a picture; others are refused by type, not shape."""
 
     type: str
     text: str | None = None
+    source: ImageSource | None = None
 
 
 ResultBlocks = Annotated[list[ResultBlock], Field(max_length=MAX_ITEMS, fail_fast=True)]
 
 
 class ContentBlock(Wire):
-    """text; an assistant's thinking, redacted_thinking and tool_use; a user's tool_result."""
+    """text; an assistant's thinking, redacted_thinking and tool_use; a user's tool_result and
+    image."""
 
     type: str
     text: str | None = None
+    source: Annotated[ImageSource | None, Field(description="Of an image")] = None
     thinking: Annotated[str | None, Field(description="An earlier answer's trace")] = None
     signature: Annotated[str | None, Field(description="Of a trace; not looked at")] = None
     data: Annotated[str | None, Field(description="Of a redacted trace; not looked at")] = None

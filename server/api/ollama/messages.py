@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from server.api.chat.messages import text_only
 from server.api.chat.wire import ChatMessage, FunctionCall, ToolCall
+from server.api.chat.wire_parts import ContentPart, ImageUrl
 from server.api.ollama.wire_messages import OllamaMessage, OllamaToolCall
+from server.pictures.given import Place
 
 
 def chat_messages(given: Sequence[OllamaMessage]) -> list[ChatMessage]:
-    """Raises ApiError 400 for a picture."""
     calls = _Calls()
     return [_message(index, message, calls) for index, message in enumerate(given)]
 
@@ -51,13 +51,33 @@ class _Calls:
         return made[0] if made else name
 
 
+def content_with(
+    field: str, images: Sequence[str] | None, text: str, *, role: str = "user", instead: str
+) -> str | list[ContentPart]:
+    """The pictures first, as Ollama's own templates have them. A data URL is taken, too."""
+    if not images:
+        return text
+    seen = [_picture(f"{field}[{k}]", field, data, role, instead) for k, data in enumerate(images)]
+    return [*seen, *([ContentPart(type="text", text=text)] if text else [])]
+
+
+def _picture(at: str, field: str, data: str, role: str, instead: str) -> ContentPart:
+    place = Place(part=at, kind="a picture", field=at, role=role, instead=instead, type_field=field)
+    url = data if data[:5].lower() == "data:" else f"data:image/png;base64,{data}"
+    return ContentPart(type="image_url", image_url=ImageUrl.at(place, url))
+
+
 def _message(index: int, message: OllamaMessage, calls: _Calls) -> ChatMessage:
-    if message.images:
-        raise text_only(f"messages[{index}].images", "a picture", "content alone")
     made = [calls.made(call) for call in message.tool_calls or ()]
     return ChatMessage(
         role=message.role,
-        content=message.content or "",
+        content=content_with(
+            f"messages[{index}].images",
+            message.images,
+            message.content or "",
+            role=message.role,
+            instead="content alone",
+        ),
         reasoning_content=message.thinking or None,
         tool_calls=made or None,
         tool_call_id=calls.answered(message) if message.role == "tool" else None,

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from engines.base import GenerateRequest, Structure
 from engines.registry.spec import ModelSpec
-from server.api.chat.messages import text_only
 from server.api.chat.request import chat_request
 from server.api.chat.sampling import sampling
 from server.api.chat.thinking import budget_of
@@ -25,6 +24,7 @@ from server.api.ollama.answers import (
     waiting,
 )
 from server.api.ollama.fields import NAMES, OF_A_PENALTY, OLLAMA, OPTIONS
+from server.api.ollama.messages import content_with
 from server.api.ollama.wire import (
     GeneratingFields,
     OllamaChatRequest,
@@ -50,13 +50,12 @@ def build_ollama_generate(wire: OllamaGenerateRequest, spec: ModelSpec, request_
     """One prompt, in the model's chat template or raw. Raises ApiError 400 in Ollama's field
     names."""
     _check(wire)
-    if wire.images:
-        raise text_only("images", "a picture", "a prompt alone")
     with _in_its_words():
         if wire.raw:
             return _plan(wire, _raw(wire, spec, request_id), TEXT_LINE)
-        said = [("system", wire.system), ("user", wire.prompt)]
-        messages = [ChatMessage(role=role, content=text) for role, text in said if text]  # type: ignore[arg-type]
+        asked = content_with("images", wire.images, wire.prompt or "", instead="a prompt alone")
+        said = [("system", wire.system), ("user", asked)]
+        messages = [ChatMessage(role=role, content=each) for role, each in said if each]  # type: ignore[arg-type]
         request = chat_request(_chat(wire, spec, messages), spec, request_id)
     return _plan(wire, request, TEXT_LINE)
 
@@ -141,9 +140,10 @@ def _format(asked: str | dict[str, Any] | None) -> ResponseFormat | None:
 
 def _raw(wire: OllamaGenerateRequest, spec: ModelSpec, request_id: str) -> GenerateRequest:
     """The prompt as it is."""
-    if wire.system:
-        message = "system has no place in a raw prompt."
-        raise ApiError.invalid(message, "system", None, "the whole text in prompt")
+    for name in ("system", "images"):
+        if getattr(wire, name):
+            message = f"{name} has no place in a raw prompt."
+            raise ApiError.invalid(message, name, None, "the whole text in prompt")
     chat = _chat(wire, spec, [])
     drawn = sampling(
         chat,

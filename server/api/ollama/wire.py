@@ -143,12 +143,12 @@ class OllamaGenerateRequest(GeneratingFields):
     raw: Annotated[bool | None, Field(description="true: without the chat template")] = None
     images: Annotated[
         Annotated[list[str], Field(max_length=MAX_ITEMS, fail_fast=True)] | None,
-        Field(description="Not supported: text alone is read"),
+        Field(description="Pictures in base64, for models that read some"),
     ] = None
 
     @property
     def says_something(self) -> bool:
-        return bool(self.prompt)
+        return bool(self.prompt or self.images)
 
 
 Text = Annotated[str, Field(min_length=1)]

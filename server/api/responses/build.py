@@ -28,6 +28,7 @@ from server.api.responses.wire import FlatChoice, FlatTool, ResponsesRequest
 from server.api.responses.wire_answers import Response
 from server.errors import ApiError
 from server.ids import new_id
+from server.pictures.given import check_pictures
 from server.requests.plan import AnswerKeeper, Plan, Stream, Whole
 
 _KEPT = {
@@ -86,10 +87,12 @@ def _request(
 ) -> GenerateRequest:
     choice = effective_choice(_tool_choice(wire, offered), spec)
     tools = offered.tools if spec.call_parser else ()
+    messages = _conversation(wire)
+    check_pictures(messages, spec)
     return GenerateRequest(
         request_id=request_id,
         sampling=replace(_sampling(wire, spec), thinking_budget=thinking.budget),
-        messages=with_system_prompt(_conversation(wire), spec),
+        messages=with_system_prompt(messages, spec),
         tools=tools,
         tool_choice=choice,
         parallel_tool_calls=wire.parallel_tool_calls is not False,

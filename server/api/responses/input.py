@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from engines.answers.system_messages import leading_as_one
-from server.api.chat.messages import assistant_thought, missing, text_only
+from server.api.chat.messages import assistant_thought, missing
 from server.api.chat.tool_results import check_answered
 from server.api.responses.tools import SEARCH, found_names, name_in
 from server.api.responses.wire import InputItem, InputPart
 from server.errors import ApiError
+from server.pictures.given import GivenPicture, Place, text_only
 
 _TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
 _RUN_ELSEWHERE = ("web_search_call", "image_generation_call")
@@ -18,6 +19,8 @@ _KINDS = (
     "message, reasoning, function_call, custom_tool_call, local_shell_call, tool_search_call, "
     "the output of a call, or additional_tools"
 )
+PICTURE = "input_image"
+Parts = list[dict[str, Any]]
 _THOUGHTS = {"reasoning_text": "text", "summary_text": "text"}
 
 
@@ -98,7 +101,7 @@ class Turns:
         if item.role is None:
             raise missing(f"{field}.role", "user, assistant, system or developer")
         role = "system" if item.role == "developer" else item.role
-        self.add({"role": role, "content": _text(f"{field}.content", item.content)})
+        self.add({"role": role, "content": _content(f"{field}.content", item.content, role)})
 
     def _call(self, field: str, item: InputItem, arguments: str, name: str | None = None) -> None:
         """`name` stands for one that items of the kind do not have."""
@@ -115,14 +118,14 @@ class Turns:
 
     def _output(self, field: str, item: InputItem) -> None:
         call_id = item.call_id or (item.id if item.type == "local_shell_call_output" else None)
-        self._answer(field, call_id, _text(f"{field}.output", item.output))
+        self._answer(field, call_id, _content(f"{field}.output", item.output, "tool"))
 
     def _found(self, field: str, item: InputItem) -> None:
         """What was found is offered like the request's own tools (tools.py); here is its name."""
         names = ", ".join(found_names(item))
         self._answer(field, item.call_id, f"Found: {names}." if names else "Found nothing.")
 
-    def _answer(self, field: str, call_id: str | None, content: str) -> None:
+    def _answer(self, field: str, call_id: str | None, content: str | Parts) -> None:
         if not call_id:
             raise missing(f"{field}.call_id", "the call_id of the call")
         check_answered(call_id, self._made, f"{field}.call_id")
@@ -140,12 +143,24 @@ def _json(arguments: str | dict[str, Any]) -> str:
     return arguments if isinstance(arguments, str) else json.dumps(arguments)
 
 
-def _text(field: str, content: str | Sequence[InputPart] | None) -> str:
+def _content(field: str, content: str | Sequence[InputPart] | None, role: str) -> str | Parts:
+    """With pictures its parts, else a text."""
     if content is None:
         raise missing(field, "a string or an array of content parts")
     if isinstance(content, str):
         return content
+    if any(part.type == PICTURE for part in content):
+        return [_seen(f"{field}[{k}]", part, role) for k, part in enumerate(content)]
     return "".join(_part(f"{field}[{k}]", part, _TEXTS) for k, part in enumerate(content))
+
+
+def _seen(field: str, part: InputPart, role: str) -> dict[str, Any]:
+    """A part of a content with pictures."""
+    if part.type != PICTURE:
+        return {"type": "text", "text": _part(field, part, _TEXTS)}
+    named = f"{field}.image_url"
+    place = Place(part=field, kind=PICTURE, field=named, role=role, instead=" or ".join(_TEXTS))
+    return GivenPicture(place, part.image_url, detail=part.detail).content
 
 
 def _thought(field: str, item: InputItem) -> str:

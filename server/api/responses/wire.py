@@ -26,6 +26,11 @@ class InputPart(Wire):
     type: str
     text: str | None = None
     refusal: str | None = None
+    image_url: Annotated[
+        str | None, Field(description="An input_image's: a data URL, or an allowed address")
+    ] = None
+    detail: Annotated[str | None, Field(description="An input_image's: auto, low or high")] = None
+    file_id: Annotated[str | None, Field(description="Only null: image_url is read")] = None
 
 
 KeptName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_-]+$")]

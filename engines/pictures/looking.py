@@ -1,0 +1,64 @@
+"""Pictures decoded apart before anything else has them, in a process that is ended when one takes
+too long or too much memory. What it decoded unharmed, an engine decodes again for its model."""
+
+import base64
+import hashlib
+from collections import OrderedDict
+from threading import Lock
+
+from engines.base import EngineOverloaded
+from engines.content import Picture
+from engines.host.warm_child import ChildEnded, ChildNotStarted, TookTooLong, WarmChild
+from engines.pictures.opening import Unreadable
+
+MOST_CPU_S = 5.0
+_MODULE = "engines.pictures.child"
+_MOST_REMEMBERED = 10_000
+_NOT_NOW = "Pictures cannot be read now; right would be the same request a little later."
+
+
+class PictureLooker:
+    """One server's. All of it blocks; several threads ask it in turn."""
+
+    def __init__(self, module: str = _MODULE) -> None:
+        self._child = WarmChild(module, [])
+        self._sizes: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
+        """By the digest: a conversation brings the same picture with each turn."""
+        self._lock = Lock()
+
+    def __call__(self, data: bytes, *, is_low: bool = False) -> Picture:
+        """Raises Unreadable, EngineOverloaded while there is no child."""
+        key = hashlib.sha256(data).digest()
+        with self._lock:
+            size = self._sizes.get(key)
+            if size is not None:
+                self._sizes.move_to_end(key)
+        if size is None:
+            size = self._size(data)
+            self._remember(key, size)
+        return Picture(data, *size, is_low=is_low)
+
+    def close(self) -> None:
+        """Blocks until nothing of it is left. Idempotent."""
+        self._child.close()
+
+    def _size(self, data: bytes) -> tuple[int, int]:
+        try:
+            seen = self._child.ask({"data": base64.b64encode(data).decode()}, MOST_CPU_S)
+        except TookTooLong:
+            raise Unreadable(
+                f"takes more than {MOST_CPU_S:g} s to decode; right would be a smaller one"
+            ) from None
+        except ChildEnded:
+            raise Unreadable("cannot be decoded; right would be another file of it") from None
+        except ChildNotStarted as error:
+            raise EngineOverloaded(_NOT_NOW, 10) from error
+        if "unreadable" in seen:
+            raise Unreadable(seen["unreadable"])
+        return seen["width"], seen["height"]
+
+    def _remember(self, key: bytes, size: tuple[int, int]) -> None:
+        with self._lock:
+            self._sizes[key] = size
+            if len(self._sizes) > _MOST_REMEMBERED:
+                self._sizes.popitem(last=False)
