@@ -6,9 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import cast
 
-from msgspec.structs import replace
-
-from engines.base import Delta, Engine, GenerateRequest, Prompt
+from engines.base import Delta, Engine, GenerateRequest
 from engines.fleet.deaths import Deaths
 from engines.fleet.fleet import Fleet
 from server.errors import ApiError, FormBroken
@@ -18,8 +16,9 @@ from server.ledger.money import reserve_of
 from server.requests.attempts import on_an_engine
 from server.requests.comments import WAITING, loading
 from server.requests.interleave import generated
-from server.requests.outcomes import billed_tokens, cut_error, end_of, explained, usage_of
-from server.requests.plan import Call, Metered, Stream, Whole, fitted, kept_token_ids, rendered
+from server.requests.outcomes import cut_error, end_of, explained, usage_of
+from server.requests.plan import Call, Metered, Stream, Whole
+from server.requests.rendering import prepared
 from server.requests.run import STUCK_S, RequestRun
 from server.requests.run_state import ON_DELTA, ON_DELTA_READ, Event, State
 
@@ -138,7 +137,7 @@ class GenerationRun(RequestRun[ApiError | None]):
     async def _on(self, engine: Engine) -> None:
         self._has_engine = True
         self.times.has_engine()
-        requests, prompts = await self._rendered(engine)
+        requests, prompts = await prepared(self.call, engine)
         await self._reserve(requests)
         self._engine = engine
         self.times.generates()
@@ -155,26 +154,6 @@ class GenerationRun(RequestRun[ApiError | None]):
         self._engine, self._has_engine = None, False
         self.on(Event.LOST)
         return True
-
-    async def _rendered(self, engine: Engine) -> tuple[list[GenerateRequest], list[Prompt]]:
-        call = self.call
-        asked = call.plan.requests
-        prompts = [await rendered(call, engine, request) for request in asked]
-        if call.plan.truncation is not None:
-            pairs = zip(asked, prompts, strict=True)
-            prompts = [await self._kept(engine, request, prompt) for request, prompt in pairs]
-        requests = [
-            fitted(call, request, prompt, engine.context_tokens)
-            for request, prompt in zip(asked, prompts, strict=True)
-        ]
-        call.record.prompt_tokens = billed_tokens(asked, prompts)
-        return requests, prompts
-
-    async def _kept(self, engine: Engine, request: GenerateRequest, prompt: Prompt) -> Prompt:
-        """What the plan's truncation leaves of a prompt, as the engine reads it."""
-        ids = kept_token_ids(self.call, request, prompt, engine.context_tokens)
-        kept = replace(request, messages=None, prompt=ids)
-        return prompt if ids is None else await engine.render(kept)
 
     async def _reserve(self, requests: Sequence[GenerateRequest]) -> None:
         """Open the ledger's entry for the most this request can use; does not wait for the disk."""

@@ -1,16 +1,14 @@
 """How requests end: in the record, in the usage, and in the client's words."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 from engines.base import (
     EngineDead,
     EngineError,
     EngineHung,
-    GenerateRequest,
     InvalidRequest,
-    Prompt,
     RequestKillsEngines,
     Usage,
 )
@@ -23,14 +21,6 @@ log = logging.getLogger("fjord.answer")
 
 Cut: TypeAlias = Literal["client_left", "timed_out", "shut_down"]
 """Why an answer is ended from outside."""
-
-
-def billed_tokens(requests: Sequence[GenerateRequest], prompts: Sequence[Prompt]) -> int:
-    """As input: a prompt's own, or a recording's."""
-    return sum(
-        prompt.token_count if request.speech is None else request.speech.tokens
-        for request, prompt in zip(requests, prompts, strict=True)
-    )
 
 
 def usage_of(record: UsageRecord) -> Usage:

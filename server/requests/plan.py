@@ -1,18 +1,13 @@
 """What one request asks for: what to generate, how the answer is said, and what it is bound by."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 import msgspec
-from msgspec.structs import replace
 
 from engines.base import (
-    ContextLengthExceeded,
     Delta,
-    Engine,
     GenerateRequest,
-    InvalidRequest,
-    Prompt,
     Truncation,
     Usage,
 )
@@ -111,49 +106,3 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     def prefixes(self) -> Prefixes:
         """By which a replica with a warm cache is found."""
         return prefixes_of(self.plan.requests[0])
-
-
-def kept_token_ids(
-    call: Call, request: GenerateRequest, prompt: Prompt, engine_context_tokens: int
-) -> Sequence[int] | None:
-    """What the plan's truncation leaves of a prompt; None: all of it."""
-    truncation = call.plan.truncation
-    if truncation is None:
-        return None
-    answer = max(1, request.sampling.max_tokens if call.plan.has_max_tokens else 1)
-    room = max(1, min(call.spec.context_tokens, engine_context_tokens) - answer)
-    kept = truncation.kept(prompt.token_ids, room)
-    return None if kept is prompt.token_ids else kept
-
-
-async def rendered(call: Call, engine: Engine, request: GenerateRequest) -> Prompt:
-    """The request's prompt. Raises InvalidRequest; a context that the alias bounds lower than its
-    engine is told as the alias'."""
-    try:
-        return await engine.render(request)
-    except ContextLengthExceeded as exc:
-        context = min(call.spec.context_tokens, exc.context_tokens)
-        raise ContextLengthExceeded(
-            exc.prompt_tokens, exc.max_tokens, context, characters=exc.characters
-        ) from None
-
-
-def fitted(
-    call: Call, request: GenerateRequest, prompt: Prompt, engine_context_tokens: int
-) -> GenerateRequest:
-    """The request with a max_tokens that fits the context: an explicit one is refused, a default
-    one shrinks. Raises ContextLengthExceeded, and InvalidRequest where there is nothing to read:
-    a model without a token for the beginning makes none of an empty text."""
-    if prompt.token_count == 0:
-        param = "prompt" if request.messages is None else "messages"
-        raise InvalidRequest(f"The {param} has no tokens: there is nothing to go on from.", param)
-    context = min(call.spec.context_tokens, engine_context_tokens)
-    asked = request.sampling.max_tokens
-    room = context - prompt.token_count
-    if room < 1:
-        raise ContextLengthExceeded(prompt.token_count, None, context)
-    if asked <= room:
-        return request
-    if call.plan.has_max_tokens:
-        raise ContextLengthExceeded(prompt.token_count, asked, context)
-    return replace(request, sampling=replace(request.sampling, max_tokens=room))
