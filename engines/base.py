@@ -72,6 +72,8 @@ class ThinkingBudget(msgspec.Struct, frozen=True, kw_only=True):
     """0: the end mark comes at once."""
     start: str = "<think>"
     end: str = "</think>"
+    is_asked: bool = True
+    """False: no request asked for it, it is the model's own bound."""
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):

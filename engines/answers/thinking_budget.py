@@ -9,6 +9,14 @@ FIELD = "thinking_token_budget"
 NONE = "none"
 
 
+def impossible(budget: ThinkingBudget, why: str) -> InvalidRequest:
+    """The budget cannot be kept. One that no request asked for lies with its prompt."""
+    if budget.is_asked:
+        return InvalidRequest(f"{FIELD} is not possible here: {why}", FIELD, NONE)
+    message = f"This model's thoughts are bounded here, and this one could not be: {why}"
+    return InvalidRequest(message, "prompt", f"a prompt without {budget.start} of its own")
+
+
 def mark_ids(budget: ThinkingBudget, token_id: Callable[[str], int | None]) -> tuple[int, int]:
     """The ids of its marks. Raises InvalidRequest where one is no single token: the same letters in
     other tokens would neither begin nor end what is counted."""
@@ -16,7 +24,7 @@ def mark_ids(budget: ThinkingBudget, token_id: Callable[[str], int | None]) -> t
     if start is None or end is None:
         mark = budget.start if start is None else budget.end
         message = f"The model's mark {mark} is no single token, so that no budget can be kept."
-        raise InvalidRequest(f"{FIELD} is not possible here: {message}", FIELD, NONE)
+        raise impossible(budget, message)
     return start, end
 
 

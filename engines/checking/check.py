@@ -15,7 +15,7 @@ from engines.checking.gguf_model import read_gguf
 from engines.checking.memory import memory_findings
 from engines.checking.model_files import ModelFiles
 from engines.checking.pictures import picture_findings
-from engines.checking.reasoning import parser_finding, reasoning_findings
+from engines.checking.reasoning import bounds_findings, parser_finding, reasoning_findings
 from engines.checking.remote_code import remote_code_findings
 from engines.checking.rendering import TemplateTrial, try_template
 from engines.checking.stops import stop_findings
@@ -140,6 +140,8 @@ def _chat(subject: Subject, files: ModelFiles, told: Told) -> Iterator[Finding]:
     yield from tool_findings(files, entry.tool_parser if entry else None, readable)
     reasoning = entry.reasoning if entry else None
     yield from reasoning_findings(files, trial, reasoning, in_registry=entry is not None)
+    if entry is not None:
+        yield from bounds_findings(files, entry)
     if reasoning is not None and not is_llamacpp:
         yield parser_finding(_args(subject.spec).get("reasoning_parser"))
 

@@ -9,6 +9,7 @@ from engines.checking.chats import USER
 from engines.checking.findings import Finding, bounded, fail, note, ok
 from engines.checking.model_files import ModelFiles
 from engines.checking.rendering import TemplateTrial
+from engines.registry.spec import ModelSpec
 from engines.registry.vllm_names import vllm_reasoning_parser_names
 
 MARKS = (
@@ -39,6 +40,24 @@ def reasoning_findings(
         told = f"the template marks thoughts with {start} and {end}"
         what = "the registry's entry says no" if in_registry else "in a registry it needs"
         yield note("reasoning.marks", f"{told}; {what} reasoning: {_yaml(start, end, opened)}")
+
+
+def bounds_findings(files: ModelFiles, spec: ModelSpec) -> Iterator[Finding]:
+    """Whether the alias' bounds of thoughts can be kept: every request of it has one."""
+    bounds, marks, vocabulary = spec.thought_bounds, spec.reasoning, files.vocabulary
+    if marks is None or not bounds.named:
+        return
+    spelled = [mark for mark in (marks.start, marks.end) if vocabulary and not vocabulary.has(mark)]
+    if spelled:
+        what = f"{' and '.join(spelled)}: no single token here, so that no thought can be bounded"
+        yield fail("reasoning.bounds", f"{what}, and requests are refused")
+        return
+    told = [f"{word} {tokens}" for word, tokens in bounds.named.items()]
+    yield ok("reasoning.bounds", f"a thought's most tokens: {', '.join(told)}")
+    for word, tokens in bounds.named.items():
+        if word != "most" and tokens >= spec.output_tokens:
+            what = f"{word} leaves no room: an answer has {spec.output_tokens} tokens in all"
+            yield note("reasoning.bounds", what)
 
 
 def parser_finding(parser: object) -> Finding:

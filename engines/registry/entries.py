@@ -10,7 +10,7 @@ from engines.registry.durations import LONGEST_S, seconds_of
 from engines.registry.exact import MICRO, micro_units
 from engines.registry.names import MOST_NAME
 from engines.registry.seller import SellerEntry
-from engines.registry.spec import MOST_IMAGES, MOST_REPLICAS, Load, Task
+from engines.registry.spec import MOST_IMAGES, MOST_REPLICAS, Effort, Load, Task
 
 PINNED = "pinned"
 MOST_PRICE = 1_000_000 * MICRO
@@ -64,6 +64,7 @@ def _keep(value: Any) -> Any:
 
 
 Tokens = Annotated[int, BeforeValidator(_tokens), Field(ge=1, le=MOST_TOKENS)]
+ThoughtTokens = Annotated[int, BeforeValidator(_tokens), Field(ge=0, le=MOST_TOKENS)]
 Money = Annotated[int, BeforeValidator(_price)]
 SecondMoney = Annotated[int, BeforeValidator(_second_price)]
 Rate = Annotated[int, BeforeValidator(_rate)]
@@ -99,6 +100,15 @@ class ReasoningEntry(_Strict):
     end: Text = Field("</think>", description="the token that ends the thinking")
     opened_by: Literal["template", "model"] = Field(
         description='"template" where the chat template ends with the opening token, else "model"'
+    )
+    budgets: dict[Effort, ThoughtTokens] = Field(
+        {}, description="reasoning_effort to the most tokens of a thought: {low: 1K, high: 8K}"
+    )
+    budget: ThoughtTokens | None = Field(
+        None, description="the most tokens of a thought where a request asks for none, like 8K"
+    )
+    most: Tokens | None = Field(
+        None, description="the most tokens that any request's thought may have, like 32K"
     )
 
 
@@ -146,7 +156,7 @@ class ModelEntry(_Strict):
         {}, description="other engines for these weights: {vllm: {args: {…}}}"
     )
     reasoning: ReasoningEntry | None = Field(
-        None, description="{opened_by: template} or {opened_by: model}"
+        None, description="{opened_by: template} or {opened_by: model, most: 32K}"
     )
     reasoning_efforts: dict[Text, dict[Text, Any]] = Field(
         {}, description="reasoning_effort to chat_template_kwargs: {none: {enable_thinking: false}}"

@@ -15,7 +15,9 @@ from engines.registry.spec import (
     Load,
     ModelSpec,
     Price,
+    ThoughtBounds,
 )
+from engines.registry.thought_bounds import wrong_bounds
 from engines.registry.vllm_names import (
     unknown_arguments,
     unknown_parser,
@@ -104,6 +106,7 @@ class Profile:
             created=entry.created,
             reasoning=_reasoning(entry.reasoning),
             reasoning_efforts=entry.reasoning_efforts,
+            thought_bounds=self._thought_bounds(alias, entry.reasoning),
             tool_parser=entry.tool_parser,
             chat_template_kwargs=entry.chat_template_kwargs,
             free_chat_template_kwargs=tuple(entry.free_chat_template_kwargs),
@@ -186,6 +189,14 @@ class Profile:
         if not is_speech and entry.price_per_second is not None:
             wrong = "is for models with task: transcribe; right would be price"
             raise self._error(alias, ("price_per_second",), wrong)
+
+    def _thought_bounds(self, alias: str, entry: ReasoningEntry | None) -> ThoughtBounds:
+        if entry is None:
+            return ThoughtBounds()
+        for keys, complaint in wrong_bounds(entry):
+            raise self._error(alias, ("reasoning", *keys), complaint)
+        budgets = {str(effort): tokens for effort, tokens in entry.budgets.items()}
+        return ThoughtBounds(budgets=budgets, default=entry.budget, most=entry.most)
 
     def _engine(
         self,

@@ -18,6 +18,8 @@ MOST_REPLICAS = 64
 MOST_IMAGES = 64
 
 Task: TypeAlias = Literal["generate", "embed", "transcribe"]
+Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+"""How hard a model is to think, in OpenAI's words."""
 Load: TypeAlias = Literal["start", "demand", "never"]
 """start: at the server's start. demand: at the first request. never: where an operator says so."""
 
@@ -79,6 +81,24 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ThoughtBounds:
+    """How many tokens a model's thoughts may have, their marks aside."""
+
+    budgets: Mapping[str, int] = field(default_factory=dict)
+    """By the effort."""
+    default: int | None = None
+    """Where a request says nothing of it; None: `most`."""
+    most: int | None = None
+    """Of any request; None: no bound."""
+
+    @property
+    def named(self) -> dict[str, int]:
+        """Each by its effort, or by `default` and `most`."""
+        own = {"default": self.default, "most": self.most}
+        return {**self.budgets, **{name: n for name, n in own.items() if n is not None}}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """One alias, the chosen profile applied."""
 
@@ -104,6 +124,7 @@ class ModelSpec:
     reasoning: Reasoning | None = None
     reasoning_efforts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """reasoning_effort value -> chat_template_kwargs it stands for."""
+    thought_bounds: ThoughtBounds = ThoughtBounds()
     tool_parser: str | None = None
     """None: found from the model; "none": tools have no effect."""
     chat_template_kwargs: Mapping[str, Any] = field(default_factory=dict)
@@ -127,6 +148,11 @@ class ModelSpec:
     def preload(self) -> bool:
         """Whether it is loaded at the start."""
         return self.load == "start"
+
+    @property
+    def efforts(self) -> tuple[str, ...]:
+        """Those that a request may ask for."""
+        return tuple({**self.reasoning_efforts, **self.thought_bounds.budgets})
 
     @property
     def call_parser(self) -> str | None:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from engines.answers.thinking_budget import FIELD, NONE, is_open, mark_ids, tokens_of_open_thought
-from engines.base import GenerateRequest, InvalidRequest, Prompt
+from engines.answers.thinking_budget import impossible, is_open, mark_ids, tokens_of_open_thought
+from engines.base import GenerateRequest, Prompt, ThinkingBudget
 from engines.registry.spec import EngineSpec
 from engines.vllm.vocabulary import Vocabulary
 
@@ -33,17 +33,19 @@ def vllm_budget(
     if budget is None:
         return None
     start, end = mark_ids(budget, vocabulary.token_id)
-    _check_engine(vllm_config, [start], [end])
+    _check_engine(budget, vllm_config, [start], [end])
     behind = tokens_of_open_thought(prompt.token_ids, start, end)
     if is_open(request, behind) is not (behind is not None):
         # vLLM would never begin to count, or at once.
         seen = "does not show where its thought begins" if behind is None else "never ends one"
         message = f"The prompt {seen}, as vLLM reads it by its {budget.start}."
-        raise InvalidRequest(f"{FIELD} is not possible here: {message}", FIELD, NONE)
+        raise impossible(budget, message)
     return budget.tokens + (behind or 0)  # vLLM counts the prompt's own
 
 
-def _check_engine(vllm_config: Any, start: list[int], end: list[int]) -> None:
+def _check_engine(
+    budget: ThinkingBudget, vllm_config: Any, start: list[int], end: list[int]
+) -> None:
     """Raises InvalidRequest where this vLLM counts between other marks, or none: it is older, or
     another alias of the same engine has its marks."""
     config = getattr(vllm_config, "reasoning_config", None)
@@ -52,5 +54,5 @@ def _check_engine(vllm_config: Any, start: list[int], end: list[int]) -> None:
         getattr(config, "reasoning_end_token_ids", None),
     )
     if known != (start, end):
-        message = "this vLLM engine was not started with the model's marks of a thought"
-        raise InvalidRequest(f"{FIELD} is not possible here: {message}.", FIELD, NONE)
+        message = "this vLLM engine was not started with the model's marks of a thought."
+        raise impossible(budget, message)

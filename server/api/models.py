@@ -1,7 +1,7 @@
 """GET /v1/models: the aliases that the caller's key may use."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -49,6 +49,11 @@ class ModelDetails(TypedDict, total=False):
     input_modalities: Sequence[Literal["text", "image"]]
     images: Annotated[int, Field(description="The most pictures of one request")]
     preload: bool
+    reasoning_efforts: Annotated[Sequence[str], Field(description="Those that it has")]
+    thought_tokens: Annotated[
+        Mapping[str, int],
+        Field(description="The most of a thought: by effort, by `default`, and at all (`most`)"),
+    ]
     price: Annotated[ShownPrice | None, Field(description="null: none in the key's currency")]
 
 
@@ -129,6 +134,8 @@ class ListModels(_ModelsEndpoint):
                 "input_modalities": ["text", "image"] if s.most_images else ["text"],
                 "images": s.most_images,
                 "preload": s.preload,
+                "reasoning_efforts": s.efforts,
+                "thought_tokens": s.thought_bounds.named,
                 "price": price_body(self.services.registry.price_in(currency, s.price), currency),
             }
             for s in specs

@@ -9,7 +9,7 @@ from typing_extensions import TypedDict
 
 from engines.base import Engine, GenerateRequest, Prompt, Sampling
 from engines.host.interpreter_turns import give_way
-from engines.registry.spec import ModelSpec
+from engines.registry.spec import Effort, ModelSpec
 from server.accounts.limits import Admission
 from server.api.chat.messages import messages
 from server.api.chat.prompt_end import prompt_end
@@ -17,7 +17,7 @@ from server.api.chat.request import tools_of
 from server.api.chat.thinking import thinking_of
 from server.api.chat.wire import Asked, Messages, Tools
 from server.api.chat.wire_thinking import BudgetFields, ReasoningOptions, ThinkingFields
-from server.api.chat.wire_values import Effort, Verbosity
+from server.api.chat.wire_values import Verbosity
 from server.api.fields import refuse
 from server.api.fields_beside import TOKENIZE as FIELDS
 from server.api.unmetered import UnmeteredEndpoint

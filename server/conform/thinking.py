@@ -5,7 +5,8 @@ from typing import Any
 from server.conform import expect
 from server.conform.check import declared
 from server.conform.reasoning import asked, reasoned
-from server.conform.target import COMPLETIONS, FIXED, RESPONSES, Target
+from server.conform.target import COMPLETIONS, FIXED, MODELS, RESPONSES, Target
+from server.conform.unmet import Skipped
 
 BUDGETS = (
     "thinking_token_budget", "thinking_budget", "thinking_budget_tokens", "reasoning_budget",
@@ -48,6 +49,38 @@ def budget_ranges(t: Target) -> None:
     for name in BUDGETS:
         for value in (-2, True, "1", 1.5):
             _refused(t.chat(**{name: value}), name)
+
+
+@declared("field-thinking-most")
+def most_of_a_thought(t: Target) -> None:
+    """A budget above the model's most: 400 naming it; -1 is the most"""
+    most = _bounds(t).get("most")
+    if most is None:
+        raise Skipped("nothing bounds this model's thoughts")
+    for fields, name in (
+        ({"thinking_token_budget": most + 1}, BUDGETS[0]),
+        ({"thinking": {"type": "enabled", "budget_tokens": most + 1}}, "thinking.budget_tokens"),
+        ({"reasoning": {"max_tokens": most + 1}}, "reasoning.max_tokens"),
+    ):
+        _refused(t.chat(**asked(t), **fields), name)
+    for taken in (most, -1):
+        tokens = _thought_tokens(expect.ok(t.chat(**asked(t), thinking_token_budget=taken)))
+        expect.that(tokens <= most + MARKS, f"at most {most}, and the marks", tokens)
+
+
+@declared("field-thinking-most")
+def budget_of_an_effort(t: Target) -> None:
+    """An effort with a budget has thoughts of no more tokens; the request's own counts before it"""
+    bounds = _bounds(t)
+    efforts = [effort for effort in bounds if effort not in ("default", "most")]
+    if not efforts:
+        raise Skipped("no effort of this model has a budget")
+    for effort in efforts:
+        for said in ({"reasoning_effort": effort}, {"reasoning": {"effort": effort}}):
+            tokens = _thought_tokens(expect.ok(t.chat(**asked(t), **said)))
+            expect.that(tokens <= bounds[effort] + MARKS, f"at most {bounds[effort]}", tokens)
+        own = t.chat(**asked(t), reasoning_effort=effort, thinking_token_budget=0)
+        expect.that(_thought_tokens(expect.ok(own)) <= MARKS, "no thought", own.json())
 
 
 @declared("field-thinking")
@@ -94,6 +127,14 @@ def verbosity(t: Target) -> None:
     if answer.status_code != 200:
         _refused(answer, "verbosity")
     _refused(t.chat(verbosity="huge"), "verbosity")
+
+
+def _bounds(t: Target) -> dict[str, int]:
+    """What the server tells of the model's thoughts."""
+    reasoned(t)
+    listed = expect.ok(t.get(f"{MODELS}?details=true"))["data"]
+    told = [m.get("thought_tokens") for m in listed if m["id"] == asked(t)["model"]]
+    return told[0] or {} if told else {}
 
 
 def _thought_tokens(body: Any) -> int:

@@ -1,15 +1,17 @@
 """How calls are read and thoughts are marked: found in the template, or named by the registry."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from engines.base import Reasoning
 from engines.checking.model_files import ModelFiles, StoredVocabulary
-from engines.checking.reasoning import parser_finding, reasoning_findings
+from engines.checking.reasoning import bounds_findings, parser_finding, reasoning_findings
 from engines.checking.rendering import Rendered, TemplateTrial
 from engines.checking.tools import tool_findings
 from engines.llamacpp.tools import MARKS
+from engines.registry.spec import EngineSpec, ModelSpec, ThoughtBounds
 
 HERMES = "{{ tools }}<tool_call>{{ tool_calls }}</tool_call>"
 CODER = "{{ tools }}<tool_call><function={{ tool_calls }}"
@@ -128,3 +130,27 @@ def test_who_opens_a_thought_counts_where_its_marks_are_no_tokens() -> None:
 )
 def test_vllms_own_parser_of_thoughts(parser: str | None, verdict: str) -> None:
     assert parser_finding(parser).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("tokens", "output", "verdicts"),
+    [(TOKENS, 4096, ["ok"]), (TOKENS, 1024, ["ok", "note"]), (("<think>",), 4096, ["fail"])],
+)
+def test_bounds_of_thoughts_are_held_against_the_model(
+    tokens: tuple[str, ...], output: int, verdicts: list[str]
+) -> None:
+    ids = StoredVocabulary(ids={token: i for i, token in enumerate(tokens)})
+    files = ModelFiles(kind="folder", template=THINKS, vocabulary=ids)
+    bounds = ThoughtBounds(budgets={"low": 100}, default=1024, most=2048)
+    engine = EngineSpec(kind="vllm", source="x")
+    spec = ModelSpec(
+        alias="x",
+        engine=engine,
+        context_tokens=8192,
+        output_tokens=output,
+        reasoning=Reasoning(),
+        thought_bounds=bounds,
+    )
+    found = list(bounds_findings(files, spec))
+    assert [each.verdict for each in found] == verdicts
+    assert not list(bounds_findings(files, replace(spec, thought_bounds=ThoughtBounds())))

@@ -3,6 +3,7 @@ engine. tests/vllm/test_thinking_budget.py has vLLM."""
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from engines.base import Delta, Engine, InvalidRequest, Reasoning, Structure, ThinkingBudget
@@ -95,7 +96,11 @@ async def test_a_request_without_a_budget_has_none(engine: Engine) -> None:
 async def test_marks_of_several_tokens_cannot_be_counted(
     engine: Engine, marks: dict[str, str]
 ) -> None:
-    budget = ThinkingBudget(tokens=3, **{"start": START, "end": END, **marks})
+    budget = ThinkingBudget(tokens=3, **{"start": START, "end": END, **marks})  # type: ignore[arg-type]
     with pytest.raises(InvalidRequest, match="no single token") as refused:
         await answer(engine, ask(reasoning=BY_TEMPLATE, thinking_budget=budget))
     assert refused.value.param == "thinking_token_budget"
+    own = msgspec.structs.replace(budget, is_asked=False)
+    with pytest.raises(InvalidRequest, match="thoughts are bounded here") as refused:
+        await answer(engine, ask(reasoning=BY_TEMPLATE, thinking_budget=own))
+    assert refused.value.param == "prompt"

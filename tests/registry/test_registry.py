@@ -150,7 +150,7 @@ models:
     source: owner/big
     revision: abc
     args: {max_model_len: 65536}
-    reasoning: {opened_by: template, start: <a>, end: </a>}
+    reasoning: {opened_by: template, start: <a>, end: </a>, budgets: {none: 0, low: 1K}, most: 2K}
     tool_parser: hermes
     chat_template_kwargs: {a: 1}
     free_chat_template_kwargs: [a]
@@ -190,6 +190,7 @@ def test_the_last_word_counts_key_by_key(tmp_path: Path) -> None:
     one, two = models["one"], models["two"]
     assert (one.output_tokens, one.tool_parser, one.preload) == (2048, None, True)
     assert one.reasoning == Reasoning(start="<a>", end="</a>", opened_by="template")
+    assert one.thought_bounds.named == {"none": 0, "low": 1024, "most": 2048}
     assert (two.engine.source, two.output_tokens, two.preload) == ("owner/two", 1024, True)
 
 

@@ -54,6 +54,20 @@ ADDED_TO_THE_MODEL = {
     "price: {input: '1000001', output: 1}": r":6: .*price.input.* at most 1000000",
     "price: {input: nan, output: 1}": r":6: .*price.input",
     "reasoning: {opened_by: me}": r":6: .*reasoning.opened_by",
+    **{
+        f"reasoning: {{opened_by: model, {bounds}}}": rf":6: model 'one', key 'reasoning.{said}"
+        for bounds, said in (
+            ("budget: 9K, most: 8K", "budget': 9216 tokens are more than reasoning.most"),
+            ("budgets: {high: 9K}, most: 8K", "budgets.high': 9216 tokens are more than"),
+            ("budgets: {none: 1}", "budgets.none': 1, and none turns .* right would be 0"),
+            ("budgets: {hihg: 9K}", "budgets.hihg"),
+            ("budgets: {high: -1}", "budgets.high': -1 is wrong"),
+            ("budgets: {high: 2147483648}", "budgets.high': 2147483648 is wrong"),
+            ("budgets: {high: 1.5}", "budgets.high': 1.5 is wrong"),
+            ("budget: true", "budget': True is wrong"),
+            ("most: 0", "most': 0 is wrong"),
+        )
+    },
     "args:\n      max_model_len: 4096": (
         r":7: model 'one', key 'args.max_model_len': 4096 tokens are fewer than .* 32768"
     ),

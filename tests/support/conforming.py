@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 
 from engines.base import Reasoning
-from engines.registry.spec import EngineSpec, ModelSpec
+from engines.registry.spec import EngineSpec, ModelSpec, ThoughtBounds
 from server.conform.catalogue import all_checks
 from server.conform.check import Result
 from server.conform.run import run_checks
@@ -14,7 +14,13 @@ from tests.support.serving import Served, scripted
 VECTORS = EngineSpec(kind="scripted", source="vectors", task="embed")
 MODELS = (
     scripted("mixtral-8x7b"),
-    scripted("thinking", text="Oslo.", reasoning=Reasoning(), reasoning_text="Norway, so Oslo."),
+    scripted(
+        "thinking",
+        text="Oslo.",
+        reasoning=Reasoning(),
+        reasoning_text="Norway, so Oslo.",
+        thought_bounds=ThoughtBounds(budgets={"low": 1, "high": 16}, most=16),
+    ),
     scripted("small", context_tokens=1200, output_tokens=1100, tool_parser="hermes"),
     scripted("seeing", images=4),
     ModelSpec(alias="vectors", engine=VECTORS, context_tokens=512, output_tokens=1),

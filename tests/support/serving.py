@@ -63,6 +63,7 @@ class Served:
 _MORE = (
     "reasoning",
     "reasoning_efforts",
+    "thought_bounds",
     "chat_template_kwargs",
     "free_chat_template_kwargs",
     "tool_parser",

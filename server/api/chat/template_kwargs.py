@@ -46,12 +46,10 @@ def template_kwargs(
     """The alias' switches, then those of the effort, then the caller's own where they are neither
     the alias' (but for those that the registry frees) nor a renderer's. Raises ApiError 400."""
     kwargs = dict(spec.chat_template_kwargs)
-    if effort is None:
-        pass
-    elif effort in spec.reasoning_efforts:
-        kwargs.update(spec.reasoning_efforts[effort])
-    elif effort != "none" or spec.reasoning:
-        known = ", ".join(spec.reasoning_efforts) or LEAVE_OUT
+    kwargs.update(spec.reasoning_efforts.get(effort or "", {}))
+    is_known = effort is None or effort in spec.efforts
+    if not is_known and (effort != "none" or spec.reasoning):
+        known = ", ".join(spec.efforts) or LEAVE_OUT
         message = f"{spec.alias} has no reasoning effort {effort!r}."
         raise ApiError.invalid(message, field or "reasoning_effort", effort, known)
     for name, value in (own or {}).items():

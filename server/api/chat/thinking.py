@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 from engines.base import ThinkingBudget
 from engines.registry.spec import ModelSpec
 from server.api.chat.template_kwargs import switches, template_kwargs
+from server.api.chat.thought_bounds import budget_of_tokens, thought_budget
 from server.api.chat.wire_thinking import BudgetFields, ReasoningOptions, ThinkingConfig
 from server.errors import ApiError
 
@@ -57,44 +58,40 @@ def thinking_of(
         _agreed(is_on, _Said("enable_thinking", wire.enable_thinking))
     _check_thinks(spec, is_on)
     own = switches(wire) | _verbosity(wire, spec)
-    if is_on.value is True and said_effort.value is None:
+    if is_on.value is True and said_effort.value not in spec.reasoning_efforts:
         own = {**_on_switches(spec), **own}
     chosen = said_effort.value
     if chosen is None and is_on.value is False and "none" in spec.reasoning_efforts:
         chosen = "none"
-    budget = _budget(wire, budgets, spec)
-    if budget is None and spec.reasoning and is_on.value is False and chosen is None:
-        budget = ThinkingBudget(tokens=0, start=spec.reasoning.start, end=spec.reasoning.end)
+    asked = _asked_budget(wire, budgets)
+    budget = thought_budget(spec, asked.value, asked.field, said_effort.value)
+    if spec.reasoning and is_on.value is False and chosen not in spec.reasoning_efforts:
+        budget = budget if budget and budget.is_asked else budget_of_tokens(spec, 0, is_asked=True)
     field = said_effort.field if said_effort.value else is_on.field
     return Thinking(template_kwargs(spec, chosen, own, field), budget, is_trace_shown(wire))
 
 
-def budget_of(
-    budgets: BudgetFields, spec: ModelSpec, *more: tuple[str, int | None]
-) -> ThinkingBudget | None:
-    """The thinking budget by whichever of its names; `more`: other (field, value) pairs. Raises
-    ApiError 400 where two differ, or where the alias does not think."""
-    named = [_Said(name, getattr(budgets, name)) for name in BudgetFields.model_fields]
-    found = _agreed(*named, *(_Said(field, value) for field, value in more))
-    if found.value is None or found.value < 0:
-        return None
-    if spec.reasoning is None:
-        message = f"{spec.alias} does not think, so there is no thought to bound."
-        raise ApiError.invalid(message, found.field, found.value, "-1, or leave it out")
-    marks = spec.reasoning
-    return ThinkingBudget(tokens=found.value, start=marks.start, end=marks.end)
+def budget_of(budgets: BudgetFields, spec: ModelSpec) -> ThinkingBudget | None:
+    """The thinking budget by whichever of its names, or the alias' own. Raises ApiError 400 where
+    two differ, above the alias' most, or where it does not think."""
+    asked = _named_budget(budgets)
+    return thought_budget(spec, asked.value, asked.field, None)
 
 
-def _budget(wire: AsksOfThinking, budgets: BudgetFields, spec: ModelSpec) -> ThinkingBudget | None:
+def _asked_budget(wire: AsksOfThinking, budgets: BudgetFields) -> _Said:
     config, options = wire.thinking, wire.reasoning
     tokens = config.budget_tokens if config else None
     if config and config.type == "disabled" and tokens:
         message = "thinking has budget_tokens for a thought that it turns off."
         raise ApiError.invalid(message, "thinking.budget_tokens", tokens, "0, or leave it out")
     most = options.max_tokens if options else None
-    return budget_of(
-        budgets, spec, ("thinking.budget_tokens", tokens), ("reasoning.max_tokens", most)
-    )
+    more = (_Said("thinking.budget_tokens", tokens), _Said("reasoning.max_tokens", most))
+    return _named_budget(budgets, *more)
+
+
+def _named_budget(budgets: BudgetFields, *more: _Said) -> _Said:
+    named = [_Said(name, getattr(budgets, name)) for name in BudgetFields.model_fields]
+    return _agreed(*named, *more)
 
 
 def _switched(wire: AsksOfThinking) -> tuple[_Said, ...]:

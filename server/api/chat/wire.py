@@ -4,13 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from engines.registry.spec import Effort
 from server.api.chat.wire_parts import Parts
 from server.api.chat.wire_thinking import BudgetFields, ReasoningOptions, ThinkingFields
 from server.api.chat.wire_values import (
     MAX_ITEMS,
     MAX_TOOLS,
     AnyObject,
-    Effort,
     LogitBias,
     Metadata,
     Penalty,

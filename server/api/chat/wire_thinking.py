@@ -4,7 +4,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from server.api.chat.wire_values import Effort, Switches, Wire
+from engines.registry.spec import Effort
+from server.api.chat.wire_values import Switches, Wire
 
 Budget: TypeAlias = Annotated[int, Field(ge=-1, le=2**31 - 1)]
 """Tokens of a thought; -1: no bound, 0: no thought."""

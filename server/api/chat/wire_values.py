@@ -14,7 +14,6 @@ Bias = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
 Tokens = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Seed = Annotated[int, Field(ge=-(2**63), le=2**63 - 1)]
 StopString = Annotated[str, Field(min_length=1)]
-Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Verbosity = Literal["low", "medium", "high"]
 StopList = Annotated[list[StopString], Field(max_length=16, fail_fast=True)]
 

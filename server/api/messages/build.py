@@ -136,7 +136,7 @@ def _prompt(
 
 def _thinking(wire: PromptFields, budgets: BudgetFields, spec: ModelSpec) -> Thinking:
     """An effort counts where the model has it: agents send one to every model."""
-    effort = wire.effort if wire.effort in spec.reasoning_efforts else None
+    effort = wire.effort if wire.effort in spec.efforts else None
     return thinking_of(wire, budgets, spec, effort)
 
 

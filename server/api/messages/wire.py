@@ -4,12 +4,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, PrivateAttr, TypeAdapter
 
+from engines.registry.spec import Effort
 from server.api.chat.wire import Asked, JsonSchema, SamplingFields
 from server.api.chat.wire_thinking import ReasoningOptions, ThinkingConfig, ThinkingFields
 from server.api.chat.wire_values import (
     MAX_TOOLS,
     AnyObject,
-    Effort,
     StopList,
     Stored,
     Tokens,
