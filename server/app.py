@@ -4,7 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -23,6 +23,7 @@ from server.api.admin_memory import add_memory_route
 from server.api.admin_models import add_model_routes
 from server.api.batches.runner import batch_runner
 from server.api.endpoint import KeyedEndpoint
+from server.api.idempotency.keyed_requests import KeyedRequests
 from server.api.memory.place import memory_of
 from server.api.openapi.docs import Documentation
 from server.api.openapi.document import DESCRIPTION, VERSION, completed
@@ -42,6 +43,7 @@ from server.http.request_log import RequestLog, answer_headers, line_of
 from server.http.web_pages import WebPages, is_loopback
 from server.ledger.backlog import backlog_of
 from server.ledger.ledger import Ledger
+from server.ledger.one_record import charged
 from server.ledger_metrics import LedgerMetrics
 from server.metrics import Metrics
 from server.queue_metrics import QueueMetrics
@@ -171,6 +173,14 @@ def _services(
         memory=memory_of(settings, ledger),
     )
     services.batches = batch_runner(services)
+    services.keyed = KeyedRequests(
+        settings.data_dir,
+        most_bytes=int(settings.kept_answers_gb * 10**9),
+        most_body=settings.max_body_bytes,
+        patience_s=settings.send_timeout_s,
+        charged=partial(charged, ledger.path),
+        counted=metrics.keyed,
+    )
     if services.memory is not None:
         services.background = BackgroundRunner(
             services.memory,
@@ -258,6 +268,8 @@ async def _lifespan(app: FjordApp) -> AsyncIterator[Mapping[str, Any]]:
         stack.push_async_callback(services.fleet.stop)
         await services.supervisor.start()
         stack.push_async_callback(services.supervisor.stop)
+        await services.keyed.start()
+        stack.push_async_callback(services.keyed.stop)
         await services.batches.start()
         stack.push_async_callback(services.batches.stop)
         if services.memory is not None:

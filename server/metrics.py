@@ -57,6 +57,12 @@ class Metrics:
             "429s beyond those of a key's minute that get a usage record.",
             registry=self.registry,
         )
+        self._keyed = Counter(
+            "fjord_keyed_requests_total",
+            "Requests with an Idempotency-Key: first, replayed, other_body or not_kept.",
+            ("outcome",),
+            registry=self.registry,
+        )
         billed = Counter(
             "fjord_billed_total",
             "What requests cost, in the label's currency; the ledger has it exactly.",
@@ -101,6 +107,10 @@ class Metrics:
     def unrecorded(self) -> None:
         """A 429 that leaves no usage record."""
         self._unrecorded.inc()
+
+    def keyed(self, outcome: str) -> None:
+        """What became of a request with an Idempotency-Key."""
+        self._keyed.labels(outcome).inc()
 
     def certificate(self, ends_at: Callable[[], float]) -> None:
         """Tell when the certificate of the server's TLS ends, in unix seconds."""

@@ -12,6 +12,7 @@ from engines.registry.spec import ModelSpec, Task
 from server.accounts.limits import Admission, LimitExceeded
 from server.api.chat.wire import Asked
 from server.api.decode import decoded, named_model
+from server.api.idempotency.keyed_requests import HEADER as KEY_HEADER
 from server.api.services import ANONYMOUS, Services, record_id_of
 from server.errors import ApiError, OtherForm, brief, method_not_allowed, to_api_error
 from server.http.asgi import Receive, Scope, Send
@@ -35,6 +36,8 @@ class KeyedEndpoint:
     method = "POST"
     is_metered = False
     """Whether each of its requests has a usage record."""
+    takes_key = False
+    """Whether a request with an Idempotency-Key is answered once."""
     form: OtherForm | None = None
     """Of another API than the service's."""
 
@@ -82,10 +85,38 @@ class KeyedEndpoint:
             raise
         exchange.headers += admission.headers
         tokens = 0
+        key = exchange.header(KEY_HEADER) if self.takes_key else None
         try:
-            tokens = await self.serve(exchange, admission)
+            if key is None:
+                tokens = await self.serve(exchange, admission)
+            else:
+                tokens = await self._keyed(exchange, admission, key)
         finally:
             self.services.limiter.release(admission, tokens=tokens)
+
+    async def _keyed(self, exchange: Exchange, admission: Admission, key: bytes) -> int:
+        try:
+            return await self.services.keyed.serve(self, exchange, admission, key)
+        except ClientLeft:
+            raise
+        except Exception:
+            self.note_rejection(exchange, admission.caller)
+            raise
+
+    async def answered(self, exchange: Exchange, admission: Admission) -> int:
+        """As `serve`; a failure is answered, too."""
+        try:
+            return await self.serve(exchange, admission)
+        except Exception as exc:
+            await self._fail(exchange, exc)
+            return 0
+
+    async def check_again(self, admission: Admission, body: bytes) -> None:
+        """Raises ApiError where the caller may not have what was answered to that body."""
+
+    def record_id(self, exchange: Exchange) -> str:
+        """Of the usage record that the request will have; "": it will have none."""
+        return record_id_of(exchange) if self.is_metered else ""
 
     def note_rejection(self, exchange: Exchange, caller: Caller) -> None:
         """Record a refused request, where the endpoint's requests are recorded at all."""
@@ -124,6 +155,7 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
 
     task: Task = "generate"
     is_metered = True
+    takes_key = True
 
     def __init__(self, services: Services, endpoint: str, adapter: TypeAdapter[A]) -> None:
         super().__init__(services, endpoint)
@@ -151,6 +183,10 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
             line_of(exchange.scope).note(**named_model(body))
             raise
         return prepared
+
+    async def check_again(self, admission: Admission, body: bytes) -> None:
+        wire = await decoded(self.adapter, body, self.services.long_bodies)
+        self.services.model(wire.model, admission.caller, self.task)
 
     async def prepared_of(self, exchange: Exchange, admission: Admission, body: bytes) -> P:
         """For a body that came otherwise than over HTTP. Raises as a request's would."""

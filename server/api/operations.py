@@ -56,6 +56,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         paths=("/v1/chat/completions", "/v1/llm/chat/completions", "/v1/llm/chat"),
         tag="chat",
+        takes_key=True,
         build=partial(Generation, adapter=CHAT, build=build_chat),
         summary="Chat completion",
         description=(
@@ -72,6 +73,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         paths=("/v1/completions",),
         tag="completions",
+        takes_key=True,
         build=partial(Generation, adapter=COMPLETIONS, build=build_completion),
         summary="Legacy completion",
         description="A text goes on, without a chat template. OpenAI's older form.",
@@ -83,6 +85,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         paths=("/v1/responses",),
         tag="responses",
+        takes_key=True,
         build=Responses,
         summary="Response",
         description="OpenAI's newer form of chat. With `store` it is kept for its owner.",
@@ -94,6 +97,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         paths=("/v1/messages",),
         tag="messages",
+        takes_key=True,
         build=Messages,
         summary="Message",
         description="Anthropic's form of chat.",
@@ -116,6 +120,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         paths=("/v1/embeddings", "/v1/llm/embeddings"),
         tag="embeddings",
+        takes_key=True,
         build=partial(Embeddings, adapter=EMBEDDINGS),
         summary="Embeddings",
         description="A vector for every input. For models whose task is `embed`.",

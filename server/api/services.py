@@ -14,6 +14,7 @@ from engines.registry.spec import ModelSpec, Price, Task
 from server.accounts.auth import KeyRing, check_model
 from server.accounts.limits import Limiter
 from server.accounts.rejections import Rejections
+from server.api.idempotency.keyed_requests import KeyedRequests
 from server.api.responses.background import BackgroundRunner
 from server.batches.runner import BatchRunner
 from server.disk_space import DiskSpace
@@ -73,6 +74,7 @@ class Services:
     pictures: PictureReader = field(init=False)
     batches: BatchRunner = field(init=False)
     """Set when there is an API that asks their lines."""
+    keyed: KeyedRequests = field(init=False)
     background: BackgroundRunner = field(init=False)
     """Set where there is a memory."""
 
@@ -174,6 +176,8 @@ class Services:
 
 def record_id_of(exchange: Exchange) -> str:
     """The request id, made unique where the client chose it: an id is billed once."""
+    if exchange.record_id is not None:
+        return exchange.record_id
     if exchange.header(b"x-request-id") is None:
         return exchange.request_id
     return f"{exchange.request_id}.{new_id(12)}"

@@ -19,7 +19,7 @@ A = TypeVar("A", bound=Asked)
 class UnmeteredEndpoint(ModelEndpoint[A, SingleRun], Generic[A]):
     """One of them; `prepare` makes a `job` of a body."""
 
-    is_metered = False
+    is_metered = takes_key = False
     phase: Phase = "tokenize"
     """What a trace calls its work."""
 

@@ -47,6 +47,7 @@ class Exchange:
         "direct",
         "form",
         "headers",
+        "record_id",
         "request_id",
         "scope",
         "started",
@@ -60,6 +61,8 @@ class Exchange:
         """Whether its body may not be all here; kept by what reads it in pieces."""
         self._send = send
         self.request_id = request_id
+        self.record_id: str | None = None
+        """Of its usage record, where that is known before it is made."""
         self.headers: list[tuple[bytes, bytes]] = [
             (b"x-request-id", request_id.encode()),
             *scope.get(ANSWER_HEADERS, ()),

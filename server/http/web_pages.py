@@ -11,7 +11,10 @@ from server.http.request_log import ANSWER_HEADERS
 
 Headers = list[tuple[bytes, bytes]]
 
-_EXPOSED = b"X-Request-Id, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset"
+_EXPOSED = (
+    b"X-Request-Id, Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, "
+    b"Idempotency-Replayed"
+)
 _METHODS = b"GET, POST, PUT, PATCH, DELETE, OPTIONS"
 _MAX_AGE_S = b"600"
 _PORTS = {"http": 80, "https": 443}

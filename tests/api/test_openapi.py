@@ -235,15 +235,26 @@ def test_integers_stay_integers_and_nothing_of_ours_shows_in_a_name(
     assert "default" in fields(document, "ChatRequest")["seed"]
     names = set(document["components"]["schemas"])
     assert not [name for name in names if "server" in name or "Validation" in name]
-    assert "422" not in json.dumps(document["paths"])
+    assert "HTTPValidationError" not in json.dumps(document["paths"])
+
+
+def test_keys_are_told_where_they_are_taken(document: dict[str, Any]) -> None:
+    for path, methods in document["paths"].items():
+        for operation in methods.values():
+            names = [p["name"] for p in operation.get("parameters", [])]
+            takes = "Idempotency-Key" in names
+            assert takes is ("422" in operation["responses"]), path
+    taking = {p for p, m in document["paths"].items() if "Idempotency-Key" in json.dumps(m)}
+    assert {"/v1/chat/completions", "/v1/batches", "/v1/messages", "/api/embed"} <= taking
+    assert not {"/v1/files", "/v1/tokenize", "/api/show"} & taking
 
 
 def test_every_error_is_told_and_fits_the_one_body(
     client: httpx.Client, document: dict[str, Any]
 ) -> None:
     told = document["components"]["responses"]
-    assert set(told) == {"400", "401", "402", "403", "404", "405", "413", "415", "429", "500",
-                         "503", "504"}  # fmt: skip
+    assert set(told) == {"400", "401", "402", "403", "404", "405", "409", "413", "415",
+                         "422", "429", "500", "503", "504"}  # fmt: skip
     for response in told.values():
         for example in response["content"]["application/json"]["examples"].values():
             check(document, "Error", example["value"])

@@ -27,6 +27,8 @@ _BODY_BYTES: Final = 64 * 1024
 class CreateBatch(FilesEndpoint):
     """POST /v1/batches: the answer says `validating`; what is wrong with a line comes later."""
 
+    takes_key = True
+
     async def serve(self, exchange: Exchange, admission: Admission) -> int:
         services, caller = self.services, admission.caller
         if services.supervisor.draining:

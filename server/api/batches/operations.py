@@ -30,6 +30,7 @@ BATCH_OPERATIONS: tuple[Operation, ...] = (
         description="Its file is checked line by line; then each line is a request.",
         verb="post",
         raw_body=_BODY,
+        takes_key=True,
         answer=answers.BatchObject,
     ),
     _own(

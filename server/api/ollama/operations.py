@@ -36,6 +36,7 @@ _own = partial(Operation, tag="ollama", form=OLLAMA)
 OLLAMA_OPERATIONS: tuple[Operation, ...] = (
     _own(
         paths=("/api/chat",),
+        takes_key=True,
         build=partial(
             OllamaGeneration, adapter=OLLAMA_CHAT, build=build_ollama_chat, form=CHAT_LINE
         ),
@@ -48,6 +49,7 @@ OLLAMA_OPERATIONS: tuple[Operation, ...] = (
     ),
     _own(
         paths=("/api/generate",),
+        takes_key=True,
         build=partial(
             OllamaGeneration, adapter=OLLAMA_GENERATE, build=build_ollama_generate, form=TEXT_LINE
         ),
@@ -60,6 +62,7 @@ OLLAMA_OPERATIONS: tuple[Operation, ...] = (
     ),
     _own(
         paths=("/api/embed",),
+        takes_key=True,
         build=partial(OllamaEmbeddings, adapter=OLLAMA_EMBED),
         summary="Ollama's embeddings",
         body=OllamaEmbedRequest,
@@ -67,6 +70,7 @@ OLLAMA_OPERATIONS: tuple[Operation, ...] = (
     ),
     _own(
         paths=("/api/embeddings",),
+        takes_key=True,
         build=partial(OllamaEmbeddings, adapter=OLLAMA_EMBEDDINGS),
         summary="Ollama's embeddings, in their older form",
         body=OllamaEmbeddingsRequest,

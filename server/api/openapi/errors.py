@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from engines.base import ContextLengthExceeded, EngineLoadTimeout
+from server.api.idempotency.errors import no_answer, other_body
 from server.errors import ApiError, internal_error, method_not_allowed, not_found, to_api_error
 
 _INTEGER = {"schema": {"type": "integer"}}
@@ -22,8 +23,10 @@ _MEANINGS = {
     403: "A key of another service, or one that may not use this model",
     404: "Unknown model or path",
     405: "Another method is right; Allow says which",
+    409: "The first request with this Idempotency-Key was billed, and its answer is not kept",
     413: "The body is too large",
     415: "The body says that it is no JSON",
+    422: "This Idempotency-Key came with another body",
     429: "Too many requests a minute, or at once",
     500: "A fault of the server; its log says more under the request id",
     503: "It cannot be served now; Retry-After says when it may",
@@ -49,8 +52,10 @@ _EXAMPLES = (
     ApiError(404, "MODEL_NOT_FOUND", "Unknown model 'gpt-4'.", param="model"),
     not_found("/v2"),
     method_not_allowed("GET", ["POST"]),
+    no_answer(),
     ApiError(413, "REQUEST_TOO_LARGE", "The request body is larger than the limit."),
     ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Expected application/json."),
+    other_body(),
     ApiError(429, "RATE_LIMIT_EXCEEDED", "Too many requests a minute."),
     ApiError(429, "CONCURRENCY_LIMIT_EXCEEDED", "Too many requests at once."),
     internal_error(),

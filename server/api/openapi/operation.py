@@ -48,6 +48,8 @@ class Operation:
     """OpenAPI's requestBody of what is no model: a form, or a body read by its endpoint."""
     query: Mapping[str, str] = field(default_factory=dict)
     """Parameters, all optional: name -> JSON's type."""
+    takes_key: bool = False
+    """Whether a request with an Idempotency-Key is answered once."""
     media_type: str = "text/plain"
     """Of an answer that is text."""
 
@@ -68,14 +70,16 @@ class Operation:
     @property
     def errors(self) -> tuple[int, ...]:
         """The statuses that it may refuse with."""
+        keyed = (409, 422) if self.takes_key else ()
         if self.body is not None:
-            return (400, 401, 402, 403, 404, 405, 413, 415, 429, 500, 503, 504)
+            always = (400, 401, 402, 403, 404, 405, 413, 415, 429, 500, 503, 504)
+            return tuple(sorted((*always, *keyed)))
         if self.needs_key:
             if self.tag.startswith("audio"):
                 return (400, 401, 402, 403, 404, 405, 413, 415, 429, 500, 503, 504)
             if self.tag in ("files", "batches", "kept_responses", "conversations"):
                 taken = () if self.raw_body is None else (402, 413, 415)
-                return tuple(sorted((400, 401, 403, 404, 405, 429, 500, 503, *taken)))
+                return tuple(sorted((400, 401, 403, 404, 405, 429, 500, 503, *taken, *keyed)))
             unknown = (404,) if self.path_parameters else ()
             return (401, 403, *unknown, 405, 429, 500)
         return (405,)

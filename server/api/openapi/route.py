@@ -3,7 +3,7 @@
 import json
 from copy import copy
 from inspect import Parameter, Signature
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from fastapi import Body, Security
 from fastapi.responses import JSONResponse, PlainTextResponse
@@ -11,14 +11,24 @@ from fastapi.routing import APIRoute
 from fastapi.security import APIKeyHeader, HTTPBearer
 
 from server.api.endpoint import Endpoint
+from server.api.idempotency.errors import FIELD
 from server.api.openapi.errors import error_refs, other_errors
 from server.api.openapi.operation import Operation
+from server.idempotency.entry import MOST_KEY
 
 REF = "#/components/schemas/{model}"
 _KEY = [
     Security(APIKeyHeader(name="X-API-Key", scheme_name="X-API-Key", auto_error=False)),
     Security(HTTPBearer(scheme_name="Bearer", auto_error=False)),
 ]
+
+KEY_PARAMETER: Final[dict[str, Any]] = {
+    "name": FIELD,
+    "in": "header",
+    "required": False,
+    "description": "The same key and body get the first answer again, and one record, for a day",
+    "schema": {"type": "string", "minLength": 1, "maxLength": MOST_KEY},
+}
 
 
 class DescribedRoute(APIRoute):
@@ -97,6 +107,8 @@ def _headers(operation: Operation) -> dict[str, Any]:
     names = {"X-Request-Id": "string"}
     if operation.needs_key:
         names |= {f"X-RateLimit-{what}": "integer" for what in ("Limit", "Remaining", "Reset")}
+    if operation.takes_key:
+        names["Idempotency-Replayed"] = "boolean"
     return {name: {"schema": {"type": kind}} for name, kind in names.items()}
 
 
@@ -125,11 +137,13 @@ def _extra(operation: Operation, path: str) -> dict[str, Any]:
     }
     if operation.raw_body is not None:
         extra["requestBody"] = operation.raw_body
-    if operation.query:
-        extra["parameters"] = [
-            {"name": name, "in": "query", "required": False, "schema": {"type": kind}}
-            for name, kind in operation.query.items()
-        ]
+    parameters = [
+        {"name": name, "in": "query", "required": False, "schema": {"type": kind}}
+        for name, kind in operation.query.items()
+    ]
+    parameters += [KEY_PARAMETER] if operation.takes_key else []
+    if parameters:
+        extra["parameters"] = parameters
     return extra if operation.needs_key else extra | {"security": []}
 
 

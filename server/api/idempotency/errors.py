@@ -1,0 +1,59 @@
+"""What is refused of a request with a key, in the contract's words."""
+
+import re
+from typing import Final
+
+from server.errors import ApiError
+from server.idempotency.entry import MOST_KEY
+
+FIELD: Final = "Idempotency-Key"
+_KEY: Final = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
+
+
+def checked_key(key: bytes) -> str:
+    """Raises ApiError 400."""
+    if _KEY.fullmatch(key) is None:
+        expected = f"1 to {MOST_KEY} printable ASCII characters"
+        shown = key[:40].decode("ascii", "replace")
+        message = f"{FIELD} must have {expected}; it has {len(key)} bytes."
+        raise ApiError.invalid(message, FIELD, shown, expected)
+    return key.decode("ascii")
+
+
+def no_uploads() -> ApiError:
+    """Each form has a boundary of its own: nobody could say whether one came again."""
+    message = f"{FIELD} has no effect on an upload: each makes a file; leave it out."
+    return ApiError.invalid(message, FIELD, None, "nothing: leave it out")
+
+
+def other_body() -> ApiError:
+    message = (
+        f"This {FIELD} came with another body within a day; right would be the same body, or a key "
+        "of its own."
+    )
+    return ApiError(422, "IDEMPOTENCY_KEY_REUSED", message, param=FIELD)
+
+
+def no_answer() -> ApiError:
+    """It is asked no more by clients that ask again after a 409."""
+    message = (
+        f"The first request with this {FIELD} was carried out as far as it came, and its answer is "
+        "not kept: the server ended, or it was too long. A new key asks, and bills, anew."
+    )
+    headers = {"X-Should-Retry": "false"}
+    return ApiError(409, "IDEMPOTENCY_ANSWER_LOST", message, param=FIELD, headers=headers)
+
+
+def given_up() -> ApiError:
+    message = f"The first request with this {FIELD} was ended by the server."
+    return ApiError.retry(503, "SHUTTING_DOWN", message, 5)
+
+
+def too_many_keys() -> ApiError:
+    message = f"This owner has used as many {FIELD}s as are known in a day; without one it works."
+    return ApiError.retry(429, "RATE_LIMIT_EXCEEDED", message, 3600)
+
+
+def disk_refuses() -> ApiError:
+    message = f"An {FIELD} cannot be remembered now; without one the request would be answered."
+    return ApiError.retry(503, "OVERLOADED", message, 10)

@@ -1,0 +1,137 @@
+"""idempotency.sqlite3: the keys of a day and their answers. Made when it is first needed."""
+
+import os
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from server.idempotency.entry import DAY_S, Entry
+from server.ledger import sqlite
+
+FILE_NAME: Final = "idempotency.sqlite3"
+MOST_KEYS: Final = 100_000
+"""Of an owner in a day."""
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS entries (
+    entry_id BLOB PRIMARY KEY,
+    owner BLOB NOT NULL,
+    print BLOB NOT NULL,
+    record_id TEXT NOT NULL,
+    began REAL NOT NULL,
+    answer BLOB
+);
+CREATE INDEX IF NOT EXISTS entries_began ON entries (began);
+"""
+_COLUMNS: Final = "entry_id, owner, print, record_id, began, answer"
+
+
+class TooManyKeys(Exception):
+    """The owner has used as many as may be in a day."""
+
+
+class KeptAnswers:
+    """Blocks: call it off the event loop. Any thread, one transaction at a time. Raises
+    sqlite3.Error and OSError where the disk does not take it."""
+
+    def __init__(self, data_dir: Path, most_bytes: int, most_keys: int = MOST_KEYS) -> None:
+        self._path = data_dir / FILE_NAME
+        self._most_bytes = most_bytes
+        self._most_keys = most_keys
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._keys: Counter[bytes] = Counter()
+        """By owner."""
+        self._bytes: Counter[bytes] = Counter()
+
+    def close(self) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None
+
+    def claimed(self, entry: Entry) -> Entry:
+        """What is known of its key already, or itself, now written down. Raises TooManyKeys."""
+        with self._opened() as connection, sqlite.immediate(connection):
+            select = f"SELECT {_COLUMNS} FROM entries WHERE entry_id = ?"
+            row = connection.execute(select, (entry.entry_id,)).fetchone()
+            if row is not None and row[4] > entry.began - DAY_S:
+                return _entry(row)
+            if row is not None:
+                self._forget(connection, entry.entry_id)
+            if self._keys[entry.owner] >= self._most_keys:
+                raise TooManyKeys
+            values = (entry.entry_id, entry.owner, entry.print, entry.record_id, entry.began)
+            insert = f"INSERT INTO entries ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, NULL)"
+            connection.execute(insert, values)
+            self._keys[entry.owner] += 1
+            return entry
+
+    def keep(self, entry: Entry, sealed: bytes) -> bool:
+        """False: there is no room for its answer. An owner has half of the room."""
+        with self._opened() as connection:
+            owners, all_ = self._bytes[entry.owner], self._bytes.total()
+            if all_ + len(sealed) > self._most_bytes:
+                return False
+            if owners + len(sealed) > self._most_bytes // 2:
+                return False
+            update = "UPDATE entries SET answer = ? WHERE entry_id = ?"
+            with sqlite.immediate(connection):
+                connection.execute(update, (sealed, entry.entry_id))
+            self._bytes[entry.owner] += len(sealed)
+            return True
+
+    def forget(self, entry_id: bytes) -> None:
+        """A later request with its key is a new one."""
+        with self._opened() as connection:
+            self._forget(connection, entry_id)
+
+    def expire(self, now: float) -> None:
+        """Forget what is older than a day."""
+        if not self._path.exists():
+            return
+        with self._opened() as connection:
+            connection.execute("DELETE FROM entries WHERE began <= ?", (now - DAY_S,))
+            connection.execute("PRAGMA incremental_vacuum")
+            self._count(connection)
+
+    def _forget(self, connection: sqlite3.Connection, entry_id: bytes) -> None:
+        deleted = "DELETE FROM entries WHERE entry_id = ? RETURNING owner, length(answer)"
+        for owner, size in connection.execute(deleted, (entry_id,)).fetchall():
+            self._keys[owner] -= 1
+            self._bytes[owner] -= size or 0
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            if self._connection is None:
+                os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+                connection = sqlite.connect(self._path)
+                connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+                connection.execute("PRAGMA secure_delete = ON")
+                connection.executescript(_SCHEMA)
+                self._count(connection)
+                self._connection = connection
+            yield self._connection
+
+    def _count(self, connection: sqlite3.Connection) -> None:
+        select = "SELECT owner, count(*), coalesce(sum(length(answer)), 0) FROM entries GROUP BY 1"
+        self._keys.clear()
+        self._bytes.clear()
+        for owner, keys, size in connection.execute(select):
+            self._keys[owner], self._bytes[owner] = keys, size
+
+
+def _entry(row: tuple[bytes, bytes, bytes, str, float, bytes | None]) -> Entry:
+    entry_id, owner, print_, record_id, began, answer = row
+    return Entry(
+        entry_id=entry_id,
+        owner=owner,
+        print=print_,
+        record_id=record_id,
+        began=began,
+        answer=answer,
+    )

@@ -1,0 +1,390 @@
+"""Idempotency-Key: a request that comes again gets the first one's answer, and is billed once."""
+
+import re
+import sqlite3
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import openai
+import pytest
+
+from engines.registry.spec import EngineSpec, ModelSpec
+from server.api.idempotency import recording
+from server.idempotency.store import FILE_NAME
+from tests.support.batches import upload
+from tests.support.serving import Served, read_records, scripted, server_of, serving, wait_until
+from tests.support.wire_checks import assert_error
+
+SAID: Final = [{"role": "user", "content": "Hi you there"}]
+CHAT = "/v1/chat/completions"
+ASK: Final[dict[str, dict[str, Any]]] = {
+    CHAT: {"messages": SAID},
+    "/v1/llm/chat": {"messages": SAID},
+    "/v1/completions": {"prompt": "Hi you"},
+    "/v1/responses": {"input": "Hi you"},
+    "/v1/messages": {"messages": SAID, "max_tokens": 100},
+    "/api/chat": {"messages": SAID},
+    "/api/generate": {"prompt": "Hi you"},
+}
+EMBED: Final = {"/v1/embeddings": {"input": "Hi"}, "/api/embed": {"input": "Hi"}}
+REPLAYED: Final = "idempotency-replayed"
+SLOW: Final = {"text": " ".join(f"word{i}" for i in range(40)), "token_delay_s": 0.02}
+
+served = server_of(
+    scripted("m"),
+    scripted("slow", **SLOW),
+    scripted("other"),
+    scripted("dies", text="one two three four", die_after_tokens=2),
+    ModelSpec(
+        alias="vectors",
+        engine=EngineSpec(kind="scripted", source="vectors", task="embed"),
+        context_tokens=512,
+        output_tokens=1,
+    ),
+)
+both_ways = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+_numbers = count()
+
+
+@pytest.fixture
+def key() -> dict[str, str]:
+    """The header, with a key that no other test has."""
+    return {"Idempotency-Key": f"k-{next(_numbers)}"}
+
+
+def records(served: Served) -> list[dict[str, Any]]:
+    """Of what was answered."""
+    return [r for r in read_records(served.data_dir) if r["end"] != "rejected"]
+
+
+def chat(stream: bool = False, model: str = "m", **fields: Any) -> dict[str, Any]:
+    return {"model": model, "messages": SAID, "stream": stream, **fields}
+
+
+@both_ways
+@pytest.mark.parametrize("path", ASK)
+def test_a_retry_gets_the_first_answer_and_one_record(
+    client: httpx.Client, served: Served, key: dict[str, str], path: str, stream: bool
+) -> None:
+    before, body = len(records(served)), ASK[path] | {"model": "m", "stream": stream}
+    first, second, third = (client.post(path, json=body, headers=key) for _ in range(3))
+    assert first.status_code == 200, first.text
+    assert first.content == second.content == third.content
+    assert len(first.content) > 50
+    assert first.headers["content-type"] == second.headers["content-type"]
+    assert [REPLAYED in r.headers for r in (first, second, third)] == [False, True, True]
+    assert first.headers["x-request-id"] != second.headers["x-request-id"]
+    assert len(records(served)) == before + 1
+
+
+@pytest.mark.parametrize("path", EMBED)
+def test_vectors_too(client: httpx.Client, served: Served, key: dict[str, str], path: str) -> None:
+    before, body = len(records(served)), EMBED[path] | {"model": "vectors"}
+    first, second = (client.post(path, json=body, headers=key) for _ in range(2))
+    assert (first.status_code, first.content) == (200, second.content)
+    assert len(records(served)) == before + 1
+
+
+def test_what_costs_nothing_has_no_key(client: httpx.Client, key: dict[str, str]) -> None:
+    for text in ("Hi", "Hi you"):
+        answer = client.post("/v1/tokenize", json={"model": "m", "prompt": text}, headers=key)
+        assert answer.status_code == 200
+        assert REPLAYED not in answer.headers
+
+
+@both_ways
+def test_two_at_once_are_one(
+    client: httpx.Client, served: Served, key: dict[str, str], stream: bool
+) -> None:
+    before, body = len(records(served)), chat(stream, "slow")
+    with ThreadPoolExecutor(8) as pool:
+        asked = [pool.submit(client.post, CHAT, json=body, headers=key) for _ in range(8)]
+        answers = [each.result() for each in asked]
+    assert {r.status_code for r in answers} == {200}
+    assert len({r.content for r in answers}) == 1
+    assert sum(REPLAYED in r.headers for r in answers) == 7
+    assert len(records(served)) == before + 1
+
+
+@both_ways
+def test_another_body_is_refused_also_while_the_first_runs(
+    client: httpx.Client, served: Served, key: dict[str, str], stream: bool
+) -> None:
+    body, other = chat(stream, "slow"), chat(stream, "slow", seed=1)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.post, CHAT, json=body, headers=key)
+        wait_until(lambda: served.services.keyed._running, "the first runs")
+        refused = client.post(CHAT, json=other, headers=key)
+        assert_error(refused, 422, "IDEMPOTENCY_KEY_REUSED", "Idempotency-Key")
+        assert not first.done()
+        assert first.result().status_code == 200
+    refused = client.post(CHAT, json=other, headers=key)
+    assert_error(refused, 422, "IDEMPOTENCY_KEY_REUSED", "Idempotency-Key")
+    assert client.post(CHAT, json=body, headers=key).content == first.result().content
+
+
+def test_an_owner_never_gets_anothers_answer(
+    client: httpx.Client, served: Served, key: dict[str, str]
+) -> None:
+    body = chat()
+    first = client.post(CHAT, json=body, headers=key)
+    stranger = served.new_key(owner="strangers")
+    theirs = client.post(CHAT, json=body, headers=key | {"X-API-Key": stranger})
+    assert (theirs.status_code, REPLAYED in theirs.headers) == (200, False)
+    assert theirs.json()["id"] != first.json()["id"]
+    mate = served.new_key()
+    same = client.post(CHAT, json=body, headers=key | {"X-API-Key": mate})
+    assert same.content == first.content
+    for wrong in ("wayscloud_llm_abcdef_nothing", ""):
+        r = client.post(CHAT, json=body, headers=key | {"X-API-Key": wrong})
+        assert_error(r, 401, "AUTH_FAILED")
+
+
+def test_a_key_without_the_model_does_not_get_its_answer(
+    client: httpx.Client, served: Served, key: dict[str, str]
+) -> None:
+    client.post(CHAT, json=chat(), headers=key)
+    narrow = served.new_key(models=("other",))
+    refused = client.post(CHAT, json=chat(), headers=key | {"X-API-Key": narrow})
+    assert_error(refused, 403, "INSUFFICIENT_PERMISSIONS")
+
+
+def test_each_path_has_keys_of_its_own(client: httpx.Client, key: dict[str, str]) -> None:
+    for path in ASK:
+        answer = client.post(path, json=ASK[path] | {"model": "m"}, headers=key)
+        assert (answer.status_code, REPLAYED in answer.headers) == (200, False)
+
+
+@pytest.mark.parametrize("value", ["", "k" * 256, "k\tk", "blåbær".encode().decode("latin-1")])
+def test_a_key_is_printable_and_short(client: httpx.Client, value: str) -> None:
+    headers = {"Idempotency-Key": value.encode("latin-1")}
+    answer = client.post(CHAT, json=chat(), headers=headers)  # type: ignore[arg-type]
+    assert_error(answer, 400, "INVALID_PARAMETER", "Idempotency-Key")
+
+
+@pytest.mark.parametrize(
+    "value", ["k", "k" * 255, '"8e03978e-40d5-43dd-bc93-6894a57f9324"', "a b~!"]
+)
+def test_keys_of_every_form(client: httpx.Client, value: str) -> None:
+    first, second = (
+        client.post(CHAT, json=chat(), headers={"Idempotency-Key": value}) for _ in range(2)
+    )
+    assert (first.status_code, first.content) == (200, second.content)
+
+
+@both_ways
+def test_a_refused_first_is_not_remembered(
+    client: httpx.Client, key: dict[str, str], stream: bool
+) -> None:
+    for _ in range(2):
+        refused = client.post(CHAT, json=chat(stream, temperature=9), headers=key)
+        assert_error(refused, 400, "INVALID_PARAMETER", "temperature")
+    answer = client.post(CHAT, json=chat(stream), headers=key)
+    assert (answer.status_code, REPLAYED in answer.headers) == (200, False)
+
+
+def test_a_stream_that_broke_is_not_remembered(
+    client: httpx.Client, served: Served, key: dict[str, str]
+) -> None:
+    before = len(records(served))
+    for _ in range(2):
+        broken = client.post(CHAT, json=chat(True, "dies"), headers=key)
+        assert REPLAYED not in broken.headers
+    assert len(records(served)) >= before + 2
+
+
+def test_a_client_that_is_cut_off_gets_all_of_it_next_time(
+    client: httpx.Client, served: Served, key: dict[str, str]
+) -> None:
+    before, body = len(records(served)), chat(True, "slow")
+    with client.stream("POST", CHAT, json=body, headers=key) as cut:
+        head = next(cut.iter_raw())
+    again = client.post(CHAT, json=body, headers=key)
+    assert again.content.startswith(head)
+    assert again.content.endswith(b"data: [DONE]\n\n")
+    assert again.text.count("word") >= 40
+    assert again.headers[REPLAYED] == "true"
+    later = client.post(CHAT, json=body, headers=key)
+    assert later.content == again.content
+    [record] = records(served)[before:]
+    assert (record["end"], record["completion_tokens"]) == ("ok", 41)
+
+
+def test_a_whole_answer_outlives_its_client(
+    client: httpx.Client, served: Served, key: dict[str, str]
+) -> None:
+    before, body = len(records(served)), chat(False, "slow")
+    with pytest.raises(httpx.ReadTimeout):
+        client.post(CHAT, json=body, headers=key, timeout=httpx.Timeout(60, read=0.2))
+    again = client.post(CHAT, json=body, headers=key)
+    assert (again.status_code, again.headers[REPLAYED]) == (200, "true")
+    assert len(records(served)) == before + 1
+
+
+def test_a_retry_that_leaves_ends_nothing(
+    client: httpx.Client, served: Served, key: dict[str, str]
+) -> None:
+    body = chat(True, "slow")
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(client.post, CHAT, json=body, headers=key)
+        wait_until(lambda: served.services.keyed._running, "the first runs")
+        with client.stream("POST", CHAT, json=body, headers=key) as cut:
+            next(cut.iter_raw())
+        assert first.result().content.endswith(b"data: [DONE]\n\n")
+
+
+def test_openais_client_asks_again_with_the_key(served: Served, key: dict[str, str]) -> None:
+    before = len(records(served))
+    with openai.OpenAI(
+        base_url=served.url + "/v1", api_key=served.key, max_retries=3, timeout=0.4
+    ) as sdk:  # the answer takes twice its patience
+        answer = sdk.chat.completions.create(
+            model="slow", messages=[{"role": "user", "content": "Hi"}], extra_headers=key
+        )
+    assert answer.choices[0].message.content == SLOW["text"]
+    assert len(records(served)) == before + 1
+
+
+def test_a_day_later_it_is_a_new_request(
+    client: httpx.Client, served: Served, key: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = client.post(CHAT, json=chat(), headers=key)
+    now = time.time()
+    monkeypatch.setattr(served.services.keyed, "clock", lambda: now + 86_000)
+    assert client.post(CHAT, json=chat(), headers=key).content == first.content
+    monkeypatch.setattr(served.services.keyed, "clock", lambda: now + 86_500)
+    later = client.post(CHAT, json=chat(seed=1), headers=key)
+    assert (later.status_code, REPLAYED in later.headers) == (200, False)
+
+
+def test_nothing_readable_lies_on_the_disk(
+    client: httpx.Client, served: Served, key: dict[str, str]
+) -> None:
+    client.post(CHAT, json=chat(model="slow"), headers={"Idempotency-Key": "SECRET-KEY-OF-MINE"})
+    files = sorted(served.data_dir.glob("idempotency*"))
+    assert {f.name for f in files} >= {FILE_NAME, "idempotency.key"}
+    for file in files:
+        assert file.stat().st_mode & 0o077 == 0
+        for word in (b"word7", b"SECRET", b"chat.completion", b"tests"):
+            assert word not in file.read_bytes()
+
+
+def test_a_batch_is_made_once(client: httpx.Client, served: Served, key: dict[str, str]) -> None:
+    line = {"custom_id": "a", "method": "POST", "url": CHAT, "body": chat()}
+    body = {
+        "input_file_id": upload(client, [line]), "endpoint": CHAT, "completion_window": "24h",
+    }  # fmt: skip
+    first, second = (client.post("/v1/batches", json=body, headers=key) for _ in range(2))
+    assert (first.status_code, first.content) == (200, second.content)
+    assert len(client.get("/v1/batches").json()["data"]) == 1
+
+
+def test_an_upload_has_no_key(client: httpx.Client, key: dict[str, str]) -> None:
+    form = {"files": {"file": ("a", b"{}")}, "data": {"purpose": "batch"}}
+    refused = client.post("/v1/files", headers=key, **form)  # type: ignore[arg-type]
+    assert_error(refused, 400, "INVALID_PARAMETER", "Idempotency-Key")
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Iterator[Served]:
+    with serving(tmp_path, scripted("m"), scripted("slow", **SLOW)) as server:
+        yield server
+
+
+def asked(server: Served, key: str = "k", **fields: Any) -> httpx.Response:
+    headers = {**server.headers, "Idempotency-Key": key}
+    return httpx.post(server.url + CHAT, json=chat(**fields), headers=headers)
+
+
+def test_answers_outlive_the_server(tmp_path: Path) -> None:
+    with serving(tmp_path, scripted("m")) as server:
+        first, api_key = asked(server, stream=True), server.key
+    with serving(tmp_path, scripted("m")) as server:
+        headers = {"X-API-Key": api_key, "Idempotency-Key": "k"}
+        again = httpx.post(server.url + CHAT, json=chat(True), headers=headers)
+        assert again.content == first.content
+        assert len(records(server)) == 1
+
+
+def test_a_disk_that_does_not_take_the_key_refuses_it(
+    alone: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(alone.services.keyed._store, "claimed", full)
+    refused = asked(alone)
+    assert_error(refused, 503, "OVERLOADED")
+    assert refused.headers["retry-after"]
+    monkeypatch.undo()
+    assert asked(alone).status_code == 200
+
+
+@both_ways
+def test_an_answer_that_cannot_be_kept_is_never_billed_again(
+    alone: Served, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(alone.services.keyed._store, "keep", full)
+    assert asked(alone, stream=stream).status_code == 200
+    monkeypatch.undo()
+    lost = asked(alone, stream=stream)
+    assert_error(lost, 409, "IDEMPOTENCY_ANSWER_LOST", "Idempotency-Key")
+    assert lost.headers["x-should-retry"] == "false"
+    assert len(records(alone)) == 1
+    assert_error(
+        asked(alone, stream=stream, seed=3), 422, "IDEMPOTENCY_KEY_REUSED", "Idempotency-Key"
+    )
+
+
+def test_where_there_is_no_room_the_charge_is_still_one(tmp_path: Path) -> None:
+    with serving(tmp_path, scripted("m"), settings={"kept_answers_gb": 1e-7}) as server:
+        assert asked(server).status_code == 200
+        assert_error(asked(server), 409, "IDEMPOTENCY_ANSWER_LOST", "Idempotency-Key")
+        assert len(records(server)) == 1
+
+
+def test_an_owner_has_so_many_keys_a_day(alone: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alone.services.keyed._store, "_most_keys", 2)
+    assert [asked(alone, key=name).status_code for name in "abab"] == [200] * 4
+    assert_error(asked(alone, key="c"), 429, "RATE_LIMIT_EXCEEDED")
+
+
+def test_a_long_answer_is_sent_and_not_kept(alone: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "MOST_BYTES", 2000)
+    monkeypatch.setattr(recording, "AHEAD", 2)
+    first = asked(alone, model="slow", stream=True)
+    assert re.findall(r"word(\d+)", first.text) == [str(i) for i in range(40)]
+    assert first.content.endswith(b"data: [DONE]\n\n")
+    assert_error(
+        asked(alone, model="slow", stream=True), 409, "IDEMPOTENCY_ANSWER_LOST", "Idempotency-Key"
+    )
+    assert len(records(alone)) == 1
+
+
+def test_what_was_sealed_for_another_entry_is_no_answer(alone: Served) -> None:
+    asked(alone, key="a")
+    asked(alone, key="b")
+    with sqlite3.connect(alone.data_dir / FILE_NAME) as connection:
+        answers = connection.execute("SELECT entry_id, answer FROM entries").fetchall()
+        for (entry, _), (_, answer) in zip(answers, reversed(answers), strict=True):
+            connection.execute("UPDATE entries SET answer = ? WHERE entry_id = ?", (answer, entry))
+    connection.close()
+    assert_error(asked(alone, key="a"), 409, "IDEMPOTENCY_ANSWER_LOST", "Idempotency-Key")
+
+
+def test_old_answers_are_removed(alone: Served) -> None:
+    asked(alone)
+    alone.services.keyed._store.expire(time.time() + 86_000)
+    assert asked(alone).headers[REPLAYED]
+    alone.services.keyed._store.expire(time.time() + 86_500)
+    with sqlite3.connect(alone.data_dir / FILE_NAME) as connection:
+        assert connection.execute("SELECT count(*) FROM entries").fetchone() == (0,)
+    connection.close()
