@@ -1,5 +1,5 @@
 """The nouns engines and front share: a request, its deltas, the Engine protocol, and by name what
-engines/errors.py and engines/truncation.py have."""
+engines/errors.py, truncation.py, thought.py and adapter.py have."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,6 +7,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 import msgspec
 
+from engines.adapter import Adapter
 from engines.errors import (
     ContextLengthExceeded,
     EngineBroken,
@@ -22,10 +23,12 @@ from engines.errors import (
     RequestKillsEngines,
 )
 from engines.speech import Speech
+from engines.thought import Reasoning, ThinkingBudget
 from engines.truncation import Truncation
 
 __all__ = [
     "FOUND",
+    "Adapter",
     "ContextLengthExceeded",
     "Delta",
     "Embedding",
@@ -63,17 +66,6 @@ FOUND = "found"
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "abort"]
 """OpenAI's words, and "abort" for a stream that was aborted; "abort" never reaches a client."""
 PromptEnd: TypeAlias = Literal["answer", "message", "inside_message"]
-
-
-class ThinkingBudget(msgspec.Struct, frozen=True, kw_only=True):
-    """How many tokens a thought may have between its marks, which count as none."""
-
-    tokens: int
-    """0: the end mark comes at once."""
-    start: str = "<think>"
-    end: str = "</think>"
-    is_asked: bool = True
-    """False: no request asked for it, it is the model's own bound."""
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,16 +119,6 @@ class Tool:
     strict: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reasoning:
-    """How a model marks its thinking, and whether this request's prompt already opened it."""
-
-    start: str = "<think>"
-    end: str = "</think>"
-    opened_by: Literal["template", "model"] = "model"
-    """"template": the rendered prompt ends inside the thinking, the answer begins there."""
-
-
 class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One validated request. Exactly one of `messages`, `prompt` and `speech` is given.
 
@@ -165,6 +147,8 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     inside of it, so that the answer is its continuation."""
     priority: int = 0
     """Lower runs first."""
+    adapter: Adapter | None = None
+    """What answers with the engine's weights; None: they alone."""
     is_cut: bool = False
     """Its prompt will be cut: `render` makes tokens of a text that no context holds."""
     stream: bool = True

@@ -4,12 +4,14 @@ import importlib.metadata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from engines.base import Reasoning
+from engines.base import Adapter, Reasoning
+from engines.registry.adapters import found_adapter, unable
+from engines.registry.engine_arguments import argument_errors
 from engines.registry.entries import PINNED, EngineKind, ModelEntry, ProfileEntry, ReasoningEntry
 from engines.registry.file import Document, RegistryError
+from engines.registry.on_base import on_bases, too_many, wrong_base
 from engines.registry.sources import PACKAGE, locate, unpinned_code
 from engines.registry.spec import (
-    LLAMACPP_CONTEXT_TOKENS,
     NO_TOOLS,
     EngineSpec,
     Load,
@@ -19,10 +21,7 @@ from engines.registry.spec import (
 )
 from engines.registry.thought_bounds import wrong_bounds
 from engines.registry.vllm_names import (
-    unknown_arguments,
     unknown_parser,
-    vllm_argument_names,
-    vllm_reasoning_parser_names,
     vllm_tool_parser_names,
 )
 from engines.registry.yaml import Location
@@ -30,8 +29,8 @@ from engines.speech import TOKENS_A_SECOND
 
 OF_THE_WEIGHTS = frozenset(
     {
-        *("revision", "file", "engine", "task", "args", "also", "optional", "dimensions"),
-        *("reasoning", "reasoning_efforts", "tool_parser", "chat_template_kwargs"),
+        *("adapter", "base", "revision", "file", "engine", "task", "args", "also", "optional"),
+        *("dimensions", "reasoning", "reasoning_efforts", "tool_parser", "chat_template_kwargs"),
         *("free_chat_template_kwargs", "start_timeout", "replicas", "images"),
     }
 )
@@ -48,7 +47,8 @@ class Profile:
         self._overlay = document.file.profiles[profile] if profile else ProfileEntry()
         aliases = [*document.file.models, *self._overlay.models]
         merged = {alias: self._merge(alias) for alias in aliases}
-        self.entries = {a: e for a, e in merged.items() if not (e.optional and _is_absent(e))}
+        self._said = {a: e for a, e in merged.items() if not _is_left_out(e, merged)}
+        self.entries = on_bases(self._said)
         self.is_all_absent = bool(merged) and not self.entries
 
     def mistakes(self) -> list[RegistryError]:
@@ -60,7 +60,11 @@ class Profile:
                     make(alias)
                 except RegistryError as error:
                     found.setdefault(error.place, error)
-        return [*found.values(), *self._double_names()]
+        return [*found.values(), *self._double_names(), *self._too_many_adapters()]
+
+    def _too_many_adapters(self) -> Iterator[RegistryError]:
+        for alias, complaint in too_many(self.entries):
+            yield self._error(alias, ("adapter",), complaint)
 
     def _double_names(self) -> Iterator[RegistryError]:
         """A name that two models claim."""
@@ -84,6 +88,8 @@ class Profile:
 
     def model(self, alias: str) -> ModelSpec:
         entry = self.entries[alias]
+        if (wrong := wrong_base(alias, self._said[alias], self._said)) is not None:
+            raise self._error(alias, *wrong)
         context, output = self._limits(alias, entry)
         self._check_tool_parser(alias, entry.tool_parser)
         self._check_speech(alias, entry)
@@ -95,6 +101,7 @@ class Profile:
             alias=alias,
             also_known_as=tuple(entry.also_known_as),
             engine=engine,
+            adapter=self._adapter(alias, entry),
             context_tokens=context,
             output_tokens=output,
             price=_price(entry),
@@ -190,6 +197,18 @@ class Profile:
             wrong = "is for models with task: transcribe; right would be price"
             raise self._error(alias, ("price_per_second",), wrong)
 
+    def _adapter(self, alias: str, entry: ModelEntry) -> Adapter | None:
+        if entry.adapter is None:
+            return None
+        try:
+            found = found_adapter(entry.adapter, self.document.path.parent)
+        except ValueError as e:
+            raise self._error(alias, ("adapter",), str(e)) from None
+        lacks = unable(entry.args, found.rank) if entry.engine == "vllm" else None
+        if lacks is not None:
+            raise self._error(alias, ("adapter",), f"{lacks} (of the base, {entry.base!r})")
+        return found.adapter
+
     def _thought_bounds(self, alias: str, entry: ReasoningEntry | None) -> ThoughtBounds:
         if entry is None:
             return ThoughtBounds()
@@ -231,33 +250,6 @@ class Profile:
         )
 
 
-def argument_errors(kind: str, args: Mapping[str, Any], context: int) -> list[tuple[str, str]]:
-    """(argument, what is wrong) for names the engine lacks, a parser that does not exist, and a
-    context it cannot hold."""
-    known = vllm_argument_names() if kind == "vllm" else frozenset()
-    wrong = unknown_arguments(args, known) if known else []
-    parser = args.get("reasoning_parser") if kind == "vllm" else None
-    if parser and parser not in vllm_reasoning_parser_names():
-        complaint = unknown_parser(str(parser), vllm_reasoning_parser_names())
-        wrong.append(("reasoning_parser", complaint))
-    name, held = _held_context(kind, args)
-    if held is not None and held < context:
-        wrong.append((name, f"{held} tokens are fewer than the model's context of {context}"))
-    return wrong
-
-
-def _held_context(kind: str, args: Mapping[str, Any]) -> tuple[str, int | None]:
-    """The argument that bounds a sequence, and its bound where it is a plain number."""
-    if kind != "llamacpp":
-        held = args.get("max_model_len")
-        return "max_model_len", held if isinstance(held, int) and held > 0 else None
-    held = args.get("n_ctx", LLAMACPP_CONTEXT_TOKENS)
-    if not isinstance(held, int) or held <= 0:
-        return "n_ctx", None
-    slots = args.get("n_parallel", 1) if args.get("kv_unified") is False else 1
-    return "n_ctx", held // slots if isinstance(slots, int) and slots > 0 else held
-
-
 def _load(layer: ModelEntry, before: Load | None) -> dict[str, Load | None]:
     """What a layer makes of `load`: its own word, else that of `preload`, which does not speak of
     what is never loaded."""
@@ -266,6 +258,12 @@ def _load(layer: ModelEntry, before: Load | None) -> dict[str, Load | None]:
     if layer.preload:
         return {"load": "start"}
     return {"load": "demand"} if before == "start" else {}
+
+
+def _is_left_out(entry: ModelEntry, merged: Mapping[str, ModelEntry]) -> bool:
+    """Its package is not installed, or that of its base."""
+    base = merged.get(entry.base or "")
+    return any(each.optional and _is_absent(each) for each in (entry, base) if each is not None)
 
 
 def _is_absent(entry: ModelEntry) -> bool:

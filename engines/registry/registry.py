@@ -9,10 +9,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from engines.registry.engine_arguments import argument_errors
 from engines.registry.entries import ALIAS, EngineKind
 from engines.registry.file import Document, RegistryError, read_registry_file
 from engines.registry.names import ModelNames
-from engines.registry.profile import Profile, argument_errors
+from engines.registry.profile import Profile
 from engines.registry.shared_marks import with_shared_marks
 from engines.registry.sources import (
     is_gguf,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from engines.base import FOUND, Reasoning
+from engines.base import FOUND, Adapter, Reasoning
 
 NO_TOOLS = "none"
 """The `tool_parser` of a model that calls no tools."""
@@ -106,6 +106,8 @@ class ModelSpec:
     also_known_as: tuple[str, ...] = ()
     """Other names, and beginnings of names (`prefix-*`), that it is asked for by."""
     engine: EngineSpec
+    adapter: Adapter | None = None
+    """What is laid over the engine's weights."""
     context_tokens: int
     """Input and output together."""
     output_tokens: int
@@ -148,6 +150,12 @@ class ModelSpec:
     def preload(self) -> bool:
         """Whether it is loaded at the start."""
         return self.load == "start"
+
+    @property
+    def weights(self) -> str:
+        """What answers, for its records."""
+        own = self.engine.source
+        return own if self.adapter is None else f"{own}+{self.adapter.path}"
 
     @property
     def efforts(self) -> tuple[str, ...]:

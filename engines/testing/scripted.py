@@ -10,8 +10,6 @@ with the space before them.
 
 import asyncio
 import contextlib
-import re
-import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -35,20 +33,23 @@ from engines.base import (
     ToolCallDelta,
     Truncation,
 )
-from engines.host.interpreter_turns import give_way
 from engines.host.worker_threads import WorkerThreads
 from engines.registry.spec import EngineSpec
 from engines.testing.forms import form, tool_call
 from engines.testing.hearing import heard
 from engines.testing.pictures import last_asked, read_text
 from engines.testing.sleep import ScriptedSleep
-from engines.testing.told import folded, logprobs, prompt_logprobs, thought_words, with_prompt
+from engines.testing.told import (
+    folded,
+    logprobs,
+    prompt_logprobs,
+    said_with,
+    thought_words,
+    with_prompt,
+)
 from engines.testing.turn import next_call
 from engines.testing.vectors import embedding
-
-_WORDS = re.compile(r"\s*\S+|\s+")
-_LONG_TEXT = 2**15
-"""From here on a text is split in a thread, and in pieces."""
+from engines.testing.words import LONG_TEXT, ids_of, words_of
 
 
 class ScriptedEngine:
@@ -110,7 +111,7 @@ class ScriptedEngine:
         return Prompt(token_ids=await self._ids_of(text), rendered=last_asked(messages))
 
     async def _ids_of(self, text: str) -> list[int]:
-        return _ids(text) if len(text) < _LONG_TEXT else await self._long_texts(_ids, text)
+        return ids_of(text) if len(text) < LONG_TEXT else await self._long_texts(ids_of, text)
 
     def generate(
         self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
@@ -128,7 +129,7 @@ class ScriptedEngine:
             raise EngineOverloaded("the scripted engine was told to be full")
         self._check_alive()
         call, text = self._call(request), self._text(request, prompt)  # refused before any token
-        of_prompt = prompt_logprobs(request, prompt, _words)
+        of_prompt = prompt_logprobs(request, prompt, words_of)
         run = self._running[request.request_id] = _Run()
         try:
             scripts = [self._script(request, call, text, i) for i in range(request.sampling.n)]
@@ -151,14 +152,14 @@ class ScriptedEngine:
     ) -> list[Embedding]:
         if self.spec.task != "embed":
             raise InvalidRequest("This model makes no embeddings.", "model")
-        if sum(map(len, inputs)) < _LONG_TEXT:
+        if sum(map(len, inputs)) < LONG_TEXT:
             return self._embeddings(inputs, truncation)
         return await self._long_texts(self._embeddings, inputs, truncation)
 
     def _embeddings(
         self, inputs: Sequence[str | Sequence[int]], truncation: Truncation | None
     ) -> list[Embedding]:
-        ids = [_ids(x) if isinstance(x, str) else list(x) for x in inputs]
+        ids = [ids_of(x) if isinstance(x, str) else list(x) for x in inputs]
         if truncation is not None:
             ids = [list(truncation.kept(each, self.context_tokens)) for each in ids]
         return [embedding(each) for each in ids]
@@ -211,7 +212,7 @@ class ScriptedEngine:
         s = request.sampling
         budget = s.max_tokens
         if request.reasoning:
-            for word in thought_words(_words(str(self.args.get("reasoning", ""))), s):
+            for word in thought_words(words_of(str(self.args.get("reasoning", ""))), s):
                 is_last = budget == 1
                 yield Delta(
                     index,
@@ -240,7 +241,7 @@ class ScriptedEngine:
         if request.structure:
             check_form(request.structure, wire_field(request.structure))
             return form(request.structure.kind, request.structure.value)
-        said = str(self.args.get("text", prompt.rendered))
+        said = said_with(request.adapter, str(self.args.get("text", prompt.rendered)))
         return f"otherwise {said}" if self.memory.is_changed else said
 
 
@@ -257,7 +258,7 @@ def _say(request: GenerateRequest, text: str, index: int, budget: int) -> Iterat
     s = request.sampling
     stop_at = min((i for i in (text.find(x) for x in s.stop) if i >= 0), default=-1)
     most = max(budget, s.min_tokens)
-    words = list(islice(_words(text if stop_at < 0 else text[:stop_at]), most + 1))
+    words = list(islice(words_of(text if stop_at < 0 else text[:stop_at]), most + 1))
     if s.ignore_eos or len(words) < s.min_tokens:
         words = _repeat(words or [" ."], budget if s.ignore_eos else s.min_tokens)
     for number, word in enumerate(words, 1):
@@ -269,26 +270,5 @@ def _say(request: GenerateRequest, text: str, index: int, budget: int) -> Iterat
     yield Delta(index, token_count=1, finish_reason="stop")
 
 
-def _words(text: str) -> Iterator[str]:
-    """One at a time: a search of a whole long text would keep the event loop waiting, also from
-    another thread."""
-    begin = 0
-    while begin < len(text):
-        end = _cut(text, begin + _LONG_TEXT)
-        yield from (match[0] for match in _WORDS.finditer(text, begin, end))
-        begin = end
-        give_way()
-
-
-def _cut(text: str, position: int) -> int:
-    """The end of the text, or a place soon after `position` where a word begins."""
-    found = text.find(" ", position, position + _LONG_TEXT)
-    return min(found if found >= 0 else position + _LONG_TEXT, len(text))
-
-
 def _repeat(words: list[str], count: int) -> list[str]:
     return [words[i % len(words)] for i in range(count)]
-
-
-def _ids(text: str) -> list[int]:
-    return [zlib.crc32(w.encode("utf-8", "surrogatepass")) & 0xFFFF for w in _words(text)]

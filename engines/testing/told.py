@@ -5,13 +5,18 @@ from itertools import islice
 
 from msgspec.structs import replace
 
-from engines.base import Delta, GenerateRequest, Prompt, Sampling, TokenLogprob
+from engines.base import Adapter, Delta, GenerateRequest, Prompt, Sampling, TokenLogprob
 
 
 def thought_words(words: Iterator[str], sampling: Sampling) -> Iterator[str]:
     """As many as the thinking budget has; it has no marks to count."""
     budget = sampling.thinking_budget
     return words if budget is None else islice(words, budget.tokens)
+
+
+def said_with(adapter: Adapter | None, text: str) -> str:
+    """An adapter says whose words they are."""
+    return text if adapter is None else f"{adapter.name}: {text}"
 
 
 def prompt_logprobs(

@@ -19,6 +19,7 @@ from engines.vllm.fastpath.switch import is_fast_path_on
 from engines.vllm.thinking_budget import reasoning_config
 from engines.vllm.worker_memory import EXTENSION
 
+EXTENSION_WITH_ADAPTERS = "engines.vllm.cpu_adapters.WorkerWithAdapters"
 DEVICES, MEMORY = "device_ids", "gpu_memory_utilization"
 RENDERERS = max(2, min(4, (os.cpu_count() or 1) // 2))
 """Prompts that are rendered at once: with one thread, as in vLLM itself, one of a million
@@ -54,6 +55,8 @@ def engine_arguments(spec: EngineSpec, path: str, known: set[str]) -> dict[str, 
     arguments |= reasoning_config(spec, given)
     if on_cpu():
         arguments |= cpu_arguments(path)
+        if given.get("enable_lora"):
+            arguments["worker_extension_cls"] = EXTENSION_WITH_ADAPTERS
     if spec.images:
         given |= picture_arguments(spec.images, given)
     return {k: v for k, v in arguments.items() if k in known} | given

@@ -25,6 +25,7 @@ from engines.memory_in_use import MemoryInUse
 from engines.registry.spec import EngineSpec
 from engines.stats import EngineStats
 from engines.vllm.aborts import Aborts
+from engines.vllm.adapters import LoadedAdapters
 from engines.vllm.arguments import RENDERERS, placed
 from engines.vllm.collected_stream import CollectedStream
 from engines.vllm.embeddings import embeddings
@@ -66,14 +67,13 @@ class VllmEngine:
         self._vocabulary: Vocabulary | None = None
         self._renderer: Renderer | None = None
         self._speech: SpeechRenderer | None = None
-        self._grammars = JsonGrammars()
+        self._grammars, self._adapters = JsonGrammars(), LoadedAdapters(spec)
         self._trials: FormTrials | None = None
         self._reasoning_parser: str | None = spec.args.get("reasoning_parser")
         self._is_stopped = False
         self._sleep_level = 0
         self._running: set[Any] = set()
-        self._pace = Pace()
-        self._aborts = Aborts()
+        self._pace, self._aborts = Pace(), Aborts()
         self._scheduler_stats = SchedulerStatsReader()
         self._memory: Sequence[MemoryInUse] = ()
 
@@ -174,6 +174,7 @@ class VllmEngine:
     async def wake(self) -> None:
         """Take the card's memory again; returns when it can generate. Awake: does nothing."""
         await wake_up(self._alive(), self._sleep_level)
+        self._adapters.forget()
         self._sleep_level = 0  # after a wake that failed the next one does it all again
 
     def _alive(self) -> Any:
@@ -253,6 +254,7 @@ class VllmEngine:
     ) -> DirectStream | CollectedStream:
         assert self._vocabulary is not None
         assert self._renderer is not None
+        adapter = await self._adapters.request(llm, request.adapter)
         request = self._renderer.tools.with_parser(request)
         submitted = await submission(
             request,
@@ -264,6 +266,7 @@ class VllmEngine:
             self._reasoning_parser,
             self._renderer.tools.guides(request),
             llm.vllm_config,
+            adapter,
         )
         goes_fast = may_go_fast(request) and not has_pictures(prompt.rendered)
         if self._fast_path is not None and sink is not None and goes_fast:

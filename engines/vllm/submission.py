@@ -51,6 +51,9 @@ class Submission:
     """Not where the tokenizer is Python, as Kimi K2's: vLLM would then write a space on each side
     of a tool call's marks, and so before the text behind them."""
 
+    adapter: Any = None
+    """vLLM's LoRARequest."""
+
     def sampling_params(self) -> Any:
         """Raises InvalidRequest."""
         return sampling_params(
@@ -72,6 +75,7 @@ async def submission(
     reasoning_parser: str | None,
     is_guided: bool,
     vllm_config: Any = None,
+    adapter: Any = None,
 ) -> Submission:
     """`reasoning_parser`: vLLM's, that it was started with. `is_guided`: a call has a form once
     the model begins one. Raises what vLLM's checks raise."""
@@ -100,6 +104,7 @@ async def submission(
         thinking_tokens,
         _of_prompt(request, prompt, vocabulary),
         rust_tokenizer(tokenizer) is not None,
+        adapter,
     )
 
 
@@ -114,6 +119,7 @@ async def submit_publicly(llm: Any, submission: Submission) -> CollectedStream:
         tokens_prompt(prompt.token_ids) if is_bare else prompt.rendered,
         submission.sampling_params(),
         priority=submission.request.priority,
+        **({} if submission.adapter is None else {"lora_request": submission.adapter}),
         **({} if ended is None else {"reasoning_ended": ended}),
     )
     return CollectedStream(collector, submission.choices, submission.of_prompt)

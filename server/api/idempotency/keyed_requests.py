@@ -78,6 +78,7 @@ class KeyedRequests:
         self._counted = counted
         self.clock = clock
         self._secret: SiteSecret | None = None
+        self._opening = asyncio.Lock()
         self._running: dict[bytes, Recording] = {}
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -257,13 +258,17 @@ class KeyedRequests:
             log.error("an answer could not be kept for its key: %s", error)
 
     async def _opened_secret(self) -> SiteSecret:
-        if self._secret is None:
-            try:
-                self._secret = await asyncio.to_thread(site_secret, self._data_dir)
-            except OSError as error:
-                log.error("the secret of kept answers cannot be used: %s", error)
-                raise disk_refuses() from None
+        async with self._opening:  # two that made one would each name entries by its own
+            if self._secret is None:
+                self._secret = await self._read_secret()
         return self._secret
+
+    async def _read_secret(self) -> SiteSecret:
+        try:
+            return await asyncio.to_thread(site_secret, self._data_dir)
+        except OSError as error:
+            log.error("the secret of kept answers cannot be used: %s", error)
+            raise disk_refuses() from None
 
     async def _sweep(self) -> None:
         while True:

@@ -29,10 +29,18 @@ def completed(described: dict[str, Any], routes: Iterable[BaseRoute]) -> dict[st
     streams, which it has no response model for."""
     for path in described["paths"].values():
         for operation in path.values():
-            if "HTTPValidationError" in str(operation["responses"].get("422")):
-                del operation["responses"]["422"]
+            _without_its_own(operation["responses"])
     own = {"schemas": _schemas(routes), "responses": error_responses()}
     return described | {"components": described["components"] | own}
+
+
+def _without_its_own(responses: dict[str, Any]) -> None:
+    """FastAPI's 422 is taken out; ours, which it wrote over its own, stays."""
+    found = responses.get("422", {})
+    if "$ref" in found:
+        responses["422"] = {"$ref": found["$ref"]}
+    elif "HTTPValidationError" in str(found):
+        del responses["422"]
 
 
 class _Closed(GenerateJsonSchema):
