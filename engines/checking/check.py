@@ -8,6 +8,7 @@ from typing import Any
 
 from engines.answers.model_tools import ModelTools
 from engines.base import FOUND, EngineUnavailable
+from engines.checking.adapter import adapter_findings
 from engines.checking.config import config_findings, gguf_config_findings
 from engines.checking.findings import Finding, bounded, fail, note
 from engines.checking.folder import read_folder
@@ -142,6 +143,7 @@ def _chat(subject: Subject, files: ModelFiles, told: Told) -> Iterator[Finding]:
     yield from reasoning_findings(files, trial, reasoning, in_registry=entry is not None)
     if entry is not None:
         yield from bounds_findings(files, entry)
+        yield from adapter_findings(entry)
     if reasoning is not None and not is_llamacpp:
         yield parser_finding(_args(subject.spec).get("reasoning_parser"))
 

@@ -122,6 +122,8 @@ def _registry(
 ) -> BundlePiece:
     if settings.model:
         raise BundleError("a bundle carries models of a registry: write them into its file")
+    if adapted := [alias for alias in aliases if registry.models[alias].adapter is not None]:
+        raise BundleError(f"a bundle carries no adapters; leave out {', '.join(adapted)}")
     profile = registry.profile if registry.profiles else None
     piece = registry_piece(registry_path(settings.registry), profile, aliases, _moved(found))
     try:

@@ -11,9 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.adapters import adapter_folder
 from tests.support.command import fjord_here as fjord
 from tests.support.serve_process import Server, ask, serving, serving_registry
-from tests.support.serving import wait_until
+from tests.support.serving import read_records, wait_until
 
 pytestmark = pytest.mark.slow  # processes of their own
 
@@ -191,3 +192,27 @@ def test_models_of_the_command_line_have_no_file(tmp_path: Path) -> None:
         ended = fjord(tmp_path, "apply", "--port", server.port)
     assert ended.returncode == 2
     assert "These models are of the command line" in ended.stderr
+
+
+def test_an_adapter_comes_and_goes_while_its_base_serves(site: Site) -> None:
+    adapter_folder(site.server.home / "lora")
+    entry = "  tuned: {adapter: ./lora, base: tiny, price: {input: '9.00', output: '9.00'}}\n"
+    loads = site.details()["tiny"]["state"]
+    site.write(("profiles:", f"{entry}profiles:"))
+    assert site.apply() == "tuned: added\n"
+    assert site.details()["tuned"]["price"]["output"] == "9.000000"
+    assert site.details()["tiny"]["state"] == loads, "no engine was started"
+    said = site.ask("tuned").json()["choices"][0]["message"]["content"]
+    assert said.startswith("lora:")
+    assert not site.ask("tiny").json()["choices"][0]["message"]["content"].startswith("lora:")
+    record = read_records(site.server.home / "data")[-2]
+    assert (record["alias"], record["price_output"]) == ("tuned", 9_000_000)
+    assert record["weights"] == f"tiny+{site.server.home / 'lora'}".replace("tiny", "echo")
+    site.write(("profiles:", "  tuned: {adapter: ./none, base: tiny}\nprofiles:"))
+    wrong = fjord(site.server.home, "apply", "--port", site.server.port)
+    assert wrong.returncode != 0
+    assert "'./none' is no folder" in wrong.stderr
+    assert site.ask("tuned").status_code == 200, "a file with a mistake changes nothing"
+    site.write()
+    assert site.apply() == "tuned: removed\n"
+    assert site.ask("tuned").status_code == 404

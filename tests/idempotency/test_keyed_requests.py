@@ -284,9 +284,10 @@ def test_a_batch_is_made_once(client: httpx.Client, served: Served, key: dict[st
     assert len(client.get("/v1/batches").json()["data"]) == 1
 
 
-def test_an_upload_has_no_key(client: httpx.Client, key: dict[str, str]) -> None:
+@pytest.mark.parametrize("path", ["/v1/files", "/v1/audio/transcriptions"])
+def test_an_upload_has_no_key(client: httpx.Client, key: dict[str, str], path: str) -> None:
     form = {"files": {"file": ("a", b"{}")}, "data": {"purpose": "batch"}}
-    refused = client.post("/v1/files", headers=key, **form)  # type: ignore[arg-type]
+    refused = client.post(path, headers=key, **form)  # type: ignore[arg-type]
     assert_error(refused, 400, "INVALID_PARAMETER", "Idempotency-Key")
 
 

@@ -24,6 +24,7 @@ from server.api.audio.form import Recording, SpeechForm
 from server.api.audio.wire import TRANSCRIPTIONS, TRANSLATIONS, SpeechFields
 from server.api.decode import decoded, named_model
 from server.api.generation import Generation
+from server.api.idempotency.uploads import refuse_key
 from server.api.services import Services
 from server.errors import ApiError
 from server.http.exchange import ClientLeft, Exchange
@@ -61,7 +62,7 @@ class SpeechEndpoint(Generation[SpeechFields]):
     """What both do."""
 
     task: Task = "transcribe"
-    translates = False
+    translates = takes_key = False
 
     def __init__(
         self, services: Services, endpoint: str, adapter: TypeAdapter[Any] = TRANSCRIPTIONS
@@ -85,6 +86,7 @@ class SpeechEndpoint(Generation[SpeechFields]):
 
     async def _call(self, exchange: Exchange, admission: Admission, heard: "_Heard") -> Call:
         services = self.services
+        await refuse_key(exchange)
         if services.supervisor.draining:
             raise ApiError.retry(503, "SHUTTING_DOWN", "The server is shutting down.", 10)
         recording, fields = await heard.form.read(exchange)

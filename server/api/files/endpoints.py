@@ -12,8 +12,7 @@ from server.api.files.disk import disk_trouble
 from server.api.files.multipart import FileForm, boundary_of
 from server.api.files.query import limit_of, one_of, query_of, unknown_after
 from server.api.files.wire_answers import DeletedFile, FileList, file_object
-from server.api.idempotency.errors import no_uploads
-from server.api.idempotency.keyed_requests import HEADER as KEY_HEADER
+from server.api.idempotency.uploads import refuse_key
 from server.batches.files import FileInUse, FilePart, FileStore, NoRoom, OwnedFile
 from server.errors import ApiError, brief
 from server.http.exchange import ClientLeft, Exchange
@@ -51,9 +50,7 @@ class FileUpload(FilesEndpoint):
     """POST /v1/files: the form goes to the disk as it comes."""
 
     async def serve(self, exchange: Exchange, admission: Admission) -> int:
-        if exchange.header(KEY_HEADER) is not None:
-            await exchange.skip_body()
-            raise no_uploads()
+        await refuse_key(exchange)
         try:
             boundary = self._admitted_form(exchange)
             with disk_trouble():

@@ -1,6 +1,7 @@
 """What is refused of a request with a key, in the contract's words."""
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from server.errors import ApiError
@@ -10,20 +11,17 @@ FIELD: Final = "Idempotency-Key"
 _KEY: Final = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 
 
-def checked_key(key: bytes) -> str:
-    """Raises ApiError 400."""
+def checked_key(key: bytes, given: Sequence[bytes]) -> str:
+    """`given`: each that the request brings. Raises ApiError 400."""
+    if len(given) > 1:
+        message = f"{FIELD} is there {len(given)} times; right would be once."
+        raise ApiError.invalid(message, FIELD, len(given), "one key")
     if _KEY.fullmatch(key) is None:
         expected = f"1 to {MOST_KEY} printable ASCII characters"
         shown = key[:40].decode("ascii", "replace")
         message = f"{FIELD} must have {expected}; it has {len(key)} bytes."
         raise ApiError.invalid(message, FIELD, shown, expected)
     return key.decode("ascii")
-
-
-def no_uploads() -> ApiError:
-    """Each form has a boundary of its own: nobody could say whether one came again."""
-    message = f"{FIELD} has no effect on an upload: each makes a file; leave it out."
-    return ApiError.invalid(message, FIELD, None, "nothing: leave it out")
 
 
 def other_body() -> ApiError:

@@ -95,7 +95,9 @@ class KeyedRequests:
     ) -> int:
         """Answer a request with that key; the tokens that it used itself. Raises ApiError and
         ClientLeft before the first byte."""
-        text = checked_key(key)
+        text = checked_key(
+            key, [value for name, value in exchange.scope["headers"] if name == HEADER]
+        )
         body = await exchange.body(self._most_body)
         secret = await self._opened_secret()
         entry = self._entry(secret, exchange, admission.caller, text, body)
