@@ -177,6 +177,12 @@ def test_keys_of_every_form(client: httpx.Client, value: str) -> None:
     assert (first.status_code, first.content) == (200, second.content)
 
 
+def test_a_request_has_one_key(client: httpx.Client) -> None:
+    headers = [("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+    answer = client.post(CHAT, json=chat(), headers=headers)
+    assert_error(answer, 400, "INVALID_PARAMETER", "Idempotency-Key")
+
+
 @both_ways
 def test_a_refused_first_is_not_remembered(
     client: httpx.Client, key: dict[str, str], stream: bool

@@ -42,6 +42,7 @@ class FastPath:
             is_plain=submission.structure is None,
             skips_special_tokens=submission.skips_special_tokens,
             adapter=submission.adapter,
+            thinking_tokens=submission.thinking_tokens,
         )
         core_request.reasoning_ended = submission.reasoning_ended
         stream = DirectStream(core_request.request_id, submission.choices, sink)

@@ -41,12 +41,13 @@ class RequestCopies:
         is_plain: bool,
         skips_special_tokens: bool,
         adapter: Any = None,
+        thinking_tokens: int | None = None,
     ) -> Any:
         """Under an id of its own. `sampling_params` makes vLLM's; `is_plain`: the request alone
         decides on them. Raises what vLLM raises."""
         settings = None
         if is_plain and self._is_copying:
-            settings = _settings(request, skips_special_tokens, adapter)
+            settings = _settings(request, skips_special_tokens, adapter, thinking_tokens)
         known = None if settings is None else self._known.get(settings)
         if known is not None and self._is_ordinary(prompt):
             core_request = _like(known, request, prompt)
@@ -89,16 +90,18 @@ _shared = attrgetter(*(name for name in Sampling.__struct_fields__ if name not i
 
 
 def _settings(
-    request: GenerateRequest, skips_special_tokens: bool, adapter: Any
+    request: GenerateRequest,
+    skips_special_tokens: bool,
+    adapter: Any,
+    thinking_tokens: int | None,
 ) -> Settings | None:
-    """What must be the same; None where what is hardly ever the same is asked for."""
+    """What must be the same; None where what is hardly ever the same is asked for.
+    `thinking_tokens`: vLLM's number of a thinking budget, which counts the prompt's own, too."""
     sampling = request.sampling
     if sampling.logit_bias or sampling.min_tokens or sampling.seed is not None:
         return None
-    if sampling.thinking_budget is not None:  # vLLM's number depends on the prompt
-        return None
     number = None if adapter is None else adapter.lora_int_id  # equal by name alone
-    return (*_shared(sampling), request.stream, skips_special_tokens, number)
+    return (*_shared(sampling), request.stream, skips_special_tokens, number, thinking_tokens)
 
 
 def _like(known: Any, request: GenerateRequest, prompt: Prompt) -> Any:

@@ -1,12 +1,13 @@
 """Requests copied from one that vLLM has checked are what vLLM would have made of them."""
 
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from msgspec import structs
 
-from engines.base import GenerateRequest, Prompt, Sampling
+from engines.base import GenerateRequest, Prompt, Sampling, ThinkingBudget
 from engines.vllm.fastpath.request_copies import RequestCopies
 from engines.vllm.sampling import sampling_params
 from tests.support import plain_renderers
@@ -121,3 +122,27 @@ async def test_what_is_remembered_is_bounded(llm: Llm, plain: Any) -> None:
     for number in range(150):
         await made_by(requests, *asked(plain, 1, {"temperature": 0.001 * number}))
         assert len(requests._known) <= 64
+
+
+async def test_requests_with_a_thinking_budget_are_copies_where_vllms_number_is_the_same(
+    llm: Llm, plain: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number counts what the prompt has of the thought, so it may differ where the budget does
+    not."""
+    marks = SimpleNamespace(enabled=True)
+    monkeypatch.setattr(llm.by_vllm.vllm_config, "reasoning_config", marks)
+    requests, budget = RequestCopies(llm), ThinkingBudget(tokens=5)
+    llm.processed = 0
+    for number, tokens in enumerate((5, 6, 5, 6)):
+        request, prompt = asked(plain, number, {"thinking_budget": budget})
+        params = partial(sampling_params, request, None, True, tokens)
+        made = await requests.make(
+            request,
+            prompt,
+            params,
+            is_plain=True,
+            skips_special_tokens=True,
+            thinking_tokens=tokens,
+        )
+        assert made.sampling_params.thinking_token_budget == tokens
+    assert llm.processed == 2
