@@ -14,7 +14,15 @@ _TOKEN_CHARACTERS = 4
 
 def prefixes_of(request: GenerateRequest) -> Prefixes:
     """Those of its text before any template, since the engine that renders it is not chosen yet:
-    equal beginnings of requests to one alias are equal beginnings of prompts."""
+    equal beginnings of requests to one alias are equal beginnings of prompts. What an adapter made
+    of one is of no use to another."""
+    found = _of_prompt(request)
+    if request.adapter is None:
+        return found
+    return [hash((request.adapter.name, beginning)) for beginning in found]
+
+
+def _of_prompt(request: GenerateRequest) -> Prefixes:
     if request.prompt is not None and not isinstance(request.prompt, str):
         return _of_tokens(request.prompt)
     text = request.prompt if request.prompt is not None else _text(request)

@@ -2,8 +2,9 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from engines.base import GenerateRequest, Sampling, Tool
+from engines.base import Adapter, GenerateRequest, Sampling, Tool
 from engines.fleet.prefixes import LENGTHS, prefixes_of
 from engines.fleet.routing import (
     MUCH_BUSIER,
@@ -142,3 +143,15 @@ def test_all_forms_of_a_prompt_have_beginnings_and_an_empty_one_has_none() -> No
     assert prefixes_of(prompted("")) == prefixes_of(prompted([])) == ()
     tool = Tool(name="weather")
     assert prefixes_of(chat("hei", tools=(tool,)))[-1] != prefixes_of(chat("hei"))[-1]
+
+
+def test_an_adapter_has_beginnings_of_its_own() -> None:
+    plain = chat("You are kind.", "hei")
+    found = [
+        set(prefixes_of(replace(plain, adapter=adapter)))
+        for adapter in (None, Adapter(name="a", path="/a"), Adapter(name="b", path="/b"))
+    ]
+    assert all(found)
+    assert not found[0] & found[1]
+    assert not found[1] & found[2]
+    assert found[1] == set(prefixes_of(replace(plain, adapter=Adapter(name="a", path="/a"))))

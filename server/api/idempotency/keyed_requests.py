@@ -17,6 +17,8 @@ from typing import Final, Protocol
 
 import msgspec
 
+from engines.errors import EngineDead
+from engines.host.worker_threads import WorkerThreads
 from server.accounts.limits import Admission
 from server.api.idempotency.errors import (
     checked_key,
@@ -79,6 +81,8 @@ class KeyedRequests:
         self.clock = clock
         self._secret: SiteSecret | None = None
         self._opening = asyncio.Lock()
+        self._threads = WorkerThreads(1, "kept-answers")
+        """One: the disk takes one transaction at a time, and others' threads do not wait for it."""
         self._running: dict[bytes, Recording] = {}
         self._sweeping: asyncio.Task[None] | None = None
 
@@ -88,6 +92,7 @@ class KeyedRequests:
     async def stop(self) -> None:
         if self._sweeping is not None:
             self._sweeping.cancel()
+        self._threads.close()
         await asyncio.to_thread(self._store.close)
 
     async def serve(
@@ -147,8 +152,8 @@ class KeyedRequests:
 
     async def _looked_up(self, secret: SiteSecret, entry: Entry) -> tuple[Entry, Answer | None]:
         try:
-            found, answer = await asyncio.to_thread(self._known, secret, entry)
-        except (sqlite3.Error, OSError) as error:
+            found, answer = await self._threads(self._known, secret, entry)
+        except (sqlite3.Error, OSError, EngineDead) as error:
             log.error("keys of requests cannot be written: %s", error)
             raise disk_refuses() from None
         except TooManyKeys:
@@ -255,8 +260,8 @@ class KeyedRequests:
     async def _on_disk(self, work: Callable[..., None], *args: object) -> None:
         """What cannot be written is judged by the ledger when its key comes again."""
         try:
-            await asyncio.to_thread(work, *args)
-        except (sqlite3.Error, OSError) as error:
+            await self._threads(work, *args)
+        except (sqlite3.Error, OSError, EngineDead) as error:
             log.error("an answer could not be kept for its key: %s", error)
 
     async def _opened_secret(self) -> SiteSecret:
@@ -267,7 +272,7 @@ class KeyedRequests:
 
     async def _read_secret(self) -> SiteSecret:
         try:
-            return await asyncio.to_thread(site_secret, self._data_dir)
+            return await self._threads(site_secret, self._data_dir)
         except OSError as error:
             log.error("the secret of kept answers cannot be used: %s", error)
             raise disk_refuses() from None
