@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
+import anthropic
 import httpx
 import openai
 import pytest
@@ -253,6 +254,21 @@ def test_openais_client_asks_again_with_the_key(served: Served, key: dict[str, s
             model="slow", messages=[{"role": "user", "content": "Hi"}], extra_headers=key
         )
     assert answer.choices[0].message.content == SLOW["text"]
+    assert len(records(served)) == before + 1
+
+
+def test_anthropics_client_does_so_too(served: Served, key: dict[str, str]) -> None:
+    before = len(records(served))
+    with anthropic.Anthropic(
+        base_url=served.url, api_key=served.key, max_retries=3, timeout=0.4
+    ) as sdk:
+        message = sdk.messages.create(
+            model="slow",
+            max_tokens=100,
+            messages=[{"role": "user", "content": "Hi"}],
+            extra_headers=key,
+        )
+    assert message.content[0].text == SLOW["text"]  # type: ignore[union-attr]
     assert len(records(served)) == before + 1
 
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from server.api.idempotency.errors import given_up, no_answer
-from server.api.idempotency.recording import Recording
+from server.api.idempotency.recording import RecordedAnswer
 from server.http.asgi import Message
 from server.http.connection import CONNECTION
 from server.http.exchange import Exchange
@@ -22,7 +22,7 @@ class KeyedExchange(Exchange):
 
     __slots__ = ("_body",)
 
-    def __init__(self, exchange: Exchange, recording: Recording, body: bytes) -> None:
+    def __init__(self, exchange: Exchange, recording: RecordedAnswer, body: bytes) -> None:
         scope = {k: v for k, v in exchange.scope.items() if k != CONNECTION}
         scope["headers"] = [pair for pair in scope["headers"] if pair[0] not in _OF_THE_BODY]
         super().__init__(scope, self._receive_body, recording.take, exchange.request_id)
@@ -44,7 +44,9 @@ class KeyedExchange(Exchange):
         """Nobody watches."""
 
 
-async def follow(recording: Recording, exchange: Exchange, patience_s: float, again: bool) -> None:
+async def follow(
+    recording: RecordedAnswer, exchange: Exchange, patience_s: float, again: bool
+) -> None:
     """Answer `exchange` with what is recorded, from its beginning, as it comes. `again`: it is not
     the request that the answer was made for. A client that takes nothing for so long is dropped."""
     await recording.begun()
@@ -60,7 +62,7 @@ async def follow(recording: Recording, exchange: Exchange, patience_s: float, ag
     exchange.code = recording.code
 
 
-async def _whole(recording: Recording, exchange: Exchange, patience_s: float) -> None:
+async def _whole(recording: RecordedAnswer, exchange: Exchange, patience_s: float) -> None:
     body = b"".join([piece async for piece in recording.pieces()])
     if not recording.is_over:
         await exchange.fail(given_up())
@@ -69,7 +71,7 @@ async def _whole(recording: Recording, exchange: Exchange, patience_s: float) ->
     await exchange.reply(recording.status, body, recording.media_type, close=is_last)
 
 
-async def _stream(recording: Recording, exchange: Exchange, patience_s: float) -> None:
+async def _stream(recording: RecordedAnswer, exchange: Exchange, patience_s: float) -> None:
     async for piece in recording.pieces():
         if not await _sent(_next(exchange, recording, piece), exchange, patience_s):
             return
@@ -82,7 +84,7 @@ async def _stream(recording: Recording, exchange: Exchange, patience_s: float) -
     await _sent(exchange.write(b"", more=False), exchange, patience_s)
 
 
-async def _next(exchange: Exchange, recording: Recording, piece: bytes) -> None:
+async def _next(exchange: Exchange, recording: RecordedAnswer, piece: bytes) -> None:
     if exchange.started:
         await exchange.write(piece)
     else:

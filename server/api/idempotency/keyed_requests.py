@@ -29,7 +29,7 @@ from server.api.idempotency.errors import (
     too_many_keys,
 )
 from server.api.idempotency.exchange import KeyedExchange, follow
-from server.api.idempotency.recording import Recording
+from server.api.idempotency.recording import RecordedAnswer
 from server.errors import ApiError
 from server.http.exchange import Exchange
 from server.http.request_log import line_of
@@ -83,7 +83,7 @@ class KeyedRequests:
         self._opening = asyncio.Lock()
         self._threads = WorkerThreads(1, "kept-answers")
         """One: the disk takes one transaction at a time, and others' threads do not wait for it."""
-        self._running: dict[bytes, Recording] = {}
+        self._running: dict[bytes, RecordedAnswer] = {}
         self._sweeping: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -111,7 +111,7 @@ class KeyedRequests:
         if recording is not None:
             await asyncio.shield(recording.claimed)
             return await self._joined(endpoint, exchange, admission, entry, recording, body)
-        recording = self._running[entry.entry_id] = Recording()
+        recording = self._running[entry.entry_id] = RecordedAnswer()
         try:
             if not await self._claim(secret, entry, recording):
                 return await self._joined(endpoint, exchange, admission, entry, recording, body)
@@ -120,7 +120,7 @@ class KeyedRequests:
             recording.abandon()
             self._runs_no_more(entry, recording)
 
-    def _runs_no_more(self, entry: Entry, recording: Recording) -> None:
+    def _runs_no_more(self, entry: Entry, recording: RecordedAnswer) -> None:
         """Before anybody sees its end: who has seen it may ask again, or otherwise."""
         if self._running.get(entry.entry_id) is recording:
             del self._running[entry.entry_id]
@@ -136,7 +136,7 @@ class KeyedRequests:
             began=self.clock(),
         )
 
-    async def _claim(self, secret: SiteSecret, entry: Entry, recording: Recording) -> bool:
+    async def _claim(self, secret: SiteSecret, entry: Entry, recording: RecordedAnswer) -> bool:
         """Whether it is a new one; else the recording has its answer. Raises ApiError."""
         try:
             found, answer = await self._looked_up(secret, entry)
@@ -181,7 +181,7 @@ class KeyedRequests:
         exchange: Exchange,
         admission: Admission,
         entry: Entry,
-        recording: Recording,
+        recording: RecordedAnswer,
         body: bytes,
     ) -> int:
         if recording.print != entry.print:
@@ -195,7 +195,7 @@ class KeyedRequests:
         return 0
 
     def _following(
-        self, recording: Recording, exchange: Exchange, *, again: bool
+        self, recording: RecordedAnswer, exchange: Exchange, *, again: bool
     ) -> "asyncio.Task[None]":
         """Ends where its client leaves."""
         following = asyncio.ensure_future(follow(recording, exchange, self._patience_s, again))
@@ -208,7 +208,7 @@ class KeyedRequests:
         exchange: Exchange,
         admission: Admission,
         entry: Entry,
-        recording: Recording,
+        recording: RecordedAnswer,
         body: bytes,
     ) -> int:
         self._counted("first")
@@ -238,7 +238,7 @@ class KeyedRequests:
             exchange.drop()
 
     def _keeping(
-        self, entry: Entry, keyed: KeyedExchange, recording: Recording
+        self, entry: Entry, keyed: KeyedExchange, recording: RecordedAnswer
     ) -> Callable[[bytes], Awaitable[None]]:
         async def keep(last: bytes) -> None:
             recording.code = keyed.code

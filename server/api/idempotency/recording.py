@@ -13,7 +13,7 @@ AHEAD: Final = 256
 """... so many pieces at most."""
 
 
-class Recording:
+class RecordedAnswer:
     """Takes an answer as ASGI's `send` does. Belongs to one event loop."""
 
     def __init__(self) -> None:
