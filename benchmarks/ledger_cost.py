@@ -55,7 +55,7 @@ TURNS = 4
 class NoLimits(Limiter):
     """Counts nothing."""
 
-    def admit(self, caller: Caller) -> Admission:
+    def admit(self, caller: Caller, slots: int = 1) -> Admission:
         return Admission(caller, None, [])
 
     def release(self, admission: Admission, *, tokens: int = 0) -> None:

@@ -170,10 +170,11 @@ class Limiter:
         """What is shown."""
         self.accounts: dict[str, RateAccount] = {}
 
-    def admit(self, caller: Caller) -> Admission:
-        """Count one request and hold a slot for it. Raises LimitExceeded; then nothing counts."""
+    def admit(self, caller: Caller, slots: int = 1) -> Admission:
+        """Count one request and hold a slot for it; `slots` 0: none, it will generate nothing.
+        Raises LimitExceeded; then nothing counts."""
         account, now = self.account(caller), self.clock()
-        if not account.has_room(1):
+        if slots and not account.has_room(slots):
             wait_s = account.room_since(1) + self.slot_s - now
             raise account.concurrency_limited(1, wait_s, account.headers(now))
         if account.tokens is not None and account.spent.count(now) >= account.tokens:
@@ -182,8 +183,9 @@ class Limiter:
             raise account.rate_limited(now)
         account.requests.add(now)
         admission = Admission(caller, account.tokens, account.headers(now))
+        admission.slots = slots
         account.slots[admission] = now
-        account.held += 1
+        account.held += slots
         return admission
 
     def widen(self, admission: Admission, slots: int) -> None:

@@ -78,14 +78,15 @@ class KeyedEndpoint:
         self.services.metrics.refusals.answered(caller.owner, exchange.code)
 
     async def _admitted(self, exchange: Exchange, caller: Caller) -> None:
+        key = exchange.header(KEY_HEADER) if self.takes_key else None
+        is_heard = key is not None and self.services.keyed.is_running(exchange, caller, key)
         try:
-            admission = self.services.limiter.admit(caller)
+            admission = self.services.limiter.admit(caller, 0 if is_heard else 1)
         except LimitExceeded:
             self._note_flood(exchange, caller)
             raise
         exchange.headers += admission.headers
         tokens = 0
-        key = exchange.header(KEY_HEADER) if self.takes_key else None
         try:
             if key is None:
                 tokens = await self.serve(exchange, admission)
@@ -106,6 +107,7 @@ class KeyedEndpoint:
     async def answered(self, exchange: Exchange, admission: Admission) -> int:
         """As `serve`; a failure is answered, too."""
         try:
+            self.services.limiter.widen(admission, max(1, admission.slots))
             return await self.serve(exchange, admission)
         except Exception as exc:
             await self._fail(exchange, exc)

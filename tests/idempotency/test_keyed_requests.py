@@ -17,6 +17,7 @@ import pytest
 from engines.registry.spec import EngineSpec, ModelSpec
 from server.api.idempotency import recording
 from server.idempotency.store import FILE_NAME
+from server.ledger.records import KeyLimits
 from tests.support.batches import upload
 from tests.support.serving import Served, read_records, scripted, server_of, serving, wait_until
 from tests.support.wire_checks import assert_error
@@ -243,6 +244,23 @@ def test_a_retry_that_leaves_ends_nothing(
         with client.stream("POST", CHAT, json=body, headers=key) as cut:
             next(cut.iter_raw())
         assert first.result().content.endswith(b"data: [DONE]\n\n")
+
+
+def test_a_retry_needs_no_slot_of_its_own(
+    client: httpx.Client, served: Served, key: dict[str, str]
+) -> None:
+    headers = key | {"X-API-Key": served.new_key(limits=KeyLimits(concurrent=1))}
+    body, other = chat(True, "slow"), {"Idempotency-Key": "of another request"}
+    with client.stream("POST", CHAT, json=body, headers=headers) as cut:
+        next(cut.iter_raw())
+    refused = client.post(CHAT, json=body, headers=headers | other)
+    assert_error(refused, 429, "CONCURRENCY_LIMIT_EXCEEDED")
+    again = client.post(CHAT, json=body, headers=headers)
+    assert (again.status_code, again.headers[REPLAYED]) == (200, "true")
+    wait_until(
+        lambda: client.post(CHAT, json=chat(), headers=headers | other).status_code == 200,
+        "the slot is free again",
+    )
 
 
 def test_openais_client_asks_again_with_the_key(served: Served, key: dict[str, str]) -> None:

@@ -13,13 +13,14 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
 from engines.errors import EngineDead
 from engines.host.worker_threads import WorkerThreads
 from server.accounts.limits import Admission
+from server.api.idempotency.answers_by_key import AnswersByKey
 from server.api.idempotency.errors import (
     checked_key,
     disk_refuses,
@@ -42,19 +43,6 @@ HEADER: Final = b"idempotency-key"
 SWEEP_S: Final = 600.0
 """Between two looks at what is older than a day."""
 log = logging.getLogger("fjord.front")
-
-
-class AnswersByKey(Protocol):
-    """What an endpoint must do for its requests to have keys."""
-
-    async def answered(self, exchange: Exchange, admission: Admission) -> int:
-        """Answer, whatever comes of it; the tokens that it used."""
-
-    async def check_again(self, admission: Admission, body: bytes) -> None:
-        """Raises ApiError where this caller may not have an answer to that body."""
-
-    def record_id(self, exchange: Exchange) -> str:
-        """Of the usage record that it will have; "": it will have none."""
 
 
 class KeyedRequests:
@@ -94,6 +82,13 @@ class KeyedRequests:
             self._sweeping.cancel()
         self._threads.close()
         await asyncio.to_thread(self._store.close)
+
+    def is_running(self, exchange: Exchange, caller: Caller, key: bytes) -> bool:
+        """Whether a request with that key only has to hear what another is answered."""
+        if not self._running or self._secret is None:
+            return False
+        name = key.decode("latin-1")
+        return self._secret.name_of(caller.owner, exchange.scope["path"], name) in self._running
 
     async def serve(
         self, endpoint: AnswersByKey, exchange: Exchange, admission: Admission, key: bytes
