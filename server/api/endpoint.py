@@ -11,6 +11,7 @@ from pydantic import TypeAdapter
 from engines.registry.spec import ModelSpec, Task
 from server.accounts.limits import Admission, LimitExceeded
 from server.api.chat.wire import Asked
+from server.api.deadline import timeout_s
 from server.api.decode import decoded, named_model
 from server.api.idempotency.keyed_requests import HEADER as KEY_HEADER
 from server.api.services import ANONYMOUS, Services, record_id_of
@@ -227,7 +228,7 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
 
     def deadline(self, exchange: Exchange) -> float:
         """time.monotonic() at which the request ends with REQUEST_TIMEOUT."""
-        return time.monotonic() + _timeout_s(exchange, self.services.settings.request_timeout_s)
+        return time.monotonic() + timeout_s(exchange, self.services.settings.request_timeout_s)
 
     def _record(self, exchange: Exchange, caller: Caller, wire: A, spec: ModelSpec) -> UsageRecord:
         """The request's record, as it stands before anything ran. Raises ApiError where the model
@@ -284,19 +285,3 @@ def check_content_type(exchange: Exchange) -> None:
     if name != b"application/json" and not name.endswith(b"+json"):
         message = f"Content-Type is {brief(name.decode('latin-1'))!r}; expected application/json."
         raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", message)
-
-
-def _timeout_s(exchange: Exchange, longest: float) -> float:
-    """The client's X-Request-Timeout (seconds), never more than the server's own."""
-    asked = exchange.header(b"x-request-timeout")
-    if asked is None:
-        return longest
-    try:
-        seconds = float(asked)
-    except ValueError:
-        seconds = -1.0
-    if not seconds > 0:
-        field = "X-Request-Timeout"
-        provided = asked.decode("latin-1")[:40]
-        raise ApiError.invalid(f"{field} must be seconds above 0.", field, provided, "seconds > 0")
-    return min(seconds, longest)
