@@ -23,7 +23,7 @@ from server.memory.vault import Vault
 log = logging.getLogger("fjord.memory")
 
 SWEEP_S: Final = 60.0
-AWAY_S: Final = 5.0
+AWAY_S: Final = 30.0
 """So long after it could not be reached only what must be kept asks for it."""
 KEYS_S: Final = 3600.0
 STOP_S: Final = 10.0
