@@ -11,5 +11,5 @@
     sweeping       what is past its time, or whose owner is gone
     memory         all of it, put together
 
-How a response is made and told again is the API's business (server/api/responses, server/api/memory).
+How one is made and told again is the API's business (server/api/responses, server/api/memory).
 """
