@@ -12,7 +12,7 @@ from server.ledger.keys import Key
 from server.memory.background import LOST_S, BackgroundStore
 from server.memory.conversations import ConversationStore, KeptItem
 from server.memory.database import FileMemory, MemoryDatabase, SharedMemory
-from server.memory.errors import MemoryTrouble, NotKept
+from server.memory.errors import MemoryFull, MemoryTrouble, NotKept
 from server.memory.owners import Owners
 from server.memory.response_rows import EventPart, KeptResponse
 from server.memory.responses import ResponseStore
@@ -23,6 +23,8 @@ from server.memory.vault import Vault
 log = logging.getLogger("fjord.memory")
 
 SWEEP_S: Final = 60.0
+AWAY_S: Final = 30.0
+"""So long after it could not be reached only what must be kept asks for it."""
 KEYS_S: Final = 3600.0
 STOP_S: Final = 10.0
 
@@ -53,6 +55,7 @@ class Memory:
         self.running: Callable[[], Sequence[str]] = tuple
         """Ids of the background responses that this process runs."""
         self._keys, self._keys_due = keys, 0.0
+        self._away_until = 0.0
         self._task: asyncio.Task[None] | None = None
         self._is_stopped = asyncio.Event()
 
@@ -71,12 +74,14 @@ class Memory:
         events: Sequence[EventPart],
         item_ids: Sequence[str],
         to_conversation: Sequence[KeptItem],
+        *,
+        is_bound: bool = True,
     ) -> None:
-        """All of it or nothing. Raises MemoryTrouble, MemoryFull, ConversationFull; NotKept where
-        it was deleted while it ran."""
+        """All of it or nothing; `is_bound`: by its owner's bytes. Raises MemoryTrouble, MemoryFull,
+        ConversationFull; NotKept where it was deleted while it ran."""
+        is_bound = is_bound and kept.status not in ("failed", "cancelled")
         with self.vault.transaction() as database:
-            self.responses.write(database, kept, item_ids)
-            is_bound = kept.status not in ("failed", "cancelled")
+            self.responses.write(database, kept, item_ids, is_bound=is_bound)
             self.responses.write_events(
                 database, kept.owner, kept.response_id, events, is_bound=is_bound
             )
@@ -98,6 +103,20 @@ class Memory:
         went = self.sweeper.sweep(self._keys_at_times())
         if went:
             log.info("%d kept responses and conversations are past their time and gone", went)
+
+    def has_room(self, owner: str) -> bool:
+        """Whether what nobody asked to keep may be kept. While the memory is away it is not waited
+        for again and again. Blocks."""
+        if time.monotonic() < self._away_until:
+            return False
+        try:
+            self.responses.check_room(owner)
+        except MemoryTrouble:
+            self._away_until = time.monotonic() + AWAY_S
+            return False
+        except MemoryFull:
+            return False
+        return True
 
     def find(self, response_id: str, owner: str) -> KeptResponse:
         """As ResponseStore.find; one whose server is gone has failed by then. Blocks."""

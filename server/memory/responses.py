@@ -92,7 +92,14 @@ class ResponseStore:
             with self.vault.transaction() as database:
                 self.owners.check_room(database, owner)
 
-    def write(self, database: Database, kept: KeptResponse, item_ids: Sequence[str] = ()) -> None:
+    def write(
+        self,
+        database: Database,
+        kept: KeptResponse,
+        item_ids: Sequence[str] = (),
+        *,
+        is_bound: bool = True,
+    ) -> None:
         """Insert it, or put it in the place of what it was while it ran. Raises MemoryFull, and
         NotKept where it was deleted meanwhile."""
         sealer = self.owners.sealer_to_keep(database, kept.owner)
@@ -100,7 +107,7 @@ class ResponseStore:
         turn = sealer.seal(msgspec.json.encode(kept.turn), "turn", kept.owner, kept.response_id)
         before = self._take_out(database, kept)
         size = len(head) + len(turn)
-        is_bound = kept.status not in ("failed", "cancelled")
+        is_bound = is_bound and kept.status not in ("failed", "cancelled")
         self.owners.take(database, kept.owner, size - before, is_bound=is_bound)
         database.execute(INSERT, (*values_of(kept), size, head, turn))
         for item_id in item_ids:

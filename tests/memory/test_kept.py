@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+from engines.testing.pictures import PICTURE_TOKENS
+from tests.support.pictures import data_url, picture
 from tests.support.responses import ASK, MODELS, WEATHER, events
 from tests.support.serving import Served, read_records, scripted, server_of, wait_until
 from tests.support.wire_checks import assert_error
@@ -14,6 +16,7 @@ from tests.support.wire_checks import assert_error
 URL = "/v1/responses"
 served = server_of(
     *MODELS,
+    scripted("seeing", images=2),
     scripted("slow", text="a " * 2000, token_delay_s=0.01),
     scripted("dies", text="word " * 50, die_after_tokens=3, token_delay_s=0.001),
 )
@@ -128,6 +131,23 @@ def test_thoughts_are_carried_on(client: httpx.Client) -> None:
     assert thought["output"][0]["type"] == "reasoning"
     following = made(client, model="thinks", previous_response_id=thought["id"])
     assert following["status"] == "completed"
+
+
+def test_pictures_are_carried_on(client: httpx.Client, served: Served) -> None:
+    seen = {"type": "input_image", "image_url": data_url(picture())}
+    said = [{"role": "user", "content": [{"type": "input_text", "text": "a"}, seen]}]
+    first = made(client, model="seeing", input=said)
+    assert first["usage"]["input_tokens"] > PICTURE_TOKENS
+    onward = made(client, model="seeing", input="b", previous_response_id=first["id"])
+    assert onward["usage"]["input_tokens"] > first["usage"]["input_tokens"]
+    whole = [*said, *first["output"], {"role": "user", "content": "b"}]
+    sent = made(client, model="seeing", input=whole, store=False)
+    assert onward["usage"]["input_tokens"] == sent["usage"]["input_tokens"]
+    [item] = ok(client.get(f"{URL}/{first['id']}/input_items"))["data"]
+    assert item["content"][1] == seen
+    blind = client.post(URL, json=ASK | {"previous_response_id": first["id"]})
+    assert blind.status_code == 400
+    assert len(blind.content) < 2000
 
 
 def test_what_is_not_kept_is_no_beginning(client: httpx.Client, served: Served) -> None:

@@ -176,7 +176,8 @@ def test_what_is_no_key_is_refused(tmp_path: Path, text: bytes) -> None:
 def test_an_owners_bytes_are_bounded_and_counted_exactly(tmp_path: Path) -> None:
     with asking(tmp_path, memory_gb=2e-5) as (client, served):
         ids = []
-        while (answer := said(client, input=os.urandom(1500).hex())).status_code == 200:
+        noise = {"store": True, "input": os.urandom(1500).hex()}
+        while (answer := said(client, **noise)).status_code == 200:
             ids.append(answer.json()["id"])
         assert 2 < len(ids) < 20
         error = answer.json()["error"]
@@ -206,16 +207,51 @@ def test_a_stream_whose_end_has_no_room_has_failed(tmp_path: Path) -> None:
 
     with asking(tmp_path, memory_gb=2e-6) as (client, _):
         noise = os.urandom(3000).hex()
-        told = events(said(client, input=noise, stream=True))
+        told = events(said(client, input=noise, stream=True, store=True))
         assert [e["type"] for e in told[-3:]] == [
             "response.output_item.done",
             "error",
             "response.failed",
         ]
         assert client.get(f"{URL}/{told[0]['response']['id']}").status_code == 404
-        whole = said(client, input=noise)
+        whole = said(client, input=noise, store=True)
         assert whole.status_code == 413
+        assert said(client, input=noise).json()["store"] is True  # there was room at its beginning
+        assert said(client).json()["store"] is False
+        assert said(client, store=True).status_code == 413
     assert counted(tmp_path).get("tests", 0) < 10_000
+
+
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_what_nobody_asked_to_keep_is_answered_on_a_disk_that_takes_nothing(
+    tmp_path: Path, is_stream: bool
+) -> None:
+    from tests.support.responses import events
+
+    with asking(tmp_path) as (client, served):
+        assert said(client).json()["store"] is True
+        memory = served.services.memory
+        assert memory is not None
+        with memory.vault.transaction() as database:
+            pages = database.query("PRAGMA page_count")[0][0]
+            database.query(f"PRAGMA max_page_count = {pages}")
+        noise = os.urandom(50_000).hex()
+        answer = said(client, input=noise, stream=is_stream)
+        told = events(answer)[-1]["response"] if is_stream else answer.json()
+        assert (told["status"], told["store"]) == ("completed", False)
+        assert client.get(f"{URL}/{told['id']}").status_code == 404
+        assert said(client, input=noise, store=True).status_code == 503
+
+
+def test_a_memory_that_is_away_is_not_waited_for_each_time(tmp_path: Path) -> None:
+    made_site_key(tmp_path / "key")
+    url = "postgresql://nobody@127.0.0.1:1/x"
+    memory = memory_at(tmp_path, url=url, key=tmp_path / "key")
+    assert memory.has_room("acme") is False
+    began = time.monotonic()
+    assert not any(memory.has_room("acme") for _ in range(100))
+    assert time.monotonic() - began < 1
+    memory.vault.database.close()
 
 
 def test_what_is_past_its_time_is_gone_with_its_owners_key(tmp_path: Path) -> None:

@@ -55,8 +55,11 @@ class Responses(Generation[ResponsesRequest]):
         has_earlier = wire.previous_response_id or wire.conversation_id
         if not (is_kept or has_earlier or _references(wire)):
             return None
-        if is_kept:
+        is_asked = bool(wire.store or wire.background or wire.conversation_id)
+        if is_kept and is_asked:
             await asked(memory.responses.check_room, owner)
+        elif is_kept:
+            is_kept = await asked(memory.has_room, owner)
         chain, items = await self._earlier(memory, wire, owner)
         given = await _followed(memory, wire, items, owner)
         _check_count(len(items) + (1 if isinstance(given, str) else len(given)))
@@ -68,6 +71,7 @@ class Responses(Generation[ResponsesRequest]):
             given=await self._beside(encoded_items, given),
             previous=chain[-1] if chain else None,
             conversation_id=wire.conversation_id,
+            is_asked=is_asked,
             admission=admission if wire.background else None,
             is_followed=bool(wire.stream),
         )

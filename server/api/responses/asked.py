@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from server.errors import ApiError, brief
@@ -11,12 +13,15 @@ from server.memory.errors import MemoryFull, MemoryTrouble, NotKept, TooLong, To
 P = ParamSpec("P")
 T = TypeVar("T")
 RETRY_S = 30.0
+_THREADS = ThreadPoolExecutor(8, thread_name_prefix="memory")
+"""Of its own: where a database does not answer, nobody else's files wait for a thread."""
 
 
 async def asked(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Raises ApiError: 404 for what is not kept, also for another owner's."""
     try:
-        return await asyncio.to_thread(work, *args, **kwargs)
+        call = partial(work, *args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(_THREADS, call)
     except (MemoryTrouble, MemoryFull, ConversationFull, NotKept, TooLong, TooManyOpen) as error:
         raise refusal(error) from None
 

@@ -82,6 +82,12 @@ class ResponseStream:
         """The last event was not said: another comes in its place."""
         self._sequence_number = self._last
 
+    def unkept(self) -> bytes:
+        """The last event again, which says that nothing is kept."""
+        self.take_back_end()
+        response = self.response = {**self.response, "store": False}
+        return self._whole(f"response.{response['status']}", response)
+
     def cancelled(self) -> None:
         """It ends without an event: who asked for it knows."""
         self.response = {**failed(self._members, self._output, None), "status": "cancelled"}

@@ -32,6 +32,9 @@ class Keeping:
     """The items of its own input, as JSON."""
     previous: KeptResponse | None = None
     conversation_id: str | None = None
+    is_asked: bool = True
+    """Whether the request said so; else it is answered, and says `store: false`, where nothing can
+    be kept."""
     admission: Admission | None = None
     """Whose key runs it in the background; None: its client waits."""
     is_followed: bool = False
@@ -117,10 +120,10 @@ class KeptAnswer:
         try:
             await self.keep(self._end)
         except ApiError as error:
-            if self._is_whole:
+            if self._is_whole and self.keeping.is_asked:
                 raise
             said = self._in_place_of_the_end(error)
-            self._said(said)
+            self._said(b"" if self._is_whole else said)
         else:
             self._said(self._end)
         finally:
@@ -128,12 +131,16 @@ class KeptAnswer:
         return said
 
     def _in_place_of_the_end(self, error: ApiError) -> bytes:
-        """Its items' ends, and why it is not there."""
+        """Its items' ends, and why it is not there, or that it is not kept."""
         if self.response["status"] in ("failed", "cancelled"):
             return self._end
         last = self._end.rfind(b"\n\n", 0, -2) + 2
+        before = self._end[: last if last > 1 else 0]
+        if not self.keeping.is_asked:
+            end = before + self.stream.unkept()
+            return _encode(self.response) if self._is_whole else end
         self.stream.take_back_end()
-        return self._end[: last if last > 1 else 0] + self.stream.fail(error.body())
+        return before + self.stream.fail(error.body())
 
     async def keep(self, end: bytes) -> None:
         """Raises ApiError; then nothing of the end is kept."""
@@ -148,7 +155,8 @@ class KeptAnswer:
         is_turn = response["status"] in ("completed", "incomplete") and kept.conversation_id
         added = (*kept.turn.input, *kept.turn.output) if is_turn else ()
         ids = [item["id"] for item in response["output"]]
-        keeping.memory.keep(kept, parts, ids, kept_items(added))
+        to_conversation = kept_items(added)
+        keeping.memory.keep(kept, parts, ids, to_conversation, is_bound=keeping.is_asked)
 
     async def note(self, *, is_running: bool) -> bool:
         """Keep its events so far; whether it is to go on. Raises ApiError."""
