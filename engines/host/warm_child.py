@@ -63,8 +63,8 @@ class WarmChild:
             self._started()
 
     def ask(self, question: Any, most_cpu_s: float) -> Any:
-        """JSON in, JSON out; blocks, also while others ask. Raises TookTooLong, ChildEnded,
-        ChildNotStarted."""
+        """JSON in (its bytes, or what becomes it), JSON out; blocks, also while others ask. Raises
+        TookTooLong, ChildEnded, ChildNotStarted."""
         with self._turn:
             child = self._started()
             before = _cpu_s(child.pid)
@@ -173,7 +173,8 @@ def _say(pipe: Any, what: Any) -> None:
 
 def _write(child: "subprocess.Popen[bytes]", question: Any) -> None:
     assert child.stdin is not None
-    child.stdin.write(json.dumps(question).encode() + b"\n")
+    line = question if isinstance(question, bytes) else json.dumps(question).encode()
+    child.stdin.write(line + b"\n")
     child.stdin.flush()
 
 

@@ -1,10 +1,11 @@
 """Pictures decoded apart before anything else has them, in a process that is ended when one takes
 too long or too much memory. What it decoded unharmed, an engine decodes again for its model."""
 
-import base64
 import hashlib
 from collections import OrderedDict
 from threading import Lock
+
+import msgspec
 
 from engines.base import EngineOverloaded
 from engines.content import Picture
@@ -44,7 +45,7 @@ class PictureLooker:
 
     def _size(self, data: bytes) -> tuple[int, int]:
         try:
-            seen = self._child.ask({"data": base64.b64encode(data).decode()}, MOST_CPU_S)
+            seen = self._child.ask(msgspec.json.encode({"data": data}), MOST_CPU_S)
         except TookTooLong:
             raise Unreadable(
                 f"takes more than {MOST_CPU_S:g} s to decode; right would be a smaller one"

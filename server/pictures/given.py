@@ -35,6 +35,7 @@ class Place:
     """What a model without pictures takes there."""
     type_field: str | None = None
     """What is named where no picture may stand; None: the part's type."""
+    detail_field: str = "detail"
 
     @property
     def refused(self) -> str:
@@ -119,9 +120,7 @@ def _checked(given: GivenPicture) -> CheckedPicture:
 
 def _check_detail(given: GivenPicture) -> None:
     if given.detail is not None and given.detail not in DETAILS:
-        field = f"{given.place.field.removesuffix('.url').removesuffix('.image_url')}.detail"
-        if given.place.kind == "image_url":
-            field = f"{given.place.part}.image_url.detail"
+        field = given.place.detail_field
         expected = f"one of {', '.join(DETAILS)}"
         message = f"{field} is {brief(given.detail)!r}; expected {expected}."
         raise ApiError.invalid(message, field, brief(given.detail), expected)

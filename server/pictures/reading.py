@@ -76,7 +76,8 @@ class PictureReader:
 
 def _decoded(text: str) -> bytes:
     """Raises Unreadable."""
-    text = "".join(text.split())  # some write it in lines
+    if "\n" in text or " " in text:  # some write it in lines
+        text = "".join(text.split())
     if len(text) > MOST_BYTES * 4 // 3 + 4:
         raise Unreadable(f"is too large; right would be at most {MOST_BYTES} bytes")
     if not text:

@@ -5,8 +5,10 @@ import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, ClassVar
 
+import httpx
 import pytest
 
 from engines.pictures.bounds import MOST_BYTES
@@ -14,7 +16,8 @@ from server.pictures import fetching
 from server.pictures.fetching import FetchRefused, PictureFetcher
 from server.refusal import CannotStart
 from server.settings import read_settings
-from tests.support.pictures import picture
+from tests.support.pictures import image_part, picture, user
+from tests.support.serving import scripted, serving
 
 PICTURE = picture()
 PRIVATE = (
@@ -205,3 +208,20 @@ def answers(monkeypatch: pytest.MonkeyPatch, *found: str) -> list[str]:
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", known)
     return looked_up
+
+
+async def test_a_request_s_picture_is_fetched_and_read(tmp_path: Path, port: int) -> None:
+    hosts = [f"127.0.0.1:{port}"]
+    with serving(tmp_path, scripted("seeing", images=2), settings={"image_hosts": hosts}) as server:
+
+        async def answered(path: str) -> httpx.Response:
+            messages = user("a", image_part(f"http://127.0.0.1:{port}/{path}"))
+            body = {"model": "seeing", "messages": messages}
+            async with httpx.AsyncClient(headers=server.headers) as client:
+                return await client.post(f"{server.url}/v1/chat/completions", json=body)
+
+        seen = (await answered("a.png")).json()
+        assert seen["choices"][0]["message"]["content"] == "a [32x20]"
+        refusal = (await answered("text")).json()["error"]
+        assert refusal["param"] == "messages[0].content[1].image_url.url"
+        assert str(port) not in refusal["message"]

@@ -201,6 +201,25 @@ def test_openais_client_shows_a_picture(sdk: openai.OpenAI, served: Served) -> N
 
 
 @in_a_thread
+def test_texts_go_the_fast_way_and_pictures_the_public_one(
+    sdk: openai.OpenAI, engine: Engine
+) -> None:
+    """On an engine that reads pictures, too."""
+
+    def fast_tokens(*said: Any) -> int:
+        before = engine._fast_path.tokens  # type: ignore[attr-defined]
+        messages: Any = user(*said)
+        asked = {"model": "sees", "messages": messages, "max_tokens": 32}
+        told = sdk.chat.completions.create(**asked, stream=True, extra_body={"ignore_eos": True})
+        assert len(list(told)) > 1
+        return int(engine._fast_path.tokens - before)  # type: ignore[attr-defined]
+
+    assert fast_tokens("Say") > 0
+    assert fast_tokens("Say", image_part(RED)) == 0
+    assert fast_tokens("Say") > 0
+
+
+@in_a_thread
 def test_openais_client_shows_one_in_a_response(sdk: openai.OpenAI) -> None:
     url = image_part(RED)["image_url"]["url"]
     parts: Any = [

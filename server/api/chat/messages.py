@@ -82,7 +82,13 @@ def _seen(field: str, part: ContentPart, role: str) -> dict[str, Any]:
         return {"type": "text", "text": _part(field, part)}
     given, named = part.image_url, f"{field}.image_url"
     if isinstance(given, ImageUrl):
-        own = Place(part=field, kind="image_url", field=f"{named}.url", role=role)
+        own = Place(
+            part=field,
+            kind="image_url",
+            field=f"{named}.url",
+            role=role,
+            detail_field=f"{named}.detail",
+        )
         return GivenPicture(given.place or own, given.url, detail=given.detail).content
     return GivenPicture(Place(part=field, kind="image_url", field=named, role=role), given).content
 

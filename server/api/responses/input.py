@@ -159,7 +159,14 @@ def _seen(field: str, part: InputPart, role: str) -> dict[str, Any]:
     if part.type != PICTURE:
         return {"type": "text", "text": _part(field, part, _TEXTS)}
     named = f"{field}.image_url"
-    place = Place(part=field, kind=PICTURE, field=named, role=role, instead=" or ".join(_TEXTS))
+    place = Place(
+        part=field,
+        kind=PICTURE,
+        field=named,
+        role=role,
+        instead=" or ".join(_TEXTS),
+        detail_field=f"{field}.detail",
+    )
     return GivenPicture(place, part.image_url, detail=part.detail).content
 
 
