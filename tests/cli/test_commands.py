@@ -253,7 +253,11 @@ def test_the_list_of_models_has_details_for_who_asks(running: Server) -> None:
         "state": "ready",
         "context_tokens": 131072,
         "output_tokens": 131072,
+        "input_modalities": ["text"],
+        "images": 0,
         "preload": True,
+        "reasoning_efforts": [],
+        "thought_tokens": {},
         "price": {
             "currency": "NOK",
             "input": "0.000000",
