@@ -34,6 +34,7 @@ served = server_of(
         **SMALL,
     ),
     scripted("vectors", task="embed", dimensions=(4,), **SMALL),
+    scripted("ranks", task="rerank", **SMALL),
     settings=UNLIMITED,
 )
 

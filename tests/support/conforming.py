@@ -25,6 +25,7 @@ MODELS = (
     scripted("seeing", images=4),
     ModelSpec(alias="vectors", engine=VECTORS, context_tokens=512, output_tokens=1),
     scripted("ears", task="transcribe"),
+    scripted("ranks", task="rerank", context_tokens=512),
 )
 """Every kind that the kit asks."""
 
