@@ -13,6 +13,8 @@ class Embedding:
 
     vector: Sequence[float]
     prompt_tokens: int
+    cached_tokens: int = 0
+    """Of those, found in the engine's prefix cache."""
 
 
 class TextPair(NamedTuple):
@@ -46,6 +48,8 @@ class Score:
 
     value: float
     prompt_tokens: int
+    cached_tokens: int = 0
+    """Of those, found in the engine's prefix cache."""
 
 
 class Pooling(Protocol):

@@ -19,6 +19,7 @@ from engines.checking.pictures import picture_findings
 from engines.checking.reasoning import bounds_findings, parser_finding, reasoning_findings
 from engines.checking.remote_code import remote_code_findings
 from engines.checking.rendering import TemplateTrial, try_template
+from engines.checking.reranking import reranking_findings
 from engines.checking.stops import stop_findings
 from engines.checking.template import template_findings
 from engines.checking.tokenizer import tokenizer_findings
@@ -116,6 +117,8 @@ def _config(subject: Subject, files: ModelFiles) -> Iterator[Finding]:
         yield from gguf_config_findings(config, _context(subject))
         return
     yield from config_findings(config, args, _context(subject))
+    if subject.spec.task == "rerank":
+        yield from reranking_findings(config, args)
     yield from remote_code_findings(files, args)
 
 

@@ -60,9 +60,7 @@ def common_params(
         _set(xllamacpp, params, name, value)
     if "n_batch" not in args:  # every stream's next token goes before prompts
         params.n_batch = max(params.n_batch, 4 * params.n_parallel)
-    if (
-        task in POOLING
-    ):  # every input is read in one step, so the step must be as long as the context
+    if task in POOLING:  # an input is read in one step, which must be as long as the context
         params.n_ubatch = params.n_batch = params.n_ctx
     return params
 

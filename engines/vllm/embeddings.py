@@ -34,8 +34,16 @@ async def _embedding(
 
     with input_at(index):
         output = await pooled(llm, request_id, prompt, PoolingParams(task="embed"), running)
-    vector = output.outputs.data.float().tolist()
-    return Embedding(vector=vector, prompt_tokens=len(prompt["prompt_token_ids"]))
+    return Embedding(
+        vector=output.outputs.data.float().tolist(),
+        prompt_tokens=len(prompt["prompt_token_ids"]),
+        cached_tokens=cached_tokens(output),
+    )
+
+
+def cached_tokens(output: Any) -> int:
+    """vLLM's own count; none is said where nothing is cached."""
+    return max(0, getattr(output, "num_cached_tokens", 0) or 0)
 
 
 async def pooled(llm: Any, request_id: str, prompt: Any, params: Any, running: set[Any]) -> Any:

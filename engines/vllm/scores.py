@@ -15,7 +15,7 @@ from engines.base import (
 from engines.host.interpreter_turns import give_way
 from engines.inputs import input_at
 from engines.pair_fit import ReadPair, fitted
-from engines.vllm.embeddings import all_or_none, pooled
+from engines.vllm.embeddings import all_or_none, cached_tokens, pooled
 from engines.vllm.pair_tokenizer import VllmPairTokenizer
 from engines.vllm.render import Renderer
 
@@ -80,7 +80,7 @@ async def _score(llm: Any, request_id: str, prompt: Any, params: Any, running: s
     value = float(output.outputs.data.float().reshape(-1)[0])
     if value != value:
         raise EngineError("The model's score is no number.")
-    return Score(value, len(prompt["prompt_token_ids"]))
+    return Score(value, len(prompt["prompt_token_ids"]), cached_tokens(output))
 
 
 def _params(task: str, pair: ReadPair) -> Any:

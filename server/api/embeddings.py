@@ -19,7 +19,7 @@ from server.api.embedding_truncation import MostTokens, Side, Truncate, truncati
 from server.api.fields import refuse
 from server.api.fields_beside import EMBEDDINGS as FIELDS
 from server.api.input_places import members_of, placed
-from server.api.pooling import PoolingEndpoint
+from server.api.pooling import InputUsage, PoolingEndpoint, input_usage, meter, used
 from server.api.prompts import TokenIds, prompts_of
 from server.api.services import Services
 from server.errors import ApiError
@@ -71,16 +71,11 @@ class EmbeddingVector(TypedDict):
     ]
 
 
-class EmbeddingUsage(TypedDict):
-    prompt_tokens: int
-    total_tokens: int
-
-
 class EmbeddingList(TypedDict):
     object: Literal["list"]
     data: list[EmbeddingVector]
     model: str
-    usage: EmbeddingUsage
+    usage: InputUsage
 
 
 Said: TypeAlias = Callable[[EmbeddingsRequest, ModelSpec, Sequence[Embedding], int], bytes]
@@ -133,7 +128,7 @@ class Embeddings(PoolingEndpoint[EmbeddingsRequest]):
                 raise placed(refusal, place) from refusal
             self._lengths[spec.alias] = len(found[0].vector)
             self._check_dimensions(wire, spec)
-            record.prompt_tokens = sum(e.prompt_tokens for e in found)
+            meter(record, used(found))
             return await self.services.long_bodies(said, wire, spec, found, record.prompt_tokens)
 
         return SingleRun(
@@ -201,8 +196,7 @@ def _body(
         item: EmbeddingVector = {"object": "embedding", "index": index, "embedding": said}
         items.append(msgspec.json.encode(item))
         give_way()
-    usage: EmbeddingUsage = {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens}
-    rest = msgspec.json.encode({"model": wire.model, "usage": usage})
+    rest = msgspec.json.encode({"model": wire.model, "usage": input_usage(used(found))})
     return b'{"object":"list","data":[' + b",".join(items) + b"]," + rest[1:]
 
 

@@ -2,12 +2,16 @@
 document has."""
 
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from engines.base import PairOptions, Score, TextPair
+from engines.testing.scripted import ScriptedEngine
 from server.api.rerank.wire import MAX_PAIRS
 from tests.support.serving import Served, read_records, scripted, server_of, serving, wait_until
 from tests.support.wire_checks import assert_error
@@ -308,6 +312,31 @@ def test_another_keys_wrong_key_and_models_are_refused(
     assert_error(r, 403, "INSUFFICIENT_PERMISSIONS")
     r = httpx.post(served.url + RERANK, json=ASK, headers={"X-API-Key": "wrong"})
     assert_error(r, 401, "AUTH_FAILED")
+
+
+class Caching(ScriptedEngine):
+    """Finds two tokens of each pair in its cache."""
+
+    async def score(
+        self, request_id: str, pairs: Sequence[TextPair], options: PairOptions
+    ) -> list[Score]:
+        made = await super().score(request_id, pairs, options)
+        return [replace(each, cached_tokens=2) for each in made]
+
+
+def test_tokens_of_the_cache_have_their_own_price(tmp_path: Path) -> None:
+    model = scripted("ranks", task="rerank")
+    with (
+        serving(tmp_path, model, build=Caching) as server,
+        httpx.Client(headers=server.headers) as client,
+    ):
+        for path, ask in ((RERANK, ASK), (SCORE, PAIRS)):
+            usage = client.post(server.url + path, json=ask).json()["usage"]
+            assert usage["prompt_tokens"] == 28
+            assert usage["prompt_tokens_details"] == {"cached_tokens": 8}
+        records = read_records(server.data_dir)
+        assert [(r["prompt_tokens"], r["cached_tokens"]) for r in records] == [(28, 8)] * 2
+        assert [r["amount"] for r in records] == [20 * 4 + 8 * 1] * 2
 
 
 # What clients send: cohere-python's v2/raw_client.py and langchain-community's

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import msgspec
 
 from engines.base import Score
+from server.api.chat.stream import usage_body
+from server.api.pooling import input_usage, used
 from server.api.rerank.wire import Document, RerankRequest, ScoreRequest
 from server.api.rerank.wire_answers import (
     ApiVersion,
@@ -21,13 +23,14 @@ def rerank_body(
 ) -> bytes:
     """The most relevant first; of equals the first in the request."""
     order = sorted(range(len(scores)), key=lambda index: (-scores[index].value, index))
-    tokens = _tokens(scores)
+    usage = input_usage(used(scores))
+    tokens = usage["prompt_tokens"]
     answer: RerankAnswer = {
         "id": f"rerank-{request_id}",
         "object": "list",
         "model": wire.model,
         "results": [_result(wire, index, scores[index]) for index in order[: wire.top_n or None]],
-        "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
+        "usage": usage,
         "meta": {
             "api_version": version,
             "billed_units": {"input_tokens": tokens},
@@ -50,7 +53,6 @@ def _shown(document: Document) -> dict[str, object]:
 
 def score_body(wire: ScoreRequest, request_id: str, scores: Sequence[Score]) -> bytes:
     """In the pairs' order."""
-    tokens = _tokens(scores)
     data: list[PairScore] = [
         {"index": index, "object": "score", "score": score.value}
         for index, score in enumerate(scores)
@@ -61,10 +63,6 @@ def score_body(wire: ScoreRequest, request_id: str, scores: Sequence[Score]) -> 
         "created": int(time.time()),
         "model": wire.model,
         "data": data,
-        "usage": {"prompt_tokens": tokens, "total_tokens": tokens, "completion_tokens": 0},
+        "usage": usage_body(used(scores)),
     }
     return msgspec.json.encode(answer)
-
-
-def _tokens(scores: Sequence[Score]) -> int:
-    return sum(score.prompt_tokens for score in scores)

@@ -9,7 +9,7 @@ from server.accounts.limits import Admission
 from server.api.embedding_truncation import truncation_of
 from server.api.fields import Refused, refuse
 from server.api.input_places import placed
-from server.api.pooling import PoolingEndpoint
+from server.api.pooling import PoolingEndpoint, meter, used
 from server.api.rerank import fields
 from server.api.rerank.answers import rerank_body, score_body
 from server.api.rerank.pairs import AskedPairs, reranked, scored
@@ -57,7 +57,7 @@ class PairEndpoint(PoolingEndpoint[W]):
                 scores = await engine.score(record.record_id, asked.pairs, options)
             except InvalidRequest as refusal:
                 raise placed(refusal, asked.place, _WITH_QUERY) from refusal
-            record.prompt_tokens = sum(score.prompt_tokens for score in scores)
+            meter(record, used(scores))
             return await self.services.long_bodies(self.said, exchange, wire, scores)
 
         return SingleRun(

@@ -5,6 +5,9 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
+from server.api.chat.wire_answers import Usage
+from server.api.pooling import InputUsage
+
 
 class RerankResult(TypedDict):
     index: Annotated[int, Field(description="Its document's place in the request")]
@@ -12,11 +15,6 @@ class RerankResult(TypedDict):
     document: NotRequired[
         Annotated[dict[str, Any], Field(description="As it came; a text as `{text}`")]
     ]
-
-
-class PairUsage(TypedDict):
-    prompt_tokens: int
-    total_tokens: int
 
 
 class BilledTokens(TypedDict):
@@ -40,7 +38,7 @@ class RerankAnswer(TypedDict):
     object: Literal["list"]
     model: str
     results: Annotated[list[RerankResult], Field(description="The most relevant first")]
-    usage: PairUsage
+    usage: InputUsage
     meta: RerankMeta
 
 
@@ -50,14 +48,10 @@ class PairScore(TypedDict):
     score: float
 
 
-class ScoreUsage(PairUsage):
-    completion_tokens: int
-
-
 class ScoreAnswer(TypedDict):
     id: str
     object: Literal["list"]
     created: int
     model: str
     data: Annotated[list[PairScore], Field(description="In the pairs' order")]
-    usage: ScoreUsage
+    usage: Usage
