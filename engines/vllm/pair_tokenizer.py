@@ -28,7 +28,10 @@ class VllmPairTokenizer:
         config = llm.model_config.hf_config
         self._is_generative = bool(getattr(config, "is_original_qwen3_reranker", False))
         self._is_joined = not llm.model_config.use_sep_token
-        self._has_kinds = "token_type_ids" in getattr(llm.tokenizer, "model_input_names", ())
+        # A tokenizer may tell kinds apart that its model has no row for.
+        has_rows = getattr(config, "type_vocab_size", 2) > 1
+        names = getattr(llm.tokenizer, "model_input_names", ())
+        self._has_kinds = has_rows and "token_type_ids" in names
 
     def read(self, query: str, document: str, instruction: str | None) -> ReadPair:
         if self._is_generative:

@@ -107,6 +107,10 @@ class Renderer:
         ]
         return self._vllm_prompts(kept)
 
+    def check_tokens(self, token_ids: Sequence[int], param: str) -> None:
+        """Of a text that was tokenised elsewhere. Raises InvalidRequest."""
+        self._held({"prompt_token_ids": token_ids}, param)
+
     def _kept(
         self, index: int, given: str | Sequence[int], truncation: Truncation, context_tokens: int
     ) -> Sequence[int]:

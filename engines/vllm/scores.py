@@ -56,6 +56,7 @@ class PairRenderer:
             read = fitted(pair, options, most, self._tokenizer)
             if len(read) > most:
                 raise ContextLengthExceeded(len(read), None, most)
+            self._renderer.check_tokens(read.token_ids, "documents")
         return ReadPair(array("I", read.token_ids), read.second_at)
 
     def rendered(self, pairs: Sequence[ReadPair]) -> list[Any]:
