@@ -1,12 +1,13 @@
 """The part of vLLM's engine that models have which make vectors or scores."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from engines.base import Embedding, InvalidRequest, PairOptions, Score, TextPair, Truncation
 from engines.host.worker_threads import WorkerThreads
 from engines.pair_fit import ReadPair
 from engines.registry.spec import EngineSpec
+from engines.text_bound import LONG_TEXT_CHARACTERS
 from engines.vllm.embeddings import embeddings
 from engines.vllm.errors import rendering_error
 from engines.vllm.render import Renderer
@@ -70,13 +71,26 @@ class VllmPooling:
         """In groups, so that a request that is given up ends between two."""
         threads = self._threads_for(sum(len(p.query) + len(p.document) for p in pairs))
         read: list[ReadPair] = []
-        for begin in range(0, len(pairs), GROUP):
-            group = pairs[begin : begin + GROUP]
+        for begin, group in read_groups(pairs):
             try:
                 read += await threads(renderer.read, group, begin, options)
             except Exception as error:
                 self._fail(rendering_error(error, "documents"), error)
         return read
+
+
+def read_groups(pairs: Sequence[TextPair]) -> Iterator[tuple[int, Sequence[TextPair]]]:
+    """Neighbours that are tokenised in one call, each group with the index of its first: few,
+    and of few characters unless one alone has more."""
+    begin = characters = 0
+    for index, pair in enumerate(pairs):
+        size = len(pair.query) + len(pair.document)
+        is_full = index - begin == GROUP or characters + size > LONG_TEXT_CHARACTERS
+        if is_full and index > begin:
+            yield begin, pairs[begin:index]
+            begin, characters = index, 0
+        characters += size
+    yield begin, pairs[begin:]
 
 
 class PoolingCalls:

@@ -124,10 +124,11 @@ class Renderer:
         """Before it is tokenised. Raises ContextLengthExceeded, InvalidRequest."""
         encodable(pair.query, "query")
         encodable(pair.document, "documents")
+        asked = [pair.query, options.instruction or ""]
         if options.truncation is None and options.most_document_tokens is None:
-            self._check_length(pair)
+            self._check_length([*asked, pair.document])
             return
-        self._check_length([pair.query])
+        self._check_length(asked)
         self._check_read([pair.document], FIELD)
 
     @functools.cached_property

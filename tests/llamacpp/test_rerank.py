@@ -18,6 +18,7 @@ from engines.llamacpp.engine import LlamacppEngine
 from engines.llamacpp.reranking import GROUP_PAIRS
 from engines.registry.spec import EngineSpec
 from engines.weights.packaged_model import gguf_path
+from tests.support.conforming import rerank_results, unmet
 from tests.support.tiny_rerankers import CONTEXT_TOKENS, make_cross_encoder, make_gguf
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -94,6 +95,12 @@ async def test_what_cannot_be_read_is_refused_by_its_index(engine: Any) -> None:
         await engine.embed("e", ["a"])
     [empty] = await engine.score("e", [TextPair(QUERY, "")], PairOptions())
     assert empty.prompt_tokens == 15
+
+
+async def test_it_keeps_the_contract_over_http(engine: Any, tmp_path: Path) -> None:
+    results = await rerank_results(engine, tmp_path, CONTEXT_TOKENS)
+    assert unmet(results) == {}
+    assert {result.verdict for result in results} == {"pass"}
 
 
 async def test_a_language_model_is_no_reranker() -> None:

@@ -134,6 +134,7 @@ def test_pairs_are_one_to_one_one_to_many_or_many_to_as_many(
         ({"truncate": False, "truncate_prompt_tokens": 9}, "truncate"),
         ({"return_documents": "yes"}, "return_documents"),
         ({"instruction": ""}, "instruction"),
+        ({"instruction": "x" * 8193}, "instruction"),
         ({"max_chunks_per_doc": 10}, "max_chunks_per_doc"),
         ({"raw_scores": True}, "raw_scores"),
         ({"region": "mars"}, "region"),

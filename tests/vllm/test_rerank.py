@@ -1,9 +1,7 @@
 """Rerankers on vLLM, beside transformers' own numbers: a cross-encoder and a generative one."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +15,9 @@ from engines.base import (
     TextPair,
     Truncation,
 )
-from engines.registry.spec import EngineSpec, ModelSpec
-from engines.testing.scripted import ScriptedEngine
+from engines.registry.spec import EngineSpec
 from engines.testing.tiny import write_json
-from tests.support.conforming import conform, unmet
-from tests.support.engine_fixtures import Lent
-from tests.support.serving import serving_here
+from tests.support.conforming import rerank_results, unmet
 from tests.support.tiny_rerankers import CONTEXT_TOKENS, make_cross_encoder, make_generative
 
 pytestmark = [pytest.mark.anyio, pytest.mark.vllm, pytest.mark.slow]
@@ -177,18 +172,6 @@ async def test_a_model_of_several_labels_does_not_start(tmp_path: Path) -> None:
 
 
 async def test_it_keeps_the_contract_over_http(engine: Any, tmp_path: Path) -> None:
-    words = EngineSpec(kind="scripted", source="m")
-    ranks = EngineSpec(kind="vllm", source="ranks", task="rerank")
-    models = [
-        ModelSpec(alias="m", engine=words, context_tokens=4096, output_tokens=64),
-        ModelSpec(alias="ranks", engine=ranks, context_tokens=CONTEXT_TOKENS, output_tokens=0),
-    ]
-
-    def build(spec: EngineSpec) -> Any:
-        return Lent(engine) if spec.task == "rerank" else ScriptedEngine(spec)
-
-    async with serving_here(tmp_path, *models, build=build) as server:
-        asked = partial(conform, server, topics=("rerank",), model="m", rerank_model="ranks")
-        results = await asyncio.to_thread(asked)
+    results = await rerank_results(engine, tmp_path, CONTEXT_TOKENS)
     assert unmet(results) == {}
     assert {result.verdict for result in results} == {"pass"}

@@ -10,9 +10,11 @@ from server.api.embedding_truncation import MostTokens, Side, Truncate
 
 MAX_PAIRS = 2048
 MAX_RANK_FIELDS = 64
+MAX_INSTRUCTION = 8192
 
 Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Text = Annotated[str, Field(min_length=1)]
+Instruction = Annotated[str, Field(min_length=1, max_length=MAX_INSTRUCTION)]
 
 
 class TextObject(Wire):
@@ -46,7 +48,7 @@ class PairFields(Asked):
         Truncate | None, Field(description="true, START or END: as truncate_prompt_tokens -1")
     ] = None
     instruction: Annotated[
-        Text | None,
+        Instruction | None,
         Field(description="What relevance means, where the model's prompt has a place for it"),
     ] = None
 
