@@ -34,3 +34,10 @@ def _labelled(config: Mapping[str, Any]) -> Finding:
     if labels == 1:
         return ok(_ID, "one label, which is the score")
     return fail(_ID, f"{bounded(str(labels), 20)} labels; a reranker has one")
+
+
+def gguf_score_finding(config: Mapping[str, Any]) -> Finding:
+    """Of what engines/checking/gguf_model.py read."""
+    if config.get("has_classifier"):
+        return ok(_ID, "a classifier makes its score")
+    return fail(_ID, "it has no classifier (cls), which makes a reranker's score")

@@ -18,7 +18,7 @@ from engines.base import (
     Score,
     TextPair,
 )
-from engines.gguf import GgufFile
+from engines.gguf import GgufFile, has_classifier
 from engines.inputs import encodable, input_at
 from engines.pair_fit import fitted
 
@@ -58,8 +58,7 @@ class Ranks:
 
     @classmethod
     def of(cls, file: GgufFile) -> "Ranks":
-        shapes, _ = file.tensors()
-        if not any(name.startswith("cls.") for name in shapes):
+        if not has_classifier(file):
             raise EngineBroken("This GGUF is no reranker's: it has no classifier (cls).")
         labels = file.get("{arch}.classifier.output_labels")
         architecture = str(file.get("general.architecture", ""))

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.checked_models import changed, checked, tiny
-from tests.support.tiny_rerankers import make_cross_encoder, make_generative
+from tests.support.checked_models import changed, checked, smollm2, tiny
+from tests.support.tiny_rerankers import make_cross_encoder, make_generative, make_gguf
 
 QWEN3: dict[str, Any] = {"classifier_from_token": ["no", "yes"]}
 
@@ -44,3 +44,10 @@ def test_a_language_model_needs_to_be_made_one(tmp_path: Path) -> None:
 
 def test_others_are_not_asked_for_it(tmp_path: Path) -> None:
     assert "config.score" not in checked(tiny(tmp_path), task="embed")
+
+
+def test_a_gguf_has_a_classifier(tmp_path: Path) -> None:
+    folder = make_cross_encoder(tmp_path)
+    assert checked(make_gguf(folder, tmp_path / "m.gguf"), task="rerank")["config.score"][0] == "ok"
+    found = checked(smollm2(), task="rerank")["config.score"]
+    assert found == ("fail", "it has no classifier (cls), which makes a reranker's score")
