@@ -1,25 +1,27 @@
 """Tiny rerankers of seeded weights: BERT's cross-encoder for transformers and vLLM, the same as a
 GGUF, and a generative one of Qwen3's kind."""
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from string import ascii_lowercase, digits
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from gguf import GGUFWriter, PoolingType
 from numpy.typing import NDArray
-from safetensors import safe_open
 from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordPiece
 
 from engines.testing.tiny import (
-    _write_model,
     byte_tokenizer,
     llama_config,
     write_json,
+    write_model,
     write_weights,
 )
+
+if TYPE_CHECKING:
+    from gguf import GGUFWriter
 
 HIDDEN, INNER, LAYERS, HEADS, CONTEXT_TOKENS = 64, 64, 2, 2, 128
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -91,12 +93,14 @@ def make_generative(folder: Path, seed: int = 0) -> Path:
         folder / "tokenizer_config.json", values | dict(zip(names, QWEN3_SPECIALS, strict=True))
     )
     config = llama_config(tokenizer, *QWEN3_SPECIALS)
-    _write_model(folder, {**config, "model_type": "qwen3"}, "Qwen3ForCausalLM", seed)
+    write_model(folder, {**config, "model_type": "qwen3"}, "Qwen3ForCausalLM", seed)
     return folder
 
 
 def make_gguf(folder: Path, to: Path) -> Path:
     """A cross-encoder of `make_cross_encoder` as llama.cpp reads it."""
+    from gguf import GGUFWriter, PoolingType  # 0.5 s: tests import this file as they are collected
+
     writer = GGUFWriter(to, "bert")
     writer.add_context_length(CONTEXT_TOKENS)
     writer.add_embedding_length(HIDDEN)
@@ -118,7 +122,7 @@ def make_gguf(folder: Path, to: Path) -> Path:
     return to
 
 
-def _add_words(writer: GGUFWriter) -> None:
+def _add_words(writer: "GGUFWriter") -> None:
     """llama.cpp marks a word's beginning, transformers its going on."""
     words = [
         word if word in SPECIALS else word[2:] if word.startswith("##") else f"▁{word}"
@@ -169,11 +173,14 @@ def _with_bias(name: str, *shape: int) -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def _tensors(folder: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    import torch
-
-    with safe_open(folder / "model.safetensors", "pt") as file:
-        for name in file.keys():  # noqa: SIM118 (it is no dict)
-            yield name, file.get_tensor(name).to(torch.float32).numpy()
+    """bfloat16 is float32's upper half."""
+    data = (folder / "model.safetensors").read_bytes()
+    begin = 8 + int.from_bytes(data[:8], "little")
+    for name, told in json.loads(data[8:begin]).items():
+        if name != "__metadata__":
+            first, end = told["data_offsets"]
+            halves = np.frombuffer(data[begin + first : begin + end], "<u2").astype(np.uint32)
+            yield name, (halves << 16).view(np.float32).reshape(told["shape"])
 
 
 def _tensor_rows(folder: Path, name: str) -> int:
