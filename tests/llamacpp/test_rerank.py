@@ -19,7 +19,15 @@ from engines.llamacpp.reranking import GROUP_PAIRS
 from engines.registry.spec import EngineSpec
 from engines.weights.packaged_model import gguf_path
 from tests.support.conforming import rerank_results, unmet
-from tests.support.tiny_rerankers import CONTEXT_TOKENS, make_cross_encoder, make_gguf
+from tests.support.tiny_rerankers import (
+    CONTEXT_TOKENS,
+    make_cross_encoder,
+    make_generative,
+    make_generative_gguf,
+    make_gguf,
+    qwen3_prompt,
+    yes_against_no,
+)
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 QUERY = "where is oslo?"
@@ -101,6 +109,21 @@ async def test_it_keeps_the_contract_over_http(engine: Any, tmp_path: Path) -> N
     results = await rerank_results(engine, tmp_path, CONTEXT_TOKENS)
     assert unmet(results) == {}
     assert {result.verdict for result in results} == {"pass"}
+
+
+async def test_a_generative_rerankers_score_is_yes_against_no(tmp_path: Path) -> None:
+    folder = make_generative(tmp_path)
+    template = qwen3_prompt("{query}", "{document}", "Find cities")
+    made = reranker(make_generative_gguf(folder, tmp_path / "tiny.gguf", template))
+    await made.start()
+    try:
+        scores = await made.score("r", PAIRS, PairOptions())
+    finally:
+        await made.stop()
+    prompts = [qwen3_prompt(*pair, "Find cities") for pair in PAIRS]
+    expected, counts = zip(*(yes_against_no(folder, each) for each in prompts), strict=True)
+    assert [score.value for score in scores] == pytest.approx(expected, abs=0.01)
+    assert sum(score.prompt_tokens for score in scores) == sum(counts)
 
 
 async def test_a_language_model_is_no_reranker() -> None:

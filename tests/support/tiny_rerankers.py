@@ -43,6 +43,21 @@ _GGUF_NAMES = {
     "bert.pooler.dense": "cls",
     "classifier": "cls.output",
 }
+_QWEN3_NAMES = {
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "input_layernorm": "attn_norm",
+    "post_attention_layernorm": "ffn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "self_attn.q_norm": "attn_q_norm",
+    "self_attn.k_norm": "attn_k_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
 QWEN3_SPECIALS = ("<|im_end|>", "<|im_start|>", "<|endoftext|>")
 
 
@@ -120,6 +135,87 @@ def make_gguf(folder: Path, to: Path) -> Path:
     writer.write_tensors_to_file()
     writer.close()
     return to
+
+
+def make_generative_gguf(folder: Path, to: Path, template: str) -> Path:
+    """A model of `make_generative` as llama.cpp's converter writes it: its last layer is two rows
+    of its tokens, and its prompt is `template`, with {query} and {document}."""
+    from gguf import GGUFWriter, PoolingType
+
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    writer = GGUFWriter(to, "qwen3")
+    writer.add_context_length(1024)
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_key_length(config["head_dim"])
+    writer.add_value_length(config["head_dim"])
+    writer.add_rope_freq_base(config["rope_theta"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_pooling_type(PoolingType.RANK)
+    writer.add_classifier_output_labels(["yes", "no"])
+    writer.add_string("tokenizer.chat_template.rerank", template)
+    ids = _add_bytes(writer, folder)
+    for name, values in _tensors(folder):
+        writer.add_tensor(_qwen3_name(name), values)
+        if name == "model.embed_tokens.weight":
+            writer.add_tensor("cls.output.weight", values[[ids["yes"], ids["no"]]])
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return to
+
+
+def _add_bytes(writer: "GGUFWriter", folder: Path) -> dict[str, int]:
+    """The byte tokenizer's tokens; returns their ids."""
+    ids: dict[str, int] = Tokenizer.from_file(str(folder / "tokenizer.json")).get_vocab()
+    tokens = sorted(ids, key=lambda token: ids[token])
+    kinds = [3 if token in QWEN3_SPECIALS else 4 if token in ("yes", "no") else 1
+             for token in tokens]  # fmt: skip
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    writer.add_token_merges(["Ā ā"])  # of two control characters: there must be one
+    writer.add_eos_token_id(ids["<|im_end|>"])
+    writer.add_pad_token_id(ids["<|endoftext|>"])
+    writer.add_add_bos_token(False)
+    return ids
+
+
+def _qwen3_name(name: str) -> str:
+    head, _, kind = name.rpartition(".")
+    if not head.startswith("model.layers."):
+        return f"{_QWEN3_NAMES[head]}.{kind}"
+    layer, _, part = head.removeprefix("model.layers.").partition(".")
+    return f"blk.{layer}.{_QWEN3_NAMES[part]}.{kind}"
+
+
+def qwen3_prompt(query: str, document: str, instruction: str) -> str:
+    """By Qwen3-Reranker's model card."""
+    return (
+        "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query "
+        'and the Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n'
+        f"<|im_start|>user\n<Instruct>: {instruction}\n<Query>: {query}\n<Document>: {document}"
+        "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+    )
+
+
+def yes_against_no(folder: Path, prompt: str) -> tuple[float, int]:
+    """Of "yes" against "no" after a prompt, as transformers has it, and the prompt's tokens."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
+    words = [tokenizer.convert_tokens_to_ids(word) for word in ("no", "yes")]
+    with torch.no_grad():
+        logits = model(ids).logits[0, -1, words]
+    return float(logits.softmax(0)[1]), ids.shape[1]
 
 
 def _add_words(writer: "GGUFWriter") -> None:

@@ -18,7 +18,13 @@ from engines.base import (
 from engines.registry.spec import EngineSpec
 from engines.testing.tiny import write_json
 from tests.support.conforming import rerank_results, unmet
-from tests.support.tiny_rerankers import CONTEXT_TOKENS, make_cross_encoder, make_generative
+from tests.support.tiny_rerankers import (
+    CONTEXT_TOKENS,
+    make_cross_encoder,
+    make_generative,
+    qwen3_prompt,
+    yes_against_no,
+)
 
 pytestmark = [pytest.mark.anyio, pytest.mark.vllm, pytest.mark.slow]
 QUERY = "where is oslo?"
@@ -122,32 +128,11 @@ async def test_a_generative_rerankers_score_is_yes_against_no(tmp_path: Path) ->
         by_default = await made.score("d", PAIRS, PairOptions())
     finally:
         await made.stop()
-    expected, counts = zip(*(yes_against_no(folder, pair, "Find cities") for pair in PAIRS),
-                           strict=True)  # fmt: skip
+    prompts = [qwen3_prompt(*pair, "Find cities") for pair in PAIRS]
+    expected, counts = zip(*(yes_against_no(folder, each) for each in prompts), strict=True)
     assert [score.value for score in scores] == pytest.approx(expected, abs=0.02)
     assert [score.prompt_tokens for score in scores] == list(counts)
     assert all(a.prompt_tokens < b.prompt_tokens for a, b in zip(scores, by_default, strict=True))
-
-
-def yes_against_no(folder: Path, pair: TextPair, instruction: str) -> tuple[float, int]:
-    """By the code of Qwen3-Reranker's model card."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    prefix = (
-        "<|im_start|>system\nJudge whether the Document meets the requirements based on the Query "
-        'and the Instruct provided. Note that the answer can only be "yes" or "no".<|im_end|>\n'
-        "<|im_start|>user\n"
-    )
-    asked = f"<Instruct>: {instruction}\n<Query>: {pair.query}\n<Document>: {pair.document}"
-    suffix = "<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
-    ids = tokenizer(prefix + asked + suffix, return_tensors="pt")["input_ids"]
-    words = [tokenizer.convert_tokens_to_ids(word) for word in ("no", "yes")]
-    with torch.no_grad():
-        logits = model(ids).logits[0, -1, words]
-    return float(logits.softmax(0)[1]), ids.shape[1]
 
 
 async def test_kinds_that_a_model_has_no_row_for_are_not_sent(tmp_path: Path) -> None:
