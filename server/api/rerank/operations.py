@@ -19,6 +19,7 @@ RERANK_OPERATIONS: tuple[Operation, ...] = (
             "whose task is `rerank`."
         ),
         body=RerankRequest,
+        takes_key=True,
         answer=RerankAnswer,
         requests={
             "two documents": {
@@ -36,6 +37,7 @@ RERANK_OPERATIONS: tuple[Operation, ...] = (
         summary="Score",
         description="Scores of pairs of texts, in vLLM's form. For models whose task is `rerank`.",
         body=ScoreRequest,
+        takes_key=True,
         answer=ScoreAnswer,
         requests={
             "one to many": {
