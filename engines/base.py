@@ -1,5 +1,5 @@
 """The nouns engines and front share: a request, its deltas, the Engine protocol, and by name what
-engines/errors.py, truncation.py, thought.py and adapter.py have."""
+engines/errors.py, pooling.py, truncation.py, thought.py and adapter.py have."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +22,7 @@ from engines.errors import (
     InvalidRequest,
     RequestKillsEngines,
 )
+from engines.pooling import Embedding, PairOptions, Pooling, Score, TextPair
 from engines.speech import Speech
 from engines.thought import Reasoning, ThinkingBudget
 from engines.truncation import Truncation
@@ -45,14 +46,17 @@ __all__ = [
     "FinishReason",
     "GenerateRequest",
     "InvalidRequest",
+    "PairOptions",
     "Prompt",
     "PromptEnd",
     "Reasoning",
     "RequestKillsEngines",
     "Sampling",
+    "Score",
     "Sink",
     "Speech",
     "Structure",
+    "TextPair",
     "ThinkingBudget",
     "TokenLogprob",
     "Tool",
@@ -223,14 +227,6 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Embedding:
-    """One input's vector (float32, L2-normalised where the model does so) and its token count."""
-
-    vector: Sequence[float]
-    prompt_tokens: int
-
-
 class Sink(Protocol):
     """A reader that can take deltas the moment they are made, without being woken for each."""
 
@@ -242,7 +238,7 @@ class Sink(Protocol):
         """Read one delta, at once. Must not block."""
 
 
-class Engine(Protocol):
+class Engine(Pooling, Protocol):
     """One loaded model. All methods belong to the event loop of `start`; none blocks it."""
 
     context_tokens: int
@@ -275,12 +271,3 @@ class Engine(Protocol):
     async def abort(self, request_id: str) -> None:
         """End a running request: its iterator yields what was generated so far, then finish_reason
         "abort" for every unfinished index, and ends by itself. Unknown ids are ignored."""
-
-    async def embed(
-        self,
-        request_id: str,
-        inputs: Sequence[str | Sequence[int]],
-        truncation: Truncation | None = None,
-    ) -> list[Embedding]:
-        """Vectors of `inputs`, in order, each cut where `truncation` says so; the tokens that
-        mark a text's ends stay. Raises InvalidRequest where the model has none."""

@@ -36,6 +36,8 @@ class InvalidRequest(EngineError):
         self.param = param
         self.expected = expected
         self.provided = provided
+        self.input_index: int | None = None
+        """Of several inputs of one request, whose it is."""
 
 
 class ContextLengthExceeded(InvalidRequest):
@@ -50,10 +52,12 @@ class ContextLengthExceeded(InvalidRequest):
         context_tokens: int,
         *,
         characters: int | None = None,
+        what: str = "the prompt",
     ) -> None:
-        size = f"the prompt resulted in {prompt_tokens} tokens"
+        """`what` is too long, in the client's words."""
+        size = f"{what} resulted in {prompt_tokens} tokens"
         if characters is not None:
-            size = f"the prompt has {characters} characters, at least {prompt_tokens} tokens"
+            size = f"{what} has {characters} characters, at least {prompt_tokens} tokens"
         if max_tokens is not None:
             size = f"{size}, which leave no room for max_tokens {max_tokens}"
         super().__init__(

@@ -168,3 +168,10 @@ class GgufFile:
         for _ in range(length):
             offset += 8 + unpack(view, offset)[0]
         return offset
+
+
+def has_classifier(file: GgufFile) -> bool:
+    """Whether it makes scores; of a model in parts, of which any may have it, that is believed."""
+    if int(file.get("split.count", 1)) > 1:
+        return True
+    return any(name.startswith("cls.") for name in file.tensors()[0])

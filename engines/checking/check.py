@@ -19,6 +19,7 @@ from engines.checking.pictures import picture_findings
 from engines.checking.reasoning import bounds_findings, parser_finding, reasoning_findings
 from engines.checking.remote_code import remote_code_findings
 from engines.checking.rendering import TemplateTrial, try_template
+from engines.checking.reranking import gguf_score_finding, reranking_findings
 from engines.checking.stops import stop_findings
 from engines.checking.template import template_findings
 from engines.checking.tokenizer import tokenizer_findings
@@ -114,8 +115,12 @@ def _config(subject: Subject, files: ModelFiles) -> Iterator[Finding]:
     yield from picture_findings(config, images, subject.spec.kind)
     if files.kind == "gguf":
         yield from gguf_config_findings(config, _context(subject))
+        if subject.spec.task == "rerank":
+            yield gguf_score_finding(config)
         return
     yield from config_findings(config, args, _context(subject))
+    if subject.spec.task == "rerank":
+        yield from reranking_findings(config, args)
     yield from remote_code_findings(files, args)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engines.checking.findings import bounded, fail
 from engines.checking.model_files import ModelFiles, StopIds, StoredVocabulary
-from engines.gguf import BadGguf, GgufFile
+from engines.gguf import BadGguf, GgufFile, has_classifier
 from engines.llamacpp.model import SPECIAL_TOKENS
 
 _STOPS = ("eos_token_id", "eot_token_id", "eom_token_id")
@@ -57,6 +57,7 @@ def _read(file: GgufFile) -> ModelFiles:
             "architectures": [str(file.get("general.architecture", "unknown"))],
             "max_position_embeddings": file.get("{arch}.context_length"),
             "file_type": file.get("general.file_type"),
+            "has_classifier": has_classifier(file),
         },
         template=template if isinstance(template, str) else None,
         special_tokens={name: text for name, text in texts.items() if text is not None},

@@ -4,7 +4,14 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from engines.base import Engine, EngineUnavailable, GenerateRequest, Sampling
+from engines.base import (
+    Engine,
+    EngineUnavailable,
+    GenerateRequest,
+    PairOptions,
+    Sampling,
+    TextPair,
+)
 from engines.registry.spec import EngineSpec
 
 _PROMPT = "The fjord is deep and the"
@@ -20,7 +27,7 @@ _CLOSE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class FirstWords:
-    """One greedy token, or one vector."""
+    """One greedy token, or one vector: of a reranker its score."""
 
     token: str = ""
     vector: Sequence[float] = ()
@@ -37,6 +44,10 @@ async def first_words(engine: Engine, spec: EngineSpec) -> FirstWords:
     if spec.task == "embed":
         [found] = await engine.embed(_REQUEST.request_id, [_PROMPT])
         return FirstWords(vector=tuple(found.vector))
+    if spec.task == "rerank":
+        pair = TextPair(_PROMPT, _PROMPT)
+        [score] = await engine.score(_REQUEST.request_id, [pair], PairOptions())
+        return FirstWords(vector=(score.value,))
     said: list[str] = []
     async with aclosing(engine.generate(_REQUEST, await engine.render(_REQUEST))) as deltas:
         async for delta in deltas:

@@ -6,7 +6,7 @@ from typing import Any
 
 from engines.base import EngineUnavailable
 from engines.llamacpp.thinking_budget import OPENED
-from engines.registry.spec import LLAMACPP_CONTEXT_TOKENS
+from engines.registry.spec import LLAMACPP_CONTEXT_TOKENS, POOLING, Task
 from engines.spelling import did_you_mean
 
 SET_BY_FJORD = (
@@ -20,6 +20,8 @@ SET_BY_FJORD = (
     "endpoint_slots",
     "sampling.generation_prompt",
 )
+POOLING_SLOTS = 4
+"""Inputs of vectors or scores that are read at once, unless an argument says otherwise."""
 MORE_HTTP_THREADS = 8
 """Beside one for each call that streams: tokens, slots, metrics, long prompts' next calls."""
 ENUMS = {
@@ -33,7 +35,7 @@ ENUMS = {
 
 
 def common_params(
-    xllamacpp: Any, path: Path, args: Mapping[str, Any], trained_tokens: int, embeds: bool
+    xllamacpp: Any, path: Path, args: Mapping[str, Any], trained_tokens: int, task: Task
 ) -> Any:
     """CommonParams for one GGUF file. Raises EngineUnavailable for an argument it does not know.
 
@@ -50,13 +52,15 @@ def common_params(
     params.ui, params.endpoint_slots = False, True
     params.endpoint_metrics = True
     params.sampling.generation_prompt = OPENED
-    if embeds:
-        params.embedding, params.n_parallel = True, 4
+    if task in POOLING:
+        params.embedding, params.n_parallel = True, POOLING_SLOTS
+    if task == "rerank":
+        params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_RANK
     for name, value in args.items():
         _set(xllamacpp, params, name, value)
     if "n_batch" not in args:  # every stream's next token goes before prompts
         params.n_batch = max(params.n_batch, 4 * params.n_parallel)
-    if embeds:  # every input is read in one step, so the step must be as long as the context
+    if task in POOLING:  # an input is read in one step, which must be as long as the context
         params.n_ubatch = params.n_batch = params.n_ctx
     return params
 

@@ -17,18 +17,23 @@ from engines.base import (
     EngineDead,
     GenerateRequest,
     InvalidRequest,
+    PairOptions,
     Prompt,
     Reasoning,
     Sampling,
+    Score,
     Sink,
+    TextPair,
     Truncation,
 )
 from engines.host.worker_threads import GivingUp, WorkerThreads
+from engines.inputs import encodable
 from engines.llamacpp.admission import SlotQueue
 from engines.llamacpp.deltas import ChoiceReader
 from engines.llamacpp.liveness import Liveness
 from engines.llamacpp.loading import loaded
 from engines.llamacpp.model import LlamacppModel
+from engines.llamacpp.reranking import groups
 from engines.llamacpp.run import Run
 from engines.llamacpp.sampling import fields_of, of_choices
 from engines.llamacpp.task import Task
@@ -126,6 +131,21 @@ class LlamacppEngine:
         made = [await running.workers(running.model.embed, group) for group in groups]
         return [embedding for group in made for embedding in group]
 
+    async def score(
+        self, request_id: str, pairs: Sequence[TextPair], options: PairOptions
+    ) -> list[Score]:
+        running = self._alive()
+        reranker = running.model.reranker
+        if reranker is None:
+            raise InvalidRequest("This model does not rerank.", "model")
+        workers = running.workers_for(sum(len(p.query) + len(p.document) for p in pairs))
+        with GivingUp() as is_given_up:
+            read = await workers(reranker.read, pairs, options, is_given_up)
+        scores: list[Score] = []
+        for group in groups(read):
+            scores += await running.workers(reranker.scores, group)
+        return scores
+
     def _alive(self) -> "_Running":
         if self._running is None:
             raise EngineDead("The engine is not running.")
@@ -169,12 +189,12 @@ def _token_ids(
         text = model.chat_template().prompt(
             messages, tools, request.chat_template_kwargs, request.prompt_end
         )
-        text = _encodable(text, "messages")
+        text = encodable(text, "messages")
         return model.tokenize(
             text, adds_special=False, is_cut=request.is_cut, is_given_up=is_given_up
         )
     if isinstance(request.prompt, str):
-        text = _encodable(request.prompt, "prompt")
+        text = encodable(request.prompt, "prompt")
         return model.tokenize(
             text, adds_special=True, is_cut=request.is_cut, is_given_up=is_given_up
         )
@@ -247,13 +267,3 @@ def _choice(request: GenerateRequest, index: int, marks: dict[str, int]) -> Choi
         splitter = ThinkingSplitter(thinking, *ids)
     calls = ForcedCalls(request) if is_forced(request) else call_reader(request)
     return ChoiceReader(index, request.sampling.logprobs, splitter, calls)
-
-
-def _encodable(text: str, field: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidRequest(
-            f"{field} holds a lone surrogate, which is no character: {error}", field
-        ) from error
-    return text

@@ -25,6 +25,7 @@ from engines.host.interpreter_turns import give_way
 from engines.host.library import whole_library
 from engines.host.private_folder import PrivateFolder
 from engines.host.quiet_import import link_shared, without_collections
+from engines.inputs import encodable, input_at
 from engines.llamacpp.args import common_params
 from engines.llamacpp.chat_template import ChatTemplate
 from engines.llamacpp.form_trial import FormTrial
@@ -32,10 +33,11 @@ from engines.llamacpp.grammar import GrammarMaker
 from engines.llamacpp.http_client import HttpClient
 from engines.llamacpp.llguidance import grammar_complaint
 from engines.llamacpp.recent_prompts import RecentPrompts
+from engines.llamacpp.reranking import Ranks, Reranker
 from engines.llamacpp.server_process import ServerProcess
 from engines.llamacpp.text_pieces import TextPieces
 from engines.llamacpp.tools import MARKS
-from engines.registry.spec import EngineSpec
+from engines.registry.spec import POOLING, EngineSpec, Task
 from engines.text_bound import TextBound, longest_token_bytes
 from engines.truncation import FIELD, NO_ENDS, TextEnds
 
@@ -63,9 +65,9 @@ class LlamacppModel:
     ) -> None:
         """`begun` is given its process before that loads."""
         xllamacpp = _xllamacpp()
-        metadata = _Metadata(path)
-        embeds = spec.task == "embed"
-        params = common_params(xllamacpp, path, spec.args, metadata.trained_tokens, embeds)
+        metadata = _Metadata(path, spec.task)
+        ranks = metadata.ranks
+        params = common_params(xllamacpp, path, spec.args, metadata.trained_tokens, spec.task)
         self._template = metadata.template
         self._template_name = path.name
         self._known_ids: dict[str, int | None] = {}
@@ -77,7 +79,7 @@ class LlamacppModel:
             "path": str(path),
             "args": dict(spec.args),
             "trained_tokens": metadata.trained_tokens,
-            "embeds": embeds,
+            "task": spec.task,
             "folder": str(self._folder.path) if self._folder else "",
         }
         self.server = ServerProcess(asked)
@@ -89,9 +91,11 @@ class LlamacppModel:
         except Exception as error:
             self.close()
             raise EngineUnavailable(f"llama.cpp cannot load {path}: {error}") from error
+        self.context_tokens: int = sizes["n_ctx"]
+        self._text_bound = TextBound(self.context_tokens, metadata.longest_token_bytes)
         extension = xllamacpp.xllamacpp.__file__
         self._forms = forms = FormTrial(extension, grammar_complaint(extension))
-        if not embeds:
+        if spec.task not in POOLING:
             forms.warm()
         self.grammars = GrammarMaker(
             forms,
@@ -107,11 +111,14 @@ class LlamacppModel:
         self.slot_count: int = params.n_parallel
         self.step_tokens: int = params.n_batch
         self.recent_prompts = RecentPrompts(self.slot_count)
-        self.context_tokens: int = sizes["n_ctx"]
-        self._text_bound = TextBound(self.context_tokens, metadata.longest_token_bytes)
         self.vocabulary: int = sizes["n_vocab"]
         self.cells = self.context_tokens if params.kv_unified else sys.maxsize
         """Shared by all slots; without kv_unified each slot has its own."""
+        try:
+            self.reranker = None if ranks is None else Reranker(self, ranks)
+        except Exception:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Free the model; returns when llama.cpp's process is gone."""
@@ -201,7 +208,8 @@ class LlamacppModel:
         """What a truncation leaves of an input; the tokens that mark a text's ends stay."""
         if not isinstance(x, str):
             return list(cut.kept(self.checked_ids(x), self.context_tokens))
-        ids = self.tokenize(x, adds_special=True, is_cut=True, is_given_up=gave_up)
+        text = encodable(x, "input")
+        ids = self.tokenize(text, adds_special=True, is_cut=True, is_given_up=gave_up)
         return list(cut.kept(ids, self.context_tokens, self._ends))
 
     def input_ids(
@@ -211,17 +219,22 @@ class LlamacppModel:
         is_given_up: Callable[[], bool],
     ) -> list[list[int]]:
         """The tokens of what is to be embedded. Raises InvalidRequest, ContextLengthExceeded."""
-        ids = [
-            self._kept(x, truncation, is_given_up)
-            if truncation is not None
-            else self.tokenize(x, adds_special=True, is_given_up=is_given_up)
-            if isinstance(x, str)
-            else self.checked_ids(x)
-            for x in inputs
-        ]
-        for tokens in ids:
-            self._check_length(len(tokens))
+        ids = []
+        for index, x in enumerate(inputs):
+            with input_at(index):
+                ids.append(self._input_ids(x, truncation, is_given_up))
+                self._check_length(len(ids[-1]))
         return ids
+
+    def _input_ids(
+        self, x: str | Sequence[int], truncation: Truncation | None, gave_up: Callable[[], bool]
+    ) -> list[int]:
+        if truncation is not None:
+            return self._kept(x, truncation, gave_up)
+        if isinstance(x, str):
+            text = encodable(x, "input")
+            return self.tokenize(text, adds_special=True, is_given_up=gave_up)
+        return self.checked_ids(x)
 
     def embed(self, ids: Sequence[list[int]]) -> list[Embedding]:
         """The model's own pooling and, where it is one, L2 normalisation."""
@@ -231,6 +244,10 @@ class LlamacppModel:
             raise RuntimeError(f"llama.cpp failed to embed: {answer}")
         vectors = {entry["index"]: entry["embedding"] for entry in answer["data"]}
         return [Embedding(vector=vectors[i], prompt_tokens=len(t)) for i, t in enumerate(ids)]
+
+    def ranked(self, body: bytes) -> bytes:
+        """llama.cpp's answer to a request of its own form."""
+        return self.server.handle_rerank(body)
 
     def _check_length(self, count: int) -> None:
         if count > self.context_tokens:
@@ -242,12 +259,13 @@ class LlamacppModel:
 class _Metadata:
     """What the GGUF file itself says, before anything is loaded."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, task: Task) -> None:
         try:
             file = GgufFile(path)
         except BadGguf as error:
             raise EngineUnavailable(str(error)) from error
         with contextlib.closing(file):
+            self.ranks = Ranks.of(file) if task == "rerank" else None
             self.trained_tokens = int(file.get("{arch}.context_length") or 2**31 - 1)
             source = file.get("tokenizer.chat_template")
             self.template = ChatTemplate(source, _special_tokens(file)) if source else None

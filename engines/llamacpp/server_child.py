@@ -36,8 +36,7 @@ def loaded(asked: dict[str, Any]) -> Any:
     import xllamacpp
 
     path, folder = Path(asked["path"]), asked["folder"] and Path(asked["folder"])
-    embeds = bool(asked["embeds"])
-    params = common_params(xllamacpp, path, asked["args"], asked["trained_tokens"], embeds)
+    params = common_params(xllamacpp, path, asked["args"], asked["trained_tokens"], asked["task"])
     if "fit_params" not in asked["args"]:
         params.fit_params = _has_card(xllamacpp)
     listen_to(params, folder, asked["key"])

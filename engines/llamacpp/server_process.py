@@ -28,7 +28,7 @@ class ServerProcess:
     """As xllamacpp's Server, once it has loaded. Nobody holds it any more: it ends."""
 
     def __init__(self, asked: Mapping[str, Any]) -> None:
-        """`asked`: path, args, trained_tokens, embeds and folder, as the child reads them."""
+        """`asked`: path, args, trained_tokens, task and folder, as the child reads them."""
         self.key = key = secrets.token_urlsafe(32)
         """Its listener asks for it."""
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
@@ -69,6 +69,9 @@ class ServerProcess:
 
     def handle_embeddings(self, body: bytes) -> bytes:
         return self._whole("POST", "/v1/embeddings", body)
+
+    def handle_rerank(self, body: bytes) -> bytes:
+        return self._whole("POST", "/v1/rerank", body)
 
     def handle_completions(self, body: bytes, on_chunk: OnChunk) -> None:
         """Each chunk's JSON, or a refusal's; True ends the call, which returns once its slot is

@@ -19,6 +19,7 @@ MOST_SECOND_PRICE = 50 * MICRO
 MOST_RATE = 1_000 * MICRO
 MOST_TOKENS = 2**31 - 1
 """What engines count them in."""
+MOST_DIMENSIONS = 2**20
 _YEAR_10000 = 253_402_300_800
 
 
@@ -61,6 +62,19 @@ def _price_factor(value: Any) -> int:
 
 def _keep(value: Any) -> Any:
     return value if value == PINNED else seconds_of(value)
+
+
+def _dimensions(value: Any) -> Any:
+    if value == "any":
+        return value
+    if not isinstance(value, list):
+        raise ValueError("it is no list")
+    for each in value:
+        if not isinstance(each, int) or isinstance(each, bool):
+            raise ValueError("it is no list of whole numbers")
+        if not 1 <= each <= MOST_DIMENSIONS:
+            raise ValueError(f"the most is {MOST_DIMENSIONS}" if each > 0 else "the least is 1")
+    return value
 
 
 Tokens = Annotated[int, BeforeValidator(_tokens), Field(ge=1, le=MOST_TOKENS)]
@@ -152,7 +166,7 @@ class ModelEntry(_Strict):
     )
     base: Alias | None = Field(None, description="adapter: the alias whose weights it is laid over")
     engine: EngineKind = Field("vllm", description="vllm, llamacpp or scripted")
-    task: Task = Field("generate", description="generate, embed or transcribe")
+    task: Task = Field("generate", description="generate, embed, rerank or transcribe")
     args: dict[Text, Any] = Field(
         {}, description="a mapping of the engine's own argument names to values"
     )
@@ -206,8 +220,8 @@ class ModelEntry(_Strict):
     defaults: DefaultsEntry = Field(
         DefaultsEntry(), description="request fields and their values, like {temperature: 0.2}"
     )
-    dimensions: list[Annotated[int, Field(ge=1, le=2**20)]] = Field(
-        [], description="embed: a list of allowed vector lengths"
+    dimensions: Annotated[list[int] | Literal["any"], BeforeValidator(_dimensions)] = Field(
+        [], description="embed: a list of allowed vector lengths, or any"
     )
     images: Annotated[int, Field(ge=0, le=MOST_IMAGES)] = Field(
         0, description=f"the most pictures of one request, 0 (none are read) to {MOST_IMAGES}"

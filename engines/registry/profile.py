@@ -13,6 +13,7 @@ from engines.registry.on_base import on_bases, too_many, wrong_base
 from engines.registry.sources import PACKAGE, locate, unpinned_code
 from engines.registry.spec import (
     NO_TOOLS,
+    POOLING,
     EngineSpec,
     Load,
     ModelSpec,
@@ -119,7 +120,7 @@ class Profile:
             free_chat_template_kwargs=tuple(entry.free_chat_template_kwargs),
             system_prompt=entry.system_prompt,
             defaults=entry.defaults.model_dump(exclude_none=True),
-            dimensions=tuple(entry.dimensions),
+            dimensions=entry.dimensions if entry.dimensions == "any" else tuple(entry.dimensions),
             images=entry.images,
         )
 
@@ -169,7 +170,7 @@ class Profile:
     def _limits(self, alias: str, entry: ModelEntry) -> tuple[int, int]:
         if entry.context is None:
             raise self._error(alias, ("context",), "is missing; right would be 32K, say")
-        if entry.task == "embed":
+        if entry.task in POOLING:
             return entry.context, 0
         if entry.output is None:
             raise self._error(alias, ("output",), "is missing; right would be 4K, say")

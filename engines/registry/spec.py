@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from engines.base import FOUND, Adapter, Reasoning
 
@@ -17,7 +17,10 @@ LLAMACPP_CONTEXT_TOKENS = 8192
 MOST_REPLICAS = 64
 MOST_IMAGES = 64
 
-Task: TypeAlias = Literal["generate", "embed", "transcribe"]
+Task: TypeAlias = Literal["generate", "embed", "rerank", "transcribe"]
+"""What a model makes: text, vectors, scores of pairs of texts, or text of speech."""
+POOLING: Final[frozenset[Task]] = frozenset({"embed", "rerank"})
+"""Tasks whose models read alone, and generate nothing."""
 Effort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 """How hard a model is to think, in OpenAI's words."""
 Load: TypeAlias = Literal["start", "demand", "never"]
@@ -136,7 +139,7 @@ class ModelSpec:
     """Put first where a request brings no system message."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     """Wire defaults that differ from the contract's (temperature, max_tokens, top_p, ...)."""
-    dimensions: tuple[int, ...] = ()
+    dimensions: tuple[int, ...] | Literal["any"] = ()
     """embed: allowed shortened vector lengths (Matryoshka); empty: none."""
     images: int = 0
     """The most pictures of one request; 0: it reads text only."""

@@ -10,7 +10,7 @@ with the space before them.
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -20,24 +20,22 @@ from engines.answers.prompt_alone import is_prompt_alone, with_a_token, without_
 from engines.answers.tool_history import with_read_arguments
 from engines.base import (
     Delta,
-    Embedding,
     EngineDead,
     EngineHung,
     EngineOverloaded,
     EngineUnavailable,
     FinishReason,
     GenerateRequest,
-    InvalidRequest,
     Prompt,
     Sink,
     ToolCallDelta,
-    Truncation,
 )
 from engines.host.worker_threads import WorkerThreads
 from engines.registry.spec import EngineSpec
 from engines.testing.forms import form, tool_call
 from engines.testing.hearing import heard
 from engines.testing.pictures import last_asked, read_text
+from engines.testing.pooling import ScriptedPooling
 from engines.testing.sleep import ScriptedSleep
 from engines.testing.told import (
     folded,
@@ -48,11 +46,10 @@ from engines.testing.told import (
     with_prompt,
 )
 from engines.testing.turn import next_call
-from engines.testing.vectors import embedding
 from engines.testing.words import LONG_TEXT, ids_of, words_of
 
 
-class ScriptedEngine:
+class ScriptedEngine(ScriptedPooling):
     """Satisfies the Engine protocol without a model. Deterministic: same request, same tokens."""
 
     def __init__(self, spec: EngineSpec) -> None:
@@ -143,26 +140,6 @@ class ScriptedEngine:
         if run := self._running.get(request_id):
             run.aborted = True
             run.wake.set()
-
-    async def embed(
-        self,
-        request_id: str,
-        inputs: Sequence[str | Sequence[int]],
-        truncation: Truncation | None = None,
-    ) -> list[Embedding]:
-        if self.spec.task != "embed":
-            raise InvalidRequest("This model makes no embeddings.", "model")
-        if sum(map(len, inputs)) < LONG_TEXT:
-            return self._embeddings(inputs, truncation)
-        return await self._long_texts(self._embeddings, inputs, truncation)
-
-    def _embeddings(
-        self, inputs: Sequence[str | Sequence[int]], truncation: Truncation | None
-    ) -> list[Embedding]:
-        ids = [ids_of(x) if isinstance(x, str) else list(x) for x in inputs]
-        if truncation is not None:
-            ids = [list(truncation.kept(each, self.context_tokens)) for each in ids]
-        return [embedding(each) for each in ids]
 
     async def _interleaved(
         self, run: "_Run", scripts: list[Iterator[Delta]]

@@ -45,7 +45,7 @@ def make_llama(folder: Path, seed: int = 0) -> Path:
         },
     )
     config = {**llama_config(tokenizer, *SPECIALS), "mlp_bias": False}
-    _write_model(folder, {**config, "model_type": "llama"}, "LlamaForCausalLM", seed)
+    write_model(folder, {**config, "model_type": "llama"}, "LlamaForCausalLM", seed)
     return folder
 
 
@@ -57,7 +57,7 @@ def make_qwen3(folder: Path, tokenizer: Path, seed: int = 0) -> Path:
             shutil.copyfile(tokenizer / name, folder / name)
     known = Tokenizer.from_file(str(folder / "tokenizer.json"))
     config = llama_config(known, "<|im_end|>", "<|im_start|>", "<|endoftext|>")
-    _write_model(folder, {**config, "model_type": "qwen3"}, "Qwen3ForCausalLM", seed)
+    write_model(folder, {**config, "model_type": "qwen3"}, "Qwen3ForCausalLM", seed)
     return folder
 
 
@@ -95,7 +95,7 @@ def llama_config(tokenizer: Tokenizer, eos: str, bos: str, pad: str) -> dict[str
     }
 
 
-def _write_model(folder: Path, config: Mapping[str, Any], architecture: str, seed: int) -> None:
+def write_model(folder: Path, config: Mapping[str, Any], architecture: str, seed: int) -> None:
     write_json(folder / "config.json", {"architectures": [architecture], **config})
     ends = {name: config[name] for name in ("eos_token_id", "bos_token_id", "pad_token_id")}
     write_json(folder / "generation_config.json", ends)

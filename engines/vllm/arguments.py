@@ -13,9 +13,10 @@ import psutil
 from engines.base import EngineUnavailable
 from engines.host.cpu import CACHE_BYTES, has_bfloat16
 from engines.planning.config import has_linear_attention
-from engines.registry.spec import EngineSpec
+from engines.registry.spec import POOLING, EngineSpec
 from engines.registry.vllm_names import OWN_ARGUMENTS, unknown_arguments
 from engines.vllm.fastpath.switch import is_fast_path_on
+from engines.vllm.reranker import reranker_arguments
 from engines.vllm.thinking_budget import reasoning_config
 from engines.vllm.worker_memory import EXTENSION
 
@@ -40,7 +41,7 @@ def engine_arguments(spec: EngineSpec, path: str, known: set[str]) -> dict[str, 
         # The fast path's scheduler tells them once a second; vLLM's own with every step.
         "disable_log_stats": is_fast_path_on(spec.args),
         "scheduling_policy": "priority",
-        "runner": "pooling" if spec.task == "embed" else "generate",
+        "runner": "pooling" if spec.task in POOLING else "generate",
         "renderer_num_workers": vllm_renderers(spec),
         "use_tqdm_on_load": False,
         # Compact JSON: small models otherwise write spaces until their tokens are used up.
@@ -53,6 +54,8 @@ def engine_arguments(spec: EngineSpec, path: str, known: set[str]) -> dict[str, 
     if spec.task == "transcribe":
         arguments["limit_mm_per_prompt"] = {"audio": 1}
     arguments |= reasoning_config(spec, given)
+    if spec.task == "rerank":
+        arguments |= reranker_arguments(_config(path))
     if on_cpu():
         arguments |= cpu_arguments(path)
         if given.get("enable_lora"):
@@ -91,7 +94,7 @@ def placed(spec: EngineSpec, cards: tuple[int, ...], part: float) -> EngineSpec:
 
 def vllm_renderers(spec: EngineSpec) -> int:
     """vLLM refuses several for a pooling model that reads images."""
-    return 1 if spec.task == "embed" else _VLLM_RENDERERS
+    return 1 if spec.task in POOLING else _VLLM_RENDERERS
 
 
 def uses_ray(spec: EngineSpec) -> bool:

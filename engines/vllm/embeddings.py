@@ -1,41 +1,57 @@
 """Vectors from vLLM's pooling engine."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 
-from engines.base import (
-    ContextLengthExceeded,
-    Embedding,
-    InvalidRequest,
-)
+from engines.base import ContextLengthExceeded, Embedding, InvalidRequest
+from engines.inputs import input_at
 from engines.vllm.errors import engine_error, is_clients, message_of, raise_as
+
+R = TypeVar("R")
 
 
 async def embeddings(
     llm: Any, request_id: str, prompts: Sequence[Any], context_tokens: int, running: set[Any]
 ) -> list[Embedding]:
-    """Of rendered prompts, in order."""
+    """Of rendered prompts, in order; none is read where one is too long."""
+    for index, prompt in enumerate(prompts):
+        count = len(prompt["prompt_token_ids"])
+        if count > context_tokens:
+            with input_at(index):
+                raise ContextLengthExceeded(count, None, context_tokens)
     work = [
-        embedding(llm, f"{request_id}-{i}", prompt, context_tokens, running)
-        for i, prompt in enumerate(prompts)
+        _embedding(llm, f"{request_id}-{index}", index, prompt, running)
+        for index, prompt in enumerate(prompts)
     ]
     return await all_or_none(work)
 
 
-async def embedding(
-    llm: Any, request_id: str, prompt: Any, context_tokens: int, running: set[Any]
+async def _embedding(
+    llm: Any, request_id: str, index: int, prompt: Any, running: set[Any]
 ) -> Embedding:
-    """One rendered prompt's vector; cancelling it gives the request up."""
     from vllm.pooling_params import PoolingParams
 
-    count = len(prompt["prompt_token_ids"])
-    if count > context_tokens:
-        raise ContextLengthExceeded(count, None, context_tokens)
-    collector = await _submitted(llm, request_id, prompt, PoolingParams(task="embed"))
+    with input_at(index):
+        output = await pooled(llm, request_id, prompt, PoolingParams(task="embed"), running)
+    return Embedding(
+        vector=output.outputs.data.float().tolist(),
+        prompt_tokens=len(prompt["prompt_token_ids"]),
+        cached_tokens=cached_tokens(output),
+    )
+
+
+def cached_tokens(output: Any) -> int:
+    """vLLM's own count; none is said where nothing is cached."""
+    return max(0, getattr(output, "num_cached_tokens", 0) or 0)
+
+
+async def pooled(llm: Any, request_id: str, prompt: Any, params: Any, running: set[Any]) -> Any:
+    """What the model's head made of one rendered prompt; cancelling it gives the request up."""
+    collector = await _submitted(llm, request_id, prompt, params)
     running.add(collector)
     try:
-        output = await collector.get()
+        return await collector.get()
     except asyncio.CancelledError:
         await llm.abort(collector.request_id, internal=True)
         raise
@@ -43,21 +59,20 @@ async def embedding(
         raise_as(engine_error(error, llm), error)
     finally:
         running.discard(collector)
-    return Embedding(vector=output.outputs.data.float().tolist(), prompt_tokens=count)
 
 
 async def _submitted(llm: Any, request_id: str, prompt: Any, params: Any) -> Any:
-    """vLLM's collector of the vector."""
+    """vLLM's collector of what is made."""
     try:
         return await llm.add_request(request_id, prompt, params)
     except Exception as error:
         outcome = engine_error(error, llm)
         if is_clients(outcome):
-            outcome = InvalidRequest(f"The input cannot be embedded: {message_of(error)}", "input")
+            outcome = InvalidRequest(f"The input cannot be read: {message_of(error)}", "input")
         raise_as(outcome, error)
 
 
-async def all_or_none(work: Sequence[Any]) -> list[Embedding]:
+async def all_or_none(work: Sequence[Coroutine[Any, Any, R]]) -> list[R]:
     """Run them side by side; where one fails, the others are given up."""
     tasks = [asyncio.ensure_future(each) for each in work]
     try:

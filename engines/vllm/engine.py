@@ -10,25 +10,21 @@ from engines.answers.answer_stops import is_searched, stopped, without_stops
 from engines.answers.prompt_alone import is_prompt_alone, with_a_token, without_tokens
 from engines.base import (
     Delta,
-    Embedding,
     EngineDead,
     EngineHung,
     EngineUnavailable,
     GenerateRequest,
-    InvalidRequest,
     Prompt,
     Sink,
-    Truncation,
 )
 from engines.host.processes import ProcessTree
 from engines.memory_in_use import MemoryInUse
-from engines.registry.spec import EngineSpec
+from engines.registry.spec import POOLING, EngineSpec
 from engines.stats import EngineStats
 from engines.vllm.aborts import Aborts
 from engines.vllm.adapters import LoadedAdapters
 from engines.vllm.arguments import RENDERERS, placed
 from engines.vllm.collected_stream import CollectedStream
-from engines.vllm.embeddings import embeddings
 from engines.vllm.ending import empty, shut_down
 from engines.vllm.errors import engine_error, raise_as, rendering_error, submission_error
 from engines.vllm.fastpath.fast_path import FastPath, may_go_fast
@@ -38,6 +34,7 @@ from engines.vllm.fastpath.switch import is_fast_path_on
 from engines.vllm.form_trial import FormTrials, form_trials
 from engines.vllm.json_grammar import JsonGrammars
 from engines.vllm.pictures import has_pictures
+from engines.vllm.pooling import PoolingCalls, VllmPooling
 from engines.vllm.render import Renderer
 from engines.vllm.render_threads import RenderThreads
 from engines.vllm.scheduler_stats import SchedulerStatsReader
@@ -53,7 +50,7 @@ from engines.vllm.worker_memory import memory_in_use
 Load: TypeAlias = Callable[[EngineSpec, str, ProcessTree], Awaitable[tuple[Any, Renderer]]]
 
 
-class VllmEngine:
+class VllmEngine(PoolingCalls):
     """Satisfies engines.base.Engine. `path` is a local folder, or a hub id; `load` starts vLLM."""
 
     def __init__(self, spec: EngineSpec, path: str, load: Load = load) -> None:
@@ -119,7 +116,13 @@ class VllmEngine:
         self._speech = (
             SpeechRenderer(llm, self._threads.ordinary) if self._spec.task == HEARS else None
         )
-        if self._spec.task == "generate" and is_fast_path_on(self._spec.args):
+        if self._spec.task in POOLING:
+            threads_for = self._threads.of_length
+            self._pooling = VllmPooling(
+                self._spec, llm, renderer, threads_for, self._raise, self._running
+            )
+            await self._pooling.start()
+        elif self._spec.task == "generate" and is_fast_path_on(self._spec.args):
             self._fast_path = await proven_fast_path(llm, self._vocabulary, renderer.token_ids)
 
     async def stop(self) -> None:
@@ -279,19 +282,3 @@ class VllmEngine:
         self._aborts.asked(request_id)
         if self._llm is not None and not self._llm.errored:
             await self._llm.abort(request_id)
-
-    async def embed(
-        self,
-        request_id: str,
-        inputs: Sequence[str | Sequence[int]],
-        truncation: Truncation | None = None,
-    ) -> list[Embedding]:
-        llm = self._alive()
-        if self._spec.task != "embed" or self._renderer is None:
-            raise InvalidRequest("This model makes no embeddings.", "model")
-        threads = self._threads.of_inputs(inputs)
-        try:
-            prompts = await threads(self._renderer.inputs, inputs, truncation)
-        except Exception as error:
-            self._raise(rendering_error(error, "input"), error)
-        return await embeddings(llm, request_id, prompts, self.context_tokens, self._running)

@@ -16,8 +16,16 @@ from engines.answers.strict_templates import first_accepted, leaves_out_later_sy
 from engines.answers.system_messages import all_first
 from engines.answers.tool_history import with_read_arguments
 from engines.answers.tool_templates import tool_template
-from engines.base import GenerateRequest, InvalidRequest, PromptEnd, Truncation
+from engines.base import (
+    GenerateRequest,
+    InvalidRequest,
+    PairOptions,
+    PromptEnd,
+    TextPair,
+    Truncation,
+)
 from engines.host.interpreter_turns import give_way
+from engines.inputs import encodable, input_at
 from engines.text_bound import TextBound, all_texts, kept_texts, longest_token_bytes
 from engines.truncation import FIELD, TextEnds
 from engines.vllm.pictures import with_pixels
@@ -94,13 +102,34 @@ class Renderer:
             return self.prompts(inputs)
         context_tokens = self._llm.model_config.max_model_len
         kept = [
-            truncation.kept(rendered["prompt_token_ids"], context_tokens, self._ends)
-            if isinstance(given, str)
-            else truncation.kept(given, context_tokens)
-            for given in inputs
-            for rendered in self.prompts([given], is_cut=True)
+            self._kept(index, given, truncation, context_tokens)
+            for index, given in enumerate(inputs)
         ]
         return self._vllm_prompts(kept)
+
+    def check_tokens(self, token_ids: Sequence[int], param: str) -> None:
+        """Of a text that was tokenised elsewhere. Raises InvalidRequest."""
+        self._held({"prompt_token_ids": token_ids}, param)
+
+    def _kept(
+        self, index: int, given: str | Sequence[int], truncation: Truncation, context_tokens: int
+    ) -> Sequence[int]:
+        with input_at(index):
+            [rendered] = self.prompts([given], is_cut=True)
+            if isinstance(given, str):
+                return truncation.kept(rendered["prompt_token_ids"], context_tokens, self._ends)
+            return truncation.kept(given, context_tokens)
+
+    def check_pair(self, pair: TextPair, options: PairOptions) -> None:
+        """Before it is tokenised. Raises ContextLengthExceeded, InvalidRequest."""
+        encodable(pair.query, "query")
+        encodable(pair.document, "documents")
+        asked = [pair.query, options.instruction or ""]
+        if options.truncation is None and options.most_document_tokens is None:
+            self._check_length([*asked, pair.document])
+            return
+        self._check_length(asked)
+        self._check_read([pair.document], FIELD)
 
     @functools.cached_property
     def _ends(self) -> TextEnds:
@@ -115,11 +144,9 @@ class Renderer:
     ) -> Sequence[Mapping[str, Any]]:
         """Text or token ids as they are, without a template; `is_cut`: a text need not fit.
         Blocks. Raises InvalidRequest."""
-        for prompt in prompts:
-            if isinstance(prompt, str) and is_cut:
-                self._check_read([prompt], FIELD)
-            elif isinstance(prompt, str):
-                self._check_length([prompt])
+        for index, prompt in enumerate(prompts):
+            with input_at(index):
+                self._check_prompt(prompt, is_cut)
         if self._plain is None or not prompts:
             rendered = self._vllm_prompts(prompts)
         else:
@@ -129,7 +156,18 @@ class Renderer:
                 else self._vllm_prompts([prompt])[0]
                 for prompt in prompts
             ]
-        return [self._held(each, "prompt") for each in rendered]
+        for index, each in enumerate(rendered):
+            with input_at(index):
+                self._held(each, "prompt")
+        return rendered
+
+    def _check_prompt(self, prompt: str | Sequence[int], is_cut: bool) -> None:
+        if not isinstance(prompt, str):
+            _checked(prompt, self._vocabulary)
+        elif is_cut:
+            self._check_read([prompt], FIELD)
+        else:
+            self._check_length([prompt])
 
     def token_ids(self, ids: Sequence[int]) -> Mapping[str, Any]:
         """vLLM's own engine input for a prompt of these. Blocks. Raises InvalidRequest."""

@@ -20,12 +20,12 @@ class RenderThreads:
     def of_request(self, request: GenerateRequest) -> WorkerThreads:
         if any(picture_parts(request.messages or ())):
             return self._pictures
-        return self._of_length(request_characters(request))
+        return self.of_length(request_characters(request))
 
     def of_inputs(self, inputs: Sequence[str | Sequence[int]]) -> WorkerThreads:
-        return self._of_length(sum(map(len, inputs)))
+        return self.of_length(sum(map(len, inputs)))
 
-    def _of_length(self, characters: int) -> WorkerThreads:
+    def of_length(self, characters: int) -> WorkerThreads:
         return self.ordinary if characters < LONG_TEXT_CHARACTERS else self._long_texts
 
     def close(self) -> None:

@@ -9,24 +9,24 @@ import msgspec
 from pydantic import Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from engines.base import Embedding, Engine
+from engines.base import ContextLengthExceeded, Embedding, Engine, InvalidRequest
 from engines.host.interpreter_turns import give_way
+from engines.inputs import input_at
 from engines.registry.spec import ModelSpec, Task
 from server.accounts.limits import Admission
 from server.api.chat.wire import Asked
 from server.api.embedding_truncation import MostTokens, Side, Truncate, truncation_of
-from server.api.endpoint import ModelEndpoint
 from server.api.fields import refuse
 from server.api.fields_beside import EMBEDDINGS as FIELDS
+from server.api.input_places import members_of, placed
+from server.api.pooling import InputUsage, PoolingEndpoint, input_usage, meter, used
 from server.api.prompts import TokenIds, prompts_of
 from server.api.services import Services
 from server.errors import ApiError
 from server.http.exchange import Exchange
-from server.http.request_log import line_of
 from server.ledger.records import UsageRecord
 from server.requests.sent_fields import SentFields
 from server.requests.single import SingleRun
-from server.requests.traced import traced_single
 
 MAX_INPUTS = 2048
 
@@ -71,16 +71,11 @@ class EmbeddingVector(TypedDict):
     ]
 
 
-class EmbeddingUsage(TypedDict):
-    prompt_tokens: int
-    total_tokens: int
-
-
 class EmbeddingList(TypedDict):
     object: Literal["list"]
     data: list[EmbeddingVector]
     model: str
-    usage: EmbeddingUsage
+    usage: InputUsage
 
 
 Said: TypeAlias = Callable[[EmbeddingsRequest, ModelSpec, Sequence[Embedding], int], bytes]
@@ -88,10 +83,11 @@ Said: TypeAlias = Callable[[EmbeddingsRequest, ModelSpec, Sequence[Embedding], i
 EMBEDDINGS: TypeAdapter[EmbeddingsRequest] = TypeAdapter(EmbeddingsRequest)
 
 
-class Embeddings(ModelEndpoint[EmbeddingsRequest, SingleRun]):
+class Embeddings(PoolingEndpoint[EmbeddingsRequest]):
     """The endpoint of both paths."""
 
     task: Task = "embed"
+    operation, phase = "embeddings", "embed"
 
     def __init__(
         self, services: Services, endpoint: str, adapter: TypeAdapter[EmbeddingsRequest]
@@ -122,15 +118,17 @@ class Embeddings(ModelEndpoint[EmbeddingsRequest, SingleRun]):
         """What a checked body asks for, answered in the form of `said`. Raises ApiError 400."""
         self._check_dimensions(wire, spec)
         inputs, truncation = prompts_of(wire.input), truncation_of(wire, spec)
+        place = members_of("input", is_array=_is_several(wire.input))
 
         async def work(engine: Engine) -> bytes:
-            found = await engine.embed(record.record_id, inputs, truncation)
-            longest = max(e.prompt_tokens for e in found)
-            if longest > spec.context_tokens:
-                raise _too_long(longest, spec)
+            try:
+                found = await engine.embed(record.record_id, inputs, truncation)
+                _check_lengths(found, spec)
+            except InvalidRequest as refusal:
+                raise placed(refusal, place) from refusal
             self._lengths[spec.alias] = len(found[0].vector)
             self._check_dimensions(wire, spec)
-            record.prompt_tokens = sum(e.prompt_tokens for e in found)
+            meter(record, used(found))
             return await self.services.long_bodies(said, wire, spec, found, record.prompt_tokens)
 
         return SingleRun(
@@ -148,24 +146,13 @@ class Embeddings(ModelEndpoint[EmbeddingsRequest, SingleRun]):
     def _check_dimensions(self, wire: EmbeddingsRequest, spec: ModelSpec) -> None:
         """Before the model made a vector of it, only what is known of the model's."""
         asked, own = wire.dimensions, self._lengths.get(spec.alias)
-        if asked is None or own is None or asked in (own, *spec.dimensions):
+        if asked is None or own is None or asked == own:
             return
-        expected = ", ".join(str(d) for d in sorted({*spec.dimensions, own}))
-        expected = f"one of {expected}" if spec.dimensions else f"{expected}, its vectors' length"
+        if asked < own if spec.dimensions == "any" else asked in spec.dimensions:
+            return
+        expected = _lengths(spec, own)
         message = f"{spec.alias} makes no vectors of {asked} dimensions; right is {expected}."
         raise ApiError.invalid(message, "dimensions", asked, expected)
-
-    async def run(self, exchange: Exchange, job: SingleRun) -> int:
-        services, record = self.services, job.record
-        try:
-            await job.run(services.supervisor)
-        finally:
-            services.metrics.finished(record, exchange.status, job.times.wait_s)
-            line = line_of(exchange.scope)
-            if services.traces is not None:
-                line.work = traced_single(job, "embeddings", "embed")
-            line.note(model=record.alias, prompt_tokens=record.prompt_tokens, end=record.end)
-        return record.prompt_tokens
 
 
 def _most_tokens(x: str | Sequence[int]) -> int:
@@ -173,12 +160,27 @@ def _most_tokens(x: str | Sequence[int]) -> int:
     return (len(x.encode()) if isinstance(x, str) else len(x)) + 2
 
 
-def _too_long(prompt_tokens: int, spec: ModelSpec) -> ApiError:
-    context = spec.context_tokens
-    length = f"This model's maximum context length is {context} tokens"
-    message = f"{length}; an input resulted in {prompt_tokens} tokens."
-    details = {"prompt_tokens": prompt_tokens, "max_tokens": None, "context_tokens": context}
-    return ApiError(400, "CONTEXT_LENGTH_EXCEEDED", message, param="input", details=details)
+def _lengths(spec: ModelSpec, own: int) -> str:
+    """Those that a vector may have, in words."""
+    if spec.dimensions == "any":
+        return f"1 to {own}"
+    if not spec.dimensions:
+        return f"{own}, its vectors' length"
+    return "one of " + ", ".join(str(d) for d in sorted({*spec.dimensions, own}))
+
+
+def _is_several(given: object) -> bool:
+    """Whether an input is an array of inputs: one array of numbers is one."""
+    return isinstance(given, list) and not isinstance(given[0], int)
+
+
+def _check_lengths(found: Sequence[Embedding], spec: ModelSpec) -> None:
+    """Against the alias' own context, which may be less than its engine's. Raises
+    ContextLengthExceeded."""
+    for index, embedding in enumerate(found):
+        if embedding.prompt_tokens > spec.context_tokens:
+            with input_at(index):
+                raise ContextLengthExceeded(embedding.prompt_tokens, None, spec.context_tokens)
 
 
 def _body(
@@ -194,8 +196,7 @@ def _body(
         item: EmbeddingVector = {"object": "embedding", "index": index, "embedding": said}
         items.append(msgspec.json.encode(item))
         give_way()
-    usage: EmbeddingUsage = {"prompt_tokens": prompt_tokens, "total_tokens": prompt_tokens}
-    rest = msgspec.json.encode({"model": wire.model, "usage": usage})
+    rest = msgspec.json.encode({"model": wire.model, "usage": input_usage(used(found))})
     return b'{"object":"list","data":[' + b",".join(items) + b"]," + rest[1:]
 
 

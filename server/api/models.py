@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from engines.fleet.view import State
 from engines.registry.names import exact_names
-from engines.registry.spec import ModelSpec, Price
+from engines.registry.spec import ModelSpec, Price, Task
 from engines.weights.packages import model_name
 from server.accounts.limits import Admission
 from server.api.endpoint import KeyedEndpoint, in_other_form
@@ -40,6 +40,7 @@ class ShownPrice(TypedDict):
 class ModelDetails(TypedDict, total=False):
     """What `?details=true` tells beside: for an operator."""
 
+    task: Task
     weights: str
     also_known_as: Sequence[str]
     engine: str
@@ -125,6 +126,7 @@ class ListModels(_ModelsEndpoint):
         names = {spec.engine.source: model_name(spec.engine.source) for spec in specs}
         return [
             {
+                "task": s.engine.task,
                 "weights": "@".join(filter(None, (names[s.engine.source], s.engine.revision))),
                 "also_known_as": s.also_known_as,
                 "engine": s.engine.kind,

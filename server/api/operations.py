@@ -27,6 +27,7 @@ from server.api.models import ListModels, Model, ModelList, OneModel
 from server.api.ollama.operations import OLLAMA, OLLAMA_OPERATIONS
 from server.api.openapi import examples
 from server.api.openapi.operation import Operation, Port
+from server.api.rerank.operations import RERANK_OPERATIONS
 from server.api.responses.wire import ResponsesRequest
 from server.api.responses.wire_answers import Response, ResponseEvent
 from server.api.tokenize import TOKENIZE, TokenCount, Tokenize, TokenizeRequest
@@ -174,6 +175,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     *AUDIO_OPERATIONS,
     *MEMORY_OPERATIONS,
+    *RERANK_OPERATIONS,
     *FILE_OPERATIONS,
     *BATCH_OPERATIONS,
     *OLLAMA_OPERATIONS,

@@ -35,6 +35,7 @@ log = logging.getLogger("fjord.front")
 _DOES: Final[Mapping[Task, str]] = {
     "generate": "generates text",
     "embed": "makes embeddings",
+    "rerank": "reranks",
     "transcribe": "transcribes speech",
 }
 ANONYMOUS = Caller(

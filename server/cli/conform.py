@@ -35,6 +35,9 @@ def conform(
     vision_model: Annotated[
         str | None, typer.Option(help="A model that reads pictures. [default: none is asked]")
     ] = None,
+    rerank_model: Annotated[
+        str | None, typer.Option(help="A model that reranks. [default: none is asked]")
+    ] = None,
     only: Annotated[
         str, typer.Option(metavar="TEXT", help="Only checks whose id has this in it.")
     ] = "",
@@ -70,6 +73,7 @@ def conform(
         embedding_model=embedding_model,
         speech_model=speech_model,
         vision_model=vision_model,
+        rerank_model=rerank_model,
         timeout_s=timeout,
         verify=address.api.trusted(),
         uds=address.api.uds,

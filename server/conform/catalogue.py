@@ -28,6 +28,7 @@ from server.conform import (
     paths,
     ranges,
     reasoning,
+    rerank,
     streams,
     thinking,
 )
@@ -57,6 +58,7 @@ TOPICS = (
     idempotency,
     embeddings,
     images,
+    rerank,
     messages,
     memory,
     batches,

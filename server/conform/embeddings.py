@@ -65,6 +65,24 @@ def own_length(t: Target) -> None:
     expect.equal("numbers", again, length)
 
 
+@declared("embed-context")
+def over_the_context(t: Target) -> None:
+    """An input that is too long is named by its index"""
+    for given, place in ((["Oslo", "fjord " * 300_000], "input[1]"), ("fjord " * 300_000, "input")):
+        answer = t.post(EMBEDDINGS, {"model": _model(t), "input": given})
+        error = expect.refused(answer, 400, "CONTEXT_LENGTH_EXCEEDED")
+        expect.equal("error.param", error.get("param"), place)
+
+
+@declared("embed-shape")
+def token_arrays(t: Target) -> None:
+    """One array of token ids is one input, an array of such arrays as many"""
+    for given, count in (([1, 2, 3], 1), ([[1, 2], [3]], 2)):
+        body = _made(t, given)
+        expect.equal("vectors", len(body["data"]), count)
+        expect.equal("prompt_tokens", body["usage"]["prompt_tokens"], 3)
+
+
 @declared("embed-truncate")
 def cut(t: Target) -> None:
     """truncate_prompt_tokens and truncate cut a longer input; out of range: 400 naming it"""

@@ -8,6 +8,8 @@ from server.conform.target import (
     FIXED,
     MODEL_PATHS,
     MODELS,
+    RERANK_PATHS,
+    SCORE_PATHS,
     Target,
 )
 from server.conform.unmet import Unmet
@@ -65,6 +67,18 @@ def embeddings(t: Target) -> None:
     model = t.options.embedding_model or t.model
     for path in EMBEDDING_PATHS:
         answer = t.post(path, {"model": model, "input": "Hei"})
+        expect.status(answer, 200, 400)
+
+
+@declared("ep-rerank")
+def rerank(t: Target) -> None:
+    """POST /v1/rerank, /v2/rerank, /rerank, /v1/score and /score are there"""
+    model = t.options.rerank_model or t.model
+    for path in RERANK_PATHS:
+        answer = t.post(path, {"model": model, "query": "Hei", "documents": ["Oslo"]})
+        expect.status(answer, 200, 400)
+    for path in SCORE_PATHS:
+        answer = t.post(path, {"model": model, "text_1": "Hei", "text_2": "Oslo"})
         expect.status(answer, 200, 400)
 
 

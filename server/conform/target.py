@@ -20,6 +20,10 @@ COMPLETIONS: Final = "/v1/completions"
 RESPONSES: Final = "/v1/responses"
 EMBEDDINGS: Final = "/v1/embeddings"
 EMBEDDING_PATHS: Final = ("/v1/llm/embeddings", EMBEDDINGS)
+RERANK: Final = "/v1/rerank"
+RERANK_PATHS: Final = (RERANK, "/v2/rerank", "/rerank")
+SCORE: Final = "/v1/score"
+SCORE_PATHS: Final = (SCORE, "/score")
 ABSENT: Final = object()
 """A field to leave out of the usual body."""
 HELLO: Final = ({"role": "user", "content": "Hi you"},)
@@ -43,6 +47,7 @@ class Options:
     embedding_model: str | None = None
     speech_model: str | None = None
     vision_model: str | None = None
+    rerank_model: str | None = None
     timeout_s: float = 30.0
     verify: ssl.SSLContext | bool = True
     """Which certificates of a server are good; True: those that httpx trusts."""

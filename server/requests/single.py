@@ -88,7 +88,7 @@ class SingleRun(RequestRun[bytes | ApiError]):
             return cut_error(cut)
         except Exception as exc:
             record.end = end_of(exc)
-            record.prompt_tokens = 0  # nothing came of it
+            record.prompt_tokens = record.cached_tokens = 0  # nothing came of it
             return self._explained(exc)
         finally:
             record.duration_s = self.times.elapsed_s()

@@ -56,6 +56,7 @@ def traced_single(run: SingleRun, operation: str, phase: Phase) -> TracedWork:
         ),
         end=record.end,
         prompt_tokens=record.prompt_tokens,
+        cached_tokens=record.cached_tokens,
     )
 
 

@@ -11,7 +11,7 @@ import msgspec
 from prometheus_client.registry import Collector
 
 Phase: TypeAlias = Literal[
-    "queue", "prompt", "prefill", "decode", "embed", "tokenize", "load", "settle"
+    "queue", "prompt", "prefill", "decode", "embed", "score", "tokenize", "load", "settle"
 ]
 """What a request is at: it waits for an engine; its prompt is rendered, tokenised and reserved for;
 the engine reads it, to the first token; it generates; one without deltas is worked on; its record

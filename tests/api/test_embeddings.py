@@ -20,6 +20,7 @@ served = server_of(
     scripted("m"),
     scripted("vectors", task="embed", context_tokens=20),
     scripted("matryoshka", task="embed", dimensions=(4, 8)),
+    scripted("any-length", task="embed", dimensions="any"),
     scripted("dead", task="embed", fail_load="no weights here"),
 )
 
@@ -116,10 +117,35 @@ def test_an_input_over_the_context_is_refused_and_costs_nothing(
     served: Served, client: httpx.Client
 ) -> None:
     body = ASK | {"input": ["short", "word " * 30], "user": "too long"}
-    error = assert_error(client.post(PATHS[0], json=body), 400, "CONTEXT_LENGTH_EXCEEDED", "input")
+    r = client.post(PATHS[0], json=body)
+    error = assert_error(r, 400, "CONTEXT_LENGTH_EXCEEDED", "input[1]")
+    assert error["message"].endswith("20 tokens; input[1] resulted in 31 tokens.")
     assert error["details"] == {"prompt_tokens": 31, "max_tokens": None, "context_tokens": 20}
     records = [r for r in read_records(served.data_dir) if r["user"] == "too long"]
     assert [(r["end"], r["amount"]) for r in records] == [("rejected", 0)]
+
+
+@pytest.mark.parametrize("given", ["word " * 30, list(range(31))])
+def test_one_input_alone_has_no_index(client: httpx.Client, given: Any) -> None:
+    r = client.post(PATHS[0], json=ASK | {"input": given})
+    error = assert_error(r, 400, "CONTEXT_LENGTH_EXCEEDED", "input")
+    assert error["message"].endswith("20 tokens; input resulted in 31 tokens.")
+
+
+def test_token_arrays_have_one_too(client: httpx.Client) -> None:
+    r = client.post(PATHS[0], json=ASK | {"input": [[1], [2], [3] * 21]})
+    assert_error(r, 400, "CONTEXT_LENGTH_EXCEEDED", "input[2]")
+
+
+@pytest.mark.parametrize("length", [1, 5, 15, 16])
+def test_any_length_may_be_allowed(client: httpx.Client, length: int) -> None:
+    ask = {"model": "any-length", "input": "a b c"}
+    vector = client.post(PATHS[0], json=ask | {"dimensions": length}).json()["data"][0]["embedding"]
+    assert len(vector) == length
+    assert math.isclose(sum(x * x for x in vector), 1.0)
+    r = client.post(PATHS[0], json=ask | {"dimensions": 17})
+    error = assert_error(r, 400, "INVALID_PARAMETER", "dimensions")
+    assert error["details"]["expected"] == "1 to 16"
 
 
 def test_an_answer_leaves_one_record_with_tokens_and_price(

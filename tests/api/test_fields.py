@@ -23,22 +23,29 @@ from tests.support.wire_checks import assert_error
 
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 RESPONSES, EMBEDDINGS, TOKENIZE = "/v1/responses", "/v1/embeddings", "/v1/tokenize"
+RERANK, SCORE = "/v1/rerank", "/v1/score"
 SAID: Final = [{"role": "user", "content": "Hi you"}]
 ASK: Final[Mapping[str, dict[str, Any]]] = {
     CHAT: {"model": "m", "messages": SAID},
     COMPLETIONS: {"model": "m", "prompt": "Hi you"},
     RESPONSES: {"model": "m", "input": "Hi you"},
     EMBEDDINGS: {"model": "vectors", "input": "Hi you"},
+    RERANK: {"model": "ranks", "query": "Hi you", "documents": ["Hi"]},
+    SCORE: {"model": "ranks", "text_1": "Hi you", "text_2": "Hi"},
     TOKENIZE: {"model": "m", "prompt": "Hi you"},
 }
 WAYS: Final = [
     *((path, stream) for path in (CHAT, COMPLETIONS, RESPONSES) for stream in (False, True)),
     (EMBEDDINGS, False),
+    (RERANK, False),
+    (SCORE, False),
     (TOKENIZE, False),
 ]
 VALUES: Final[tuple[Any, ...]] = (True, False, 1, 0, 0.5, -1, "x", "", ["x"], [], {"a": 1}, {})
 
-served = server_of(scripted("m"), scripted("vectors", task="embed"))
+served = server_of(
+    scripted("m"), scripted("vectors", task="embed"), scripted("ranks", task="rerank")
+)
 
 
 def beyond(path: str) -> dict[str, Refused]:

@@ -34,6 +34,7 @@ served = server_of(
         **SMALL,
     ),
     scripted("vectors", task="embed", dimensions=(4,), **SMALL),
+    scripted("ranks", task="rerank", **SMALL),
     settings=UNLIMITED,
 )
 
@@ -56,7 +57,7 @@ def assert_answer(kind: str, answer: bytes) -> None:
         assert answer.endswith(b"\n\n")
         assert b'"error":{' not in answer or BROKEN_FORM.encode() in answer
     else:
-        assert set(json.loads(answer)) & {"choices", "output", "data", "tokens"}
+        assert set(json.loads(answer)) & {"choices", "output", "data", "results", "tokens"}
 
 
 def assert_error(status: int, answer: dict[str, Any]) -> None:

@@ -33,6 +33,7 @@ served = server_of(
     *(scripted(alias) for alias in ALIASES),
     scripted("qwen3-235b-thinking", reasoning=Reasoning(), reasoning_text="Norway, so Oslo."),
     scripted("all-minilm-l6-v2", task="embed"),
+    scripted("bge-reranker", task="rerank"),
     scripted("tools", tool_parser="hermes"),
 )
 

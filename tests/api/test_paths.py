@@ -94,6 +94,7 @@ def test_an_unknown_name_is_answered_briefly_with_the_keys_own_models(
     key = served.new_key(models=frozenset({"b"}))
     said = [{"role": "user", "content": "x"}]
     body = {"messages": said, "prompt": "x", "input": "x", "max_tokens": 1}
+    body |= {"query": "x", "documents": ["x"]}
     wanted = {n: body[n] for n in _needed(path)}
     headers = {"X-API-Key": key}
     for name in ("nobody", LONG, "\U0001f4a9" * 50_000):
@@ -147,6 +148,8 @@ def _needed(path: str) -> tuple[str, ...]:
         return ("prompt",)
     if path in ("/api/show", "/api/pull"):
         return ()
+    if path.endswith("/rerank"):
+        return ("query", "documents")
     if path == "/v1/messages":
         return ("messages", "max_tokens")
     if path == "/v1/messages/count_tokens":

@@ -47,6 +47,7 @@ UNLIMITED = {"requests_per_minute": 10**6, "concurrent": 100}
 served = server_of(
     scripted("generates", reasoning=Reasoning(), reasoning_text="So.", **SMALL),
     scripted("embeds", task="embed", **SMALL),
+    scripted("reranks", task="rerank", **SMALL),
     settings=UNLIMITED,
 )
 
@@ -71,6 +72,12 @@ def checks() -> list[Any]:
     ]
 
 
+def _alias(path: str) -> str:
+    if path.endswith(("/rerank", "/score")):
+        return "reranks"
+    return "embeds" if "/embed" in path else "generates"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.value))
 @pytest.mark.parametrize(
@@ -79,7 +86,7 @@ def checks() -> list[Any]:
 def test_bodies_from_the_document_get_answers_from_the_document(
     served: Served, schema: Any, checks: list[Any], operation: Operation, path: str, kind: Any
 ) -> None:
-    alias = "embeds" if "/embed" in path else "generates"
+    alias = _alias(path)
     cases = schema[path][operation.method.upper()].as_strategy(generation_mode=kind)
     answers: Counter[int] = Counter()
     is_first = path == operation.paths[0] and path not in REFUSED

@@ -22,6 +22,7 @@ def test_fjord_keeps_every_rule(served: Served) -> None:
     others = {
         "reasoning_model": "thinking",
         "embedding_model": "vectors",
+        "rerank_model": "ranks",
         "speech_model": "ears",
         "vision_model": "seeing",
     }

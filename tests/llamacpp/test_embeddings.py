@@ -2,7 +2,7 @@
 
 import pytest
 
-from engines.base import ContextLengthExceeded, Truncation
+from engines.base import ContextLengthExceeded, InvalidRequest, Truncation
 from engines.llamacpp.engine import GROUP_INPUTS, LlamacppEngine
 from engines.registry.spec import EngineSpec
 from engines.weights.packaged_model import gguf_path
@@ -26,8 +26,13 @@ async def test_embeddings_are_normalised_and_counted() -> None:
         assert len(vectors) == len(many)
         assert vectors[-1] == pytest.approx(vectors[2], abs=1e-3)  # in their order, over groups
         assert vectors[-1] != pytest.approx(vectors[0], abs=1e-3)
-        with pytest.raises(ContextLengthExceeded, match="context length is 256"):
-            await engine.embed("e", ["word " * 400])
+        with pytest.raises(ContextLengthExceeded, match="context length is 256") as caught:
+            await engine.embed("e", ["a", [1], "word " * 400])
+        assert caught.value.input_index == 2
+        for wrong in ([10**6], "\ud800"):
+            with pytest.raises(InvalidRequest) as refused:
+                await engine.embed("e", ["a", wrong])
+            assert refused.value.input_index == 1
         for kept, text in (
             (Truncation(3, keeps_end=False), "Oslo is"),
             (Truncation(3), " is a city"),

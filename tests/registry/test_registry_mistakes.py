@@ -97,6 +97,9 @@ ADDED_TO_THE_MODEL = {
             ("keep", ".nan", "it is from 1s to 366d"),
             ("defaults", "{max_tokens: 2147483648}", "the most is 2147483647"),
             ("dimensions", "[1048577]", "the most is 1048576"),
+            ("dimensions", "[64, 0]", "the least is 1"),
+            ("dimensions", "[true]", "it is no list of whole numbers"),
+            ("dimensions", "all", "it is no list"),
         )
     },
     "engine: llamacpp": r":2: model 'one', key 'args.n_ctx': 8192 tokens are fewer",

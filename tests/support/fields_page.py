@@ -13,6 +13,8 @@ from server.api.chat.wire import ChatRequest
 from server.api.completions import CompletionRequest
 from server.api.embeddings import EmbeddingsRequest
 from server.api.fields import Refused
+from server.api.rerank import fields as rerank_fields
+from server.api.rerank.wire import RerankRequest, ScoreRequest
 from server.api.responses.wire import ResponsesRequest
 from server.api.tokenize import TokenizeRequest
 from tests.support.paths import ROOT
@@ -23,6 +25,8 @@ ENDPOINTS: Mapping[str, tuple[type[BaseModel], Mapping[str, Refused]]] = {
     "/v1/completions": (CompletionRequest, fields.COMPLETIONS),
     "/v1/responses": (ResponsesRequest, fields.RESPONSES),
     "/v1/embeddings": (EmbeddingsRequest, fields_beside.EMBEDDINGS),
+    "/v1/rerank": (RerankRequest, rerank_fields.RERANK),
+    "/v1/score": (ScoreRequest, rerank_fields.SCORE),
     "/v1/tokenize": (TokenizeRequest, fields_beside.TOKENIZE),
 }
 INSIDE: Mapping[str, Mapping[str, Refused]] = {
@@ -43,8 +47,9 @@ endpoint by endpoint:
   always does; `true` is no `1`);
 * **without effect** on any answer.
 
-A field nobody knows is accepted and has no effect. This page is made of `server/api/fields.py`
-and `fields_beside.py`, and a test holds them together (`python -m tests.support.fields_page` writes
+A field nobody knows is accepted and has no effect. This page is made of `server/api/fields.py`,
+`fields_beside.py` and `rerank/fields.py`, and a test holds them together
+(`python -m tests.support.fields_page` writes
 it)."""
 
 

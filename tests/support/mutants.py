@@ -131,6 +131,19 @@ GOOD: tuple[tuple[str, Body], ...] = (
         {"model": "vectors", "input": ["a b", "c"], "encoding_format": "base64", "dimensions": 4},
     ),
     (
+        "/v1/rerank",
+        {
+            "model": "ranks",
+            "query": "a b",
+            "documents": ["a", {"text": "b", "page": 1}],
+            "top_n": 1,
+            "return_documents": True,
+            "rank_fields": ["text"],
+            "max_tokens_per_doc": 4,
+        },
+    ),
+    ("/v1/score", {"model": "ranks", "text_1": ["a", "b"], "text_2": ["c", {"text": "d"}]}),
+    (
         "/v1/tokenize",
         {"model": "m", "messages": [{"role": "user", "content": "Count"}], "tools": [_TOOL]},
     ),

@@ -19,6 +19,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/completions": {"prompt": f"{SECRET} one two three", "max_tokens": 5},
     "/v1/responses": {"input": f"{SECRET} one two three"},
     "/v1/embeddings": {"input": f"{SECRET} one two three"},
+    "/v1/rerank": {"query": f"{SECRET} one", "documents": [f"{SECRET} two three"]},
+    "/v1/score": {"text_1": f"{SECRET} one", "text_2": f"{SECRET} two three"},
     "/v1/tokenize": {"prompt": f"{SECRET} one two three"},
     "/v1/messages": {"messages": SAID, "max_tokens": 64},
     "/v1/messages/count_tokens": {"messages": SAID},
@@ -31,6 +33,8 @@ OPERATIONS = {
     "/v1/completions": "text_completion m",
     "/v1/responses": "chat m",
     "/v1/embeddings": "embeddings e",
+    "/v1/rerank": "rerank r",
+    "/v1/score": "score r",
     "/v1/tokenize": "tokenize m",
     "/v1/messages": "chat m",
     "/v1/messages/count_tokens": "tokenize m",
@@ -45,6 +49,8 @@ GENERATING = (
 )
 PHASES = dict.fromkeys(GENERATING, GENERATION) | {
     "/v1/embeddings": ["queue", "embed", "settle"],
+    "/v1/rerank": ["queue", "score", "settle"],
+    "/v1/score": ["queue", "score", "settle"],
     "/api/embed": ["queue", "embed", "settle"],
     "/v1/tokenize": ["queue", "tokenize"],
     "/v1/messages/count_tokens": ["queue", "tokenize"],
@@ -65,6 +71,7 @@ def served(collector: TestCollector, tmp_path_factory: pytest.TempPathFactory) -
         scripted("m"),
         scripted("slow", token_delay_s=0.05),
         scripted("e", task="embed"),
+        scripted("r", task="rerank"),
         scripted("dying", die_after_tokens=2),
         scripted("broken", fail_load="no such file: /srv/secret/weights"),
     ]
@@ -79,7 +86,7 @@ def nothing_before(collector: TestCollector) -> None:
 
 
 def body(path: str, **fields: Any) -> dict[str, Any]:
-    return {"model": "e" if "embed" in path else "m", **BODIES[path], **fields}
+    return {"model": OPERATIONS[path].split()[1], **BODIES[path], **fields}
 
 
 def ask(served: Served, path: str = CHAT, **fields: Any) -> httpx.Response:

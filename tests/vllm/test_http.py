@@ -190,7 +190,7 @@ def test_the_same_text_as_token_ids_has_the_same_vector(served: Served, minilm: 
 @in_a_thread
 def test_a_text_beyond_the_models_context_is_refused_with_its_numbers(served: Served) -> None:
     refused = embedded(served, input=["short", "word " * 300])
-    error = assert_error(refused, 400, "CONTEXT_LENGTH_EXCEEDED", "input")
+    error = assert_error(refused, 400, "CONTEXT_LENGTH_EXCEEDED", "input[1]")
     numbers = {"prompt_tokens": 302, "max_tokens": None, "context_tokens": 256}
     assert error["details"] == numbers
 

@@ -185,6 +185,8 @@ def _shown(spec: ModelSpec) -> ShownModel:
 def _capabilities(spec: ModelSpec) -> list[str]:
     if spec.engine.task == "embed":
         return ["embedding"]
+    if spec.engine.task == "rerank":
+        return []
     able = {"completion": True, "tools": bool(spec.call_parser), "thinking": bool(spec.reasoning)}
     able["vision"] = spec.most_images > 0
     return [name for name, is_able in able.items() if is_able]
