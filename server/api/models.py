@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NotRequired
 
 import msgspec
 from pydantic import Field
@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 from engines.fleet.view import State
 from engines.registry.names import exact_names
 from engines.registry.spec import ModelSpec, Price, Task
+from engines.speech import TOKENS_A_SECOND
 from engines.weights.packages import model_name
 from server.accounts.limits import Admission
 from server.api.endpoint import KeyedEndpoint, in_other_form
@@ -35,6 +36,7 @@ class ShownPrice(TypedDict):
     input: str
     cached_input: str
     output: str
+    per_second: NotRequired[Annotated[str, Field(description="Of a recording")]]
 
 
 class ModelDetails(TypedDict, total=False):
@@ -47,7 +49,7 @@ class ModelDetails(TypedDict, total=False):
     state: State
     context_tokens: int
     output_tokens: int
-    input_modalities: Sequence[Literal["text", "image"]]
+    input_modalities: Sequence[Literal["text", "image", "audio"]]
     images: Annotated[int, Field(description="The most pictures of one request")]
     preload: bool
     reasoning_efforts: Annotated[Sequence[str], Field(description="Those that it has")]
@@ -133,12 +135,14 @@ class ListModels(_ModelsEndpoint):
                 "state": states[s.alias],
                 "context_tokens": s.context_tokens,
                 "output_tokens": s.output_tokens,
-                "input_modalities": ["text", "image"] if s.most_images else ["text"],
+                "input_modalities": modalities_of(s),
                 "images": s.most_images,
                 "preload": s.preload,
                 "reasoning_efforts": s.efforts,
                 "thought_tokens": s.thought_bounds.named,
-                "price": price_body(self.services.registry.price_in(currency, s.price), currency),
+                "price": shown_price(
+                    s, self.services.registry.price_in(currency, s.price), currency
+                ),
             }
             for s in specs
         ]
@@ -191,3 +195,17 @@ def price_body(price: Price | None, currency: str) -> ShownPrice | None:
         "cached_input": decimal_text(price.cached_input),
         "output": decimal_text(price.output),
     }
+
+
+def modalities_of(spec: ModelSpec) -> list[Literal["text", "image", "audio"]]:
+    if spec.engine.task == "transcribe":
+        return ["audio"]
+    return ["text", "image"] if spec.most_images else ["text"]
+
+
+def shown_price(spec: ModelSpec, price: Price | None, currency: str) -> ShownPrice | None:
+    """As `price_body`; of a model of speech what a second costs, too."""
+    shown = price_body(price, currency)
+    if shown is not None and price is not None and spec.engine.task == "transcribe":
+        shown["per_second"] = decimal_text(price.input * TOKENS_A_SECOND // 1_000_000)
+    return shown

@@ -54,7 +54,7 @@ def conform(
 ) -> None:
     """Ask a server how far it keeps the contract.
 
-    Some 250 questions; the exit status counts failures.
+    Some 320 questions; the exit status counts failures.
     fail: a documented rule does not hold. differs: a rule that is Fjord's own does not.
     """
     from server.conform.target import Options, Unreachable

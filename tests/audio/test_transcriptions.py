@@ -243,6 +243,15 @@ def test_forms_that_are_none(client: httpx.Client, wav: bytes) -> None:
     assert_error(large, 413, "REQUEST_TOO_LARGE", "file")
 
 
+def test_its_details_say_what_it_hears_and_what_a_second_costs(client: httpx.Client) -> None:
+    listed = client.get("/v1/models?details=true").json()["data"]
+    [ears] = [each for each in listed if each["id"] == "ears"]
+    assert ears["input_modalities"] == ["audio"]
+    assert ears["price"]["per_second"] == "0.000200"  # 4.00 a million tokens, 50 a second
+    [chat] = [each for each in listed if each["id"] == "chat"]
+    assert "per_second" not in chat["price"]
+
+
 def test_other_endpoints_have_no_use_for_its_models(client: httpx.Client) -> None:
     body = {"model": "ears", "messages": [{"role": "user", "content": "Hi"}]}
     answer = client.post("/v1/chat/completions", json=body)
