@@ -247,6 +247,7 @@ def test_the_list_of_models_has_details_for_who_asks(running: Server) -> None:
     assert set(plain) == {"id", "object", "owned_by", "created"}
     (full,) = httpx.get(f"{url}?details=true", headers=headers).json()["data"]
     assert full == plain | {
+        "task": "generate",
         "weights": "god/dag",
         "also_known_as": [],
         "engine": "scripted",
