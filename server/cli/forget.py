@@ -1,5 +1,6 @@
 """`fjord forget`: destroys all that is kept of an owner, on request only."""
 
+import sqlite3
 import sys
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import typer
 from server.cli.apps import new_app
 from server.cli.options import DEFAULT_DIR, DataDir, LedgerUrl
 from server.cli.periods import open_reports
+from server.idempotency.forgetting import forget_owner as forget_answers
 from server.memory.errors import MemoryTrouble
 from server.memory.memory import forget_owner
 from server.refusal import CannotStart
@@ -29,9 +31,14 @@ def forget(
         _ask(f"Destroy all responses and conversations of {owner!r} for ever?")
     try:
         count = forget_owner(data_dir, ledger_url, owner)
+        answers = forget_answers(data_dir, owner)
     except MemoryTrouble as error:
         raise CannotStart(f"{error}") from None
+    except (OSError, sqlite3.Error) as error:
+        raise CannotStart(f"The answers kept for keys cannot be destroyed: {error}") from None
     typer.echo(f"Destroyed {count} responses and conversations of {owner}.")
+    if answers:
+        typer.echo(f"Destroyed {answers} answers that were kept for an Idempotency-Key.")
 
 
 def _ask(question: str) -> None:

@@ -89,6 +89,16 @@ class KeptAnswers:
         with self._opened() as connection:
             self._forget(connection, entry_id)
 
+    def forget_answers(self, owner: bytes) -> int:
+        """All of an owner's; how many. Its keys stay known: nothing is billed twice."""
+        if not self._path.exists():
+            return 0
+        update = "UPDATE entries SET answer = NULL WHERE owner = ? AND answer IS NOT NULL"
+        with self._opened() as connection, sqlite.immediate(connection):
+            count = connection.execute(update, (owner,)).rowcount
+            self._bytes[owner] = 0
+            return count
+
     def expire(self, now: float) -> None:
         """Forget what is older than a day."""
         if not self._path.exists():

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from server.idempotency.forgetting import forget_owner
 from server.memory.errors import NotKept
 from tests.support.memories import kept, memory_at
 from tests.support.responses import ASK, MODELS
@@ -58,7 +59,29 @@ def test_an_admin_destroys_it_while_it_runs(served: Served) -> None:
         usage = f"{served.url}/admin/v1/keys"
         wait_until(lambda: httpx.get(usage, headers=admin).status_code == 200, "its key is known")
         answer = httpx.delete(url, headers=admin, timeout=30)
-        assert answer.json() == {"owner": "tests", "destroyed": 2}
+        assert answer.json() == {"owner": "tests", "destroyed": 2, "answers": 0}
         for response in (made, running):
             assert client.get(f"{URL}/{response['id']}").status_code == 404
         assert client.post(URL, json=ASK).status_code == 200
+
+
+def test_answers_that_were_kept_for_a_key_go_too_and_nothing_is_billed_twice(
+    served: Served,
+) -> None:
+    admin = {"X-API-Key": make_key(served.data_dir, service="admin", owner="operators")}
+    url = f"{served.url}/admin/v1/owners/tests/memory"
+    keyed = {"Idempotency-Key": "a-key"}
+    with httpx.Client(base_url=served.url, headers=served.headers, timeout=60) as client:
+        first = client.post(URL, json=ASK, headers=keyed)
+        again = client.post(URL, json=ASK, headers=keyed)
+        assert (first.status_code, again.content) == (200, first.content)
+        known = f"{served.url}/admin/v1/keys"
+        wait_until(lambda: httpx.get(known, headers=admin).status_code == 200, "its key is known")
+        assert httpx.delete(url, headers=admin, timeout=30).json()["answers"] == 1
+        lost = client.post(URL, json=ASK, headers=keyed)
+        assert (lost.status_code, lost.json()["error"]["code"]) == (
+            409,
+            "IDEMPOTENCY_ANSWER_LOST",
+        )
+    assert forget_owner(served.data_dir, "tests") == 0
+    assert forget_owner(served.data_dir, "nobody") == 0
