@@ -16,6 +16,7 @@ from typing import BinaryIO, Final
 
 import msgspec
 
+from engines.host.synced import synced
 from server.batches.database import BatchDatabase
 from server.ids import new_id
 
@@ -73,7 +74,7 @@ class FilePart:
         os.fsync(self._file.fileno())
         self._file.close()
         os.replace(self.path, self._store.folder / self.file_id)
-        _sync_folder(self._store.folder)
+        synced(self._store.folder)
         return OwnedFile(
             file_id=self.file_id,
             owner=self.owner,
@@ -232,12 +233,3 @@ def _is_over(file: OwnedFile) -> bool:
 
 def _size(count: int) -> str:
     return f"{count / 10**9:g} GB" if count >= 10**8 else f"{count:,} bytes"
-
-
-def _sync_folder(folder: Path) -> None:
-    """A name is durable once its folder is."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.host.synced import synced
 from server.ledger import schema, sqlite
 from server.ledger.errors import LedgerError
 
@@ -84,15 +85,6 @@ def contents(ledger: Path) -> Contents:
             invoices=one("SELECT count(*) FROM invoices"),
             open_requests=one("SELECT count(*) FROM open_requests"),
         )
-
-
-def synced(path: Path) -> None:
-    """The file's bytes are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines.host.synced import synced
 from server.ledger import backup as backups
 from server.ledger import schema, sqlite
 from server.ledger.backup import Contents
@@ -66,12 +67,12 @@ class Restore:
         """Put it in place; where the old ledger lies now, or None where there was none."""
         with closing(sqlite3.connect(self.part)) as connection:
             connection.execute("PRAGMA journal_mode = DELETE")
-        backups.synced(self.part)
+        synced(self.part)
         kept = self._keep() if self.ledger.exists() else None
         for name in ("-wal", "-shm"):
             self.ledger.with_name(self.ledger.name + name).unlink(missing_ok=True)
         self.part.replace(self.ledger)
-        backups.synced(self.ledger.parent)
+        synced(self.ledger.parent)
         return kept
 
     def drop(self) -> None:

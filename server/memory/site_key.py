@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Final
 
+from engines.host.synced import synced
 from server.refusal import CannotStart
 
 FILE_NAME: Final = "memory.key"
@@ -42,13 +43,5 @@ def made_site_key(path: Path) -> bytes:
         os.fsync(file.fileno())
     os.link(part, path)  # never over one that is there
     part.unlink()
-    _sync_folder(path.parent)
+    synced(path.parent)
     return key
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
