@@ -213,6 +213,9 @@ class ModelEntry(_Strict):
     also_known_as: list[OtherName] = Field(
         [], description="other names a request may use, and prefix-*: [qwen3, claude-*]"
     )
+    owners: Annotated[list[Text], Field(max_length=1000)] = Field(
+        [], description="owners whose keys alone know of it: [acme]"
+    )
     created: Annotated[int, Field(ge=0, lt=_YEAR_10000)] = Field(
         1700000000, description="Unix seconds"
     )

@@ -111,6 +111,7 @@ class Profile:
             keep_s=entry.keep if isinstance(entry.keep, float) else None,
             start_timeout_s=entry.start_timeout,
             replicas=entry.replicas,
+            owners=frozenset(entry.owners),
             created=entry.created,
             reasoning=_reasoning(entry.reasoning),
             reasoning_efforts=entry.reasoning_efforts,

@@ -125,6 +125,8 @@ class ModelSpec:
     """How long its engine may take to start; None: as the server says."""
     replicas: int = 1
     """How many equal engines serve it, MOST_REPLICAS at most."""
+    owners: frozenset[str] = frozenset()
+    """Whose keys alone know of it; empty: everybody's."""
     created: int = 1700000000
     reasoning: Reasoning | None = None
     reasoning_efforts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

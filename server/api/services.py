@@ -143,7 +143,7 @@ class Services:
         """The spec of an alias or another name. Raises ApiError 404, 403 where the key may not
         use it, and 400 where it is not for `task`."""
         spec = self.registry.names.find(name)
-        if spec is None:
+        if spec is None or not _is_known_to(caller, spec):
             known = ", ".join(self.usable(caller)) or "none"
             message = f"Unknown model {brief(name)!r}; this key may use: {known}."
             raise ApiError(404, "MODEL_NOT_FOUND", message, param="model")
@@ -154,7 +154,11 @@ class Services:
 
     def usable(self, caller: Caller) -> list[str]:
         """The aliases that the caller's key may use, in the registry's order."""
-        return [a for a in self.registry.models if caller.models is None or a in caller.models]
+        return [
+            alias
+            for alias, spec in self.registry.models.items()
+            if (caller.models is None or alias in caller.models) and _is_known_to(caller, spec)
+        ]
 
     def refusals(self) -> dict[str, str]:
         """Why new work is refused though the engines are ready: part -> words fit for everybody;
@@ -173,6 +177,11 @@ class Services:
         expected = "one of " + ", ".join(able) if able else "no model that this key may use"
         message = f"{alias} {does} only; right here would be {expected}."
         return ApiError.invalid(message, "model", alias, expected)
+
+
+def _is_known_to(caller: Caller, spec: ModelSpec) -> bool:
+    """Others are not told that it exists. Without keys there is nobody else."""
+    return not spec.owners or caller.owner in spec.owners or caller is ANONYMOUS
 
 
 def record_id_of(exchange: Exchange) -> str:

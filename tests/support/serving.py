@@ -61,6 +61,7 @@ class Served:
 
 
 _MORE = (
+    "owners",
     "reasoning",
     "reasoning_efforts",
     "thought_bounds",
