@@ -39,6 +39,7 @@ FRONT: Mapping[Owner, tuple[str, ...]] = {
     ),
     ("vllm.v1.metrics.stats", "PrefillStats"): ("num_cached_tokens",),
     ("vllm.sampling_params", "SamplingParams"): ("max_tokens",),
+    ("vllm.lora.request", "LoRARequest"): ("lora_int_id",),
 }
 """In the server's process. What is hidden or gone here is found by the proofs at the start."""
 
