@@ -85,7 +85,7 @@ def kept_texts(messages: Sequence[Mapping[str, Any]]) -> list[str]:
 def all_texts(messages: Sequence[Mapping[str, Any]]) -> list[str]:
     """What a template may write of them, thoughts and calls included."""
     texts = (text for message in messages for text in _texts_of(message))
-    return [text for text in texts if isinstance(text, str)]
+    return [text for text in texts if isinstance(text, str) and text]
 
 
 def _texts_of(message: Mapping[str, Any]) -> Iterable[Any]:

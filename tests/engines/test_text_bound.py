@@ -124,13 +124,13 @@ def test_what_a_template_may_leave_out_does_not_count() -> None:
         {"role": "user", "content": "de"},
         {"role": "user", "content": [{"type": "text", "text": "parts"}]},
     ]
-    assert kept_texts(chat) == ["abc", "de"]
-    assert all_texts(chat) == ["  abc\n", "<think>" * 100, "de"]
+    assert kept_texts(chat) == ["abc", "de", "parts"]
+    assert all_texts(chat) == ["  abc\n", "<think>" * 100, "de", "parts"]
     call = {"function": {"name": "f", "arguments": "{}"}}
     own = {"role": "assistant", "content": None, "reasoning": "why", "tool_calls": [call]}
     assert all_texts([own]) == ["why", "{}"]
     sampling = Sampling(max_tokens=1)
     request = GenerateRequest(request_id="1", sampling=sampling, messages=chat)
-    assert request_characters(request) == 709
+    assert request_characters(request) == 714
     text = GenerateRequest(request_id="2", sampling=sampling, prompt="four")
     assert request_characters(text) == 4

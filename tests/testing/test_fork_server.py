@@ -64,12 +64,17 @@ def start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
         servers = ForkServers(spawn, MODULES)
         monkeypatch.setattr(multiprocessing.util, "spawnv_passfds", servers)
 
+    made: list[Any] = []
+
     def started(function: Callable[..., None], *arguments: Any) -> Any:
         process = context.Process(target=function, args=arguments)
         process.start()
+        made.append(process)
         return process
 
     yield started
+    for process in made:
+        process.join(60)
     if request.param == "forked":
         servers.close()
     left = set(psutil.Process().children()) - before
