@@ -131,6 +131,6 @@ def test_what_a_template_may_leave_out_does_not_count() -> None:
     assert all_texts([own]) == ["why", "{}"]
     sampling = Sampling(max_tokens=1)
     request = GenerateRequest(request_id="1", sampling=sampling, messages=chat)
-    assert request_characters(request) == 714
+    assert request_characters(request) == 713
     text = GenerateRequest(request_id="2", sampling=sampling, prompt="four")
     assert request_characters(text) == 4
