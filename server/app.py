@@ -188,6 +188,7 @@ def _services(
             supervisor,
             settings.background_timeout_s,
             services.current,
+            services.model,
         )
     return services
 

@@ -7,7 +7,8 @@ another leave, and the longest waiting comes first, so nobody starves: with n en
 same memory a request waits for at most n - 1 turns, each with the longest request and a load.
 
 Patient requests, those of batches, yield: who waits for them comes after everybody else, an engine
-that has no others leaves as an idle one does, and one that has leaves for them after a long turn.
+that has no others leaves as an idle one does, and one that has, or had a moment ago, stays for
+longer.
 """
 
 import math
@@ -48,10 +49,17 @@ class TurnRules:
         turn_ends = engine.ready_at + max(self._turn_s(engine, to_patient), engine.back_s)
         if engine.is_busy or (to_patient and engine.leases):
             return turn_ends
-        used_at = engine.last_used_at if to_patient else engine.used_at
-        settled = max(engine.ready_at, used_at) + min(self.settle_s, engine.back_s)
+        settled = max(engine.ready_at, engine.used_at) + min(self.settle_s, engine.back_s)
+        if to_patient:
+            settled = max(settled, self._settled_for_patient(engine))
         # with its last request it gets no time anew
         return min(turn_ends, settled) if engine.is_leaving else settled
+
+    def _settled_for_patient(self, engine: EngineView) -> float:
+        """Whoever used it a moment ago may be back, and is not to wait for two loads."""
+        own = engine.patient_used_at + min(self.settle_s, engine.back_s)
+        others = engine.used_at + max(self.turn_s, engine.back_s) if engine.used_at else 0.0
+        return max(own, others)
 
     def _turn_s(self, engine: EngineView, to_patient: bool) -> float:
         return self.patient_turn_s if to_patient and engine.is_busy else self.turn_s

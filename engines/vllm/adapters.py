@@ -21,7 +21,7 @@ class LoadedAdapters:
     def __init__(self, spec: EngineSpec) -> None:
         self._most = most_adapters(spec.args)
         self._requests: dict[str, Any] = {}
-        """vLLM's LoRARequest of each that was ever added, by its name."""
+        """vLLM's LoRARequest of those that it holds, by name, the one last asked for at the end."""
         self._ids: dict[str, int] = {}
         self._one_by_one = asyncio.Lock()
 
@@ -29,8 +29,9 @@ class LoadedAdapters:
         """vLLM's LoRARequest; None: without one. Raises EngineUnavailable, EngineDead."""
         if adapter is None:
             return None
-        if len(self._requests) <= self._most and adapter.name in self._requests:
-            return self._requests[adapter.name]
+        if (known := self._requests.pop(adapter.name, None)) is not None:
+            self._requests[adapter.name] = known
+            return known
         async with self._one_by_one:
             return await self._added(llm, adapter)
 
@@ -40,7 +41,7 @@ class LoadedAdapters:
         self._ids = {name: number + len(self._ids) for name, number in self._ids.items()}
 
     async def _added(self, llm: Any, adapter: Adapter) -> Any:
-        """Once more where there were ever more than it holds: it may have dropped this one."""
+        """Once more where others came since that it holds instead."""
         from vllm.lora.request import LoRARequest
 
         number = self._ids.setdefault(adapter.name, max(self._ids.values(), default=0) + 1)
@@ -54,4 +55,6 @@ class LoadedAdapters:
             message = "The model's adapter cannot be loaded now; the server's log says why."
             raise EngineUnavailable(message, RETRY_S) from error
         self._requests[adapter.name] = request
+        while len(self._requests) > self._most:
+            del self._requests[next(iter(self._requests))]
         return request

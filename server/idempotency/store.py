@@ -97,7 +97,8 @@ class KeptAnswers:
         with self._opened() as connection, sqlite.immediate(connection):
             count = connection.execute(update, (owner,)).rowcount
             self._bytes[owner] = 0
-            return count
+        self._overwrite()
+        return count
 
     def expire(self, now: float) -> None:
         """Forget what is older than a day."""
@@ -107,6 +108,12 @@ class KeptAnswers:
             connection.execute("DELETE FROM entries WHERE began <= ?", (now - DAY_S,))
             connection.execute("PRAGMA incremental_vacuum")
             self._count(connection)
+        self._overwrite()
+
+    def _overwrite(self) -> None:
+        """The log of the file's changes has what is gone until it begins anew."""
+        with self._opened() as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _forget(self, connection: sqlite3.Connection, entry_id: bytes) -> None:
         deleted = "DELETE FROM entries WHERE entry_id = ? RETURNING owner, length(answer)"

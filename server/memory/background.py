@@ -5,7 +5,7 @@ starts as the same node, the response has failed: it is never in progress for ev
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -66,13 +66,15 @@ class BackgroundStore:
         with self.responses.vault.transaction() as database:
             database.execute(_ASK_CANCEL, (response_id, owner))
 
-    def end_lost(self, own: Sequence[str] = ()) -> int:
-        """Those whose process is gone have failed; `own`: what this process runs. How many."""
+    def end_lost(self, own: Callable[[], Sequence[str]] = tuple) -> int:
+        """Those whose process is gone have failed; `own`: what this process runs, asked once they
+        are known: what begins meanwhile is none of them. How many."""
         if not self.responses.vault.is_there:
             return 0
         with self.responses.vault.transaction() as database:
             found = database.query(_OPEN)
-        lost = [row[:2] for row in found if row[0] not in own and self._is_lost(*row[2:])]
+        running = own()
+        lost = [row[:2] for row in found if row[0] not in running and self._is_lost(*row[2:])]
         for response_id, owner in lost:
             with suppress(NotKept), self.responses.vault.transaction() as database:
                 self._fail(database, response_id, owner)

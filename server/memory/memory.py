@@ -97,7 +97,7 @@ class Memory:
 
     def look_after(self) -> None:
         """What is due: ends of lost processes, what is past its time. Blocks."""
-        lost = self.background.end_lost(self.running())
+        lost = self.background.end_lost(self.running)
         if lost:
             log.warning("%d background responses had lost their server and have failed", lost)
         went = self.sweeper.sweep(self._keys_at_times())
@@ -123,7 +123,7 @@ class Memory:
         kept = self.responses.find(response_id, owner)
         if kept.is_over or kept.beat_at > time.time() - LOST_S:
             return kept
-        self.background.end_lost(self.running())
+        self.background.end_lost(self.running)
         return self.responses.find(response_id, owner)
 
     def _keys_at_times(self) -> Sequence[Key]:

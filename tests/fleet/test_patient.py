@@ -56,7 +56,11 @@ def patient(key: str, since: float) -> EngineView:
         ([up(leases=1, patient_leases=1, ready_at=941.0), patient("a", 9.0)], []),
         ([up(leases=1, patient_leases=1, ready_at=940.0), patient("a", 9.0)], [Leave("up")]),
         ([up(patient_used_at=996.0), patient("a", 9.0)], []),
-        ([up(used_at=995.0), patient("a", 9.0)], [Stop("up")]),
+        # Whoever used it a moment ago may be back.
+        ([up(used_at=941.0), patient("a", 9.0)], []),
+        ([up(used_at=940.0), patient("a", 9.0)], [Stop("up")]),
+        ([up(used_at=900.0, load_s=120.0), patient("a", 9.0)], []),
+        ([up(used_at=995.0), wants("a", 9.0)], [Stop("up")]),
         # Nobody else wants its memory any more.
         ([up(leases=1, is_leaving=True, ready_at=900.0), patient("a", 9.0)], [Stay("up")]),
         # Whoever is patient comes after everybody else, however long it has waited.
@@ -108,7 +112,7 @@ def sharing_one_card() -> dict[str, Any]:
     def need(spec: EngineSpec) -> MemoryNeed:
         return NEED
 
-    turns = TurnRules(settle_s=0.01, turn_s=3600.0, patient_turn_s=3600.0)
+    turns = TurnRules(settle_s=0.01, turn_s=0.05, patient_turn_s=3600.0)
     return {"memory": NodeMemory(ROOM, need), "turns": turns}
 
 

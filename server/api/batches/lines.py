@@ -229,8 +229,11 @@ class Lines:
         return None
 
     def others(self, alias: str) -> int:
-        """Requests on an alias that are no lines."""
-        return self._shared.supervisor.requests().get(alias, 0) - self._running[alias]
+        """Requests on an alias' engine that are no lines."""
+        models, asked = self._shared.registry.models, self._shared.supervisor.requests()
+        engine = models[alias].engine if alias in models else None
+        shared = [name for name, spec in models.items() if spec.engine == engine] or [alias]
+        return sum(asked.get(name, 0) - self._running[name] for name in shared)
 
     def _raise_what_is_no_answer(
         self, exchange: LineExchange, error: ApiError | None, *, is_last: bool

@@ -35,7 +35,6 @@ from server.errors import ApiError
 from server.http.exchange import Exchange
 from server.http.request_log import line_of
 from server.idempotency.entry import Answer, Entry, unpacked
-from server.idempotency.forgetting import forget_owner
 from server.idempotency.secret import SiteSecret, site_secret
 from server.idempotency.store import KeptAnswers, TooManyKeys
 from server.ledger.records import Caller
@@ -86,7 +85,8 @@ class KeyedRequests:
 
     async def forget_owner(self, owner: str) -> int:
         """Destroy its kept answers; how many there were. Its keys stay known."""
-        return await self._threads(forget_owner, self._data_dir, owner)
+        secret = await self._opened_secret()
+        return await self._threads(self._store.forget_answers, secret.name_of(owner))
 
     def is_running(self, exchange: Exchange, caller: Caller, key: bytes) -> bool:
         """Whether a request with that key only has to hear what another is answered."""

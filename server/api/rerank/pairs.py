@@ -82,7 +82,8 @@ def _document(index: int, given: str | Mapping[str, Any], fields: Sequence[str] 
         return given
     if fields is None or list(fields) == ["text"]:
         return _member(index, given, "text")
-    found = [f"{name}: {_member(index, given, name)}" for name in fields if name in given]
+    once = [name for name in dict.fromkeys(fields) if name in given]
+    found = [f"{name}: {_member(index, given, name)}" for name in once]
     if not found:
         expected = f"an object with {brief(', '.join(fields))}"
         message = f"documents[{index}] has none of rank_fields; expected {expected}."

@@ -121,10 +121,12 @@ class BackgroundRunner:
         supervisor: Supervisor,
         timeout_s: float,
         current: Callable[[Caller], Caller],
+        check: Callable[[str, Caller], object],
     ) -> None:
-        """`current`: the key as it is by now; raises what is told of one that is no more."""
+        """`current`: the key as it is by now; `check`: whether it may still use an alias. They raise
+        what is told where it is no more, or may not."""
         self.memory, self._limiter, self._supervisor = memory, limiter, supervisor
-        self._timeout_s, self._current = timeout_s, current
+        self._timeout_s, self._current, self._check = timeout_s, current, check
         self._runs: dict[str, BackgroundRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: Counter[str] = Counter()
@@ -201,7 +203,7 @@ class BackgroundRunner:
         run.is_running = True
         run.call.deadline = time.monotonic() + self._timeout_s
         try:
-            self._current(run.caller)
+            self._check(run.call.record.alias, self._current(run.caller))
             self._limiter.spend(run.caller, await work(run.exchange))
         finally:
             self._running[key] -= 1
