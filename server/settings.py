@@ -120,7 +120,7 @@ class Settings(BaseSettings):
     """The most that an owner's files may have together."""
     audio_mb: Annotated[float, Field(gt=0, le=MOST_AUDIO_MB)] = 25.0
     """The most that the file of a recording may have."""
-    audio_seconds: Annotated[float, Field(gt=0, le=MOST_AUDIO_S)] = 1500.0
+    audio_seconds: Annotated[float, Field(gt=0, le=MOST_AUDIO_S)] = 1450.0
     """The longest recording; its samples are in memory while it is heard, 32 kB a second."""
     kept_answers_gb: Annotated[float, Field(gt=0, le=MOST_GB)] = 1.0
     """The most that answers kept for an Idempotency-Key may have together; an owner half of it."""

@@ -9,7 +9,7 @@ import os
 import resource
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any, BinaryIO, Final
 
 from engines.speech import BYTES_A_SAMPLE, SAMPLE_RATE
@@ -60,18 +60,38 @@ def _decoded(av: Any, source: BinaryIO, most_s: float) -> Iterator[bytes]:
         stream = file.streams.audio[0]
         stream.thread_count = 1
         left = int(most_s * SAMPLE_RATE)
-        for samples in _resampled(av, file.decode(stream)):
+        for samples in _resampled(av, _frames(av, file, stream)):
             left -= len(samples) // BYTES_A_SAMPLE
             if left < 0:
                 raise NotDecoded("too_long")
             yield samples
 
 
+def _frames(av: Any, file: Any, stream: Any) -> Iterator[Any]:
+    """Without the packets that do not decode, as a player has them; none at all is no recording."""
+    has_any, is_bad = False, False
+    for packet in file.demux(stream):
+        try:
+            for frame in packet.decode():
+                has_any = True
+                yield frame
+        except av.error.InvalidDataError:
+            is_bad = True
+    if is_bad and not has_any:
+        raise NotDecoded("unreadable")
+
+
 def _resampled(av: Any, frames: Iterable[Any]) -> Iterator[bytes]:
-    resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
-    for frame in chain(frames, [None]):  # None: what it still holds
-        for out in resampler.resample(frame):
-            yield bytes(out.planes[0])[: out.samples * BYTES_A_SAMPLE]
+    """Each run of frames of one kind by a resampler of its own."""
+    for _, alike in groupby(frames, key=_kind):
+        resampler = av.AudioResampler(format="s16", layout="mono", rate=SAMPLE_RATE)
+        for frame in chain(alike, [None]):  # None: what it still holds
+            for out in resampler.resample(frame):
+                yield bytes(out.planes[0])[: out.samples * BYTES_A_SAMPLE]
+
+
+def _kind(frame: Any) -> tuple[str, str, int]:
+    return frame.format.name, frame.layout.name, frame.sample_rate
 
 
 if __name__ == "__main__":

@@ -3,12 +3,14 @@ bills, and whatever is wrong with a recording."""
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import openai
 import pytest
 
+from server.api.audio.endpoints import HELD
 from server.ledger.records import KeyLimits
 from tests.support.recordings import encoded, tone
 from tests.support.serving import Served, read_records, scripted, server_of, wait_until
@@ -264,7 +266,7 @@ def test_a_key_has_so_many_pieces_at_once(served: Served) -> None:
     with httpx.Client(base_url=served.url, headers={"X-API-Key": key}) as client:
         assert asked(client, tone(29)).status_code == 200
         error = assert_error(asked(client, tone(61)), 400, "INVALID_PARAMETER", "file")
-    assert "at most 30 seconds" in error["message"]
+    assert "enough for 30 seconds" in error["message"]
 
 
 def test_a_client_that_leaves_is_billed_what_was_heard(served: Served) -> None:
@@ -282,3 +284,56 @@ def test_a_client_that_leaves_is_billed_what_was_heard(served: Served) -> None:
     assert record["end"] == "client_left"
     assert record["prompt_tokens"] == 150
     assert 1 <= record["completion_tokens"] < 5
+
+
+def test_a_field_in_both_forms_is_an_array(client: httpx.Client, wav: bytes) -> None:
+    data = {"model": "ears", "language": "en", "language[]": "en"}
+    answer = client.post(PATH, data=data, files={"file": ("a.wav", wav)})
+    assert_error(answer, 400, "INVALID_PARAMETER", "language")
+
+
+def test_what_comes_behind_a_form_has_a_bound(served: Served, wav: bytes) -> None:
+    form = httpx.Request("POST", "http://x", data={"model": "ears"}, files={"file": ("a", wav)})
+
+    def endless() -> Iterator[bytes]:
+        yield form.read()
+        for _ in range(64):
+            yield b"x" * 2**20
+
+    headers = served.headers | {"content-type": form.headers["content-type"]}
+    with httpx.Client(base_url=served.url, headers=headers, timeout=60) as client:
+        answer = client.post(PATH, content=endless())
+    assert_error(answer, 413, "REQUEST_TOO_LARGE", "file")
+
+
+def test_what_a_player_plays_is_heard(client: httpx.Client) -> None:
+    one = encoded(tone(2.0, rate=44_100), "mp3", "mp3", 44_100)
+    joined = asked(client, one + one)
+    assert joined.status_code == 200, joined.text
+    assert joined.json()["usage"]["seconds"] in (4, 5)
+    damaged = one[: len(one) // 2] + b"\x00" * 300 + one[len(one) // 2 + 300 :]
+    assert asked(client, damaged).status_code == 200
+    rates = b"".join(
+        encoded(tone(1.0, rate=rate), "adts", "aac", rate) for rate in (48_000, 16_000)
+    )
+    assert asked(client, rates).json()["usage"]["seconds"] in (2, 3)
+
+
+def test_its_deadline_counts_from_before_it_is_decoded(
+    served: Served, client: httpx.Client
+) -> None:
+    late = client.post(
+        PATH,
+        data={"model": "ears"},
+        files={"file": ("a.wav", tone(60))},
+        headers={"X-Request-Timeout": "0.01"},
+    )
+    assert_error(late, 504, "REQUEST_TIMEOUT", None)
+    wrong = client.post(
+        PATH,
+        data={"model": "ears"},
+        files={"file": ("a.wav", tone(1))},
+        headers={"X-Request-Timeout": "abc"},
+    )
+    assert wrong.status_code == 400
+    assert HELD.bytes == 0

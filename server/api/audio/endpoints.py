@@ -21,6 +21,7 @@ from engines.registry.spec import Task
 from server.accounts.limits import Admission
 from server.api.audio.build import build_speech, check_speech
 from server.api.audio.form import Recording, SpeechForm
+from server.api.audio.while_there import while_there
 from server.api.audio.wire import TRANSCRIPTIONS, TRANSLATIONS, SpeechFields
 from server.api.decode import decoded, named_model
 from server.api.generation import Generation
@@ -82,7 +83,8 @@ class SpeechEndpoint(Generation[SpeechFields]):
                 raise
             return await self.run(exchange, call)
         finally:
-            await asyncio.to_thread(heard.close)
+            heard.give_back()
+            await asyncio.to_thread(heard.form.close)
 
     async def _call(self, exchange: Exchange, admission: Admission, heard: "_Heard") -> Call:
         services = self.services
@@ -102,7 +104,8 @@ class SpeechEndpoint(Generation[SpeechFields]):
         record = self._record(exchange, admission.caller, wire, spec)
         await services.ledger.check_budget(record.key_id, record.currency)
         services.check_queue(spec.alias)
-        samples = await self._samples(recording)
+        deadline = self.deadline(exchange)
+        samples = await while_there(exchange, deadline, self._samples(recording))
         heard.take(len(samples))
         parts = await in_short_turns(list, pieces(samples))
         self._check_pieces(parts, samples, admission)
@@ -110,7 +113,9 @@ class SpeechEndpoint(Generation[SpeechFields]):
             *(wire, spec, record.record_id, parts, billed_seconds(samples)),
             translates=self.translates,
         )
-        return self.call_of(exchange, admission, wire, spec, record, plan)
+        call = self.call_of(exchange, admission, wire, spec, record, plan)
+        call.deadline = deadline  # of all that it takes, its decoding too
+        return call
 
     async def _samples(self, recording: Recording) -> bytes:
         """Raises ApiError 400, 503."""
@@ -128,10 +133,11 @@ class SpeechEndpoint(Generation[SpeechFields]):
         """Raises ApiError 400 where a key can never have so many at once."""
         limit = max(1, self.services.limiter.concurrent(admission.caller))
         if len(parts) > limit:
-            expected = f"at most {limit * LONGEST_S} seconds"
+            surely = (limit - 1) * (LONGEST_S - 1) + LONGEST_S
+            expected = f"at most {surely} seconds"
             message = (
                 f"A recording of {seconds_of(samples):.0f} seconds is heard in {len(parts)} pieces "
-                f"at once; this API key may have {limit}: {expected}."
+                f"at once; this API key may have {limit}, which is enough for {surely} seconds."
             )
             raise ApiError.invalid(message, "file", None, expected)
 
@@ -160,9 +166,9 @@ class _Heard:
         HELD.take(count)
         self._bytes += count
 
-    def close(self) -> None:
+    def give_back(self) -> None:
         HELD.give_back(self._bytes)
-        self.form.close()
+        self._bytes = 0
 
 
 def _no_build(*_: Any) -> Plan:

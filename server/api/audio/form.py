@@ -71,7 +71,11 @@ class SpeechForm:
         boundary = boundary_of(exchange.header(b"content-type"), FORM)
         self._form = form = FileForm(boundary, lambda: Recording(self._most_bytes), FORM)
         with disk_trouble():
+            left = self._most_bytes + _BESIDE_BYTES
             async for piece in exchange.body_in_pieces(_PIECE_BYTES):
+                left -= len(piece)
+                if left < 0:
+                    raise too_large(self._most_bytes)
                 await asyncio.to_thread(form.write, piece)
             recording = form.end()
             await asyncio.to_thread(recording.begin)
@@ -88,7 +92,9 @@ def members_of(values: Sequence[tuple[str, str]]) -> dict[str, Any]:
     members: dict[str, Any] = {}
     for name, value in values:
         if name.endswith(_ARRAY):
-            members.setdefault(name.removesuffix(_ARRAY), []).append(value)
+            name = name.removesuffix(_ARRAY)
+            before = members.get(name)
+            members[name] = [*before, value] if isinstance(before, list) else [value]
         else:
             members[name] = _typed(name, value)
     return members

@@ -71,13 +71,20 @@ class FileUpload(FilesEndpoint):
             raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", message)
         length = exchange.header(b"content-length") or b""
         if length.isdigit() and int(length) > self.files.most_bytes + _FORM_BYTES:
-            raise NoRoom(f"A file may have {self.files.most_bytes} bytes; this one has more.")
+            raise self._too_large()
         return boundary_of(exchange.header(b"content-type"))
+
+    def _too_large(self) -> NoRoom:
+        return NoRoom(f"A file may have {self.files.most_bytes} bytes; this one has more.")
 
     async def _stored(self, exchange: Exchange, owner: str, boundary: bytes) -> OwnedFile:
         form: FileForm[FilePart] = FileForm(boundary, lambda: self.files.begin(owner))
         try:
+            left = self.files.most_bytes + _FORM_BYTES
             async for piece in exchange.body_in_pieces(PIECE_BYTES):
+                left -= len(piece)
+                if left < 0:
+                    raise self._too_large()
                 await asyncio.to_thread(form.write, piece)
             return await asyncio.to_thread(self._kept, form)
         except BaseException:

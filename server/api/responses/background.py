@@ -123,8 +123,8 @@ class BackgroundRunner:
         current: Callable[[Caller], Caller],
         check: Callable[[str, Caller], object],
     ) -> None:
-        """`current`: the key as it is by now; `check`: whether it may still use an alias. They raise
-        what is told where it is no more, or may not."""
+        """`current`: the key as it is by now; `check`: whether it may still use an alias. They
+        raise what is told where it is no more, or may not."""
         self.memory, self._limiter, self._supervisor = memory, limiter, supervisor
         self._timeout_s, self._current, self._check = timeout_s, current, check
         self._runs: dict[str, BackgroundRun] = {}
