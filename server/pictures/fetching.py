@@ -47,7 +47,7 @@ class PictureFetcher:
         """The file. Raises FetchRefused."""
         url = self._allowed(address)
         try:
-            async with asyncio.timeout(MOST_S), self._seats:
+            async with self._seats, asyncio.timeout(MOST_S):
                 return await _fetched(url)
         except TimeoutError:
             raise FetchRefused(f"did not come within {MOST_S:g} s") from None
