@@ -43,14 +43,15 @@ class Sweeper:
         return count
 
     def forget(self, owner: str) -> int:
-        """All that is kept of an owner; its key first, so that a kill leaves nothing readable."""
+        """All that is kept of an owner, with its key: at once, or what it keeps meanwhile would be
+        mistaken for what went."""
         if not self.vault.is_there:
             return 0
+        count = 0
         with self.vault.database.transaction() as database:
             had_key = database.execute("DELETE FROM memory_owners WHERE owner = ?", (owner,))
-        count = 0
-        while more := self._slice_of(owner):
-            count += more
+            while more := self._slice_of(database, owner):
+                count += more
         if had_key or count:
             self.vault.database.forget_deleted()
         return count
@@ -68,13 +69,12 @@ class Sweeper:
                 database.query(_DUE_CONVERSATIONS, (now, SLICE)),
             )
 
-    def _slice_of(self, owner: str) -> int:
-        with self.vault.database.transaction() as database:
-            return self._remove(
-                database,
-                database.query(_RESPONSES_OF, (owner, SLICE)),
-                database.query(_CONVERSATIONS_OF, (owner, SLICE)),
-            )
+    def _slice_of(self, database: Database, owner: str) -> int:
+        return self._remove(
+            database,
+            database.query(_RESPONSES_OF, (owner, SLICE)),
+            database.query(_CONVERSATIONS_OF, (owner, SLICE)),
+        )
 
     def _remove(
         self,
