@@ -16,7 +16,9 @@ import pytest
 
 from engines.registry.spec import EngineSpec, ModelSpec
 from server.api.idempotency import recording
-from server.idempotency.store import FILE_NAME
+from server.idempotency.entry import Entry
+from server.idempotency.secret import site_secret
+from server.idempotency.store import FILE_NAME, KeptAnswers
 from server.ledger.records import KeyLimits
 from tests.support.batches import upload
 from tests.support.serving import Served, read_records, scripted, server_of, serving, wait_until
@@ -436,3 +438,18 @@ def test_old_answers_are_removed(alone: Served) -> None:
     with sqlite3.connect(alone.data_dir / FILE_NAME) as connection:
         assert connection.execute("SELECT count(*) FROM entries").fetchone() == (0,)
     connection.close()
+
+
+def test_what_is_forgotten_is_on_no_disk(tmp_path: Path) -> None:
+    store, secret = KeptAnswers(tmp_path, 10**6), site_secret(tmp_path)
+    owner, entry_id = secret.name_of("acme"), secret.name_of("acme", "/v1", "key")
+    entry = Entry(entry_id=entry_id, owner=owner, print=b"p" * 32, record_id="r", began=1.0)
+    store.claimed(entry)
+    sealed = secret.seal(b"an answer" * 50, entry_id)
+    assert store.keep(entry, sealed)
+    on_disk = [path.read_bytes() for path in tmp_path.glob("idempotency.sqlite3*")]
+    assert any(sealed[:32] in each for each in on_disk)
+    assert store.forget_answers(owner) == 1
+    on_disk = [path.read_bytes() for path in tmp_path.glob("idempotency.sqlite3*")]
+    assert not any(sealed[:32] in each for each in on_disk)
+    store.close()
