@@ -57,6 +57,8 @@ class AskedLines:
     ) -> None:
         self._parts, self._results, self._now, self._give_up = parts, results, now, give_up
         self.completed = self.failed = 0
+        self.is_interrupted = False
+        """The server drains: lines are left that the next one asks."""
         self._done = bytearray()
         self._is_over = asyncio.Event()
         self._feeder: asyncio.Task[None] | None = None
@@ -141,7 +143,8 @@ class AskedLines:
             except KeyRefused as refusal:
                 self._end("invalid_api_key", str(refusal), number)
             except ServerStops:
-                return None
+                self.is_interrupted = True
+                self.stop(is_cut=False)
         return None
 
     async def _asked(self, number: int, line: BatchLine, *, is_last: bool) -> LineAnswer:

@@ -162,6 +162,8 @@ class BatchRun:
                 await lines.ask(self._input_path(), self._alias())
         finally:
             expiry.cancel()
+        if lines.is_interrupted:
+            await self._halted.wait()  # at the drain's end
         if self._halted.is_set():
             return
         if self._batch.status == "in_progress":

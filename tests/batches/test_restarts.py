@@ -169,3 +169,22 @@ async def test_a_full_disk_keeps_a_result_waiting(tmp_path: Path) -> None:
     assert [line for line, _, _ in results.in_order()] == [1]
     results.remove()
     assert list((tmp_path / "batches").iterdir()) == []
+
+
+def test_a_long_drain_ends_no_batch(tmp_path: Path) -> None:
+    slow = scripted("m", text="a b c d", token_delay_s=0.02)
+    with serving(tmp_path, slow) as server, client_of(server) as client:
+        batch_id = made_batch(client, [chat_line(i, "x") for i in range(60)])["id"]
+        path = f"/v1/batches/{batch_id}"
+        wait_until(lambda: client.get(path).json()["request_counts"]["completed"] > 4, "begun")
+        supervisor = server.services.supervisor
+        supervisor.draining = True
+        wait_until(lambda: not sum(supervisor.requests().values()), "its lines have ended")
+        for _ in range(20):  # whatever it does next, it does at once
+            seen = client.get(path).json()
+            assert (seen["status"], seen["output_file_id"]) == ("in_progress", None)
+        assert seen["request_counts"]["completed"] < 60
+    with serving(tmp_path, slow) as server, client_of(server) as client:
+        done = is_over(client, batch_id)
+        assert done["request_counts"] == {"total": 60, "completed": 60, "failed": 0}
+    assert len(read_records(tmp_path)) == 60

@@ -154,7 +154,7 @@ def test_texts_of_a_content_with_pictures() -> None:
         {"role": "assistant", "content": None},
     ]
     assert kept_texts(messages) == ["ab"]
-    assert all_texts(messages) == ["ab", ""]
+    assert all_texts(messages) == ["ab"]
     assert request_characters(request(content, "cd")) == 4
     assert len(list(picture_parts(messages))) == 1
 
