@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 
+from engines.audio.decoding import Decoder
 from engines.fleet.fleet import Fleet
 from engines.host.quiet_import import is_under_way
 from engines.registry.registry import Registry
@@ -46,6 +47,7 @@ from server.ledger.ledger import Ledger
 from server.ledger.one_record import charged
 from server.ledger_metrics import LedgerMetrics
 from server.metrics import Metrics
+from server.pictures.reading import PictureReader
 from server.queue_metrics import QueueMetrics
 from server.requests.supervisor import Supervisor
 from server.settings import Settings
@@ -169,6 +171,8 @@ def _services(
         supervisor=supervisor,
         disk_space=disk_space,
         node=node,
+        pictures=PictureReader(settings.image_hosts, is_offline=settings.offline),
+        decoder=Decoder(settings.audio_seconds),
         traces=traces,
         memory=memory_of(settings, ledger),
     )

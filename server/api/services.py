@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from engines.audio.decoding import Decoder
 from engines.fleet.fleet import Fleet
 from engines.host.worker_threads import WorkerThreads
 from engines.registry.registry import Registry
@@ -61,6 +62,9 @@ class Services:
     supervisor: Supervisor
     disk_space: DiskSpace
     node: str
+    pictures: PictureReader
+    decoder: Decoder
+    """Of recordings."""
     traces: Traces | None = None
     rejections: Rejections = field(default_factory=Rejections)
     side_tasks: "set[asyncio.Future[None]]" = field(default_factory=set)
@@ -72,16 +76,11 @@ class Services:
     memory: Memory | None = None
     """None: nothing of responses is kept."""
 
-    pictures: PictureReader = field(init=False)
     batches: BatchRunner = field(init=False)
     """Set when there is an API that asks their lines."""
     keyed: KeyedRequests = field(init=False)
     background: BackgroundRunner = field(init=False)
     """Set where there is a memory."""
-
-    def __post_init__(self) -> None:
-        settings = self.settings
-        self.pictures = PictureReader(settings.image_hosts, is_offline=settings.offline)
 
     def check_queue(self, alias: str) -> None:
         """Raises ApiError 503 where as much runs on the model, or waits for it, as may."""

@@ -33,8 +33,9 @@ async def prepared(call: Call, engine: Engine) -> tuple[list[GenerateRequest], l
 async def _kept(call: Call, engine: Engine, request: GenerateRequest, prompt: Prompt) -> Prompt:
     """What the plan's truncation leaves of a prompt, as the engine reads it."""
     ids = kept_token_ids(call, request, prompt, engine.context_tokens)
-    kept = replace(request, messages=None, prompt=ids)
-    return prompt if ids is None else await engine.render(kept)
+    if ids is None:
+        return prompt
+    return await engine.render(replace(request, messages=None, prompt=ids))
 
 
 def billed_tokens(requests: Sequence[GenerateRequest], prompts: Sequence[Prompt]) -> int:

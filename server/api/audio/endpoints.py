@@ -10,7 +10,6 @@ from pydantic import TypeAdapter
 from engines.audio.decoding import (
     KNOWN,
     CannotDecode,
-    Decoder,
     RecordingRefused,
     billed_seconds,
     seconds_of,
@@ -69,7 +68,6 @@ class SpeechEndpoint(Generation[SpeechFields]):
         self, services: Services, endpoint: str, adapter: TypeAdapter[Any] = TRANSCRIPTIONS
     ) -> None:
         super().__init__(services, endpoint, adapter, _no_build)
-        self._decoder = Decoder(services.settings.audio_seconds)
 
     async def serve(self, exchange: Exchange, admission: Admission) -> int:
         heard = _Heard(int(self.services.settings.audio_mb * _MB))
@@ -120,7 +118,7 @@ class SpeechEndpoint(Generation[SpeechFields]):
     async def _samples(self, recording: Recording) -> bytes:
         """Raises ApiError 400, 503."""
         try:
-            return await self._decoder.samples(recording.file)
+            return await self.services.decoder.samples(recording.file)
         except RecordingRefused as refusal:
             message = f"The recording cannot be read: {refusal}."
             raise ApiError.invalid(message, "file", None, KNOWN) from None
