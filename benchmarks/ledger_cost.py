@@ -30,9 +30,10 @@ from benchmarks.models import make_model
 from benchmarks.servers import ALIAS, ROOT, Server
 from engines.build import EngineBuilder
 from engines.fleet.fleet import Fleet
+from engines.host.garbage import freeze_garbage
 from server.accounts.auth import KeyRing
 from server.accounts.limits import Admission, Limiter
-from server.app import FjordApp, create_app, freeze_garbage
+from server.app import FjordApp, create_app
 from server.cli.registry_choice import open_registry
 from server.http.connection import Connection
 from server.http.request_log import RequestLog

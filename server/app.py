@@ -1,7 +1,6 @@
 """create_app(): the one place where the parts meet."""
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cache, partial
@@ -14,7 +13,7 @@ from starlette.routing import BaseRoute
 
 from engines.audio.decoding import Decoder
 from engines.fleet.fleet import Fleet
-from engines.host.quiet_import import is_under_way
+from engines.host.garbage import freeze_garbage
 from engines.registry.registry import Registry
 from server.accounts.auth import KeyRing
 from server.accounts.limits import Limiter
@@ -52,10 +51,6 @@ from server.queue_metrics import QueueMetrics
 from server.requests.supervisor import Supervisor
 from server.settings import Settings
 from server.tracing.facts import Traces
-
-_YOUNG = 10_000
-"""New objects between two looks at the young ones: a request makes some thousand, nearly all of
-them gone before."""
 
 
 class FjordApp(FastAPI):
@@ -246,16 +241,6 @@ def described_routes(services: Services) -> list[DescribedRoute]:
 def _descriptions() -> tuple[tuple[DescribedRoute, ...], ...]:
     """The same for every server of this process, as it takes 100 ms: of each operation by path."""
     return tuple(tuple(DescribedRoute(path, o) for path in o.paths) for o in OPERATIONS)
-
-
-def freeze_garbage() -> None:
-    """What is loaded by now stays: collections that walk it (100 ms and more with an engine's
-    library) would show as gaps between tokens. Called at the start and after every load."""
-    if is_under_way():
-        return  # what there is by its end is frozen then
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_YOUNG, 20, 20)
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 from engines.checking.findings import bounded, fail
 from engines.checking.model_files import ModelFiles, StopIds, StoredVocabulary
 from engines.gguf import BadGguf, GgufFile, has_classifier
-from engines.llamacpp.model import SPECIAL_TOKENS
+from engines.llamacpp.gguf_metadata import SPECIAL_TOKENS
 
 _STOPS = ("eos_token_id", "eot_token_id", "eom_token_id")
 STOP_TEXTS = frozenset(

@@ -1,7 +1,6 @@
 """A GGUF model that a process of its own serves, its tokenizer and its chat template. Everything
 here blocks."""
 
-import contextlib
 import functools
 import os
 import sys
@@ -20,7 +19,6 @@ from engines.base import (
     InvalidRequest,
     Truncation,
 )
-from engines.gguf import BadGguf, GgufFile
 from engines.host.interpreter_turns import give_way
 from engines.host.library import whole_library
 from engines.host.private_folder import PrivateFolder
@@ -29,29 +27,18 @@ from engines.inputs import encodable, input_at
 from engines.llamacpp.args import common_params
 from engines.llamacpp.chat_template import ChatTemplate
 from engines.llamacpp.form_trial import FormTrial
+from engines.llamacpp.gguf_metadata import GgufMetadata
 from engines.llamacpp.grammar import GrammarMaker
 from engines.llamacpp.http_client import HttpClient
 from engines.llamacpp.llguidance import grammar_complaint
 from engines.llamacpp.recent_prompts import RecentPrompts
-from engines.llamacpp.reranking import Ranks, Reranker
+from engines.llamacpp.reranking import Reranker
 from engines.llamacpp.server_process import ServerProcess
 from engines.llamacpp.text_pieces import TextPieces
 from engines.llamacpp.tools import MARKS
-from engines.registry.spec import POOLING, EngineSpec, Task
-from engines.text_bound import TextBound, longest_token_bytes
+from engines.registry.spec import POOLING, EngineSpec
+from engines.text_bound import TextBound
 from engines.truncation import FIELD, NO_ENDS, TextEnds
-
-SPECIAL_TOKENS = {
-    "bos_token": "tokenizer.ggml.bos_token_id",
-    "eos_token": "tokenizer.ggml.eos_token_id",
-    "unk_token": "tokenizer.ggml.unknown_token_id",
-    "pad_token": "tokenizer.ggml.padding_token_id",
-}
-_FOUND_IN_TEXT = (2, 3, 4)
-"""GGUF's token types of the tokens that are looked for in plain text: unknown, control, user's."""
-
-_HIDDEN = (2, 3)
-"""Those among them that text leaves out: llguidance lets no text be one of them."""
 
 
 class LlamacppModel:
@@ -65,7 +52,7 @@ class LlamacppModel:
     ) -> None:
         """`begun` is given its process before that loads."""
         xllamacpp = _xllamacpp()
-        metadata = _Metadata(path, spec.task)
+        metadata = GgufMetadata(path, spec.task)
         ranks = metadata.ranks
         params = common_params(xllamacpp, path, spec.args, metadata.trained_tokens, spec.task)
         self._template = metadata.template
@@ -75,38 +62,18 @@ class LlamacppModel:
         self._forms: FormTrial | None = None
         # Windows' Python knows no Unix sockets
         self._folder = None if sys.platform == "win32" else PrivateFolder()
-        asked = {
-            "path": str(path),
-            "args": dict(spec.args),
-            "trained_tokens": metadata.trained_tokens,
-            "task": spec.task,
-            "folder": str(self._folder.path) if self._folder else "",
-        }
-        self.server = ServerProcess(asked)
+        self.server = ServerProcess(self._asked(spec, path, metadata.trained_tokens))
         begun(self.server)
-        try:
-            self.server.load()
-            self._http = HttpClient(self.server.listening_address, self.server.key)
-            sizes = self._http.sizes()
-        except Exception as error:
-            self.close()
-            raise EngineUnavailable(f"llama.cpp cannot load {path}: {error}") from error
+        sizes = self._loaded(path)
         self.context_tokens: int = sizes["n_ctx"]
         self._text_bound = TextBound(self.context_tokens, metadata.longest_token_bytes)
         extension = xllamacpp.xllamacpp.__file__
         self._forms = forms = FormTrial(extension, grammar_complaint(extension))
         if spec.task not in POOLING:
             forms.warm()
-        self.grammars = GrammarMaker(
-            forms,
-            lambda t: self.token_id(t) is not None,
-            metadata.end_id,
-        )
+        self.grammars = GrammarMaker(forms, self._has_token, metadata.end_id)
         self.tools = ModelTools(
-            metadata.template_source,
-            lambda t: self.token_id(t) is not None,
-            MARKS,
-            metadata.hidden_texts,
+            metadata.template_source, self._has_token, MARKS, metadata.hidden_texts
         )
         self.slot_count: int = params.n_parallel
         self.step_tokens: int = params.n_batch
@@ -119,6 +86,29 @@ class LlamacppModel:
         except Exception:
             self.close()
             raise
+
+    def _asked(self, spec: EngineSpec, path: Path, trained_tokens: int | None) -> dict[str, Any]:
+        """What its process is started with."""
+        return {
+            "path": str(path),
+            "args": dict(spec.args),
+            "trained_tokens": trained_tokens,
+            "task": spec.task,
+            "folder": str(self._folder.path) if self._folder else "",
+        }
+
+    def _loaded(self, path: Path) -> Mapping[str, int]:
+        """The sizes that llama.cpp tells of it once it serves."""
+        try:
+            self.server.load()
+            self._http = HttpClient(self.server.listening_address, self.server.key)
+            return self._http.sizes()
+        except Exception as error:
+            self.close()
+            raise EngineUnavailable(f"llama.cpp cannot load {path}: {error}") from error
+
+    def _has_token(self, text: str) -> bool:
+        return self.token_id(text) is not None
 
     def close(self) -> None:
         """Free the model; returns when llama.cpp's process is gone."""
@@ -254,35 +244,6 @@ class LlamacppModel:
             raise ContextLengthExceeded(count, None, self.context_tokens)
         if count == 0:
             raise InvalidRequest("An input has no tokens.", "input", "a text with tokens")
-
-
-class _Metadata:
-    """What the GGUF file itself says, before anything is loaded."""
-
-    def __init__(self, path: Path, task: Task) -> None:
-        try:
-            file = GgufFile(path)
-        except BadGguf as error:
-            raise EngineUnavailable(str(error)) from error
-        with contextlib.closing(file):
-            self.ranks = Ranks.of(file) if task == "rerank" else None
-            self.trained_tokens = int(file.get("{arch}.context_length") or 2**31 - 1)
-            source = file.get("tokenizer.chat_template")
-            self.template = ChatTemplate(source, _special_tokens(file)) if source else None
-            self.template_source = source
-            end_id = file.get(SPECIAL_TOKENS["eos_token"])
-            self.end_id = end_id if isinstance(end_id, int) else None
-            tokens = file.strings("tokenizer.ggml.tokens")
-            types = file.numbers("tokenizer.ggml.token_type")
-            self.longest_token_bytes = longest_token_bytes(tokens)
-            kinds = list(zip(tokens, types, strict=False))
-            self.special_texts = [token for token, kind in kinds if kind in _FOUND_IN_TEXT]
-            self.hidden_texts = frozenset(token for token, kind in kinds if kind in _HIDDEN)
-
-
-def _special_tokens(file: GgufFile) -> Mapping[str, str]:
-    texts = {name: file.token(key) for name, key in SPECIAL_TOKENS.items()}
-    return {name: text for name, text in texts.items() if text is not None}
 
 
 def _xllamacpp() -> Any:

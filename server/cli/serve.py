@@ -18,13 +18,14 @@ import uvloop
 from engines.build import EngineBuilder
 from engines.fleet.fleet import Fleet
 from engines.fleet.start_limit import StartLimit
+from engines.host.garbage import freeze_garbage
 from engines.planning.machine import Machine, this_machine
 from engines.planning.plan import AskedEngine
 from engines.registry.registry import Registry
 from server.accounts.auth import KeyRing
 from server.accounts.operator_token import operator_token
 from server.api.registry_file import RegistryFileReader
-from server.app import FjordApp, create_app, freeze_garbage
+from server.app import FjordApp, create_app
 from server.cli.announce import Announcement, announce
 from server.cli.drained_server import DrainedServer
 from server.cli.engine_memory import node_memory, sleep_rules
