@@ -1,14 +1,19 @@
 """A memory on a folder of its own, and what is kept in it."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import msgspec
 
 from server.memory.memory import Memory, where
 from server.memory.response_rows import KeptResponse, KeptTurn
+from tests.support.serving import Served, scripted, serving
 
+URL = "/v1/responses"
 DAY_S = 86_400
 
 
@@ -47,3 +52,20 @@ def kept(
         turn=KeptTurn(input=(msgspec.Raw(turn),)),
         **more,
     )
+
+
+@contextmanager
+def asking(data_dir: Path, **settings: Any) -> Iterator[tuple[httpx.Client, Served]]:
+    with (
+        serving(data_dir, scripted("m"), settings=settings) as served,
+        httpx.Client(base_url=served.url, headers=served.headers, timeout=60) as client,
+    ):
+        yield client, served
+
+
+def said(client: httpx.Client, **body: Any) -> httpx.Response:
+    return client.post(URL, json={"model": "m", "input": "Hi", **body})
+
+
+def on_disk(folder: Path) -> bytes:
+    return b"".join(p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file())
