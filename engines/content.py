@@ -12,14 +12,25 @@ PICTURE = "picture"
 class Picture:
     """One that a child has decoded unharmed, still in the bytes of its file."""
 
-    def __init__(self, data: bytes, width: int, height: int, *, is_low: bool = False) -> None:
-        """`is_low`: the model gets a small one of it (OpenAI's detail "low")."""
+    def __init__(
+        self,
+        data: bytes,
+        width: int,
+        height: int,
+        *,
+        is_low: bool = False,
+        sha256: str | None = None,
+    ) -> None:
+        """`is_low`: the model gets a small one of it (OpenAI's detail "low"). `sha256`: of `data`,
+        where it is known, in hexadecimal."""
         self.data, self.width, self.height, self.is_low = data, width, height, is_low
+        self._sha256 = sha256
 
     @cached_property
     def digest(self) -> str:
         """Equal for equal bytes at equal detail."""
-        return hashlib.sha256(self.data).hexdigest() + ("/low" if self.is_low else "")
+        whole = self._sha256 or hashlib.sha256(self.data).hexdigest()
+        return whole + ("/low" if self.is_low else "")
 
 
 def picture_parts(messages: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -12,10 +12,11 @@ from collections.abc import Iterable, Iterator
 from itertools import chain, groupby
 from typing import Any, BinaryIO, Final
 
+from engines.host.warm_child import NICE
 from engines.speech import BYTES_A_SAMPLE, SAMPLE_RATE
 
 REFUSED: Final = 3
-"""Its exit status, with one of REASONS on stderr."""
+"""Its exit status, with the reason on stderr: no_sound, too_long or unreadable."""
 FORMATS: Final = "wav,w64,aiff,mp3,flac,ogg,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,amr,caf"
 """FFmpeg's demuxers."""
 MOST_CPU_S: Final = 60
@@ -24,12 +25,11 @@ _MOST_FILES: Final = 32
 
 
 class NotDecoded(Exception):
-    """One of decoding.REASONS."""
+    """The reason, as it goes to stderr."""
 
 
 def main() -> None:
-    if hasattr(os, "nice"):
-        os.nice(10)
+    os.nice(NICE)
     import av
 
     _bind()

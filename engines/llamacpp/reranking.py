@@ -130,7 +130,7 @@ def groups(pairs: Sequence[CountedPair]) -> Iterator[Sequence[CountedPair]]:
 
 
 class _PairReader:
-    """Counts the parts of a pair; a query that comes again is counted once."""
+    """Counts the parts of a pair, each once; so a query that comes again."""
 
     def __init__(
         self, model: RankingModel, around_tokens: int, is_given_up: Callable[[], bool]
@@ -138,6 +138,7 @@ class _PairReader:
         self._model, self._around_tokens = model, around_tokens
         self._is_given_up = is_given_up
         self._query: tuple[str, int] = ("", 0)
+        self._document: tuple[str, int] = ("", 0)
 
     def check(self, pair: TextPair, options: PairOptions) -> None:
         """Raises InvalidRequest."""
@@ -147,7 +148,7 @@ class _PairReader:
             message = "This model's prompt has no place for an instruction."
             raise InvalidRequest(message, "instruction", "no instruction")
         is_cut = options.truncation is not None or options.most_document_tokens is not None
-        self._count(pair.document, is_cut=is_cut)
+        self._document = (pair.document, self._count(pair.document, is_cut=is_cut))
 
     def read(self, query: str, document: str, instruction: str | None) -> CountedPair:
         if query != self._query[0]:
@@ -156,7 +157,8 @@ class _PairReader:
         return CountedPair(TextPair(query, document), tokens)
 
     def count(self, text: str) -> int:
-        return self._count(text, is_cut=True)
+        known, tokens = self._document
+        return tokens if text == known else self._count(text, is_cut=True)
 
     def cut(self, text: str, most_tokens: int, *, keeps_end: bool) -> str:
         """By counting: what a vocabulary's tokens are in the text is not told."""

@@ -23,13 +23,13 @@ class PictureLooker:
 
     def __init__(self, module: str = _MODULE) -> None:
         self._child = WarmChild(module, [])
-        self._sizes: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
+        self._sizes: OrderedDict[str, tuple[int, int]] = OrderedDict()
         """By the digest: a conversation brings the same picture with each turn."""
         self._lock = Lock()
 
     def __call__(self, data: bytes, *, is_low: bool = False) -> Picture:
         """Raises Unreadable, EngineOverloaded while there is no child."""
-        key = hashlib.sha256(data).digest()
+        key = hashlib.sha256(data).hexdigest()
         with self._lock:
             size = self._sizes.get(key)
             if size is not None:
@@ -37,7 +37,7 @@ class PictureLooker:
         if size is None:
             size = self._size(data)
             self._remember(key, size)
-        return Picture(data, *size, is_low=is_low)
+        return Picture(data, *size, is_low=is_low, sha256=key)
 
     def close(self) -> None:
         """Blocks until nothing of it is left. Idempotent."""
@@ -58,7 +58,7 @@ class PictureLooker:
             raise Unreadable(seen["unreadable"])
         return seen["width"], seen["height"]
 
-    def _remember(self, key: bytes, size: tuple[int, int]) -> None:
+    def _remember(self, key: str, size: tuple[int, int]) -> None:
         with self._lock:
             self._sizes[key] = size
             if len(self._sizes) > _MOST_REMEMBERED:

@@ -64,13 +64,15 @@ class VllmEngine(PoolingCalls):
         self._vocabulary: Vocabulary | None = None
         self._renderer: Renderer | None = None
         self._speech: SpeechRenderer | None = None
-        self._grammars, self._adapters = JsonGrammars(), LoadedAdapters(spec)
+        self._grammars = JsonGrammars()
+        self._adapters = LoadedAdapters(spec)
         self._trials: FormTrials | None = None
         self._reasoning_parser: str | None = spec.args.get("reasoning_parser")
         self._is_stopped = False
         self._sleep_level = 0
         self._running: set[Any] = set()
-        self._pace, self._aborts = Pace(), Aborts()
+        self._pace = Pace()
+        self._aborts = Aborts()
         self._scheduler_stats = SchedulerStatsReader()
         self._memory: Sequence[MemoryInUse] = ()
 
@@ -198,10 +200,8 @@ class VllmEngine(PoolingCalls):
             else:
                 [rendered] = await threads(renderer.prompts, [request.prompt or ""], request.is_cut)
         except Exception as error:
-            self._raise(
-                rendering_error(error, "messages" if request.messages is not None else "prompt"),
-                error,
-            )
+            param = "prompt" if request.messages is None else "messages"
+            self._raise(rendering_error(error, param), error)
         return Prompt(token_ids=rendered["prompt_token_ids"], rendered=rendered)
 
     def generate(

@@ -1,7 +1,5 @@
 """Which thread makes a prompt: what takes long waits for its like, and nobody for it."""
 
-from collections.abc import Sequence
-
 from engines.base import GenerateRequest
 from engines.content import picture_parts
 from engines.host.worker_threads import WorkerThreads
@@ -21,9 +19,6 @@ class RenderThreads:
         if any(picture_parts(request.messages or ())):
             return self._pictures
         return self.of_length(request_characters(request))
-
-    def of_inputs(self, inputs: Sequence[str | Sequence[int]]) -> WorkerThreads:
-        return self.of_length(sum(map(len, inputs)))
 
     def of_length(self, characters: int) -> WorkerThreads:
         return self.ordinary if characters < LONG_TEXT_CHARACTERS else self._long_texts

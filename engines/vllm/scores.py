@@ -65,9 +65,14 @@ class PairRenderer:
 
 
 async def scores(
-    llm: Any, request_id: str, task: str, prompts: Sequence[Any], pairs: Sequence[ReadPair],
-    first: int, running: set[Any],
-) -> list[Score]:  # fmt: skip
+    llm: Any,
+    request_id: str,
+    task: str,
+    prompts: Sequence[Any],
+    pairs: Sequence[ReadPair],
+    first: int,
+    running: set[Any],
+) -> list[Score]:
     """Of rendered pairs, in order; `first`: the index of the first of them."""
     work = [
         _score(llm, f"{request_id}-{first + i}", prompt, _params(task, pair), running)

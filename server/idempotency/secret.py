@@ -10,6 +10,8 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from engines.host.synced import synced, write_synced
+
 FILE_NAME: Final = "idempotency.key"
 _BYTES: Final = 32
 _NONCE: Final = 12
@@ -56,12 +58,8 @@ def site_secret(data_dir: Path) -> SiteSecret:
 
 
 def _write(path: Path, secret: bytes) -> None:
-    """Whole or not at all: what was sealed with half of one could never be opened."""
+    """Whole or not at all: what was sealed with half of one, or a lost one, is never opened."""
     new = path.with_suffix(".new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(secret)
-        file.flush()
-        os.fsync(file.fileno())
+    write_synced(new, secret)
     new.replace(path)
+    synced(path.parent)

@@ -13,7 +13,6 @@ import msgspec
 from msgspec.structs import replace
 
 from server.ledger.database import Database
-from server.memory.conversations import ConversationStore
 from server.memory.errors import NotKept, TooManyOpen
 from server.memory.response_rows import PART_BYTES, EventPart, KeptResponse
 from server.memory.responses import ResponseStore
@@ -26,11 +25,8 @@ _LOST: Final = "The server that ran this response stopped before its end; ask ag
 class BackgroundStore:
     """Blocks: off the event loop, from any thread. Raises MemoryTrouble. `node`: this process."""
 
-    def __init__(
-        self, responses: ResponseStore, conversations: ConversationStore, node: str, most_open: int
-    ) -> None:
-        self.responses, self.conversations = responses, conversations
-        self.node, self.most_open = node, most_open
+    def __init__(self, responses: ResponseStore, node: str, most_open: int) -> None:
+        self.responses, self.node, self.most_open = responses, node, most_open
 
     def claim(self, kept: KeptResponse, events: bytes) -> None:
         """Raises TooManyOpen, MemoryFull."""

@@ -125,10 +125,12 @@ class ConversationStore:
         if count > MOST_ITEMS:
             raise ConversationFull(f"A conversation may have {MOST_ITEMS:,} items.")
         sealer = self.owners.sealer_to_keep(database, owner)
+        rows = []
         for seq, item in enumerate(items, next_seq - len(items)):
             sealed = sealer.seal(item.item, "item", owner, conversation_id, item.item_id)
-            self.owners.take(database, owner, len(sealed))
-            row = (conversation_id, seq, item.item_id, len(sealed), len(item.item), sealed)
+            rows.append((conversation_id, seq, item.item_id, len(sealed), len(item.item), sealed))
+        self.owners.take(database, owner, sum(row[3] for row in rows))
+        for row in rows:
             database.execute(_ITEM, row)
 
     def items(self, conversation_id: str, owner: str) -> list[KeptItem]:

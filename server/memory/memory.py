@@ -50,7 +50,7 @@ class Memory:
         self.vault = Vault(database, owners, key_path, makes_key=makes_key)
         self.responses = ResponseStore(self.vault)
         self.conversations = ConversationStore(self.vault)
-        self.background = BackgroundStore(self.responses, self.conversations, node, most_open)
+        self.background = BackgroundStore(self.responses, node, most_open)
         self.sweeper = Sweeper(self.responses, self.conversations)
         self.running: Callable[[], Sequence[str]] = tuple
         """Ids of the background responses that this process runs."""

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from server.ledger.database import Database
+from server.ledger.periods import DAY_S
 from server.memory.errors import MemoryFull, MemoryTrouble
 from server.memory.sealing import Sealer, WrongSeal, new_data_key
 
-DAY_S: Final = 86_400
 _KIND: Final = "data key"
 
 

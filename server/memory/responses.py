@@ -66,9 +66,9 @@ class ResponseStore:
             last = self.found(database, response_id, owner)
             check_length(last.depth, last.context_bytes)
             sealer = self.owners.sealer(database, owner)
-            rows = database.query(CHAIN, (response_id, owner, owner, MOST_TURNS))
+            rows = database.query(CHAIN, (last.previous_id, owner, owner, MOST_TURNS))
         assert sealer is not None
-        chain = [opened(row, sealer, has_head=False) for row in reversed(rows)]
+        chain = [*(opened(row, sealer, has_head=False) for row in reversed(rows)), last]
         for kept in chain:
             check_time(kept.response_id, kept.expires_at)
         if chain[0].previous_id is not None:
@@ -132,6 +132,8 @@ class ResponseStore:
         is_bound: bool = True,
     ) -> None:
         """Raises MemoryFull, unless they are bound by no quota: what ends a response."""
+        if not parts:
+            return
         sealer = self.owners.sealer_to_keep(database, owner)
         for part in parts:
             sealed = sealer.seal(part.events, "events", owner, response_id, str(part.part))

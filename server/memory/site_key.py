@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from engines.host.synced import synced
+from engines.host.synced import synced, write_synced
 from server.refusal import CannotStart
 
 FILE_NAME: Final = "memory.key"
@@ -35,12 +35,7 @@ def made_site_key(path: Path) -> bytes:
     """A new one, durable before anything is sealed with it. Raises OSError, FileExistsError."""
     key = os.urandom(BYTES)
     part = path.with_name(f"{path.name}.part")
-    part.unlink(missing_ok=True)
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(base64.b64encode(key) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
+    write_synced(part, base64.b64encode(key) + b"\n")
     os.link(part, path)  # never over one that is there
     part.unlink()
     synced(path.parent)

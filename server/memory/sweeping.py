@@ -11,8 +11,8 @@ from typing import Final
 
 from server.ledger.database import Database
 from server.ledger.keys import Key
+from server.ledger.periods import DAY_S
 from server.memory.conversations import ConversationStore
-from server.memory.owners import DAY_S
 from server.memory.responses import ResponseStore
 
 SLICE: Final = 100

@@ -18,27 +18,27 @@ async def prepared(call: Call, engine: Engine) -> tuple[list[GenerateRequest], l
     """As they are generated: prompts cut where the plan says so, `max_tokens` that fit. The record
     has what is billed as input. Raises InvalidRequest."""
     asked = call.plan.requests
-    prompts = [await rendered(call, engine, request) for request in asked]
+    prompts = [await _rendered(call, engine, request) for request in asked]
     if call.plan.truncation is not None:
         pairs = zip(asked, prompts, strict=True)
         prompts = [await _kept(call, engine, request, prompt) for request, prompt in pairs]
     requests = [
-        fitted(call, request, prompt, engine.context_tokens)
+        _fitted(call, request, prompt, engine.context_tokens)
         for request, prompt in zip(asked, prompts, strict=True)
     ]
-    call.record.prompt_tokens = billed_tokens(asked, prompts)
+    call.record.prompt_tokens = _billed_tokens(asked, prompts)
     return requests, prompts
 
 
 async def _kept(call: Call, engine: Engine, request: GenerateRequest, prompt: Prompt) -> Prompt:
     """What the plan's truncation leaves of a prompt, as the engine reads it."""
-    ids = kept_token_ids(call, request, prompt, engine.context_tokens)
+    ids = _kept_token_ids(call, request, prompt, engine.context_tokens)
     if ids is None:
         return prompt
     return await engine.render(replace(request, messages=None, prompt=ids))
 
 
-def billed_tokens(requests: Sequence[GenerateRequest], prompts: Sequence[Prompt]) -> int:
+def _billed_tokens(requests: Sequence[GenerateRequest], prompts: Sequence[Prompt]) -> int:
     """As input: a prompt's own, or a recording's."""
     return sum(
         prompt.token_count if request.speech is None else request.speech.tokens
@@ -46,7 +46,7 @@ def billed_tokens(requests: Sequence[GenerateRequest], prompts: Sequence[Prompt]
     )
 
 
-def kept_token_ids(
+def _kept_token_ids(
     call: Call, request: GenerateRequest, prompt: Prompt, engine_context_tokens: int
 ) -> Sequence[int] | None:
     """What the plan's truncation leaves of a prompt; None: all of it."""
@@ -59,7 +59,7 @@ def kept_token_ids(
     return None if kept is prompt.token_ids else kept
 
 
-async def rendered(call: Call, engine: Engine, request: GenerateRequest) -> Prompt:
+async def _rendered(call: Call, engine: Engine, request: GenerateRequest) -> Prompt:
     """The request's prompt. Raises InvalidRequest; a context that the alias bounds lower than its
     engine is told as the alias'."""
     try:
@@ -71,7 +71,7 @@ async def rendered(call: Call, engine: Engine, request: GenerateRequest) -> Prom
         ) from None
 
 
-def fitted(
+def _fitted(
     call: Call, request: GenerateRequest, prompt: Prompt, engine_context_tokens: int
 ) -> GenerateRequest:
     """The request with a max_tokens that fits the context: an explicit one is refused, a default

@@ -212,7 +212,7 @@ async def test_a_bug_while_rendering_is_not_the_clients_fault(
 async def test_a_render_that_waits_while_the_engine_stops_hears_of_a_dead_engine(
     engine: VllmEngine,
 ) -> None:
-    await engine._threads.of_inputs([])(int)  # they run
+    await engine._threads.of_length(0)(int)  # they run
     await asyncio.to_thread(engine._threads.close)
     with pytest.raises(EngineDead, match="stopped"):
         await engine.render(ask())

@@ -1,7 +1,7 @@
 """A recording's pieces and the fields beside it -> what to generate."""
 
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 from engines.audio.decoding import seconds_of
 from engines.base import GenerateRequest, Sampling
@@ -51,6 +51,7 @@ def build_speech(
 ) -> Plan:
     """`heard`: the recording's pieces, in order; each is a request."""
     language = SpokenLanguage(wire.language)
+    lengths_s = [seconds_of(samples) for samples in heard]
     drawn = Sampling(
         max_tokens=spec.output_tokens,
         temperature=wire.temperature or 0.0,
@@ -72,11 +73,11 @@ def build_speech(
             stream=is_stream,
         )
         for number, (samples, tokens) in enumerate(
-            zip(heard, _shares([seconds_of(each) for each in heard], billed_s), strict=True)
+            zip(heard, _shares(lengths_s, billed_s), strict=True)
         )
     )
     recorded = Recorded(
-        lengths_s=[seconds_of(samples) for samples in heard],
+        lengths_s=lengths_s,
         billed_s=billed_s,
         language=language,
         translates=translates,
@@ -99,4 +100,4 @@ def _shares(lengths_s: Sequence[float], billed_s: int) -> Iterator[int]:
     whole = billed_s * TOKENS_A_SECOND
     ends = [min(whole, int(end * TOKENS_A_SECOND)) for end in accumulate(lengths_s)]
     ends[-1] = whole
-    return (end - begin for begin, end in zip([0, *ends], ends, strict=False))
+    return (end - begin for begin, end in pairwise([0, *ends]))

@@ -4,17 +4,18 @@ import asyncio
 import os
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
 import msgspec
 
 from server.api.files.disk import disk_trouble
-from server.api.files.multipart import FileForm, FormKind, boundary_of
+from server.api.files.multipart import FileForm, FormKind
+from server.api.files.taking import admitted_boundary, take
 from server.errors import ApiError
 from server.http.exchange import ClientLeft, Exchange
 
 FORM: Final = FormKind("multipart/form-data with the fields file and model", 16 * 1024)
-_PIECE_BYTES: Final = 256 * 1024
 _BESIDE_BYTES: Final = 256 * 1024
 """What a form has beside its file."""
 _ARRAY: Final = "[]"
@@ -62,21 +63,11 @@ class SpeechForm:
             raise
 
     async def _read(self, exchange: Exchange) -> tuple[Recording, bytes]:
-        if exchange.header(b"content-encoding") is not None:
-            message = "A form is taken as it is, without Content-Encoding."
-            raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", message)
-        length = exchange.header(b"content-length") or b""
-        if length.isdigit() and int(length) > self._most_bytes + _BESIDE_BYTES:
-            raise too_large(self._most_bytes)
-        boundary = boundary_of(exchange.header(b"content-type"), FORM)
+        most, refusal = self._most_bytes + _BESIDE_BYTES, partial(too_large, self._most_bytes)
+        boundary = admitted_boundary(exchange, most, refusal, FORM)
         self._form = form = FileForm(boundary, lambda: Recording(self._most_bytes), FORM)
         with disk_trouble():
-            left = self._most_bytes + _BESIDE_BYTES
-            async for piece in exchange.body_in_pieces(_PIECE_BYTES):
-                left -= len(piece)
-                if left < 0:
-                    raise too_large(self._most_bytes)
-                await asyncio.to_thread(form.write, piece)
+            await take(form, exchange, most, refusal)
             recording = form.end()
             await asyncio.to_thread(recording.begin)
         return recording, msgspec.json.encode(members_of(form.values))

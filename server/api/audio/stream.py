@@ -1,10 +1,9 @@
 """The events of a streamed transcription: pieces are heard at once, and told in their order."""
 
-import msgspec
-
 from engines.base import Delta, Usage
-from server.api.audio.answers import Recorded, TranscriptionEvent
+from server.api.audio.answers import Recorded
 from server.api.audio.segments import MARK
+from server.api.chat.stream import event
 from server.errors import Error
 
 
@@ -37,10 +36,10 @@ class SpokenStream:
 
     def close(self, usage: Usage) -> bytes:
         text = "".join(self._said)
-        return _event({"type": "transcript.text.done", "text": text, "usage": self._recorded.usage})
+        return event({"type": "transcript.text.done", "text": text, "usage": self._recorded.usage})
 
     def fail(self, body: Error) -> bytes:
-        return b"event: error\ndata: " + msgspec.json.encode(body) + b"\n\n"
+        return b"event: error\n" + event(body)
 
     def _told(self) -> bytes:
         """What there is of the piece now."""
@@ -56,8 +55,4 @@ class SpokenStream:
             text = self._recorded.separator + text
         self._piece_has_text = True
         self._said.append(text)
-        return _event({"type": "transcript.text.delta", "delta": text})
-
-
-def _event(event: TranscriptionEvent) -> bytes:
-    return b"data: " + msgspec.json.encode(event) + b"\n\n"
+        return event({"type": "transcript.text.delta", "delta": text})

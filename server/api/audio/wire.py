@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 from pydantic import Field, TypeAdapter
 
 from server.api.chat.wire import Asked
-from server.api.fields import Refused
+from server.api.fields import LEAVE_OUT, Refused
 
 Format: TypeAlias = Literal["json", "text", "srt", "verbose_json", "vtt"]
 MOST_PROMPT: Final = 4096
@@ -51,7 +51,6 @@ class TranscriptionRequest(SpeechFields):
 
 TRANSCRIPTIONS: Final[TypeAdapter[TranscriptionRequest]] = TypeAdapter(TranscriptionRequest)
 TRANSLATIONS: Final[TypeAdapter[TranslationRequest]] = TypeAdapter(TranslationRequest)
-LEAVE_OUT = "nothing: leave it out"
 REFUSED: Final[Mapping[str, Refused]] = {
     "include": Refused(LEAVE_OUT, ([],)),
     "chunking_strategy": Refused('"auto"', ("auto",)),

@@ -9,15 +9,15 @@ import msgspec
 from server.accounts.limits import Admission
 from server.api.endpoint import KeyedEndpoint
 from server.api.files.disk import disk_trouble
-from server.api.files.multipart import FileForm, boundary_of
+from server.api.files.multipart import FileForm
 from server.api.files.query import limit_of, one_of, query_of, unknown_after
+from server.api.files.taking import PIECE_BYTES, admitted_boundary, take
 from server.api.files.wire_answers import DeletedFile, FileList, file_object
 from server.api.idempotency.uploads import refuse_key
 from server.batches.files import FileInUse, FilePart, FileStore, NoRoom, OwnedFile
 from server.errors import ApiError, brief
 from server.http.exchange import ClientLeft, Exchange
 
-PIECE_BYTES: Final = 256 * 1024
 MOST_LISTED: Final = 10_000
 PURPOSES: Final = ("batch", "batch_output")
 _SHORTEST_S, _LONGEST_S = 3600, 30 * 86_400
@@ -52,7 +52,7 @@ class FileUpload(FilesEndpoint):
     async def serve(self, exchange: Exchange, admission: Admission) -> int:
         await refuse_key(exchange)
         try:
-            boundary = self._admitted_form(exchange)
+            boundary = admitted_boundary(exchange, self._most_bytes, self._too_large)
             with disk_trouble():
                 file = await self._stored(exchange, admission.caller.owner, boundary)
         except NoRoom as refusal:
@@ -65,14 +65,9 @@ class FileUpload(FilesEndpoint):
             raise
         return await self.tell(exchange, file_object(file))
 
-    def _admitted_form(self, exchange: Exchange) -> bytes:
-        if exchange.header(b"content-encoding") is not None:
-            message = "A form is taken as it is, without Content-Encoding."
-            raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", message)
-        length = exchange.header(b"content-length") or b""
-        if length.isdigit() and int(length) > self.files.most_bytes + _FORM_BYTES:
-            raise self._too_large()
-        return boundary_of(exchange.header(b"content-type"))
+    @property
+    def _most_bytes(self) -> int:
+        return self.files.most_bytes + _FORM_BYTES
 
     def _too_large(self) -> NoRoom:
         return NoRoom(f"A file may have {self.files.most_bytes} bytes; this one has more.")
@@ -80,12 +75,7 @@ class FileUpload(FilesEndpoint):
     async def _stored(self, exchange: Exchange, owner: str, boundary: bytes) -> OwnedFile:
         form: FileForm[FilePart] = FileForm(boundary, lambda: self.files.begin(owner))
         try:
-            left = self.files.most_bytes + _FORM_BYTES
-            async for piece in exchange.body_in_pieces(PIECE_BYTES):
-                left -= len(piece)
-                if left < 0:
-                    raise self._too_large()
-                await asyncio.to_thread(form.write, piece)
+            await take(form, exchange, self._most_bytes, self._too_large)
             return await asyncio.to_thread(self._kept, form)
         except BaseException:
             if form.file is not None:

@@ -65,8 +65,6 @@ class FileForm(Generic[File]):
     def __init__(self, boundary: bytes, begin: Callable[[], File], kind: FormKind = UPLOAD) -> None:
         self.file: File | None = None
         self.filename = ""
-        self.fields: dict[str, str] = {}
-        """The last of each name."""
         self.values: list[tuple[str, str]] = []
         """All, in order."""
         self._kind = kind
@@ -88,6 +86,11 @@ class FileForm(Generic[File]):
                 "on_end": self._ends,
             },
         )
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The last of each name."""
+        return dict(self.values)
 
     def write(self, piece: bytes) -> None:
         try:
@@ -145,7 +148,6 @@ class FileForm(Generic[File]):
     def _part_ends(self) -> None:
         if not self._part.is_file:
             value = self._part.value.decode("utf-8", "replace")
-            self.fields[self._part.name] = value
             self.values.append((self._part.name, value))
 
     def _ends(self) -> None:

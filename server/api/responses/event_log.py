@@ -42,10 +42,6 @@ class EventLog:
         self.is_over = True
         self._news.set()
 
-    def whole(self) -> bytes:
-        unpack = zstandard.ZstdDecompressor().decompress
-        return b"".join(map(unpack, self._segments)) + bytes(self._newest)
-
     def take_new(self) -> bytes:
         """What has come since the last time."""
         new = b"".join(self._untaken) + bytes(self._newest[self._taken :])
@@ -59,11 +55,7 @@ class EventLog:
 
     async def follow(self, first_number: int, patience_s: float) -> AsyncIterator[bytes]:
         """Events from a number on, as they come; b"": nothing came for so long."""
-        so_far = self.whole()
-        said, missing = from_number(so_far, first_number), first_number - so_far.count(_END)
-        place = len(self._segments), len(self._newest)
-        if said:
-            yield said
+        place, missing = (0, 0), first_number
         while not self.is_over or place != (len(self._segments), len(self._newest)):
             new, place = self._since(place)
             if new and missing > 0:
@@ -76,9 +68,12 @@ class EventLog:
 
     def _since(self, place: tuple[int, int]) -> tuple[bytes, tuple[int, int]]:
         segment, offset = place
+        now = len(self._segments), len(self._newest)
+        if segment == now[0]:
+            return bytes(self._newest[offset:]), now
         unpack = zstandard.ZstdDecompressor().decompress
         parts = [*map(unpack, self._segments[segment:]), bytes(self._newest)]
-        return b"".join(parts)[offset:], (len(self._segments), len(self._newest))
+        return b"".join(parts)[offset:], now
 
     async def _wait(self, patience_s: float) -> bool:
         self._news.clear()
