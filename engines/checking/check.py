@@ -1,10 +1,9 @@
 """One model -> all that is found about it, topic by topic. Nothing is fetched, no engine starts."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from engines.answers.model_tools import ModelTools
 from engines.base import FOUND, EngineUnavailable
@@ -29,6 +28,7 @@ from engines.llamacpp.tools import MARKS
 from engines.planning.machine import Machine
 from engines.planning.shipped import shipped_config
 from engines.registry.spec import EngineSpec, ModelSpec
+from engines.registry.vllm_names import by_keyword
 from engines.weights.present import present_weights
 
 NO_MODEL = ("config.json", "config.gguf")
@@ -81,12 +81,12 @@ def _of_nothing(subject: Subject) -> Iterator[Finding]:
     rest = "what follows is by the figures that come with Fjord" if config else "little is known"
     yield note("weights.here", f"{spec.source} is not on this disk; {fetched}: {rest}")
     if config is not None:
-        yield from config_findings(config, _args(spec), _context(subject))
+        yield from config_findings(config, by_keyword(spec.args), _context(subject))
 
 
 def _of_files(subject: Subject, path: Path, told: Told, loads_tokenizer: bool) -> Iterator[Finding]:
     told("reading its files")
-    args = _args(subject.spec)
+    args = by_keyword(subject.spec.args)
     takes_generation = args.get("generation_config", "auto") == "auto"
     files = read_gguf(path) if path.is_file() else read_folder(path, takes_generation)
     yield from files.damage
@@ -110,7 +110,7 @@ def _of_files(subject: Subject, path: Path, told: Told, loads_tokenizer: bool) -
 
 
 def _config(subject: Subject, files: ModelFiles) -> Iterator[Finding]:
-    config, args = files.config or {}, _args(subject.spec)
+    config, args = files.config or {}, by_keyword(subject.spec.args)
     images = subject.entry.images if subject.entry else 0
     yield from picture_findings(config, images, subject.spec.kind)
     if files.kind == "gguf":
@@ -122,11 +122,6 @@ def _config(subject: Subject, files: ModelFiles) -> Iterator[Finding]:
     if subject.spec.task == "rerank":
         yield from reranking_findings(config, args)
     yield from remote_code_findings(files, args)
-
-
-def _args(spec: EngineSpec) -> Mapping[str, Any]:
-    """Under the names that Python's keywords have."""
-    return {name.replace("-", "_"): value for name, value in spec.args.items()}
 
 
 def _context(subject: Subject) -> int | None:
@@ -150,7 +145,7 @@ def _chat(subject: Subject, files: ModelFiles, told: Told) -> Iterator[Finding]:
         yield from bounds_findings(files, entry)
         yield from adapter_findings(entry)
     if reasoning is not None and not is_llamacpp:
-        yield parser_finding(_args(subject.spec).get("reasoning_parser"))
+        yield parser_finding(by_keyword(subject.spec.args).get("reasoning_parser"))
 
 
 def _trial(subject: Subject, files: ModelFiles) -> TemplateTrial:

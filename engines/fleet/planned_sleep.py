@@ -99,9 +99,7 @@ def _sleepers(placed: Iterable[Placed], host_bytes: int | None) -> Iterator[Plan
             placed=each,
             is_on=may_sleep(each.asked.spec),
             weights_bytes=weights,
-            kept_bytes_each=asleep_bytes(
-                each.asked.facts.layers, vllm_arguments(each.asked.spec.args)
-            ),
+            kept_bytes_each=asleep_bytes(each.asked.facts.layers, vllm_arguments(each.asked.spec)),
             level=level,
         )
 

@@ -57,7 +57,7 @@ class NodeShares:
 
     def need(self, spec: EngineSpec) -> MemoryNeed | None:
         """None: it takes nothing here, or nobody can say what. Reads files."""
-        if spec.kind == "scripted" or vllm_arguments(spec.args, spec.images).is_elsewhere:
+        if spec.kind == "scripted" or vllm_arguments(spec).is_elsewhere:
             return None
         placed = self._planned.get(spec.key)
         facts = self._facts(spec) if placed is None else placed.asked.facts
@@ -87,7 +87,7 @@ class NodeShares:
         if self._measured is None or facts is None or any(use.total_bytes is None for use in uses):
             return
         card = self._machine.cards[cards[0]]
-        planned = on_card(facts, vllm_arguments(spec.args, spec.images), card, None)
+        planned = on_card(facts, vllm_arguments(spec), card, None)
         self._measured.note(spec, measured_on(card, uses, planned.token_bytes))
 
     def _planned_need(self, placed: Placed) -> MemoryNeed:
@@ -113,7 +113,7 @@ class NodeShares:
 
     def _may_grow(self, spec: EngineSpec) -> bool:
         """Whether its cache takes what is left of its cards: vLLM's, unless it was told."""
-        args = vllm_arguments(spec.args, spec.images)
+        args = vllm_arguments(spec)
         return spec.kind == "vllm" and args.utilisation is None and args.kv_bytes is None
 
     def _alone(
@@ -137,7 +137,7 @@ class NodeShares:
         """Alone on its cards; in the machine's memory nobody can say."""
         if spec.kind != "vllm" or not self.room.sizes:
             return None
-        return self._whole(vllm_arguments(spec.args, spec.images).cards_here)
+        return self._whole(vllm_arguments(spec).cards_here)
 
     def _whole(self, cards: int, host_bytes: int = 0) -> MemoryNeed:
         able = sorted(self.room.sizes, reverse=True)[:cards]
@@ -155,4 +155,4 @@ def may_sleep(spec: EngineSpec) -> bool:
 
 def _asleep_bytes(spec: EngineSpec, facts: ModelFacts | None) -> int:
     layers = _MOST_LAYERS if facts is None else facts.layers
-    return asleep_bytes(layers, vllm_arguments(spec.args, spec.images))
+    return asleep_bytes(layers, vllm_arguments(spec))

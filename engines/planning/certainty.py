@@ -13,7 +13,7 @@ def never_fits(spec: EngineSpec, facts: ModelFacts, machine: Machine) -> str | N
     """Why: weights and one stream at full context are more than a whole card, or the weights more
     than all memory. None: it may fit, or cannot be told. llama.cpp reads from the disk what has no
     room in memory."""
-    args = vllm_arguments(spec.args, spec.images)
+    args = vllm_arguments(spec)
     if spec.kind != "vllm" or args.is_elsewhere:
         return None
     if not machine.cards:

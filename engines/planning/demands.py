@@ -43,7 +43,7 @@ def fit(
     """Alone on the machine. llama.cpp's layers are on cards only where its arguments say so."""
     if spec.kind == "llamacpp":
         return _llamacpp(spec, facts, machine)
-    args = vllm_arguments(spec.args, spec.images)
+    args = vllm_arguments(spec)
     return fit_vllm(spec, facts, args, machine, measured)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 from engines.planning.cards import GIB
 from engines.planning.config import dtype_of
 from engines.planning.facts import WIDTHS, ModelFacts
+from engines.registry.spec import EngineSpec
+from engines.registry.vllm_names import by_keyword
 
 _KEPT_ELSEWHERE = ("cpu_offload_gb", "data_parallel_size_local", "data_parallel_address")
 _BACKENDS = ("distributed_executor_backend", "data_parallel_backend")
@@ -60,9 +62,9 @@ class VllmArguments:
         return WIDTHS[facts.dtype if self.dtype == "auto" else self.dtype]
 
 
-def vllm_arguments(args: Mapping[str, Any], images: int = 0) -> VllmArguments:
+def vllm_arguments(spec: EngineSpec) -> VllmArguments:
     """What is no plain value of its kind counts as not given: the engine itself will refuse it."""
-    given = {name.replace("-", "_"): value for name, value in args.items()}
+    given = by_keyword(spec.args)
     return VllmArguments(
         tensor_parallel=_count(given, "tensor_parallel_size") or 1,
         pipeline_parallel=_count(given, "pipeline_parallel_size") or 1,
@@ -77,7 +79,7 @@ def vllm_arguments(args: Mapping[str, Any], images: int = 0) -> VllmArguments:
         is_eager=given.get("enforce_eager") is True,
         sequences=_count(given, "max_num_seqs"),
         batched_tokens=_count(given, "max_num_batched_tokens"),
-        images=images,
+        images=spec.images,
         nodes=_count(given, "nnodes") or 1,
         is_elsewhere=any(given.get(name) for name in _KEPT_ELSEWHERE)
         or any(given.get(name) == "ray" for name in _BACKENDS),

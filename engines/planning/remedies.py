@@ -32,7 +32,7 @@ def remedies(spec: EngineSpec, facts: ModelFacts, machine: Machine) -> tuple[Rem
     """Those that keep these cards first; of cards the least that would do. Only for vLLM's."""
     if spec.kind != "vllm" or not machine.cards:
         return ()
-    tried = _Tried(spec, facts, vllm_arguments(spec.args, spec.images), machine)
+    tried = _Tried(spec, facts, vllm_arguments(spec), machine)
     here = [tried.other_parallelism(), tried.less_context(), *tried.smaller_builds()]
     return tuple(each for each in (*here, tried.more_cards()) if each is not None)
 

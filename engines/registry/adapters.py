@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from engines.base import Adapter
+from engines.registry.vllm_names import by_keyword
 
 CONFIG: Final = "adapter_config.json"
 WEIGHTS: Final = "adapter_model.safetensors"
@@ -62,24 +63,20 @@ def found_adapter(source: str, base: Path) -> FoundAdapter:
 
 def most_adapters(args: Mapping[str, Any]) -> int:
     """How many an engine holds at once: more would be read from their folders again and again."""
-    given = _given(args)
+    given = by_keyword(args)
     most = given.get("max_cpu_loras") or given.get("max_loras", USUAL_COUNT)
     return most if isinstance(most, int) else USUAL_COUNT
 
 
 def unable(args: Mapping[str, Any], rank: int) -> str | None:
     """What an engine's arguments lack for an adapter of that rank."""
-    given = _given(args)
+    given = by_keyword(args)
     if given.get("enable_lora") is not True:
         return "args need enable_lora: true, max_loras and max_lora_rank"
     most = given.get("max_lora_rank", USUAL_RANK)
     if isinstance(most, int) and rank > most:
         return f"its rank is {rank}, and args.max_lora_rank is {most}"
     return None
-
-
-def _given(args: Mapping[str, Any]) -> dict[str, Any]:
-    return {name.replace("-", "_"): value for name, value in args.items()}
 
 
 def _config(folder: Path, source: str) -> Mapping[str, Any]:

@@ -2,9 +2,10 @@
 
 import ast
 import importlib.util
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from engines.registry.parsers import REASONING_PARSERS, TOOL_PARSERS
 from engines.spelling import did_you_mean
@@ -69,3 +70,8 @@ def vllm_source(file: str) -> ast.Module:
         if path.exists()
         else ast.Module(body=[], type_ignores=[])
     )
+
+
+def by_keyword(args: Mapping[str, Any]) -> dict[str, Any]:
+    """A model's `args` under the names that Python's keywords have."""
+    return {name.replace("-", "_"): value for name, value in args.items()}

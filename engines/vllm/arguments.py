@@ -14,7 +14,7 @@ from engines.base import EngineUnavailable
 from engines.host.cpu import CACHE_BYTES, has_bfloat16
 from engines.planning.config import has_linear_attention
 from engines.registry.spec import POOLING, EngineSpec
-from engines.registry.vllm_names import OWN_ARGUMENTS, unknown_arguments
+from engines.registry.vllm_names import OWN_ARGUMENTS, by_keyword, unknown_arguments
 from engines.vllm.fastpath.switch import is_fast_path_on
 from engines.vllm.reranker import reranker_arguments
 from engines.vllm.thinking_budget import reasoning_config
@@ -79,7 +79,7 @@ def picture_arguments(images: int, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def given_arguments(spec: EngineSpec) -> dict[str, Any]:
     """The spec's own, under the names that Python's keywords have."""
-    return {name.replace("-", "_"): value for name, value in spec.args.items()}
+    return by_keyword(spec.args)
 
 
 def placed(spec: EngineSpec, cards: tuple[int, ...], part: float) -> EngineSpec:

@@ -182,14 +182,13 @@ class Limiter:
         if account.requests.count(now) >= account.rate + account.burst:
             raise account.rate_limited(now)
         account.requests.add(now)
-        admission = Admission(caller, account.tokens, account.headers(now))
-        admission.slots = slots
+        admission = Admission(caller, account.tokens, account.headers(now), slots)
         account.slots[admission] = now
         account.held += slots
         return admission
 
     def widen(self, admission: Admission, slots: int) -> None:
-        """Hold `slots` for it, where `admit` took one. Raises ConcurrencyLimited, with no
+        """Hold `slots` for it, where `admit` took one or none. Raises ConcurrencyLimited, with no
         headers but Retry-After: the admission has the others. Nobody may ask for more than
         `concurrent`, since that would never succeed."""
         account, more = self.account(admission.caller), slots - admission.slots

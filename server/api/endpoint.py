@@ -108,7 +108,7 @@ class KeyedEndpoint:
     async def answered(self, exchange: Exchange, admission: Admission) -> int:
         """As `serve`; a failure is answered, too."""
         try:
-            self.services.limiter.widen(admission, max(1, admission.slots))
+            self.services.limiter.widen(admission, 1)  # it was to hear another's answer alone
             return await self.serve(exchange, admission)
         except Exception as exc:
             await self._fail(exchange, exc)
@@ -176,8 +176,7 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
 
     async def _prepared(self, exchange: Exchange, admission: Admission) -> P:
         services = self.services
-        if services.supervisor.draining:
-            raise ApiError.retry(503, "SHUTTING_DOWN", "The server is shutting down.", 10)
+        services.check_open()
         check_content_type(exchange)
         body = await exchange.body(services.settings.max_body_bytes)
         try:

@@ -27,6 +27,7 @@ from server.ledger.records import Caller, KeyLimits, UsageRecord
 from server.memory.memory import Memory
 from server.metrics import Metrics
 from server.pictures.reading import PictureReader
+from server.requests.outcomes import cut_error
 from server.requests.supervisor import Supervisor
 from server.settings import Settings
 from server.tracing.facts import Traces
@@ -81,6 +82,11 @@ class Services:
     keyed: KeyedRequests = field(init=False)
     background: BackgroundRunner = field(init=False)
     """Set where there is a memory."""
+
+    def check_open(self) -> None:
+        """Raises ApiError 503 once the server shuts down."""
+        if self.supervisor.draining:
+            raise cut_error("shut_down")
 
     def check_queue(self, alias: str) -> None:
         """Raises ApiError 503 where as much runs on the model, or waits for it, as may."""

@@ -1,12 +1,12 @@
 """`fjord forget`: destroys all that is kept of an owner, on request only."""
 
 import sqlite3
-import sys
 from typing import Annotated
 
 import typer
 
 from server.cli.apps import new_app
+from server.cli.asking import ask
 from server.cli.options import DEFAULT_DIR, DataDir, LedgerUrl
 from server.cli.periods import open_reports
 from server.idempotency.forgetting import forget_owner as forget_answers
@@ -15,6 +15,7 @@ from server.memory.memory import forget_owner
 from server.refusal import CannotStart
 
 app = new_app()
+_ALONE = "fjord forget destroys only what it is told to: at no terminal, with --yes."
 
 
 @app.command()
@@ -28,7 +29,7 @@ def forget(
     with open_reports(data_dir, ledger_url, writing=True):
         pass  # the ledger of the place that is meant
     if not yes:
-        _ask(f"Destroy all responses and conversations of {owner!r} for ever?")
+        ask(f"Destroy all responses and conversations of {owner!r} for ever?", _ALONE)
     try:
         count = forget_owner(data_dir, ledger_url, owner)
         answers = forget_answers(data_dir, owner)
@@ -39,12 +40,3 @@ def forget(
     typer.echo(f"Destroyed {count} responses and conversations of {owner}.")
     if answers:
         typer.echo(f"Destroyed {answers} answers that were kept for an Idempotency-Key.")
-
-
-def _ask(question: str) -> None:
-    """Raises Abort for a no, and CannotStart where there is nobody to ask."""
-    if not sys.stdin.isatty():
-        raise CannotStart(
-            "fjord forget destroys only what it is told to: at no terminal, with --yes."
-        )
-    typer.confirm(question, abort=True)

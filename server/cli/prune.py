@@ -1,17 +1,17 @@
 """`fjord prune`: deletes old usage records, on request only."""
 
-import sys
 from typing import Annotated
 
 import typer
 
 from server.cli.apps import new_app
+from server.cli.asking import ask
 from server.cli.options import DEFAULT_DIR, DataDir, LedgerUrl
 from server.cli.periods import day_of, open_reports
 from server.ledger.retention import prune as prune_records
-from server.refusal import CannotStart
 
 app = new_app()
+_ALONE = "fjord prune deletes only what it is told to: at no terminal, with --yes."
 
 
 @app.command()
@@ -25,15 +25,6 @@ def prune(
     day = day_of(before, "--before")
     with open_reports(data_dir, ledger_url, writing=True) as database:
         if not yes:
-            _ask(f"Delete every usage record from before {day}?")
+            ask(f"Delete every usage record from before {day}?", _ALONE)
         count = prune_records(database, day)
     typer.echo(f"Deleted {count} records from before {day}.")
-
-
-def _ask(question: str) -> None:
-    """Raises Abort for a no, and CannotStart where there is nobody to ask."""
-    if not sys.stdin.isatty():
-        raise CannotStart(
-            "fjord prune deletes only what it is told to: at no terminal, with --yes."
-        )
-    typer.confirm(question, abort=True)

@@ -67,7 +67,7 @@ def _needs_card(models: list[ModelSpec]) -> bool:
     """Of one engine kind: whether what is loaded at the start takes one of this machine's cards."""
     first = [model for model in models if model.preload] or models
     return any(
-        model.engine.kind == "vllm" and not vllm_arguments(model.engine.args).is_elsewhere
+        model.engine.kind == "vllm" and not vllm_arguments(model.engine).is_elsewhere
         for model in first
     )
 

@@ -142,7 +142,7 @@ def test_a_shorter_context_is_the_longest_that_fits() -> None:
     assert shorter.args
     tokens = int(shorter.args["max_model_len"])
     for length, fits in ((tokens, True), (tokens + 1024, False)):
-        args = vllm_arguments({"max_model_len": length})
+        args = vllm_arguments(EngineSpec(kind="vllm", source="m", args={"max_model_len": length}))
         assert (fit_vllm(model.spec, model.facts, args, on("1x24")).refusal is None) == fits
 
 

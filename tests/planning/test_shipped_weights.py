@@ -6,6 +6,7 @@ from engines.planning.engine_arguments import vllm_arguments
 from engines.planning.need import on_cpu
 from engines.planning.shipped import shipped_facts, shipped_names, smaller_builds
 from engines.registry.registry import load_registry
+from engines.registry.spec import EngineSpec
 from tests.support.registries import SHIPPED
 
 
@@ -111,7 +112,7 @@ def test_weights_made_fp8_leave_the_vocabulary_in_16_bits() -> None:
 )
 def test_on_a_processor_linear_attention_stays_in_16_bits(source: str, times: int) -> None:
     """vLLM has it in no other form there."""
-    facts, args = shipped_facts(source), vllm_arguments({})
+    facts, args = shipped_facts(source), vllm_arguments(EngineSpec(kind="vllm", source=source))
     assert facts is not None
     half, whole = (on_cpu(facts, args, dtype, 2**30).token_bytes for dtype in ("BF16", "F32"))
     assert whole == times * half

@@ -87,8 +87,7 @@ class SpeechEndpoint(Generation[SpeechFields]):
     async def _call(self, exchange: Exchange, admission: Admission, heard: "_Heard") -> Call:
         services = self.services
         await refuse_key(exchange)
-        if services.supervisor.draining:
-            raise ApiError.retry(503, "SHUTTING_DOWN", "The server is shutting down.", 10)
+        services.check_open()
         recording, fields = await heard.form.read(exchange)
         try:
             wire = await decoded(self.adapter, fields, services.long_bodies)

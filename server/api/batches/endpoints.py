@@ -31,8 +31,7 @@ class CreateBatch(FilesEndpoint):
 
     async def serve(self, exchange: Exchange, admission: Admission) -> int:
         services, caller = self.services, admission.caller
-        if services.supervisor.draining:
-            raise ApiError.retry(503, "SHUTTING_DOWN", "The server is shutting down.", 10)
+        services.check_open()
         check_content_type(exchange)
         limit = min(_BODY_BYTES, services.settings.max_body_bytes)
         body = await exchange.body(limit)

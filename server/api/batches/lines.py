@@ -41,8 +41,8 @@ from server.batches.batch_run import ModelRefused
 from server.batches.input_lines import BatchLine
 from server.batches.store import Batch
 from server.errors import ApiError, to_api_error
+from server.http.clientless import ClientlessExchange
 from server.http.exchange import Exchange
-from server.http.request_log import LINE, RequestLine
 from server.ledger.ledger import Ledger
 from server.ledger.records import Caller, UsageRecord
 from server.requests.plan import Plan
@@ -66,22 +66,13 @@ _AGAIN: Final[Mapping[str, tuple[float, bool]]] = {
 """Code -> when it is asked again, and whether it is worth the batch's whole time."""
 
 
-async def _no_message() -> Any:
-    raise AssertionError("a line's body is there already")
-
-
-async def _no_send(_: Any) -> None:
-    raise AssertionError("a line's answer is kept")
-
-
-class LineExchange(Exchange):
+class LineExchange(ClientlessExchange):
     """Keeps the answer. Its client leaves when the line is cut."""
 
     __slots__ = ("answer", "hold")
 
     def __init__(self, record_id: str, hold: LineHold) -> None:
-        scope = {"headers": [], LINE: RequestLine(record_id)}
-        super().__init__(scope, _no_message, _no_send, record_id)
+        super().__init__(record_id)
         self.hold = hold
         self.answer = b""
 

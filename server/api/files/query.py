@@ -18,13 +18,18 @@ def query_of(exchange: Exchange) -> Mapping[str, str]:
 
 def limit_of(query: Mapping[str, str], most: int, usual: int) -> int:
     """Raises ApiError 400."""
-    text = query.get("limit")
+    found = number_of(query, "limit", 1, most)
+    return usual if found is None else found
+
+
+def number_of(query: Mapping[str, str], name: str, least: int, most: int) -> int | None:
+    """None: it is not given. Raises ApiError 400."""
+    text = query.get(name)
     if text is None:
-        return usual
-    if not text.isascii() or not text.isdigit() or len(text) > 9 or not 1 <= int(text) <= most:
-        expected = f"an integer from 1 to {most}"
-        shown = brief(text)
-        raise ApiError.invalid(f"limit must be {expected}.", "limit", shown, expected)
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 9 or not least <= int(text) <= most:
+        expected = f"an integer from {least} to {most}"
+        raise ApiError.invalid(f"{name} must be {expected}.", name, brief(text), expected)
     return int(text)
 
 

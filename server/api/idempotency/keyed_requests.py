@@ -105,8 +105,14 @@ class KeyedRequests:
         )
         body = await exchange.body(self._most_body)
         secret = await self._opened_secret()
-        entry = self._entry(secret, exchange, admission.caller, text, body)
-        entry = msgspec.structs.replace(entry, record_id=endpoint.record_id(exchange))
+        owner = admission.caller.owner
+        entry = Entry(
+            entry_id=secret.name_of(owner, exchange.scope["path"], text),
+            owner=secret.name_of(owner),
+            print=secret.print_of(body),
+            record_id=endpoint.record_id(exchange),
+            began=self.clock(),
+        )
         recording = self._running.get(entry.entry_id)
         if recording is not None:
             await asyncio.shield(recording.claimed)
@@ -124,17 +130,6 @@ class KeyedRequests:
         """Before anybody sees its end: who has seen it may ask again, or otherwise."""
         if self._running.get(entry.entry_id) is recording:
             del self._running[entry.entry_id]
-
-    def _entry(
-        self, secret: SiteSecret, exchange: Exchange, caller: Caller, key: str, body: bytes
-    ) -> Entry:
-        return Entry(
-            entry_id=secret.name_of(caller.owner, exchange.scope["path"], key),
-            owner=secret.name_of(caller.owner),
-            print=secret.print_of(body),
-            record_id="",
-            began=self.clock(),
-        )
 
     async def _claim(self, secret: SiteSecret, entry: Entry, recording: RecordedAnswer) -> bool:
         """Whether it is a new one; else the recording has its answer. Raises ApiError."""

@@ -41,8 +41,7 @@ class ConversationEndpoint(MemoryEndpoint):
     async def body(self, exchange: Exchange, adapter: TypeAdapter[W]) -> W:
         """Raises ApiError."""
         services = self.services
-        if services.supervisor.draining:
-            raise ApiError.retry(503, "SHUTTING_DOWN", "The server is shutting down.", 10)
+        services.check_open()
         check_content_type(exchange)
         body = await exchange.body(services.settings.max_body_bytes)
         return await decoded(adapter, body, services.long_bodies)

@@ -7,7 +7,7 @@ import msgspec
 
 from server.accounts.limits import Admission
 from server.api.endpoint import KeyedEndpoint
-from server.api.files.query import limit_of, one_of, query_of, unknown_after
+from server.api.files.query import limit_of, number_of, one_of, query_of, unknown_after
 from server.api.memory.following import kept_events, tell_events, when_over
 from server.api.responses.asked import asked
 from server.api.responses.background import CANCEL_S
@@ -53,8 +53,9 @@ class OneResponse(MemoryEndpoint):
     async def serve(self, exchange: Exchange, admission: Admission) -> int:
         query = query_of(exchange)
         is_stream = one_of(query, "stream", ("true", "false")) == "true"
-        after = _number(query.get("starting_after"))
-        if after >= 0 and not is_stream:
+        number = number_of(query, "starting_after", 0, _HIGHEST_NUMBER - 1)
+        after = -1 if number is None else number
+        if number is not None and not is_stream:
             message = "starting_after is for stream=true."
             raise ApiError.invalid(message, "starting_after", after, "stream=true beside it")
         kept = await self.found(exchange, admission)
@@ -151,14 +152,3 @@ def item_list(items: Sequence[msgspec.Raw], limit: int) -> ItemList:
         "last_id": item_id(shown[-1]) if shown else None,
         "has_more": len(items) > limit,
     }
-
-
-def _number(text: str | None) -> int:
-    """-1: none is given. Raises ApiError 400."""
-    if text is None:
-        return -1
-    if not text.isascii() or not text.isdigit() or len(text) > 9:
-        expected = f"an integer from 0 to {_HIGHEST_NUMBER - 1}"
-        message = f"starting_after must be {expected}."
-        raise ApiError.invalid(message, "starting_after", brief(text), expected)
-    return int(text)

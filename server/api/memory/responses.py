@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from server.accounts.limits import Admission
 from server.api.chat.wire_values import MAX_ITEMS
-from server.api.decode import IN_A_THREAD_BYTES, decoded
+from server.api.decode import IN_A_THREAD_BYTES
 from server.api.generation import Generation
 from server.api.memory.following import tell_events
 from server.api.responses.asked import asked, refusal, unknown_previous
@@ -38,7 +38,7 @@ class Responses(Generation[ResponsesRequest]):
         super().__init__(services, endpoint, RESPONSES, build_response)
 
     async def read_body(self, admission: Admission, body: bytes) -> ResponsesRequest:
-        wire = await decoded(self.adapter, body, self.services.long_bodies)
+        wire = await super().read_body(admission, body)
         memory = self.services.memory
         if memory is not None:
             recalled = await self._recalled(memory, wire, admission)

@@ -185,7 +185,7 @@ def _shown(spec: ModelSpec) -> ShownModel:
 def _capabilities(spec: ModelSpec) -> list[str]:
     if spec.engine.task == "embed":
         return ["embedding"]
-    if spec.engine.task == "rerank":
+    if spec.engine.task != "generate":
         return []
     able = {"completion": True, "tools": bool(spec.call_parser), "thinking": bool(spec.reasoning)}
     able["vision"] = spec.most_images > 0

@@ -14,9 +14,9 @@ from server.accounts.limits import Limiter
 from server.api.responses.asked import asked
 from server.api.responses.kept import KeptAnswer
 from server.errors import ApiError, to_api_error
+from server.http.clientless import ClientlessExchange
 from server.http.direct import DirectWriter
 from server.http.exchange import EVENT_STREAM, Exchange
-from server.http.request_log import LINE, RequestLine
 from server.ledger.records import Caller
 from server.memory.memory import Memory
 from server.requests.outcomes import cut_error
@@ -31,14 +31,6 @@ CANCEL_S: Final = 10.0
 STOP_S: Final = 10.0
 MOST_FOLLOWERS: Final = 100
 """Streams of events of one owner, told again or as they come."""
-
-
-async def _no_message() -> Any:
-    raise AssertionError("its body is there already")
-
-
-async def _no_send(_: Any) -> None:
-    raise AssertionError("its events are kept")
 
 
 class _Discarding(DirectWriter):
@@ -59,15 +51,13 @@ class _Discarding(DirectWriter):
         """Nobody waits for it."""
 
 
-class BackgroundExchange(Exchange):
+class BackgroundExchange(ClientlessExchange):
     """Has no client; it leaves when the response is cancelled."""
 
     __slots__ = ("error", "leave")
 
     def __init__(self, request_id: str) -> None:
-        super().__init__(
-            {"headers": [], LINE: RequestLine(request_id)}, _no_message, _no_send, request_id
-        )
+        super().__init__(request_id)
         self.error: ApiError | None = None
         self.leave: Callable[[], None] | None = None
 
