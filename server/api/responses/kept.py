@@ -3,7 +3,9 @@ durable."""
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
@@ -59,6 +61,10 @@ class Keeping:
             head=_encode({**response, "output": []}),
             turn=KeptTurn(input=self.given, output=output),
         )
+
+
+_PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0)
+"""Before a database that is away is asked again."""
 
 
 class KeptAnswer:
@@ -118,17 +124,37 @@ class KeptAnswer:
     async def __call__(self, said: bytes) -> bytes:
         """As an AnswerKeeper: once its events, its items and itself are durable."""
         try:
-            await self.keep(self._end)
+            await self._keep_end()
         except ApiError as error:
             if self._is_whole and self.keeping.is_asked:
                 raise
             said = self._in_place_of_the_end(error)
+            if self._is_in_background:
+                with suppress(ApiError):  # then it is lost, and a sweep says so
+                    await self.keep(said)
             self._said(b"" if self._is_whole else said)
         else:
             self._said(self._end)
         finally:
             self.log.end()
         return said
+
+    @property
+    def _is_in_background(self) -> bool:
+        return self.keeping.admission is not None
+
+    async def _keep_end(self) -> None:
+        """In the background again and again for a while: nobody else has what it said."""
+        for pause_s in _PAUSES_S if self._is_in_background else ():
+            try:
+                await self.keep(self._end)
+            except ApiError as error:
+                if error.status != 503:
+                    raise
+            else:
+                return
+            await asyncio.sleep(pause_s)
+        await self.keep(self._end)
 
     def _in_place_of_the_end(self, error: ApiError) -> bytes:
         """Its items' ends, and why it is not there, or that it is not kept."""
@@ -146,7 +172,11 @@ class KeptAnswer:
         """Raises ApiError; then nothing of the end is kept."""
         async with self._saving:
             new = self.log.take_new()
-            await asked(self._keep, parts_of(new + end, self.part, self.number))
+            try:
+                await asked(self._keep, parts_of(new + end, self.part, self.number))
+            except ApiError:
+                self.log.give_back(new)
+                raise
 
     def _keep(self, parts: Sequence[EventPart]) -> None:
         """In a thread."""
