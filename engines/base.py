@@ -153,6 +153,11 @@ class GenerateRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Lower runs first."""
     adapter: Adapter | None = None
     """What answers with the engine's weights; None: they alone."""
+    cache_salt: str | None = None
+    """What a prefix cache keeps of its prompt is found by requests with the same one; None: by all
+    that have none."""
+    shared_prompts: tuple[str, ...] = ()
+    """System prompts that are nobody's own: what a prompt's beginning has of them all may find."""
     is_cut: bool = False
     """Its prompt will be cut: `render` makes tokens of a text that no context holds."""
     stream: bool = True

@@ -60,13 +60,18 @@ class Pooling(Protocol):
         request_id: str,
         inputs: Sequence[str | Sequence[int]],
         truncation: Truncation | None = None,
+        cache_salt: str | None = None,
     ) -> list[Embedding]:
         """Vectors of `inputs`, in order, each cut where `truncation` says so; the tokens that
         mark a text's ends stay. Raises InvalidRequest where the model has none, and with its
-        `input_index` where one input cannot be read."""
+        `input_index` where one input cannot be read. `cache_salt`: as a GenerateRequest's."""
 
     async def score(
-        self, request_id: str, pairs: Sequence[TextPair], options: PairOptions
+        self,
+        request_id: str,
+        pairs: Sequence[TextPair],
+        options: PairOptions,
+        cache_salt: str | None = None,
     ) -> list[Score]:
         """Scores of `pairs`, in order, from 0 to 1 unless the model's own are otherwise. No pair
         is read before all are known to fit. Raises as `embed` does."""

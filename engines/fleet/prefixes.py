@@ -15,11 +15,13 @@ _TOKEN_CHARACTERS = 4
 def prefixes_of(request: GenerateRequest) -> Prefixes:
     """Those of its text before any template, since the engine that renders it is not chosen yet:
     equal beginnings of requests to one alias are equal beginnings of prompts. What an adapter made
-    of one is of no use to another."""
+    of one is of no use to another, nor what was made under another salt."""
     found = _of_prompt(request)
-    if request.adapter is None:
+    salt = None if request.shared_prompts else request.cache_salt
+    if request.adapter is None and salt is None:
         return found
-    return [hash((request.adapter.name, beginning)) for beginning in found]
+    name = None if request.adapter is None else request.adapter.name
+    return [hash((name, salt, beginning)) for beginning in found]
 
 
 def _of_prompt(request: GenerateRequest) -> Prefixes:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -9,6 +10,7 @@ from msgspec.structs import replace
 from engines.answers.answer_stops import is_searched, stopped, without_stops
 from engines.answers.forced_calls import ForcedCalls, is_forced
 from engines.answers.prompt_alone import is_prompt_alone, with_a_token, without_tokens
+from engines.answers.shared_prompts import SharedPrompts
 from engines.answers.thinking import ThinkingSplitter, as_prompted
 from engines.base import (
     ContextLengthExceeded,
@@ -33,6 +35,7 @@ from engines.llamacpp.deltas import ChoiceReader
 from engines.llamacpp.liveness import Liveness
 from engines.llamacpp.loading import loaded
 from engines.llamacpp.model import LlamacppModel
+from engines.llamacpp.prompt_owners import PromptOwners
 from engines.llamacpp.reranking import groups
 from engines.llamacpp.run import Run
 from engines.llamacpp.sampling import fields_of, of_choices
@@ -96,7 +99,7 @@ class LlamacppEngine:
     ) -> AsyncGenerator[Delta, None]:
         running = self._alive()
         workers = running.forms if _may_have_form(request) else running.workers
-        run = await workers(_run, running.model, request, prompt)
+        run = await workers(_run, running, request, prompt)
         self._alive()
         self._runs[request.request_id] = run
         try:
@@ -119,6 +122,7 @@ class LlamacppEngine:
         request_id: str,
         inputs: Sequence[str | Sequence[int]],
         truncation: Truncation | None = None,
+        cache_salt: str | None = None,
     ) -> list[Embedding]:
         if self.spec.task != "embed":
             raise InvalidRequest("This model makes no embeddings.", "model")
@@ -132,7 +136,11 @@ class LlamacppEngine:
         return [embedding for group in made for embedding in group]
 
     async def score(
-        self, request_id: str, pairs: Sequence[TextPair], options: PairOptions
+        self,
+        request_id: str,
+        pairs: Sequence[TextPair],
+        options: PairOptions,
+        cache_salt: str | None = None,
     ) -> list[Score]:
         running = self._alive()
         reranker = running.model.reranker
@@ -157,6 +165,8 @@ class _Running:
 
     def __init__(self, model: LlamacppModel) -> None:
         self.model = model
+        self.prompt_owners = PromptOwners()
+        self.shared_prompts = SharedPrompts(partial(_token_ids, model, is_given_up=lambda: False))
         self.slots = SlotQueue(model)
         self.liveness = Liveness(model.server.handle_metrics)
         self.workers = WorkerThreads(2, "llama-worker")
@@ -205,8 +215,9 @@ def _may_have_form(request: GenerateRequest) -> bool:
     return request.structure is not None or bool(request.tools)
 
 
-def _run(model: LlamacppModel, request: GenerateRequest, prompt: Prompt) -> Run:
+def _run(running: "_Running", request: GenerateRequest, prompt: Prompt) -> Run:
     """Raises InvalidRequest."""
+    model = running.model
     request = model.tools.with_parser(request)
     s = request.sampling
     if not 0 < prompt.token_count <= model.context_tokens - s.max_tokens:
@@ -217,6 +228,9 @@ def _run(model: LlamacppModel, request: GenerateRequest, prompt: Prompt) -> Run:
     ids = list(prompt.token_ids)
     thinking = budget_fields(request, ids, model.token_id)
     fields = fields_of(request, ids, grammar, model.vocabulary, list(marks), thinking)
+    shared = running.shared_prompts.count(request, ids)
+    if not running.prompt_owners.take(ids, request.cache_salt, shared):
+        fields["cache_prompt"] = False
     unread = len(ids) - (model.recent_prompts.known_tokens(ids) if fields["cache_prompt"] else 0)
     tasks = [
         Task(

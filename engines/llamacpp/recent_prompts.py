@@ -6,6 +6,8 @@ from array import array
 from collections import deque
 from collections.abc import Sequence
 
+from engines.shared_tokens import shared_tokens
+
 
 class RecentPrompts:
     """The last `count` prompts with the length of their answers, whose own ids llama.cpp does not
@@ -36,15 +38,3 @@ class RecentPrompts:
 def _known(new: "array[int]", old: "array[int]", answer_tokens: int) -> int:
     shared = shared_tokens(new, old)
     return shared + answer_tokens if shared == len(old) else shared
-
-
-def shared_tokens(a: "array[int]", b: "array[int]") -> int:
-    """The length of their common beginning, by halves: slices compare as fast as memory is read."""
-    low, high = 0, min(len(a), len(b))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if a[low:middle] == b[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low

@@ -90,6 +90,9 @@ OtherName = Annotated[
     str, StringConstraints(pattern=ALIAS.replace("$", r"\*?$"), max_length=MOST_NAME)
 ]
 Keep = Annotated[float | Literal["pinned"], BeforeValidator(_keep)]
+MOST_SHARED_PROMPTS = 32
+SharedPrompt = Annotated[str, StringConstraints(min_length=1, max_length=65_536)]
+PrefixCache = Literal["per_owner", "shared"]
 EngineKind = Literal["vllm", "llamacpp", "scripted"]
 
 
@@ -215,6 +218,12 @@ class ModelEntry(_Strict):
     )
     owners: Annotated[list[Text], Field(max_length=1000)] = Field(
         [], description="owners whose keys alone know of it: [acme]"
+    )
+    prefix_cache: PrefixCache = Field(
+        "per_owner", description="per_owner, or shared: all keys find what any of them has asked"
+    )
+    shared_prompts: Annotated[list[SharedPrompt], Field(max_length=MOST_SHARED_PROMPTS)] = Field(
+        [], description="system prompts whose cached beginning all owners find, 32 at most"
     )
     created: Annotated[int, Field(ge=0, lt=_YEAR_10000)] = Field(
         1700000000, description="Unix seconds"

@@ -15,6 +15,7 @@ _INHERITED: Final = frozenset(
         *OF_THE_BASE,
         *("reasoning", "reasoning_efforts", "tool_parser", "chat_template_kwargs"),
         *("free_chat_template_kwargs", "start_timeout", "context", "output", "price"),
+        *("prefix_cache", "shared_prompts"),
     }
 )
 

@@ -4,10 +4,11 @@ import importlib.metadata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from engines.base import Adapter, Reasoning
+from engines.base import Adapter
 from engines.registry.adapters import found_adapter, unable
 from engines.registry.engine_arguments import argument_errors
 from engines.registry.entries import PINNED, EngineKind, ModelEntry, ProfileEntry, ReasoningEntry
+from engines.registry.entry_values import marks_of, price_of, reasoning_of
 from engines.registry.file import Document, RegistryError
 from engines.registry.on_base import on_bases, too_many, wrong_base
 from engines.registry.sources import PACKAGE, locate, unpinned_code
@@ -17,7 +18,6 @@ from engines.registry.spec import (
     EngineSpec,
     Load,
     ModelSpec,
-    Price,
     ThoughtBounds,
 )
 from engines.registry.thought_bounds import wrong_bounds
@@ -26,7 +26,6 @@ from engines.registry.vllm_names import (
     vllm_tool_parser_names,
 )
 from engines.registry.yaml import Location
-from engines.speech import TOKENS_A_SECOND
 
 OF_THE_WEIGHTS = frozenset(
     {
@@ -105,15 +104,17 @@ class Profile:
             adapter=self._adapter(alias, entry),
             context_tokens=context,
             output_tokens=output,
-            price=_price(entry),
+            price=price_of(entry),
             load=entry.load or "demand",
             is_pinned=entry.keep == PINNED,
             keep_s=entry.keep if isinstance(entry.keep, float) else None,
             start_timeout_s=entry.start_timeout,
             replicas=entry.replicas,
             owners=frozenset(entry.owners),
+            shares_prefix_cache=entry.prefix_cache == "shared",
+            shared_prompts=tuple(entry.shared_prompts),
             created=entry.created,
-            reasoning=_reasoning(entry.reasoning),
+            reasoning=reasoning_of(entry.reasoning),
             reasoning_efforts=entry.reasoning_efforts,
             thought_bounds=self._thought_bounds(alias, entry.reasoning),
             tool_parser=entry.tool_parser,
@@ -247,7 +248,7 @@ class Profile:
             file=entry.file if kind == "llamacpp" else None,
             task=entry.task,
             args=args,
-            thinking=_marks(entry.reasoning) if kind == "vllm" else None,
+            thinking=marks_of(entry.reasoning) if kind == "vllm" else None,
             images=entry.images if kind == "vllm" else 0,
         )
 
@@ -276,25 +277,3 @@ def _is_absent(entry: ModelEntry) -> bool:
     except importlib.metadata.PackageNotFoundError:
         return True
     return False
-
-
-def _price(entry: ModelEntry) -> Price:
-    if entry.price_per_second is not None:
-        # A second is so many tokens, and costs exactly its price.
-        million = entry.price_per_second * (1_000_000 // TOKENS_A_SECOND)
-        return Price(input=million, cached_input=million)
-    price = entry.price
-    if price is None:
-        return Price()
-    cached = price.input if price.cached_input is None else price.cached_input
-    return Price(input=price.input, cached_input=cached, output=price.output)
-
-
-def _marks(entry: ReasoningEntry | None) -> tuple[str, str] | None:
-    return None if entry is None else (entry.start, entry.end)
-
-
-def _reasoning(entry: ReasoningEntry | None) -> Reasoning | None:
-    if entry is None:
-        return None
-    return Reasoning(start=entry.start, end=entry.end, opened_by=entry.opened_by)

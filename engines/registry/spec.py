@@ -127,6 +127,10 @@ class ModelSpec:
     """How many equal engines serve it, MOST_REPLICAS at most."""
     owners: frozenset[str] = frozenset()
     """Whose keys alone know of it; empty: everybody's."""
+    shares_prefix_cache: bool = False
+    """Whether a prompt's cached beginning is found by requests of other owners, too."""
+    shared_prompts: tuple[str, ...] = ()
+    """System prompts of which it is in any case."""
     created: int = 1700000000
     reasoning: Reasoning | None = None
     reasoning_efforts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

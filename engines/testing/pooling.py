@@ -43,6 +43,7 @@ class ScriptedPooling:
         request_id: str,
         inputs: Sequence[str | Sequence[int]],
         truncation: Truncation | None = None,
+        cache_salt: str | None = None,
     ) -> list[Embedding]:
         if self.spec.task != "embed":
             raise InvalidRequest("This model makes no embeddings.", "model")
@@ -66,7 +67,11 @@ class ScriptedPooling:
         return _embedding(ids)
 
     async def score(
-        self, request_id: str, pairs: Sequence[TextPair], options: PairOptions
+        self,
+        request_id: str,
+        pairs: Sequence[TextPair],
+        options: PairOptions,
+        cache_salt: str | None = None,
     ) -> list[Score]:
         if self.spec.task != "rerank":
             raise InvalidRequest("This model does not rerank.", "model")

@@ -35,6 +35,7 @@ from engines.vllm.form_trial import FormTrials, form_trials
 from engines.vllm.json_grammar import JsonGrammars
 from engines.vllm.pictures import has_pictures
 from engines.vllm.pooling import PoolingCalls, VllmPooling
+from engines.vllm.prefix_salt import PrefixSalt
 from engines.vllm.render import Renderer
 from engines.vllm.render_threads import RenderThreads
 from engines.vllm.scheduler_stats import SchedulerStatsReader
@@ -59,6 +60,7 @@ class VllmEngine(PoolingCalls):
         self._processes = ProcessTree()
         self._llm: Any = None
         self._threads = RenderThreads(RENDERERS)
+        self._prefix_salt: PrefixSalt | None = None
         self._fast_path: FastPath | None = None
         self._read_tokens = 0
         self._vocabulary: Vocabulary | None = None
@@ -112,6 +114,7 @@ class VllmEngine(PoolingCalls):
     async def _begin(self, llm: Any, renderer: Renderer) -> None:
         self.context_tokens = llm.model_config.max_model_len
         self._vocabulary = Vocabulary(llm.tokenizer)
+        self._prefix_salt = PrefixSalt(renderer, self._threads.ordinary)
         self._trials = form_trials(llm, self._spec)
         self._scheduler_stats.attach(llm)
         self._memory = await memory_in_use(llm)
@@ -202,6 +205,8 @@ class VllmEngine(PoolingCalls):
         except Exception as error:
             param = "prompt" if request.messages is None else "messages"
             self._raise(rendering_error(error, param), error)
+        if self._prefix_salt is not None:
+            rendered = await self._prefix_salt.on(rendered, request)
         return Prompt(token_ids=rendered["prompt_token_ids"], rendered=rendered)
 
     def generate(

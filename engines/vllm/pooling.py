@@ -10,6 +10,7 @@ from engines.registry.spec import EngineSpec
 from engines.text_bound import LONG_TEXT_CHARACTERS
 from engines.vllm.embeddings import embeddings
 from engines.vllm.errors import rendering_error
+from engines.vllm.prefix_salt import salted
 from engines.vllm.render import Renderer
 from engines.vllm.scores import GROUP, PairRenderer, scores, scoring_task
 
@@ -38,7 +39,11 @@ class VllmPooling:
             self._pairs = await self._threads_for(0)(PairRenderer, self._llm, self._renderer)
 
     async def embed(
-        self, request_id: str, inputs: Sequence[str | Sequence[int]], truncation: Truncation | None
+        self,
+        request_id: str,
+        inputs: Sequence[str | Sequence[int]],
+        truncation: Truncation | None,
+        cache_salt: str | None,
     ) -> list[Embedding]:
         if self._spec.task != "embed":
             raise InvalidRequest("This model makes no embeddings.", "model")
@@ -48,10 +53,15 @@ class VllmPooling:
         except Exception as error:
             self._fail(rendering_error(error, "input"), error)
         context_tokens = self._llm.model_config.max_model_len
+        prompts = [salted(prompt, cache_salt) for prompt in prompts]
         return await embeddings(self._llm, request_id, prompts, context_tokens, self._running)
 
     async def score(
-        self, request_id: str, pairs: Sequence[TextPair], options: PairOptions
+        self,
+        request_id: str,
+        pairs: Sequence[TextPair],
+        options: PairOptions,
+        cache_salt: str | None,
     ) -> list[Score]:
         if self._pairs is None:
             raise InvalidRequest("This model does not rerank.", "model")
@@ -59,7 +69,8 @@ class VllmPooling:
         made: list[Score] = []
         for begin in range(0, len(read), GROUP):
             group = read[begin : begin + GROUP]
-            prompts = await self._threads_for(0)(self._pairs.rendered, group)
+            rendered = await self._threads_for(0)(self._pairs.rendered, group)
+            prompts = [salted(prompt, cache_salt) for prompt in rendered]
             made += await scores(
                 self._llm, request_id, self._scoring, prompts, group, begin, self._running
             )
@@ -107,13 +118,18 @@ class PoolingCalls:
         request_id: str,
         inputs: Sequence[str | Sequence[int]],
         truncation: Truncation | None = None,
+        cache_salt: str | None = None,
     ) -> list[Embedding]:
-        return await self._pooled().embed(request_id, inputs, truncation)
+        return await self._pooled().embed(request_id, inputs, truncation, cache_salt)
 
     async def score(
-        self, request_id: str, pairs: Sequence[TextPair], options: PairOptions
+        self,
+        request_id: str,
+        pairs: Sequence[TextPair],
+        options: PairOptions,
+        cache_salt: str | None = None,
     ) -> list[Score]:
-        return await self._pooled().score(request_id, pairs, options)
+        return await self._pooled().score(request_id, pairs, options, cache_salt)
 
     def _pooled(self) -> VllmPooling:
         self._alive()

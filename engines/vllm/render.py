@@ -85,7 +85,7 @@ class Renderer:
             rendered = self._plain.chat(messages, switches)
             if rendered is not None:
                 return rendered
-        messages = with_pixels(messages)
+        messages = with_pixels(messages, request.cache_salt)
         template = tool_template(request, self._published)
         switches = {**_END[request.prompt_end], **switches}
         # None, and not an empty list, where the template should not speak of tools.
@@ -245,10 +245,13 @@ class Renderer:
             return list(renderer.render_cmpl(parsed, unlimited(renderer.default_cmpl_tok_params)))
 
 
-def tokens_prompt(token_ids: Iterable[int]) -> Any:
+def tokens_prompt(token_ids: Iterable[int], cache_salt: str | None = None) -> Any:
     from vllm.inputs import TokensPrompt
 
-    return TokensPrompt(prompt_token_ids=list(token_ids))
+    prompt = TokensPrompt(prompt_token_ids=list(token_ids))
+    if cache_salt is not None:
+        prompt["cache_salt"] = cache_salt
+    return prompt
 
 
 def unlimited(lengths: Any) -> Any:

@@ -116,7 +116,9 @@ async def submit_publicly(llm: Any, submission: Submission) -> CollectedStream:
     is_bare = submission.structure is not None and not has_pictures(prompt.rendered)
     collector = await llm.add_request(
         submission.request.request_id,
-        tokens_prompt(prompt.token_ids) if is_bare else prompt.rendered,
+        tokens_prompt(prompt.token_ids, prompt.rendered.get("cache_salt"))
+        if is_bare
+        else prompt.rendered,
         submission.sampling_params(),
         priority=submission.request.priority,
         **({} if submission.adapter is None else {"lora_request": submission.adapter}),

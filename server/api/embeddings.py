@@ -118,11 +118,12 @@ class Embeddings(PoolingEndpoint[EmbeddingsRequest]):
         """What a checked body asks for, answered in the form of `said`. Raises ApiError 400."""
         self._check_dimensions(wire, spec)
         inputs, truncation = prompts_of(wire.input), truncation_of(wire, spec)
+        salt = self.services.prefix_salts.of(spec, record.owner)
         place = members_of("input", is_array=_is_several(wire.input))
 
         async def work(engine: Engine) -> bytes:
             try:
-                found = await engine.embed(record.record_id, inputs, truncation)
+                found = await engine.embed(record.record_id, inputs, truncation, salt)
                 _check_lengths(found, spec)
             except InvalidRequest as refusal:
                 raise placed(refusal, place) from refusal

@@ -81,7 +81,8 @@ class Generation(ModelEndpoint[W, Call], Generic[W]):
         plan: Plan,
     ) -> Call:
         """Raises what admission of its sequences does."""
-        plan = self._admitted_plan(_with_adapter(plan, spec), admission)
+        plan = _of_spec(plan, spec, self.services.prefix_salts.of(spec, record.owner))
+        plan = self._admitted_plan(plan, admission)
         settings = self.services.settings
         return Call(
             plan=plan,
@@ -106,10 +107,15 @@ class Generation(ModelEndpoint[W, Call], Generic[W]):
         return replace(plan, requests=_in_turn(plan.requests, before))
 
 
-def _with_adapter(plan: Plan, spec: ModelSpec) -> Plan:
-    if spec.adapter is None:
+def _of_spec(plan: Plan, spec: ModelSpec, salt: str | None) -> Plan:
+    """With what its model adds to each request."""
+    if salt is None and spec.adapter is None:
         return plan
-    requests = tuple(replace(request, adapter=spec.adapter) for request in plan.requests)
+    shared = () if salt is None else spec.shared_prompts
+    requests = tuple(
+        replace(request, adapter=spec.adapter, cache_salt=salt, shared_prompts=shared)
+        for request in plan.requests
+    )
     return replace(plan, requests=requests)
 
 

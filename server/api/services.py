@@ -14,6 +14,7 @@ from engines.registry.registry import Registry
 from engines.registry.spec import ModelSpec, Price, Task
 from server.accounts.auth import KeyRing, check_model
 from server.accounts.limits import Limiter
+from server.accounts.prefix_salts import PrefixSalts
 from server.accounts.rejections import Rejections
 from server.api.idempotency.keyed_requests import KeyedRequests
 from server.api.responses.background import BackgroundRunner
@@ -68,6 +69,7 @@ class Services:
     """Of recordings."""
     traces: Traces | None = None
     rejections: Rejections = field(default_factory=Rejections)
+    prefix_salts: PrefixSalts = field(default_factory=PrefixSalts)
     side_tasks: "set[asyncio.Future[None]]" = field(default_factory=set)
     long_bodies: WorkerThreads = field(
         default_factory=lambda: WorkerThreads(1, "long-bodies", in_short_turns=True)

@@ -5,7 +5,8 @@ from array import array
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.llamacpp.recent_prompts import RecentPrompts, shared_tokens
+from engines.llamacpp.recent_prompts import RecentPrompts
+from engines.shared_tokens import shared_tokens
 
 IDS = st.lists(st.integers(0, 3), max_size=30)
 

@@ -319,9 +319,13 @@ class Caching(ScriptedEngine):
     """Finds two tokens of each pair in its cache."""
 
     async def score(
-        self, request_id: str, pairs: Sequence[TextPair], options: PairOptions
+        self,
+        request_id: str,
+        pairs: Sequence[TextPair],
+        options: PairOptions,
+        cache_salt: str | None = None,
     ) -> list[Score]:
-        made = await super().score(request_id, pairs, options)
+        made = await super().score(request_id, pairs, options, cache_salt)
         return [replace(each, cached_tokens=2) for each in made]
 
 

@@ -62,6 +62,8 @@ class Served:
 
 _MORE = (
     "owners",
+    "shares_prefix_cache",
+    "shared_prompts",
     "reasoning",
     "reasoning_efforts",
     "thought_bounds",

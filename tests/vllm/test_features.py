@@ -188,3 +188,36 @@ async def test_a_repeated_prompt_is_found_in_the_cache(engine: Engine) -> None:
     [first, *rest] = await answer(engine, ask(long, max_tokens=3, ignore_eos=True))
     assert first.cached_tokens > 100
     assert {delta.cached_tokens for delta in rest} <= {0}
+
+
+async def test_a_repeated_prompt_is_found_by_its_own_owner_alone(engine: Engine) -> None:
+    """Of any form: streamed, whole, with a schema, without a template."""
+    form = Structure(kind="json_schema", value={"type": "integer"})
+    for more in ({}, {"stream": False}, {"structure": form}, {"prompt": ""}):
+        long = f"{sorted(more)}: what one owner asks is not to be seen by another. " * 40
+        asked = {"max_tokens": 2, **more} | ({"prompt": long} if "prompt" in more else {})
+
+        async def cached(salt: str | None, long: str = long, asked: Any = asked) -> int:
+            return (await answer(engine, ask(long, cache_salt=salt, **asked)))[0].cached_tokens
+
+        assert await cached("a") == await cached("b") == await cached(None) == 0, more
+        assert min([await cached(salt) for salt in ("a", "b", None)]) > 100, more
+
+
+async def test_a_shared_prompt_is_found_by_all_and_what_comes_after_by_its_owner(
+    engine: Engine,
+) -> None:
+    shared = "You answer in the tone of a fjord, deep and cold and slow. " * 40
+    own = "This is only mine, and nobody may see that I have asked it. " * 40
+
+    async def cached(salt: str, words: str, system: str = shared) -> int:
+        messages = [{"role": "system", "content": system}, {"role": "user", "content": words}]
+        request = ask(messages=messages, cache_salt=salt, shared_prompts=(shared,), max_tokens=1)
+        return (await answer(engine, request))[0].cached_tokens
+
+    assert await cached("a", own) == 0
+    of_shared = await cached("b", own)
+    assert 256 <= of_shared <= await cached("c", "Something else")
+    assert await cached("a", own) > of_shared + 256
+    assert await cached("d", own, "Not what is shared. " + shared) == 0
+    assert await cached("e", own, "Not what is shared. " + shared) == 0

@@ -31,8 +31,8 @@ FRONT: Mapping[Owner, tuple[str, ...]] = {
         *("stream", "token_ids", "tokenizer", "update"),
     ),
     ("vllm.v1.engine", "EngineCoreRequest"): (
-        *("arrival_time", "priority", "prompt_token_ids", "reasoning_ended", "request_id"),
-        "sampling_params",
+        *("arrival_time", "cache_salt", "priority", "prompt_token_ids", "reasoning_ended"),
+        *("request_id", "sampling_params"),
     ),
     ("vllm.v1.engine", "EngineCoreOutput"): (
         *("finish_reason", "new_token_ids", "prefill_stats", "request_id"),
@@ -71,13 +71,21 @@ FORMS: Mapping[Owner, tuple[str, ...]] = {
 }
 """There too. What is gone of these ends the guard of forms, and nothing else."""
 
+SHARED: Mapping[Owner, tuple[str, ...]] = {
+    ("vllm.v1.core.sched.scheduler", "Scheduler"): ("add_request", "hash_block_size"),
+    ("vllm.v1.request", "Request"): (
+        *("_block_hasher", "block_hashes", "cache_salt", "update_block_hashes"),
+    ),
+}
+"""There too. What is gone of these has prompts salted whole, and ends nothing else."""
+
 CONFIGURATION: Mapping[Owner, tuple[str, ...]] = {
     ("vllm.config.vllm", "VllmConfig"): ("scheduler_config",),
     ("vllm.config.scheduler", "SchedulerConfig"): ("get_scheduler_cls", "scheduler_cls"),
 }
 """While an engine is configured."""
 
-CLASSES = (FRONT, ENGINE_PROCESS, STATISTICS, FORMS, CONFIGURATION)
+CLASSES = (FRONT, ENGINE_PROCESS, STATISTICS, FORMS, SHARED, CONFIGURATION)
 
 IMPORTS: Mapping[str, tuple[str, ...]] = {
     "vllm.sampling_params": ("RequestOutputKind",),

@@ -76,7 +76,7 @@ class RequestCopies:
     def _is_ordinary(self, prompt: Prompt) -> bool:
         """Tokens alone, that vLLM has nothing to say against."""
         rendered = prompt.rendered
-        is_tokens = rendered.get("type") == "token" and rendered.get("cache_salt") is None
+        is_tokens = bool(rendered.get("type") == "token")
         return is_tokens and 0 < prompt.token_count < self._context_tokens
 
     def _remember(self, settings: Settings, core_request: Any) -> None:
@@ -112,4 +112,5 @@ def _like(known: Any, request: GenerateRequest, prompt: Prompt) -> Any:
     core_request.arrival_time = prompt.rendered["arrival_time"]
     core_request.sampling_params = params
     core_request.priority = request.priority
+    core_request.cache_salt = prompt.rendered.get("cache_salt")
     return core_request

@@ -3,8 +3,8 @@
 What a token costs the front begins with its message: received, decoded, looked up, written. With
 many streams the tokens of several steps go together, and all of that is paid once for them.
 Loaded by name into the engine's process; it imports nothing else of ours but the rule, when
-statistics go, the guard of forms and the warning. Where the rule finds vLLM other than it knows
-it, every token goes at once, as vLLM sends them.
+statistics go, the guard of forms, what parts a prompt, and the warning. Where the rule finds vLLM
+other than it knows it, every token goes at once, as vLLM sends them.
 """
 
 import logging
@@ -17,11 +17,13 @@ from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs
 
 from engines.vllm.fastpath.form_guard import guard_forms
 from engines.vllm.fastpath.left_out import leave_out
+from engines.vllm.fastpath.shared_beginning import part_behind
 from engines.vllm.fastpath.sparse_stats import SparseStats
 from engines.vllm.fastpath.token_batching import TokenBatching
 
 PART = "token batching"
 STATISTICS = "the scheduler's statistics"
+SHARED = "the shared beginning of prompts"
 _CUSTOM_CLASS = "Using custom scheduler class"
 
 
@@ -31,6 +33,7 @@ class _Batches:
     requests: dict[str, Any]
     structured_output_manager: Any
     log_stats: bool
+    hash_block_size: int
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # Where vLLM is to keep statistics itself, they go with every step, as its own.
@@ -40,10 +43,20 @@ class _Batches:
         super().__init__(*args, **kwargs)
         self._batching: TokenBatching | None = TokenBatching()
         self._has_failed = False
+        self._parts_behind = True
         try:
             guard_forms(self.structured_output_manager)
         except Exception as error:
             leave_out("the guard of forms", error)
+
+    def add_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        if self._parts_behind:
+            try:
+                part_behind(request, self.hash_block_size)
+            except Exception as error:
+                leave_out(SHARED, error)
+                self._parts_behind = False
+        return super().add_request(request, *args, **kwargs)  # type: ignore[misc]
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         scheduled = super().schedule(*args, **kwargs)  # type: ignore[misc]

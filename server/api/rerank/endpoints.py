@@ -51,10 +51,11 @@ class PairEndpoint(PoolingEndpoint[W]):
     ) -> SingleRun:
         refuse(wire.model_extra, self.refused)
         asked, options = self.pairs(wire), _options(wire, spec)
+        salt = self.services.prefix_salts.of(spec, record.owner)
 
         async def work(engine: Engine) -> bytes:
             try:
-                scores = await engine.score(record.record_id, asked.pairs, options)
+                scores = await engine.score(record.record_id, asked.pairs, options, salt)
             except InvalidRequest as refusal:
                 raise placed(refusal, asked.place, _WITH_QUERY) from refusal
             meter(record, used(scores))
