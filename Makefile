@@ -92,7 +92,7 @@ lock: $(VENV)/.dev ## Renew the locks in requirements/ from their .in files
 	$(LOCK) $(LEAN) -c requirements/cpu.txt requirements/laptop.in -o requirements/laptop.txt
 	$(LOCK) $(LEAN) requirements/dev.in -o requirements/dev.txt
 	$(LOCK) requirements/cuda.in -o requirements/cuda.txt
-	for set in $(CLIENTS); do $(LOCK) requirements/$$set.in -o requirements/$$set.txt; done
+	for set in $(CLIENTS) bench-litellm; do $(LOCK) requirements/$$set.in -o requirements/$$set.txt; done
 
 # One stamp file a set: a set is installed again when its lock changes. The checkout itself is on the
 # environment's path, and `fjord` beside its python: nothing needs to be built.

@@ -29,6 +29,8 @@ from benchmarks.servers import (
     FJORD,
     FJORD_PER_TOKEN,
     FJORD_PUBLIC,
+    LITELLM,
+    LITELLM_EVEN,
     OFFLINE,
     ROOT,
     RUST,
@@ -51,6 +53,8 @@ SIDES = {
     "public": FJORD_PUBLIC,
     "vllm-even": VLLM_EVEN,
     "rust-even": RUST_EVEN,
+    "litellm": LITELLM,
+    "litellm-even": LITELLM_EVEN,
 }
 """By their names on the command line."""
 SIDE_CASES = {
@@ -58,6 +62,8 @@ SIDE_CASES = {
     FJORD_PUBLIC.name: ("64 streamed", "256 streamed", "64 whole"),
     VLLM_EVEN.name: ("64 streamed", "256 streamed", "64 whole"),
     RUST_EVEN.name: ("64 streamed", "256 streamed", "512 streamed", "64 whole"),
+    LITELLM.name: ("64 streamed", "256 streamed", "64 whole"),
+    LITELLM_EVEN.name: ("64 streamed", "256 streamed", "64 whole"),
 }
 """Of the sides that are not asked everything."""
 _CONSOLE = Console(stderr=True)

@@ -18,6 +18,8 @@ COLOURS = (
     "#3f6c9c",
     "#8a7a2f",
     "#444444",
+    "#4f8a3c",
+    "#b06fa0",
 )
 """As many as there are sides."""
 

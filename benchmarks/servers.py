@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks import rust_front
+from benchmarks import litellm_proxy, rust_front
 from benchmarks.models import Model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,7 +47,8 @@ class Side:
 
     name: str
     kind: str
-    """fjord, vllm (its own server), rust (vLLM's front in Rust) or offline (its LLM.generate)."""
+    """fjord, vllm (its own server), rust (vLLM's front in Rust), litellm (its proxy before vLLM's
+    own server) or offline (vLLM's LLM.generate)."""
     extra_args: Mapping[str, Any] = field(default_factory=dict)
     """Engine arguments beyond the model's."""
     checkout: Path = ROOT
@@ -70,6 +71,10 @@ VLLM_EVEN = Side(name="vllm, Fjord's threads", kind="vllm", environment=SPINS_LE
 RUST = Side(name="vllm-rs", kind="rust")
 RUST_EVEN = Side(name="vllm-rs, Fjord's threads", kind="rust", environment=SPINS_LESS)
 """Both send a token a chunk, as shipped."""
+LITELLM = Side(name="LiteLLM before vllm", kind="litellm")
+LITELLM_EVEN = Side(
+    name="LiteLLM before vllm, Fjord's threads", kind="litellm", environment=SPINS_LESS
+)
 OFFLINE = Side(name="LLM.generate", kind="offline")
 
 
@@ -94,8 +99,13 @@ def serving(side: Side, model: Model, folder: Path) -> Iterator[Server]:
     port, environment = _free_port(), _environment(side) | _rust(side, folder)
     data_dir = Path(tempfile.mkdtemp(prefix="data-", dir=folder))
     log = folder / f"{side.kind}.log"
-    headers = _key(side, data_dir) if side.kind == "fjord" else {}
-    command = _command(side, model, port, data_dir)
+    headers: Mapping[str, str] = {}
+    if side.kind == "fjord":
+        headers = _key(side, data_dir)
+    elif side.kind == "litellm":
+        environment["LITELLM_KEY"] = key = litellm_proxy.new_key()
+        headers = {"Authorization": f"Bearer {key}"}
+    command = _command(side, model, port, data_dir, folder)
     began = time.monotonic()
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -107,8 +117,9 @@ def serving(side: Side, model: Model, folder: Path) -> Iterator[Server]:
             start_new_session=True,
         )
     try:
-        health_s = _until(process, port, "/health", began, log)
-        path = "/ready" if side.kind == "fjord" else "/health"
+        alive = litellm_proxy.HEALTH if side.kind == "litellm" else "/health"
+        health_s = _until(process, port, alive, began, log)
+        path = "/ready" if side.kind == "fjord" else alive
         ready_s = _until(process, port, path, began, log)
         yield Server(
             pid=process.pid,
@@ -123,9 +134,12 @@ def serving(side: Side, model: Model, folder: Path) -> Iterator[Server]:
         shutil.rmtree(data_dir, ignore_errors=True)
 
 
-def _command(side: Side, model: Model, port: int, data_dir: Path) -> list[str]:
+def _command(side: Side, model: Model, port: int, data_dir: Path, folder: Path) -> list[str]:
+    """Raises DidNotStart where what it needs cannot be had."""
     if side.kind == "fjord":
         return _fjord(side, model, port, data_dir)
+    if side.kind == "litellm":
+        return _litellm(side, model, port, data_dir, folder)
     return _rust_front(side, model, port) if side.kind == "rust" else _vllm(side, model, port)
 
 
@@ -142,6 +156,17 @@ def _vllm(side: Side, model: Model, port: int) -> list[str]:
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     command += ["--model", str(model.folder), "--served-model-name", ALIAS]
+    return command + command_line({**model.engine_args, **side.extra_args})
+
+
+def _litellm(side: Side, model: Model, port: int, data_dir: Path, folder: Path) -> list[str]:
+    try:
+        python = litellm_proxy.proxy_python(folder.resolve())
+    except litellm_proxy.NoProxy as error:
+        raise DidNotStart(str(error)) from error
+    command = [sys.executable, "-m", "benchmarks.litellm_proxy", str(model.folder)]
+    command += ["--alias", ALIAS, "--port", str(port), "--python", str(python)]
+    command += ["--folder", str(data_dir)]
     return command + command_line({**model.engine_args, **side.extra_args})
 
 
@@ -235,13 +260,14 @@ def _until(
     while (waited := time.monotonic() - began) < READY_S:
         if process.poll() is not None:
             raise DidNotStart(f"exit status {process.returncode}; {log} ends:\n{_tail(log)}")
-        if _status(port, path) == 200:
+        if status(port, path) == 200:
             return time.monotonic() - began
         time.sleep(0.1 if waited < 5 else 0.25)
     raise DidNotStart(f"not ready after {READY_S:g} s; {log} ends:\n{_tail(log)}")
 
 
-def _status(port: int, path: str) -> int:
+def status(port: int, path: str) -> int:
+    """0: nobody is there."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
     try:
         connection.request("GET", path)
