@@ -61,6 +61,11 @@ class BatchDatabase:
             with sqlite.immediate(connection):
                 yield connection
 
+    def forget_deleted(self) -> None:
+        """The log of the file's changes has what is gone until it begins anew."""
+        with self._lock:
+            self._opened().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
     def read(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
         """What `work` finds; None where nothing was ever stored."""
         if not self.is_there:
@@ -73,6 +78,7 @@ class BatchDatabase:
             path = self.data_dir / FILE_NAME
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
             connection = sqlite.connect(path)
+            connection.execute("PRAGMA secure_delete = ON")
             connection.executescript(_SCHEMA)
             self._connection = connection
         return self._connection

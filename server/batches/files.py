@@ -182,6 +182,7 @@ class FileStore:
         if self.find(file_id, owner) is None:
             return False
         self._remove(file_id)
+        self.database.forget_deleted()
         return True
 
     def _remove(self, file_id: str) -> None:
