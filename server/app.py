@@ -21,6 +21,7 @@ from server.api.admin import admin_router
 from server.api.admin_gate import AdminGate
 from server.api.admin_memory import add_memory_route
 from server.api.admin_models import add_model_routes
+from server.api.admin_requests import add_request_routes
 from server.api.batches.runner import batch_runner
 from server.api.endpoint import KeyedEndpoint
 from server.api.idempotency.keyed_requests import KeyedRequests
@@ -39,6 +40,7 @@ from server.errors import ApiError
 from server.http.asgi import App, Receive, Scope, Send
 from server.http.connection import connection_state
 from server.http.host_header import check_host
+from server.http.recent_requests import RecentRequests
 from server.http.request_log import RequestLog, answer_headers, line_of
 from server.http.web_pages import WebPages, is_loopback
 from server.ledger.backlog import backlog_of
@@ -112,6 +114,8 @@ def create_app(
     add_model_routes(admin, services)
     add_registry_route(admin, registry_file)
     add_memory_route(admin, services)
+    recent = RecentRequests()
+    add_request_routes(admin, recent)
     routes = described_routes(services)
     app = ops = _app_of(services, [*routes, *admin.routes])  # to include it would describe it anew
     documents = Documentation(app.openapi).routes()
@@ -125,7 +129,7 @@ def create_app(
     counted = services.metrics.answered
     ops.add_middleware(AdminGate, ring=ring, answered=counted, token=operator_token)
     app.registry_file = registry_file
-    return RequestLog(app, traces)
+    return RequestLog(app, traces, recent.add)
 
 
 def _services(

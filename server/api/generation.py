@@ -49,8 +49,7 @@ class Generation(ModelEndpoint[W, Call], Generic[W]):
                 services.metrics.form_broken(record.alias, answer.broken_form)
                 log.error("request %s: %s", exchange.request_id, _told(record, answer.broken_form))
             line = line_of(exchange.scope)
-            if services.traces is not None:
-                line.work = traced_generation(answer)
+            line.record, line.work = record, traced_generation(answer)
             line.note(
                 model=record.alias,
                 prompt_tokens=record.prompt_tokens,

@@ -60,7 +60,6 @@ class PoolingEndpoint(ModelEndpoint[A, SingleRun], Generic[A]):
         finally:
             services.metrics.finished(record, exchange.status, job.times.wait_s)
             line = line_of(exchange.scope)
-            if services.traces is not None:
-                line.work = traced_single(job, self.operation, self.phase)
+            line.record, line.work = record, traced_single(job, self.operation, self.phase)
             line.note(model=record.alias, prompt_tokens=record.prompt_tokens, end=record.end)
         return record.prompt_tokens

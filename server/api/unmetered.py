@@ -48,7 +48,6 @@ class UnmeteredEndpoint(ModelEndpoint[A, SingleRun], Generic[A]):
         alias = job.record.alias
         self.services.metrics.answered(alias, self.endpoint, exchange.status)
         line = line_of(exchange.scope)
-        if self.services.traces is not None:
-            line.work = traced_single(job, self.phase, self.phase)
+        line.work = traced_single(job, self.phase, self.phase)
         line.note(model=alias, end=job.record.end)
         return 0

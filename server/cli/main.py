@@ -25,6 +25,7 @@ ELSEWHERE = {
     "weights": "server.cli.weights",
     "bundle": "server.cli.bundle",
     "keys": "server.cli.keys",
+    "requests": "server.cli.requests",
     "usage": "server.cli.usage",
     "invoice": "server.cli.invoice",
     "prune": "server.cli.prune",

@@ -1,4 +1,4 @@
-"""A running server's /admin/v1/models, as its operator asks it: by the token of its data directory,
+"""A running server's /admin/v1, as its operator asks it: by the token of its data directory,
 or with an admin key."""
 
 import time
@@ -37,6 +37,11 @@ class OperatorClient:
 
     def __exit__(self, *_: object) -> None:
         self._http.close()
+
+    def get(self, path: str) -> dict[str, Any]:
+        """What it answers, under /admin/v1."""
+        found: dict[str, Any] = self._asked("GET", path)
+        return found
 
     def models(self) -> list[Model]:
         """All, in the registry's order."""

@@ -7,11 +7,13 @@ together): ours 3.8 µs (9 to 13), structlog 10 to 16 (11 to 38), python-json-lo
 import logging
 import re
 import time
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from server.http.asgi import App, Message, Receive, Scope, Send
 from server.ids import new_id
+from server.ledger.records import UsageRecord
 from server.tracing.facts import TracedRequest, TracedWork, Traces
 
 LINE = "fjord.line"
@@ -32,7 +34,7 @@ log = logging.getLogger("fjord.request")
 class RequestLine:
     """What one request's log line says. The handler notes what it knows; nobody else writes."""
 
-    __slots__ = ("code", "facts", "request_id", "route", "status", "work")
+    __slots__ = ("code", "facts", "record", "request_id", "route", "status", "work")
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
@@ -42,8 +44,10 @@ class RequestLine:
         """Of the error that was its end; "": it had none."""
         self.route = ""
         """The path, where it is one of the hot ones."""
+        self.record: UsageRecord | None = None
+        """Of a metered request that a model was asked for."""
         self.work: TracedWork | None = None
-        """What a trace says of it, where traces are made."""
+        """What a trace says of it."""
         self.facts: dict[str, Any] = {}
 
     def note(self, **facts: Any) -> None:
@@ -57,6 +61,9 @@ def line_of(scope: Scope) -> RequestLine:
     return line
 
 
+Ended: TypeAlias = Callable[[Scope, RequestLine, float], None]
+
+
 class RequestLog:
     """ASGI app around the whole server: takes a sane X-Request-Id or makes one, logs one line.
 
@@ -64,9 +71,11 @@ class RequestLog:
     chunk. Their handler sets the line's status and the answer's X-Request-Id header itself.
     """
 
-    def __init__(self, app: App, traces: Traces | None = None) -> None:
+    def __init__(self, app: App, traces: Traces | None = None, ended: Ended | None = None) -> None:
+        """`ended` hears of each request that has: its scope, its line, and when it began."""
         self.app = app
         self.traces = traces
+        self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -83,6 +92,8 @@ class RequestLog:
             raise
         finally:
             _log_request(scope, line, time.monotonic() - began)
+            if self._ended is not None:
+                self._ended(scope, line, began)
             if self.traces is not None and not _is_probe(scope, line):
                 self.traces.ended(traced_request(scope, line, began))
 
