@@ -44,7 +44,7 @@ def requests(
 ) -> None:
     """A running server's last requests, or where one's time went.
 
-    The newest first. Times in milliseconds: until it had an engine, until its first token, until its end.
+    The newest first. Times in milliseconds: until it had an engine, its first token, its end.
     """
     with operator_client(url, port, data_dir, api_key) as server:
         if request_id is not None:
