@@ -1,18 +1,19 @@
 """EngineSpec -> an engine that is not started yet: its weights found, its library imported."""
 
 import asyncio
-import concurrent.futures
-import contextlib
 import importlib.util
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
+from engines.adapter import FindAdapter
 from engines.base import Engine, EngineUnavailable
 from engines.fleet.pace import FetchPace
+from engines.host.child_job import Progress
 from engines.registry.spec import EngineSpec
+from engines.weights.adapter_files import AdapterFiles
+from engines.weights.background import in_background
 from engines.weights.refusal import refuse_what_never_fits
 from engines.weights.resolve import resolve
 from engines.weights.size import weights_bytes
@@ -22,10 +23,6 @@ WeightsProgress: TypeAlias = Callable[[EngineSpec, str, int | None, int | None],
 """What is being done for a spec's weights; bytes or steps done, of how many (None: unknown)."""
 
 LIBRARIES = {"vllm": "vllm", "llamacpp": "xllamacpp"}
-
-
-class _Abandoned(Exception):
-    """Nobody waits for these weights any more."""
 
 
 class EngineBuilder:
@@ -45,16 +42,17 @@ class EngineBuilder:
         self._verifies = verifies
         self._progress = progress
         self._stall_timeout_s = stall_timeout_s
+        self.adapters = AdapterFiles(data_dir, stall_timeout_s=stall_timeout_s, verifies=verifies)
         self._weights_bytes: dict[str, int] = {}
         self._paces: dict[str, FetchPace] = {}
         """Of what is fetched now."""
 
     async def __call__(self, spec: EngineSpec) -> Engine:
         if spec.kind == "scripted":
-            return _engine(spec, Path())
+            return _engine(spec, Path(), self.adapters)
         path = await self._fetched(spec)
         self._weights_bytes[spec.key] = weights_bytes(path)
-        return _engine(spec, path)
+        return _engine(spec, path, self.adapters)
 
     def weights_bytes(self, spec: EngineSpec) -> int:
         """0 for what was not built yet, or has no weights."""
@@ -66,7 +64,11 @@ class EngineBuilder:
 
     async def _fetched(self, spec: EngineSpec) -> Path:
         self._paces[spec.key] = FetchPace.begun("", None, None, time.monotonic())
-        fetching = _weights(spec, self._data_dir, self._told, self._verifies)
+        fetching = in_background(
+            lambda told: self._resolved(spec, told),
+            lambda *step: self._told(spec, *step),
+            f"weights {spec.key}",
+        )
         try:
             while not fetching.done():
                 await asyncio.wait([fetching], timeout=self._patience_s(self._paces[spec.key]))
@@ -74,6 +76,13 @@ class EngineBuilder:
         finally:
             fetching.cancel()
             del self._paces[spec.key]
+
+    def _resolved(self, spec: EngineSpec, told: Progress) -> Path:
+        refuse_what_never_fits(spec, self._data_dir, told)
+        path = resolve(spec, self._data_dir, told)
+        if self._verifies:
+            refuse_damaged(spec, path, told)
+        return path
 
     def _patience_s(self, pace: FetchPace) -> float:
         left_s = pace.moved_at + self._stall_timeout_s - time.monotonic()
@@ -104,13 +113,13 @@ def missing_library(kind: str) -> str | None:
         return library
 
 
-def _engine(spec: EngineSpec, path: Path) -> Engine:
+def _engine(spec: EngineSpec, path: Path, adapters: FindAdapter) -> Engine:
     """Engines are imported here and nowhere else: vLLM alone takes seconds."""
     match spec.kind:
         case "vllm":
             from engines.vllm.engine import VllmEngine
 
-            return VllmEngine(spec, str(path))
+            return VllmEngine(spec, str(path), find_adapter=adapters)
         case "llamacpp":
             from engines.llamacpp.engine import LlamacppEngine
 
@@ -118,31 +127,4 @@ def _engine(spec: EngineSpec, path: Path) -> Engine:
         case "scripted":
             from engines.testing.scripted import ScriptedEngine
 
-            return ScriptedEngine(spec)
-
-
-def _weights(
-    spec: EngineSpec, data_dir: Path, progress: WeightsProgress, verifies: bool
-) -> asyncio.Future[Path]:
-    """In a daemon thread of its own: a download that is given up must not keep the process."""
-    loop = asyncio.get_running_loop()
-    resolved: concurrent.futures.Future[Path] = concurrent.futures.Future()
-
-    def report(what: str, done: int | None, total: int | None) -> None:
-        if resolved.cancelled():
-            raise _Abandoned
-        loop.call_soon_threadsafe(progress, spec, what, done, total)
-
-    def run() -> None:
-        with contextlib.suppress(concurrent.futures.InvalidStateError):  # given up
-            try:
-                refuse_what_never_fits(spec, data_dir, report)
-                path = resolve(spec, data_dir, report)
-                if verifies:
-                    refuse_damaged(spec, path, report)
-                resolved.set_result(path)
-            except Exception as error:
-                resolved.set_exception(error)
-
-    threading.Thread(target=run, daemon=True, name=f"weights {spec.key}").start()
-    return asyncio.wrap_future(resolved)
+            return ScriptedEngine(spec, adapters)

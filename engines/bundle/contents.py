@@ -12,7 +12,7 @@ from engines.bundle.errors import BundleError
 from engines.bundle.manifest import safe_path
 from engines.registry.registry import load_registry
 from engines.registry.sources import PACKAGE, is_local
-from engines.registry.spec import EngineSpec
+from engines.registry.spec import Source
 from engines.weights.manifest import MANIFEST, StoredFile, WeightsManifest, as_text, read_manifest
 from engines.weights.store import selection_of
 
@@ -46,9 +46,9 @@ class BundlePiece:
 
 @dataclass(frozen=True, slots=True)
 class ModelWeights:
-    """One model's files on this disk: the folder, or the GGUF."""
+    """A model's files on this disk, or an adapter's: the folder, or the GGUF."""
 
-    spec: EngineSpec
+    spec: Source
     path: Path
     licence: str | None = None
 

@@ -3,31 +3,41 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from engines.base import EngineUnavailable
 from engines.checking.findings import Finding, bounded, fail, note, ok
-from engines.registry.adapters import FoundAdapter, found_adapter, unable
-from engines.registry.spec import ModelSpec
+from engines.planning.adapter_fit import misfit
+from engines.registry.adapters import read_adapter, unable
+from engines.registry.spec import AdapterSource, ModelSpec
+from engines.weights.present import present_weights
 
 
-def adapter_findings(entry: ModelSpec) -> Iterator[Finding]:
-    """None where the alias has no adapter."""
+def adapter_findings(entry: ModelSpec, base: Path | None, data_dir: Path) -> Iterator[Finding]:
+    """None where the alias has no adapter. `base`: the model's files, where they are here."""
     if entry.adapter is None:
         return
+    origin = entry.adapter.origin
     try:
-        found = found_adapter(entry.adapter.path, Path())
-    except ValueError as error:
-        folder = entry.adapter.path
-        yield fail("adapter.files", str(error).replace(folder, Path(folder).name))
+        folder = present_weights(AdapterSource.of(entry.adapter), data_dir)
+        if folder is None:
+            fetched = f"`fjord weights pull {entry.alias}` fetches it"
+            yield note("adapter.here", f"{origin} is not on this disk; {fetched}")
+            return
+        rank, trained_on = read_adapter(folder, origin)
+        wrong = None if base is None else misfit(folder, base)
+    except (ValueError, EngineUnavailable) as error:
+        yield fail("adapter.files", str(error).replace(origin, Path(origin).name))
         return
-    lacks = unable(entry.engine.args, found.rank)
+    lacks = unable(entry.engine.args, rank)
     if lacks is not None:
         yield fail("adapter.rank", lacks)
     else:
-        yield ok("adapter.rank", f"a LoRA of rank {found.rank}")
-    yield from _of_base(found, entry)
+        yield ok("adapter.rank", f"a LoRA of rank {rank}")
+    if wrong is not None:
+        yield fail("adapter.shapes", wrong)
+    yield from _of_base(trained_on.rstrip("/"), entry.engine.source.rstrip("/"))
 
 
-def _of_base(found: FoundAdapter, entry: ModelSpec) -> Iterator[Finding]:
-    trained_on, source = found.trained_on.rstrip("/"), entry.engine.source.rstrip("/")
+def _of_base(trained_on: str, source: str) -> Iterator[Finding]:
     if trained_on and trained_on.rsplit("/", 1)[-1] != source.rsplit("/", 1)[-1]:
         what = f"it was trained on {bounded(trained_on, 80)}, and lies over {bounded(source, 80)}"
         yield note("adapter.base", what)

@@ -68,6 +68,8 @@ def check(
         found = list(_of_nothing(subject))
     else:
         found = list(_of_files(subject, path, told, loads_tokenizer))
+    if subject.entry is not None:
+        found += adapter_findings(subject.entry, path, data_dir)
     if all(finding.id not in NO_MODEL for finding in found):
         found += memory_findings(subject.spec, path, machine, data_dir)
     return _scrubbed(found, subject, path)
@@ -143,7 +145,6 @@ def _chat(subject: Subject, files: ModelFiles, told: Told) -> Iterator[Finding]:
     yield from reasoning_findings(files, trial, reasoning, in_registry=entry is not None)
     if entry is not None:
         yield from bounds_findings(files, entry)
-        yield from adapter_findings(entry)
     if reasoning is not None and not is_llamacpp:
         yield parser_finding(by_keyword(subject.spec.args).get("reasoning_parser"))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engines.checking.findings import Finding, bounded, fail, note, ok, shown_size
 from engines.gguf import BadGguf, GgufFile
-from engines.planning.stored import safetensors_header
+from engines.tensor_headers import safetensors_header
 from engines.weights.size import weights_bytes
 
 INDEX = "model.safetensors.index.json"

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
-from engines.base import Engine
+from engines.base import Adapter, Engine
 from engines.fleet.actions import (
     Action,
     Displace,
@@ -80,6 +80,7 @@ class Fleet:
         turns: TurnRules | None = None,
         sleeping: SleepRules | None = None,
         on_ready: Callable[[], None] = lambda: None,
+        begin_adapter: Callable[[Adapter], None] = lambda adapter: None,
     ) -> None:
         """`check_timeout_s` is long because a CPU may spend seconds in one step of a long prompt.
         `stop_timeout_s` bounds the end of all engines in `stop`; `replace_timeout_s` that of one
@@ -101,14 +102,15 @@ class Fleet:
         self._room, self._turns = memory.room, turns or TurnRules()
         self._sleeping = sleeping or SleepRules()
         self.is_short = False
-        self._engines = shared_engines(models)
+        self._first_models = tuple(models)
+        self._engines = shared_engines(self._first_models)
         for managed in self._engines.values():
             memory.first_look(managed)
         self._by_alias = by_alias(self._engines.values())
         self._inbox = Inbox()
         self._tell = self._inbox.tell
         self.commands = OperatorCommands(self, self._by_alias, self._tell)
-        self.renewal = Renewal(self._engines, self._by_alias, memory, self._tell)
+        self.renewal = Renewal(self._engines, self._by_alias, memory, self._tell, begin_adapter)
         self._sleepers = Sleepers(
             self, self._tell, memory, self._sleeping, check_interval_s, check_timeout_s
         )
@@ -122,6 +124,7 @@ class Fleet:
     async def start(self) -> None:
         """Returns at once; preloads go on in the background, one after another."""
         if self._owner is None:
+            self.renewal.begin_adapters(self._first_models)
             self._owner = asyncio.create_task(self._own(), name="fleet")
 
     async def stop(self, timeout_s: float | None = None) -> None:

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 
+from engines.base import Adapter
 from engines.fleet.engine_state import ManagedEngine
 from engines.fleet.inbox import Tell, obeyed
 from engines.fleet.node_memory import NodeMemory
@@ -25,7 +26,10 @@ class Renewal:
         by_alias: dict[str, ManagedEngine],
         memory: NodeMemory,
         tell: Tell,
+        begin_adapter: Callable[[Adapter], None],
     ) -> None:
+        """`begin_adapter`: its files are fetched before a request asks for it."""
+        self._begin_adapter = begin_adapter
         self._engines, self._by_alias, self._memory, self._tell = engines, by_alias, memory, tell
         self._one_by_one = asyncio.Lock()
 
@@ -33,12 +37,20 @@ class Renewal:
         """From now on exactly `models` are served; `then` is called in the same moment. Engines
         that none of them uses end once their requests have ended. Raises EngineUnavailable where
         the fleet stops."""
+        models = tuple(models)
         wanted = shared_engines(models)
         async with self._one_by_one:
             for managed in wanted.values():
                 if managed.spec.key not in self._engines:
                     await asyncio.to_thread(self._memory.first_look, managed)
             await obeyed(self._tell, lambda: self._take_over(wanted, then))
+        self.begin_adapters(models)
+
+    def begin_adapters(self, models: Iterable[ModelSpec]) -> None:
+        """Those of models that are loaded at the start."""
+        for model in models:
+            if model.preload and model.adapter is not None:
+                self._begin_adapter(model.adapter)
 
     def _take_over(self, wanted: Mapping[str, ManagedEngine], then: Callable[[], None]) -> None:
         before = {key: managed for key, managed in self._engines.items() if not managed.is_gone}

@@ -14,8 +14,8 @@ from engines.gguf import BadGguf, GgufFile
 from engines.planning.config import facts_of
 from engines.planning.facts import FactsUnknown, ModelFacts
 from engines.planning.gguf_facts import gguf_facts
+from engines.tensor_headers import safetensors_header
 
-_LONGEST_HEADER = 100 * 2**20
 _OTHER_THAN_WE_KNOW = (KeyError, TypeError, AttributeError, IndexError, RecursionError)
 """JSON of another form than ours."""
 _MTP = re.compile(r"(^|\.)mtp\.")
@@ -49,7 +49,7 @@ def _elements(folder: Path, first_unloaded: int | None) -> tuple[Counter[str], i
     """By dtype, of all that an engine loads; and the bytes of everything."""
     loaded: Counter[str] = Counter()
     stored_bytes = 0
-    for path in _shards(folder):
+    for path in shards(folder):
         for name, tensor in safetensors_header(path)[1].items():
             start, end = tensor["data_offsets"]
             stored_bytes += end - start
@@ -58,7 +58,7 @@ def _elements(folder: Path, first_unloaded: int | None) -> tuple[Counter[str], i
     return loaded, stored_bytes
 
 
-def _shards(folder: Path) -> Iterator[Path]:
+def shards(folder: Path) -> Iterator[Path]:
     """Those that the index names; without an index, all."""
     index = folder / "model.safetensors.index.json"
     if not index.exists():
@@ -66,21 +66,6 @@ def _shards(folder: Path) -> Iterator[Path]:
         return
     names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
     yield from (folder / name for name in sorted(names))
-
-
-def safetensors_header(path: Path) -> tuple[int, Mapping[str, Any]]:
-    """At which byte the tensors begin, and what is told of each. Raises OSError, and ValueError
-    for what is none."""
-    with path.open("rb") as file:
-        first = file.read(8)
-        if len(first) < 8:
-            raise ValueError(f"{path.name} is {'cut short' if first else 'empty'}")
-        (length,) = struct.unpack("<Q", first)
-        if length > _LONGEST_HEADER:
-            raise ValueError(f"{path.name} is no safetensors file")
-        header: dict[str, Any] = json.loads(file.read(length))
-    header.pop("__metadata__", None)
-    return 8 + length, header
 
 
 def _first_unloaded_layer(config: Mapping[str, Any]) -> int | None:

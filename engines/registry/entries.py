@@ -165,7 +165,12 @@ class ModelEntry(_Strict):
     revision: Text | None = Field(None, description="a commit, tag or branch of the hub")
     file: Text | None = Field(None, description="llamacpp: the GGUF's name within the source")
     adapter: Text | None = Field(
-        None, description="a folder with a LoRA in PEFT's form, which is laid over `base`"
+        None,
+        description="a LoRA in PEFT's form that is laid over `base`: a folder, or the hub's "
+        "owner/name",
+    )
+    adapter_revision: Text | None = Field(
+        None, description="adapter: a commit, tag or branch of the hub"
     )
     base: Alias | None = Field(None, description="adapter: the alias whose weights it is laid over")
     engine: EngineKind = Field("vllm", description="vllm, llamacpp or scripted")

@@ -2,9 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Final
 
-from engines.registry.adapters import most_adapters
+from engines.base import Adapter
+from engines.registry.adapters import HubFolder, found_adapter, most_adapters, unable
 from engines.registry.entries import ModelEntry
 from engines.registry.yaml import Location
 
@@ -35,13 +37,26 @@ def _on_base(entry: ModelEntry, entries: Mapping[str, ModelEntry]) -> ModelEntry
     return ModelEntry.model_construct(_fields_set=set(values), **values)
 
 
+def adapter_of(entry: ModelEntry, folder: Path, here: HubFolder) -> Adapter | None:
+    """Of an entry with what it has of its base, in a file in `folder`. Raises ValueError with what
+    is wrong: of the hub's, where it is `here`."""
+    if entry.adapter is None:
+        return None
+    found = found_adapter(entry.adapter, folder, entry.adapter_revision, here)
+    lacks = unable(entry.args, found.rank) if entry.engine == "vllm" else None
+    if lacks is not None:
+        raise ValueError(f"{lacks} (of the base, {entry.base!r})")
+    return found.adapter
+
+
 def wrong_base(
     alias: str, said: ModelEntry, entries: Mapping[str, ModelEntry]
 ) -> tuple[Location, str] | None:
     """The key, and what is wrong with what the entry `said` of adapter and base."""
     if said.adapter is None:
-        complaint = "is for an adapter; right would be adapter: ./folder"
-        return (("base",), complaint) if said.base else None
+        keys = [key for key in ("base", "adapter_revision") if getattr(said, key)]
+        complaint = "is for an adapter; right would be adapter: ./folder, or owner/name"
+        return ((keys[0],), complaint) if keys else None
     if said.base is None:
         return ("adapter",), "is laid over nothing; right would be base: with an alias"
     base = entries.get(said.base)
@@ -53,7 +68,8 @@ def wrong_base(
         return ("base",), f"{said.base!r} is no model that generates on vLLM, which alone has them"
     for key in OF_THE_BASE:
         if key in said.model_fields_set:
-            return (key,), "is the base's; right would be to leave it out"
+            right = "adapter_revision" if key == "revision" else "to leave it out"
+            return (key,), f"is the base's; right would be {right}"
     return None
 
 

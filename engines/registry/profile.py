@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from engines.base import Adapter
-from engines.registry.adapters import found_adapter, unable
+from engines.registry.adapters import HubFolder, nowhere
 from engines.registry.engine_arguments import argument_errors
 from engines.registry.entries import PINNED, EngineKind, ModelEntry, ProfileEntry, ReasoningEntry
 from engines.registry.entry_values import marks_of, price_of, reasoning_of
 from engines.registry.file import Document, RegistryError
-from engines.registry.on_base import on_bases, too_many, wrong_base
+from engines.registry.on_base import adapter_of, on_bases, too_many, wrong_base
 from engines.registry.sources import PACKAGE, locate, unpinned_code
 from engines.registry.spec import (
     NO_TOOLS,
@@ -29,7 +29,8 @@ from engines.registry.yaml import Location
 
 OF_THE_WEIGHTS = frozenset(
     {
-        *("adapter", "base", "revision", "file", "engine", "task", "args", "also", "optional"),
+        *("adapter", "adapter_revision", "base", "revision", "file", "engine", "task", "args"),
+        *("also", "optional"),
         *("dimensions", "reasoning", "reasoning_efforts", "tool_parser", "chat_template_kwargs"),
         *("free_chat_template_kwargs", "start_timeout", "replicas", "images"),
     }
@@ -39,10 +40,10 @@ OF_THE_WEIGHTS = frozenset(
 
 class Profile:
     """One profile of a file (None: nothing is laid over it). `entries` are the merged models, in
-    order; methods raise RegistryError."""
+    order; methods raise RegistryError. `here`: where adapters of the hub are on this disk."""
 
-    def __init__(self, document: Document, profile: str | None) -> None:
-        self.document = document
+    def __init__(self, document: Document, profile: str | None, here: HubFolder = nowhere) -> None:
+        self.document, self._here = document, here
         self._name = profile or ""
         self._overlay = document.file.profiles[profile] if profile else ProfileEntry()
         aliases = [*document.file.models, *self._overlay.models]
@@ -157,6 +158,8 @@ class Profile:
         for _, layer in reversed(self._layers(alias)):
             if "source" in layer.model_fields_set:
                 merged = {k: v for k, v in merged.items() if k not in OF_THE_WEIGHTS}
+            if "adapter" in layer.model_fields_set:
+                merged.pop("adapter_revision", None)
             merged |= {key: getattr(layer, key) for key in layer.model_fields_set}
             merged |= _load(layer, merged.get("load"))
         return ModelEntry.model_construct(_fields_set=set(merged), **merged)
@@ -201,16 +204,10 @@ class Profile:
             raise self._error(alias, ("price_per_second",), wrong)
 
     def _adapter(self, alias: str, entry: ModelEntry) -> Adapter | None:
-        if entry.adapter is None:
-            return None
         try:
-            found = found_adapter(entry.adapter, self.document.path.parent)
+            return adapter_of(entry, self.document.path.parent, self._here)
         except ValueError as e:
             raise self._error(alias, ("adapter",), str(e)) from None
-        lacks = unable(entry.args, found.rank) if entry.engine == "vllm" else None
-        if lacks is not None:
-            raise self._error(alias, ("adapter",), f"{lacks} (of the base, {entry.base!r})")
-        return found.adapter
 
     def _thought_bounds(self, alias: str, entry: ReasoningEntry | None) -> ThoughtBounds:
         if entry is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from engines.registry.adapters import HubFolder, nowhere
 from engines.registry.engine_arguments import argument_errors
 from engines.registry.entries import ALIAS, EngineKind
 from engines.registry.file import Document, RegistryError, read_registry_file
@@ -89,9 +90,9 @@ class Registry:
         return replace(self, models=MappingProxyType(models))
 
 
-def load_registry(path: Path, profile: str | None = None) -> Registry:
-    """`profile` None: the one that fits this machine. Raises RegistryError with every mistake:
-    file, line, model, key, and what would be right."""
+def load_registry(path: Path, profile: str | None = None, here: HubFolder = nowhere) -> Registry:
+    """`profile` None: the one that fits this machine; `here`: where adapters of the hub are on this
+    disk. Raises RegistryError with every mistake: file, line, model, key, what would be right."""
     document = read_registry_file(path)
     profiles = tuple(document.file.profiles)
     chosen = default_profile(profiles) if profile is None else profile
@@ -100,7 +101,7 @@ def load_registry(path: Path, profile: str | None = None) -> Registry:
             f"{path}: unknown profile {profile!r}{did_you_mean(profile, profiles)}; "
             f"its profiles: {', '.join(profiles) or 'none'}"
         )
-    merged = Profile(document, chosen)
+    merged = Profile(document, chosen, here)
     mistakes = [*_wrong_rates(document), *_no_models(document, merged), *merged.mistakes()]
     if mistakes:
         raise RegistryError.of_all(mistakes)

@@ -66,6 +66,25 @@ class EngineSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdapterSource:
+    """An adapter's files, as an EngineSpec has its weights'."""
+
+    source: str
+    """The hub's owner/name, or an absolute path."""
+    revision: str | None = None
+    kind: Literal["adapter"] = "adapter"
+    file: None = None
+
+    @classmethod
+    def of(cls, adapter: Adapter) -> "AdapterSource":
+        return cls(source=adapter.origin, revision=adapter.revision)
+
+
+Source: TypeAlias = EngineSpec | AdapterSource
+"""What has files of its own, on this disk or to be fetched."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
     """Money per one million tokens, in integer micro-units of the registry's currency."""
 
@@ -164,7 +183,7 @@ class ModelSpec:
     def weights(self) -> str:
         """What answers, for its records."""
         own = self.engine.source
-        return own if self.adapter is None else f"{own}+{self.adapter.path}"
+        return own if self.adapter is None else f"{own}+{self.adapter.origin}"
 
     @property
     def efforts(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from engines.adapter import FindAdapter, own_folder
 from engines.answers.answer_stops import is_searched, stopped, without_stops
 from engines.answers.form_bounds import check_form, wire_field
 from engines.answers.prompt_alone import is_prompt_alone, with_a_token, without_tokens
@@ -38,6 +39,7 @@ from engines.testing.pictures import last_asked, read_text
 from engines.testing.pooling import ScriptedPooling
 from engines.testing.sleep import ScriptedSleep
 from engines.testing.told import (
+    check_adapter,
     folded,
     logprobs,
     prompt_logprobs,
@@ -52,8 +54,8 @@ from engines.testing.words import LONG_TEXT, ids_of, words_of
 class ScriptedEngine(ScriptedPooling):
     """Satisfies the Engine protocol without a model. Deterministic: same request, same tokens."""
 
-    def __init__(self, spec: EngineSpec) -> None:
-        self.spec = spec
+    def __init__(self, spec: EngineSpec, find_adapter: FindAdapter = own_folder) -> None:
+        self.spec, self._find_adapter = spec, find_adapter
         self.args: Mapping[str, Any] = spec.args
         self.context_tokens = int(self.args.get("context_tokens", 131072))
         self.generated_tokens = 0
@@ -125,6 +127,7 @@ class ScriptedEngine(ScriptedPooling):
         if len(self._running) >= self.args.get("overload_above", 1 << 30):
             raise EngineOverloaded("the scripted engine was told to be full")
         self._check_alive()
+        await check_adapter(self._find_adapter, request.adapter)
         call, text = self._call(request), self._text(request, prompt)  # refused before any token
         of_prompt = prompt_logprobs(request, prompt, words_of)
         run = self._running[request.request_id] = _Run()

@@ -5,13 +5,32 @@ from itertools import islice
 
 from msgspec.structs import replace
 
-from engines.base import Adapter, Delta, GenerateRequest, Prompt, Sampling, TokenLogprob
+from engines.adapter import FindAdapter
+from engines.base import (
+    Adapter,
+    Delta,
+    GenerateRequest,
+    Prompt,
+    Sampling,
+    TokenLogprob,
+)
+from engines.registry.adapters import AdapterUnavailable, read_adapter
 
 
 def thought_words(words: Iterator[str], sampling: Sampling) -> Iterator[str]:
     """As many as the thinking budget has; it has no marks to count."""
     budget = sampling.thinking_budget
     return words if budget is None else islice(words, budget.tokens)
+
+
+async def check_adapter(find: FindAdapter, adapter: Adapter | None) -> None:
+    """As vLLM has one added before a request names it. Raises AdapterUnavailable."""
+    if adapter is None:
+        return
+    try:
+        read_adapter(await find(adapter), adapter.origin)
+    except ValueError as error:
+        raise AdapterUnavailable from error
 
 
 def said_with(adapter: Adapter | None, text: str) -> str:

@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
+from engines.adapter import FindAdapter, own_folder
 from engines.answers.answer_stops import is_searched, stopped, without_stops
 from engines.answers.prompt_alone import is_prompt_alone, with_a_token, without_tokens
 from engines.base import (
@@ -54,7 +56,13 @@ Load: TypeAlias = Callable[[EngineSpec, str, ProcessTree], Awaitable[tuple[Any, 
 class VllmEngine(PoolingCalls):
     """Satisfies engines.base.Engine. `path` is a local folder, or a hub id; `load` starts vLLM."""
 
-    def __init__(self, spec: EngineSpec, path: str, load: Load = load) -> None:
+    def __init__(
+        self,
+        spec: EngineSpec,
+        path: str,
+        load: Load = load,
+        find_adapter: FindAdapter = own_folder,
+    ) -> None:
         self.context_tokens = 0
         self._spec, self._path, self._load = spec, path, load
         self._processes = ProcessTree()
@@ -67,7 +75,7 @@ class VllmEngine(PoolingCalls):
         self._renderer: Renderer | None = None
         self._speech: SpeechRenderer | None = None
         self._grammars = JsonGrammars()
-        self._adapters = LoadedAdapters(spec)
+        self._adapters = LoadedAdapters(spec, Path(path), find_adapter)
         self._trials: FormTrials | None = None
         self._reasoning_parser: str | None = spec.args.get("reasoning_parser")
         self._is_stopped = False

@@ -37,7 +37,7 @@ from engines.weights.manifest import (
     write_manifest,
 )
 from engines.weights.patience import patiently
-from engines.weights.selection import IGNORED, Selection, are_one
+from engines.weights.selection import IGNORED, Selection
 from engines.weights.store import PARTS, WeightsStore
 
 ROOM_LEFT_BYTES = 100_000_000
@@ -163,11 +163,9 @@ class Pull:
 
     def _refuse_what_cannot_work(self) -> None:
         repository, selection = self.model.repository, self.model.selection
-        names = [each.name for each in self.listing.files]
-        ggufs = selection.ggufs(names)
-        if selection.kind == "llamacpp" and (not ggufs or not are_one(ggufs)):
-            held = ", ".join(ggufs) or f"no {selection.patterns[0]}"
-            raise ChildJobFailed(f"{repository} has {held}; right would be file: with one name")
+        sizes = {each.name: each.size for each in self.listing.files}
+        if (lack := selection.lack(sizes)) is not None:
+            raise ChildJobFailed(f"{repository} has {lack}")
         missing = self.missing_bytes()
         self.store.root.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self.store.root).free - ROOM_LEFT_BYTES

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engines.host.child_job import ChildJobFailed, run_child_job
 from engines.registry.sources import PACKAGE, is_local
-from engines.registry.spec import EngineSpec
+from engines.registry.spec import EngineSpec, Source
 from engines.weights.packages import folder_in, gguf_in
 from engines.weights.resolve import QUIET, resolve
 from engines.weights.store import stored_weights
@@ -16,12 +16,13 @@ OFFLINE = {"HF_HUB_OFFLINE": "1"}
 
 
 def present_weights(
-    spec: EngineSpec, data_dir: Path, environment: Mapping[str, str] | None = None
+    spec: Source, data_dir: Path, environment: Mapping[str, str] | None = None
 ) -> Path | None:
-    """A folder or a GGUF file; for vLLM also the GGUF that a start would convert. None: it would
-    be fetched. Raises EngineUnavailable where a local source is not what it should be."""
+    """A folder or a GGUF file, of a model or an adapter; for vLLM also the GGUF that a start would
+    convert. None: it would be fetched. Raises EngineUnavailable where a local source is not what it
+    should be."""
     around = os.environ if environment is None else environment
-    if spec.source.startswith(PACKAGE):
+    if isinstance(spec, EngineSpec) and spec.source.startswith(PACKAGE):
         return packaged_weights(spec, data_dir)
     if is_local(spec.source):
         path = Path(spec.source)
@@ -51,7 +52,7 @@ def hub_cache(environment: Mapping[str, str]) -> Path:
     return caches / "huggingface" / "hub"
 
 
-def _cached(spec: EngineSpec, environment: Mapping[str, str]) -> Path | None:
+def _cached(spec: Source, environment: Mapping[str, str]) -> Path | None:
     if not (hub_cache(environment) / f"models--{spec.source.replace('/', '--')}").is_dir():
         return None
     args = [spec.source, spec.kind, spec.revision or "", spec.file or ""]

@@ -9,7 +9,7 @@ from pathlib import Path
 from engines.base import EngineUnavailable
 from engines.host.child_job import ChildJobFailed, Progress, run_child_job
 from engines.registry.sources import PACKAGE, is_local
-from engines.registry.spec import EngineSpec
+from engines.registry.spec import EngineSpec, Source
 from engines.weights.packaged_model import converted_model, gguf_path
 from engines.weights.packages import folder_in
 from engines.weights.store import stored_weights, weights_root
@@ -25,17 +25,17 @@ class WeightsUnavailable(EngineUnavailable):
 
 
 def resolve(
-    spec: EngineSpec,
+    spec: Source,
     data_dir: Path,
     progress: Progress,
     environment: Mapping[str, str] | None = None,
 ) -> Path:
-    """An absolute folder (vllm) or GGUF file (llamacpp). Blocks, for hours with large weights:
-    call it in a thread. `progress` is called in that thread at least every second while something
-    is done; an exception it raises ends the work and comes out here. `environment` is what hub
-    and proxies are looked up in (os.environ). Raises EngineUnavailable."""
+    """An absolute folder (vllm, an adapter) or GGUF file (llamacpp). Blocks, for hours with large
+    weights: call it in a thread. `progress` is called in that thread at least every second while
+    something is done; an exception it raises ends the work and comes out here. `environment` is
+    what hub and proxies are looked up in (os.environ). Raises EngineUnavailable."""
     around = os.environ if environment is None else environment
-    if spec.source.startswith(PACKAGE):
+    if isinstance(spec, EngineSpec) and spec.source.startswith(PACKAGE):
         return _packaged(spec, data_dir, progress, around)
     if is_local(spec.source):
         return _local(spec)
@@ -44,7 +44,7 @@ def resolve(
 
 
 def fetched(
-    spec: EngineSpec,
+    spec: Source,
     data_dir: Path,
     progress: Progress,
     environment: Mapping[str, str],
@@ -52,8 +52,8 @@ def fetched(
     asks_hub: bool = False,
     again: Sequence[str] = (),
 ) -> Path:
-    """Of a hub's model, as `resolve` gives it. `asks_hub`: also where it is here, since a branch
-    may have moved; `again`: files that are fetched although they are here."""
+    """Of a hub's model or adapter, as `resolve` gives it. `asks_hub`: also where it is here, since
+    a branch may have moved; `again`: files that are fetched although they are here."""
     how = {
         "root": str(weights_root(data_dir, environment)),
         "asks_hub": asks_hub or bool(again),
@@ -77,9 +77,9 @@ class FetchSize:
 
 
 def fetch_size(
-    spec: EngineSpec, data_dir: Path, progress: Progress, environment: Mapping[str, str]
+    spec: Source, data_dir: Path, progress: Progress, environment: Mapping[str, str]
 ) -> FetchSize:
-    """Of a hub's model; asks the hub. Raises EngineUnavailable."""
+    """Of a hub's model or adapter; asks the hub. Raises EngineUnavailable."""
     root = str(weights_root(data_dir, environment))
     args = [spec.source, spec.kind, spec.revision or "", _file(spec), root]
     around = {**environment, **QUIET}
@@ -90,7 +90,7 @@ def fetch_size(
     return FetchSize(**told)
 
 
-def _file(spec: EngineSpec) -> str:
+def _file(spec: Source) -> str:
     return (spec.file or "") if spec.kind == "llamacpp" else ""
 
 
@@ -103,10 +103,12 @@ def _packaged(
     return folder_in(package) or converted_model(data_dir, progress, package, environment)
 
 
-def _local(spec: EngineSpec) -> Path:
+def _local(spec: Source) -> Path:
     path = Path(spec.source)
     if not path.exists():
         raise WeightsUnavailable(f"{path} is not there; source would be a folder or a file")
+    if spec.kind == "adapter":
+        return path
     if spec.kind == "llamacpp":
         return _local_gguf(path, spec.file)
     if not (path / "config.json").is_file():

@@ -1,10 +1,12 @@
 """Which files of a repository an engine reads, and whether those that are here are all of them."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+
+from engines.registry.adapters import CONFIG, MOST_CONFIG_BYTES, WEIGHTS
 
 ALLOWED = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.py", "*.safetensors")
 IGNORED = ("original/*", "consolidated*", "metal/*", "onnx/*", "openvino/*")
@@ -15,7 +17,8 @@ INDEX = "model.safetensors.index.json"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What an engine of this kind wants; `file`: the GGUF's name, for llamacpp alone."""
+    """What an engine of this kind wants, or whoever reads an "adapter"; `file`: the GGUF's name,
+    for llamacpp alone."""
 
     kind: str
     file: str | None = None
@@ -23,15 +26,31 @@ class Selection:
     @property
     def patterns(self) -> tuple[str, ...]:
         if self.kind != "llamacpp":
-            return ALLOWED
+            return (CONFIG, WEIGHTS) if self.kind == "adapter" else ALLOWED
         return (self.file.replace("-00001-of-", "-*-of-"),) if self.file else ("*.gguf",)
 
     def wanted(self, names: Iterable[str]) -> list[str]:
         """In order of their names. PyTorch's own files only where there are no others."""
         found = _matching(names := sorted(names), (*self.patterns, *LICENCES))
-        if not any(name.endswith((".safetensors", ".gguf")) for name in found):
+        has_weights = any(name.endswith((".safetensors", ".gguf")) for name in found)
+        if self.kind != "adapter" and not has_weights:
             found = _matching(names, (*self.patterns, *LICENCES, PYTORCH))
         return found
+
+    def lack(self, sizes: Mapping[str, int]) -> str | None:
+        """What a repository with these files (bytes, by name) should have, to be fetched."""
+        if self.kind == "llamacpp":
+            ggufs = self.ggufs(sizes)
+            held = ", ".join(ggufs)[:200] or f"no {self.patterns[0]}"
+            is_one = ggufs and are_one(ggufs)
+            return None if is_one else f"{held}; right would be file: with one name"
+        if self.kind != "adapter":
+            return None
+        if missing := [name for name in self.patterns if name not in sizes]:
+            return f"no {' and no '.join(missing)}: it is no LoRA in PEFT's form"
+        if sizes[CONFIG] > MOST_CONFIG_BYTES:
+            return f"a {CONFIG} of over {MOST_CONFIG_BYTES:,} bytes: it is no LoRA in PEFT's form"
+        return None
 
     def ggufs(self, names: Iterable[str]) -> list[str]:
         return [name for name in self.wanted(names) if name.endswith(".gguf")]
@@ -42,6 +61,8 @@ class Selection:
         if self.kind == "llamacpp":
             ggufs = self.ggufs(names)
             return folder / ggufs[0] if ggufs and are_one(ggufs) else None
+        if self.kind == "adapter":
+            return folder if {CONFIG, WEIGHTS} <= set(names) else None
         if "config.json" not in names:
             return None
         if INDEX in names:

@@ -15,7 +15,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from engines.registry.sources import COMMIT
-from engines.registry.spec import EngineSpec
+from engines.registry.spec import Source
 from engines.weights.manifest import MANIFEST, BadManifest, WeightsManifest, read_manifest
 from engines.weights.selection import Selection
 
@@ -102,8 +102,8 @@ def stores(data_dir: Path, environment: Mapping[str, str]) -> tuple[WeightsStore
     return WeightsStore(root), WeightsStore(data_dir.absolute() / BUNDLE / "weights")
 
 
-def stored_weights(spec: EngineSpec, data_dir: Path, environment: Mapping[str, str]) -> Path | None:
-    """Of a hub's model: the folder or the GGUF file, where a store has it whole."""
+def stored_weights(spec: Source, data_dir: Path, environment: Mapping[str, str]) -> Path | None:
+    """Of a hub's model or adapter: the folder or the GGUF file, where a store has it whole."""
     selection = selection_of(spec)
     found = (
         store.find(spec.source, spec.revision, selection) for store in stores(data_dir, environment)
@@ -111,7 +111,7 @@ def stored_weights(spec: EngineSpec, data_dir: Path, environment: Mapping[str, s
     return next((path for path in found if path is not None), None)
 
 
-def selection_of(spec: EngineSpec) -> Selection:
+def selection_of(spec: Source) -> Selection:
     return Selection(spec.kind, spec.file if spec.kind == "llamacpp" else None)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from engines.base import EngineUnavailable
 from engines.host.child_job import REPEAT_S, Progress
 from engines.registry.sources import PACKAGE, is_local
-from engines.registry.spec import EngineSpec
+from engines.registry.spec import Source
 from engines.weights.manifest import MANIFEST, BadManifest, StoredFile, read_manifest
 from engines.weights.packaged_model import converted_files
 from engines.weights.packages import files_of, recorded_sha256
@@ -55,7 +55,7 @@ class Verdict:
     why: str = ""
 
 
-def verify(spec: EngineSpec, path: Path, progress: Progress) -> Verdict:
+def verify(spec: Source, path: Path, progress: Progress) -> Verdict:
     """Reads every byte of the weights at `path` (a folder, or a GGUF file), which are `spec`'s;
     blocks, as long as the disk takes. An exception that `progress` raises ends it. Raises
     EngineUnavailable where the manifest cannot be read."""
@@ -69,7 +69,7 @@ def verify(spec: EngineSpec, path: Path, progress: Progress) -> Verdict:
     return Verdict(len(expected), tuple(damage))
 
 
-def refuse_damaged(spec: EngineSpec, path: Path, progress: Progress) -> None:
+def refuse_damaged(spec: Source, path: Path, progress: Progress) -> None:
     """Raises EngineUnavailable with the files that are not what they were."""
     damage = verify(spec, path, progress).damage
     if damage:
@@ -80,7 +80,7 @@ def refuse_damaged(spec: EngineSpec, path: Path, progress: Progress) -> None:
         )
 
 
-def _expected(spec: EngineSpec, path: Path) -> list[_Expected]:
+def _expected(spec: Source, path: Path) -> list[_Expected]:
     folder = path if path.is_dir() else path.parent
     if spec.source.startswith(PACKAGE):
         return _of_package(spec.source.removeprefix(PACKAGE), folder)
@@ -116,7 +116,7 @@ def _of_cache(folder: Path) -> list[_Expected]:
     ]
 
 
-def _unknown(spec: EngineSpec) -> str:
+def _unknown(spec: Source) -> str:
     if is_local(spec.source):
         return f"{spec.source} has no {MANIFEST}: nothing says what its bytes should be"
     return f"nothing says what the bytes of {spec.source} should be"

@@ -1,13 +1,13 @@
 """Which of a registry's models a command is for: those that are named, all, or the preloaded."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
 import typer
 
 from engines.registry.registry import Registry
-from engines.registry.spec import EngineSpec, ModelSpec
+from engines.registry.spec import AdapterSource, ModelSpec, Source
 from engines.spelling import did_you_mean
 from server.refusal import CannotStart
 
@@ -22,7 +22,7 @@ All: TypeAlias = Annotated[bool, typer.Option("--all", help="Every model of the 
 class Weights:
     """One model's files, and the aliases that they serve."""
 
-    spec: EngineSpec
+    spec: Source
     aliases: tuple[str, ...]
 
     @property
@@ -50,11 +50,17 @@ def chosen_models(registry: Registry, aliases: Sequence[str], every: bool) -> li
 
 
 def weights_of(models: Iterable[ModelSpec]) -> list[Weights]:
-    """Each once, whatever else its engines are given. A scripted model has none."""
-    found: dict[tuple[str | None, ...], tuple[EngineSpec, list[str]]] = {}
+    """Each once, whatever else its engines are given. A scripted model has none but its adapter."""
+    found: dict[tuple[str | None, ...], tuple[Source, list[str]]] = {}
     for model in models:
-        spec = model.engine
-        if spec.kind != "scripted":
+        for spec in _sources(model):
             key = (spec.kind, spec.source, spec.revision, spec.file)
             found.setdefault(key, (spec, []))[1].append(model.alias)
     return [Weights(spec, tuple(aliases)) for spec, aliases in found.values()]
+
+
+def _sources(model: ModelSpec) -> Iterator[Source]:
+    if model.engine.kind != "scripted":
+        yield model.engine
+    if model.adapter is not None:
+        yield AdapterSource.of(model.adapter)

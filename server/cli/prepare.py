@@ -6,11 +6,11 @@ from collections.abc import Sequence
 import typer
 
 from engines.base import EngineUnavailable
-from engines.registry.spec import EngineSpec
+from engines.registry.spec import Source
 from engines.weights.resolve import resolve
 from server.cli.announce import key_lines
 from server.cli.bars import Bar
-from server.cli.chosen_models import chosen_models
+from server.cli.chosen_models import chosen_models, weights_of
 from server.cli.first_start import first_key, prepare_data_dir
 from server.cli.registry_choice import open_registry
 from server.cli.trouble import told
@@ -25,13 +25,12 @@ def prepare(settings: Settings, aliases: Sequence[str] = (), *, every: bool = Fa
     A second call finds everything there and is quick."""
     models = chosen_models(open_registry(settings), aliases, every)
     prepare_data_dir(settings.data_dir)
-    for spec in {model.engine.key: model.engine for model in models}.values():
-        if spec.kind != "scripted":
-            typer.echo(f"weights of {spec.source}: {_fetched(spec, settings)}")
+    for each in weights_of(models):
+        typer.echo(f"weights of {each.spec.source}: {_fetched(each.spec, settings)}")
     _make_key(settings)
 
 
-def _fetched(spec: EngineSpec, settings: Settings) -> str:
+def _fetched(spec: Source, settings: Settings) -> str:
     with Bar() as bar:
         try:
             return str(resolve(spec, settings.data_dir, bar.progress))

@@ -16,6 +16,7 @@ from engines.registry.registry import (
 )
 from engines.registry.sources import PACKAGE
 from engines.registry.spec import ModelSpec
+from engines.weights.adapter_files import hub_folder
 from engines.weights.packages import is_installed
 from server.cli.fitting_profile import fitting_profile
 from server.cli.no_card import no_card
@@ -40,7 +41,7 @@ def open_registry(settings: Settings, machine: Machine | None = None) -> Registr
             )
         path = registry_path(settings.registry)
         profile = settings.profile or fitting_profile(path, machine, settings.data_dir)
-        registry = load_registry(path, profile)
+        registry = load_registry(path, profile, hub_folder(settings.data_dir))
         return registry.with_engine(settings.engine) if settings.engine else registry
     except RegistryError as error:
         raise CannotStart(str(error)) from None

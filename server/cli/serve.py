@@ -130,6 +130,7 @@ def _fleet(settings: Settings, registry: Registry) -> Fleet:
         builder,
         weights_bytes=builder.weights_bytes,
         pace=builder.pace,
+        begin_adapter=builder.adapters.begin,
         load_timeout_s=settings.load_timeout_s,
         start_limit=StartLimit.of(settings.start_timeout_s),
         memory=node_memory(settings, asked, machine),

@@ -7,12 +7,15 @@ import pytest
 from engines.base import Adapter
 from engines.checking.adapter import adapter_findings
 from engines.registry.spec import EngineSpec, ModelSpec
+from engines.testing.tiny import make_llama
 from tests.support.adapters import adapter_folder
 
 LORA = {"enable_lora": True, "max_lora_rank": 8}
 
 
-def findings(folder: Path, source: str = "owner/tiny") -> list[tuple[str, str]]:
+def findings(
+    folder: Path, source: str = "owner/tiny", base: Path | None = None
+) -> list[tuple[str, str]]:
     spec = ModelSpec(
         alias="a",
         engine=EngineSpec(kind="vllm", source=source, args=LORA),
@@ -20,7 +23,8 @@ def findings(folder: Path, source: str = "owner/tiny") -> list[tuple[str, str]]:
         context_tokens=1024,
         output_tokens=1024,
     )
-    return [(found.id, found.verdict) for found in adapter_findings(spec)]
+    found = adapter_findings(spec, base, folder.parent)
+    return [(each.id, each.verdict) for each in found]
 
 
 @pytest.mark.parametrize(
@@ -39,3 +43,23 @@ def test_an_adapter_is_held_against_its_base(
 
 def test_files_that_are_gone(tmp_path: Path) -> None:
     assert findings(tmp_path / "none") == [("adapter.files", "fail")]
+
+
+def test_an_adapter_of_another_model_s_shapes(tmp_path: Path) -> None:
+    folder, base = adapter_folder(tmp_path / "a"), make_llama(tmp_path / "tiny")
+    assert findings(folder, base=base) == [("adapter.rank", "ok")]
+    wider = adapter_folder(tmp_path / "b", hidden=128)
+    assert findings(wider, base=base) == [("adapter.rank", "ok"), ("adapter.shapes", "fail")]
+
+
+def test_an_adapter_of_the_hub_that_is_not_here_is_not_fetched(tmp_path: Path) -> None:
+    spec = ModelSpec(
+        alias="a",
+        engine=EngineSpec(kind="vllm", source="owner/tiny", args=LORA),
+        adapter=Adapter(name="owner/lora@main", source="owner/lora"),
+        context_tokens=1024,
+        output_tokens=1024,
+    )
+    [found] = adapter_findings(spec, None, tmp_path)
+    assert (found.id, found.verdict) == ("adapter.here", "note")
+    assert "`fjord weights pull a` fetches it" in found.text

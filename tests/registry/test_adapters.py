@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from engines.base import Adapter
 from engines.registry.changes import registry_change
-from engines.registry.registry import RegistryError
+from engines.registry.registry import RegistryError, load_registry
 from tests.support.adapters import adapter_folder
 from tests.support.registries import load
 
@@ -73,6 +74,10 @@ def test_other_files_in_the_same_folder_are_another_adapter(tmp_path: Path) -> N
         ("adapter: ./a\nbase: base\nsource: x/y", "key 'source': is the base's"),
         ("adapter: ./a\nbase: base\nargs: {seed: 1}", "key 'args': is the base's"),
         ("adapter: ./a\nbase: base\nreplicas: 2", "key 'replicas': is the base's"),
+        ("adapter: o/a\nbase: base\nrevision: v1", "is the base's; right would be adapter_rev"),
+        ("adapter: ./a\nbase: base\nadapter_revision: v1", "which has no adapter_revision"),
+        ("source: x/y\nadapter_revision: v1\ncontext: 8K\noutput: 1K", "is for an adapter"),
+        ("adapter: lora\nbase: base", "'lora' is no folder; right would be one that holds"),
         ("source: x/y\nbase: base\ncontext: 8K\noutput: 1K", "key 'base': is for an adapter"),
     ],
 )
@@ -119,7 +124,11 @@ def test_an_engine_holds_so_many(tmp_path: Path) -> None:
         ({"r": 0}, "names no rank"),
         ({"r": True}, "names no rank"),
         ({"r": 8, "rank_pattern": {"q": "8"}}, "names no rank"),
-        ({"r": 2, "rank_pattern": {"q_proj": 16}}, "its rank is 16"),
+        ({"r": 2}, "says rank 2, and the tensors of 'model.layers.0.self_attn.q_proj' have 4"),
+        ({"r": 4, "rank_pattern": {"q_proj": 16}}, "says rank 16, and the tensors of"),
+        ({"r": 4, "rank_pattern": {"(.*)*$": 16}}, "is no module's name"),
+        ({"r": 4, "rank_pattern": {"q_proj\\": 16}}, "is no module's name"),
+        ({"r": 4, "init_lora_weights": "pissa_niter_4"}, "needs init_lora_weights"),
         ({"r": 8, "use_dora": True}, "needs use_dora"),
         ({"r": 8, "bias": "all"}, "needs bias"),
         ({"r": 8, "peft_type": "IA3"}, "is a IA3"),
@@ -132,6 +141,115 @@ def test_an_adapter_that_is_none(tmp_path: Path, config: Any, said: str) -> None
     (folder / "adapter_config.json").write_text(text)
     with pytest.raises(RegistryError, match=said):
         loaded(tmp_path)
+
+
+def test_a_config_that_is_too_long_is_not_read(tmp_path: Path) -> None:
+    folder = adapter_folder(tmp_path / "a")
+    (folder / "adapter_config.json").write_bytes(b" " * (1 << 20) + b"{}")
+    with pytest.raises(RegistryError, match="has over 1048576 bytes"):
+        loaded(tmp_path)
+
+
+def header(**tensors: Any) -> bytes:
+    text = json.dumps(tensors).encode()
+    return len(text).to_bytes(8, "little") + text
+
+
+A, B = ({"dtype": "BF16", "shape": [4, 1], "data_offsets": [0, 8]},
+        {"dtype": "BF16", "shape": [1, 4], "data_offsets": [8, 16]})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"nonsense", "is no safetensors file"),
+        ((33 << 20).to_bytes(8, "little"), "is no safetensors file"),
+        (header(), "has no LoRA's tensors"),
+        (header(**{"model.q.weight": A}), "the file is cut short, or damaged"),
+        (header(**{"model.q.weight": A}) + bytes(16), "'model.q.weight' is no LoRA's tensor"),
+        (header(**{"q.lora_A.weight": A}) + bytes(16), "lora_A and lora_B, and not both"),
+        (header(**{"q.lora_A.weight": A, "q.lora_B.weight": A}) + bytes(16), "do not meet"),
+        (header(**{"q.lora_A.weight": {**A, "dtype": "I8"}}) + bytes(16), "is of I8; right"),
+        (header(**{"q.lora_A.weight": {**A, "shape": [4, -1]}}), "has no possible shape"),
+        (header(**{"q.lora_A.weight": []}), "cannot be read"),
+        (header(**{"q.lora_A.weight": {**A, "data_offsets": [0, 2**70]}}), "is cut short"),
+        (b"\x80\x84\x1e\0\0\0\0\0" + b"[" * 2_000_000, "cannot be read"),
+    ],
+)  # fmt: skip
+def test_weights_that_are_no_lora_s(tmp_path: Path, content: bytes, said: str) -> None:
+    (adapter_folder(tmp_path / "a") / "adapter_model.safetensors").write_bytes(content)
+    with pytest.raises(RegistryError, match=said) as refused:
+        loaded(tmp_path)
+    assert len(str(refused.value)) < 500
+
+
+def test_ranks_by_the_module_s_name(tmp_path: Path) -> None:
+    folder = adapter_folder(tmp_path / "a")
+    config = json.loads((folder / "adapter_config.json").read_text())
+    config |= {"r": 8, "rank_pattern": {"self_attn.q_proj": 4, "v_proj": 4}}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    assert loaded(tmp_path)
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def of_the_hub(home: Path, tuned: str, folder: Path | None = None) -> Any:
+    (home / "r.yaml").write_text(
+        FILE.format(args=LORA, tuned="\n".join(f"    {line}" for line in tuned.splitlines()))
+    )
+    asked: list[tuple[str, str | None]] = []
+
+    def here(source: str, revision: str | None) -> Path | None:
+        asked.append((source, revision))
+        return folder
+
+    return load_registry(home / "r.yaml", "cuda", here).models["tuned"], set(asked)
+
+
+HUB = "adapter: owner/lora\nbase: base"
+
+
+@pytest.mark.parametrize(
+    ("revision", "name"),
+    [(None, "owner/lora@main"), ("v2", "owner/lora@v2"), (COMMIT, "owner/lora@0123456789ab")],
+)
+def test_an_adapter_of_the_hub(tmp_path: Path, revision: str | None, name: str) -> None:
+    key = f"\nadapter_revision: {revision}" if revision else ""
+    tuned, asked = of_the_hub(tmp_path, HUB + key)
+    commit = COMMIT if revision == COMMIT else ""
+    own = Adapter(name=name, source="owner/lora", revision=revision, commit=commit)
+    assert tuned.adapter == own
+    assert asked == {("owner/lora", revision)}
+    assert tuned.engine.revision is None
+    assert tuned.weights == "owner/model+owner/lora"
+
+
+def test_what_is_here_of_the_hub_is_held_to_its_commit_and_checked(tmp_path: Path) -> None:
+    tuned, _ = of_the_hub(tmp_path, HUB, adapter_folder(tmp_path / COMMIT))
+    named = Adapter(name="owner/lora@0123456789ab", source="owner/lora", commit=COMMIT)
+    assert tuned.adapter == named
+    with pytest.raises(RegistryError, match=r"'adapter': its rank is 16, and args\.max"):
+        of_the_hub(tmp_path, HUB, adapter_folder(tmp_path / COMMIT, rank=16))
+    with pytest.raises(RegistryError, match=r"'owner/lora': its adapter_config\.json says rank 8"):
+        of_the_hub(tmp_path, HUB, adapter_folder(tmp_path / COMMIT, rank=8, tensors=64))
+
+
+def test_a_folder_of_that_name_goes_before_the_hub(tmp_path: Path) -> None:
+    adapter_folder(tmp_path / "owner" / "lora")
+    tuned, asked = of_the_hub(tmp_path, HUB)
+    assert tuned.adapter.path == str(tmp_path / "owner" / "lora")
+    assert not asked
+
+
+def test_an_overlay_s_own_adapter_has_no_other_s_revision(tmp_path: Path) -> None:
+    text = FILE.format(
+        args=LORA, tuned="    adapter: o/a\n    adapter_revision: v1\n    base: base"
+    )
+    text = text.replace("cuda: {}", "cuda:\n    models:\n      tuned: {adapter: o/b}")
+    tuned = load(tmp_path, text, "cuda").models["tuned"]
+    assert tuned.adapter == Adapter(name="o/b@main", source="o/b")
 
 
 def test_an_adapter_without_weights(tmp_path: Path) -> None:

@@ -18,6 +18,17 @@ QUESTION = "What is said here, and by whom? " * 12
 """Long enough for several blocks of the prefix cache."""
 
 
+WRONG: dict[str, dict[str, int]] = {
+    "large": {"rank": 16},
+    "false": {"rank": 8, "tensors": 64},
+    "less": {"rank": 8, "tensors": 4},
+    "narrow": {"hidden": 32},
+    "wide": {"hidden": 128},
+    "deep": {"layers": 3},
+}
+"""What vLLM itself would take in part ("less", "narrow", "deep") or fail at."""
+
+
 class Kept:
     """A sink, as of a client that keeps up: its request goes the fast way."""
 
@@ -79,7 +90,7 @@ async def test_many_at_once_never_mix(engine: Engine, adapters: list[Adapter], f
 
 
 async def test_one_that_is_not_there_ends_nothing(
-    engine: Engine, adapters: list[Adapter], tmp_path: Path
+    engine: Engine, adapters: list[Adapter], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     running = asyncio.ensure_future(said(engine, adapters[0]))
     missing = Adapter(name="missing", path=str(tmp_path / "missing"))
@@ -90,9 +101,12 @@ async def test_one_that_is_not_there_ends_nothing(
             with pytest.raises(EngineUnavailable, match="adapter cannot be loaded") as refused:
                 await said(engine, adapter)
             assert str(tmp_path) not in str(refused.value)
-    too_large = adapter_folder(tmp_path / "large", rank=16)
-    with pytest.raises(EngineUnavailable):
-        await said(engine, Adapter(name="large", path=str(too_large)))
+    for name, how in WRONG.items():
+        wrong = adapter_folder(tmp_path / name, **how)
+        with pytest.raises(EngineUnavailable, match="adapter cannot be loaded"):
+            await said(engine, Adapter(name=name, path=str(wrong)))
+    assert "'model.layers.0.self_attn.q_proj' is of 64 x 32; the base's of 64 x 64" in caplog.text
+    assert "'model.layers.2.self_attn.q_proj' is beyond the base's 2 layers" in caplog.text
     assert await running == await said(engine, adapters[0])
     await engine.check(30)
 
