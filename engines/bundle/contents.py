@@ -119,12 +119,13 @@ def _only(models: Mapping[str, Any] | None, kept: set[str]) -> dict[str, Any]:
 
 
 def _move(written: Any, base: Path, moved: Mapping[str, str]) -> None:
-    """Every `source`, wherever it stands."""
+    """Every `source` and `adapter`, wherever it stands."""
     if isinstance(written, dict):
-        source = written.get("source")
-        if isinstance(source, str):
-            located = str((base / Path(source).expanduser()).resolve())
-            written["source"] = moved.get(located, source)
+        for key in ("source", "adapter"):
+            source = written.get(key)
+            if isinstance(source, str):
+                located = str((base / Path(source).expanduser()).resolve())
+                written[key] = moved.get(located, source)
         for value in written.values():
             _move(value, base, moved)
 

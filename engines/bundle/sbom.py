@@ -26,7 +26,7 @@ def sbom_piece(
 
     bom = Bom(
         components=[
-            *(_model(each) for each in models),
+            *(_model(each, number) for number, each in enumerate(models)),
             *(_wheel(path, digest) for path, digest in sorted(wheels.items())),
         ]
     )
@@ -50,8 +50,9 @@ def _fjord(version: str) -> Any:
     )
 
 
-def _model(model: ModelWeights) -> Any:
-    """Its hash is that of its manifest, which has the hash of every file."""
+def _model(model: ModelWeights, number: int) -> Any:
+    """`number`: several may have one name, as folders and revisions do. Its hash is that of its
+    manifest, which has the hash of every file."""
     from cyclonedx.model import Property
     from cyclonedx.model.component import Component, ComponentType
 
@@ -63,7 +64,7 @@ def _model(model: ModelWeights) -> Any:
         name=name,
         version=(manifest.commit if manifest else model.folder.name if is_of_hub else None),
         type=ComponentType.MACHINE_LEARNING_MODEL,
-        bom_ref=f"model:{name}:{model.spec.file or ''}",
+        bom_ref=f"model:{number}:{name}:{model.spec.file or ''}",
         licenses=_licences(manifest.licence if manifest else None),
         properties=[
             Property(name=f"fjord:sha256:{file}", value=stored.sha256)

@@ -103,6 +103,7 @@ class Profile:
             also_known_as=tuple(entry.also_known_as),
             engine=engine,
             adapter=self._adapter(alias, entry),
+            base=entry.base or "",
             context_tokens=context,
             output_tokens=output,
             price=price_of(entry),

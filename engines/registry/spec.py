@@ -130,6 +130,8 @@ class ModelSpec:
     engine: EngineSpec
     adapter: Adapter | None = None
     """What is laid over the engine's weights."""
+    base: str = ""
+    """With an adapter: the alias whose engine it is laid over."""
     context_tokens: int
     """Input and output together."""
     output_tokens: int

@@ -55,7 +55,7 @@ class BundleRequest:
 def make_bundle(asked: BundleRequest, settings: Settings, bar: Bar) -> Created:
     """Raises BundleError and CannotStart."""
     registry = open_registry(settings)
-    models = chosen_models(registry, asked.aliases, asked.every)
+    models = _with_bases(chosen_models(registry, asked.aliases, asked.every), registry)
     if not models:
         raise BundleError("no model was chosen: name some by --aliases, or say --all")
     aliases = tuple(model.alias for model in models)
@@ -83,6 +83,12 @@ def make_bundle(asked: BundleRequest, settings: Settings, bar: Bar) -> Created:
             private_key=asked.key,
             base=_base(asked.base),
         )
+
+
+def _with_bases(models: Sequence[ModelSpec], registry: Registry) -> list[ModelSpec]:
+    """And what adapters among them are laid over; in the registry's order."""
+    names = {name for model in models for name in (model.alias, model.base)}
+    return [model for alias, model in registry.models.items() if alias in names]
 
 
 def _present(weights: Weights, settings: Settings) -> ModelWeights:
@@ -122,10 +128,12 @@ def _registry(
 ) -> BundlePiece:
     if settings.model:
         raise BundleError("a bundle carries models of a registry: write them into its file")
-    if adapted := [alias for alias in aliases if registry.models[alias].adapter is not None]:
-        raise BundleError(f"a bundle carries no adapters; leave out {', '.join(adapted)}")
     profile = registry.profile if registry.profiles else None
-    piece = registry_piece(registry_path(settings.registry), profile, aliases, _moved(found))
+    moved = _moved(found)
+    piece = registry_piece(registry_path(settings.registry), profile, aliases, moved)
+    for path, name in moved.items():  # adapters are read with it
+        (room / name).parent.mkdir(exist_ok=True)
+        (room / name).symlink_to(path)
     try:
         check_registry(piece, profile, aliases, room)
     except RegistryError as error:
