@@ -5,7 +5,7 @@ from engines.planning.demands import gb
 from engines.planning.engine_arguments import vllm_arguments
 from engines.planning.facts import ModelFacts
 from engines.planning.machine import Machine
-from engines.planning.need import on_card
+from engines.planning.need import card_weights_bytes, on_card
 from engines.registry.spec import EngineSpec
 
 
@@ -22,7 +22,9 @@ def never_fits(spec: EngineSpec, facts: ModelFacts, machine: Machine) -> str | N
         return f"it runs on {args.cards_here} cards and here are {len(machine.cards)}"
     largest = max(machine.cards, key=lambda card: card.total_bytes)
     need = on_card(facts, args, largest, None)
-    return _on_card(need.weights_bytes, need.stream_bytes, need.context_tokens, largest)
+    return _on_card(
+        card_weights_bytes(facts, args), need.stream_bytes, need.context_tokens, largest
+    )
 
 
 def _in_memory(weights: int, host: int | None) -> str | None:

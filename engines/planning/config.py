@@ -5,6 +5,7 @@ from typing import Any
 
 from engines.planning.facts import FLOATS, Experts, FactsUnknown, ModelFacts
 from engines.planning.kv_layers import KvLayers
+from engines.planning.lora import lora_sides
 
 ENCODERS = ("bert", "roberta", "xlm-roberta", "mpnet", "electra", "modernbert", "nomic_bert")
 """Model types that keep nothing of a sequence."""
@@ -74,6 +75,7 @@ def _facts(
         rope_elements=_rope_elements(text),
         whole_elements=_whole_elements(text, experts),
         divided_heads=_divided_heads(text),
+        lora=lora_sides(text, experts),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from engines.planning.cards import Card
 from engines.planning.engine_arguments import UTILISATION, VllmArguments, vllm_arguments
 from engines.planning.facts import ModelFacts
+from engines.planning.lora import copies_bytes
 from engines.planning.machine import Machine
 from engines.planning.measured import Measured, MeasuredMemory
 from engines.planning.need import Need, llamacpp_need, on_card, on_cpu
@@ -69,7 +70,12 @@ def fit_vllm(
     largest = max(range(len(kinds)), key=lambda i: kinds[i].total_bytes)
     able = sum(kinds.index(card) in claims for card in machine.cards)
     return Fit(
-        demand=Demand(key=spec.key, world=args.cards_here, claims=claims),
+        demand=Demand(
+            key=spec.key,
+            world=args.cards_here,
+            claims=claims,
+            host_bytes=copies_bytes(facts, args),
+        ),
         need=needs[largest],
         refusal=does_not_divide(facts, args)
         or lack(kinds[largest], needs[largest], args)

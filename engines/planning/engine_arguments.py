@@ -7,6 +7,7 @@ from typing import Any
 from engines.planning.cards import GIB
 from engines.planning.config import dtype_of
 from engines.planning.facts import WIDTHS, ModelFacts
+from engines.planning.lora import LoraRoom, lora_room
 from engines.registry.spec import EngineSpec
 from engines.registry.vllm_names import by_keyword
 
@@ -36,6 +37,7 @@ class VllmArguments:
     batched_tokens: int | None = None
     images: int = 0
     """The most pictures of a request, by the registry."""
+    lora: LoraRoom | None = None
     nodes: int = 1
     """Machines that share one engine."""
     is_elsewhere: bool = False
@@ -80,6 +82,7 @@ def vllm_arguments(spec: EngineSpec) -> VllmArguments:
         sequences=_count(given, "max_num_seqs"),
         batched_tokens=_count(given, "max_num_batched_tokens"),
         images=spec.images,
+        lora=lora_room(spec.args),
         nodes=_count(given, "nnodes") or 1,
         is_elsewhere=any(given.get(name) for name in _KEPT_ELSEWHERE)
         or any(given.get(name) == "ray" for name in _BACKENDS),

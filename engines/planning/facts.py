@@ -30,6 +30,22 @@ class Experts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoraSides:
+    """Both sides of all matrices that a LoRA may be laid over, in elements: times its rank they are
+    an adapter."""
+
+    whole: int = 0
+    """On every card, however many share the rest."""
+    shared: int = 0
+
+    def times(self, count: int) -> "LoraSides":
+        return LoraSides(whole=self.whole * count, shared=self.shared * count)
+
+    def plus(self, other: "LoraSides") -> "LoraSides":
+        return LoraSides(whole=self.whole + other.whole, shared=self.shared + other.shared)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
     """One model's weights and shape. Elements are those that an engine loads: what only
     speculative decoding reads is in `stored_bytes` alone."""
@@ -61,6 +77,7 @@ class ModelFacts:
     """On every card, however many share the rest: routers, latent projections."""
     divided_heads: tuple[int, ...] = field(default=())
     """Counts of heads that the cards must divide, beside `heads`."""
+    lora: LoraSides = LoraSides()
 
     @property
     def total_elements(self) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 from engines.planning.cards import GIB, Card
 from engines.planning.engine_arguments import VllmArguments, default_batch
 from engines.planning.facts import WIDTHS, ModelFacts
+from engines.planning.lora import copies_bytes, slots_bytes
 from engines.planning.measured import Measured
 from engines.registry.spec import LLAMACPP_CONTEXT_TOKENS
 
@@ -36,6 +37,7 @@ class Need:
     """On each card of an engine."""
 
     weights_bytes: int
+    """With room for adapters, and what is made beside them at the start."""
     reserve_bytes: int
     """Activations, CUDA graphs, libraries."""
     token_bytes: int
@@ -71,7 +73,9 @@ def on_card(facts: ModelFacts, args: VllmArguments, card: Card, known: Measured 
     context = args.context_of(facts)
     token = known.token_bytes if known else int(facts.token_bytes(width, tp) * part)
     return Need(
-        weights_bytes=known.weights_bytes if known else card_weights_bytes(facts, args),
+        weights_bytes=known.weights_bytes
+        if known
+        else card_weights_bytes(facts, args) + slots_bytes(facts, args),
         reserve_bytes=known.reserve_bytes if known else reserve_bytes(facts, args, card),
         token_bytes=token,
         model_token_bytes=facts.token_bytes(width),
@@ -144,8 +148,9 @@ def on_cpu(facts: ModelFacts, args: VllmArguments, dtype: str, cache_bytes: int)
     width = WIDTHS[chosen] if args.kv_dtype == "auto" else args.kv_width(facts)
     context = args.context_of(facts)
     added = facts.added_bytes(chosen) + facts.packed_bytes(chosen)
+    adapters = slots_bytes(facts, args, chosen) + copies_bytes(facts, args, chosen)
     return Need(
-        weights_bytes=facts.weights_bytes(chosen, args.quantization) + added,
+        weights_bytes=facts.weights_bytes(chosen, args.quantization) + added + adapters,
         reserve_bytes=CPU_PROCESSES_BYTES,
         token_bytes=facts.token_bytes(width),
         model_token_bytes=facts.token_bytes(width),
