@@ -3,14 +3,15 @@
 import asyncio
 import importlib.util
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
 from engines.adapter import FindAdapter
-from engines.base import Engine, EngineUnavailable
+from engines.base import Adapter, Engine, EngineUnavailable
 from engines.fleet.pace import FetchPace
 from engines.host.child_job import Progress
+from engines.registry.adapters import AdapterUnavailable
 from engines.registry.spec import EngineSpec
 from engines.weights.adapter_files import AdapterFiles
 from engines.weights.background import in_background
@@ -49,10 +50,21 @@ class EngineBuilder:
 
     async def __call__(self, spec: EngineSpec) -> Engine:
         if spec.kind == "scripted":
-            return _engine(spec, Path(), self.adapters)
+            return _engine(spec, Path(), self.adapters, {})
         path = await self._fetched(spec)
         self._weights_bytes[spec.key] = weights_bytes(path)
-        return _engine(spec, path, self.adapters)
+        return _engine(spec, path, self.adapters, await self._places(spec))
+
+    async def _places(self, spec: EngineSpec) -> dict[str, Path]:
+        """Of its adapters, by name, without those that cannot be had."""
+        found = await asyncio.gather(*map(self._place, spec.adapters))
+        return {name: place for name, place in found if place is not None}
+
+    async def _place(self, adapter: Adapter) -> tuple[str, Path | None]:
+        try:
+            return adapter.name, await self.adapters(adapter)
+        except AdapterUnavailable:
+            return adapter.name, None
 
     def weights_bytes(self, spec: EngineSpec) -> int:
         """0 for what was not built yet, or has no weights."""
@@ -113,7 +125,9 @@ def missing_library(kind: str) -> str | None:
         return library
 
 
-def _engine(spec: EngineSpec, path: Path, adapters: FindAdapter) -> Engine:
+def _engine(
+    spec: EngineSpec, path: Path, adapters: FindAdapter, places: Mapping[str, Path]
+) -> Engine:
     """Engines are imported here and nowhere else: vLLM alone takes seconds."""
     match spec.kind:
         case "vllm":
@@ -123,7 +137,7 @@ def _engine(spec: EngineSpec, path: Path, adapters: FindAdapter) -> Engine:
         case "llamacpp":
             from engines.llamacpp.engine import LlamacppEngine
 
-            return LlamacppEngine(spec, path)
+            return LlamacppEngine(spec, path, places)
         case "scripted":
             from engines.testing.scripted import ScriptedEngine
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from engines.base import EngineUnavailable
 from engines.checking.findings import Finding, bounded, fail, note, ok
+from engines.llamacpp.adapter_gguf import llamacpp_adapter
 from engines.planning.adapter_fit import misfit
 from engines.registry.adapters import read_adapter, unable
 from engines.registry.spec import AdapterSource, ModelSpec
@@ -22,6 +23,9 @@ def adapter_findings(entry: ModelSpec, base: Path | None, data_dir: Path) -> Ite
             fetched = f"`fjord weights pull {entry.alias}` fetches it"
             yield note("adapter.here", f"{origin} is not on this disk; {fetched}")
             return
+        if entry.engine.kind == "llamacpp":
+            yield _of_llamacpp(folder, base)
+            return
         rank, trained_on = read_adapter(folder, origin)
         wrong = None if base is None else misfit(folder, base)
     except (ValueError, EngineUnavailable) as error:
@@ -35,6 +39,17 @@ def adapter_findings(entry: ModelSpec, base: Path | None, data_dir: Path) -> Ite
     if wrong is not None:
         yield fail("adapter.shapes", wrong)
     yield from _of_base(trained_on.rstrip("/"), entry.engine.source.rstrip("/"))
+
+
+def _of_llamacpp(adapter: Path, base: Path | None) -> Finding:
+    """Raises ValueError."""
+    if base is None:
+        return note("adapter.shapes", "its base is not on this disk: nothing says its shapes")
+    try:
+        llamacpp_adapter(adapter, base, None)
+    except OSError as error:
+        raise ValueError(f"{adapter.name} cannot be read: {error.strerror}") from None
+    return ok("adapter.shapes", "a LoRA that llama.cpp lays over its base")
 
 
 def _of_base(trained_on: str, source: str) -> Iterator[Finding]:

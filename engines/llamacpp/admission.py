@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from engines.llamacpp.adapter_turns import AdapterTurns
 from engines.llamacpp.model import LlamacppModel
 from engines.llamacpp.prompt_calls import Means, PromptCalls
 from engines.llamacpp.task import Item, Task
@@ -58,6 +59,7 @@ class SlotQueue:
         self._free_slots = model.slot_count
         self._free_cells = model.cells
         self._turns = ReadingTurns(model.step_tokens)
+        self._adapters = AdapterTurns()
         self._order = itertools.count()
         self._waiting: list[tuple[int, int, Task]] = []
         self._running: set[Task] = set()
@@ -84,6 +86,7 @@ class SlotQueue:
             return
         if not isinstance(item, bytes | list):  # its last call has returned
             self._running.discard(task)
+            self._adapters.end(task)
             self._free_slots += task.slots
             self._free_cells += task.cells
             self._turns.end(task)
@@ -111,6 +114,7 @@ class SlotQueue:
             task = turn.task
             self._waiting = [entry for entry in self._waiting if entry[2] is not task]
             self._running.add(task)
+            self._adapters.begin(task)
             self._free_slots -= task.slots
             self._free_cells -= task.cells
             self._turns.begin(turn)
@@ -120,7 +124,8 @@ class SlotQueue:
     def _next(self) -> Turn | None:
         """Small requests may overtake a large one that waits for cache, but not for ever."""
         overtaken: list[Task] = []
-        for turn in self._turns.ready([entry[2] for entry in self._waiting]):
+        waiting = self._adapters.allowed([entry[2] for entry in self._waiting])
+        for turn in self._turns.ready(waiting):
             task = turn.task
             if task.is_seeded and self._is_ending():
                 return None

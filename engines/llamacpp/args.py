@@ -1,6 +1,6 @@
 """EngineSpec.args -> llama.cpp's CommonParams: its attribute names, untouched, and our defaults."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ SET_BY_FJORD = (
     "embedding",
     "endpoint_metrics",
     "endpoint_slots",
+    "lora_adapters",
+    "lora_init_without_apply",
     "sampling.generation_prompt",
 )
 POOLING_SLOTS = 4
@@ -63,6 +65,12 @@ def common_params(
     if task in POOLING:  # an input is read in one step, which must be as long as the context
         params.n_ubatch = params.n_batch = params.n_ctx
     return params
+
+
+def add_adapters(xllamacpp: Any, params: Any, paths: Sequence[str]) -> None:
+    """In the order of their numbers, each without effect until a request names it."""
+    params.lora_init_without_apply = True
+    params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 0.0) for path in paths]
 
 
 def listen_to(params: Any, folder: Path | None, key: str) -> None:

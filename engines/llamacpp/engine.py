@@ -1,7 +1,7 @@
 """llama.cpp in a process of its own, through xllamacpp: no torch, ready within a second."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -52,9 +52,15 @@ GROUP_INPUTS = 16
 class LlamacppEngine:
     """Satisfies engines.base.Engine for one GGUF file."""
 
-    def __init__(self, spec: EngineSpec, path: Path) -> None:
+    def __init__(
+        self, spec: EngineSpec, path: Path, places: Mapping[str, Path] | None = None
+    ) -> None:
+        """`places`: where those of its adapters are that could be had, by name; None: all are
+        folders of one's own."""
         self.spec = spec
         self.path = path
+        own = {each.name: Path(each.path) for each in spec.adapters}
+        self._places = own if places is None else places
         self.context_tokens = 0
         self._running: _Running | None = None
         self.generated_tokens = 0
@@ -62,7 +68,7 @@ class LlamacppEngine:
         self._runs: dict[str, Run] = {}
 
     async def start(self) -> None:
-        model = await loaded(self.spec, self.path)
+        model = await loaded(self.spec, self.path, self._places)
         self._running = _Running(model)
         self.context_tokens = model.context_tokens
 
@@ -165,7 +171,8 @@ class _Running:
 
     def __init__(self, model: LlamacppModel) -> None:
         self.model = model
-        self.prompt_owners = PromptOwners()
+        self.prompt_owners = {name: PromptOwners() for name in ("", *model.adapters.names)}
+        """By the adapter: what one has read is held by another's slots."""
         self.shared_prompts = SharedPrompts(partial(_token_ids, model, is_given_up=lambda: False))
         self.slots = SlotQueue(model)
         self.liveness = Liveness(model.server.handle_metrics)
@@ -227,11 +234,13 @@ def _run(running: "_Running", request: GenerateRequest, prompt: Prompt) -> Run:
     grammar = model.grammars.of_request(request, model.tools.guides(request))
     ids = list(prompt.token_ids)
     thinking = budget_fields(request, ids, model.token_id)
-    fields = fields_of(request, ids, grammar, model.vocabulary, list(marks), thinking)
+    adapter = model.adapters.fields(request.adapter)
+    fields = fields_of(request, ids, grammar, model.vocabulary, list(marks), thinking) | adapter
+    name = request.adapter.name if request.adapter else ""
     shared = running.shared_prompts.count(request, ids)
-    if not running.prompt_owners.take(ids, request.cache_salt, shared):
+    if not running.prompt_owners[name].take(ids, request.cache_salt, shared):
         fields["cache_prompt"] = False
-    unread = len(ids) - (model.recent_prompts.known_tokens(ids) if fields["cache_prompt"] else 0)
+    known = model.recent_prompts.known_tokens(ids, name) if fields["cache_prompt"] else 0
     tasks = [
         Task(
             fields=of_choices(fields, s, first, size),
@@ -240,7 +249,8 @@ def _run(running: "_Running", request: GenerateRequest, prompt: Prompt) -> Run:
             first_index=first,
             priority=request.priority,
             is_whole=not request.stream,
-            unread_tokens=unread,
+            unread_tokens=len(ids) - known,
+            adapter=name,
         )
         for first, size in _groups(model, s, prompt.token_count)
     ]

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from engines.llamacpp.model import LlamacppModel
@@ -9,10 +10,11 @@ from engines.llamacpp.server_process import ServerProcess
 from engines.registry.spec import EngineSpec
 
 
-async def loaded(spec: EngineSpec, path: Path) -> LlamacppModel:
-    """Raises EngineUnavailable. Who is cancelled waits for nothing: its process ends by itself."""
+async def loaded(spec: EngineSpec, path: Path, places: Mapping[str, Path]) -> LlamacppModel:
+    """`places`: of its adapters, by name. Raises EngineUnavailable. Who is cancelled waits for
+    nothing: its process ends by itself."""
     begun = _Begun()
-    loading = asyncio.ensure_future(asyncio.to_thread(LlamacppModel, spec, path, begun))
+    loading = asyncio.ensure_future(asyncio.to_thread(LlamacppModel, spec, path, begun, places))
     try:
         return await asyncio.shield(loading)
     except asyncio.CancelledError:

@@ -4,6 +4,7 @@ here blocks."""
 import functools
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from engines.host.library import whole_library
 from engines.host.private_folder import PrivateFolder
 from engines.host.quiet_import import link_shared, without_collections
 from engines.inputs import encodable, input_at
+from engines.llamacpp.adapters import LlamacppAdapters
 from engines.llamacpp.args import common_params
 from engines.llamacpp.chat_template import ChatTemplate
 from engines.llamacpp.form_trial import FormTrial
@@ -49,8 +51,9 @@ class LlamacppModel:
         spec: EngineSpec,
         path: Path,
         begun: Callable[[ServerProcess], None] = lambda process: None,
+        places: Mapping[str, Path] | None = None,
     ) -> None:
-        """`begun` is given its process before that loads."""
+        """`begun` is given its process before that loads; `places`: its adapters', by name."""
         xllamacpp = _xllamacpp()
         metadata = GgufMetadata(path, spec.task)
         ranks = metadata.ranks
@@ -62,9 +65,12 @@ class LlamacppModel:
         self._forms: FormTrial | None = None
         # Windows' Python knows no Unix sockets
         self._folder = None if sys.platform == "win32" else PrivateFolder()
-        self.server = ServerProcess(self._asked(spec, path, metadata.trained_tokens))
-        begun(self.server)
-        sizes = self._loaded(path)
+        room = self._folder.path if self._folder else None
+        with tempfile.TemporaryDirectory(dir=room, ignore_cleanup_errors=True) as made:
+            self.adapters = LlamacppAdapters(spec.adapters, places or {}, path, Path(made))
+            self.server = ServerProcess(self._asked(spec, path, metadata.trained_tokens))
+            begun(self.server)
+            sizes = self._loaded(path)
         self.context_tokens: int = sizes["n_ctx"]
         self._text_bound = TextBound(self.context_tokens, metadata.longest_token_bytes)
         extension = xllamacpp.xllamacpp.__file__
@@ -94,6 +100,7 @@ class LlamacppModel:
             "args": dict(spec.args),
             "trained_tokens": trained_tokens,
             "task": spec.task,
+            "adapters": self.adapters.paths,
             "folder": str(self._folder.path) if self._folder else "",
         }
 

@@ -95,7 +95,8 @@ class PromptCalls:
         """What is in the cache from now on: before anybody hears of the answer's end, since the
         chat's next turn may come at once."""
         timings = DECODER.decode(last_chunk).timings
-        self.means.recent.add(self.task.prompt, timings.predicted_n if timings else 0)
+        answered = timings.predicted_n if timings else 0
+        self.means.recent.add(self.task.prompt, answered, self.task.adapter)
 
     def finish(self, end: BaseException | None) -> None:
         self.means.put(self.task, end)
@@ -107,9 +108,11 @@ class PromptCalls:
         return self._in_cache + piece
 
     def _piece(self, end: int, seed: int) -> dict[str, Any]:
+        fields = self.task.fields
         return {
             "prompt": self.task.prompt[:end],
-            "cache_prompt": self.task.fields["cache_prompt"],
+            "cache_prompt": fields["cache_prompt"],
+            **({"lora": fields["lora"]} if "lora" in fields else {}),
             "max_tokens": 1,
             "samplers": [],
             "seed": seed,

@@ -11,27 +11,32 @@ from engines.shared_tokens import shared_tokens
 
 class RecentPrompts:
     """The last `count` prompts with the length of their answers, whose own ids llama.cpp does not
-    tell. Any thread may ask and add."""
+    tell, each with its adapter: what one has read is of no use to another. Any thread may ask and
+    add."""
 
     def __init__(self, count: int) -> None:
-        self._entries: deque[tuple[array[int], int]] = deque(maxlen=count)
+        self._entries: deque[tuple[str, array[int], int]] = deque(maxlen=count)
         self._lock = threading.Lock()
 
-    def add(self, ids: Sequence[int], answer_tokens: int) -> None:
+    def add(self, ids: Sequence[int], answer_tokens: int, adapter: str = "") -> None:
         """What it goes on from, as a chat's next turn does, is in the same slot, so forgotten."""
         new = array("i", ids)
         with self._lock:
-            kept = [entry for entry in self._entries if new[: len(entry[0])] != entry[0]]
+            kept = [
+                (own, old, tokens)
+                for own, old, tokens in self._entries
+                if own != adapter or new[: len(old)] != old
+            ]
             self._entries.clear()
-            self._entries.extend([*kept, (new, answer_tokens)])
+            self._entries.extend([*kept, (adapter, new, answer_tokens)])
 
-    def known_tokens(self, ids: Sequence[int]) -> int:
+    def known_tokens(self, ids: Sequence[int], adapter: str = "") -> int:
         """Of the beginning of `ids`, at most all but one. A prompt that goes on after a whole
         earlier one is taken to hold its answer too."""
         new = array("i", ids)
         with self._lock:
             entries = tuple(self._entries)
-        known = (_known(new, old, answer_tokens) for old, answer_tokens in entries)
+        known = (_known(new, old, tokens) for own, old, tokens in entries if own == adapter)
         return min(max(known, default=0), len(new) - 1)
 
 

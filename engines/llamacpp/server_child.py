@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.host.warm_child import end_with_parent
-from engines.llamacpp.args import common_params, listen_to
+from engines.llamacpp.args import add_adapters, common_params, listen_to
 
 
 def main() -> None:
@@ -39,6 +39,7 @@ def loaded(asked: dict[str, Any]) -> Any:
     params = common_params(xllamacpp, path, asked["args"], asked["trained_tokens"], asked["task"])
     if "fit_params" not in asked["args"]:
         params.fit_params = _has_card(xllamacpp)
+    add_adapters(xllamacpp, params, asked.get("adapters", ()))
     listen_to(params, folder, asked["key"])
     server = xllamacpp.Server(params)
     server.handle_metrics()

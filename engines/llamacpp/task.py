@@ -24,6 +24,8 @@ class Task:
     """Nobody waits for its single tokens."""
     unread_tokens: int
     """Of the prompt, as far as one can tell before llama.cpp looks into its cache."""
+    adapter: str = ""
+    """The name of what it is computed with beside the weights; "": they alone."""
     is_cancelled: bool = False
     overtakers: int = 0
     cached_tokens: int | None = None

@@ -11,6 +11,7 @@ from engines.planning.measured import Measured, MeasuredMemory
 from engines.planning.need import Need, llamacpp_need, on_card, on_cpu
 from engines.planning.packing import Demand, Room
 from engines.planning.parallelism import does_not_divide
+from engines.planning.stored import adapters_bytes
 from engines.registry.spec import EngineSpec
 
 
@@ -139,7 +140,7 @@ def _in_memory(spec: EngineSpec, need: Need, machine: Machine) -> Fit:
 
 
 def _llamacpp(spec: EngineSpec, facts: ModelFacts, machine: Machine) -> Fit:
-    need = llamacpp_need(facts, spec.args)
+    need = llamacpp_need(facts, spec.args, adapters_bytes(spec.adapters))
     asked = spec.args.get("n_gpu_layers")
     layers = asked if isinstance(asked, int) and asked is not True else 0
     if not machine.cards or not layers:

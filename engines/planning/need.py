@@ -160,7 +160,7 @@ def on_cpu(facts: ModelFacts, args: VllmArguments, dtype: str, cache_bytes: int)
     )
 
 
-def llamacpp_need(facts: ModelFacts, args: Mapping[str, Any]) -> Need:
+def llamacpp_need(facts: ModelFacts, args: Mapping[str, Any], adapters_bytes: int = 0) -> Need:
     """All of a llama.cpp engine's, on whatever devices its layers are. Its cache is one for all
     streams, of n_ctx tokens; its reserve are logits, and mask and activations of a batch."""
     trained = facts.context_tokens or LLAMACPP_CONTEXT_TOKENS
@@ -171,7 +171,7 @@ def llamacpp_need(facts: ModelFacts, args: Mapping[str, Any]) -> Need:
     logits = 2 * streams * facts.vocabulary * 4
     return Need(
         weights_bytes=facts.weights_bytes(),
-        reserve_bytes=logits + batch * (2 * context + 32 * facts.hidden),
+        reserve_bytes=logits + batch * (2 * context + 32 * facts.hidden) + adapters_bytes,
         token_bytes=facts.token_bytes(width),
         model_token_bytes=facts.token_bytes(width),
         stream_bytes=facts.sequence_bytes(context, width, 1, 256),

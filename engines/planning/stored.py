@@ -6,14 +6,16 @@ import math
 import re
 import struct
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from engines.base import Adapter
 from engines.gguf import BadGguf, GgufFile
 from engines.planning.config import facts_of
 from engines.planning.facts import FactsUnknown, ModelFacts
 from engines.planning.gguf_facts import gguf_facts
+from engines.registry.adapters import WEIGHTS
 from engines.tensor_headers import safetensors_header
 
 _OTHER_THAN_WE_KNOW = (KeyError, TypeError, AttributeError, IndexError, RecursionError)
@@ -56,6 +58,17 @@ def _elements(folder: Path, first_unloaded: int | None) -> tuple[Counter[str], i
             if not _is_unloaded(name, first_unloaded):
                 loaded[tensor["dtype"]] += math.prod(tensor["shape"])
     return loaded, stored_bytes
+
+
+def adapters_bytes(adapters: Iterable[Adapter]) -> int:
+    """In memory, of folders and files of one's own: what is in 16 bits may become 32. Of the hub's
+    nothing is known here."""
+    total = 0
+    for adapter in adapters:
+        path = Path(adapter.path)
+        with contextlib.suppress(OSError):
+            total += path.stat().st_size if path.is_file() else 2 * (path / WEIGHTS).stat().st_size
+    return total
 
 
 def shards(folder: Path) -> Iterator[Path]:

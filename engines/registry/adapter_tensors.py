@@ -40,6 +40,12 @@ def lora_modules(path: Path) -> dict[str, LoraModule]:
     return {module: _module(module, sides, path.name) for module, sides in shapes.items()}
 
 
+def tensor_name(name: str) -> tuple[str, str] | None:
+    """Module and side, A or B, of a LoRA's tensor."""
+    read = _NAME.fullmatch(name)
+    return None if read is None else (read[1], read[2] or read[3])
+
+
 def _shapes(header: Mapping[str, Any], room: int) -> dict[str, dict[str, tuple[int, ...]]]:
     """Module -> side, A or B -> shape."""
     found: dict[str, dict[str, tuple[int, ...]]] = {}
@@ -52,8 +58,8 @@ def _shapes(header: Mapping[str, Any], room: int) -> dict[str, dict[str, tuple[i
             raise ValueError(f"{name[:120]!r} is of {str(tensor['dtype'])[:20]}; right: floats")
         if not 0 <= start <= end <= room or end - start != math.prod(shape) * width:
             raise ValueError("the file is cut short, or damaged")
-        if (read := _NAME.fullmatch(name)) is not None:
-            found.setdefault(read[1], {})[read[2] or read[3]] = shape
+        if (read := tensor_name(name)) is not None:
+            found.setdefault(read[0], {})[read[1]] = shape
         elif not _OF_BASE.search(name):
             raise ValueError(f"{name[:120]!r} is no LoRA's tensor (lora_A, lora_B)")
     return found

@@ -16,6 +16,9 @@ from engines.registry.vllm_names import by_keyword
 CONFIG: Final = "adapter_config.json"
 WEIGHTS: Final = "adapter_model.safetensors"
 MOST_CONFIG_BYTES: Final = 1 << 20
+GGUF: Final = ".gguf"
+MOST_LLAMACPP: Final = 64
+"""llama.cpp loads all of them at its start."""
 USUAL_RANK: Final = 16
 """vLLM's max_lora_rank and ..."""
 USUAL_COUNT: Final = 1
@@ -60,7 +63,7 @@ class FoundAdapter:
 
     adapter: Adapter
     rank: int
-    """0: of the hub, and not on this disk."""
+    """0: of the hub, and not on this disk, or a GGUF."""
     trained_on: str
     """The model that it was trained on, in its own words; "": it says none."""
 
@@ -83,6 +86,8 @@ def found_adapter(
 
 
 def _own(source: str, folder: Path, revision: str | None) -> FoundAdapter:
+    if folder.suffix == GGUF and folder.is_file() and revision is None:
+        return FoundAdapter(Adapter(name=_name(folder), path=str(folder)), 0, "")
     if not folder.is_dir():
         right = f"one that holds {CONFIG}, or the hub's owner/name"
         raise ValueError(f"{source!r} is no folder; right would be {right}")
@@ -132,6 +137,14 @@ def unable(args: Mapping[str, Any], rank: int) -> str | None:
     most = given.get("max_lora_rank", USUAL_RANK)
     if isinstance(most, int) and rank > most:
         return f"its rank is {rank}, and args.max_lora_rank is {most}"
+    return None
+
+
+def unable_llamacpp(args: Mapping[str, Any]) -> str | None:
+    """The same of llama.cpp, whatever the rank."""
+    if args.get("cache_ram_mib"):
+        kept = "keeps prompts, and not by which adapter they were read"
+        return f"args.cache_ram_mib {kept}; right would be to leave it out"
     return None
 
 
@@ -206,8 +219,8 @@ def _is_name(key: str) -> bool:
 def _name(folder: Path) -> str:
     """Another one once its files are others."""
     told = [str(folder)]
-    for file in (CONFIG, WEIGHTS):
-        stat = (folder / file).stat()
+    for file in [folder] if folder.suffix == GGUF else [folder / CONFIG, folder / WEIGHTS]:
+        stat = file.stat()
         told.append(f"{stat.st_size} {stat.st_mtime_ns}")
     digest = hashlib.sha256("\n".join(told).encode()).hexdigest()
     return f"{folder.name}:{digest[:12]}"

@@ -6,11 +6,21 @@ from pathlib import Path
 from typing import Final
 
 from engines.base import Adapter
-from engines.registry.adapters import HubFolder, found_adapter, most_adapters, unable
+from engines.registry.adapters import (
+    GGUF,
+    MOST_LLAMACPP,
+    HubFolder,
+    found_adapter,
+    most_adapters,
+    unable,
+    unable_llamacpp,
+)
 from engines.registry.entries import ModelEntry
 from engines.registry.yaml import Location
 
-OF_THE_BASE: Final = ("source", "revision", "file", "engine", "task", "args", "replicas", "images")
+OF_THE_BASE: Final = (
+    *("source", "revision", "file", "engine", "task", "args", "also", "replicas", "images"),
+)
 """An adapter's entry has these of its base, and says none of them."""
 _INHERITED: Final = frozenset(
     {
@@ -43,7 +53,12 @@ def adapter_of(entry: ModelEntry, folder: Path, here: HubFolder) -> Adapter | No
     if entry.adapter is None:
         return None
     found = found_adapter(entry.adapter, folder, entry.adapter_revision, here)
-    lacks = unable(entry.args, found.rank) if entry.engine == "vllm" else None
+    if found.adapter.path.endswith(GGUF) and entry.engine != "llamacpp":
+        raise ValueError(f"{entry.adapter!r} is a GGUF, which llama.cpp alone reads")
+    lacks = None
+    if entry.engine != "scripted":
+        is_vllm = entry.engine == "vllm"
+        lacks = unable(entry.args, found.rank) if is_vllm else unable_llamacpp(entry.args)
     if lacks is not None:
         raise ValueError(f"{lacks} (of the base, {entry.base!r})")
     return found.adapter
@@ -64,8 +79,8 @@ def wrong_base(
         return ("base",), f"{said.base!r} is no other model; its models: {', '.join(entries)[:200]}"
     if base.adapter is not None:
         return ("base",), f"{said.base!r} is an adapter itself; right would be its base"
-    if (base.engine, base.task) not in (("vllm", "generate"), ("scripted", "generate")):
-        return ("base",), f"{said.base!r} is no model that generates on vLLM, which alone has them"
+    if base.task != "generate":
+        return ("base",), f"{said.base!r} is no model that generates, which alone has adapters"
     for key in OF_THE_BASE:
         if key in said.model_fields_set:
             right = "adapter_revision" if key == "revision" else "to leave it out"
@@ -80,7 +95,9 @@ def too_many(entries: Mapping[str, ModelEntry]) -> Iterator[tuple[str, str]]:
         if entry.adapter is not None and entry.base is not None and entry.base in entries:
             of_base[entry.base].append(alias)
     for base, aliases in of_base.items():
-        most = most_adapters(entries[base].args)
-        if entries[base].engine == "vllm" and len(aliases) > most:
+        is_vllm = entries[base].engine == "vllm"
+        most = most_adapters(entries[base].args) if is_vllm else MOST_LLAMACPP
+        if len(aliases) > most:
             found = f"is adapter {most + 1} of {base!r}, whose engine holds {most}"
-            yield aliases[most], f"{found}; right would be args.max_loras: {len(aliases)}"
+            right = f"; right would be args.max_loras: {len(aliases)}" if is_vllm else ""
+            yield aliases[most], f"{found}{right}"

@@ -46,6 +46,8 @@ class EngineSpec:
     """vllm: the marks between which it counts what is thought, where an alias of it thinks."""
     images: int = 0
     """vllm: the most pictures of one request, of all its aliases; 0: no memory is kept for any."""
+    adapters: tuple[Adapter, ...] = ()
+    """llamacpp: what is laid over its weights, loaded at its start."""
     replica: int = 0
     """Which of several equal engines it is, from 0."""
 
@@ -60,6 +62,7 @@ class EngineSpec:
         rest: list[Any] = [self.source, self.revision, self.file, self.task, self.args]
         rest += [] if self.thinking is None else [self.thinking]
         rest += [["images", self.images]] if self.images else []
+        rest += [["adapters", *(each.name for each in self.adapters)]] if self.adapters else []
         digest = hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode())
         name = self.source.rstrip("/").rsplit("/", 1)[-1].rsplit(":", 1)[-1]
         return f"{self.kind}:{name}:{digest.hexdigest()[:8]}"

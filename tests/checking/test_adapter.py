@@ -9,6 +9,7 @@ from engines.checking.adapter import adapter_findings
 from engines.registry.spec import EngineSpec, ModelSpec
 from engines.testing.tiny import make_llama
 from tests.support.adapters import adapter_folder
+from tests.support.lora_ggufs import lora_gguf, tiny_gguf
 
 LORA = {"enable_lora": True, "max_lora_rank": 8}
 
@@ -63,3 +64,28 @@ def test_an_adapter_of_the_hub_that_is_not_here_is_not_fetched(tmp_path: Path) -
     [found] = adapter_findings(spec, None, tmp_path)
     assert (found.id, found.verdict) == ("adapter.here", "note")
     assert "`fjord weights pull a` fetches it" in found.text
+
+
+def test_an_adapter_for_llama_cpp(tmp_path: Path) -> None:
+    base = tiny_gguf(make_llama(tmp_path / "tiny"), tmp_path / "base.gguf")
+    folder = adapter_folder(tmp_path / "a")
+    file = lora_gguf(folder, tmp_path / "lora.gguf")
+    wrong = lora_gguf(folder, tmp_path / "wrong.gguf", "qwen3")
+    for adapter, weights, found in (
+        (folder, base, "ok"),
+        (file, base, "ok"),
+        (file, None, "note"),
+        (wrong, base, "fail"),
+        (adapter_folder(tmp_path / "b", layers=3), base, "fail"),
+        (tmp_path / "gone", base, "fail"),
+    ):
+        spec = ModelSpec(
+            alias="a",
+            engine=EngineSpec(kind="llamacpp", source=str(base)),
+            adapter=Adapter(name="a", path=str(adapter)),
+            context_tokens=1024,
+            output_tokens=1024,
+        )
+        [one] = adapter_findings(spec, weights, tmp_path)
+        assert one.verdict == found, one
+        assert str(tmp_path) not in one.text

@@ -1,10 +1,12 @@
 """What LoRA adapters take of an engine's memory, as vLLM 0.32 allocates it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engines.base import Adapter
 from engines.planning.cards import parse_cards
 from engines.planning.certainty import never_fits
 from engines.planning.demands import fit
@@ -16,6 +18,7 @@ from engines.planning.shipped import shipped_facts
 from engines.planning.stored import facts_of_path
 from engines.registry.spec import EngineSpec
 from engines.testing.tiny import make_llama
+from tests.support.adapters import adapter_folder
 
 LORA = {"enable_lora": True, "max_loras": 3, "max_lora_rank": 8, "max_cpu_loras": 5}
 BIG = "meta-llama/Llama-3.1-405B-Instruct-FP8"
@@ -104,6 +107,19 @@ def test_a_plan_has_them_on_cards_and_in_memory_and_refuses_nothing_for_them() -
     huge = {**args, **LORA, "max_loras": 512, "max_lora_rank": 512}
     assert "of weights" in str(fit(spec_of(BIG, **huge), facts, node).refusal)
     assert never_fits(spec_of(BIG, **huge), facts, node) is None, "an estimate alone refuses none"
+
+
+def test_llama_cpp_s_are_as_large_as_their_files(tmp_path: Path) -> None:
+    folder = adapter_folder(tmp_path / "a")
+    (tmp_path / "b.gguf").write_bytes(bytes(1000))
+    paths = (folder, tmp_path / "b.gguf", tmp_path / "gone")
+    adapters = tuple(Adapter(name=path.name, path=str(path)) for path in paths)
+    facts = facts_of_path(make_llama(tmp_path / "tiny"))
+    here = Machine(cards=(), host_bytes=10**10)
+    spec = EngineSpec(kind="llamacpp", source="m")
+    plain, lora = (fit(each, facts, here).need for each in (spec, replace(spec, adapters=adapters)))
+    size = (folder / "adapter_model.safetensors").stat().st_size
+    assert lora.reserve_bytes - plain.reserve_bytes == 2 * size + 1000
 
 
 def test_on_a_cpu_slots_and_copies_are_of_one_memory(tmp_path: Path) -> None:

@@ -252,6 +252,74 @@ def test_an_overlay_s_own_adapter_has_no_other_s_revision(tmp_path: Path) -> Non
     assert tuned.adapter == Adapter(name="o/b@main", source="o/b")
 
 
+LLAMACPP = """\
+models:
+  base: {source: ./m.gguf, engine: llamacpp, args: {n_ctx: 2048}, context: 2K, output: 1K}
+  second: {adapter: ./b, base: base}
+  first: {adapter: ./a.gguf, base: base}
+  beside: {source: ./m.gguf, engine: llamacpp, args: {n_ctx: 2048}, context: 1K, output: 1K}
+  vllm:
+    source: owner/model
+    args: {enable_lora: true, max_lora_rank: 8}
+    also: {llamacpp: {args: {n_ctx: 4096}}}
+    context: 2K
+    output: 1K
+  tuned: {adapter: ./b, base: vllm}
+profiles:
+  p: {}
+"""
+
+
+def test_llama_cpp_s_engine_has_the_adapters_of_all_its_aliases(tmp_path: Path) -> None:
+    adapter_folder(tmp_path / "b")
+    (tmp_path / "a.gguf").write_bytes(b"GGUF")
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    registry = load(tmp_path, LLAMACPP)
+    models = registry.models
+    kept = [each.path for each in models["base"].engine.adapters]
+    assert kept == [str(tmp_path / "b"), str(tmp_path / "a.gguf")]
+    for alias in ("first", "second", "beside"):
+        assert models[alias].engine == models["base"].engine
+    assert models["vllm"].engine.adapters == ()
+    other = registry.with_engine("llamacpp").models
+    assert other["vllm"].engine == other["tuned"].engine
+    assert [each.path for each in other["tuned"].engine.adapters] == [str(tmp_path / "b")]
+    (tmp_path / "a.gguf").write_bytes(b"GGUF2")
+    changes = registry_change(registry, load(tmp_path, LLAMACPP)).models
+    assert {change.alias: change.kind for change in changes} == dict.fromkeys(
+        ("base", "second", "first", "beside"), "restarted"
+    ), "llama.cpp loads them at its start"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            LLAMACPP.replace("n_ctx: 2048}, context: 2K", "cache_ram_mib: 64}, context: 2K"),
+            "'second', key 'adapter': args.cache_ram_mib keeps prompts, and not by which",
+        ),
+        (LLAMACPP.replace("./b, base: vllm", "./a.gguf, base: vllm"), "llama.cpp alone reads"),
+        (LLAMACPP.replace("./a.gguf", "./c.gguf"), "'./c.gguf' is no folder"),
+        (
+            LLAMACPP.replace("  second:", "".join(
+                f"  m{n}: {{adapter: ./b, base: base}}\n" for n in range(64)) + "  second:"),
+            "'second', key 'adapter': is adapter 65 of 'base', whose engine holds 64$",
+        ),
+        (
+            LLAMACPP.replace("engine: llamacpp, args: {n_ctx: 2048}, context: 2K, output: 1K",
+                "engine: llamacpp, task: embed, context: 2K"),
+            "'base' is no model that generates, which alone has adapters",
+        ),
+    ],
+)  # fmt: skip
+def test_what_llama_cpp_cannot_have(tmp_path: Path, text: str, said: str) -> None:
+    adapter_folder(tmp_path / "b")
+    (tmp_path / "a.gguf").write_bytes(b"GGUF")
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    with pytest.raises(RegistryError, match=said):
+        load(tmp_path, text)
+
+
 def test_an_adapter_without_weights(tmp_path: Path) -> None:
     (adapter_folder(tmp_path / "a") / "adapter_model.safetensors").unlink()
     with pytest.raises(RegistryError, match=r"holds no adapter_model\.safetensors"):

@@ -1,0 +1,213 @@
+"""LoRA adapters on llama.cpp: each answer is that of the merged weights, whoever runs beside it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.base import Adapter, Engine, EngineUnavailable
+from engines.llamacpp.engine import LlamacppEngine
+from engines.registry.adapters import found_adapter
+from engines.registry.spec import EngineSpec
+from engines.testing.tiny import make_llama
+from tests.support.adapters import adapter_folder
+from tests.support.engine_fixtures import answer, ask, text
+from tests.support.lora_ggufs import Arch, lora_gguf, tiny_gguf
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]  # engines of their own, each up in a second
+
+QUESTION = "What is said here, and by whom? " * 6
+THREADS = {"cpuparams.n_threads": 1, "cpuparams_batch.n_threads": 1}
+
+
+def engine_on(gguf: Path, *adapters: Adapter, **args: Any) -> LlamacppEngine:
+    spec = EngineSpec(
+        kind="llamacpp",
+        source=str(gguf),
+        args={"n_ctx": 4096, **THREADS, **args},
+        adapters=adapters,
+    )
+    return LlamacppEngine(spec, gguf)
+
+
+async def said(engine: Engine, adapter: Adapter | None = None, **fields: Any) -> str:
+    asked = {"ignore_eos": True, "max_tokens": 24, "prompt": QUESTION, **fields}
+    request = ask(adapter=adapter, **asked)
+    return text(await answer(engine, request))
+
+
+async def alone(gguf: Path) -> str:
+    engine = engine_on(gguf)
+    await engine.start()
+    try:
+        return await said(engine)
+    finally:
+        await engine.stop()
+
+
+@dataclass
+class Site:
+    home: Path
+    base: Path
+    folders: list[Path]
+    merged: list[str]
+    """What the weights say alone, and with each adapter merged into them."""
+
+
+@pytest.fixture(scope="module", params=["llama", "qwen3"])
+async def site(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    arch: Arch = request.param
+    home = tmp_path_factory.mktemp(arch)
+    made = make_llama(home / "tiny", seed=1)  # its likeliest tokens stand out
+    folders = [adapter_folder(home / f"a{seed}", seed=seed, rank=seed + 2) for seed in (1, 2)]
+    base = tiny_gguf(made, home / "base.gguf", arch)
+    files = [base, *(tiny_gguf(made, home / f"{f.name}.gguf", arch, f) for f in folders)]
+    return Site(home, base, folders, [await alone(file) for file in files])
+
+
+@pytest.fixture
+async def engine(site: Site) -> AsyncIterator[LlamacppEngine]:
+    engine = engine_on(site.base, *own(site))
+    await engine.start()
+    yield engine
+    await engine.stop()
+
+
+def own(site: Site) -> list[Adapter]:
+    return [found_adapter(str(folder), site.home).adapter for folder in site.folders]
+
+
+async def test_each_says_what_the_merged_weights_say(site: Site, engine: LlamacppEngine) -> None:
+    assert len(set(site.merged)) == 3
+    for _ in range(2):
+        assert [await said(engine, a) for a in (None, *own(site))] == site.merged
+    assert [await said(engine, a) for a in (*own(site)[::-1], None)] == site.merged[::-1]
+
+
+async def test_a_gguf_is_the_folder_s_own(site: Site) -> None:
+    arch: Arch = "qwen3" if site.home.name.startswith("qwen3") else "llama"
+    file = lora_gguf(site.folders[0], site.home / "lora.gguf", arch)
+    gguf = found_adapter(str(file), site.home).adapter
+    engine = engine_on(site.base, gguf)
+    await engine.start()
+    assert [await said(engine, a) for a in (gguf, None)] == [site.merged[1], site.merged[0]]
+    await engine.stop()
+
+
+async def test_many_at_once_never_mix(site: Site, engine: LlamacppEngine) -> None:
+    order = [None, *own(site)] * 8
+    answers = await asyncio.gather(*(said(engine, adapter) for adapter in order))
+    assert answers == site.merged * 8
+
+
+async def test_long_prompts_are_read_with_their_adapter(site: Site, engine: LlamacppEngine) -> None:
+    """In pieces, each a call of its own."""
+    long = "What is said here? " * 90
+    tuned = own(site)[0]
+    at_once = await asyncio.gather(
+        *(said(engine, a, prompt=long, max_tokens=8) for a in (tuned, None, tuned, None))
+    )
+    [both] = {(first, second) for first, second in zip(at_once[::2], at_once[1::2], strict=True)}
+    assert both[0] != both[1]
+    other = engine_on(site.home / f"{site.folders[0].name}.gguf")
+    await other.start()
+    assert await said(other, prompt=long, max_tokens=8) == both[0]
+    await other.stop()
+
+
+async def cached(engine: Engine, adapter: Adapter | None) -> int:
+    request = ask(prompt=QUESTION, adapter=adapter, max_tokens=2, ignore_eos=True)
+    return sum(delta.cached_tokens for delta in await answer(engine, request))
+
+
+async def test_what_one_has_read_is_of_no_use_to_another(
+    site: Site, engine: LlamacppEngine
+) -> None:
+    first, second = own(site)
+    assert await cached(engine, None) == 0
+    assert await cached(engine, first) == 0
+    assert await cached(engine, second) == 0
+    assert await cached(engine, second) > 100
+    assert await cached(engine, None) == 0
+
+
+async def test_several_choices_have_one_adapter(site: Site, engine: LlamacppEngine) -> None:
+    request = ask(prompt=QUESTION, adapter=own(site)[1], n=3, max_tokens=24, ignore_eos=True)
+    deltas, other = await asyncio.gather(answer(engine, request), said(engine))
+    for index in range(3):
+        assert "".join(d.text for d in deltas if d.index == index) == site.merged[2]
+    assert other == site.merged[0]
+
+
+async def test_who_waits_for_another_adapter_waits_for_those_that_run_alone(
+    site: Site, engine: LlamacppEngine
+) -> None:
+    """The base's requests come on and on; in llama.cpp's own slots 84 went before one."""
+    is_over, answered = asyncio.Event(), 0
+
+    async def on_and_on() -> None:
+        nonlocal answered
+        while not is_over.is_set():
+            await said(engine, max_tokens=100)
+            answered += 1
+
+    beside = [asyncio.ensure_future(on_and_on()) for _ in range(6)]
+    for _ in range(5):
+        before = answered
+        async with asyncio.timeout(60):
+            assert await said(engine, own(site)[0]) == site.merged[1]
+        assert answered - before <= len(beside)
+    is_over.set()
+    await asyncio.gather(*beside)
+
+
+async def test_an_abort_leaves_its_turn_to_others(site: Site, engine: LlamacppEngine) -> None:
+    running = ask(prompt=QUESTION, max_tokens=2000, ignore_eos=True)
+    waiting = ask(prompt=QUESTION, adapter=own(site)[0], max_tokens=2000, ignore_eos=True)
+    stream = engine.generate(running, await engine.render(running))
+    await anext(stream)
+    behind = asyncio.ensure_future(answer(engine, waiting))
+    last = asyncio.ensure_future(said(engine, own(site)[1]))
+    while waiting.request_id not in engine._runs:
+        await anext(stream)
+    await engine.abort(waiting.request_id)
+    assert [delta.finish_reason for delta in await behind] == ["abort"]
+    await engine.abort(running.request_id)
+    assert [delta async for delta in stream][-1].finish_reason == "abort"
+    assert await last == site.merged[2]
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"rank": 8, "tensors": 64},
+        {"hidden": 128},
+        {"layers": 3},
+    ],
+    ids=["another rank", "another model's", "more layers"],
+)
+async def test_a_bad_one_costs_its_own_alias_alone(
+    site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture, how: dict[str, int]
+) -> None:
+    good = own(site)[0]
+    bad = Adapter(name="bad", path=str(adapter_folder(tmp_path / "bad", **how)))
+    gone = Adapter(name="gone", path=str(tmp_path / "gone"))
+    engine = engine_on(site.base, bad, gone, good)
+    await engine.start()
+    for adapter in (bad, gone, Adapter(name="unknown", path="/x")):
+        with pytest.raises(EngineUnavailable, match="adapter cannot be loaded now") as refused:
+            await said(engine, adapter)
+        assert str(tmp_path) not in str(refused.value)
+    assert [await said(engine, a) for a in (good, None)] == [site.merged[1], site.merged[0]]
+    assert caplog.text.count("cannot be loaded: ") == 2
+    await engine.stop()
+
+
+async def test_what_was_written_for_the_start_is_gone_after_it(engine: LlamacppEngine) -> None:
+    assert engine._running is not None
+    folder = engine._running.model._folder
+    assert folder is not None
+    assert not [*folder.path.rglob("*.gguf")]
