@@ -29,7 +29,7 @@ class Renewal:
         begin_adapter: Callable[[Adapter], None],
     ) -> None:
         """`begin_adapter`: its files are fetched before a request asks for it."""
-        self._begin_adapter = begin_adapter
+        self.begin_adapter = begin_adapter
         self._engines, self._by_alias, self._memory, self._tell = engines, by_alias, memory, tell
         self._one_by_one = asyncio.Lock()
 
@@ -50,7 +50,7 @@ class Renewal:
         """Those of models that are loaded at the start."""
         for model in models:
             if model.preload and model.adapter is not None:
-                self._begin_adapter(model.adapter)
+                self.begin_adapter(model.adapter)
 
     def _take_over(self, wanted: Mapping[str, ManagedEngine], then: Callable[[], None]) -> None:
         before = {key: managed for key, managed in self._engines.items() if not managed.is_gone}

@@ -99,6 +99,8 @@ def _add_command(router: APIRouter, services: Services, command: Command) -> Non
             )
             raise ApiError(404, "MODEL_NOT_FOUND", message, param="alias")
         await services.fleet.commands.give(command, spec.alias)
+        if command == "load" and spec.adapter is not None:
+            services.fleet.renewal.begin_adapter(spec.adapter)
         return next(
             m for m in operated_models(services.fleet, services.registry) if m.alias == spec.alias
         )
@@ -128,9 +130,10 @@ def operated_models(fleet: Fleet, registry: Registry) -> Iterator[OperatedModel]
 
 def _of_spec(spec: ModelSpec) -> dict[str, Any]:
     named = (model_name(spec.engine.source), spec.engine.revision)
+    laid_over = "" if spec.adapter is None else f"+{model_name(spec.adapter.origin)}"
     return {
         "alias": spec.alias,
-        "weights": "@".join(filter(None, named)),
+        "weights": "@".join(filter(None, named)) + laid_over,
         "engine": spec.engine.kind,
         "load": spec.load,
         "preload": spec.preload,

@@ -4,6 +4,7 @@ apply, and a bad one costs its own alias alone."""
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.support.adapters import adapter_files, adapter_folder
@@ -31,6 +32,15 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         for name, value in running.environment(tmp_path / "hf").items():
             monkeypatch.setenv(name, value)
         yield running
+
+
+QUIET = """\
+models:
+  tiny: {source: echo, engine: scripted, context: 4K, output: 1K, load: start}
+  quiet: {adapter: owner/name, base: tiny, load: never}
+profiles:
+  embedded: {}
+"""
 
 
 @pytest.fixture
@@ -87,3 +97,30 @@ def test_adapters_of_the_hub_come_and_a_bad_one_costs_itself_alone(
         assert refused.status_code == 503
     assert said(server, "first") == f"owner/name@{'f' * 12}: hei du"
     assert "model 'gone', key 'adapter': 'owner/name': its adapter_config" in apply(server)
+
+
+def test_an_operator_s_word_fetches_and_loads_one_while_the_server_runs(
+    hub: Hub, tmp_path: Path
+) -> None:
+    (tmp_path / "site").mkdir()
+    with serving_registry(tmp_path / "site", QUIET) as server:
+        url, key = f"http://127.0.0.1:{server.port}", server.key()
+        token = {"X-API-Key": (server.home / "data" / "operator_token").read_text().strip()}
+        assert ask(url, key, model="quiet").status_code == 503
+        assert hub.served == []
+        loaded = httpx.post(f"{url}/admin/v1/models/quiet/load", headers=token)
+        assert (loaded.status_code, loaded.json()["weights"]) == (200, "echo+owner/name")
+        wait_until(lambda: len(hub.served) == 2, "the fetch that the load begins")
+        assert said(server, "quiet") == "owner/name@main: hei du"
+        late = QUIET.replace("profiles:", "  own: {adapter: ../made, base: tiny}\nprofiles:")
+        (server.home / "model_registry.yaml").write_text(late)
+        path = f"{url}/admin/v1/registry"
+        tried = httpx.post(path, headers=token, params={"dry_run": "true"}).json()
+        assert {m["alias"]: m["kind"] for m in tried["models"]} == {
+            "quiet": "changed",
+            "own": "added",
+        }
+        assert ask(url, key, model="own").status_code == 404
+        assert httpx.post(path, headers=token).json()["applied"]
+        assert said(server, "own").endswith(": hei du")
+        assert httpx.post(path, headers={"X-API-Key": key}).status_code in (401, 403)
