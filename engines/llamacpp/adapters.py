@@ -24,7 +24,10 @@ class LlamacppAdapters:
         self, adapters: Sequence[Adapter], places: Mapping[str, Path], base: Path, folder: Path
     ) -> None:
         """`places`: where each is, by its name; `folder`: to write to. Blocks."""
-        found = {each.name: _prepared(each, places, base, folder) for each in adapters}
+        found = {
+            each.name: _prepared(each, places.get(each.name), base, folder / f"{number}.gguf")
+            for number, each in enumerate(adapters)
+        }
         self._paths = {name: path for name, path in found.items() if path is not None}
         self._numbers = {name: number for number, name in enumerate(self._paths)}
 
@@ -46,14 +49,10 @@ class LlamacppAdapters:
         return {"lora": scales} if scales else {}
 
 
-def _prepared(
-    adapter: Adapter, places: Mapping[str, Path], base: Path, folder: Path
-) -> Path | None:
+def _prepared(adapter: Adapter, place: Path | None, base: Path, to: Path) -> Path | None:
     """None: it cannot be; why, is in the log."""
-    place = places.get(adapter.name)
     if place is None:
         return None
-    to = folder / f"{adapter.name.replace('/', '--')}.gguf"
     try:
         return llamacpp_adapter(place, base, to)
     except (ValueError, OSError) as error:

@@ -2,7 +2,7 @@
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from engines.tensor_headers import safetensors_header
 
 _PLAIN = frozenset({"F64", "F32", "BF16", "F16", "F8_E4M3", "F8_E5M2"})
 """Stored as matrices of their own shape; what is packed says another one."""
-_LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
+_LAYER = re.compile(r"(.*?)layers\.(\d+)\.")
 
 
 def check_adapter(adapter: Adapter, folder: Path, args: Mapping[str, Any], base: Path) -> None:
@@ -36,17 +36,21 @@ def misfit(folder: Path, base: Path) -> str | None:
     modules = lora_modules(folder / WEIGHTS)
     if not any(module in shapes for module in modules):
         return None
-    complaints = (_complaint(name, module, shapes) for name, module in modules.items())
+    deepest = _deepest(shapes)
+    complaints = (_complaint(name, module, shapes, deepest) for name, module in modules.items())
     return next((complaint for complaint in complaints if complaint is not None), None)
 
 
 def _complaint(
-    name: str, module: LoraModule, shapes: Mapping[str, tuple[int, ...] | None]
+    name: str,
+    module: LoraModule,
+    shapes: Mapping[str, tuple[int, ...] | None],
+    deepest: Mapping[str, int],
 ) -> str | None:
     if name not in shapes:
-        deepest = max(map(_layer, shapes))
-        has_less = _layer(name) > deepest
-        return f"{name[:120]!r} is beyond the base's {deepest + 1} layers" if has_less else None
+        where, layer = _layer(name)
+        last = deepest.get(where, layer)
+        return f"{name[:120]!r} is beyond the base's {last + 1} layers" if layer > last else None
     own = shapes[name]
     if own is None or len(own) != 2 or own in _laid_over(name, module):
         return None
@@ -60,9 +64,17 @@ def _laid_over(name: str, module: LoraModule) -> tuple[tuple[int, int], ...]:
     return (own, own[::-1]) if name.endswith("embed_tokens") else (own,)
 
 
-def _layer(name: str) -> int:
-    found = _LAYER.search(f"{name}.")
-    return int(found[1]) if found else -1
+def _deepest(names: Iterable[str]) -> dict[str, int]:
+    """What stands before a model's layers -> the last of them: a model that sees has two such."""
+    found: dict[str, int] = {}
+    for where, layer in map(_layer, names):
+        found[where] = max(layer, found.get(where, 0))
+    return found
+
+
+def _layer(name: str) -> tuple[str, int]:
+    found = _LAYER.match(f"{name}.")
+    return (found[1], int(found[2])) if found else ("", 0)
 
 
 def _shapes(base: Path) -> dict[str, tuple[int, ...] | None]:

@@ -35,6 +35,8 @@ UNSUPPORTED: Final = (
 """What PEFT knows and vLLM does not."""
 PLAIN_STARTS: Final = ("gaussian", "eva", "orthogonal", "mica", "lora_ga")
 """Words of init_lora_weights that leave the base's weights as they are."""
+_MOST_LOOK_UPS = 2_000_000
+"""Keys of rank_pattern times modules: about a second."""
 _PATTERN = re.compile(r"[\w.^$\\-]{1,200}")
 """Of rank_pattern: names of modules. What repeats may take for ever, and comes from the hub."""
 
@@ -188,10 +190,13 @@ class _Ranks:
         if wrong := [key for key in self._pattern if not _is_name(key)]:
             raise ValueError(f"{source!r}: rank_pattern {wrong[0][:80]!r} is no module's name")
         self.greatest, self._usual = max(known), known[0]
+        self._keys = [(re.compile(rf"(.*\.)?({k})"), rank) for k, rank in self._pattern.items()]
 
     def check(self, modules: Mapping[str, LoraModule]) -> None:
         """Raises ValueError where the tensors are of other ranks; of fused experts they are
         multiples."""
+        if len(self._keys) * len(modules) > _MOST_LOOK_UPS:
+            raise ValueError(f"{self._source!r}: its rank_pattern has too many keys")
         for module, found in modules.items():
             said = self._of(module)
             is_fused = module.endswith((".experts", ".experts.base_layer"))
@@ -203,10 +208,7 @@ class _Ranks:
 
     def _of(self, module: str) -> int:
         """As PEFT: the first key at the end of the name."""
-        for key, rank in self._pattern.items():
-            if re.fullmatch(rf"(.*\.)?({key})", module):
-                return rank
-        return self._usual
+        return next((rank for key, rank in self._keys if key.fullmatch(module)), self._usual)
 
 
 def _is_name(key: str) -> bool:

@@ -87,9 +87,10 @@ def _of_registry(settings: Settings) -> tuple[str, list[dict[str, Any]]]:
 
 def _row(model: ModelSpec) -> dict[str, Any]:
     revision = f"@{model.engine.revision}" if model.engine.revision else ""
+    laid_over = "" if model.adapter is None else f"+{model.adapter.origin}"
     return {
         "alias": model.alias,
-        "weights": model.engine.source + revision,
+        "weights": model.engine.source + revision + laid_over,
         "engine": model.engine.kind,
         "state": NOT_RUNNING,
         "context_tokens": model.context_tokens,

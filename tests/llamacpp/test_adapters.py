@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 
 from engines.base import Adapter, Engine, EngineUnavailable
+from engines.build import EngineBuilder
+from engines.llamacpp.adapters import LlamacppAdapters
 from engines.llamacpp.engine import LlamacppEngine
 from engines.registry.adapters import found_adapter
 from engines.registry.spec import EngineSpec
 from engines.testing.tiny import make_llama
-from tests.support.adapters import adapter_folder
+from tests.support.adapters import adapter_files, adapter_folder
 from tests.support.engine_fixtures import answer, ask, text
+from tests.support.hub import running_hub
 from tests.support.lora_ggufs import Arch, lora_gguf, tiny_gguf
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]  # engines of their own, each up in a second
@@ -211,3 +214,38 @@ async def test_what_was_written_for_the_start_is_gone_after_it(engine: LlamacppE
     folder = engine._running.model._folder
     assert folder is not None
     assert not [*folder.path.rglob("*.gguf")]
+
+
+async def test_a_full_disk_costs_the_adapter_alone(
+    site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """/dev/full takes nothing."""
+    (tmp_path / "0.gguf").symlink_to("/dev/full")
+    first, second = own(site)
+    places = {each.name: Path(each.path) for each in (first, second)}
+    loaded = LlamacppAdapters([first, second], places, site.base, tmp_path)
+    assert loaded.paths == [str(tmp_path / "1.gguf")]
+    assert loaded.fields(second) == {"lora": [{"id": 0, "scale": 1.0}]}
+    assert loaded.fields(None) == {"lora": [{"id": 0, "scale": 0.0}]}
+    with pytest.raises(EngineUnavailable):
+        loaded.fields(first)
+    assert "No space left on device" in caplog.text
+    assert not (tmp_path / "0.gguf").is_symlink()
+
+
+async def test_one_of_the_hub_is_fetched_before_its_engine_starts(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = Adapter(name="owner/name@main", source="owner/name")
+    gone = Adapter(name="owner/name@v9", source="owner/name", revision="v9")
+    spec = EngineSpec(kind="llamacpp", source=str(site.base), adapters=(gone, good), args=THREADS)
+    with running_hub() as hub:
+        hub.files = adapter_files(site.folders[1])
+        for name, value in hub.environment(tmp_path / "hf").items():
+            monkeypatch.setenv(name, value)
+        engine = await EngineBuilder(tmp_path / "data", lambda *_: None)(spec)
+    await engine.start()
+    assert [await said(engine, a) for a in (good, None)] == [site.merged[2], site.merged[0]]
+    with pytest.raises(EngineUnavailable, match="adapter cannot be loaded now"):
+        await said(engine, gone)
+    await engine.stop()

@@ -115,6 +115,15 @@ def test_an_engine_holds_so_many(tmp_path: Path) -> None:
     assert load(tmp_path, text.replace("max_loras: 2", "max_cpu_loras: 3, max_loras: 2"), "cuda")
 
 
+def test_a_rank_pattern_is_looked_up_for_no_longer_than_a_second(tmp_path: Path) -> None:
+    folder = adapter_folder(tmp_path / "a", layers=600)
+    config = json.loads((folder / "adapter_config.json").read_text())
+    config["rank_pattern"] = {f"layers.{n}.self_attn.z_proj": 4 for n in range(2000)}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(RegistryError, match="its rank_pattern has too many keys"):
+        loaded(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
