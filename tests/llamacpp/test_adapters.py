@@ -121,8 +121,9 @@ async def test_long_prompts_are_read_with_their_adapter(site: Site, engine: Llam
     await other.stop()
 
 
-async def cached(engine: Engine, adapter: Adapter | None) -> int:
-    request = ask(prompt=QUESTION, adapter=adapter, max_tokens=2, ignore_eos=True)
+async def cached(engine: Engine, adapter: Adapter | None, salt: str | None = None) -> int:
+    fields: dict[str, Any] = {"max_tokens": 2, "ignore_eos": True, "cache_salt": salt}
+    request = ask(prompt=QUESTION, adapter=adapter, **fields)
     return sum(delta.cached_tokens for delta in await answer(engine, request))
 
 
@@ -135,6 +136,17 @@ async def test_what_one_has_read_is_of_no_use_to_another(
     assert await cached(engine, second) == 0
     assert await cached(engine, second) > 100
     assert await cached(engine, None) == 0
+
+
+async def test_an_owner_learns_nothing_of_others_by_way_of_an_adapter(
+    site: Site, engine: LlamacppEngine
+) -> None:
+    """What he has sent to an adapter is not what its base holds."""
+    tuned = own(site)[0]
+    assert await cached(engine, tuned, "mine") == 0
+    assert await cached(engine, None, "another's") == 0
+    assert await cached(engine, None, "mine") == 0
+    assert await cached(engine, None, "mine") > 100
 
 
 async def test_several_choices_have_one_adapter(site: Site, engine: LlamacppEngine) -> None:
