@@ -54,15 +54,18 @@ class AdapterFiles:
         if folder is not None and await asyncio.to_thread(folder.is_dir):
             return folder
         self._refuse_what_just_failed(adapter.name)
-        if adapter.name not in self._fetches:
-            self._fetches[adapter.name] = asyncio.create_task(self._fetched(adapter))
-        return await asyncio.shield(self._fetches[adapter.name])
+        return await asyncio.shield(self._begun(adapter))
 
     def begin(self, adapter: Adapter) -> None:
         """Fetch it before anybody asks; what goes wrong is in the log."""
-        if adapter.source and adapter.name not in self._fetches:
+        if adapter.source:
+            self._begun(adapter)
+
+    def _begun(self, adapter: Adapter) -> "asyncio.Task[Path]":
+        if (fetching := self._fetches.get(adapter.name)) is None:
             fetching = self._fetches[adapter.name] = asyncio.create_task(self._fetched(adapter))
             fetching.add_done_callback(_looked_at)
+        return fetching
 
     def _refuse_what_just_failed(self, name: str) -> None:
         failed_at, error = self._failures.get(name, (0.0, None))

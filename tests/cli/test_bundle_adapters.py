@@ -31,6 +31,9 @@ models:
   older: {adapter: ./older/last, base: tiny}
   newer: {adapter: ./newer/last, base: tiny}
   heavy: {adapter: owner/name, adapter_revision: main, base: large}
+  mine: {source: ./mine.gguf, engine: llamacpp, context: 4K, output: 1K}
+  laid: {adapter: ./laid.gguf, base: mine}
+  folded: {adapter: ./older/last, base: mine}
 profiles:
   p:
     models:
@@ -43,6 +46,8 @@ def hub(home: Path, fjord: Fjord, monkeypatch: pytest.MonkeyPatch) -> Iterator[H
     (home / "model_registry.yaml").write_text(REGISTRY)
     for seed, name in enumerate(("older", "newer"), 2):
         adapter_folder(home / name / "last", seed=seed)
+    for name in ("mine.gguf", "laid.gguf"):
+        (home / name).write_bytes(b"GGUF of " + name.encode())
     monkeypatch.setenv("FJORD_PROFILE", "p")
     with running_hub() as running:
         running.files = FILES | adapter_files(adapter_folder(home / "made"))
@@ -59,7 +64,7 @@ def installed(home: Path, fjord: Fjord, aliases: str) -> Path:
     site.mkdir()
     assert fjord("bundle", "install", "b.tar", "--data-dir", str(site / "data"))[0] == 0
     for name in ("older", "newer", "data"):
-        shutil.rmtree(home / name)
+        shutil.rmtree(home / name, ignore_errors=True)
     return site / "data" / "bundle" / "model_registry.yaml"
 
 
@@ -84,6 +89,18 @@ def test_what_cannot_be_an_adapter_is_not_carried(home: Path, fjord: Fjord, hub:
     (home / "older" / "last" / "adapter_model.safetensors").unlink()
     status, _, err = fjord("bundle", "create", "--aliases", "older", "-o", "b.tar")
     assert (status, "model 'older', key 'adapter': './older/last' holds no" in err) == (2, True)
+
+
+def test_llama_cpp_s_are_carried_as_files_and_folders(home: Path, fjord: Fjord, hub: Hub) -> None:
+    registry = installed(home, fjord, "laid,folded")
+    models = load_registry(registry, "p").models
+    assert list(models) == ["mine", "laid", "folded"]
+    engine = models["mine"].engine
+    assert [Path(each.path).name for each in engine.adapters] == ["1-laid.gguf", "2-last"]
+    assert Path(engine.adapters[0].path).read_bytes() == b"GGUF of laid.gguf"
+    assert all(
+        Path(each.path).is_relative_to(registry.resolve().parent) for each in engine.adapters
+    )
 
 
 def test_a_site_serves_adapters_offline(home: Path, fjord: Fjord, hub: Hub) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from engines.base import Adapter, Delta, Engine, EngineUnavailable, GenerateRequest
 from engines.registry.adapters import found_adapter
+from engines.vllm.engine import VllmEngine
 from tests.support.adapters import adapter_folder
 from tests.support.engine_fixtures import answer, ask, on, text
 
@@ -126,3 +127,24 @@ async def test_first_requests_at_once_add_it_once(engine: Engine, tmp_path: Path
     new = found_adapter(str(folder), tmp_path).adapter
     answers = await asyncio.gather(*(said(engine, new) for _ in range(8)))
     assert len(set(answers)) == 1
+
+
+async def test_others_do_not_wait_for_one_that_is_fetched(
+    engine: Engine, adapters: list[Adapter], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_fetched = asyncio.Event()
+
+    async def find(adapter: Adapter) -> Path:
+        if adapter.source:
+            await is_fetched.wait()
+        return Path(adapter.path or adapters[0].path)
+
+    assert isinstance(engine, VllmEngine)
+    monkeypatch.setattr(engine._adapters, "_find", find)
+    of_the_hub = Adapter(name="owner/lora@main", source="owner/lora")
+    waiting = [asyncio.ensure_future(said(engine, of_the_hub)) for _ in range(3)]
+    own = found_adapter(str(adapter_folder(tmp_path / "own", seed=12)), tmp_path).adapter
+    assert await said(engine, own) != await said(engine, None)
+    assert not any(each.done() for each in waiting)
+    is_fetched.set()
+    assert set(await asyncio.gather(*waiting)) == {await said(engine, adapters[0])}
