@@ -261,3 +261,12 @@ async def test_one_of_the_hub_is_fetched_before_its_engine_starts(
     with pytest.raises(EngineUnavailable, match="adapter cannot be loaded now"):
         await said(engine, gone)
     await engine.stop()
+
+
+async def test_prompts_are_kept_in_slots_alone(site: Site) -> None:
+    engine = engine_on(site.base, own(site)[0], cache_ram_mib=64)
+    with pytest.raises(EngineUnavailable, match=r"args\.cache_ram_mib goes with no adapters"):
+        await engine.start()
+    plain = engine_on(site.base, cache_ram_mib=64)
+    await plain.start()
+    await plain.stop()
