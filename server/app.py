@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -24,7 +24,7 @@ from server.api.admin_models import add_model_routes
 from server.api.admin_requests import add_request_routes
 from server.api.batches.runner import batch_runner
 from server.api.endpoint import KeyedEndpoint
-from server.api.idempotency.keyed_requests import KeyedRequests
+from server.api.idempotency.place import keyed_requests
 from server.api.memory.place import memory_of
 from server.api.openapi.docs import Documentation
 from server.api.openapi.document import DESCRIPTION, VERSION, completed
@@ -45,7 +45,6 @@ from server.http.request_log import RequestLog, answer_headers, line_of
 from server.http.web_pages import WebPages, is_loopback
 from server.ledger.backlog import backlog_of
 from server.ledger.ledger import Ledger
-from server.ledger.one_record import charged
 from server.ledger_metrics import LedgerMetrics
 from server.metrics import Metrics
 from server.pictures.reading import PictureReader
@@ -176,14 +175,7 @@ def _services(
         memory=memory_of(settings, ledger),
     )
     services.batches = batch_runner(services)
-    services.keyed = KeyedRequests(
-        settings.data_dir,
-        most_bytes=int(settings.kept_answers_gb * 10**9),
-        most_body=settings.max_body_bytes,
-        patience_s=settings.send_timeout_s,
-        charged=partial(charged, ledger.path),
-        counted=metrics.keyed,
-    )
+    services.keyed = keyed_requests(settings, ledger, supervisor, metrics.keyed)
     if services.memory is not None:
         services.background = BackgroundRunner(
             services.memory,

@@ -59,7 +59,7 @@ class Metrics:
         )
         self._keyed = Counter(
             "fjord_keyed_requests_total",
-            "Requests with an Idempotency-Key: first, replayed, other_body or not_kept.",
+            "Requests with an Idempotency-Key: first, replayed, refused or still_running.",
             ("outcome",),
             registry=self.registry,
         )

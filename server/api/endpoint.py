@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from itertools import islice
 from typing import Generic, TypeAlias, TypeVar
 
@@ -11,9 +12,11 @@ from pydantic import TypeAdapter
 from engines.registry.spec import ModelSpec, Task
 from server.accounts.limits import Admission, LimitExceeded
 from server.api.chat.wire import Asked
+from server.api.content_type import check_content_type
 from server.api.deadline import timeout_s
 from server.api.decode import decoded, named_model
 from server.api.idempotency.keyed_requests import HEADER as KEY_HEADER
+from server.api.idempotency.taken import TakenBody
 from server.api.services import ANONYMOUS, Services, record_id_of
 from server.errors import ApiError, OtherForm, brief, method_not_allowed, to_api_error
 from server.http.asgi import Receive, Scope, Send
@@ -97,25 +100,32 @@ class KeyedEndpoint:
             self.services.limiter.release(admission, tokens=tokens)
 
     async def _keyed(self, exchange: Exchange, admission: Admission, key: bytes) -> int:
-        try:
+        with self.noting_rejection(exchange, admission.caller):
             return await self.services.keyed.serve(self, exchange, admission, key)
-        except ClientLeft:
-            raise
-        except Exception:
-            self.note_rejection(exchange, admission.caller)
-            raise
 
-    async def answered(self, exchange: Exchange, admission: Admission) -> int:
-        """As `serve`; a failure is answered, too."""
+    async def take(self, exchange: Exchange, admission: Admission) -> TakenBody:
+        """What a request with a key brings. Raises ApiError, ClientLeft."""
+        return TakenBody(await exchange.body(self.services.settings.max_body_bytes))
+
+    async def answered(self, exchange: Exchange, admission: Admission, taken: TakenBody) -> int:
+        """As `serve_taken`; a failure is answered, too."""
         try:
             self.services.limiter.widen(admission, 1)  # it was to hear another's answer alone
-            return await self.serve(exchange, admission)
+            return await self.serve_taken(exchange, admission, taken)
         except Exception as exc:
             await self._fail(exchange, exc)
             return 0
 
-    async def check_again(self, admission: Admission, body: bytes) -> None:
+    async def serve_taken(self, exchange: Exchange, admission: Admission, taken: TakenBody) -> int:
+        """As `serve`, of what `take` took; `exchange` has its body, too, unless it was a form."""
+        return await self.serve(exchange, admission)
+
+    async def check_again(self, admission: Admission, taken: TakenBody) -> None:
         """Raises ApiError where the caller may not have what was answered to that body."""
+
+    def wait_for_another(self, admission: Admission) -> None:
+        """Give back the key's slot."""
+        self.services.limiter.widen(admission, 0)
 
     def record_id(self, exchange: Exchange) -> str:
         """Of the usage record that the request will have; "": it will have none."""
@@ -125,6 +135,17 @@ class KeyedEndpoint:
         """Record a refused request, where the endpoint's requests are recorded at all."""
         if self.is_metered:
             self.services.note_rejection(exchange, caller, self.endpoint)
+
+    @contextmanager
+    def noting_rejection(self, exchange: Exchange, caller: Caller) -> Iterator[None]:
+        """Around what refuses a request before it runs."""
+        try:
+            yield
+        except ClientLeft:
+            raise
+        except Exception:
+            self.note_rejection(exchange, caller)
+            raise
 
     def _note_flood(self, exchange: Exchange, caller: Caller) -> None:
         """What is refused by its key's limits has no bound of its own, so its records have one."""
@@ -165,13 +186,8 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
         self.adapter = adapter
 
     async def serve(self, exchange: Exchange, admission: Admission) -> int:
-        try:
+        with self.noting_rejection(exchange, admission.caller):
             prepared = await self._prepared(exchange, admission)
-        except ClientLeft:
-            raise
-        except Exception:
-            self.note_rejection(exchange, admission.caller)
-            raise
         return await self.run(exchange, prepared)
 
     async def _prepared(self, exchange: Exchange, admission: Admission) -> P:
@@ -186,8 +202,8 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
             raise
         return prepared
 
-    async def check_again(self, admission: Admission, body: bytes) -> None:
-        wire = await decoded(self.adapter, body, self.services.long_bodies)
+    async def check_again(self, admission: Admission, taken: TakenBody) -> None:
+        wire = await decoded(self.adapter, taken.body, self.services.long_bodies)
         self.services.model(wire.model, admission.caller, self.task)
 
     async def prepared_of(self, exchange: Exchange, admission: Admission, body: bytes) -> P:
@@ -273,14 +289,3 @@ def in_other_form(exchange: Exchange, form: OtherForm) -> None:
     exchange.form = form
     if form.id_header is not None:
         exchange.headers.append((form.id_header, exchange.request_id.encode()))
-
-
-def check_content_type(exchange: Exchange) -> None:
-    """415 where a body says it is something else than JSON; silence is taken for JSON."""
-    kind = exchange.header(b"content-type")
-    if kind is None:
-        return
-    name = kind.split(b";", 1)[0].strip().lower()
-    if name != b"application/json" and not name.endswith(b"+json"):
-        message = f"Content-Type is {brief(name.decode('latin-1'))!r}; expected application/json."
-        raise ApiError(415, "UNSUPPORTED_MEDIA_TYPE", message)

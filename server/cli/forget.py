@@ -32,7 +32,7 @@ def forget(
         ask(f"Destroy all responses and conversations of {owner!r} for ever?", _ALONE)
     try:
         count = forget_owner(data_dir, ledger_url, owner)
-        answers = forget_answers(data_dir, owner)
+        answers = forget_answers(data_dir, ledger_url, owner)
     except MemoryTrouble as error:
         raise CannotStart(f"{error}") from None
     except (OSError, sqlite3.Error) as error:

@@ -9,10 +9,9 @@ import httpx
 
 from server.conform import expect
 from server.conform.check import declared
-from server.conform.target import CHAT, HELLO, Target
+from server.conform.target import CHAT, FILES, HELLO, Target
 from server.conform.unmet import Skipped
 
-FILES: Final = "/v1/files"
 BATCHES: Final = "/v1/batches"
 _OVER: Final = ("completed", "failed", "cancelled", "expired")
 _LOOK_S: Final = 0.2

@@ -2,7 +2,7 @@
 
 from server.conform import expect
 from server.conform.check import declared
-from server.conform.target import COMPLETIONS, FIXED, HELLO, RESPONSES, Target
+from server.conform.target import COMPLETIONS, FIXED, HELLO, RESPONSES, TOKENIZE, Target
 
 _CUSTOM = {"type": "custom", "name": "a"}
 
@@ -46,6 +46,6 @@ def tools_of_agents(t: Target) -> None:
 def tokenize(t: Target) -> None:
     """POST /v1/tokenize counts what chat will count"""
     body = {"model": t.model, "messages": list(HELLO)}
-    answer = expect.ok(t.post("/v1/tokenize", body))
+    answer = expect.ok(t.post(TOKENIZE, body))
     expected = expect.ok(t.whole)["usage"]["prompt_tokens"]
     expect.equal("count", answer.get("count"), expected)

@@ -8,7 +8,8 @@ import httpx
 
 from server.conform import expect
 from server.conform.check import declared
-from server.conform.target import CHAT, COMPLETIONS, RESPONSES, Target
+from server.conform.target import CHAT, COMPLETIONS, FILES, RESPONSES, Target
+from server.conform.unmet import Skipped
 
 REPLAYED: Final = "idempotency-replayed"
 REUSED: Final = "IDEMPOTENCY_KEY_REUSED"
@@ -64,6 +65,25 @@ def form_of_a_key(t: Target) -> None:
         headers: Mapping[Any, Any] = t.auth | {"Idempotency-Key": value}
         answer = t.http.post(CHAT, json=t.body(max_tokens=4), headers=headers)
         expect.refused(answer, 400, "INVALID_PARAMETER")
+
+
+@declared("head-idempotency-upload")
+def upload(t: Target) -> None:
+    """A form of the same fields and bytes within another boundary: the same file; others: 422"""
+    headers = _keyed(t)
+    answers = [_sent(t, b"{}", boundary, headers) for boundary in ("one", "another")]
+    if answers[0].status_code in (404, 405, 501):
+        raise Skipped("this server has no files")
+    ids = [expect.ok(answer)["id"] for answer in answers]
+    expect.equal("the file's id", ids[1], ids[0])
+    expect.refused(_sent(t, b"{ }", "one", headers), 422, REUSED)
+    t.http.delete(f"{FILES}/{ids[0]}", headers=t.auth)
+
+
+def _sent(t: Target, file: bytes, boundary: str, headers: Mapping[str, str]) -> httpx.Response:
+    kind = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    form, files = {"purpose": "batch"}, {"file": ("in.jsonl", file)}
+    return t.http.post(FILES, data=form, files=files, headers={**headers, **kind})
 
 
 def _twice(t: Target, path: str, body: Any) -> tuple[httpx.Response, httpx.Response]:

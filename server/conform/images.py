@@ -7,11 +7,10 @@ from typing import Any
 
 from server.conform import expect
 from server.conform.check import declared
-from server.conform.target import FIXED, Target
+from server.conform.target import FIXED, MESSAGES, RESPONSES, TOKENIZE, Target
 from server.conform.unmet import Skipped
 
 FIELD = "messages[0].content[1].image_url.url"
-TOKENIZE, RESPONSES, MESSAGES = "/v1/tokenize", "/v1/responses", "/v1/messages"
 
 
 @declared("field-images")

@@ -9,10 +9,9 @@ import httpx
 
 from server.conform import expect
 from server.conform.check import declared
-from server.conform.target import Target
+from server.conform.target import RESPONSES, Target
 from server.conform.unmet import Skipped
 
-RESPONSES: Final = "/v1/responses"
 CONVERSATIONS: Final = "/v1/conversations"
 _NOBODY: Final = "resp_" + "0" * 32
 _OVER: Final = ("completed", "failed", "cancelled", "incomplete")

@@ -7,10 +7,9 @@ import httpx
 
 from server.conform import expect
 from server.conform.check import declared
-from server.conform.target import FIXED, HELLO, MODELS, Target
+from server.conform.target import FIXED, HELLO, MESSAGES, MODELS, Target
 from server.conform.unmet import Skipped
 
-MESSAGES: Final = "/v1/messages"
 COUNT: Final = "/v1/messages/count_tokens"
 _VERSION: Final = {"anthropic-version": "2023-06-01"}
 _WEATHER: Final = {

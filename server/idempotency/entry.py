@@ -1,4 +1,4 @@
-"""One request with a key: what is known of it on disk."""
+"""One request with a key: what is known of it."""
 
 from typing import Final
 
@@ -7,21 +7,33 @@ import msgspec
 MOST_KEY: Final = 255
 DAY_S: Final = 86_400.0
 """How long a key is known."""
+MOST_KEYS: Final = 100_000
+"""Of an owner in a day."""
+
+
+class TooManyKeys(Exception):
+    """The owner has used as many as may be in a day."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """`entry_id` is made of owner, path and key, `owner` of the owner, `print` of the body: none of
-    them can be read back."""
+    """`entry_id` is made of owner, path and key, `print` of the body: neither can be read back."""
 
     entry_id: bytes
     owner: bytes
+    """As SiteSecret names it."""
     print: bytes
     record_id: str
-    """Of its usage record."""
+    """Of its usage record; "": it has none."""
     began: float
     """Unix seconds."""
     answer: bytes | None = None
     """Sealed; None: it runs, or its answer was not kept."""
+    node: str = ""
+    """The process that answers it; "": this node has its keys alone."""
+    runs: bool = False
+    """Whether another process of the site answers it now."""
+    is_over: bool = False
+    """Whether that process said that it had ended."""
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):

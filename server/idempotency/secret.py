@@ -1,4 +1,4 @@
-"""The site's secret: names that say nothing of what they name, and answers sealed at rest."""
+"""A node's secret, or its site's: names that say nothing of what they name, and sealed answers."""
 
 import hashlib
 import hmac
@@ -18,9 +18,11 @@ _NONCE: Final = 12
 
 
 class SiteSecret:
-    """Of 32 bytes. Nothing that is kept can be read, or guessed at, without it."""
+    """Of 32 bytes. Nothing that is kept can be read, or guessed at, without it. `tells_owners`:
+    they are told apart by their own names, as in a site's other tables."""
 
-    def __init__(self, secret: bytes) -> None:
+    def __init__(self, secret: bytes, *, tells_owners: bool = False) -> None:
+        self._tells_owners = tells_owners
         self._names = hashlib.sha256(b"names" + secret).digest()
         self._cipher = AESGCM(hashlib.sha256(b"answers" + secret).digest())
 
@@ -28,6 +30,9 @@ class SiteSecret:
         """32 bytes that are the same for the same parts alone."""
         sized = b"".join(b"%d:%b" % (len(raw), raw) for raw in (part.encode() for part in parts))
         return self.print_of(sized)
+
+    def owner(self, owner: str) -> bytes:
+        return owner.encode() if self._tells_owners else self.name_of(owner)
 
     def print_of(self, body: bytes) -> bytes:
         """32 bytes by which a body is known again."""
@@ -45,6 +50,11 @@ class SiteSecret:
             return zlib.decompress(packed)
         except (InvalidTag, ValueError, zlib.error):
             return None
+
+
+def shared_secret(site_key: bytes) -> SiteSecret:
+    """All of a site's nodes have it: its memory's key has made it."""
+    return SiteSecret(hmac.digest(site_key, b"fjord idempotency 1", "sha256"), tells_owners=True)
 
 
 def site_secret(data_dir: Path) -> SiteSecret:

@@ -4,17 +4,16 @@ import os
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from server.idempotency.entry import DAY_S, Entry
+from server.idempotency.answer_store import Fate
+from server.idempotency.entry import DAY_S, MOST_KEYS, Entry, TooManyKeys
 from server.ledger import sqlite
 
 FILE_NAME: Final = "idempotency.sqlite3"
-MOST_KEYS: Final = 100_000
-"""Of an owner in a day."""
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS entries (
     entry_id BLOB PRIMARY KEY,
@@ -29,18 +28,21 @@ CREATE INDEX IF NOT EXISTS entries_began ON entries (began);
 _COLUMNS: Final = "entry_id, owner, print, record_id, began, answer"
 
 
-class TooManyKeys(Exception):
-    """The owner has used as many as may be in a day."""
-
-
 class KeptAnswers:
-    """Blocks: call it off the event loop. Any thread, one transaction at a time. Raises
-    sqlite3.Error and OSError where the disk does not take it."""
+    """An AnswerStore of one node: one transaction at a time. Raises sqlite3.Error and OSError where
+    the disk does not take it."""
 
-    def __init__(self, data_dir: Path, most_bytes: int, most_keys: int = MOST_KEYS) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        most_bytes: int,
+        charged: Callable[[str], int | None] = lambda _: None,
+        most_keys: int = MOST_KEYS,
+    ) -> None:
+        """`charged` blocks: what the record of that id was charged, None where there is none."""
         self._path = data_dir / FILE_NAME
         self._most_bytes = most_bytes
-        self._most_keys = most_keys
+        self._charged, self._most_keys = charged, most_keys
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
         self._keys: Counter[bytes] = Counter()
@@ -54,7 +56,6 @@ class KeptAnswers:
             self._connection = None
 
     def claimed(self, entry: Entry) -> Entry:
-        """What is known of its key already, or itself, now written down. Raises TooManyKeys."""
         with self._opened() as connection, sqlite.immediate(connection):
             select = f"SELECT {_COLUMNS} FROM entries WHERE entry_id = ?"
             row = connection.execute(select, (entry.entry_id,)).fetchone()
@@ -70,8 +71,15 @@ class KeptAnswers:
             self._keys[entry.owner] += 1
             return entry
 
+    def fate(self, found: Entry) -> Fate:
+        is_billed = not found.record_id or self._charged(found.record_id)
+        return "billed" if is_billed else "nothing"
+
+    def replace(self, found: Entry, entry: Entry) -> bool:
+        self.forget(found)
+        return self.claimed(entry) is entry
+
     def keep(self, entry: Entry, sealed: bytes) -> bool:
-        """False: there is no room for its answer. An owner has half of the room."""
         with self._opened() as connection:
             owners, all_ = self._bytes[entry.owner], self._bytes.total()
             if all_ + len(sealed) > self._most_bytes:
@@ -84,13 +92,17 @@ class KeptAnswers:
             self._bytes[entry.owner] += len(sealed)
             return True
 
-    def forget(self, entry_id: bytes) -> None:
-        """A later request with its key is a new one."""
+    def end(self, entry: Entry) -> None:
+        """The ledger says so, too."""
+
+    def beat(self, entry_ids: Sequence[bytes]) -> None:
+        """Nobody else would run them."""
+
+    def forget(self, entry: Entry) -> None:
         with self._opened() as connection:
-            self._forget(connection, entry_id)
+            self._forget(connection, entry.entry_id)
 
     def forget_answers(self, owner: bytes) -> int:
-        """All of an owner's; how many. Its keys stay known: nothing is billed twice."""
         if not self._path.exists():
             return 0
         update = "UPDATE entries SET answer = NULL WHERE owner = ? AND answer IS NOT NULL"
@@ -101,7 +113,6 @@ class KeptAnswers:
         return count
 
     def expire(self, now: float) -> None:
-        """Forget what is older than a day."""
         if not self._path.exists():
             return
         with self._opened() as connection:

@@ -247,7 +247,8 @@ def test_keys_are_told_where_they_are_taken(document: dict[str, Any]) -> None:
             assert takes is ("422" in operation["responses"]), path
     taking = {p for p, m in document["paths"].items() if "Idempotency-Key" in json.dumps(m)}
     assert {"/v1/chat/completions", "/v1/batches", "/v1/messages", "/api/embed"} <= taking
-    assert not {"/v1/files", "/v1/tokenize", "/api/show"} & taking
+    assert {"/v1/files", "/v1/audio/transcriptions", "/v1/audio/translations"} <= taking
+    assert not {"/v1/files/{file_id}", "/v1/tokenize", "/api/show"} & taking
 
 
 def test_every_error_is_told_and_fits_the_one_body(

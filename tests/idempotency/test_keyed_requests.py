@@ -303,10 +303,3 @@ def test_a_batch_is_made_once(client: httpx.Client, served: Served, key: dict[st
     first, second = (client.post("/v1/batches", json=body, headers=key) for _ in range(2))
     assert (first.status_code, first.content) == (200, second.content)
     assert len(client.get("/v1/batches").json()["data"]) == 1
-
-
-@pytest.mark.parametrize("path", ["/v1/files", "/v1/audio/transcriptions"])
-def test_an_upload_has_no_key(client: httpx.Client, key: dict[str, str], path: str) -> None:
-    form = {"files": {"file": ("a", b"{}")}, "data": {"purpose": "batch"}}
-    refused = client.post(path, headers=key, **form)  # type: ignore[arg-type]
-    assert_error(refused, 400, "INVALID_PARAMETER", "Idempotency-Key")

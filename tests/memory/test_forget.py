@@ -83,5 +83,5 @@ def test_answers_that_were_kept_for_a_key_go_too_and_nothing_is_billed_twice(
             409,
             "IDEMPOTENCY_ANSWER_LOST",
         )
-    assert forget_owner(served.data_dir, "tests") == 0
-    assert forget_owner(served.data_dir, "nobody") == 0
+    assert forget_owner(served.data_dir, None, "tests") == 0
+    assert forget_owner(served.data_dir, None, "nobody") == 0

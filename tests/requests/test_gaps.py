@@ -53,7 +53,6 @@ MAY_PARSE = {
 READS_BODIES = {
     "server/api/endpoint.py",
     "server/api/admin_gate.py",
-    "server/api/idempotency/keyed_requests.py",  # for its endpoint, which reads the same bytes
     "server/api/batches/endpoints.py",  # 64 KiB at most
     "server/api/ollama/lists.py",  # 64 KiB at most
     "server/api/memory/conversations.py",  # a request's most, decoded as one

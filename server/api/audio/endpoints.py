@@ -1,6 +1,5 @@
 """POST /v1/audio/transcriptions and /v1/audio/translations, over the same way as a chat."""
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from typing import Any, Final
@@ -24,10 +23,10 @@ from server.api.audio.while_there import while_there
 from server.api.audio.wire import TRANSCRIPTIONS, TRANSLATIONS, SpeechFields
 from server.api.decode import decoded, named_model
 from server.api.generation import Generation
-from server.api.idempotency.uploads import refuse_key
+from server.api.idempotency.taken import TakenBody
 from server.api.services import Services
 from server.errors import ApiError
-from server.http.exchange import ClientLeft, Exchange
+from server.http.exchange import Exchange
 from server.http.request_log import line_of
 from server.requests.plan import Call, Plan
 
@@ -62,7 +61,7 @@ class SpeechEndpoint(Generation[SpeechFields]):
     """What both do."""
 
     task: Task = "transcribe"
-    translates = takes_key = False
+    translates = False
 
     def __init__(
         self, services: Services, endpoint: str, adapter: TypeAdapter[Any] = TRANSCRIPTIONS
@@ -70,25 +69,41 @@ class SpeechEndpoint(Generation[SpeechFields]):
         super().__init__(services, endpoint, adapter, _no_build)
 
     async def serve(self, exchange: Exchange, admission: Admission) -> int:
-        heard = _Heard(int(self.services.settings.audio_mb * _MB))
+        form = SpeechForm(self._most_bytes)
         try:
-            try:
-                call = await self._call(exchange, admission, heard)
-            except ClientLeft:
-                raise
-            except Exception:
-                self.note_rejection(exchange, admission.caller)
-                raise
+            return await self.serve_taken(exchange, admission, form)
+        finally:
+            await form.close()
+
+    async def take(self, exchange: Exchange, admission: Admission) -> SpeechForm:
+        form = SpeechForm(self._most_bytes, is_keyed=True)
+        try:
+            await form.take(exchange)
+        except BaseException:
+            await form.close()
+            raise
+        return form
+
+    @property
+    def _most_bytes(self) -> int:
+        return int(self.services.settings.audio_mb * _MB)
+
+    async def serve_taken(self, exchange: Exchange, admission: Admission, taken: TakenBody) -> int:
+        assert isinstance(taken, SpeechForm)
+        heard = _Heard()
+        try:
+            with self.noting_rejection(exchange, admission.caller):
+                call = await self._call(exchange, admission, taken, heard)
             return await self.run(exchange, call)
         finally:
             heard.give_back()
-            await asyncio.to_thread(heard.form.close)
 
-    async def _call(self, exchange: Exchange, admission: Admission, heard: "_Heard") -> Call:
+    async def _call(
+        self, exchange: Exchange, admission: Admission, form: SpeechForm, heard: "_Heard"
+    ) -> Call:
         services = self.services
-        await refuse_key(exchange)
         services.check_open()
-        recording, fields = await heard.form.read(exchange)
+        recording, fields = await form.read(exchange)
         try:
             wire = await decoded(self.adapter, fields, services.long_bodies)
         except Exception:
@@ -153,10 +168,9 @@ class Translations(SpeechEndpoint):
 
 
 class _Heard:
-    """What a request holds until it is over."""
+    """Of HELD, what one request holds until it is over."""
 
-    def __init__(self, most_bytes: int) -> None:
-        self.form = SpeechForm(most_bytes)
+    def __init__(self) -> None:
         self._bytes = 0
 
     def take(self, count: int) -> None:

@@ -12,10 +12,13 @@ import msgspec
 from server.api.files.disk import disk_trouble
 from server.api.files.multipart import FileForm, FormKind
 from server.api.files.taking import admitted_boundary, take
+from server.api.idempotency.taken import TakenBody
 from server.errors import ApiError
 from server.http.exchange import ClientLeft, Exchange
 
-FORM: Final = FormKind("multipart/form-data with the fields file and model", 16 * 1024)
+FORM: Final = FormKind(
+    "multipart/form-data with the fields file and model", 16 * 1024, names_matter=False
+)
 _BESIDE_BYTES: Final = 256 * 1024
 """What a form has beside its file."""
 _ARRAY: Final = "[]"
@@ -45,36 +48,53 @@ def too_large(most_bytes: int) -> ApiError:
     return ApiError(413, "REQUEST_TOO_LARGE", message, param="file")
 
 
-class SpeechForm:
-    """One request's. `close` it: its file lasts until then."""
+class SpeechForm(TakenBody):
+    """One request's, taken once. `close` it: its file lasts until then."""
 
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
+    def __init__(self, most_bytes: int, *, is_keyed: bool = False) -> None:
+        super().__init__()
+        self._most_bytes, self._is_keyed = most_bytes, is_keyed
         self._form: FileForm[Recording] | None = None
+
+    @property
+    def known_by(self) -> bytes:
+        assert self._form is not None
+        return self._form.known_by()
 
     async def read(self, exchange: Exchange) -> tuple[Recording, bytes]:
         """The recording, and the other fields as a JSON object. Raises ApiError, ClientLeft."""
-        try:
-            return await self._read(exchange)
-        except ClientLeft:
-            raise
-        except Exception:
-            await exchange.skip_body()
-            raise
-
-    async def _read(self, exchange: Exchange) -> tuple[Recording, bytes]:
-        most, refusal = self._most_bytes + _BESIDE_BYTES, partial(too_large, self._most_bytes)
-        boundary = admitted_boundary(exchange, most, refusal, FORM)
-        self._form = form = FileForm(boundary, lambda: Recording(self._most_bytes), FORM)
+        form = await self.take(exchange)
         with disk_trouble():
-            await take(form, exchange, most, refusal)
             recording = form.end()
             await asyncio.to_thread(recording.begin)
-        return recording, msgspec.json.encode(members_of(form.values))
+        return recording, self.body
 
-    def close(self) -> None:
+    async def take(self, exchange: Exchange) -> FileForm[Recording]:
+        """All of it, as `read`."""
+        if self._form is None:
+            try:
+                await self._take(exchange)
+            except ClientLeft:
+                raise
+            except Exception:
+                await exchange.skip_body()
+                raise
+        assert self._form is not None
+        return self._form
+
+    async def _take(self, exchange: Exchange) -> None:
+        most, refusal = self._most_bytes + _BESIDE_BYTES, partial(too_large, self._most_bytes)
+        boundary = admitted_boundary(exchange, most, refusal, FORM)
+        self._form = form = FileForm(
+            boundary, lambda: Recording(self._most_bytes), FORM, is_keyed=self._is_keyed
+        )
+        with disk_trouble():
+            await take(form, exchange, most, refusal)
+        self.body = msgspec.json.encode(members_of(form.values))
+
+    async def close(self) -> None:
         if self._form is not None and self._form.file is not None:
-            self._form.file.file.close()
+            await asyncio.to_thread(self._form.file.file.close)
 
 
 def members_of(values: Sequence[tuple[str, str]]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ def _form(fields: type[BaseModel]) -> dict[str, Any]:
     }
 
 
-_own = partial(Operation, tag="audio", verb="post")
+_own = partial(Operation, tag="audio", verb="post", takes_key=True)
 AUDIO_OPERATIONS: Final[tuple[Operation, ...]] = (
     _own(
         paths=("/v1/audio/transcriptions",),

@@ -6,8 +6,8 @@ from typing import Final
 from server.accounts.limits import Admission
 from server.api.batches.wire import BATCH, BatchRequest
 from server.api.batches.wire_answers import BatchList, batch_object
+from server.api.content_type import check_content_type
 from server.api.decode import decoded
-from server.api.endpoint import check_content_type
 from server.api.files.disk import disk_trouble
 from server.api.files.endpoints import FilesEndpoint
 from server.api.files.query import limit_of, query_of, unknown_after

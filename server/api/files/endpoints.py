@@ -1,7 +1,8 @@
 """/v1/files: upload, list, one, content, delete. An owner's files are all its keys'."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, BinaryIO, Final
 
 import msgspec
@@ -13,7 +14,7 @@ from server.api.files.multipart import FileForm
 from server.api.files.query import limit_of, one_of, query_of, unknown_after
 from server.api.files.taking import PIECE_BYTES, admitted_boundary, take
 from server.api.files.wire_answers import DeletedFile, FileList, file_object
-from server.api.idempotency.uploads import refuse_key
+from server.api.idempotency.taken import TakenBody
 from server.batches.files import FileInUse, FilePart, FileStore, NoRoom, OwnedFile
 from server.errors import ApiError, brief
 from server.http.exchange import ClientLeft, Exchange
@@ -46,24 +47,87 @@ class FilesEndpoint(KeyedEndpoint):
         return 0
 
 
+class Upload(TakenBody):
+    """A form whose file is on the disk, and there for nobody yet."""
+
+    def __init__(self, files: FileStore, form: FileForm[FilePart]) -> None:
+        super().__init__()
+        self._files, self._form = files, form
+        self._is_kept = False
+
+    @property
+    def known_by(self) -> bytes:
+        return self._form.known_by()
+
+    def keep(self) -> OwnedFile:
+        """Blocks. Raises ApiError 400, NoRoom, OSError."""
+        form = self._form
+        part = form.end()
+        purpose = _purpose(form.fields)
+        expires_s = expiry_of(form.fields)
+        file = part.place(form.filename, purpose)
+        if expires_s is not None:
+            file = msgspec.structs.replace(file, expires_at=file.created_at + expires_s)
+        self._files.add(file)
+        self._is_kept = True
+        return file
+
+    async def close(self) -> None:
+        part, self._form.file = self._form.file, None
+        if part is not None:
+            await asyncio.shield(asyncio.to_thread(self._close, part))
+
+    def _close(self, part: FilePart) -> None:
+        try:
+            if not self._is_kept:
+                part.drop()
+        finally:
+            self._files.over(part)
+
+
 class FileUpload(FilesEndpoint):
     """POST /v1/files: the form goes to the disk as it comes."""
 
+    takes_key = True
+
     async def serve(self, exchange: Exchange, admission: Admission) -> int:
-        await refuse_key(exchange)
+        upload = await self._take(exchange, admission.caller.owner, is_keyed=False)
         try:
-            boundary = admitted_boundary(exchange, self._most_bytes, self._too_large)
-            with disk_trouble():
-                file = await self._stored(exchange, admission.caller.owner, boundary)
-        except NoRoom as refusal:
-            await exchange.skip_body()
-            raise ApiError(413, "REQUEST_TOO_LARGE", str(refusal)) from None
+            return await self.serve_taken(exchange, admission, upload)
+        finally:
+            await upload.close()
+
+    async def take(self, exchange: Exchange, admission: Admission) -> Upload:
+        return await self._take(exchange, admission.caller.owner, is_keyed=True)
+
+    async def serve_taken(self, exchange: Exchange, admission: Admission, taken: TakenBody) -> int:
+        assert isinstance(taken, Upload)
+        with disk_trouble(), _no_room():
+            file = await asyncio.to_thread(taken.keep)
+        return await self.tell(exchange, file_object(file))
+
+    async def _take(self, exchange: Exchange, owner: str, *, is_keyed: bool) -> Upload:
+        try:
+            with disk_trouble(), _no_room():
+                return await self._taken(exchange, owner, is_keyed)
         except ClientLeft:
             raise
         except Exception:
             await exchange.skip_body()
             raise
-        return await self.tell(exchange, file_object(file))
+
+    async def _taken(self, exchange: Exchange, owner: str, is_keyed: bool) -> Upload:
+        boundary = admitted_boundary(exchange, self._most_bytes, self._too_large)
+        form: FileForm[FilePart] = FileForm(
+            boundary, lambda: self.files.begin(owner), is_keyed=is_keyed
+        )
+        upload = Upload(self.files, form)
+        try:
+            await take(form, exchange, self._most_bytes, self._too_large)
+        except BaseException:
+            await upload.close()
+            raise
+        return upload
 
     @property
     def _most_bytes(self) -> int:
@@ -72,28 +136,14 @@ class FileUpload(FilesEndpoint):
     def _too_large(self) -> NoRoom:
         return NoRoom(f"A file may have {self.files.most_bytes} bytes; this one has more.")
 
-    async def _stored(self, exchange: Exchange, owner: str, boundary: bytes) -> OwnedFile:
-        form: FileForm[FilePart] = FileForm(boundary, lambda: self.files.begin(owner))
-        try:
-            await take(form, exchange, self._most_bytes, self._too_large)
-            return await asyncio.to_thread(self._kept, form)
-        except BaseException:
-            if form.file is not None:
-                form.file.drop()
-            raise
-        finally:
-            if form.file is not None:
-                await asyncio.shield(asyncio.to_thread(self.files.over, form.file))
 
-    def _kept(self, form: FileForm[FilePart]) -> OwnedFile:
-        part = form.end()
-        purpose = _purpose(form.fields)
-        expires_s = expiry_of(form.fields)
-        file = part.place(form.filename, purpose)
-        if expires_s is not None:
-            file = msgspec.structs.replace(file, expires_at=file.created_at + expires_s)
-        self.files.add(file)
-        return file
+@contextmanager
+def _no_room() -> Iterator[None]:
+    """Raises ApiError 413 instead of NoRoom."""
+    try:
+        yield
+    except NoRoom as refusal:
+        raise ApiError(413, "REQUEST_TOO_LARGE", str(refusal)) from None
 
 
 class ListFiles(FilesEndpoint):

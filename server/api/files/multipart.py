@@ -1,13 +1,16 @@
 """multipart/form-data piece by piece: one file into a part of the store, a few short fields."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Final, Generic, Protocol, TypeVar
 
+import msgspec
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from server.batches.files import LONGEST_NAME
+from server.batches.files import LONGEST_NAME, NoRoom
 from server.errors import ApiError
 
 MOST_PARTS: Final = 16
@@ -30,6 +33,8 @@ class FormKind:
 
     expected: str = "multipart/form-data with the fields file and purpose"
     most_field_bytes: int = MOST_FIELD_BYTES
+    names_matter: bool = True
+    """Whether what its file is called has a meaning."""
 
     def wrong(self, what: str, name: str | None = None) -> ApiError:
         return ApiError.invalid(f"The form is wrong: {what}.", name, None, self.expected)
@@ -60,9 +65,17 @@ class _Part:
 
 class FileForm(Generic[File]):
     """Takes the body's bytes as they come. Blocks where the file's disk does. Every method raises
-    ApiError 400 where it is no such form, NoRoom and OSError of the file."""
+    ApiError 400 where it is no such form, NoRoom and OSError of the file. `is_keyed`: it has to be
+    known again, and what the file raises waits for `end`: by then the form may be another's."""
 
-    def __init__(self, boundary: bytes, begin: Callable[[], File], kind: FormKind = UPLOAD) -> None:
+    def __init__(
+        self,
+        boundary: bytes,
+        begin: Callable[[], File],
+        kind: FormKind = UPLOAD,
+        *,
+        is_keyed: bool = False,
+    ) -> None:
         self.file: File | None = None
         self.filename = ""
         self.values: list[tuple[str, str]] = []
@@ -73,6 +86,8 @@ class FileForm(Generic[File]):
         self._parts = 0
         self._header = (bytearray(), bytearray())
         self._is_over = False
+        self._digest = hashlib.sha256() if is_keyed else None
+        self._refusal: Exception | None = None
         self._parser = MultipartParser(
             boundary,
             {
@@ -100,11 +115,26 @@ class FileForm(Generic[File]):
 
     def end(self) -> File:
         """The file, once all has come."""
+        file = self._whole()
+        if self._refusal is not None:
+            raise self._refusal
+        return file
+
+    def _whole(self) -> File:
         if not self._is_over:
             raise self._kind.wrong("it ends too early")
         if self.file is None:
             raise self._kind.wrong("it has no file", "file")
         return self.file
+
+    def known_by(self) -> bytes:
+        """The same for the same fields and file, once all has come: in whatever order (but of those
+        of one name) and within whatever boundary."""
+        self._whole()
+        assert self._digest is not None
+        name = self.filename if self._kind.names_matter else ""
+        fields = sorted(self.values, key=itemgetter(0))
+        return msgspec.json.encode((fields, name, self._digest.hexdigest()))
 
     def _part_begins(self) -> None:
         self._parts += 1
@@ -138,12 +168,23 @@ class FileForm(Generic[File]):
 
     def _data(self, piece: bytes) -> None:
         if self._part.is_file:
-            assert self.file is not None
-            self.file.write(piece)
+            self._file_data(piece)
             return
         self._part.value.extend(piece)
         if len(self._part.value) > self._kind.most_field_bytes:
             raise self._kind.wrong("a field is too long", self._part.name[:64])
+
+    def _file_data(self, piece: bytes) -> None:
+        assert self.file is not None
+        if self._digest is None:
+            self.file.write(piece)
+            return
+        self._digest.update(piece)
+        try:
+            if self._refusal is None:
+                self.file.write(piece)
+        except (NoRoom, OSError) as refusal:
+            self._refusal = refusal
 
     def _part_ends(self) -> None:
         if not self._part.is_file:

@@ -33,6 +33,7 @@ FILE_OPERATIONS: tuple[Operation, ...] = (
         description="For a batch: a line of JSON each. It is written to the disk as it comes.",
         verb="post",
         raw_body=_FORM,
+        takes_key=True,
         answer=answers.FileObject,
     ),
     _own(

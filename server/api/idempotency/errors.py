@@ -42,6 +42,16 @@ def no_answer() -> ApiError:
     return ApiError(409, "IDEMPOTENCY_ANSWER_LOST", message, param=FIELD, headers=headers)
 
 
+def still_running() -> ApiError:
+    """Also clients that ask again after a 409 of themselves wait for it."""
+    message = (
+        f"Another node still answers the first request with this {FIELD}; ask again, with the same "
+        "key, and its answer comes."
+    )
+    headers = {"Retry-After": "2"}
+    return ApiError(409, "IDEMPOTENCY_IN_PROGRESS", message, param=FIELD, headers=headers)
+
+
 def given_up() -> ApiError:
     message = f"The first request with this {FIELD} was ended by the server."
     return ApiError.retry(503, "SHUTTING_DOWN", message, 5)
@@ -52,6 +62,6 @@ def too_many_keys() -> ApiError:
     return ApiError.retry(429, "RATE_LIMIT_EXCEEDED", message, 3600)
 
 
-def disk_refuses() -> ApiError:
+def cannot_remember() -> ApiError:
     message = f"An {FIELD} cannot be remembered now; without one the request would be answered."
     return ApiError.retry(503, "OVERLOADED", message, 10)

@@ -1,192 +1,188 @@
 """Requests that bring an Idempotency-Key: one runs, all others with its key get its answer.
 
 header -> the key's entry -> new: it runs, its answer is kept before its end is seen
-                          -> runs: its answer is followed from its beginning
+                          -> runs: its answer is followed from its beginning; another node's, once
+                             it is whole
                           -> kept: it is said again
                           -> billed, not kept: 409, and no new charge
 """
 
 import asyncio
 import logging
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Final
 
-import msgspec
-
-from engines.errors import EngineDead
 from engines.host.worker_threads import WorkerThreads
 from server.accounts.limits import Admission
+from server.api.deadline import timeout_s
 from server.api.idempotency.answers_by_key import AnswersByKey
-from server.api.idempotency.errors import (
-    checked_key,
-    disk_refuses,
-    given_up,
-    no_answer,
-    other_body,
-    too_many_keys,
-)
+from server.api.idempotency.claims import TROUBLES, Claim, KeyClaims
+from server.api.idempotency.errors import checked_key, given_up, other_body
 from server.api.idempotency.exchange import KeyedExchange, follow
 from server.api.idempotency.recording import RecordedAnswer
+from server.api.idempotency.taken import TakenBody
 from server.errors import ApiError
 from server.http.exchange import Exchange
 from server.http.request_log import line_of
-from server.idempotency.entry import Answer, Entry, unpacked
-from server.idempotency.secret import SiteSecret, site_secret
-from server.idempotency.store import KeptAnswers, TooManyKeys
+from server.idempotency.answer_store import AnswerStore
+from server.idempotency.entry import Answer, Entry
+from server.idempotency.secret import SiteSecret
 from server.ledger.records import Caller
 
 HEADER: Final = b"idempotency-key"
 SWEEP_S: Final = 600.0
 """Between two looks at what is older than a day."""
+BEAT_S: Final = 5.0
+"""Between two words to the other nodes that a request still runs."""
 log = logging.getLogger("fjord.front")
 
 
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """One request with a key."""
+
+    endpoint: AnswersByKey
+    exchange: Exchange
+    admission: Admission
+    taken: TakenBody
+
+
 class KeyedRequests:
-    """One per server. Belongs to one event loop; its disk is asked in threads."""
+    """One per server. Belongs to one event loop; its store is asked in `threads`."""
 
     def __init__(
         self,
-        data_dir: Path,
+        store: AnswerStore,
+        read_secret: Callable[[], SiteSecret],
         *,
-        most_bytes: int,
-        most_body: int,
+        threads: int,
         patience_s: float,
-        charged: Callable[[str], int | None],
+        longest_s: float,
+        is_draining: Callable[[], bool],
         counted: Callable[[str], None],
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`charged` blocks: what the record of that id was charged, None where there is none."""
-        self._data_dir = data_dir
-        self._store = KeptAnswers(data_dir, most_bytes)
-        self._most_body = most_body
-        self._patience_s = patience_s
-        self._charged = charged
+        """`read_secret` blocks. `longest_s`: of a request."""
+        self._store = store
+        self._patience_s, self._longest_s = patience_s, longest_s
         self._counted = counted
         self.clock = clock
-        self._secret: SiteSecret | None = None
-        self._opening = asyncio.Lock()
-        self._threads = WorkerThreads(1, "kept-answers")
-        """One: the disk takes one transaction at a time, and others' threads do not wait for it."""
+        self._threads = WorkerThreads(threads, "kept-answers")
+        """Others' threads do not wait for the disk."""
+        self._claims = KeyClaims(store, read_secret, self._threads, is_draining, counted)
         self._running: dict[bytes, RecordedAnswer] = {}
-        self._sweeping: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        self._sweeping = asyncio.ensure_future(self._sweep())
+        self._tasks += map(asyncio.ensure_future, (self._sweep(), self._beat()))
 
     async def stop(self) -> None:
-        if self._sweeping is not None:
-            self._sweeping.cancel()
-        self._threads.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.to_thread(self._threads.close)
         await asyncio.to_thread(self._store.close)
 
     async def forget_owner(self, owner: str) -> int:
         """Destroy its kept answers; how many there were. Its keys stay known."""
-        secret = await self._opened_secret()
-        return await self._threads(self._store.forget_answers, secret.name_of(owner))
+        secret = await self._claims.opened_secret()
+        return await self._threads(self._store.forget_answers, secret.owner(owner))
 
     def is_running(self, exchange: Exchange, caller: Caller, key: bytes) -> bool:
         """Whether a request with that key only has to hear what another is answered."""
-        if not self._running or self._secret is None:
+        secret = self._claims.secret
+        if not self._running or secret is None:
             return False
         name = key.decode("latin-1")
-        return self._secret.name_of(caller.owner, exchange.scope["path"], name) in self._running
+        return secret.name_of(caller.owner, exchange.scope["path"], name) in self._running
 
     async def serve(
         self, endpoint: AnswersByKey, exchange: Exchange, admission: Admission, key: bytes
     ) -> int:
         """Answer a request with that key; the tokens that it used itself. Raises ApiError and
         ClientLeft before the first byte."""
-        text = checked_key(
-            key, [value for name, value in exchange.scope["headers"] if name == HEADER]
-        )
-        body = await exchange.body(self._most_body)
-        secret = await self._opened_secret()
-        owner = admission.caller.owner
-        entry = Entry(
-            entry_id=secret.name_of(owner, exchange.scope["path"], text),
-            owner=secret.name_of(owner),
-            print=secret.print_of(body),
-            record_id=endpoint.record_id(exchange),
-            began=self.clock(),
-        )
-        recording = self._running.get(entry.entry_id)
-        if recording is not None:
-            await asyncio.shield(recording.claimed)
-            return await self._joined(endpoint, exchange, admission, entry, recording, body)
+        text = await self._checked(exchange, key)
+        taken = await endpoint.take(exchange, admission)
+        try:
+            return await self._served(Asking(endpoint, exchange, admission, taken), text)
+        finally:
+            await taken.close()
+
+    async def _checked(self, exchange: Exchange, key: bytes) -> str:
+        given = [value for name, value in exchange.scope["headers"] if name == HEADER]
+        try:
+            return checked_key(key, given)
+        except ApiError:
+            await exchange.skip_body()
+            raise
+
+    async def _served(self, asking: Asking, key: str) -> int:
+        entry = await self._entry(asking, key)
+        while (recording := self._running.get(entry.entry_id)) is not None:
+            try:
+                await asyncio.shield(recording.claimed)
+            except ApiError as error:
+                if error.code != other_body().code:
+                    raise
+                continue  # that one had another body than the first: not this one, perhaps
+            return await self._joined(asking, entry, recording)
         recording = self._running[entry.entry_id] = RecordedAnswer()
         try:
-            if not await self._claim(secret, entry, recording):
-                return await self._joined(endpoint, exchange, admission, entry, recording, body)
-            return await self._first(endpoint, exchange, admission, entry, recording, body)
+            claim = await self._claim(asking, entry, recording)
+            if claim.is_first:
+                return await self._first(asking, claim.entry, recording)
+            return await self._joined(asking, entry, recording)
         finally:
             recording.abandon()
             self._runs_no_more(entry, recording)
+
+    async def _entry(self, asking: Asking, key: str) -> Entry:
+        secret = await self._claims.opened_secret()
+        owner = asking.admission.caller.owner
+        return Entry(
+            entry_id=secret.name_of(owner, asking.exchange.scope["path"], key),
+            owner=secret.owner(owner),
+            print=secret.print_of(asking.taken.known_by),
+            record_id=asking.endpoint.record_id(asking.exchange),
+            began=self.clock(),
+        )
 
     def _runs_no_more(self, entry: Entry, recording: RecordedAnswer) -> None:
         """Before anybody sees its end: who has seen it may ask again, or otherwise."""
         if self._running.get(entry.entry_id) is recording:
             del self._running[entry.entry_id]
 
-    async def _claim(self, secret: SiteSecret, entry: Entry, recording: RecordedAnswer) -> bool:
-        """Whether it is a new one; else the recording has its answer. Raises ApiError."""
+    async def _claim(self, asking: Asking, entry: Entry, recording: RecordedAnswer) -> Claim:
+        """Where it is not the first the recording has the answer. Raises ApiError."""
         try:
-            found, answer = await self._looked_up(secret, entry)
+            claim = await self._claims.claimed(entry, partial(self._wait_s, asking))
         except BaseException as error:
+            self._runs_no_more(entry, recording)
             recording.claimed.set_exception(error if isinstance(error, ApiError) else given_up())
             raise
-        recording.print = found.print
-        if answer is not None:
-            recording.fill(answer)
+        recording.print = claim.entry.print
+        if claim.answer is not None:
+            recording.fill(claim.answer)
             self._runs_no_more(entry, recording)
         recording.claimed.set_result(None)
-        return found is entry
+        return claim
 
-    async def _looked_up(self, secret: SiteSecret, entry: Entry) -> tuple[Entry, Answer | None]:
-        try:
-            found, answer = await self._threads(self._known, secret, entry)
-        except (sqlite3.Error, OSError, EngineDead) as error:
-            log.error("keys of requests cannot be written: %s", error)
-            raise disk_refuses() from None
-        except TooManyKeys:
-            raise too_many_keys() from None
-        if found is not entry and answer is None:
-            self._counted("not_kept")
-            raise other_body() if found.print != entry.print else no_answer()
-        return found, answer
+    def _wait_s(self, asking: Asking) -> float:
+        """It waits for another node's answer no longer than for one of its own."""
+        asking.endpoint.wait_for_another(asking.admission)
+        return timeout_s(asking.exchange, self._longest_s)
 
-    def _known(self, secret: SiteSecret, entry: Entry) -> tuple[Entry, Answer | None]:
-        """Blocks. The entry itself where it is a new one, also one whose first try was charged
-        nothing."""
-        found = self._store.claimed(entry)
-        if found is entry:
-            return entry, None
-        answer = _opened(secret, found)
-        if answer is None and found.record_id and not self._charged(found.record_id):
-            self._store.forget(found.entry_id)
-            found = self._store.claimed(entry)
-        return found, answer
-
-    async def _joined(
-        self,
-        endpoint: AnswersByKey,
-        exchange: Exchange,
-        admission: Admission,
-        entry: Entry,
-        recording: RecordedAnswer,
-        body: bytes,
-    ) -> int:
+    async def _joined(self, asking: Asking, entry: Entry, recording: RecordedAnswer) -> int:
         if recording.print != entry.print:
             self._counted("other_body")
             raise other_body()
-        await endpoint.check_again(admission, body)
+        await asking.endpoint.check_again(asking.admission, asking.taken)
         self._counted("replayed")
-        line_of(exchange.scope).note(replayed=True)
-        following = self._following(recording, exchange, again=True)
-        await self._until_taken(following, exchange)
+        line_of(asking.exchange.scope).note(replayed=True)
+        following = self._following(recording, asking.exchange, again=True)
+        await self._until_taken(following, asking.exchange)
         return 0
 
     def _following(
@@ -197,26 +193,19 @@ class KeyedRequests:
         exchange.watch_disconnect(partial(_end, following))
         return following
 
-    async def _first(
-        self,
-        endpoint: AnswersByKey,
-        exchange: Exchange,
-        admission: Admission,
-        entry: Entry,
-        recording: RecordedAnswer,
-        body: bytes,
-    ) -> int:
+    async def _first(self, asking: Asking, entry: Entry, recording: RecordedAnswer) -> int:
         self._counted("first")
+        exchange = asking.exchange
         exchange.record_id = entry.record_id
-        keyed = KeyedExchange(exchange, recording, body)
+        keyed = KeyedExchange(exchange, recording, asking.taken.body)
         recording.before_end = self._keeping(entry, keyed, recording)
         following = self._following(recording, exchange, again=False)
         try:
-            tokens = await endpoint.answered(keyed, admission)
+            tokens = await asking.endpoint.answered(keyed, asking.admission, asking.taken)
         finally:
             if not recording.is_over:
                 recording.abandon()
-                await self._on_disk(self._store.forget, entry.entry_id)
+                await self._on_disk(self._store.forget, entry)
         await self._until_taken(following, exchange)
         return tokens
 
@@ -241,14 +230,16 @@ class KeyedRequests:
             if answer is not None:
                 await self._on_disk(self._keep, entry, answer)
             elif recording.code or recording.status >= 300:
-                await self._on_disk(self._store.forget, entry.entry_id)
+                await self._on_disk(self._store.forget, entry)
+            else:
+                await self._on_disk(self._store.end, entry)
             self._runs_no_more(entry, recording)
 
         return keep
 
     def _keep(self, entry: Entry, answer: Answer) -> None:
-        assert self._secret is not None
-        sealed = self._secret.seal(answer.packed(), entry.entry_id)
+        assert self._claims.secret is not None
+        sealed = self._claims.secret.seal(answer.packed(), entry.entry_id)
         if not self._store.keep(entry, sealed):
             log.warning("an answer is not kept for its key: there is no more room for any")
 
@@ -256,34 +247,18 @@ class KeyedRequests:
         """What cannot be written is judged by the ledger when its key comes again."""
         try:
             await self._threads(work, *args)
-        except (sqlite3.Error, OSError, EngineDead) as error:
+        except TROUBLES as error:
             log.error("an answer could not be kept for its key: %s", error)
-
-    async def _opened_secret(self) -> SiteSecret:
-        async with self._opening:  # two that made one would each name entries by its own
-            if self._secret is None:
-                self._secret = await self._read_secret()
-        return self._secret
-
-    async def _read_secret(self) -> SiteSecret:
-        try:
-            return await self._threads(site_secret, self._data_dir)
-        except OSError as error:
-            log.error("the secret of kept answers cannot be used: %s", error)
-            raise disk_refuses() from None
 
     async def _sweep(self) -> None:
         while True:
             await self._on_disk(self._store.expire, self.clock())
             await asyncio.sleep(SWEEP_S)
 
-
-def _opened(secret: SiteSecret, entry: Entry) -> Answer | None:
-    packed = None if entry.answer is None else secret.unseal(entry.answer, entry.entry_id)
-    try:
-        return None if packed is None else unpacked(packed)
-    except msgspec.MsgspecError:
-        return None
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_S)
+            await self._on_disk(self._store.beat, tuple(self._running))
 
 
 def _end(following: "asyncio.Task[None]") -> None:

@@ -7,8 +7,8 @@ import msgspec
 from pydantic import TypeAdapter
 
 from server.accounts.limits import Admission
+from server.api.content_type import check_content_type
 from server.api.decode import decoded
-from server.api.endpoint import check_content_type
 from server.api.files.query import limit_of, one_of, query_of, unknown_after
 from server.api.memory.kept_responses import (
     MOST_LISTED,

@@ -4,12 +4,10 @@ import logging
 from collections.abc import Iterable
 from contextlib import closing
 
-from server.ids import new_id
-from server.ledger.database import SqliteDatabase
 from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key
 from server.ledger.ledger import Ledger
-from server.ledger.meta import remembered
+from server.ledger.node_name import process_of
 from server.memory.memory import Memory, where
 from server.refusal import CannotStart
 from server.settings import Settings
@@ -37,7 +35,7 @@ def memory_of(settings: Settings, ledger: Ledger) -> Memory | None:
         database,
         key,
         makes_key=settings.memory_key is None,
-        node=f"{_uid(ledger)}/{new_id(16)}",
+        node=process_of(ledger.path),
         quota_bytes=int(settings.memory_gb * _GB),
         days=settings.memory_days,
         days_of=days_of(settings.memory_days_of),
@@ -46,12 +44,6 @@ def memory_of(settings: Settings, ledger: Ledger) -> Memory | None:
     )
     memory.check()
     return memory
-
-
-def _uid(ledger: Ledger) -> str:
-    """The node's own, by which its next process knows what this one left."""
-    with closing(SqliteDatabase(ledger.path)) as database:
-        return remembered(database, "node_uid") or ""
 
 
 def days_of(given: Iterable[str]) -> dict[str, float]:

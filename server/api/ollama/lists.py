@@ -12,8 +12,9 @@ from engines.registry.spec import ModelSpec
 from engines.weights.packages import model_name
 from server.accounts.limits import Admission
 from server.api.admin_gate import MOST_BODY_BYTES
+from server.api.content_type import check_content_type
 from server.api.decode import decoded
-from server.api.endpoint import KeyedEndpoint, check_content_type
+from server.api.endpoint import KeyedEndpoint
 from server.api.ollama.wire import NAMED_MODEL, untagged
 from server.api.ollama.wire_answers import (
     ListedModel,

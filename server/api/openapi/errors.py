@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from engines.base import ContextLengthExceeded, EngineLoadTimeout
-from server.api.idempotency.errors import no_answer, other_body
+from server.api.idempotency.errors import no_answer, other_body, still_running
 from server.errors import ApiError, internal_error, method_not_allowed, not_found, to_api_error
 
 _INTEGER = {"schema": {"type": "integer"}}
@@ -13,6 +13,7 @@ _RETRY = {"Retry-After": _INTEGER | {"description": "Seconds"}}
 _HEADERS: dict[int, dict[str, Any]] = {
     401: {"WWW-Authenticate": _STRING},
     405: {"Allow": _STRING},
+    409: _RETRY,
     429: _RETRY,
     503: _RETRY,
 }
@@ -23,7 +24,7 @@ _MEANINGS = {
     403: "A key of another service, or one that may not use this model",
     404: "Unknown model or path",
     405: "Another method is right; Allow says which",
-    409: "The first request with this Idempotency-Key was billed, and its answer is not kept",
+    409: "The answer to the first request with this Idempotency-Key is not kept, or not there yet",
     413: "The body is too large",
     415: "The body says that it is no JSON",
     422: "This Idempotency-Key came with another body",
@@ -53,6 +54,7 @@ _EXAMPLES = (
     not_found("/v2"),
     method_not_allowed("GET", ["POST"]),
     no_answer(),
+    still_running(),
     ApiError(413, "REQUEST_TOO_LARGE", "The request body is larger than the limit."),
     ApiError(415, "UNSUPPORTED_MEDIA_TYPE", "Expected application/json."),
     other_body(),

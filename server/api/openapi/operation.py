@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel
 
@@ -14,6 +14,9 @@ from server.errors import OtherForm
 Port: TypeAlias = Literal["api", "ops"]
 Build: TypeAlias = Callable[[Services, str], Endpoint]
 """The server's parts, the operation's tag -> what answers it."""
+
+_ALWAYS: Final = (400, 401, 402, 403, 404, 405, 413, 415, 429, 500, 503, 504)
+"""Of what asks a model."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +75,10 @@ class Operation:
         """The statuses that it may refuse with."""
         keyed = (409, 422) if self.takes_key else ()
         if self.body is not None:
-            always = (400, 401, 402, 403, 404, 405, 413, 415, 429, 500, 503, 504)
-            return tuple(sorted((*always, *keyed)))
+            return tuple(sorted((*_ALWAYS, *keyed)))
         if self.needs_key:
             if self.tag.startswith("audio"):
-                return (400, 401, 402, 403, 404, 405, 413, 415, 429, 500, 503, 504)
+                return tuple(sorted((*_ALWAYS, *keyed)))
             if self.tag in ("files", "batches", "kept_responses", "conversations"):
                 taken = () if self.raw_body is None else (402, 413, 415)
                 return tuple(sorted((400, 401, 403, 404, 405, 429, 500, 503, *taken, *keyed)))
