@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -26,6 +26,7 @@ from server.api.batches.runner import batch_runner
 from server.api.endpoint import KeyedEndpoint
 from server.api.idempotency.place import keyed_requests
 from server.api.memory.place import memory_of
+from server.api.memory.told import told_of
 from server.api.openapi.docs import Documentation
 from server.api.openapi.document import DESCRIPTION, VERSION, completed
 from server.api.openapi.route import DescribedRoute
@@ -46,6 +47,7 @@ from server.http.web_pages import WebPages, is_loopback
 from server.ledger.backlog import backlog_of
 from server.ledger.ledger import Ledger
 from server.ledger_metrics import LedgerMetrics
+from server.memory_metrics import MemoryMetrics
 from server.metrics import Metrics
 from server.pictures.reading import PictureReader
 from server.queue_metrics import QueueMetrics
@@ -185,6 +187,8 @@ def _services(
             services.current,
             services.model,
         )
+        told = partial(told_of, services, services.memory)
+        metrics.registry.register(MemoryMetrics(told))
     return services
 
 

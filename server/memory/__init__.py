@@ -8,6 +8,7 @@
     responses      a kept response: its turn, its events, chains of them; response_rows: as a row
     conversations  items in their order
     background     responses that run without their client: claimed, alive, lost
+    counts         how much is kept, and what failed
     sweeping       what is past its time, or whose owner is gone
     memory         all of it, put together
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from server.ledger.database import Database
 from server.memory.errors import NotKept, TooManyOpen
-from server.memory.response_rows import PART_BYTES, EventPart, KeptResponse
+from server.memory.response_rows import EVENT_END, PART_BYTES, EventPart, KeptResponse
 from server.memory.responses import ResponseStore
 
 LOST_S: Final = 60
@@ -27,6 +27,8 @@ class BackgroundStore:
 
     def __init__(self, responses: ResponseStore, node: str, most_open: int) -> None:
         self.responses, self.node, self.most_open = responses, node, most_open
+        self.lost = 0
+        """How many were found whose process is gone."""
 
     def claim(self, kept: KeptResponse, events: bytes) -> None:
         """Raises TooManyOpen, MemoryFull."""
@@ -74,6 +76,7 @@ class BackgroundStore:
         for response_id, owner in lost:
             with suppress(NotKept), self.responses.vault.transaction() as database:
                 self._fail(database, response_id, owner)
+        self.lost += len(lost)
         return len(lost)
 
     def _is_lost(self, node: str, beat_at: int) -> bool:
@@ -83,18 +86,18 @@ class BackgroundStore:
     def _fail(self, database: Database, response_id: str, owner: str) -> None:
         """Raises NotKept where it has ended meanwhile."""
         kept = self.responses.found(database, response_id, owner)
-        parts = self.responses.events_in(database, response_id, owner, 0)
-        number = sum(part.events.count(b"\n\n") for part in parts)
+        last = self.responses.last_part(database, response_id, owner)
+        number = last.first_number + last.events.count(EVENT_END) if last else 0
         response = msgspec.json.decode(kept.head) | {
             "status": "failed",
             "error": {"code": "server_error", "message": _LOST},
         }
         event = _event(response, number)
-        last = parts[-1].part + 1 if parts else 0
+        part = last.part + 1 if last else 0
         self.responses.write(
             database, replace(kept, status="failed", head=msgspec.json.encode(response))
         )
-        ended = EventPart(part=last, first_number=number, events=event)
+        ended = EventPart(part=part, first_number=number, events=event)
         self.responses.write_events(database, owner, response_id, [ended], is_bound=False)
 
 
@@ -102,11 +105,11 @@ def parts_of(events: bytes, first_part: int, first_number: int) -> list[EventPar
     """Whole events in parts of PART_BYTES and a little more."""
     out: list[EventPart] = []
     while events:
-        end = events.find(b"\n\n", PART_BYTES)
+        end = events.find(EVENT_END, PART_BYTES)
         piece = events if end < 0 else events[: end + 2]
         events = events[len(piece) :]
         out.append(EventPart(part=first_part + len(out), first_number=first_number, events=piece))
-        first_number += piece.count(b"\n\n")
+        first_number += piece.count(EVENT_END)
     return out
 
 

@@ -11,6 +11,7 @@ from typing import Final
 from server.ledger.keys import Key
 from server.memory.background import LOST_S, BackgroundStore
 from server.memory.conversations import ConversationStore, KeptItem
+from server.memory.counts import Counts, counts_in
 from server.memory.database import FileMemory, MemoryDatabase, SharedMemory
 from server.memory.errors import MemoryFull, MemoryTrouble, NotKept
 from server.memory.owners import Owners
@@ -54,6 +55,8 @@ class Memory:
         self.sweeper = Sweeper(self.responses, self.conversations)
         self.running: Callable[[], Sequence[str]] = tuple
         """Ids of the background responses that this process runs."""
+        self.counts: Counts | None = None
+        """What is kept, once a minute; None: nobody could count it yet."""
         self._keys, self._keys_due = keys, 0.0
         self._away_until = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -103,6 +106,13 @@ class Memory:
         went = self.sweeper.sweep(self._keys_at_times())
         if went:
             log.info("%d kept responses and conversations are past their time and gone", went)
+        self.counts = self._counts()
+
+    def _counts(self) -> Counts:
+        if not self.vault.is_there:
+            return Counts()
+        with self.vault.database.transaction() as database:
+            return counts_in(database)
 
     def has_room(self, owner: str) -> bool:
         """Whether what nobody asked to keep may be kept. While the memory is away it is not waited

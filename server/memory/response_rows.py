@@ -17,6 +17,9 @@ MOST_TURNS: Final = 1000
 MOST_CONTEXT_BYTES: Final = 32 * 2**20
 """Of a chain, or a conversation: what a request may read of what came before."""
 PART_BYTES: Final = 2**20
+EVENT_END: Final = b"\n\n"
+PARTS_AT_ONCE: Final = 8
+"""Are read: no more of a response is in memory for one who follows it."""
 COLUMNS: Final = (
     "response_id, owner, created_at, expires_at, previous_id, conversation_id, is_background,"
     " status, depth, context_bytes, node, beat_at, head, turn"
@@ -67,6 +70,17 @@ class EventPart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _turn = msgspec.json.Decoder(KeptTurn).decode
+
+
+def from_number(events: bytes, number: int) -> bytes:
+    """Without the first so many."""
+    place = 0
+    for _ in range(number):
+        end = events.find(EVENT_END, place)
+        if end < 0:
+            return b""
+        place = end + len(EVENT_END)
+    return events[place:]
 
 
 def check_length(turns: int, context_bytes: int) -> None:
@@ -143,8 +157,13 @@ ON CONFLICT (owner, item_id) DO UPDATE SET response_id = excluded.response_id
 EVENTS: Final = """
 INSERT INTO memory_events (response_id, part, first_number, bytes, sealed) VALUES (?, ?, ?, ?, ?)
 """
-PARTS: Final = """
+_OF: Final = """
 SELECT e.part, e.first_number, e.sealed FROM memory_events e
 JOIN memory_responses r ON r.response_id = e.response_id
-WHERE e.response_id = ? AND r.owner = ? AND e.part >= ? ORDER BY e.part
+WHERE e.response_id = ? AND r.owner = ?
 """
+PARTS: Final = f"""{_OF} AND e.part >= coalesce((
+    SELECT max(part) FROM memory_events WHERE response_id = ? AND first_number <= ?
+), 0) ORDER BY e.part LIMIT ?
+"""
+LAST_PART: Final = f"{_OF} ORDER BY e.part DESC LIMIT 1"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from server.ledger.database import Database
+from server.ledger.database import Database, Row
 from server.memory.errors import NotKept
 from server.memory.owners import Owners
 from server.memory.response_rows import (
@@ -17,13 +17,16 @@ from server.memory.response_rows import (
     EVENTS,
     INSERT,
     ITEM,
+    LAST_PART,
     MOST_TURNS,
     OPEN,
     PARTS,
+    PARTS_AT_ONCE,
     EventPart,
     KeptResponse,
     check_length,
     check_time,
+    from_number,
     opened,
     values_of,
 )
@@ -68,7 +71,8 @@ class ResponseStore:
             sealer = self.owners.sealer(database, owner)
             rows = database.query(CHAIN, (last.previous_id, owner, owner, MOST_TURNS))
         assert sealer is not None
-        chain = [*(opened(row, sealer, has_head=False) for row in reversed(rows)), last]
+        with self.vault.failures.noted():
+            chain = [*(opened(row, sealer, has_head=False) for row in reversed(rows)), last]
         for kept in chain:
             check_time(kept.response_id, kept.expires_at)
         if chain[0].previous_id is not None:
@@ -141,18 +145,26 @@ class ResponseStore:
             values = (response_id, part.part, part.first_number, len(sealed), sealed)
             database.execute(EVENTS, values)
 
-    def events(self, response_id: str, owner: str, first_part: int) -> list[EventPart]:
-        """Those from a part on, in order. Raises NotKept."""
+    def events_from(self, response_id: str, owner: str, number: int) -> bytes:
+        """Some events from a number on, in order; none: there are no more. Raises NotKept."""
+        values = (response_id, owner, response_id, number, PARTS_AT_ONCE)
         with self.vault.transaction() as database:
-            return self.events_in(database, response_id, owner, first_part)
+            parts = self._parts(database, response_id, owner, database.query(PARTS, values))
+        events = b"".join(part.events for part in parts)
+        return from_number(events, number - parts[0].first_number) if parts else b""
 
-    def events_in(
-        self, database: Database, response_id: str, owner: str, first_part: int
+    def last_part(self, database: Database, response_id: str, owner: str) -> EventPart | None:
+        """Raises NotKept."""
+        rows = database.query(LAST_PART, (response_id, owner))
+        parts = self._parts(database, response_id, owner, rows)
+        return parts[0] if parts else None
+
+    def _parts(
+        self, database: Database, response_id: str, owner: str, rows: Sequence[Row]
     ) -> list[EventPart]:
         sealer = self.owners.sealer(database, owner)
         if sealer is None:
             raise NotKept(response_id)
-        rows = database.query(PARTS, (response_id, owner, first_part))
         return [
             EventPart(
                 part=part,
@@ -168,15 +180,13 @@ class ResponseStore:
             raise NotKept(response_id)
         with self.vault.transaction() as database:
             kept = self.found(database, response_id, owner)
-            self.remove(database, owner, [response_id])
+            self.remove(database, owner, response_id)
         return kept
 
-    def remove(self, database: Database, owner: str, response_ids: Sequence[str]) -> None:
-        for response_id in response_ids:
-            freed = 0
-            for table in ("memory_responses", "memory_events"):
-                delete = f"DELETE FROM {table} WHERE response_id = ? RETURNING bytes"
-                freed += sum(row[0] for row in database.query(delete, (response_id,)))
-            delete = "DELETE FROM memory_items_of WHERE response_id = ?"
-            database.execute(delete, (response_id,))
-            self.owners.take(database, owner, -freed)
+    def remove(self, database: Database, owner: str, response_id: str) -> None:
+        freed = 0
+        for table in ("memory_responses", "memory_events"):
+            delete = f"DELETE FROM {table} WHERE response_id = ? RETURNING bytes"
+            freed += sum(row[0] for row in database.query(delete, (response_id,)))
+        database.execute("DELETE FROM memory_items_of WHERE response_id = ?", (response_id,))
+        self.owners.take(database, owner, -freed)

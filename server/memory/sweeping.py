@@ -83,7 +83,7 @@ class Sweeper:
         conversations: list[tuple[str, str]],
     ) -> int:
         for response_id, owner in responses:
-            self.responses.remove(database, owner, [response_id])
+            self.responses.remove(database, owner, response_id)
         for conversation_id, owner in conversations:
             self.conversations.remove(database, owner, conversation_id)
         return len(responses) + len(conversations)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from server.ledger.database import Database
+from server.memory.counts import Failures
 from server.memory.database import MemoryDatabase
-from server.memory.errors import MemoryTrouble
 from server.memory.owners import Owners
 from server.memory.sealing import Sealer, WrongSeal
 from server.memory.site_key import made_site_key, read_site_key
@@ -30,6 +30,7 @@ class Vault:
         self.database, self.owners = database, owners
         self._key_path, self._makes_key = key_path, makes_key
         self._lock = threading.Lock()
+        self.failures = Failures()
 
     @property
     def is_there(self) -> bool:
@@ -38,9 +39,10 @@ class Vault:
     @contextmanager
     def transaction(self) -> Iterator[Database]:
         """Raises MemoryTrouble."""
-        self._know_key()
-        with self.database.transaction() as database:
-            yield database
+        with self.failures.noted():
+            self._know_key()
+            with self.database.transaction() as database:
+                yield database
 
     def check_key(self) -> None:
         """At a start. Raises CannotStart where what is kept was sealed with another key, and
@@ -57,7 +59,7 @@ class Vault:
                     self._take_key(database)
             except CannotStart as refusal:
                 log.error("%s", refusal)
-                raise MemoryTrouble("What is kept here cannot be opened now.") from None
+                raise WrongSeal("What is kept here cannot be opened now.") from None
 
     def _take_key(self, database: Database) -> None:
         known = _known(database)

@@ -194,9 +194,11 @@ def test_a_process_that_says_nothing_has_lost_its_responses(tmp_path: Path) -> N
     assert other.background.end_lost() == 1
     found = other.responses.find("resp_a", "acme")
     assert found.status == "failed"
-    parts = other.responses.events("resp_a", "acme", 0)
-    assert [p.first_number for p in parts] == [0, 1]
-    assert b'"sequence_number":1' in parts[1].events
+    told = other.responses.events_from("resp_a", "acme", 0)
+    assert told.startswith(b"event: x\ndata: {}\n\nevent: response.failed\n")
+    assert b'"sequence_number":1' in other.responses.events_from("resp_a", "acme", 1)
+    assert other.responses.events_from("resp_a", "acme", 2) == b""
+    assert other.background.lost == 1
     # the one that was lost comes back, and changes nothing
     assert one.background.add("acme", "resp_a", (), is_running=True) is False
     with pytest.raises(NotKept):

@@ -17,6 +17,7 @@ import openai
 import pytest
 import yaml
 
+from server.memory.site_key import made_site_key
 from tests.support.docker import Engine
 from tests.support.paths import ROOT
 from tests.support.serving import wait_until
@@ -225,10 +226,12 @@ def _make_secrets(folder: Path) -> None:
     password = secrets.token_hex(24)
     (folder / "postgres_password").write_text(f"{password}\n")
     (folder / "ledger_pgpass").write_text(f"postgres:5432:fjord:fjord:{password}\n")
+    made_site_key(folder / "memory_key")
     (folder / "grafana_password").write_text("unused\n")
     for each in folder.iterdir():
         each.chmod(0o600)
-    os.chown(folder / "ledger_pgpass", 10001, 10001)
+    for name in ("ledger_pgpass", "memory_key"):
+        os.chown(folder / name, 10001, 10001)
     folder.chmod(0o711)
 
 

@@ -8,12 +8,11 @@ from contextlib import suppress
 from typing import Final
 
 from server.api.responses.asked import asked
-from server.api.responses.event_log import from_number
 from server.api.services import Services
 from server.errors import ApiError
 from server.http.exchange import Exchange
 from server.memory.memory import Memory
-from server.memory.response_rows import KeptResponse
+from server.memory.response_rows import EVENT_END, KeptResponse
 from server.requests.comments import WAITING
 
 POLL_S: Final = 0.5
@@ -46,17 +45,15 @@ async def kept_events(
     memory: Memory, response_id: str, owner: str, number: int, patience_s: float
 ) -> AsyncIterator[bytes]:
     """As EventLog.follow, of what is in the memory. Raises ApiError where it goes meanwhile."""
-    part, silent_s = 0, 0.0
+    silent_s = 0.0
     while True:
         kept = await asked(memory.find, response_id, owner)
-        parts = await asked(memory.responses.events, response_id, owner, part)
-        for each in parts:
-            part = each.part + 1
-            if news := from_number(each.events, max(0, number - each.first_number)):
-                yield news
+        while news := await asked(memory.responses.events_from, response_id, owner, number):
+            number, silent_s = number + news.count(EVENT_END), 0.0
+            yield news
         if kept.is_over:
             return
-        silent_s = 0.0 if parts else silent_s + POLL_S
+        silent_s += POLL_S
         if silent_s > patience_s:
             silent_s = 0.0
             yield b""

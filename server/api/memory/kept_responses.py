@@ -66,7 +66,7 @@ class OneResponse(MemoryEndpoint):
             return await self.tell(exchange, told(now))
         patience_s, owner = self.services.settings.keep_alive_s, kept.owner
         events = (
-            run.answer.log.follow(after + 1, patience_s)
+            run.answer.follow(after + 1, patience_s)
             if run is not None
             else kept_events(self.memory, kept.response_id, owner, after + 1, patience_s)
         )

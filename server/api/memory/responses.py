@@ -122,7 +122,7 @@ class Responses(Generation[ResponsesRequest]):
         run = BackgroundRun(call, admission.caller, answer)
         await self.services.background.begin(run, partial(super().run, call=call))
         if answer.keeping.is_followed:
-            events = answer.log.follow(0, call.keep_alive_s)
+            events = answer.follow(0, call.keep_alive_s)
             self.services.limiter.release(admission)
             with self.services.background.following(answer.keeping.owner):
                 await tell_events(exchange, events, self.services, self.endpoint)

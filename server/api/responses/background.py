@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from server.accounts.limits import Limiter
 from server.api.responses.asked import asked
 from server.api.responses.kept import KeptAnswer
+from server.api.responses.key_lines import KeyLines
 from server.errors import ApiError, to_api_error
 from server.http.clientless import ClientlessExchange
 from server.http.direct import DirectWriter
@@ -119,9 +120,7 @@ class BackgroundRunner:
         self._timeout_s, self._current, self._check = timeout_s, current, check
         self._runs: dict[str, BackgroundRun] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._running: Counter[str] = Counter()
-        """By key."""
-        self._room = asyncio.Event()
+        self._lines = KeyLines()
         self._followers: Counter[str] = Counter()
         """By owner."""
         memory.running = lambda: tuple(self._runs)
@@ -150,16 +149,21 @@ class BackgroundRunner:
         answer = run.answer
         events = answer.queued()
         self._runs[run.response_id] = run
+        self._lines.enter(run.caller.key_id, run)
         try:
             await asked(self._claim, answer, events)
         except BaseException:
-            del self._runs[run.response_id]
+            self._over(run)
             raise
-        answer.log.take_new()
-        answer.part, answer.number = 1, 2
+        answer.log.drop(events)
+        answer.part = 1
         task = asyncio.create_task(self._until_over(run, work), name=run.response_id)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def _over(self, run: BackgroundRun) -> None:
+        self._runs.pop(run.response_id, None)
+        self._lines.leave(run.caller.key_id, run)
 
     def _claim(self, answer: KeptAnswer, events: bytes) -> None:
         """In a thread."""
@@ -181,44 +185,38 @@ class BackgroundRunner:
             try:
                 await self._end(run)
             finally:
-                self._runs.pop(run.response_id, None)
+                self._over(run)
                 run.over.set()
 
     async def _turn(self, run: BackgroundRun, work: Callable[[Exchange], Any]) -> None:
-        key = run.caller.key_id
-        await self._wait_for_room(run)
-        if run.is_cancelled or run.exchange.error is not None:
-            return
-        self._running[key] += 1
-        run.is_running = True
-        run.call.deadline = time.monotonic() + self._timeout_s
         try:
+            await self._wait_for_turn(run)
+            if run.is_cancelled or run.exchange.error is not None:
+                return
+            run.is_running = True
+            run.call.deadline = time.monotonic() + self._timeout_s
             self._check(run.call.record.alias, self._current(run.caller))
             self._limiter.spend(run.caller, await work(run.exchange))
         finally:
-            self._running[key] -= 1
-            self._stir()
+            self._lines.leave(run.caller.key_id, run)
 
-    async def _wait_for_room(self, run: BackgroundRun) -> None:
+    async def _wait_for_turn(self, run: BackgroundRun) -> None:
         """A key runs as many at once as it may have sequences; the rest waits in its order."""
         deadline = time.monotonic() + self._timeout_s
         most = max(1, self._limiter.concurrent(run.caller))
-        while self._running[run.caller.key_id] >= most and not run.is_cancelled:
-            room = self._room
+        while not (self._lines.may_run(run.caller.key_id, run, most) or run.is_cancelled):
             if self._supervisor.draining:
                 run.exchange.error = cut_error("shut_down")
                 return
             if time.monotonic() > deadline:
                 run.exchange.error = cut_error("timed_out")
                 return
-            try:
-                await asyncio.wait_for(room.wait(), BEAT_S)
-            except TimeoutError:
-                continue
+            await self._lines.moved(BEAT_S)
 
-    def _stir(self) -> None:
-        self._room.set()
-        self._room = asyncio.Event()
+    def counts(self) -> tuple[int, int]:
+        """How many run, and how many wait."""
+        running = sum(run.is_running for run in self._runs.values())
+        return running, len(self._runs) - running
 
     async def _beat(self, run: BackgroundRun) -> None:
         while not run.answer.log.is_over:
@@ -253,7 +251,7 @@ class BackgroundRunner:
     async def cancel(self, run: BackgroundRun) -> None:
         """Returns once it is over, or after a while."""
         run.cancel()
-        self._stir()
+        self._lines.stir()
         try:
             await asyncio.wait_for(run.over.wait(), CANCEL_S)
         except TimeoutError:
@@ -265,7 +263,7 @@ class BackgroundRunner:
             if not run.is_running:
                 run.exchange.error = cut_error("shut_down")
                 run.cancel()
-        self._stir()
+        self._lines.stir()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=STOP_S)
             for task in late:

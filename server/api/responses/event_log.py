@@ -1,14 +1,17 @@
-"""The events of one response so far: whole ones, read from any number on while more come."""
+"""The events of one response that are not kept yet: whole ones, read from any number on while more
+come. Those before them are read from where they are kept."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 import zstandard
 
+from server.memory.response_rows import EVENT_END, from_number
+
 _SEGMENT_BYTES: Final = 256 * 1024
 _LEVEL: Final = 1
-_END: Final = b"\n\n"
 
 
 class EventLog:
@@ -16,80 +19,84 @@ class EventLog:
     event, and all of them are alike."""
 
     def __init__(self) -> None:
-        self._segments: list[bytes] = []
+        self.first_number = self.next_number = 0
+        """Of the first event that is here, and of the one that comes next."""
+        self._start = self._end = 0
+        """In bytes of all events."""
+        self._packed: deque[bytes] = deque()
         self._newest = bytearray()
-        self._taken = 0
-        """Bytes of the newest segment that were taken to be kept."""
-        self._untaken: list[bytes] = []
         self.is_over = False
         self._news = asyncio.Event()
 
     def add(self, events: bytes) -> None:
         self._newest += events
+        self._end += len(events)
+        self.next_number += events.count(EVENT_END)
         if len(self._newest) >= _SEGMENT_BYTES:
-            self._pack()
-        self._news.set()
-
-    def _pack(self) -> None:
-        if self._taken < len(self._newest):
-            self._untaken.append(bytes(self._newest[self._taken :]))
-        pack = zstandard.ZstdCompressor(level=_LEVEL).compress
-        self._segments.append(pack(bytes(self._newest)))
-        self._newest.clear()
-        self._taken = 0
+            self._packed.append(zstandard.ZstdCompressor(level=_LEVEL).compress(self._newest))
+            self._newest.clear()
+        self._tell()
 
     def end(self) -> None:
         self.is_over = True
-        self._news.set()
+        self._tell()
 
-    def take_new(self) -> bytes:
-        """What has come since the last time."""
-        new = b"".join(self._untaken) + bytes(self._newest[self._taken :])
-        self._untaken.clear()
-        self._taken = len(self._newest)
-        return new
+    def unkept(self) -> bytes:
+        """All that are here."""
+        unpack = zstandard.ZstdDecompressor().decompress
+        return b"".join([*map(unpack, self._packed), self._newest])
 
-    def give_back(self, new: bytes) -> None:
-        """What was taken could not be kept: it comes before what is newer."""
-        self._untaken.insert(0, new)
+    def drop(self, kept: bytes) -> None:
+        """`kept`, which `unkept` gave, is read elsewhere from now on."""
+        left = self.unkept()[len(kept) :]
+        self._packed.clear()
+        self._newest[:] = left
+        self._start += len(kept)
+        self.first_number += kept.count(EVENT_END)
 
-    async def follow(self, first_number: int, patience_s: float) -> AsyncIterator[bytes]:
-        """Events from a number on, as they come; b"": nothing came for so long."""
-        place, missing = (0, 0), first_number
-        while not self.is_over or place != (len(self._segments), len(self._newest)):
-            new, place = self._since(place)
-            if new and missing > 0:
-                count = new.count(_END)
-                new, missing = from_number(new, missing), missing - count
+    async def follow(
+        self, number: int, patience_s: float, earlier: Callable[[int], Awaitable[bytes]]
+    ) -> AsyncIterator[bytes]:
+        """Events from a number on, as they come; b"": nothing came for so long. `earlier` gives
+        some from a number on that are kept; none where they were deleted."""
+        place = -1
+        while True:
+            if number < self.first_number and place < self._start:
+                if not (new := await earlier(number)):
+                    return
+                place = -1
+            else:
+                new, place = self._since(place, number)
             if new:
+                number += new.count(EVENT_END)
                 yield new
-            elif not self.is_over and not await self._wait(patience_s):
+            elif self.is_over:
+                return
+            elif not await self._wait(patience_s):
                 yield b""
 
-    def _since(self, place: tuple[int, int]) -> tuple[bytes, tuple[int, int]]:
-        segment, offset = place
-        now = len(self._segments), len(self._newest)
-        if segment == now[0]:
-            return bytes(self._newest[offset:]), now
-        unpack = zstandard.ZstdDecompressor().decompress
-        parts = [*map(unpack, self._segments[segment:]), bytes(self._newest)]
-        return b"".join(parts)[offset:], now
+    def _since(self, place: int, number: int) -> tuple[bytes, int]:
+        """What is new after a place in bytes, and the place after it; where there is none yet it is
+        looked for by its number."""
+        if place >= self._start:
+            return self._from(place), self._end
+        if number > self.next_number:
+            return b"", -1
+        return from_number(self.unkept(), number - self.first_number), self._end
+
+    def _from(self, place: int) -> bytes:
+        newest = place - (self._end - len(self._newest))
+        if newest >= 0:
+            return bytes(self._newest[newest:])
+        return self.unkept()[place - self._start :]
 
     async def _wait(self, patience_s: float) -> bool:
-        self._news.clear()
         try:
             await asyncio.wait_for(self._news.wait(), patience_s)
         except TimeoutError:
             return False
         return True
 
-
-def from_number(events: bytes, number: int) -> bytes:
-    """Without the first so many."""
-    place = 0
-    for _ in range(number):
-        end = events.find(_END, place)
-        if end < 0:
-            return b""
-        place = end + len(_END)
-    return events[place:]
+    def _tell(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()

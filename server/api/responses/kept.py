@@ -2,7 +2,7 @@
 durable."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -73,8 +73,8 @@ class KeptAnswer:
     def __init__(self, stream: ResponseStream, keeping: Keeping) -> None:
         self.stream, self.keeping = stream, keeping
         self.log = EventLog()
-        self.part = self.number = 0
-        """Parts of its events that are kept already, and how many events they have."""
+        self.part = 0
+        """Parts of its events that are kept already."""
         self._saving = asyncio.Lock()
         self._end = b""
         self._is_whole = False
@@ -171,12 +171,9 @@ class KeptAnswer:
     async def keep(self, end: bytes) -> None:
         """Raises ApiError; then nothing of the end is kept."""
         async with self._saving:
-            new = self.log.take_new()
-            try:
-                await asked(self._keep, parts_of(new + end, self.part, self.number))
-            except ApiError:
-                self.log.give_back(new)
-                raise
+            new = self.log.unkept()
+            await asked(self._keep, parts_of(new + end, self.part, self.log.first_number))
+            self.log.drop(new)
 
     def _keep(self, parts: Sequence[EventPart]) -> None:
         """In a thread."""
@@ -194,18 +191,22 @@ class KeptAnswer:
         async with self._saving:
             if self.log.is_over:
                 return True
-            new = self.log.take_new()
-            parts = parts_of(new, self.part, self.number)
-            try:
-                goes_on = await asked(
-                    keep, owner, self.response["id"], parts, is_running=is_running
-                )
-            except ApiError:
-                self.log.give_back(new)
-                raise
-            self.part += len(parts)
-            self.number += new.count(b"\n\n")
+            new = self.log.unkept()
+            parts = parts_of(new, self.part, self.log.first_number)
+            goes_on = await asked(keep, owner, self.response["id"], parts, is_running=is_running)
+            if goes_on:
+                self.part += len(parts)
+                self.log.drop(new)
         return goes_on
+
+    def follow(self, number: int, patience_s: float) -> AsyncIterator[bytes]:
+        """Its events from a number on, as they come; b"": nothing came for so long."""
+        return self.log.follow(number, patience_s, self._earlier)
+
+    async def _earlier(self, number: int) -> bytes:
+        """Some that are kept. Raises ApiError."""
+        read, owner = self.keeping.memory.responses.events_from, self.keeping.owner
+        return await asked(read, self.response["id"], owner, number)
 
     def cancelled(self) -> bytes:
         self.stream.cancelled()
