@@ -20,6 +20,8 @@ SCRIPTS = {
     "pydantic_ai_client": "clients",
     "wayscloud_client": "clients",
     "anthropic_client": "clients",
+    "cohere_client": "clients",
+    "langchain_rerankers": "clients",
     "instructor_client": "clients-instructor",
     "litellm_client": "clients-litellm",
 }
@@ -33,6 +35,7 @@ served = server_of(
     scripted("other"),
     scripted("agent", tool_parser="hermes", calls_tools=True),
     scripted("thinking", text="Oslo.", reasoning=Reasoning(), reasoning_text="Norway, so Oslo."),
+    scripted("ranks", task="rerank"),
     ModelSpec(alias="vectors", engine=VECTORS, context_tokens=512, output_tokens=1),
 )
 
