@@ -168,6 +168,22 @@ def test_who_waits_is_told_after_a_while_to_ask_again(site: Site, key: dict[str,
     assert again.content == first.result().content
 
 
+def test_who_leaves_while_it_waits_ends_nothing(site: Site, key: dict[str, str]) -> None:
+    before, body = len(site.records()), chat(False, "slow")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(site.one.post, CHAT, json=body, headers=key)
+        site.wait_until_first_runs()
+        with pytest.raises(httpx.ReadTimeout):
+            site.two.post(CHAT, json=body, headers=key, timeout=httpx.Timeout(60, read=0.2))
+        again = pool.submit(site.two.post, CHAT, json=body, headers=key)
+        assert again.result().content == first.result().content
+    keyed = site.nodes[1].services.keyed
+    wait_until(lambda: not keyed._running, "nobody waits any more")
+    limiter = site.nodes[1].services.limiter
+    wait_until(lambda: all(a.held == 0 for a in limiter.accounts.values()), "no slot is held")
+    assert len(site.records()) == before + 1
+
+
 def test_who_waited_for_one_that_failed_is_the_first(site: Site, key: dict[str, str]) -> None:
     before, body = len(site.records()), chat(True, "dies")
     with ThreadPoolExecutor(2) as pool:
