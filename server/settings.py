@@ -132,7 +132,7 @@ class Settings(BaseSettings):
     """Which responses are kept: unless they say store: false, where they say true, or none."""
     memory_key: Path | None = None
     """The file of the key that seals them; None: `memory.key` in the data directory. A site's nodes
-    have one in common, without which they keep nothing."""
+    have one in common, without which they keep nothing, and share no Idempotency-Key."""
     memory_days: Annotated[float, Field(gt=0, le=36_600)] = 30.0
     """So long a response is kept, and a conversation after its last change."""
     memory_days_of: Several = ()

@@ -2,7 +2,10 @@
 and the site has one record of it, whoever's arrives first."""
 
 import signal
+import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -85,10 +88,18 @@ class KilledSite:
         wait_until(is_known, "the node knows the key")
         return answers[-1]
 
-    def killed_while_it_answers(self, server: Server) -> None:
+    def request_bytes(self, server: Server) -> bytes:
+        request = httpx.Request("POST", **self.request(server))
+        lines = b"".join(b"%b: %b\r\n" % pair for pair in request.headers.raw)
+        return b"POST %b HTTP/1.1\r\n%b\r\n" % (CHAT.encode(), lines) + request.read()
+
+    def until_known(self, server: Server) -> None:
         models = f"http://127.0.0.1:{server.port}/v1/models"
         headers = {"X-API-Key": self.key}
         wait_until(lambda: httpx.get(models, headers=headers).status_code == 200, "it is known")
+
+    def killed_while_it_answers(self, server: Server) -> None:
+        self.until_known(server)
         with httpx.stream("POST", **self.request(server), timeout=60) as answer:
             pieces, seen = answer.iter_text(), ""
             while "w12" not in seen:  # progress is noted every second
@@ -141,3 +152,26 @@ def test_what_came_to_the_site_before_is_not_answered_again(database: Any, tmp_p
             lost = site.asked(ready(two))
             assert_error(lost, 409, "IDEMPOTENCY_ANSWER_LOST", "Idempotency-Key")
     assert [end for _, end, _, _ in site.query(RECORDS)] == ["lost"]
+
+
+def test_a_node_that_drains_lets_nobody_wait_for_another(database: Any, tmp_path: Path) -> None:
+    site = KilledSite(database, tmp_path)
+    with site.node("n1", 0.3) as one, site.node("n2", 0) as two, ThreadPoolExecutor(2) as pool:
+        for server in (ready(one), ready(two)):
+            site.until_known(server)
+        first = pool.submit(httpx.post, **site.request(one), timeout=60)
+        runs = "SELECT 1 FROM idempotency_entries WHERE NOT is_over"
+        wait_until(lambda: site.query(runs), "it runs")
+        with socket.create_connection(("127.0.0.1", int(two.port))) as waiting:
+            waiting.sendall(site.request_bytes(two))
+            site.until_known(two)  # what came before that is being answered
+            began = time.monotonic()
+            two.ends(signal.SIGTERM)
+            assert time.monotonic() - began < 10
+            said = b""
+            while piece := waiting.recv(65536):
+                said += piece
+        assert said.startswith(b"HTTP/1.1 503")
+        assert b"SHUTTING_DOWN" in said
+        one.ends(signal.SIGKILL)
+        assert first.exception() is not None
