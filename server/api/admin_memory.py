@@ -5,7 +5,6 @@ import asyncio
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
-from server.api.files.disk import disk_trouble
 from server.api.responses.asked import asked
 from server.api.services import Services
 
@@ -24,6 +23,5 @@ def add_memory_route(router: APIRouter, services: Services) -> None:
             running = services.background.of_owner(owner)
             await asyncio.gather(*map(services.background.cancel, running))
             destroyed = await asked(memory.forget, owner)
-        with disk_trouble():
-            answers = await services.keyed.forget_owner(owner)
+        answers = await services.keyed.forget_owner(owner)
         return ForgottenOwner(owner=owner, destroyed=destroyed, answers=answers)

@@ -1,6 +1,8 @@
 """`fjord forget`: destroys all that is kept of an owner, on request only."""
 
 import sqlite3
+from contextlib import closing
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +12,7 @@ from server.cli.asking import ask
 from server.cli.options import DEFAULT_DIR, DataDir, LedgerUrl
 from server.cli.periods import open_reports
 from server.idempotency.forgetting import forget_owner as forget_answers
+from server.memory.database import SharedMemory
 from server.memory.errors import MemoryTrouble
 from server.memory.memory import forget_owner
 from server.refusal import CannotStart
@@ -32,7 +35,7 @@ def forget(
         ask(f"Destroy all responses and conversations of {owner!r} for ever?", _ALONE)
     try:
         count = forget_owner(data_dir, ledger_url, owner)
-        answers = forget_answers(data_dir, ledger_url, owner)
+        answers = _answers(data_dir, ledger_url, owner)
     except MemoryTrouble as error:
         raise CannotStart(f"{error}") from None
     except (OSError, sqlite3.Error) as error:
@@ -40,3 +43,11 @@ def forget(
     typer.echo(f"Destroyed {count} responses and conversations of {owner}.")
     if answers:
         typer.echo(f"Destroyed {answers} answers that were kept for an Idempotency-Key.")
+
+
+def _answers(data_dir: Path, ledger_url: str | None, owner: str) -> int:
+    """Raises MemoryTrouble, OSError, sqlite3.Error."""
+    if ledger_url is None:
+        return forget_answers(data_dir, None, owner)
+    with closing(SharedMemory(ledger_url)) as site:
+        return forget_answers(data_dir, site.transaction, owner)

@@ -4,16 +4,14 @@ from contextlib import closing
 from pathlib import Path
 
 from server.idempotency import secret, site_store, store
-from server.ledger import open_books
 
 
-def forget_owner(data_dir: Path, ledger_url: str | None, owner: str) -> int:
-    """How many there were, on a site with all its nodes share. Raises OSError, sqlite3.Error, and
-    what the site's database does."""
+def forget_owner(data_dir: Path, site: site_store.Transaction | None, owner: str) -> int:
+    """How many there were, on a site with those of all nodes. Raises OSError, sqlite3.Error, and
+    what `site` does."""
     count = _forget_own(data_dir, owner)
-    if ledger_url is not None:
-        pool = open_books.site_pool(ledger_url)
-        with closing(pool), closing(pool.open_books()) as books, books.transaction():
+    if site is not None:
+        with site() as books:
             count += site_store.forget_answers(books, owner)
     return count
 

@@ -5,10 +5,11 @@ key is free for a retry, which runs under the record of the first: a site has ea
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from server.idempotency import site_sql as sql
 from server.idempotency.answer_store import AnswerStore, Fate
@@ -16,12 +17,22 @@ from server.idempotency.entry import DAY_S, MOST_KEYS, Entry, TooManyKeys
 from server.ledger.database import Database, Row
 
 MOST_LATE_BYTES: Final = 64 * 2**20
-"""Of what waits in memory for the database to come back."""
+LATEST_S: Final = 3600.0
+"""What waits in memory for the database to come back, and for how long."""
 SLICE: Final = 1000
 _ENTRY_BYTES: Final = 512
 _TRIES: Final = 5
 T = TypeVar("T")
 Transaction: TypeAlias = Callable[[], AbstractContextManager[Database]]
+
+
+class _Late(NamedTuple):
+    """Something that could not be written."""
+
+    size: int
+    work: Callable[[], object]
+    until: float
+    """time.monotonic()"""
 
 
 class SiteAnswers:
@@ -45,8 +56,8 @@ class SiteAnswers:
         self._most_bytes, self._most_keys = most_bytes, most_keys
         self._charged, self._former = charged, former
         self._lock = threading.Lock()
-        self._late: dict[bytes, tuple[int, Callable[[], object]]] = {}
-        """Entry -> the size of what could not be written, and how it is."""
+        self._late: dict[bytes, _Late] = {}
+        """By entry."""
 
     def close(self) -> None:
         self._former.close()
@@ -106,16 +117,22 @@ class SiteAnswers:
             return work()
         except Exception:
             with self._lock:
-                held = sum(late for late, _ in self._late.values())
+                held = sum(late.size for late in self._late.values())
                 if held + size <= MOST_LATE_BYTES:
-                    self._late[entry.entry_id] = size + _ENTRY_BYTES, work
+                    until = time.monotonic() + LATEST_S
+                    self._late[entry.entry_id] = _Late(size + _ENTRY_BYTES, work, until)
             raise
 
     def _catch_up(self) -> None:
+        """What cannot be written yet, and says so in the log, stays."""
         with self._lock:
-            late = list(self._late.items())
-        for entry_id, (_, work) in late:
-            work()
+            waiting = list(self._late.items())
+        for entry_id, late in waiting:
+            try:
+                late.work()
+            except Exception:
+                if time.monotonic() < late.until:
+                    continue
             with self._lock:
                 self._late.pop(entry_id, None)
 

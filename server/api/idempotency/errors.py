@@ -62,6 +62,11 @@ def too_many_keys() -> ApiError:
     return ApiError.retry(429, "RATE_LIMIT_EXCEEDED", message, 3600)
 
 
+def cannot_forget() -> ApiError:
+    message = "Kept answers cannot be destroyed now; the server's log says why."
+    return ApiError.retry(503, "OVERLOADED", message, 30)
+
+
 def cannot_remember() -> ApiError:
     message = f"An {FIELD} cannot be remembered now; without one the request would be answered."
     return ApiError.retry(503, "OVERLOADED", message, 10)

@@ -20,7 +20,7 @@ from server.accounts.limits import Admission
 from server.api.deadline import timeout_s
 from server.api.idempotency.answers_by_key import AnswersByKey
 from server.api.idempotency.claims import TROUBLES, Claim, KeyClaims
-from server.api.idempotency.errors import checked_key, given_up, other_body
+from server.api.idempotency.errors import cannot_forget, checked_key, given_up, other_body
 from server.api.idempotency.exchange import KeyedExchange, follow
 from server.api.idempotency.recording import RecordedAnswer
 from server.api.idempotency.taken import TakenBody
@@ -86,9 +86,13 @@ class KeyedRequests:
         await asyncio.to_thread(self._store.close)
 
     async def forget_owner(self, owner: str) -> int:
-        """Destroy its kept answers; how many there were. Its keys stay known."""
+        """Destroy its kept answers; how many there were. Its keys stay known. Raises ApiError."""
         secret = await self._claims.opened_secret()
-        return await self._threads(self._store.forget_answers, secret.owner(owner))
+        try:
+            return await self._threads(self._store.forget_answers, secret.owner(owner))
+        except TROUBLES as error:
+            log.error("kept answers cannot be destroyed: %s", error)
+            raise cannot_forget() from None
 
     def is_running(self, exchange: Exchange, caller: Caller, key: bytes) -> bool:
         """Whether a request with that key only has to hear what another is answered."""
