@@ -65,6 +65,20 @@ class SiteAnswers:
 
     def claimed(self, entry: Entry) -> Entry:
         self._catch_up()
+        try:
+            found = self._claimed(entry)
+        except TooManyKeys:
+            raise
+        except Exception:  # whether it was claimed or not, it does not run
+            if entry.entry_id not in self._late:
+                self._later(entry, 0, partial(self._forget, entry))
+            raise
+        if found is entry:
+            with self._lock:
+                self._late.pop(entry.entry_id, None)
+        return found
+
+    def _claimed(self, entry: Entry) -> Entry:
         for _ in range(_TRIES):  # what was found may be gone, or past its day
             with self._transaction() as database:
                 if self._is_claimed(database, entry):
@@ -116,12 +130,15 @@ class SiteAnswers:
         try:
             return work()
         except Exception:
-            with self._lock:
-                held = sum(late.size for late in self._late.values())
-                if held + size <= MOST_LATE_BYTES:
-                    until = time.monotonic() + LATEST_S
-                    self._late[entry.entry_id] = _Late(size + _ENTRY_BYTES, work, until)
+            self._later(entry, size, work)
             raise
+
+    def _later(self, entry: Entry, size: int, work: Callable[[], object]) -> None:
+        with self._lock:
+            held = sum(late.size for late in self._late.values())
+            if held + size <= MOST_LATE_BYTES:
+                until = time.monotonic() + LATEST_S
+                self._late[entry.entry_id] = _Late(size + _ENTRY_BYTES, work, until)
 
     def _catch_up(self) -> None:
         """What cannot be written yet, and says so in the log, stays."""

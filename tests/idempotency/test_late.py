@@ -23,7 +23,7 @@ class Books:
 
     def __init__(self) -> None:
         self.is_there = True
-        self.refused: set[bytes] = set()
+        self.refused: set[Any] = set()
         self.written: list[tuple[str, Any]] = []
 
     @contextmanager
@@ -139,3 +139,29 @@ def test_a_site_that_is_away_is_told_where_answers_are_to_be_destroyed(tmp_path:
         refused = httpx.delete(url, headers=admin)
         assert_error(refused, 503, "OVERLOADED")
         assert refused.headers["retry-after"] == "30"
+
+
+def test_a_claim_that_failed_is_taken_back_and_hides_no_answer(
+    store: SiteAnswers, books: Books
+) -> None:
+    books.is_there = False
+    away(store, (store.claimed, entry("a")), (store.keep, entry("b"), b"sealed"))
+    away(store, (store.claimed, entry("b")))
+    books.is_there = True
+    store.beat(())
+    assert books.kept() == [b"sealed"]
+    assert [given[0] for sql, given in books.written if sql == site_sql.FORGET] == [b"a"]
+
+
+def test_a_claim_that_comes_again_is_not_taken_back(store: SiteAnswers, books: Books) -> None:
+    books.refused.add("r")  # by its record
+    away(store, (store.claimed, entry("a")))
+    books.refused.clear()
+    books.is_there = False
+    away(store, (store.claimed, entry("a")))
+    books.is_there = True
+    again = entry("a")
+    assert store.claimed(again) is again
+    count = len(books.written)
+    store.beat(())
+    assert len(books.written) == count

@@ -22,6 +22,7 @@ from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key
 from server.memory.database import SharedMemory
 from server.memory.site_key import made_site_key
+from server.refusal import CannotStart
 from tests.support.keyed import CHAT, REPLAYED, both_ways, chat, records
 from tests.support.recordings import tone
 from tests.support.serve_process import fjord
@@ -428,3 +429,15 @@ def test_a_node_that_is_back_judges_its_own_by_its_ledger(
     assert elsewhere.claimed(again).answer is None
     for store in (before, after, elsewhere):
         store.close()
+
+
+def test_a_node_with_another_key_does_not_start(site: Site, tmp_path: Path) -> None:
+    made_site_key(tmp_path / "other.key")
+    settings: dict[str, Any] = {**site.settings, "memory_key": tmp_path / "other.key"}
+    for store in ("never", "always"):
+        settings["response_store"] = store
+        with (
+            pytest.raises(CannotStart, match="sealed with another key"),
+            serving(tmp_path / store, scripted("m"), settings=settings),
+        ):
+            pass

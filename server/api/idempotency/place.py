@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from server.api.idempotency.keyed_requests import KeyedRequests
@@ -14,6 +15,7 @@ from server.ledger.ledger import Ledger
 from server.ledger.node_name import process_of
 from server.ledger.one_record import charged
 from server.memory.database import SharedMemory
+from server.memory.errors import MemoryTrouble
 from server.memory.owners import Owners
 from server.memory.site_key import read_site_key
 from server.memory.vault import Vault
@@ -29,7 +31,7 @@ _SITE_THREADS = 4
 def keyed_requests(
     settings: Settings, ledger: Ledger, supervisor: Supervisor, counted: Callable[[str], None]
 ) -> KeyedRequests:
-    """Blocks. Raises CannotStart for a key of the site that is none."""
+    """Blocks. Raises CannotStart for a key of the site that is none, or another than its nodes'."""
     store, read_secret, threads = _store(settings, ledger)
     return KeyedRequests(
         store,
@@ -56,7 +58,11 @@ def _store(settings: Settings, ledger: Ledger) -> tuple[AnswerStore, Callable[[]
         return own, partial(site_secret, settings.data_dir), 1
     secret = shared_secret(read_site_key(settings.memory_key))
     database = SharedMemory(settings.ledger_url)
-    books = SiteBooks(Vault(database, Owners(0, 0.0), settings.memory_key, makes_key=False))
+    vault = Vault(database, Owners(0, 0.0), settings.memory_key, makes_key=False)
+    if settings.response_store == "never":  # else the memory has compared it
+        with suppress(MemoryTrouble):  # then it is compared at the first use
+            vault.check_key()
+    books = SiteBooks(vault)
     shared = SiteAnswers(
         books.transaction,
         books.close,

@@ -10,7 +10,9 @@ from server.memory.errors import MemoryTrouble
 from server.memory.vault import Vault
 
 AWAY_S: Final = 5.0
-"""So long after it could not be reached no request waits for it."""
+"""So long after it was waited for in vain no request waits for it."""
+_LONG_S: Final = 1.0
+"""A connection that was cut fails at once, and the next one may be there."""
 
 
 class SiteBooks:
@@ -26,11 +28,13 @@ class SiteBooks:
         """Raises MemoryTrouble."""
         if time.monotonic() < self._away_until:
             raise MemoryTrouble("the site's database was away a moment ago")
+        began = time.monotonic()
         try:
             with self._vault.transaction() as database:
                 yield database
         except MemoryTrouble:
-            self._away_until = time.monotonic() + AWAY_S
+            if time.monotonic() - began > _LONG_S:
+                self._away_until = time.monotonic() + AWAY_S
             raise
 
     def close(self) -> None:
