@@ -16,13 +16,11 @@ import msgspec
 
 from engines.llamacpp.recent_prompts import RecentPrompts
 from engines.llamacpp.task import Item, Task
-from engines.llamacpp.wire import DECODER, PromptProgress
+from engines.llamacpp.wire import DECODER, LAST, LAST_FIELDS, PromptProgress
 
 HELD_CHUNKS = 64
 """A whole answer's chunks cross to the loop that many at a time."""
 
-_TIMINGS = b'"timings"'
-"""In a call's last chunk alone; within a text its quotes are escaped."""
 MOST_CORRECTIONS = 3
 """A cache that so often holds less than it should is not relied on: the rest goes in one call."""
 
@@ -115,6 +113,7 @@ class PromptCalls:
             "seed": seed,
             "stream": True,
             "return_progress": True,
+            "response_fields": LAST_FIELDS,
         }
 
 
@@ -190,7 +189,7 @@ class _Call:
                 return
             self._is_read = True
             self._put(self._task, "read")
-        if _TIMINGS in chunk:
+        if LAST in chunk:
             self._calls.remember(chunk)
         if not self._task.is_whole:
             self._put(self._task, chunk)

@@ -79,8 +79,7 @@ class Run:
         if chunk.timings is not None and task.cached_tokens is not None:
             # the cache holds what the task's own earlier calls read, too
             chunk.timings.cache_n = min(chunk.timings.cache_n, task.cached_tokens)
-        for piece in chunk.choices:
-            self._choices[task.first_index + piece.index].add(piece, chunk)
+        self._choices[task.first_index + chunk.index].add(chunk)
 
     def _end(self, task: Task, error: BaseException | None) -> None:
         """The call returned: fine after every finish_reason or a cancel, else the engine failed."""
