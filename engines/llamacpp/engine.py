@@ -28,6 +28,7 @@ from engines.base import (
     TextPair,
     Truncation,
 )
+from engines.content import Picture
 from engines.host.worker_threads import GivingUp, WorkerThreads
 from engines.inputs import encodable
 from engines.llamacpp.admission import SlotQueue
@@ -35,6 +36,7 @@ from engines.llamacpp.deltas import ChoiceReader
 from engines.llamacpp.liveness import Liveness
 from engines.llamacpp.loading import loaded
 from engines.llamacpp.model import LlamacppModel
+from engines.llamacpp.pictures import PicturePrompt
 from engines.llamacpp.prompt_owners import PromptOwners
 from engines.llamacpp.reranking import groups
 from engines.llamacpp.run import Run
@@ -82,8 +84,7 @@ class LlamacppEngine:
         running = self._alive()
         workers = running.workers_for(request_characters(request))
         with GivingUp() as is_given_up:
-            ids = await workers(_token_ids, running.model, request, is_given_up)
-        return Prompt(token_ids=ids)
+            return await workers(_prompt, running.model, request, is_given_up)
 
     def generate(
         self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
@@ -166,7 +167,9 @@ class _Running:
     def __init__(self, model: LlamacppModel) -> None:
         self.model = model
         self.prompt_owners = PromptOwners()
-        self.shared_prompts = SharedPrompts(partial(_token_ids, model, is_given_up=lambda: False))
+        self.shared_prompts = SharedPrompts(
+            lambda request: _prompt(model, request, lambda: False).token_ids
+        )
         self.slots = SlotQueue(model)
         self.liveness = Liveness(model.server.handle_metrics)
         self.workers = WorkerThreads(2, "llama-worker")
@@ -189,26 +192,36 @@ class _Running:
         self.model.close()
 
 
-def _token_ids(
+def _prompt(
     model: LlamacppModel, request: GenerateRequest, is_given_up: Callable[[], bool]
-) -> list[int]:
+) -> Prompt:
+    def tokens_of(text: str, field: str, *, adds_special: bool = False) -> list[int]:
+        return model.tokenize(
+            encodable(text, field),
+            adds_special=adds_special,
+            is_cut=request.is_cut,
+            is_given_up=is_given_up,
+        )
+
     if request.prompt is None:
-        request = model.tools.with_parser(request)
-        messages = model.tools.messages(request)
-        tools = model.tools.shown(request)
-        text = model.chat_template().prompt(
-            messages, tools, request.chat_template_kwargs, request.prompt_end
-        )
-        text = encodable(text, "messages")
-        return model.tokenize(
-            text, adds_special=False, is_cut=request.is_cut, is_given_up=is_given_up
-        )
+        return _chat(model, model.tools.with_parser(request), partial(tokens_of, field="messages"))
     if isinstance(request.prompt, str):
-        text = encodable(request.prompt, "prompt")
-        return model.tokenize(
-            text, adds_special=True, is_cut=request.is_cut, is_given_up=is_given_up
-        )
-    return model.checked_ids(request.prompt)
+        return Prompt(token_ids=tokens_of(request.prompt, "prompt", adds_special=True))
+    return Prompt(token_ids=model.checked_ids(request.prompt))
+
+
+def _chat(
+    model: LlamacppModel, request: GenerateRequest, tokens_of: Callable[[str], list[int]]
+) -> Prompt:
+    messages, pictures = model.tools.messages(request), list[Picture]()
+    if model.pictures is not None:
+        messages = model.pictures.marked(messages, pictures)
+    text = model.chat_template().prompt(
+        messages, model.tools.shown(request), request.chat_template_kwargs, request.prompt_end
+    )
+    if model.pictures is not None and pictures:
+        return model.pictures.prompt(text, pictures, tokens_of)
+    return Prompt(token_ids=tokens_of(text))
 
 
 def _may_have_form(request: GenerateRequest) -> bool:
@@ -228,13 +241,16 @@ def _run(running: "_Running", request: GenerateRequest, prompt: Prompt) -> Run:
     ids = list(prompt.token_ids)
     thinking = budget_fields(request, ids, model.token_id)
     fields = fields_of(request, ids, grammar, model.vocabulary, list(marks), thinking)
+    pictures: PicturePrompt | None = prompt.rendered
+    known = ids if pictures is None else pictures.known_as
     shared = running.shared_prompts.count(request, ids)
-    if not running.prompt_owners.take(ids, request.cache_salt, shared):
+    if not running.prompt_owners.take(known, request.cache_salt, shared):
         fields["cache_prompt"] = False
-    unread = len(ids) - (model.recent_prompts.known_tokens(ids) if fields["cache_prompt"] else 0)
+    unread = len(ids) - (model.recent_prompts.known_tokens(known) if fields["cache_prompt"] else 0)
     tasks = [
         Task(
             fields=of_choices(fields, s, first, size),
+            pictures=pictures,
             slots=size,
             cells=prompt.token_count + size * s.max_tokens,
             first_index=first,

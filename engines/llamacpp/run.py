@@ -95,6 +95,8 @@ class Run:
     def _surprise(self, error: BaseException) -> EngineError:
         """What llama.cpp throws while it reads a request reaches Python as a RuntimeError. We wrote
         that request, so it is no fault of the client's; the engine itself goes on."""
+        if isinstance(error, EngineError):
+            return error
         has_begun = any(choice.has_begun for choice in self._choices)
         if isinstance(error, RuntimeError | ValueError) and not has_begun:
             return EngineError(f"llama.cpp cannot run this request: {error}")

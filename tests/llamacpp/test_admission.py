@@ -41,6 +41,7 @@ class Site:
             server=self.server,
             reading_slot=lambda seed: 0,
             recent_prompts=RecentPrompts(4),
+            room=SimpleNamespace(make=lambda cells: None),
         )
         self.slots = SlotQueue(cast(Any, model))
         self.returned: list[int] = []

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from gguf import GGUFWriter
 
 MODEL, PROJECTOR = "tiny-eyes.gguf", "mmproj-tiny-eyes.gguf"
+_EMPTY_LINE = "ĊĊ"
+"""A token that SmolVLM has and a byte tokenizer lacks: it stands before a picture."""
 _TEXT = "model.text_model."
 _NAMES = {
     "embed_tokens": "token_embd",
@@ -81,19 +83,22 @@ def _write_text(published: Path, to: Path, template: str) -> None:
     writer.add_chat_template(template)
     for name, values in stored_tensors(published):
         if name.startswith(_TEXT):
-            writer.add_tensor(_text_name(name.removeprefix(_TEXT)), _turned(name, values))
+            name = name.removeprefix(_TEXT)
+            if name.startswith("embed_tokens."):
+                values = np.concatenate([values, values[:1]])
+            writer.add_tensor(_text_name(name), _turned(name, values))
     _close(writer)
 
 
 def _add_tokens(writer: "GGUFWriter", published: Path) -> None:
     ids: dict[str, int] = Tokenizer.from_file(str(published / "tokenizer.json")).get_vocab()
-    tokens = sorted(ids, key=lambda token: ids[token])
+    tokens = [*sorted(ids, key=lambda token: ids[token]), _EMPTY_LINE]
     special = {*SPECIALS, *MARKS}
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre("smollm")
     writer.add_token_list(tokens)
     writer.add_token_types([3 if token in special else 1 for token in tokens])
-    writer.add_token_merges(["Ā ā"])  # of two control characters: there must be one
+    writer.add_token_merges([" ".join(_EMPTY_LINE)])
     writer.add_eos_token_id(ids[SPECIALS[0]])
     writer.add_bos_token_id(ids[SPECIALS[1]])
     writer.add_pad_token_id(ids[SPECIALS[2]])
