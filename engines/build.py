@@ -53,7 +53,7 @@ class EngineBuilder:
         if spec.kind == "scripted":
             return _engine(spec, Path())
         path = await self._fetched(spec)
-        self._weights_bytes[spec.key] = weights_bytes(path)
+        self._weights_bytes[spec.key] = weights_bytes(path, spec.projector)
         return _engine(spec, path)
 
     def weights_bytes(self, spec: EngineSpec) -> int:

@@ -74,9 +74,7 @@ class HttpClient:
         ids = [slot["id"] for slot in slots if slot.get("params", {}).get("seed") == seed]
         return ids[0] if len(ids) == 1 else None
 
-    def _ask(
-        self, method: str, path: str, body: Any = None, timeout_s: float = TIMEOUT_S
-    ) -> Any:
+    def _ask(self, method: str, path: str, body: Any = None, timeout_s: float = TIMEOUT_S) -> Any:
         connection = connection_to(self._address, timeout_s)
         try:
             with contextlib.closing(connection):

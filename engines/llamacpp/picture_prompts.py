@@ -91,7 +91,9 @@ class PicturePrompts:
         try:
             whole = self._http.count_tokens(parts)
         except RuntimeError:  # of its pictures: its texts were read
-            raise InvalidRequest("The model cannot read pictures of such sizes.", "messages") from None
+            raise InvalidRequest(
+                "The model cannot read pictures of such sizes.", "messages"
+            ) from None
         rest = whole - text_tokens - len(self._ends.first) - len(self._ends.last)
         if rest < len(pictures):
             raise EngineError("llama.cpp counts fewer tokens with pictures than without.")

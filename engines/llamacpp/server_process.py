@@ -29,7 +29,7 @@ class ServerProcess:
     """As xllamacpp's Server, once it has loaded. Nobody holds it any more: it ends."""
 
     def __init__(self, asked: Mapping[str, Any]) -> None:
-        """`asked`: path, args, trained_tokens, task, projector and folder, as the child reads them."""
+        """`asked`: path, args, trained_tokens, task, projector, folder, as the child reads them."""
         self.key = key = secrets.token_urlsafe(32)
         """Its listener asks for it."""
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}

@@ -1,4 +1,4 @@
-"""What llama.cpp's own completions (/completion) stream, one JSON text a token, as typed structs."""
+"""What llama.cpp's own completions (/completion) stream, one JSON text a token, typed."""
 
 import msgspec
 

@@ -8,7 +8,9 @@ from engines.registry.adapters import most_adapters
 from engines.registry.entries import ModelEntry
 from engines.registry.yaml import Location
 
-OF_THE_BASE: Final = ("source", "revision", "file", "engine", "task", "args", "replicas", "images")
+OF_THE_BASE: Final = (
+    *("source", "revision", "file", "projector", "engine", "task", "args", "replicas", "images"),
+)
 """An adapter's entry has these of its base, and says none of them."""
 _INHERITED: Final = frozenset(
     {

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 ALLOWED = ("*.json", "*.jinja", "*.txt", "*.model", "*.tiktoken", "*.py", "*.safetensors")
 IGNORED = ("original/*", "consolidated*", "metal/*", "onnx/*", "openvino/*")
@@ -15,16 +15,35 @@ INDEX = "model.safetensors.index.json"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What an engine of this kind wants; `file`: the GGUF's name, for llamacpp alone."""
+    """What an engine of this kind wants; for llamacpp alone `file`, the GGUF's name, and that of a
+    `projector` beside it."""
 
     kind: str
     file: str | None = None
+    projector: str | None = None
+
+    @classmethod
+    def of(cls, kind: str, names: str) -> "Selection":
+        """`names`: those of a Selection, as a child process is told them."""
+        return cls(kind, *json.loads(names))
+
+    @property
+    def names(self) -> str:
+        return json.dumps([self.file, self.projector])
+
+    @property
+    def beside(self) -> str | None:
+        """The projector's name in the repository."""
+        if self.projector is None:
+            return None
+        return str(PurePosixPath(self.file or ".").parent / self.projector)
 
     @property
     def patterns(self) -> tuple[str, ...]:
         if self.kind != "llamacpp":
             return ALLOWED
-        return (self.file.replace("-00001-of-", "-*-of-"),) if self.file else ("*.gguf",)
+        models = self.file.replace("-00001-of-", "-*-of-") if self.file else "*.gguf"
+        return (models, self.beside) if self.beside else (models,)
 
     def wanted(self, names: Iterable[str]) -> list[str]:
         """In order of their names. PyTorch's own files only where there are no others."""
@@ -34,13 +53,17 @@ class Selection:
         return found
 
     def ggufs(self, names: Iterable[str]) -> list[str]:
-        return [name for name in self.wanted(names) if name.endswith(".gguf")]
+        """The model's own."""
+        found = [name for name in self.wanted(names) if name.endswith(".gguf")]
+        return [name for name in found if name != self.beside]
 
     def weights(self, folder: Path, names: Sequence[str]) -> Path | None:
         """The folder or the GGUF file in it, where everything that its index names is among
         `names`."""
         if self.kind == "llamacpp":
             ggufs = self.ggufs(names)
+            if self.beside is not None and self.beside not in names:
+                return None
             return folder / ggufs[0] if ggufs and are_one(ggufs) else None
         if "config.json" not in names:
             return None

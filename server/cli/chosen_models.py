@@ -55,6 +55,6 @@ def weights_of(models: Iterable[ModelSpec]) -> list[Weights]:
     for model in models:
         spec = model.engine
         if spec.kind != "scripted":
-            key = (spec.kind, spec.source, spec.revision, spec.file)
+            key = (spec.kind, spec.source, spec.revision, spec.file, spec.projector)
             found.setdefault(key, (spec, []))[1].append(model.alias)
     return [Weights(spec, tuple(aliases)) for spec, aliases in found.values()]

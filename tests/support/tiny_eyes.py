@@ -1,5 +1,5 @@
-"""The tiny Idefics3 of engines/testing/tiny_vision.py as llama.cpp reads it: a Llama's GGUF, and the
-projector's beside it."""
+"""The tiny Idefics3 of engines/testing/tiny_vision.py as llama.cpp reads it: a Llama's GGUF and,
+beside it, its projector's."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

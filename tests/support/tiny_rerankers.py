@@ -7,8 +7,6 @@ from pathlib import Path
 from string import ascii_lowercase, digits
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordPiece
 
@@ -19,7 +17,6 @@ from engines.testing.tiny import (
     write_model,
     write_weights,
 )
-
 from tests.support.stored_tensors import stored_tensors
 
 if TYPE_CHECKING:
