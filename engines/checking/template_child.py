@@ -50,7 +50,11 @@ def _tried(
         return {"error": f"it takes more than {MOST_BYTES // 2**30} GiB of memory"}
     except Exception as error:  # whatever a template's own program runs into
         return {"error": bounded(f"{type(error).__name__}: {error}")}
-    return {"text": text[:MOST_CHARACTERS], "is_moved": as_it_is is None}
+    return {
+        "text": text[:MOST_CHARACTERS],
+        "is_moved": as_it_is is None,
+        "is_in_parts": template.reads_parts_alone,
+    }
 
 
 def _as_it_is(template: ChatTemplate, given: tuple[Any, ...]) -> str | None:

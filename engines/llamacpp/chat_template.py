@@ -55,12 +55,12 @@ class ChatTemplate:
 
     def _message(self, message: Mapping[str, Any]) -> dict[str, Any]:
         copy = _message(message)
-        if self._reads_parts_alone and isinstance(copy["content"], str):
+        if self.reads_parts_alone and isinstance(copy["content"], str):
             copy["content"] = _as_parts(copy["content"])
         return copy
 
     @functools.cached_property
-    def _reads_parts_alone(self) -> bool:
+    def reads_parts_alone(self) -> bool:
         """As SmolVLM's: of a text it would show nothing."""
         return not self._shows(_HERE) and self._shows(_as_parts(_HERE))
 

@@ -257,7 +257,7 @@ def test_a_context_that_pictures_fill(sdk: openai.OpenAI) -> None:
 @in_a_thread
 def test_a_count_is_what_is_billed(sdk: openai.OpenAI, served: Served) -> None:
     messages = user("One", image_part(RED), "two")
-    body = {"model": "sees", "messages": messages}
+    body: dict[str, Any] = {"model": "sees", "messages": messages}
     counted = httpx.post(f"{served.url}/v1/tokenize", json=body, headers=served.headers).json()
     told = sdk.chat.completions.create(**body, max_tokens=1)
     assert told.usage is not None

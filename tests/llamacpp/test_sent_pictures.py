@@ -1,14 +1,22 @@
-"""What llama.cpp gets of a picture."""
+"""What llama.cpp gets of a picture, and what reads it."""
 
 import io
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from engines.bundle.contents import ModelWeights, weights_pieces
+from engines.bundle.errors import BundleError
+from engines.checking.pictures import picture_findings
 from engines.content import Picture
 from engines.llamacpp import pictures
 from engines.llamacpp.pictures import PicturePrompt, blank, sizes
+from engines.planning.stored import facts_of_path
+from engines.registry.spec import EngineSpec
+from engines.weights.description import model_facts
 from tests.support.pictures import picture
+from tests.support.tiny_eyes import MODEL, PROJECTOR, make_tiny_eyes
 
 
 def shown(prompt: PicturePrompt) -> list[Image.Image]:
@@ -35,3 +43,27 @@ def test_sizes_are_bounded_and_those_of_what_is_sent(monkeypatch: pytest.MonkeyP
     prompt = PicturePrompt("", (one,) * 3, ())
     assert [each.size for each in shown(prompt)] == several
     assert Image.open(io.BytesIO(blank(several[0]))).size == several[0]
+
+
+def test_its_projector_is_checked_and_planned_with_it(tmp_path: Path) -> None:
+    made = make_tiny_eyes(tmp_path)
+    eyes = made.with_name(PROJECTOR)
+    spec = EngineSpec(kind="llamacpp", source=str(tmp_path), projector=PROJECTOR)
+    more = model_facts(spec, tmp_path).weights_bytes() - facts_of_path(made).weights_bytes()
+    assert more == eyes.stat().st_size
+    found = {
+        path.name: [each.verdict for each in picture_findings({}, 4, "llamacpp", path)]
+        for path in (eyes, made, tmp_path / "gone.gguf")
+    }
+    assert found == {PROJECTOR: ["ok"], MODEL: ["fail"], "gone.gguf": ["fail"]}
+
+
+def test_a_bundle_carries_it_with_its_folder(tmp_path: Path) -> None:
+    made = make_tiny_eyes(tmp_path)
+    source = {"kind": "llamacpp", "projector": PROJECTOR}
+    folder = EngineSpec(source=str(tmp_path), **source)  # type: ignore[arg-type]
+    carried = [Path(each.path).name for each in weights_pieces([ModelWeights(folder, tmp_path)])]
+    assert {MODEL, PROJECTOR} <= set(carried)
+    alone = EngineSpec(source=str(made), **source)  # type: ignore[arg-type]
+    with pytest.raises(BundleError, match="name its folder"):
+        _ = [*weights_pieces([ModelWeights(alone, made)])]

@@ -226,6 +226,39 @@ def test_a_wrong_number_of_pictures_stops_the_start(tmp_path: Path, wrong: str) 
         load_registry(file)
 
 
+ON_LLAMACPP = MODEL.replace("images: 8", "images: 8\n    engine: llamacpp")
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        (ON_LLAMACPP, "images': needs a projector.*right would be projector:"),
+        (MODEL.replace("images: 8", "images: 8\n    projector: m.gguf"), "projector': is llama"),
+        (ON_LLAMACPP.replace("images: 8", "projector: m.gguf"), "projector': reads pictures, and"),
+        (ON_LLAMACPP.replace("images: 8", "images: 8\n    projector: ../m.gguf"), "is wrong"),
+        (ON_LLAMACPP.replace("images: 8", "images: 8\n    projector: m.bin"), "is wrong"),
+    ],
+)
+def test_what_reads_pictures_on_llamacpp_is_named(tmp_path: Path, file: str, told: str) -> None:
+    path = tmp_path / "registry.yaml"
+    path.write_text(file)
+    with pytest.raises(RegistryError, match=rf"registry.yaml:\d+: model 'eyes', key '.*{told}"):
+        load_registry(path)
+
+
+def test_an_alias_reads_pictures_where_its_engine_has_a_projector(tmp_path: Path) -> None:
+    path = tmp_path / "registry.yaml"
+    also = "images: 8\n    projector: m.gguf\n    also: {llamacpp: {}}"
+    path.write_text(MODEL.replace("images: 8", also))
+    registry = load_registry(path)
+    assert registry.models["eyes"].engine.projector is None
+    other = registry.with_engine("llamacpp").models["eyes"]
+    assert (other.engine.projector, other.most_images) == ("m.gguf", 8)
+    path.write_text(MODEL.replace("images: 8", "images: 8\n    also: {llamacpp: {}}"))
+    blind = load_registry(path).with_engine("llamacpp").models["eyes"]
+    assert blind.most_images == 0
+
+
 def test_vectors_are_made_of_texts(tmp_path: Path) -> None:
     file = tmp_path / "registry.yaml"
     file.write_text(MODEL.replace("images: 8", "images: 8\n    task: embed"))
