@@ -8,6 +8,7 @@ from typing import BinaryIO, Final
 
 from engines.audio.decoder_child import MOST_CPU_S, REFUSED
 from engines.host.child_job import REPOSITORY
+from engines.host.confined import bare_environment
 from engines.speech import BYTES_A_SAMPLE, SAMPLE_RATE
 
 AT_ONCE: Final = 2
@@ -50,7 +51,7 @@ class Decoder:
             stdin=file,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={"PYTHONPATH": REPOSITORY, "PYTHONDONTWRITEBYTECODE": "1"},
+            env=bare_environment() | {"PYTHONPATH": REPOSITORY},
         )
         assert child.stdout is not None
         try:
