@@ -18,7 +18,7 @@ def looked_at(question: Mapping[str, Any]) -> dict[str, Any]:
     why}: one that has more pixels than there is room for is not decoded."""
     try:
         with opened(base64.b64decode(question["data"])) as image:
-            check_room(*image.size, question["room"])
+            check_room(image.width, image.height, question["room"])
             width, height = upright(image).size
     except MemoryError:
         return {"unreadable": "needs too much memory; right would be a smaller one"}

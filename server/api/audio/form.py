@@ -66,7 +66,7 @@ class SpeechForm:
         most, refusal = self._most_bytes + _BESIDE_BYTES, partial(too_large, self._most_bytes)
         boundary = admitted_boundary(exchange, most, refusal, FORM)
         self._form = form = FileForm(boundary, lambda: Recording(self._most_bytes), FORM)
-        with disk_trouble():
+        with disk_trouble("Recordings"):
             await take(form, exchange, most, refusal)
             recording = form.end()
             await asyncio.to_thread(recording.begin)
