@@ -220,7 +220,7 @@ def _chat(
         messages, model.tools.shown(request), request.chat_template_kwargs, request.prompt_end
     )
     if model.pictures is not None and pictures:
-        return model.pictures.prompt(text, pictures, tokens_of)
+        return model.pictures.prompt(text, pictures, request.cache_salt, tokens_of)
     return Prompt(token_ids=tokens_of(text))
 
 

@@ -48,7 +48,9 @@ class PicturePrompts:
                 said.append(part["text"])
         return {**message, "content": "".join(said)}
 
-    def prompt(self, text: str, pictures: Sequence[Picture], tokens_of: TokensOf) -> Prompt:
+    def prompt(
+        self, text: str, pictures: Sequence[Picture], salt: str | None, tokens_of: TokensOf
+    ) -> Prompt:
         """Of a text that the template made. Raises InvalidRequest, ContextLengthExceeded."""
         pieces, shown = self._in_order(text, pictures)
         tokens = [tokens_of(piece) if piece else () for piece in pieces]
@@ -59,7 +61,7 @@ class PicturePrompts:
             known_as += said
         known_as += self._ends.last
         ids = [max(number, PICTURE_TOKEN) for number in known_as]
-        whole = PicturePrompt(self._mark.join(pieces), tuple(shown), tuple(known_as))
+        whole = PicturePrompt(self._mark.join(pieces), tuple(shown), tuple(known_as), salt)
         return Prompt(token_ids=ids, rendered=whole)
 
     def _in_order(

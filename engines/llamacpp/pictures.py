@@ -6,6 +6,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, TypeAlias
 
 from engines.content import Picture
@@ -32,11 +33,14 @@ class PicturePrompt:
     pictures: tuple[Picture, ...]
     known_as: tuple[int, ...]
     """A number for each token: equal ones for equal pictures."""
+    salt: str | None = None
+    """What llama.cpp keeps of a picture is found by requests with the same one."""
 
     def field(self) -> dict[str, Any]:
         """The `prompt` of a call; msgspec writes bytes in base64. Blocks. Raises InvalidRequest."""
         shown = zip(self.pictures, sizes(self.pictures), strict=True)
-        data = [_png(pixels(picture, size)) for picture, size in shown]
+        note = None if self.salt is None else sha256(self.salt.encode()).hexdigest()
+        data = [_png(pixels(picture, size), note) for picture, size in shown]
         return {"prompt_string": self.text, "multimodal_data": data}
 
 
@@ -72,7 +76,12 @@ def blank(size: Size) -> bytes:
     return _png(Image.new("1", size))
 
 
-def _png(image: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG", compress_level=1)
+def _png(image: Any, note: str | None = None) -> bytes:
+    """With a `note` in it, which makes it another file: llama.cpp knows them by their hash."""
+    from PIL.PngImagePlugin import PngInfo
+
+    file, words = io.BytesIO(), PngInfo()
+    if note is not None:
+        words.add_text("note", note)
+    image.save(file, "PNG", compress_level=1, pnginfo=words)
     return file.getvalue()

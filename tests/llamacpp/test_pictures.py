@@ -84,6 +84,18 @@ async def test_the_cache_keeps_pictures_apart(engine: Engine) -> None:
     assert seeded[0].cached_tokens == 0
 
 
+async def test_owners_find_nothing_of_each_others_pictures(engine: Engine) -> None:
+    """Not even where two files of one picture are told apart here and alike to llama.cpp."""
+    webp = picture((TILE, TILE), "red", "WEBP", lossless=True)
+    mine = [await answer(engine, seen("q", each, "s", cache_salt="a")) for each in (RED, RED)]
+    assert mine[1][0].cached_tokens == text_tokens("qs") + SQUARE - 1
+    assert words(mine[0]) == words(mine[1])
+    for salt, file in (("b", RED), ("c", webp)):
+        other = await answer(engine, seen("q", file, "s", cache_salt=salt))
+        assert other[0].cached_tokens <= len("user\nq") + 1
+        assert words(other) == words(mine[0])
+
+
 async def test_streamed_whole_and_beside_text(engine: Engine) -> None:
     alone = words(await answer(engine, seen("Say", RED)))
     asked = [

@@ -31,6 +31,15 @@ def test_llamacpp_gets_pngs_of_our_own(kind: str) -> None:
     assert png.getpixel((20, 10))[0] > 240  # type: ignore[index]
 
 
+def test_a_salt_makes_it_another_file_of_the_same_pixels() -> None:
+    file = (Picture(picture(), 32, 20),)
+    sent = [
+        PicturePrompt("", file, (), salt).field()["multimodal_data"] for salt in ("a", "b", None)
+    ]
+    assert len({*map(bytes, (data for [data] in sent))}) == 3
+    assert len({Image.open(io.BytesIO(data)).tobytes() for [data] in sent}) == 1
+
+
 def test_sizes_are_bounded_and_those_of_what_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pictures, "MOST_PIXELS", 10_000)
     monkeypatch.setattr(pictures, "MOST_PIXELS_TOGETHER", 15_000)
