@@ -16,7 +16,7 @@ TIMEOUT_S = 60.0
 """A million characters take about a second, and longer texts come in pieces where they can."""
 
 
-FORGET_S = 5.0
+FORGET_S = 1.0
 
 
 class Slot(msgspec.Struct, frozen=True):

@@ -11,16 +11,24 @@ from engines.bundle.errors import BundleError
 from engines.checking.pictures import picture_findings
 from engines.content import Picture
 from engines.llamacpp import pictures
+from engines.llamacpp.picture_prompts import PICTURE_TOKEN
 from engines.llamacpp.pictures import PicturePrompt, blank, sizes
 from engines.planning.stored import facts_of_path
 from engines.registry.spec import EngineSpec
+from engines.testing.tiny import TEMPLATE
 from engines.weights.description import model_facts
+from tests.support.engine_fixtures import answer, count, tiny_eyes_engine
 from tests.support.pictures import picture
+from tests.support.seeing import seen
 from tests.support.tiny_eyes import MODEL, PROJECTOR, make_tiny_eyes
 
 
 def shown(prompt: PicturePrompt) -> list[Image.Image]:
     return [Image.open(io.BytesIO(data)) for data in prompt.field()["multimodal_data"]]
+
+
+START = 257
+"""<|start|>, the first token of a text."""
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
@@ -76,3 +84,30 @@ def test_a_bundle_carries_it_with_its_folder(tmp_path: Path) -> None:
     alone = EngineSpec(source=str(made), **source)  # type: ignore[arg-type]
     with pytest.raises(BundleError, match="name its folder"):
         _ = [*weights_pieces([ModelWeights(alone, made)])]
+
+
+SMOLVLM = """<|start|>{% for message in messages %}{{message['role'] | capitalize}}{% if message['content'][0]['type'] == 'image' %}{{':'}}{% else %}{{': '}}{% endif %}{% for line in message['content'] %}{% if line['type'] == 'text' %}{{line['text']}}{% elif line['type'] == 'image' %}{{ '<image>' }}{% endif %}{% endfor %}<end_of_utterance>
+{% endfor %}{% if add_generation_prompt %}{{ 'Assistant:' }}{% endif %}"""  # noqa: E501
+"""As it is published: a content that is a text shows nothing."""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("template", [TEMPLATE, SMOLVLM, TEMPLATE.replace("<|start|>", "")])
+@pytest.mark.parametrize("adds_first", [True, False])
+async def test_each_habit_of_templates_and_vocabularies(
+    tmp_path: Path, template: str, adds_first: bool
+) -> None:
+    """What was counted is what is read, else the answer ends; a text's beginning, which the
+    vocabulary adds, stands there once."""
+    made = make_tiny_eyes(tmp_path, template=template, adds_first=adds_first)
+    engine = tiny_eyes_engine(made)
+    await engine.start()
+    try:
+        alone = list((await engine.render(seen("It is", "?"))).token_ids)
+        request = seen("It is", picture(), "?", ignore_eos=True)
+        prompt = await engine.render(request)
+        first = [START] if adds_first and alone[0] != START else []
+        assert [each for each in prompt.token_ids if each != PICTURE_TOKEN] == [*first, *alone]
+        assert count(await answer(engine, request)) == 12
+    finally:
+        await engine.stop()

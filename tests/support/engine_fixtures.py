@@ -122,9 +122,12 @@ def vllm_idefics3(folder: Path) -> Engine:
 
 def llamacpp_idefics3(folder: Path) -> Engine:
     """The same on llama.cpp."""
+    return tiny_eyes_engine(make_tiny_eyes(folder / "tiny-eyes"))
+
+
+def tiny_eyes_engine(made: Path) -> Engine:
     from engines.llamacpp.engine import LlamacppEngine
 
-    made = make_tiny_eyes(folder / "tiny-eyes")
     args = {"n_ctx": 1024, "cpuparams.n_threads": 1, "cpuparams_batch.n_threads": 1}
     spec = EngineSpec(kind="llamacpp", source=str(made.parent), projector=PROJECTOR, args=args)
     return LlamacppEngine(spec, made)

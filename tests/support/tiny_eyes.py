@@ -58,15 +58,18 @@ _EYES = {
 }
 
 
-def make_tiny_eyes(folder: Path, seed: int = 0, template: str = TEMPLATE) -> Path:
-    """Under 1 MB; needs no torch. Returns the model's GGUF; the projector is beside it."""
+def make_tiny_eyes(
+    folder: Path, seed: int = 0, template: str = TEMPLATE, *, adds_first: bool = False
+) -> Path:
+    """Under 1 MB; needs no torch. Returns the model's GGUF; the projector is beside it.
+    `adds_first`: its vocabulary says that texts begin with <|start|>."""
     published = make_idefics3(folder / "published", seed)
-    _write_text(published, folder / MODEL, template)
+    _write_text(published, folder / MODEL, template, adds_first)
     _write_eyes(published, folder / PROJECTOR)
     return folder / MODEL
 
 
-def _write_text(published: Path, to: Path, template: str) -> None:
+def _write_text(published: Path, to: Path, template: str, adds_first: bool) -> None:
     from gguf import GGUFWriter  # 0.5 s: tests import this file as they are collected
 
     writer = GGUFWriter(to, "llama")
@@ -79,7 +82,7 @@ def _write_text(published: Path, to: Path, template: str) -> None:
     writer.add_rope_dimension_count(HEAD)
     writer.add_rope_freq_base(10000.0)
     writer.add_layer_norm_rms_eps(1e-6)
-    _add_tokens(writer, published)
+    _add_tokens(writer, published, adds_first)
     writer.add_chat_template(template)
     for name, values in stored_tensors(published):
         if name.startswith(_TEXT):
@@ -90,7 +93,7 @@ def _write_text(published: Path, to: Path, template: str) -> None:
     _close(writer)
 
 
-def _add_tokens(writer: "GGUFWriter", published: Path) -> None:
+def _add_tokens(writer: "GGUFWriter", published: Path, adds_first: bool) -> None:
     ids: dict[str, int] = Tokenizer.from_file(str(published / "tokenizer.json")).get_vocab()
     tokens = [*sorted(ids, key=lambda token: ids[token]), _EMPTY_LINE]
     special = {*SPECIALS, *MARKS}
@@ -102,7 +105,7 @@ def _add_tokens(writer: "GGUFWriter", published: Path) -> None:
     writer.add_eos_token_id(ids[SPECIALS[0]])
     writer.add_bos_token_id(ids[SPECIALS[1]])
     writer.add_pad_token_id(ids[SPECIALS[2]])
-    writer.add_add_bos_token(False)
+    writer.add_add_bos_token(adds_first)
 
 
 def _write_eyes(published: Path, to: Path) -> None:
