@@ -52,7 +52,7 @@ class EngineBuilder:
         if spec.kind == "scripted":
             return _engine(spec, Path(), self.adapters, {})
         path = await self._fetched(spec)
-        self._weights_bytes[spec.key] = weights_bytes(path)
+        self._weights_bytes[spec.key] = weights_bytes(path, spec.projector)
         return _engine(spec, path, self.adapters, await self._places(spec))
 
     async def _places(self, spec: EngineSpec) -> dict[str, Path]:

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from engines.errors import InvalidRequest
 from engines.pooling import PairOptions, TextPair
-from engines.truncation import FIELD, Truncation
+from engines.truncation import FIELD
 
 R_co = TypeVar("R_co", bound=Sized, covariant=True)
 
@@ -48,7 +48,7 @@ def fitted(
     read = tokenizer.read(pair.query, document, options.instruction)
     if truncation is None:
         return read
-    most = _most(truncation, context_tokens)
+    most = truncation.most(context_tokens)
     while (over := len(read) - most) > 0:
         room = tokenizer.count(document) - over
         if room < 1:
@@ -57,7 +57,3 @@ def fitted(
         document = tokenizer.cut(document, room, keeps_end=keeps_end)
         read = tokenizer.read(pair.query, document, options.instruction)
     return read
-
-
-def _most(truncation: Truncation, context_tokens: int) -> int:
-    return truncation.most_tokens if truncation.most_tokens >= 0 else context_tokens

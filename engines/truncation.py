@@ -34,12 +34,16 @@ class Truncation:
     keeps_end: bool = True
     """Else its beginning."""
 
+    def most(self, fitting_tokens: int) -> int:
+        """So many of a prompt that has room for `fitting_tokens`."""
+        return self.most_tokens if self.most_tokens >= 0 else fitting_tokens
+
     def kept(
         self, ids: Sequence[int], fitting_tokens: int, ends: TextEnds = NO_ENDS
     ) -> Sequence[int]:
         """`ids`, themselves where all of them stay. Raises InvalidRequest where none would, beside
         the text's `ends`."""
-        most = self.most_tokens if self.most_tokens >= 0 else fitting_tokens
+        most = self.most(fitting_tokens)
         if len(ids) <= most:
             return ids
         room = most - len(ends.first) - len(ends.last)

@@ -4,14 +4,13 @@ What a stranger made is read by FFmpeg, in a process with few rights: it opens n
 connection and no container that names others (a playlist), and has bounded memory and time.
 """
 
-import contextlib
 import os
-import resource
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain, groupby
 from typing import Any, BinaryIO, Final
 
+from engines.host.confined import confine
 from engines.host.warm_child import NICE
 from engines.speech import BYTES_A_SAMPLE, SAMPLE_RATE
 
@@ -21,7 +20,6 @@ FORMATS: Final = "wav,w64,aiff,mp3,flac,ogg,mov,mp4,m4a,3gp,3g2,mj2,matroska,web
 """FFmpeg's demuxers."""
 MOST_CPU_S: Final = 60
 _MOST_MEMORY: Final = 2**30
-_MOST_FILES: Final = 32
 
 
 class NotDecoded(Exception):
@@ -32,7 +30,7 @@ def main() -> None:
     os.nice(NICE)
     import av
 
-    _bind()
+    confine(_MOST_MEMORY, MOST_CPU_S)
     try:
         for samples in _decoded(av, sys.stdin.buffer, float(sys.argv[1])):
             sys.stdout.buffer.write(samples)
@@ -41,15 +39,6 @@ def main() -> None:
         sys.stderr.write(str(error) if isinstance(error, NotDecoded) else "unreadable")
         sys.stderr.flush()
         os._exit(REFUSED)
-
-
-def _bind() -> None:
-    """After the import, which may take more."""
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
-    resource.setrlimit(resource.RLIMIT_CPU, (MOST_CPU_S, MOST_CPU_S))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (_MOST_FILES, _MOST_FILES))
 
 
 def _decoded(av: Any, source: BinaryIO, most_s: float) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from typing import BinaryIO, Final
 
 from engines.audio.decoder_child import MOST_CPU_S, REFUSED
 from engines.host.child_job import REPOSITORY
+from engines.host.confined import bare_environment
 from engines.speech import BYTES_A_SAMPLE, SAMPLE_RATE
 
 AT_ONCE: Final = 2
@@ -36,7 +37,7 @@ class Decoder:
         self._most_s = most_s
         self._turn = asyncio.Semaphore(AT_ONCE)
 
-    async def samples(self, file: BinaryIO) -> bytes:
+    async def samples(self, file: BinaryIO) -> memoryview:
         """All of a file, which is read from where it is: 32,000 bytes a second. Raises
         RecordingRefused, CannotDecode. The child is gone when this returns."""
         if importlib.util.find_spec("av") is None:
@@ -44,13 +45,13 @@ class Decoder:
         async with self._turn:
             return await self._decoded(file)
 
-    async def _decoded(self, file: BinaryIO) -> bytes:
+    async def _decoded(self, file: BinaryIO) -> memoryview:
         child = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "engines.audio.decoder_child", f"{self._most_s:g}"),
             stdin=file,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={"PYTHONPATH": REPOSITORY, "PYTHONDONTWRITEBYTECODE": "1"},
+            env=bare_environment() | {"PYTHONPATH": REPOSITORY},
         )
         assert child.stdout is not None
         try:
@@ -70,7 +71,7 @@ class Decoder:
             raise RecordingRefused("it takes too much time or memory to decode")
         if not samples:
             raise RecordingRefused(_REASONS["no_sound"])
-        return bytes(samples)
+        return memoryview(samples)
 
     async def _read(self, stream: asyncio.StreamReader) -> bytearray:
         """The child bounds itself; this is for one that does not."""
@@ -88,10 +89,10 @@ class Decoder:
         return RecordingRefused(_REASONS.get(reason, _REASONS["unreadable"]))
 
 
-def seconds_of(samples: bytes) -> float:
+def seconds_of(samples: bytes | memoryview) -> float:
     return len(samples) / (SAMPLE_RATE * BYTES_A_SAMPLE)
 
 
-def billed_seconds(samples: bytes) -> int:
+def billed_seconds(samples: memoryview) -> int:
     """Each second that has begun."""
     return math.ceil(seconds_of(samples))

@@ -15,9 +15,10 @@ _QUIET_STEPS: Final = 10
 """A tenth of a second must be quiet, not a moment between two waves."""
 
 
-def pieces(samples: bytes) -> Iterator[bytes]:
-    """In order; together they are all of it. Blocks: about a millisecond a piece."""
-    heard = memoryview(samples).cast("h")
+def pieces(samples: memoryview) -> Iterator[memoryview]:
+    """In order; together they are all of it, in the same memory. Blocks: about a millisecond a
+    piece."""
+    heard = samples.cast("h")
     longest = LONGEST_S * SAMPLE_RATE
     begin = 0
     while len(heard) - begin > longest:

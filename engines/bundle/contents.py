@@ -136,6 +136,9 @@ def _local_pieces(model: ModelWeights, number: int) -> Iterator[BundlePiece]:
         stem, is_part, _ = model.path.name.partition("-00001-of-")
         if is_part:
             raise BundleError(f"{stem} is a GGUF in parts; name its folder and file: instead")
+        if model.spec.projector is not None:
+            name = model.path.name
+            raise BundleError(f"{name} has a projector; name its folder and file: instead")
         yield _piece(root, model.path)
         return
     for path in _files_in(model.path):

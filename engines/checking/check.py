@@ -96,7 +96,7 @@ def _of_files(subject: Subject, path: Path, told: Told, loads_tokenizer: bool) -
         if not any(each.id in NO_MODEL for each in files.damage):
             yield fail("config.json", "no config.json here: this is no model's folder")
         return
-    yield from _config(subject, files)
+    yield from _config(subject, files, path)
     yield from weights_findings(path)
     if path.is_file() and subject.spec.kind == "vllm":
         yield note("weights.form", "a GGUF, which the first start converts for vLLM")
@@ -111,10 +111,12 @@ def _of_files(subject: Subject, path: Path, told: Told, loads_tokenizer: bool) -
         yield from _chat(subject, files, told)
 
 
-def _config(subject: Subject, files: ModelFiles) -> Iterator[Finding]:
+def _config(subject: Subject, files: ModelFiles, path: Path) -> Iterator[Finding]:
     config, args = files.config or {}, by_keyword(subject.spec.args)
     images = subject.entry.images if subject.entry else 0
-    yield from picture_findings(config, images, subject.spec.kind)
+    name = subject.spec.projector
+    projector = None if name is None else path.with_name(name)
+    yield from picture_findings(config, images, subject.spec.kind, projector)
     if files.kind == "gguf":
         yield from gguf_config_findings(config, _context(subject))
         if subject.spec.task == "rerank":

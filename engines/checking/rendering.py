@@ -1,7 +1,6 @@
 """A model's chat template, tried in a process of its own: a template is a program, and one that
 never ends or takes all memory must stop nobody."""
 
-import dataclasses
 import json
 import os
 import tempfile
@@ -15,7 +14,7 @@ from engines.answers.model_tools import ModelTools
 from engines.answers.openai_tools import openai_tool
 from engines.answers.tool_templates import tool_template
 from engines.base import FOUND, GenerateRequest, InvalidRequest, Sampling
-from engines.checking.chats import PARTS, PLAIN, QUESTION, USER, WITH_TOOLS, TriedChat
+from engines.checking.chats import PARTS, PLAIN, WITH_TOOLS, TriedChat
 from engines.checking.findings import bounded
 from engines.checking.model_files import ModelFiles
 from engines.host.child_job import ChildJobFailed, run_child_job
@@ -32,6 +31,8 @@ class Rendered:
     error: str | None = None
     is_moved: bool = False
     """Its system messages had to be put first."""
+    is_in_parts: bool = False
+    """Its texts had to become parts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +41,11 @@ class TemplateTrial:
 
     rendered: Mapping[str, Rendered]
     broken: str | None = None
-    reads_parts_alone: bool = False
-    """Its template shows no content that is a text."""
+
+    @property
+    def reads_parts_alone(self) -> bool:
+        """Its template shows no content that is a text: each became a part."""
+        return any(each.is_in_parts for each in self.rendered.values())
 
     def text(self, chat: TriedChat) -> str | None:
         found = self.rendered.get(chat.id)
@@ -56,7 +60,7 @@ def try_template(
     longest_s: float = LONGEST_S,
 ) -> TemplateTrial:
     """Every chat through the template that the engine would take. `switches`: the alias'
-    chat_template_kwargs; `parser`: its call_parser. Blocks, for at most twice `longest_s`."""
+    chat_template_kwargs; `parser`: its call_parser. Blocks, for at most `longest_s`."""
     if files.template_for(False) is None:
         return TemplateTrial(rendered={}, broken="there is no chat template")
     asked = [
@@ -64,28 +68,7 @@ def try_template(
         for chat in (*PLAIN, PARTS, *(WITH_TOOLS if parser else ()))
     ]
     job = {"special_tokens": files.special_tokens, "switches": switches}
-    trial = _tried({**job, "chats": asked}, longest_s)
-    if files.kind == "gguf" or not _reads_parts_alone(trial):
-        return trial
-    in_parts = _tried({**job, "chats": [_in_parts(chat) for chat in asked]}, longest_s)
-    return dataclasses.replace(in_parts, reads_parts_alone=True)
-
-
-def _reads_parts_alone(trial: TemplateTrial) -> bool:
-    """vLLM gives such a template each content as one part."""
-    return QUESTION not in (trial.text(USER) or "") and QUESTION in (trial.text(PARTS) or "")
-
-
-def _in_parts(chat: Mapping[str, Any]) -> Mapping[str, Any]:
-    def worded(message: Mapping[str, Any]) -> Mapping[str, Any]:
-        text = message.get("content")
-        return (
-            {**message, "content": [{"type": "text", "text": text}]}
-            if isinstance(text, str)
-            else message
-        )
-
-    return {**chat, "messages": [worded(message) for message in chat["messages"]]}
+    return _tried({**job, "chats": asked}, longest_s)
 
 
 def _asked(

@@ -48,7 +48,9 @@ def _finding(chat: TriedChat, rendered: Rendered) -> Finding:
 
 def _parts(trial: TemplateTrial) -> Iterator[Finding]:
     if trial.reads_parts_alone:
-        yield ok("template.parts", "content in parts, and no other: vLLM makes one of each text")
+        yield ok(
+            "template.parts", "content in parts, and no other: the engine makes one of each text"
+        )
     elif QUESTION in (trial.text(PARTS) or ""):
         yield ok("template.parts", f"{PARTS.name}, as they are")
     else:

@@ -3,18 +3,17 @@ chat what its template makes of it."""
 
 import contextlib
 import json
-import resource
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
 from jinja2 import TemplateError
 
 from engines.base import InvalidRequest, Tool
 from engines.checking.findings import bounded
 from engines.checking.rendering import complaint
 from engines.host.child_job import Progress, child_job
+from engines.host.confined import bound_memory
 from engines.llamacpp.chat_template import ChatTemplate
 
 MOST_BYTES = 2**30
@@ -50,7 +49,11 @@ def _tried(
         return {"error": f"it takes more than {MOST_BYTES // 2**30} GiB of memory"}
     except Exception as error:  # whatever a template's own program runs into
         return {"error": bounded(f"{type(error).__name__}: {error}")}
-    return {"text": text[:MOST_CHARACTERS], "is_moved": as_it_is is None}
+    return {
+        "text": text[:MOST_CHARACTERS],
+        "is_moved": as_it_is is None,
+        "is_in_parts": template.reads_parts_alone,
+    }
 
 
 def _as_it_is(template: ChatTemplate, given: tuple[Any, ...]) -> str | None:
@@ -60,12 +63,6 @@ def _as_it_is(template: ChatTemplate, given: tuple[Any, ...]) -> str | None:
     return None
 
 
-def _bound_memory() -> None:
-    most = psutil.Process().memory_info().vms + MOST_BYTES
-    with contextlib.suppress(OSError, ValueError):  # macOS
-        resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
-
-
 if __name__ == "__main__":
-    _bound_memory()
+    bound_memory(MOST_BYTES)
     child_job(tried)

@@ -3,21 +3,22 @@ that takes too long or too much memory is ended with it. Both ends of the pipe a
 
 import ctypes
 import json
+import math
 import os
-import resource
 import selectors
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import psutil
 
 from engines.host.child_job import REPOSITORY
+from engines.host.confined import bound_memory
 
 _PARENT = "FJORD_PARENT_PID"
 _PR_SET_PDEATHSIG = 1
@@ -50,7 +51,17 @@ class ChildNotStarted(Exception):
 class WarmChild:
     """`python -m module args…`, started by `begin` or a question."""
 
-    def __init__(self, module: str, args: Sequence[str]) -> None:
+    def __init__(
+        self,
+        module: str,
+        args: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        most_life_cpu_s: float = math.inf,
+    ) -> None:
+        """`environment`: what it gets of one; None: the server's. After `most_life_cpu_s` of CPU
+        time another takes its place."""
+        self._environment, self._most_life_cpu_s = environment, most_life_cpu_s
         self._command = [sys.executable, "-m", module, *args]
         self._child: subprocess.Popen[bytes] | None = None
         self._turn = threading.Lock()
@@ -96,14 +107,14 @@ class WarmChild:
             self._end()
 
     def _started(self) -> "subprocess.Popen[bytes]":
-        if self._child is not None and self._child.poll() is None:
+        if self._child is not None and self._child.poll() is None and not self._is_old():
             return self._child
         self._end()
         if self._is_closed:
             raise ChildNotStarted("It was closed.")
         if time.monotonic() < self._may_start_at:
             raise ChildNotStarted("It was not ready a moment ago.")
-        self._child = child = _popen(self._command)
+        self._child = child = _popen(self._command, self._environment)
         if self._is_closed:
             child.kill()
         began = time.monotonic()
@@ -113,6 +124,10 @@ class WarmChild:
             self._may_start_at = time.monotonic() + _AGAIN_S
             raise ChildNotStarted("It ended, or was not ready in time.") from error
         return child
+
+    def _is_old(self) -> bool:
+        child = self._child
+        return child is not None and _cpu_s(child.pid) >= self._most_life_cpu_s
 
     def _read(self, child: "subprocess.Popen[bytes]", is_over: Callable[[], bool]) -> Any:
         assert child.stdout is not None
@@ -149,12 +164,13 @@ def end_with_parent() -> None:
     threading.Thread(target=_die_with_parent, args=(parent,), daemon=True).start()
 
 
-def answer_questions(answer: Callable[[Any], Any], most_bytes: int) -> None:
-    """The child's end: it is ready. `most_bytes`: the memory it may take beyond what it has now."""
+def answer_questions(answer: Callable[[Any], Any], most_bytes: int | None = None) -> None:
+    """The child's end: it is ready. `most_bytes`: the memory it may take beyond what it has now;
+    None: that is bounded already."""
     pipe = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # libraries print where they like
-    limit = psutil.Process().memory_info().vms + most_bytes
-    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    if most_bytes is not None:
+        bound_memory(most_bytes)
     _say(pipe, "ready")
     for line in sys.stdin.buffer:
         _say(pipe, answer(json.loads(line)))
@@ -178,7 +194,9 @@ def _write(child: "subprocess.Popen[bytes]", question: Any) -> None:
     child.stdin.flush()
 
 
-def _popen(command: Sequence[str]) -> "subprocess.Popen[bytes]":
+def _popen(
+    command: Sequence[str], environment: Mapping[str, str] | None
+) -> "subprocess.Popen[bytes]":
     paths = [REPOSITORY, *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(
         command,
@@ -186,7 +204,7 @@ def _popen(command: Sequence[str]) -> "subprocess.Popen[bytes]":
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         env={
-            **os.environ,
+            **(os.environ if environment is None else environment),
             "PYTHONPATH": os.pathsep.join(paths),
             "OMP_NUM_THREADS": "1",
             _PARENT: str(os.getpid()),

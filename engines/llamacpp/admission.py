@@ -73,6 +73,7 @@ class SlotQueue:
             piece_tokens=self._turns.piece_tokens,
             step_tokens=model.step_tokens,
             recent=model.recent_prompts,
+            make_room=model.room.make,
         )
 
     def submit(self, task: Task) -> None:

@@ -21,7 +21,13 @@ SET_BY_FJORD = (
     "lora_adapters",
     "lora_init_without_apply",
     "sampling.generation_prompt",
+    "mmproj",
+    "mmproj.path",
+    "no_mmproj",
 )
+AS_IT_IS = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+"""llama.cpp's chat template where it counts the tokens of prompts with pictures; ours is another
+one (chat_template.py)."""
 POOLING_SLOTS = 4
 """Inputs of vectors or scores that are read at once, unless an argument says otherwise."""
 MORE_HTTP_THREADS = 8
@@ -37,7 +43,12 @@ ENUMS = {
 
 
 def common_params(
-    xllamacpp: Any, path: Path, args: Mapping[str, Any], trained_tokens: int, task: Task
+    xllamacpp: Any,
+    path: Path,
+    args: Mapping[str, Any],
+    trained_tokens: int,
+    task: Task,
+    projector: Path | None = None,
 ) -> Any:
     """CommonParams for one GGUF file. Raises EngineUnavailable for an argument it does not know.
 
@@ -64,6 +75,9 @@ def common_params(
         params.n_batch = max(params.n_batch, 4 * params.n_parallel)
     if task in POOLING:  # an input is read in one step, which must be as long as the context
         params.n_ubatch = params.n_batch = params.n_ctx
+    if projector is not None:
+        params.mmproj.path, params.chat_template = str(projector), AS_IT_IS
+        params.slot_save_path = str(projector.parent)  # else no slot forgets; nothing is saved
     return params
 
 

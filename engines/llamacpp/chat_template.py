@@ -53,6 +53,24 @@ class ChatTemplate:
             messages = all_first([dict(message) for message in messages]) or messages
         return first_accepted(lambda form: self.render(form, tools, variables, end), messages)
 
+    def _message(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        copy = _message(message)
+        if self.reads_parts_alone and isinstance(copy["content"], str):
+            copy["content"] = _as_parts(copy["content"])
+        return copy
+
+    @functools.cached_property
+    def reads_parts_alone(self) -> bool:
+        """As SmolVLM's: of a text it would show nothing."""
+        return not self._shows(_HERE) and self._shows(_as_parts(_HERE))
+
+    def _shows(self, content: Any) -> bool:
+        said = {"messages": [{"role": "user", "content": content}], **self._special_tokens}
+        try:
+            return _HERE in self._template.render(said)
+        except Exception:
+            return False
+
     @functools.cached_property
     def _is_system_first(self) -> bool:
         return leaves_out_later_system(self.render)
@@ -68,7 +86,7 @@ class ChatTemplate:
         if end == "inside_message":
             return _continued(self.render(_marked(messages), tools, variables, "message"))
         given = {
-            "messages": [_message(m) for m in messages],
+            "messages": [self._message(m) for m in messages],
             "tools": [openai_tool(t) for t in tools] or None,
             "documents": None,
             "add_generation_prompt": end == "answer",
@@ -109,6 +127,10 @@ def _continued(text: str) -> str:
             "continue_final_message",
         )
     return before if behind.startswith(" ") else before.rstrip()
+
+
+def _as_parts(text: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": text}]
 
 
 def _message(message: Mapping[str, Any]) -> dict[str, Any]:

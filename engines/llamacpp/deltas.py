@@ -5,9 +5,8 @@ from engines.answers.forced_calls import ForcedCalls
 from engines.answers.thinking import ThinkingSplitter
 from engines.base import Delta, FinishReason, TokenLogprob, ToolCallDelta
 from engines.llamacpp.tools import CallReader
-from engines.llamacpp.wire import ChoicePiece, Chunk
+from engines.llamacpp.wire import Chunk
 
-FINISH: dict[str, FinishReason] = {"stop": "stop", "length": "length"}
 HELD_TOKEN = -1
 """Stands for a token whose id llama.cpp did not tell: one that ended inside a character."""
 
@@ -41,21 +40,20 @@ class ChoiceReader:
     def has_begun(self) -> bool:
         return self._counted > 0
 
-    def add(self, piece: ChoicePiece, chunk: Chunk) -> None:
+    def add(self, chunk: Chunk) -> None:
         new_tokens = 0
         if chunk.timings is not None:
             new_tokens = chunk.timings.predicted_n - self._counted
             self._counted, self._cached = chunk.timings.predicted_n, chunk.timings.cache_n
-        if piece.finish_reason is not None:
-            self.finish_reason = FINISH[piece.finish_reason]
-        if piece.logprobs is not None and self._top_logprobs is not None:
-            self._logprobs += [lp.public(self._top_logprobs) for lp in piece.logprobs.content]
+        self.finish_reason = chunk.finish_reason
+        if self._top_logprobs is not None:
+            self._logprobs += [lp.public(self._top_logprobs) for lp in chunk.logprobs]
         if self._splitter is not None or self._calls is not None:
             # A chunk of progress has no token, and says id 0.
-            ids = chunk.verbose.tokens[:new_tokens] if chunk.verbose is not None else ()
-            self._split(piece.text, (HELD_TOKEN,) * (new_tokens - len(ids)) + ids)
+            ids = chunk.tokens[:new_tokens]
+            self._split(chunk.text, (HELD_TOKEN,) * (new_tokens - len(ids)) + ids)
         else:
-            self._texts.append(piece.text)
+            self._texts.append(chunk.text)
 
     def abort(self) -> None:
         self.finish_reason = "abort"

@@ -1,8 +1,7 @@
 """llama.cpp in a process of its own, through xllamacpp: no torch, ready within a second."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -29,13 +28,14 @@ from engines.base import (
     Truncation,
 )
 from engines.host.worker_threads import GivingUp, WorkerThreads
-from engines.inputs import encodable
 from engines.llamacpp.admission import SlotQueue
 from engines.llamacpp.deltas import ChoiceReader
 from engines.llamacpp.liveness import Liveness
 from engines.llamacpp.loading import loaded
 from engines.llamacpp.model import LlamacppModel
+from engines.llamacpp.pictures import PicturePrompt
 from engines.llamacpp.prompt_owners import PromptOwners
+from engines.llamacpp.rendering import prompt_of
 from engines.llamacpp.reranking import groups
 from engines.llamacpp.run import Run
 from engines.llamacpp.sampling import fields_of, of_choices
@@ -88,8 +88,7 @@ class LlamacppEngine:
         running = self._alive()
         workers = running.workers_for(request_characters(request))
         with GivingUp() as is_given_up:
-            ids = await workers(_token_ids, running.model, request, is_given_up)
-        return Prompt(token_ids=ids)
+            return await workers(prompt_of, running.model, request, is_given_up)
 
     def generate(
         self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
@@ -173,7 +172,9 @@ class _Running:
         self.model = model
         self.prompt_owners = {name: PromptOwners() for name in ("", *model.adapters.names)}
         """By the adapter: what one has read is held by another's slots."""
-        self.shared_prompts = SharedPrompts(partial(_token_ids, model, is_given_up=lambda: False))
+        self.shared_prompts = SharedPrompts(
+            lambda request: prompt_of(model, request, lambda: False).token_ids
+        )
         self.slots = SlotQueue(model)
         self.liveness = Liveness(model.server.handle_metrics)
         self.workers = WorkerThreads(2, "llama-worker")
@@ -196,28 +197,6 @@ class _Running:
         self.model.close()
 
 
-def _token_ids(
-    model: LlamacppModel, request: GenerateRequest, is_given_up: Callable[[], bool]
-) -> list[int]:
-    if request.prompt is None:
-        request = model.tools.with_parser(request)
-        messages = model.tools.messages(request)
-        tools = model.tools.shown(request)
-        text = model.chat_template().prompt(
-            messages, tools, request.chat_template_kwargs, request.prompt_end
-        )
-        text = encodable(text, "messages")
-        return model.tokenize(
-            text, adds_special=False, is_cut=request.is_cut, is_given_up=is_given_up
-        )
-    if isinstance(request.prompt, str):
-        text = encodable(request.prompt, "prompt")
-        return model.tokenize(
-            text, adds_special=True, is_cut=request.is_cut, is_given_up=is_given_up
-        )
-    return model.checked_ids(request.prompt)
-
-
 def _may_have_form(request: GenerateRequest) -> bool:
     return request.structure is not None or bool(request.tools)
 
@@ -237,13 +216,16 @@ def _run(running: "_Running", request: GenerateRequest, prompt: Prompt) -> Run:
     adapter = model.adapters.fields(request.adapter)
     fields = fields_of(request, ids, grammar, model.vocabulary, list(marks), thinking) | adapter
     name = request.adapter.name if request.adapter else ""
+    pictures: PicturePrompt | None = prompt.rendered
+    held = ids if pictures is None else pictures.known_as
     shared = running.shared_prompts.count(request, ids)
-    if not running.prompt_owners[name].take(ids, request.cache_salt, shared):
+    if not running.prompt_owners[name].take(held, request.cache_salt, shared):
         fields["cache_prompt"] = False
-    known = model.recent_prompts.known_tokens(ids, name) if fields["cache_prompt"] else 0
+    known = model.recent_prompts.known_tokens(held, name) if fields["cache_prompt"] else 0
     tasks = [
         Task(
             fields=of_choices(fields, s, first, size),
+            pictures=pictures,
             slots=size,
             cells=prompt.token_count + size * s.max_tokens,
             first_index=first,

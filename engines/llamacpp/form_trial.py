@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from threading import Lock, Thread
 
 from engines.base import EngineDead, EngineOverloaded
+from engines.host.confined import bare_environment
 from engines.host.warm_child import NOT_NOW, ChildEnded, ChildNotStarted, TookTooLong, WarmChild
 from engines.llamacpp.llguidance import Complaint
 
@@ -29,7 +30,7 @@ class FormTrial:
     """A Complaint that costs nobody else's stream. All of it blocks."""
 
     def __init__(self, extension_path: str, complaint: Complaint) -> None:
-        self._child = WarmChild(_MODULE, [extension_path])
+        self._child = WarmChild(_MODULE, [extension_path], environment=bare_environment())
         self._complaint = complaint
         self._verdicts: OrderedDict[bytes, str | None] = OrderedDict()
         self._lock = Lock()

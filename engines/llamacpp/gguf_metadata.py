@@ -38,6 +38,7 @@ class GgufMetadata:
             source = file.get("tokenizer.chat_template")
             self.template = ChatTemplate(source, _special_tokens(file)) if source else None
             self.template_source = source
+            self.first_text = file.token(SPECIAL_TOKENS["bos_token"]) or ""
             end_id = file.get(SPECIAL_TOKENS["eos_token"])
             self.end_id = end_id if isinstance(end_id, int) else None
             tokens = file.strings("tokenizer.ggml.tokens")

@@ -27,12 +27,14 @@ from engines.host.quiet_import import link_shared, without_collections
 from engines.inputs import encodable, input_at
 from engines.llamacpp.adapters import LlamacppAdapters
 from engines.llamacpp.args import common_params
+from engines.llamacpp.cache_room import CacheRoom
 from engines.llamacpp.chat_template import ChatTemplate
 from engines.llamacpp.form_trial import FormTrial
 from engines.llamacpp.gguf_metadata import GgufMetadata
 from engines.llamacpp.grammar import GrammarMaker
 from engines.llamacpp.http_client import HttpClient
 from engines.llamacpp.llguidance import grammar_complaint
+from engines.llamacpp.picture_prompts import PicturePrompts
 from engines.llamacpp.recent_prompts import RecentPrompts
 from engines.llamacpp.reranking import Reranker
 from engines.llamacpp.server_process import ServerProcess
@@ -58,6 +60,7 @@ class LlamacppModel:
         metadata = GgufMetadata(path, spec.task)
         ranks = metadata.ranks
         params = common_params(xllamacpp, path, spec.args, metadata.trained_tokens, spec.task)
+        self._first_text = metadata.first_text
         self._template = metadata.template
         self._template_name = path.name
         self._known_ids: dict[str, int | None] = {}
@@ -89,6 +92,8 @@ class LlamacppModel:
         """Shared by all slots; without kv_unified each slot has its own."""
         try:
             self.reranker = None if ranks is None else Reranker(self, ranks)
+            self.pictures = self._pictures() if spec.projector else None
+            self.room = CacheRoom(self._http, self.cells)
         except Exception:
             self.close()
             raise
@@ -101,6 +106,7 @@ class LlamacppModel:
             "trained_tokens": trained_tokens,
             "task": spec.task,
             "adapters": self.adapters.paths,
+            "projector": str(path.parent / spec.projector) if spec.projector else "",
             "folder": str(self._folder.path) if self._folder else "",
         }
 
@@ -113,6 +119,9 @@ class LlamacppModel:
         except Exception as error:
             self.close()
             raise EngineUnavailable(f"llama.cpp cannot load {path}: {error}") from error
+
+    def _pictures(self) -> PicturePrompts:
+        return PicturePrompts(self._http, self._ends, self._first_text)
 
     def _has_token(self, text: str) -> bool:
         return self.token_id(text) is not None

@@ -14,17 +14,18 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from engines.base import EngineError
 from engines.llamacpp.recent_prompts import RecentPrompts
 from engines.llamacpp.task import Item, Task
-from engines.llamacpp.wire import DECODER, PromptProgress
+from engines.llamacpp.wire import DECODER, LAST, LAST_FIELDS, PromptProgress
 
 HELD_CHUNKS = 64
 """A whole answer's chunks cross to the loop that many at a time."""
 
-_TIMINGS = b'"timings"'
-"""In a call's last chunk alone; within a text its quotes are escaped."""
 MOST_CORRECTIONS = 3
 """A cache that so often holds less than it should is not relied on: the rest goes in one call."""
+MOST_ROOM_TRIES = 4
+EVERY_CELL = 2**62
 
 OnChunk: TypeAlias = Callable[[bytes], bool]
 
@@ -44,6 +45,8 @@ class Means:
     """Of a piece, now."""
     step_tokens: int
     recent: RecentPrompts
+    make_room: Callable[[int], None]
+    """So many free cells of the cache, for a prompt with pictures."""
 
 
 class PromptCalls:
@@ -58,6 +61,9 @@ class PromptCalls:
         self._in_cache = self._total - task.unread_tokens
         """So much of the prompt the calls up to now leave in the cache, if all is as it seems."""
         self._corrections = 0
+        self._room_tries = 1
+        if task.pictures is not None:  # a piece of it would be tokens alone
+            self.read_on()
 
     def run_next(self) -> None:
         _Call(self, self._next_end()).run()
@@ -67,7 +73,7 @@ class PromptCalls:
 
     def payload(self, end: int, seed: int) -> bytes:
         """Of the call that reads the prompt up to token `end`."""
-        fields = self.task.fields if self.is_last(end) else self._piece(end, seed)
+        fields = self._whole() if self.is_last(end) else self._piece(end, seed)
         if self.task.cached_tokens is not None:  # not the first: what was read stays
             fields = fields | {"cache_prompt": True}
         if self.slot is not None:
@@ -77,6 +83,9 @@ class PromptCalls:
     def takes(self, end: int, progress: PromptProgress) -> bool:
         """False where the cache holds so little that the call up to `end` reads far more than a
         piece. llama.cpp ends it after one step: what that reads is in the cache too."""
+        if progress.total != end:  # billed is what was counted
+            counted = f"llama.cpp reads {progress.total} tokens where {end} were counted"
+            raise EngineError(f"{counted}.")
         before = self.task.cached_tokens
         self.task.cached_tokens = progress.cache if before is None else min(before, progress.cache)
         allowed = self.means.step_tokens + self.means.piece_tokens()
@@ -107,6 +116,19 @@ class PromptCalls:
             return self._total
         return self._in_cache + piece
 
+    def _whole(self) -> dict[str, Any]:
+        fields, pictures = self.task.fields, self.task.pictures
+        if pictures is None:
+            return fields
+        self.means.make_room(self.task.cells if self._room_tries == 1 else EVERY_CELL)
+        return fields | {"prompt": pictures.field()}
+
+    def try_again(self) -> None:
+        """A picture found no room: others took what was made for it. Raises EngineError."""
+        self._room_tries += 1
+        if self._room_tries > MOST_ROOM_TRIES:
+            raise EngineError("llama.cpp could not read the pictures.")
+
     def _piece(self, end: int, seed: int) -> dict[str, Any]:
         fields = self.task.fields
         return {
@@ -118,6 +140,7 @@ class PromptCalls:
             "seed": seed,
             "stream": True,
             "return_progress": True,
+            "response_fields": LAST_FIELDS,
         }
 
 
@@ -158,9 +181,7 @@ class _Call:
         if not self._has_begun:
             self._has_begun = True
             return self._begin(chunk)
-        if self._is_last:
-            self._pass_on(chunk)
-        return False
+        return self._is_last and self._pass_on(chunk)
 
     def _begin(self, chunk: bytes) -> bool:
         progress = DECODER.decode(chunk).prompt_progress
@@ -187,18 +208,28 @@ class _Call:
             calls.means.submit(calls.run_next)
             self._has_successor = True
 
-    def _pass_on(self, chunk: bytes) -> None:
+    def _begin_again(self) -> bool:
+        self._calls.try_again()
+        self._is_followed = True
+        return True
+
+    def _pass_on(self, chunk: bytes) -> bool:
+        """True ends the call."""
         if not self._is_read:
-            if DECODER.decode(chunk).prompt_progress is not None:
-                return
+            told = DECODER.decode(chunk)
+            if told.prompt_progress is not None:
+                return False
+            if told.error is not None and self._task.pictures is not None:
+                return self._begin_again()
             self._is_read = True
             self._put(self._task, "read")
-        if _TIMINGS in chunk:
+        if LAST in chunk:
             self._calls.remember(chunk)
         if not self._task.is_whole:
             self._put(self._task, chunk)
-            return
+            return False
         self._held.append(chunk)
         if len(self._held) == HELD_CHUNKS:
             self._put(self._task, self._held.copy())
             self._held.clear()
+        return False

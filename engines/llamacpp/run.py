@@ -79,8 +79,7 @@ class Run:
         if chunk.timings is not None and task.cached_tokens is not None:
             # the cache holds what the task's own earlier calls read, too
             chunk.timings.cache_n = min(chunk.timings.cache_n, task.cached_tokens)
-        for piece in chunk.choices:
-            self._choices[task.first_index + piece.index].add(piece, chunk)
+        self._choices[task.first_index + chunk.index].add(chunk)
 
     def _end(self, task: Task, error: BaseException | None) -> None:
         """The call returned: fine after every finish_reason or a cancel, else the engine failed."""
@@ -96,6 +95,8 @@ class Run:
     def _surprise(self, error: BaseException) -> EngineError:
         """What llama.cpp throws while it reads a request reaches Python as a RuntimeError. We wrote
         that request, so it is no fault of the client's; the engine itself goes on."""
+        if isinstance(error, EngineError):
+            return error
         has_begun = any(choice.has_begun for choice in self._choices)
         if isinstance(error, RuntimeError | ValueError) and not has_begun:
             return EngineError(f"llama.cpp cannot run this request: {error}")

@@ -6,6 +6,7 @@ from typing import Any
 
 from engines.base import GenerateRequest, InvalidRequest, Sampling
 from engines.bias_tokens import check_bias_tokens
+from engines.llamacpp.wire import LAST_FIELDS
 
 RANDOM_SEED = 2**32 - 1
 """llama.cpp's word for "draw a seed"."""
@@ -29,6 +30,7 @@ def fields_of(
         "max_tokens": s.max_tokens,
         "timings_per_token": True,
         "return_progress": True,
+        "response_fields": LAST_FIELDS,
         # Reusing a cached prefix changes the batches and with them the last bits of the logits.
         "cache_prompt": s.seed is None,
         **_drawing(s, vocabulary, len(token_ids) + s.max_tokens),
@@ -41,7 +43,7 @@ def fields_of(
     if grammar is not None:
         fields["grammar"] = grammar
     if marks:
-        fields |= {"preserved_tokens": list(marks), "verbose": True, "return_tokens": True}
+        fields |= {"preserved_tokens": list(marks), "return_tokens": True}
     return fields
 
 

@@ -36,7 +36,15 @@ def loaded(asked: dict[str, Any]) -> Any:
     import xllamacpp
 
     path, folder = Path(asked["path"]), asked["folder"] and Path(asked["folder"])
-    params = common_params(xllamacpp, path, asked["args"], asked["trained_tokens"], asked["task"])
+    projector = asked["projector"] and Path(asked["projector"])
+    params = common_params(
+        xllamacpp,
+        path,
+        asked["args"],
+        asked["trained_tokens"],
+        asked["task"],
+        projector or None,
+    )
     if "fit_params" not in asked["args"]:
         params.fit_params = _has_card(xllamacpp)
     add_adapters(xllamacpp, params, asked.get("adapters", ()))

@@ -16,11 +16,12 @@ from typing import Any, TypeAlias
 from engines.base import EngineDead
 from engines.host.child_job import REPOSITORY
 from engines.llamacpp.http_client import connection_to
+from engines.llamacpp.wire import LAST
 
 OnChunk: TypeAlias = Callable[[bytes], bool]
 _MODULE = "engines.llamacpp.server_child"
 _PARENT = "FJORD_PARENT_PID"
-_BEGIN, _DONE = b"data: ", b"[DONE]"
+_BEGIN = b"data: "
 _MOST_BYTES = 1 << 16
 
 
@@ -28,7 +29,8 @@ class ServerProcess:
     """As xllamacpp's Server, once it has loaded. Nobody holds it any more: it ends."""
 
     def __init__(self, asked: Mapping[str, Any]) -> None:
-        """`asked`: path, args, trained_tokens, task, adapters, folder, as the child reads them."""
+        """`asked`: path, args, trained_tokens, task, adapters, projector, folder, as its child
+        reads them."""
         self.key = key = secrets.token_urlsafe(32)
         """Its listener asks for it."""
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
@@ -76,14 +78,14 @@ class ServerProcess:
     def handle_completions(self, body: bytes, on_chunk: OnChunk) -> None:
         """Each chunk's JSON, or a refusal's; True ends the call, which returns once its slot is
         free."""
-        with self._asked("POST", "/v1/completions", body) as (sock, response):
+        with self._asked("POST", "/completion", body) as (sock, response):
             if response.status != 200:
                 on_chunk(response.read())
                 return
             is_whole = False
             for data in _events(response):
-                is_whole = data == _DONE
-                if not is_whole and on_chunk(data):
+                is_whole = LAST in data
+                if on_chunk(data):
                     sock.shutdown(socket.SHUT_WR)  # it sees its client gone, and ends
                     with contextlib.suppress(OSError, http.client.HTTPException):
                         while response.read1(_MOST_BYTES):

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from engines.llamacpp.pictures import PicturePrompt
+
 Item: TypeAlias = bytes | list[bytes] | BaseException | Literal["read"] | None
 """A chunk's JSON, or several; what the call raised; "read": the prompt is; None: it returned."""
 
@@ -14,6 +16,8 @@ class Task:
 
     fields: dict[str, Any]
     """The whole call, as llama.cpp's completion takes it; `prompt` is token ids."""
+    pictures: PicturePrompt | None = None
+    """What is sent as its prompt instead."""
     slots: int
     """As many as it has choices."""
     cells: int
@@ -34,6 +38,9 @@ class Task:
 
     @property
     def prompt(self) -> Sequence[int]:
+        """Its token ids; a picture's are numbers of its own."""
+        if self.pictures is not None:
+            return self.pictures.known_as
         ids: list[int] = self.fields["prompt"]
         return ids
 

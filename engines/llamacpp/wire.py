@@ -1,8 +1,8 @@
-"""What llama.cpp's completion callback hands over, one JSON text a token, as typed structs."""
+"""What llama.cpp's own completions (/completion) stream, one JSON text a token, typed."""
 
 import msgspec
 
-from engines.base import TokenLogprob
+from engines.base import FinishReason, TokenLogprob
 
 
 class Logprob(msgspec.Struct, gc=False):
@@ -20,17 +20,6 @@ class Logprob(msgspec.Struct, gc=False):
         )
 
 
-class Logprobs(msgspec.Struct, gc=False):
-    content: tuple[Logprob, ...] = ()
-
-
-class ChoicePiece(msgspec.Struct, gc=False):
-    text: str
-    index: int = 0
-    finish_reason: str | None = None
-    logprobs: Logprobs | None = None
-
-
 class Timings(msgspec.Struct, gc=False):
     predicted_n: int = 0
     cache_n: int = 0
@@ -44,10 +33,6 @@ class PromptProgress(msgspec.Struct, gc=False):
     processed: int
 
 
-class Verbose(msgspec.Struct, gc=False):
-    tokens: tuple[int, ...] = ()
-
-
 class Failure(msgspec.Struct, gc=False):
     message: str
     code: int = 500
@@ -57,14 +42,29 @@ class Failure(msgspec.Struct, gc=False):
 
 
 class Chunk(msgspec.Struct, gc=False):
-    """One callback. `timings.predicted_n` counts the tokens so far, held back ones included:
-    llama.cpp makes no chunk for a token that ends inside a character."""
+    """One event of a choice. `timings.predicted_n` counts the tokens so far, held back ones
+    included: llama.cpp makes no chunk for a token that ends inside a character."""
 
-    choices: tuple[ChoicePiece, ...] = ()
+    index: int = 0
+    text: str = msgspec.field(default="", name="content")
+    tokens: tuple[int, ...] = ()
+    """Where they are asked for."""
+    is_last: bool = msgspec.field(default=False, name="stop")
+    stop_type: str = "none"
+    logprobs: tuple[Logprob, ...] = msgspec.field(default=(), name="completion_probabilities")
     timings: Timings | None = None
-    verbose: Verbose | None = msgspec.field(default=None, name="__verbose")
     error: Failure | None = None
     prompt_progress: PromptProgress | None = None
 
+    @property
+    def finish_reason(self) -> FinishReason | None:
+        if not self.is_last:
+            return None
+        return "stop" if self.stop_type in ("eos", "word") else "length"
 
+
+LAST_FIELDS = ("index", "content", "tokens", "stop", "stop_type", "timings")
+"""Of a choice's last chunk, which would repeat the prompt and every setting."""
+LAST = b'"stop":true'
+"""In a choice's last chunk alone: within a text its quotes are escaped."""
 DECODER = msgspec.json.Decoder(Chunk)

@@ -9,8 +9,11 @@ import msgspec
 
 from engines.base import EngineOverloaded
 from engines.content import Picture
+from engines.host.confined import bare_environment
 from engines.host.warm_child import ChildEnded, ChildNotStarted, TookTooLong, WarmChild
-from engines.pictures.opening import Unreadable
+from engines.pictures.bounds import MOST_PIXELS_TOGETHER
+from engines.pictures.child import MOST_CPU_S as CHILD_CPU_S
+from engines.pictures.opening import Unreadable, check_room
 
 MOST_CPU_S = 5.0
 _MODULE = "engines.pictures.child"
@@ -22,30 +25,37 @@ class PictureLooker:
     """One server's. All of it blocks; several threads ask it in turn."""
 
     def __init__(self, module: str = _MODULE) -> None:
-        self._child = WarmChild(module, [])
+        self._child = WarmChild(
+            module, [], environment=bare_environment(), most_life_cpu_s=CHILD_CPU_S / 2
+        )
         self._sizes: OrderedDict[str, tuple[int, int]] = OrderedDict()
         """By the digest: a conversation brings the same picture with each turn."""
         self._lock = Lock()
 
-    def __call__(self, data: bytes, *, is_low: bool = False) -> Picture:
-        """Raises Unreadable, EngineOverloaded while there is no child."""
+    def __call__(
+        self, data: bytes, *, is_low: bool = False, room: int = MOST_PIXELS_TOGETHER
+    ) -> Picture:
+        """One of at most `room` pixels. Raises Unreadable, EngineOverloaded while there is no
+        child."""
         key = hashlib.sha256(data).hexdigest()
         with self._lock:
             size = self._sizes.get(key)
             if size is not None:
                 self._sizes.move_to_end(key)
         if size is None:
-            size = self._size(data)
+            size = self._size(data, room)
             self._remember(key, size)
+        check_room(*size, room)
         return Picture(data, *size, is_low=is_low, sha256=key)
 
     def close(self) -> None:
         """Blocks until nothing of it is left. Idempotent."""
         self._child.close()
 
-    def _size(self, data: bytes) -> tuple[int, int]:
+    def _size(self, data: bytes, room: int) -> tuple[int, int]:
         try:
-            seen = self._child.ask(msgspec.json.encode({"data": data}), MOST_CPU_S)
+            question = msgspec.json.encode({"data": data, "room": room})
+            seen = self._child.ask(question, MOST_CPU_S)
         except TookTooLong:
             raise Unreadable(
                 f"takes more than {MOST_CPU_S:g} s to decode; right would be a smaller one"

@@ -6,7 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from engines.pictures.bounds import EXPECTED, FORMATS, MOST_PIXELS, MOST_SIDE
+from engines.pictures.bounds import (
+    EXPECTED,
+    FORMATS,
+    MOST_PIXELS,
+    MOST_PIXELS_TOGETHER,
+    MOST_SIDE,
+)
 
 
 class Unreadable(Exception):
@@ -49,6 +55,14 @@ def upright(image: Any) -> Any:
     ground = Image.new("RGB", whole.size, "white")
     ground.paste(whole, mask=whole.getchannel("A"))
     return ground
+
+
+def check_room(width: int, height: int, room: int) -> None:
+    """`room`: what the pictures before it have left of all that a request may have. Raises
+    Unreadable."""
+    if width * height > room:
+        right = f"at most {MOST_PIXELS_TOGETHER} pixels in all pictures of a request"
+        raise Unreadable(f"is one too many; right would be {right}")
 
 
 def _check_size(width: int, height: int) -> None:

@@ -164,6 +164,9 @@ class ModelEntry(_Strict):
     )
     revision: Text | None = Field(None, description="a commit, tag or branch of the hub")
     file: Text | None = Field(None, description="llamacpp: the GGUF's name within the source")
+    projector: Annotated[str, StringConstraints(pattern=r"^[^/\\]+\.gguf$")] | None = Field(
+        None, description="llamacpp: the name of the GGUF beside it that reads pictures"
+    )
     adapter: Text | None = Field(
         None,
         description="a LoRA in PEFT's form that is laid over `base`: a folder, or the hub's "

@@ -19,7 +19,8 @@ from engines.registry.entries import ModelEntry
 from engines.registry.yaml import Location
 
 OF_THE_BASE: Final = (
-    *("source", "revision", "file", "engine", "task", "args", "also", "replicas", "images"),
+    *("source", "revision", "file", "projector", "engine", "task", "args", "also", "replicas"),
+    "images",
 )
 """An adapter's entry has these of its base, and says none of them."""
 _INHERITED: Final = frozenset(

@@ -10,6 +10,7 @@ from engines.registry.engine_arguments import argument_errors
 from engines.registry.entries import PINNED, EngineKind, ModelEntry, ProfileEntry, ReasoningEntry
 from engines.registry.entry_values import marks_of, price_of, reasoning_of
 from engines.registry.file import Document, RegistryError
+from engines.registry.images import wrong_images
 from engines.registry.on_base import adapter_of, on_bases, too_many, wrong_base
 from engines.registry.sources import PACKAGE, locate, unpinned_code
 from engines.registry.spec import (
@@ -29,10 +30,10 @@ from engines.registry.yaml import Location
 
 OF_THE_WEIGHTS = frozenset(
     {
-        *("adapter", "adapter_revision", "base", "revision", "file", "engine", "task", "args"),
-        *("also", "optional"),
+        *("adapter", "adapter_revision", "base", "revision", "file", "projector", "engine"),
+        *("task", "args", "also"),
         *("dimensions", "reasoning", "reasoning_efforts", "tool_parser", "chat_template_kwargs"),
-        *("free_chat_template_kwargs", "start_timeout", "replicas", "images"),
+        *("free_chat_template_kwargs", "start_timeout", "replicas", "images", "optional"),
     }
 )
 """Keys that speak of certain weights: an overlay that names another source starts without them."""
@@ -94,9 +95,8 @@ class Profile:
         context, output = self._limits(alias, entry)
         self._check_tool_parser(alias, entry.tool_parser)
         self._check_speech(alias, entry)
-        if entry.images and entry.task != "generate":
-            complaint = "is for models that generate; right would be 0, or none"
-            raise self._error(alias, ("images",), complaint)
+        if (mistaken := wrong_images(entry)) is not None:
+            raise self._error(alias, *mistaken)
         engine = self._engine(alias, entry, entry.engine, entry.args, context)
         return ModelSpec(
             alias=alias,
@@ -244,6 +244,7 @@ class Profile:
             source=source,
             revision=entry.revision,
             file=entry.file if kind == "llamacpp" else None,
+            projector=entry.projector if kind == "llamacpp" else None,
             task=entry.task,
             args=args,
             thinking=marks_of(entry.reasoning) if kind == "vllm" else None,

@@ -40,6 +40,9 @@ class EngineSpec:
     revision: str | None = None
     file: str | None = None
     """llamacpp: the GGUF's file name inside a hub repository, folder or package."""
+    projector: str | None = None
+    """llamacpp: the name of the GGUF beside it that turns pictures into tokens; None: it reads text
+    only."""
     task: Task = "generate"
     args: Mapping[str, Any] = field(default_factory=dict)
     thinking: tuple[str, str] | None = None
@@ -61,6 +64,7 @@ class EngineSpec:
         """The key that it shares with its replicas: the first one's."""
         rest: list[Any] = [self.source, self.revision, self.file, self.task, self.args]
         rest += [] if self.thinking is None else [self.thinking]
+        rest += [["projector", self.projector]] if self.projector else []
         rest += [["images", self.images]] if self.images else []
         rest += [["adapters", *(each.name for each in self.adapters)]] if self.adapters else []
         digest = hashlib.sha256(json.dumps(rest, sort_keys=True, default=str).encode())
@@ -77,6 +81,7 @@ class AdapterSource:
     revision: str | None = None
     kind: Literal["adapter"] = "adapter"
     file: None = None
+    projector: None = None
 
     @classmethod
     def of(cls, adapter: Adapter) -> "AdapterSource":
@@ -176,8 +181,9 @@ class ModelSpec:
 
     @property
     def most_images(self) -> int:
-        """As `images`, on the engine that it has: llama.cpp reads text only."""
-        return 0 if self.engine.kind == "llamacpp" else self.images
+        """As `images`, on the engine that it has: without a projector llama.cpp reads text only."""
+        is_blind = self.engine.kind == "llamacpp" and self.engine.projector is None
+        return 0 if is_blind else self.images
 
     @property
     def preload(self) -> bool:

@@ -33,7 +33,7 @@ async def _embedding(
     from vllm.pooling_params import PoolingParams
 
     with input_at(index):
-        output = await pooled(llm, request_id, prompt, PoolingParams(task="embed"), running)
+        output = await outcome(llm, request_id, prompt, PoolingParams(task="embed"), running)
     return Embedding(
         vector=output.outputs.data.float().tolist(),
         prompt_tokens=len(prompt["prompt_token_ids"]),
@@ -46,9 +46,17 @@ def cached_tokens(output: Any) -> int:
     return max(0, getattr(output, "num_cached_tokens", 0) or 0)
 
 
-async def pooled(llm: Any, request_id: str, prompt: Any, params: Any, running: set[Any]) -> Any:
-    """What the model's head made of one rendered prompt; cancelling it gives the request up."""
-    collector = await _submitted(llm, request_id, prompt, params)
+async def outcome(
+    llm: Any,
+    request_id: str,
+    prompt: Any,
+    params: Any,
+    running: set[Any],
+    param: str = "input",
+) -> Any:
+    """vLLM's last output of one prompt, which `param` has brought; cancelling it gives the request
+    up."""
+    collector = await _submitted(llm, request_id, prompt, params, param)
     running.add(collector)
     try:
         return await collector.get()
@@ -61,15 +69,15 @@ async def pooled(llm: Any, request_id: str, prompt: Any, params: Any, running: s
         running.discard(collector)
 
 
-async def _submitted(llm: Any, request_id: str, prompt: Any, params: Any) -> Any:
+async def _submitted(llm: Any, request_id: str, prompt: Any, params: Any, param: str) -> Any:
     """vLLM's collector of what is made."""
     try:
         return await llm.add_request(request_id, prompt, params)
     except Exception as error:
-        outcome = engine_error(error, llm)
-        if is_clients(outcome):
-            outcome = InvalidRequest(f"The input cannot be read: {message_of(error)}", "input")
-        raise_as(outcome, error)
+        told = engine_error(error, llm)
+        if is_clients(told):
+            told = InvalidRequest(f"The {param} cannot be read: {message_of(error)}", param)
+        raise_as(told, error)
 
 
 async def all_or_none(work: Sequence[Coroutine[Any, Any, R]]) -> list[R]:

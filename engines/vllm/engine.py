@@ -44,7 +44,7 @@ from engines.vllm.scheduler_stats import SchedulerStatsReader
 from engines.vllm.silence import Pace, is_answered, patience_s
 from engines.vllm.sleeping import fall_asleep, sleep_refusal, wake_up
 from engines.vllm.sockets import close_sockets
-from engines.vllm.speech import HEARS, SpeechRenderer, heard
+from engines.vllm.speech import FIELD, HEARS, SpeechRenderer, heard
 from engines.vllm.start import load
 from engines.vllm.submission import submission, submit_publicly
 from engines.vllm.vocabulary import Vocabulary
@@ -127,7 +127,9 @@ class VllmEngine(PoolingCalls):
         self._scheduler_stats.attach(llm)
         self._memory = await memory_in_use(llm)
         self._speech = (
-            SpeechRenderer(llm, self._threads.ordinary) if self._spec.task == HEARS else None
+            SpeechRenderer(llm, self._threads.ordinary, self._running)
+            if self._spec.task == HEARS
+            else None
         )
         if self._spec.task in POOLING:
             threads_for = self._threads.of_length
@@ -211,8 +213,7 @@ class VllmEngine(PoolingCalls):
             else:
                 [rendered] = await threads(renderer.prompts, [request.prompt or ""], request.is_cut)
         except Exception as error:
-            param = "prompt" if request.messages is None else "messages"
-            self._raise(rendering_error(error, param), error)
+            self._raise(rendering_error(error, _brought_by(request)), error)
         if self._prefix_salt is not None:
             rendered = await self._prefix_salt.on(rendered, request)
         return Prompt(token_ids=rendered["prompt_token_ids"], rendered=rendered)
@@ -295,3 +296,10 @@ class VllmEngine(PoolingCalls):
         self._aborts.asked(request_id)
         if self._llm is not None and not self._llm.errored:
             await self._llm.abort(request_id)
+
+
+def _brought_by(request: GenerateRequest) -> str:
+    """The field that the prompt is of."""
+    if request.speech is not None:
+        return FIELD
+    return "prompt" if request.messages is None else "messages"

@@ -16,6 +16,7 @@ from engines.base import (
 _PLACE = re.compile(r"\[[\d:]+\] /\S+:\d+: ")
 """xgrammar's clock and line of C++, in front of what it says."""
 _TAKEN = "what the model's chat template or tokenizer takes"
+_TAKEN_OF = {"file": "a recording that the model can hear"}
 
 
 def submission_error(
@@ -59,7 +60,8 @@ def rendering_error(error: Exception, param: str) -> Exception:
     """What rendering a prompt raised. vLLM's renderer makes a refusal of what a template raises;
     a tokenizer has a TypeError for text that is no Unicode."""
     if is_clients(error) or _is_unreadable(error):
-        return InvalidRequest(f"The {param} cannot be rendered: {message_of(error)}", param, _TAKEN)
+        taken = _TAKEN_OF.get(param, _TAKEN)
+        return InvalidRequest(f"The {param} cannot be rendered: {message_of(error)}", param, taken)
     return error
 
 

@@ -15,7 +15,7 @@ from engines.base import (
 from engines.host.interpreter_turns import give_way
 from engines.inputs import input_at
 from engines.pair_fit import ReadPair, fitted
-from engines.vllm.embeddings import all_or_none, cached_tokens, pooled
+from engines.vllm.embeddings import all_or_none, cached_tokens, outcome
 from engines.vllm.pair_tokenizer import VllmPairTokenizer
 from engines.vllm.render import Renderer
 
@@ -75,14 +75,18 @@ async def scores(
 ) -> list[Score]:
     """Of rendered pairs, in order; `first`: the index of the first of them."""
     work = [
-        _score(llm, f"{request_id}-{first + i}", prompt, _params(task, pair), running)
-        for i, (prompt, pair) in enumerate(zip(prompts, pairs, strict=True))
+        _score(llm, request_id, index, prompt, _params(task, pair), running)
+        for index, (prompt, pair) in enumerate(zip(prompts, pairs, strict=True), first)
     ]
     return await all_or_none(work)
 
 
-async def _score(llm: Any, request_id: str, prompt: Any, params: Any, running: set[Any]) -> Score:
-    output = await pooled(llm, request_id, prompt, params, running)
+async def _score(
+    llm: Any, request_id: str, index: int, prompt: Any, params: Any, running: set[Any]
+) -> Score:
+    name = f"{request_id}-{index}"
+    with input_at(index):
+        output = await outcome(llm, name, prompt, params, running, param="documents")
     value = float(output.outputs.data.float().reshape(-1)[0])
     if value != value:
         raise EngineError("The model's score is no number.")

@@ -4,11 +4,14 @@ import functools
 from collections.abc import Mapping
 from typing import Any, Final
 
-from engines.base import GenerateRequest, InvalidRequest, Prompt
+from engines.base import EngineDead, GenerateRequest, InvalidRequest, Prompt
 from engines.host.worker_threads import WorkerThreads
 from engines.speech import Speech
+from engines.vllm.embeddings import outcome
 from engines.vllm.render import unlimited
 
+FIELD: Final = "file"
+"""What brings a recording."""
 HEARS: Final = "transcribe"
 """The task of engines that do."""
 _WITHOUT_TIMES, _FROM_ZERO = "<|notimestamps|>", "<|0.00|>"
@@ -19,8 +22,9 @@ _BEFORE = ("<|prev|>", "<|startofprev|>")
 class SpeechRenderer:
     """One engine's. Its blocking parts run in `threads`."""
 
-    def __init__(self, llm: Any, threads: WorkerThreads) -> None:
-        self._llm, self._threads = llm, threads
+    def __init__(self, llm: Any, threads: WorkerThreads, running: set[Any]) -> None:
+        """`running`: the collectors that wait, the engine's."""
+        self._llm, self._threads, self._running = llm, threads, running
 
     async def prompt(self, request: GenerateRequest) -> Prompt:
         """Finds the language where nobody has said it. Raises what vLLM raises."""
@@ -47,15 +51,15 @@ class SpeechRenderer:
 
     async def _spoken(self, speech: Speech, request_id: str) -> str:
         """One step of the model, whose only choice are languages."""
-        from vllm import SamplingParams
-
         tokenizer = self._llm.tokenizer
         ids = [each for each in self._model.get_language_token_ids(tokenizer) if each is not None]
-        params = SamplingParams(max_tokens=1, temperature=0.0, allowed_token_ids=ids)
         prompt = self._model.get_language_detection_prompt(_heard(speech), self._config(speech))
-        async for output in self._llm.generate(prompt, params, request_id):
-            found = output
+        found = await outcome(
+            self._llm, request_id, prompt, _one_of(ids), self._running, param=FIELD
+        )
         ids = list(found.outputs[0].token_ids)
+        if not ids:
+            raise EngineDead("vLLM aborted the request by itself: a process of its engine ends.")
         return str(self._model.parse_language_detection_output(ids, tokenizer))
 
     @functools.cached_property
@@ -88,6 +92,19 @@ class SpeechRenderer:
         lengths = unlimited(renderer.default_cmpl_tok_params)
         [rendered] = renderer.render_cmpl([prompt], lengths)
         return dict(rendered)
+
+
+def _one_of(token_ids: list[int]) -> Any:
+    from vllm.sampling_params import RequestOutputKind
+
+    from vllm import SamplingParams
+
+    return SamplingParams(
+        max_tokens=1,
+        temperature=0.0,
+        allowed_token_ids=token_ids,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
 
 
 async def heard(renderer: SpeechRenderer | None, request: GenerateRequest) -> Prompt:

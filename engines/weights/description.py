@@ -5,6 +5,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from engines.base import EngineUnavailable
@@ -19,7 +20,7 @@ from engines.registry.sources import PACKAGE, is_local
 from engines.registry.spec import EngineSpec
 from engines.weights.present import packaged_weights
 from engines.weights.resolve import QUIET, resolve
-from engines.weights.store import stored_weights
+from engines.weights.store import selection_of, stored_weights
 
 HUB_S = 20.0
 """How long the hub may take to describe one model."""
@@ -38,11 +39,13 @@ def model_facts(
     around = os.environ if environment is None else environment
     try:
         if spec.source.startswith(PACKAGE):
-            return _packaged(spec, data_dir)
+            return _with_projector(
+                spec, _packaged(spec, data_dir), packaged_weights(spec, data_dir)
+            )
         if is_local(spec.source):
-            return facts_of_path(resolve(spec, data_dir, lambda *_: None, around))
+            return _of_path(spec, resolve(spec, data_dir, lambda *_: None, around))
         if (path := stored_weights(spec, data_dir, around)) is not None:
-            return facts_of_path(path)
+            return _of_path(spec, path)
     except (EngineUnavailable, BadGguf) as error:
         raise FactsUnknown(str(error)) from None
     if spec.kind == "vllm" and (shipped := shipped_facts(spec.source)) is not None:
@@ -50,6 +53,22 @@ def model_facts(
     if not may_ask_hub:
         raise FactsUnknown(f"{spec.source} is on the hub, which is not asked here")
     return _of_hub(spec, around, progress)
+
+
+def _of_path(spec: EngineSpec, path: Path) -> ModelFacts:
+    return _with_projector(spec, facts_of_path(path), path)
+
+
+def _with_projector(spec: EngineSpec, facts: ModelFacts, path: Path) -> ModelFacts:
+    """It is loaded as it is, beside the model's GGUF at `path`. Raises FactsUnknown."""
+    if spec.projector is None:
+        return facts
+    try:
+        size = path.with_name(spec.projector).stat().st_size
+    except OSError:
+        raise FactsUnknown(f"{spec.source} has no projector {spec.projector}") from None
+    elements = {**facts.elements, "U8": facts.elements.get("U8", 0) + size}
+    return replace(facts, elements=elements, stored_bytes=facts.stored_bytes + size)
 
 
 def _packaged(spec: EngineSpec, data_dir: Path) -> ModelFacts:
@@ -68,14 +87,14 @@ def _of_hub(spec: EngineSpec, environment: Mapping[str, str], progress: Progress
         if time.monotonic() - began > HUB_S:
             raise FactsUnknown(f"the hub did not describe {spec.source} in {HUB_S:g} s")
 
-    args = [spec.source, spec.kind, spec.revision or "", spec.file or ""]
+    args = [spec.source, spec.kind, spec.revision or "", selection_of(spec).names]
     try:
         job = "engines.weights.hub_description"
         told = json.loads(run_child_job(job, args, in_time, {**environment, **QUIET}))
     except ChildJobFailed as error:
         raise FactsUnknown(str(error)) from None
     if "path" in told:
-        return facts_of_path(Path(told["path"]))
+        return _of_path(spec, Path(told["path"]))
     return _of_config(spec.source, told["config"], told["bytes"])
 
 

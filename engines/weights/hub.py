@@ -1,9 +1,10 @@
 """Runs as a process of its own: a model from the hub, in a plain folder on disk.
 
-`python -m engines.weights.hub OWNER/NAME KIND REVISION FILE HOW` (empty: none; HOW: JSON, see
-resolve.fetched). Honours HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE. What is in the store,
-or in the hub's own cache, is used as it is: a start does not depend on the hub, and a branch that
-moved changes nothing by itself. What is fetched goes into the store, gone on with where it ended.
+`python -m engines.weights.hub OWNER/NAME KIND REVISION NAMES HOW` (NAMES: a Selection's, HOW: see
+resolve.fetched, both JSON). Honours HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE. What is in
+the store, or in the hub's own cache, is used as it is: a start does not depend on the hub, and a
+branch that moved changes nothing by itself. What is fetched goes into the store, gone on with where
+it ended.
 """
 
 import json
@@ -46,10 +47,10 @@ ROOM_LEFT_BYTES = 100_000_000
 
 def fetch(args: Sequence[str], progress: Progress) -> str:
     """The folder, or the file in it for llamacpp."""
-    repository, kind, revision, file, how = args
+    repository, kind, revision, names, how = args
     asked = json.loads(how)
     try:
-        model = HubModel(repository, revision or None, Selection(kind, file or None))
+        model = HubModel(repository, revision or None, Selection.of(kind, names))
         store = WeightsStore(Path(asked["root"]))
         if not asked["asks_hub"] and (found := model.here(store)) is not None:
             return str(found)

@@ -1,7 +1,7 @@
 """Runs as a process of its own: what the hub says of a model, without its weights.
 
-`python -m engines.weights.hub_description OWNER/NAME KIND REVISION FILE` (empty: none) -> JSON: the
-`path` of what is in the cache, else the `config` and the `bytes` of the weights.
+`python -m engines.weights.hub_description OWNER/NAME KIND REVISION NAMES` (NAMES: a Selection's) ->
+JSON: the `path` of what is in the cache, else the `config` and the `bytes` of the weights.
 """
 
 import json
@@ -17,11 +17,11 @@ from engines.weights.selection import Selection
 
 def describe(args: Sequence[str], progress: Progress) -> str:
     """A GGUF that is not here is not described: its sizes stand in its weights' file."""
-    repository, kind, revision, file = args
+    repository, kind, revision, names = args
     progress(f"asking for {repository}", None, None)
     is_gguf = kind == "llamacpp"
     try:
-        model = HubModel(repository, revision or None, Selection(kind, file or None))
+        model = HubModel(repository, revision or None, Selection.of(kind, names))
         cached = model.cached()
         if cached is not None:
             return json.dumps({"path": str(cached)})

@@ -1,6 +1,6 @@
 """Runs as a process of its own: what a fetch of a model would take, before it begins.
 
-`python -m engines.weights.hub_size OWNER/NAME KIND REVISION FILE ROOT` -> JSON: `size` and
+`python -m engines.weights.hub_size OWNER/NAME KIND REVISION NAMES ROOT` -> JSON: `size` and
 `missing` in bytes, `commit`, `licence`.
 """
 
@@ -19,10 +19,10 @@ from engines.weights.store import WeightsStore
 
 def size(args: Sequence[str], progress: Progress) -> str:
     """A fetch would find the same, unless a branch moves meanwhile."""
-    repository, kind, revision, file, root = args
+    repository, kind, revision, names, root = args
     progress(f"asking {hub_address()} for {repository}", None, None)
     try:
-        model = HubModel(repository, revision or None, Selection(kind, file or None))
+        model = HubModel(repository, revision or None, Selection.of(kind, names))
         pull = Pull(model, WeightsStore(Path(root)), listing := patiently(model.listing, progress))
         told = {"commit": listing.commit, "licence": listing.licence, "size": listing.size}
         return json.dumps({**told, "missing": pull.missing_bytes()})

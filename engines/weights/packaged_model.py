@@ -21,9 +21,15 @@ CONVERSION = 1
 """Raised when convert.py writes something else: older folders are then made again."""
 
 
-def gguf_path(package: str = PACKAGE, file: str | None = None) -> Path:
-    """The GGUF in the installed package, SHA-256 checked. Raises EngineUnavailable."""
-    return verified(gguf_in(package, file))
+def gguf_path(
+    package: str = PACKAGE, file: str | None = None, projector: str | None = None
+) -> Path:
+    """The GGUF in the installed package, with its projector beside it, SHA-256 checked. Raises
+    EngineUnavailable."""
+    gguf = verified(gguf_in(package, file, projector))
+    if projector is not None and verified(gguf_in(package, projector)).parent != gguf.parent:
+        raise EngineUnavailable(f"The package {package} has {projector} in another folder.")
+    return gguf
 
 
 def converted_model(

@@ -12,9 +12,12 @@ QUANTIZATION = re.compile(r"[.-](I?Q\d\w*|B?F\d+)$", re.IGNORECASE)
 """The end of a GGUF's name: SmolLM2-135M-Instruct.Q4_1."""
 
 
-def gguf_in(package: str, file: str | None = None) -> importlib.metadata.PackagePath:
-    """The package's GGUF file; `file` names it where there are several."""
-    ggufs = [f for f in files_of(package) if f.suffix == ".gguf" and file in (None, f.name)]
+def gguf_in(
+    package: str, file: str | None = None, projector: str | None = None
+) -> importlib.metadata.PackagePath:
+    """The package's GGUF file; `file` names it where there are several beside the `projector`."""
+    found = [f for f in files_of(package) if f.suffix == ".gguf" and f.name != projector]
+    ggufs = [f for f in found if file in (None, f.name)]
     if len(ggufs) != 1:
         names = ", ".join(f.name for f in ggufs) or f"no {file or '*.gguf'}"
         raise EngineUnavailable(f"The package {package} holds {names}; exactly one is needed.")

@@ -10,7 +10,7 @@ from engines.registry.sources import PACKAGE, is_local
 from engines.registry.spec import EngineSpec, Source
 from engines.weights.packages import folder_in, gguf_in
 from engines.weights.resolve import QUIET, resolve
-from engines.weights.store import stored_weights
+from engines.weights.store import selection_of, stored_weights
 
 OFFLINE = {"HF_HUB_OFFLINE": "1"}
 
@@ -36,7 +36,7 @@ def packaged_weights(spec: EngineSpec, data_dir: Path) -> Path:
     package = spec.source.removeprefix(PACKAGE)
     if spec.kind == "vllm" and (folder := folder_in(package)) is not None:
         return folder
-    gguf = Path(gguf_in(package, spec.file).locate())
+    gguf = Path(gguf_in(package, spec.file, spec.projector).locate())
     converted = data_dir.resolve() / "models" / gguf.stem
     is_converted = spec.kind == "vllm" and (converted / "config.json").exists()
     return converted if is_converted else gguf
@@ -55,7 +55,7 @@ def hub_cache(environment: Mapping[str, str]) -> Path:
 def _cached(spec: Source, environment: Mapping[str, str]) -> Path | None:
     if not (hub_cache(environment) / f"models--{spec.source.replace('/', '--')}").is_dir():
         return None
-    args = [spec.source, spec.kind, spec.revision or "", spec.file or ""]
+    args = [spec.source, spec.kind, spec.revision or "", selection_of(spec).names]
     around = {**environment, **QUIET, **OFFLINE}
     try:
         told = json.loads(run_child_job("engines.weights.hub_description", args, _quiet, around))

@@ -12,7 +12,7 @@ from engines.registry.sources import PACKAGE, is_local
 from engines.registry.spec import EngineSpec, Source
 from engines.weights.packaged_model import converted_model, gguf_path
 from engines.weights.packages import folder_in
-from engines.weights.store import stored_weights, weights_root
+from engines.weights.store import selection_of, stored_weights, weights_root
 
 QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
 
@@ -59,7 +59,7 @@ def fetched(
         "asks_hub": asks_hub or bool(again),
         "again": list(again),
     }
-    args = [spec.source, spec.kind, spec.revision or "", _file(spec), json.dumps(how)]
+    args = [spec.source, spec.kind, spec.revision or "", selection_of(spec).names, json.dumps(how)]
     try:
         return Path(run_child_job("engines.weights.hub", args, progress, {**environment, **QUIET}))
     except ChildJobFailed as e:
@@ -81,7 +81,7 @@ def fetch_size(
 ) -> FetchSize:
     """Of a hub's model or adapter; asks the hub. Raises EngineUnavailable."""
     root = str(weights_root(data_dir, environment))
-    args = [spec.source, spec.kind, spec.revision or "", _file(spec), root]
+    args = [spec.source, spec.kind, spec.revision or "", selection_of(spec).names, root]
     around = {**environment, **QUIET}
     try:
         told = json.loads(run_child_job("engines.weights.hub_size", args, progress, around))
@@ -90,16 +90,12 @@ def fetch_size(
     return FetchSize(**told)
 
 
-def _file(spec: Source) -> str:
-    return (spec.file or "") if spec.kind == "llamacpp" else ""
-
-
 def _packaged(
     spec: EngineSpec, data_dir: Path, progress: Progress, environment: Mapping[str, str]
 ) -> Path:
     package = spec.source.removeprefix(PACKAGE)
     if spec.kind == "llamacpp":
-        return gguf_path(package, spec.file)
+        return gguf_path(package, spec.file, spec.projector)
     return folder_in(package) or converted_model(data_dir, progress, package, environment)
 
 
@@ -110,7 +106,7 @@ def _local(spec: Source) -> Path:
     if spec.kind == "adapter":
         return path
     if spec.kind == "llamacpp":
-        return _local_gguf(path, spec.file)
+        return _with_projector(_local_gguf(path, spec.file, spec.projector), spec.projector)
     if not (path / "config.json").is_file():
         raise WeightsUnavailable(f"{path} has no config.json; source would be a model's folder")
     if not any(any(path.glob(form)) for form in ("*.safetensors", "*.bin", "*.pt")):
@@ -118,10 +114,16 @@ def _local(spec: Source) -> Path:
     return path
 
 
-def _local_gguf(path: Path, file: str | None) -> Path:
+def _with_projector(gguf: Path, projector: str | None) -> Path:
+    if projector is not None and not gguf.with_name(projector).is_file():
+        raise WeightsUnavailable(f"{gguf.parent} has no projector {projector}")
+    return gguf
+
+
+def _local_gguf(path: Path, file: str | None, projector: str | None) -> Path:
     if path.is_file():
         return path
-    ggufs = sorted(path.glob(file or "*.gguf"))
+    ggufs = sorted(each for each in path.glob(file or "*.gguf") if each.name != projector)
     if len(ggufs) != 1:
         names = ", ".join(each.name for each in ggufs) or f"no {file or '*.gguf'}"
         raise WeightsUnavailable(f"{path} holds {names}; right would be file: with one name")

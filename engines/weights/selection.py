@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from engines.registry.adapters import CONFIG, MOST_CONFIG_BYTES, WEIGHTS
 
@@ -17,17 +17,35 @@ INDEX = "model.safetensors.index.json"
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What an engine of this kind wants, or whoever reads an "adapter"; `file`: the GGUF's name,
-    for llamacpp alone."""
+    """What an engine of this kind wants, or whoever reads an "adapter"; for llamacpp alone `file`,
+    the GGUF's name, and that of a `projector` beside it."""
 
     kind: str
     file: str | None = None
+    projector: str | None = None
+
+    @classmethod
+    def of(cls, kind: str, names: str) -> "Selection":
+        """`names`: those of a Selection, as a child process is told them."""
+        return cls(kind, *json.loads(names))
+
+    @property
+    def names(self) -> str:
+        return json.dumps([self.file, self.projector])
+
+    @property
+    def beside(self) -> str | None:
+        """The projector's name in the repository."""
+        if self.projector is None:
+            return None
+        return str(PurePosixPath(self.file or ".").parent / self.projector)
 
     @property
     def patterns(self) -> tuple[str, ...]:
         if self.kind != "llamacpp":
             return (CONFIG, WEIGHTS) if self.kind == "adapter" else ALLOWED
-        return (self.file.replace("-00001-of-", "-*-of-"),) if self.file else ("*.gguf",)
+        models = self.file.replace("-00001-of-", "-*-of-") if self.file else "*.gguf"
+        return (models, self.beside) if self.beside else (models,)
 
     def wanted(self, names: Iterable[str]) -> list[str]:
         """In order of their names. PyTorch's own files only where there are no others."""
@@ -42,8 +60,10 @@ class Selection:
         if self.kind == "llamacpp":
             ggufs = self.ggufs(sizes)
             held = ", ".join(ggufs)[:200] or f"no {self.patterns[0]}"
-            is_one = ggufs and are_one(ggufs)
-            return None if is_one else f"{held}; right would be file: with one name"
+            if not ggufs or not are_one(ggufs):
+                return f"{held}; right would be file: with one name"
+            is_missing = self.beside is not None and self.beside not in sizes
+            return f"no projector {self.beside}" if is_missing else None
         if self.kind != "adapter":
             return None
         if missing := [name for name in self.patterns if name not in sizes]:
@@ -53,13 +73,17 @@ class Selection:
         return None
 
     def ggufs(self, names: Iterable[str]) -> list[str]:
-        return [name for name in self.wanted(names) if name.endswith(".gguf")]
+        """The model's own."""
+        found = [name for name in self.wanted(names) if name.endswith(".gguf")]
+        return [name for name in found if name != self.beside]
 
     def weights(self, folder: Path, names: Sequence[str]) -> Path | None:
         """The folder or the GGUF file in it, where everything that its index names is among
         `names`."""
         if self.kind == "llamacpp":
             ggufs = self.ggufs(names)
+            if self.beside is not None and self.beside not in names:
+                return None
             return folder / ggufs[0] if ggufs and are_one(ggufs) else None
         if self.kind == "adapter":
             return folder if {CONFIG, WEIGHTS} <= set(names) else None

@@ -112,7 +112,9 @@ def stored_weights(spec: Source, data_dir: Path, environment: Mapping[str, str])
 
 
 def selection_of(spec: Source) -> Selection:
-    return Selection(spec.kind, spec.file if spec.kind == "llamacpp" else None)
+    if spec.kind != "llamacpp":
+        return Selection(spec.kind)
+    return Selection(spec.kind, spec.file, spec.projector)
 
 
 def _readable_manifest(folder: Path) -> WeightsManifest | None:

@@ -54,7 +54,7 @@ def weights_of(models: Iterable[ModelSpec]) -> list[Weights]:
     found: dict[tuple[str | None, ...], tuple[Source, list[str]]] = {}
     for model in models:
         for spec in _sources(model):
-            key = (spec.kind, spec.source, spec.revision, spec.file)
+            key = (spec.kind, spec.source, spec.revision, spec.file, spec.projector)
             found.setdefault(key, (spec, []))[1].append(model.alias)
     return [Weights(spec, tuple(aliases)) for spec, aliases in found.values()]
 

@@ -45,17 +45,15 @@ class PictureReader:
     async def _read(self, parts: Sequence[dict[str, Any]]) -> None:
         room, pixels = MOST_BYTES_TOGETHER, MOST_PIXELS_TOGETHER
         for part in parts:
-            given: CheckedPicture = part[PICTURE]
-            picture = await self._picture(given)
+            picture = await self._picture(part[PICTURE], room, pixels)
             room -= len(picture.data)
             pixels -= picture.width * picture.height
-            _check_room(given.field, room, pixels)
             part[PICTURE] = picture
 
-    async def _picture(self, given: CheckedPicture) -> Picture:
+    async def _picture(self, given: CheckedPicture, room: int, pixels: int) -> Picture:
         fetched = await self._fetched(given)
         try:
-            return await self._threads(self._looked_at, given, fetched)
+            return await self._threads(self._looked_at, given, fetched, room, pixels)
         except Unreadable as error:
             raise _unreadable(given.field, str(error)) from None
 
@@ -69,9 +67,15 @@ class PictureReader:
             message = f"{field}: the picture {error}."
             raise ApiError.invalid(message, field, None, error.expected) from None
 
-    def _looked_at(self, given: CheckedPicture, fetched: bytes | None) -> Picture:
+    def _looked_at(
+        self, given: CheckedPicture, fetched: bytes | None, room: int, pixels: int
+    ) -> Picture:
+        """`room`: bytes, and `pixels`, that the pictures before it have left."""
         data = _decoded(given.base64 or "") if fetched is None else fetched
-        return self._looker(data, is_low=given.is_low)
+        if len(data) > room:
+            right = f"at most {MOST_BYTES_TOGETHER} bytes of pictures in a request"
+            raise Unreadable(f"is one too many; right would be {right}")
+        return self._looker(data, is_low=given.is_low, room=pixels)
 
 
 def _decoded(text: str) -> bytes:
@@ -91,15 +95,6 @@ def _decoded(text: str) -> bytes:
     except ValueError:  # binascii's own is one, and that of text that is not ASCII
         raise Unreadable("is no base64; right would be letters, digits, +, / and = alone") from None
     return b"".join(pieces)
-
-
-def _check_room(field: str, room: int, pixels: int) -> None:
-    if room < 0:
-        raise _unreadable(field, f"is one too many; right would be {MOST_BYTES_TOGETHER} bytes of "
-                          "pictures in a request")  # fmt: skip
-    if pixels < 0:
-        raise _unreadable(field, f"is one too many; right would be {MOST_PIXELS_TOGETHER} pixels "
-                          "in all pictures of a request")  # fmt: skip
 
 
 def _unreadable(field: str, why: str) -> ApiError:

@@ -1,6 +1,7 @@
 """/v1/audio/transcriptions and translations on a scripted engine: every form of answer, exact
 bills, and whatever is wrong with a recording."""
 
+import errno
 import json
 import re
 from collections.abc import Iterator
@@ -10,7 +11,9 @@ import httpx
 import openai
 import pytest
 
+from engines.audio.splitting import pieces
 from server.api.audio.endpoints import HELD
+from server.api.audio.form import Recording
 from server.ledger.records import KeyLimits
 from tests.support.recordings import encoded, tone
 from tests.support.serving import Served, read_records, scripted, server_of, wait_until
@@ -197,6 +200,7 @@ def test_a_recording_that_cannot_be_read(
         ({"temperature": "-0.1"}, "temperature"),
         ({"temperature": "warm"}, "temperature"),
         ({"temperature": "NaN"}, "temperature"),
+        ({"temperature": ""}, "temperature"),
         ({"stream": "yes"}, "stream"),
         ({"stream": "true", "response_format": "srt"}, "response_format"),
         ({"prompt": "x" * 4097}, "prompt"),
@@ -215,6 +219,33 @@ def test_what_cannot_be_honoured_is_refused(
     assert answer.status_code in (400, 404)
     assert answer.json()["error"]["param"] == param
     assert len(answer.text) < 2000
+
+
+@pytest.mark.parametrize("given", ["", "warm", "NaN", "1.1"])
+def test_a_temperature_is_told_its_own_range(client: httpx.Client, wav: bytes, given: str) -> None:
+    error = asked(client, wav, temperature=given).json()["error"]
+    assert "expected a number from 0 to 1." in error["message"]
+    assert error["details"]["expected"] == "a number from 0 to 1"
+
+
+def test_a_full_disk_is_told_of_recordings(
+    client: httpx.Client, wav: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: Recording, piece: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/tmp/secret")
+
+    monkeypatch.setattr(Recording, "write", full)
+    answer = asked(client, wav)
+    error = assert_error(answer, 503, "OVERLOADED", None)
+    assert error["message"].startswith("Recordings cannot be stored")
+    assert "secret" not in answer.text
+
+
+def test_pieces_are_no_copies() -> None:
+    samples = memoryview(bytearray(2 * 16_000 * 70))
+    parts = list(pieces(samples))
+    assert [part.obj for part in parts] == [samples.obj] * len(parts)
+    assert b"".join(parts) == samples
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,22 @@ def test_a_child_that_dies_is_replaced(child: WarmChild) -> None:
     assert child.ask("a", 5) == "a"
 
 
+def test_one_that_has_worked_long_is_replaced_between_two_questions() -> None:
+    child = WarmChild(MODULE, [], most_life_cpu_s=0.01)  # its start takes more
+    try:
+        assert child.ask("pid", 5) != child.ask("pid", 5)
+    finally:
+        child.close()
+
+
+def test_its_environment_is_what_it_is_given() -> None:
+    child = WarmChild(MODULE, [], environment={"KEPT": "1"})
+    try:
+        assert child.ask("environment", 5) == ["KEPT", "OMP_NUM_THREADS", "PYTHONPATH"]
+    finally:
+        child.close()
+
+
 def test_one_that_does_not_start_says_so_and_is_tried_again_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

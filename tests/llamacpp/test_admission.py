@@ -14,7 +14,7 @@ from engines.llamacpp.recent_prompts import RecentPrompts
 from engines.llamacpp.task import Item, Task
 
 pytestmark = pytest.mark.anyio
-CHUNK = b'{"choices":[],"prompt_progress":{"total":2,"cache":0,"processed":2,"time_ms":1}}'
+CHUNK = b'{"content":"","prompt_progress":{"total":2,"cache":0,"processed":2,"time_ms":1}}'
 
 
 class Server:
@@ -41,6 +41,7 @@ class Site:
             server=self.server,
             reading_slot=lambda seed: 0,
             recent_prompts=RecentPrompts(4),
+            room=SimpleNamespace(make=lambda cells: None),
         )
         self.slots = SlotQueue(cast(Any, model))
         self.returned: list[int] = []

@@ -11,7 +11,7 @@ from engines.answers.thinking import ThinkingSplitter
 from engines.base import Delta, Reasoning
 from engines.llamacpp.deltas import ChoiceReader
 from engines.llamacpp.tools import MARKS, CallReader
-from engines.llamacpp.wire import ChoicePiece, Chunk, Timings, Verbose
+from engines.llamacpp.wire import Chunk, Timings
 from tests.support.tool_forms import CALLS, FORMS, SAYS, WORDLESS
 
 THOUGHT = "Where? <tool\n\nOslo."
@@ -38,11 +38,15 @@ def read(
     made, deltas = tokens(said), list[Delta]()
     for at in range(0, len(made), size):
         some, is_last = made[at : at + size], at + size >= len(made)
-        piece = ChoicePiece(
-            "".join(text for text, _ in some), finish_reason="stop" if is_last else None
+        reader.add(
+            Chunk(
+                text="".join(text for text, _ in some),
+                tokens=tuple(token_id for _, token_id in some),
+                is_last=is_last,
+                stop_type="eos",
+                timings=Timings(at + len(some)),
+            )
         )
-        verbose = Verbose(tuple(token_id for _, token_id in some))
-        reader.add(piece, Chunk((piece,), Timings(at + len(some)), verbose))
         if (delta := reader.take()) is not None:
             deltas.append(delta)
     return deltas

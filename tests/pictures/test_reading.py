@@ -50,6 +50,54 @@ def look() -> Any:
     looker.close()
 
 
+def child_of(look: PictureLooker) -> Path:
+    look(RED)
+    look._child.begin()
+    assert look._child._child is not None
+    return Path("/proc") / str(look._child._child.pid)
+
+
+def test_the_child_knows_nothing_of_the_servers_secrets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setenv("FJORD_DATABASE_URL", "postgresql://fjord:secret@db/fjord")
+    looker = PictureLooker()
+    try:
+        environment = (child_of(looker) / "environ").read_bytes()
+    finally:
+        looker.close()
+    assert b"PYTHONPATH=" in environment
+    assert b"secret" not in environment
+
+
+def test_the_child_may_do_little(look: PictureLooker) -> None:
+    said = (child_of(look) / "limits").read_text()
+    told = {line[:26].strip(): line[26:].split()[:2] for line in said.splitlines()[1:]}
+    for kind, most in (("file size", "0"), ("open files", "32"), ("cpu time", "1200")):
+        assert told[f"Max {kind}"] == [most, most], said
+    assert int(told["Max address space"][1]) < 2**32
+    status = (child_of(look) / "status").read_text()
+    assert "NoNewPrivs:\t1" in status
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF"])
+def test_each_format_is_read_within_its_bounds(look: PictureLooker, kind: str) -> None:
+    """WebP's decoder starts a thread of its own for a large one."""
+    large = look(picture((3000, 2000), "green", kind))
+    assert (large.width, large.height) == (3000, 2000)
+
+
+def test_one_with_too_many_pixels_for_the_rest_is_not_decoded(look: PictureLooker) -> None:
+    """Its header says it: cut off behind it, it is refused for its pixels all the same."""
+    cut = bomb(6000)[:200]
+    with pytest.raises(Unreadable, match="one too many; right would be at most 80000000 pixels"):
+        look(cut, room=6000 * 6000 - 1)
+    with pytest.raises(Unreadable, match="damaged or cut off"):
+        look(cut, room=6000 * 6000)
+    look(RED)
+    with pytest.raises(Unreadable, match="one too many"):
+        look(RED, room=32 * 20 - 1)
+
+
 def test_what_was_looked_at_is_remembered(look: PictureLooker) -> None:
     first = look(RED)
     assert (first.width, first.height, first.data) == (32, 20, RED)
@@ -224,6 +272,39 @@ def test_a_wrong_number_of_pictures_stops_the_start(tmp_path: Path, wrong: str) 
     file.write_text(MODEL.replace("images: 8", wrong))
     with pytest.raises(RegistryError, match="images"):
         load_registry(file)
+
+
+ON_LLAMACPP = MODEL.replace("images: 8", "images: 8\n    engine: llamacpp")
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        (ON_LLAMACPP, "images': needs a projector.*right would be projector:"),
+        (MODEL.replace("images: 8", "images: 8\n    projector: m.gguf"), "projector': is llama"),
+        (ON_LLAMACPP.replace("images: 8", "projector: m.gguf"), "projector': reads pictures, and"),
+        (ON_LLAMACPP.replace("images: 8", "images: 8\n    projector: ../m.gguf"), "is wrong"),
+        (ON_LLAMACPP.replace("images: 8", "images: 8\n    projector: m.bin"), "is wrong"),
+    ],
+)
+def test_what_reads_pictures_on_llamacpp_is_named(tmp_path: Path, file: str, told: str) -> None:
+    path = tmp_path / "registry.yaml"
+    path.write_text(file)
+    with pytest.raises(RegistryError, match=rf"registry.yaml:\d+: model 'eyes', key '.*{told}"):
+        load_registry(path)
+
+
+def test_an_alias_reads_pictures_where_its_engine_has_a_projector(tmp_path: Path) -> None:
+    path = tmp_path / "registry.yaml"
+    also = "images: 8\n    projector: m.gguf\n    also: {llamacpp: {}}"
+    path.write_text(MODEL.replace("images: 8", also))
+    registry = load_registry(path)
+    assert registry.models["eyes"].engine.projector is None
+    other = registry.with_engine("llamacpp").models["eyes"]
+    assert (other.engine.projector, other.most_images) == ("m.gguf", 8)
+    path.write_text(MODEL.replace("images: 8", "images: 8\n    also: {llamacpp: {}}"))
+    blind = load_registry(path).with_engine("llamacpp").models["eyes"]
+    assert blind.most_images == 0
 
 
 def test_vectors_are_made_of_texts(tmp_path: Path) -> None:

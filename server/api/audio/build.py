@@ -44,7 +44,7 @@ def build_speech(
     wire: SpeechFields,
     spec: ModelSpec,
     request_id: str,
-    heard: Sequence[bytes],
+    heard: Sequence[memoryview],
     billed_s: int,
     *,
     translates: bool,

@@ -129,7 +129,7 @@ class SpeechEndpoint(Generation[SpeechFields]):
         call.deadline = deadline  # of all that it takes, its decoding too
         return call
 
-    async def _samples(self, recording: Recording) -> bytes:
+    async def _samples(self, recording: Recording) -> memoryview:
         """Raises ApiError 400, 503."""
         try:
             return await self.services.decoder.samples(recording.file)
@@ -141,7 +141,9 @@ class SpeechEndpoint(Generation[SpeechFields]):
             message = "Recordings cannot be decoded here; the server's log says why."
             raise ApiError(503, "MODEL_UNAVAILABLE", message) from None
 
-    def _check_pieces(self, parts: Sequence[bytes], samples: bytes, admission: Admission) -> None:
+    def _check_pieces(
+        self, parts: Sequence[memoryview], samples: memoryview, admission: Admission
+    ) -> None:
         """Raises ApiError 400 where a key can never have so many at once."""
         limit = max(1, self.services.limiter.concurrent(admission.caller))
         if len(parts) > limit:

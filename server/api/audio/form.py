@@ -64,7 +64,7 @@ class SpeechForm(TakenBody):
     async def read(self, exchange: Exchange) -> tuple[Recording, bytes]:
         """The recording, and the other fields as a JSON object. Raises ApiError, ClientLeft."""
         form = await self.take(exchange)
-        with disk_trouble():
+        with disk_trouble("Recordings"):
             recording = form.end()
             await asyncio.to_thread(recording.begin)
         return recording, self.body

@@ -1,9 +1,10 @@
 """The fields of /v1/audio/transcriptions and /v1/audio/translations beside the recording."""
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias
 
-from pydantic import Field, TypeAdapter
+from pydantic import BeforeValidator, Field, TypeAdapter
+from pydantic_core import PydanticCustomError
 
 from server.api.chat.wire import Asked
 from server.api.fields import LEAVE_OUT, Refused
@@ -11,6 +12,17 @@ from server.api.fields import LEAVE_OUT, Refused
 Format: TypeAlias = Literal["json", "text", "srt", "verbose_json", "vtt"]
 MOST_PROMPT: Final = 4096
 _LANGUAGE = r"^[a-z]{2,3}$"
+
+
+_MOST_TEMPERATURE: Final = 1
+
+
+def _number(value: Any) -> Any:
+    """A form's text that is no number says what one would be here: chats have another range."""
+    if isinstance(value, str):
+        context = {"le": _MOST_TEMPERATURE}
+        raise PydanticCustomError("float_type", "Input should be a number", context)
+    return value
 
 
 class SpeechFields(Asked):
@@ -26,7 +38,10 @@ class SpeechFields(Asked):
     ] = None
     response_format: Annotated[Format | None, Field(description="json, without it")] = None
     temperature: Annotated[
-        Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None,
+        Annotated[
+            float, BeforeValidator(_number), Field(ge=0, le=_MOST_TEMPERATURE, allow_inf_nan=False)
+        ]
+        | None,
         Field(description="0, without it: the likeliest words"),
     ] = None
 

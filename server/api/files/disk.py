@@ -13,11 +13,11 @@ RETRY_S = 30.0
 
 
 @contextmanager
-def disk_trouble() -> Iterator[None]:
+def disk_trouble(what: str = "Files") -> Iterator[None]:
     """Raises ApiError 503 instead of OSError and sqlite3.Error, whose words name paths."""
     try:
         yield
     except (OSError, sqlite3.Error) as error:
-        log.error("files and batches cannot be stored or read: %s", error)
-        message = "Files cannot be stored or read now; the server's log says why."
+        log.error("%s cannot be stored or read: %s", what.lower(), error)
+        message = f"{what} cannot be stored or read now; the server's log says why."
         raise ApiError.retry(503, "OVERLOADED", message, RETRY_S) from None

@@ -1,11 +1,9 @@
 """The memory as an endpoint asks it: off the event loop, its refusals as a client hears them."""
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from engines.host.worker_threads import WorkerThreads
 from server.errors import ApiError, brief
 from server.memory.conversations import ConversationFull
 from server.memory.errors import MemoryFull, MemoryTrouble, NotKept, TooLong, TooManyOpen
@@ -13,15 +11,14 @@ from server.memory.errors import MemoryFull, MemoryTrouble, NotKept, TooLong, To
 P = ParamSpec("P")
 T = TypeVar("T")
 RETRY_S = 30.0
-_THREADS = ThreadPoolExecutor(8, thread_name_prefix="memory")
+_THREADS = WorkerThreads(8, "memory")
 """Of its own: where a database does not answer, nobody else's files wait for a thread."""
 
 
 async def asked(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Raises ApiError: 404 for what is not kept, also for another owner's."""
     try:
-        call = partial(work, *args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(_THREADS, call)
+        return await _THREADS(work, *args, **kwargs)
     except (MemoryTrouble, MemoryFull, ConversationFull, NotKept, TooLong, TooManyOpen) as error:
         raise refusal(error) from None
 
