@@ -57,7 +57,7 @@ class NoLimits(Limiter):
     """Counts nothing."""
 
     def admit(self, caller: Caller, slots: int = 1) -> Admission:
-        return Admission(caller, None, [])
+        return Admission(caller, (), [])
 
     def release(self, admission: Admission, *, tokens: int = 0) -> None:
         pass

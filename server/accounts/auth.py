@@ -8,7 +8,8 @@
     check_model(caller, alias)
 
 AuthError
-├── AuthFailed              no key, or an unknown, revoked or expired one (401)
+├── AuthFailed              no key, or an unknown, revoked or expired one, or one whose owner is
+│                           archived or whose member is disabled (401)
 └── NotPermitted            (403)
     ├── WrongService        a key of another service
     └── ModelNotAllowed     a key that may not use this model
@@ -16,6 +17,7 @@ AuthError
 
 import time
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from server.ledger.keys import Key, hash_of
 from server.ledger.records import Caller
@@ -26,7 +28,7 @@ class AuthError(Exception):
 
 
 class AuthFailed(AuthError):
-    """No key, or one that is unknown, revoked or expired."""
+    """No key, or one that is unknown, revoked, expired, or barred by what is above it."""
 
 
 class NotPermitted(AuthError):
@@ -41,25 +43,44 @@ class ModelNotAllowed(NotPermitted):
     """The key may not use this alias."""
 
 
+class KnownKey(NamedTuple):
+    """One text of a key."""
+
+    key: Key
+    caller: Caller
+    until: float | None
+    """When that text ends."""
+    barred: str | None
+    """Why it may not be used though it is good."""
+
+    def check_alive(self) -> None:
+        """Raises AuthFailed."""
+        if self.key.revoked_at is not None:
+            raise AuthFailed("This API key was revoked.")
+        if self.until is not None and self.until <= time.time():
+            raise AuthFailed("This API key has expired.")
+        if self.barred is not None:
+            raise AuthFailed(self.barred)
+
+
 class KeyRing:
     """All keys by the SHA-256 of their text. Belongs to the event loop."""
 
     def __init__(self, keys: Iterable[Key] = ()) -> None:
-        self.by_hash: dict[bytes, tuple[Key, Caller, float | None]] = {}
-        self._by_id: dict[str, tuple[Key, Caller]] = {}
+        self.by_hash: dict[bytes, KnownKey] = {}
+        self._by_id: dict[str, KnownKey] = {}
         self.replace(keys)
 
     def replace(self, keys: Iterable[Key]) -> None:
         """From now on exactly `keys` count. A rotated key's old text counts until its time."""
-        by_hash: dict[bytes, tuple[Key, Caller, float | None]] = {}
-        by_id: dict[str, tuple[Key, Caller]] = {}
+        by_hash: dict[bytes, KnownKey] = {}
+        by_id: dict[str, KnownKey] = {}
         for key in keys:
-            caller = key.caller()
-            by_id[key.key_id] = (key, caller)
+            known = KnownKey(key, key.caller(), key.expires_at, key.barred)
+            by_id[key.key_id] = by_hash[key.secret_hash] = known
             if key.previous_hash is not None:
                 until = earlier(key.previous_until, key.expires_at)
-                by_hash[key.previous_hash] = (key, caller, until)
-            by_hash[key.secret_hash] = (key, caller, key.expires_at)
+                by_hash[key.previous_hash] = known._replace(until=until)
         self.by_hash, self._by_id = by_hash, by_id
 
     def current(self, key_id: str) -> Caller:
@@ -68,9 +89,8 @@ class KeyRing:
         found = self._by_id.get(key_id)
         if found is None:
             raise AuthFailed("This API key is not there any more.")
-        key, caller = found
-        _check_alive(key, key.expires_at)
-        return caller
+        found.check_alive()
+        return found.caller
 
     def authenticate(
         self, headers: Iterable[tuple[bytes, bytes]], *, service: str = "llm"
@@ -92,18 +112,10 @@ class KeyRing:
         found = self.by_hash.get(hash_of(secret))
         if found is None:
             raise refusal(secret, service)
-        key, caller, until = found
-        _check_alive(key, until)
-        if key.service != service:
-            raise wrong_service(key.service, service)
-        return caller
-
-
-def _check_alive(key: Key, until: float | None) -> None:
-    if key.revoked_at is not None:
-        raise AuthFailed("This API key was revoked.")
-    if until is not None and until <= time.time():
-        raise AuthFailed("This API key has expired.")
+        found.check_alive()
+        if found.key.service != service:
+            raise wrong_service(found.key.service, service)
+        return found.caller
 
 
 def earlier(one: float | None, other: float | None) -> float | None:

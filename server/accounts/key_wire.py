@@ -17,7 +17,8 @@ from pydantic import (
 )
 
 from engines.registry.currency import CURRENCIES, Currency
-from server.ledger.keys import Budget, Key
+from server.ledger.allowance import Budget
+from server.ledger.keys import Key
 from server.ledger.money import MICRO, money_text
 from server.ledger.records import KeyLimits
 

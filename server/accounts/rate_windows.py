@@ -36,8 +36,10 @@ class Requests:
         self.kept.append(now)
 
     def oldest_ends(self, now: float) -> float:
-        """When the oldest that counts leaves the minute; where none counts, one of now would."""
-        return (self.kept[self.first] if self.count(now) else now) + MINUTE_S
+        """When the oldest that `count` just counted leaves the minute; where it counted none, one
+        of now would."""
+        kept, first = self.kept, self.first
+        return (kept[first] if first < len(kept) else now) + MINUTE_S
 
     def room_at(self, limit: int) -> float:
         """When fewer than `limit` count again; at least that many, and one, do now."""

@@ -98,7 +98,7 @@ class ListModels(_ModelsEndpoint):
             return await self._answered_to_anthropics(exchange, specs)
         models = [model_body(spec, spec.alias) for spec in specs]
         if exchange.scope.get("query_string") == DETAILS:
-            details = self._details(specs, services.currency(admission.caller))
+            details = self._details(specs, admission.caller)
             models = [{**a, **b} for a, b in zip(models, details, strict=True)]
         if registry.list_other_names:
             others = [(s, name) for s in specs for name in exact_names(s.also_known_as)]
@@ -121,8 +121,9 @@ class ListModels(_ModelsEndpoint):
         await exchange.reply(200, msgspec.json.encode(answer))
         return 0
 
-    def _details(self, specs: Sequence[ModelSpec], currency: str) -> list[ModelDetails]:
+    def _details(self, specs: Sequence[ModelSpec], caller: Caller) -> list[ModelDetails]:
         """What an operator asks for, and what the key pays; no path of this machine."""
+        currency = self.services.currency(caller)
         engines = [e for e in self.services.fleet.statuses() if e.is_first]
         states = {a: e.state for e in engines for a in e.aliases}
         names = {spec.engine.source: model_name(spec.engine.source) for spec in specs}
@@ -140,9 +141,7 @@ class ListModels(_ModelsEndpoint):
                 "preload": s.preload,
                 "reasoning_efforts": s.efforts,
                 "thought_tokens": s.thought_bounds.named,
-                "price": shown_price(
-                    s, self.services.registry.price_in(currency, s.price), currency
-                ),
+                "price": shown_price(s, self.services.known_price(s, caller), currency),
             }
             for s in specs
         ]

@@ -133,10 +133,10 @@ class Services:
         return caller.currency or self.registry.currency
 
     def price(self, spec: ModelSpec, caller: Caller) -> Price:
-        """The alias' price in the key's currency. Raises ApiError 403 where it has none: a record
-        in another currency would be outside the key's budget and reports."""
+        """The alias' price for a key. Raises ApiError 403 where it has none in the key's currency:
+        a record in another one would be outside the key's budget and reports."""
         currency = self.currency(caller)
-        price = self.registry.price_in(currency, spec.price)
+        price = self.known_price(spec, caller)
         if price is None:
             known = ", ".join([self.registry.currency, *self.registry.rates])
             message = (
@@ -145,6 +145,13 @@ class Services:
             )
             raise ApiError(403, "INSUFFICIENT_PERMISSIONS", message)
         return price
+
+    def known_price(self, spec: ModelSpec, caller: Caller) -> Price | None:
+        """In the key's currency, times its factor; each rounded half up to a micro-unit."""
+        price = self.registry.price_in(self.currency(caller), spec.price)
+        if price is None or caller.price_factor is None:
+            return price
+        return price.at(caller.price_factor)
 
     def model(self, name: str, caller: Caller, task: Task | None = None) -> ModelSpec:
         """The spec of an alias or another name. Raises ApiError 404, 403 where the key may not

@@ -4,7 +4,7 @@ SQLAlchemy Core would write the SQL; it is left to migrations, because importing
 `fjord keys` 0.3 s slower."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -29,7 +29,7 @@ class Database(Protocol):
         """The number of rows written."""
 
     def writing(self, table: str) -> AbstractContextManager[None]:
-        """One transaction in which nobody else writes `table`."""
+        """One transaction in which nobody else writes `table`; within another it is part of it."""
 
     def close(self) -> None: ...
 
@@ -53,7 +53,8 @@ class SqliteDatabase:
         return self.connection.execute(sql, parameters).rowcount
 
     def writing(self, table: str) -> AbstractContextManager[None]:
-        return sqlite.immediate(self.connection)
+        is_within = self.connection.in_transaction
+        return nullcontext() if is_within else sqlite.immediate(self.connection)
 
     def close(self) -> None:
         self.connection.close()

@@ -3,9 +3,13 @@
 LedgerError
 ├── LedgerUnavailable   nothing can be written now, and why: refuse new work (503)
 ├── LedgerInUse         another server holds this data directory
-├── BudgetExceeded      the key's budget has no room (402)
+├── BudgetExceeded      the budget of the key, or of a level above it, has no room (402)
 ├── DuplicateRecord     a request id that already has a record
-└── KeyNotFound         no key with this id
+├── TenantNotFound      (404)
+│   ├── KeyNotFound     no key with this name or id
+│   ├── OwnerNotFound   no owner
+│   └── MemberNotFound  no member
+└── TenantConflict      a key, owner or member that does not fit the others (400)
 """
 
 
@@ -24,12 +28,28 @@ class LedgerInUse(LedgerError):
 
 
 class BudgetExceeded(LedgerError):
-    """The key's budget, open requests' reservations counted, has no room left."""
+    """A budget, open requests' reservations counted, has no room left."""
 
 
 class DuplicateRecord(LedgerError):
     """This request id already has a record; an id is never used twice."""
 
 
-class KeyNotFound(LedgerError):
-    """No key has this id."""
+class TenantNotFound(LedgerError):
+    """Nothing has this name or id."""
+
+
+class KeyNotFound(TenantNotFound):
+    """No key has this name or id."""
+
+
+class OwnerNotFound(TenantNotFound):
+    """No owner has this name or id."""
+
+
+class MemberNotFound(TenantNotFound):
+    """No member has this name or id."""
+
+
+class TenantConflict(LedgerError):
+    """It does not fit what is there; the message says what would."""

@@ -1,51 +1,48 @@
 """The keys table: create, list, update, rotate, revoke; on SQLite and on PostgreSQL."""
 
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from server.ledger.allowance_rows import (
+    ALLOWANCE_COLUMNS,
+    allowance_fields,
+    allowance_row,
+    upsert,
+)
 from server.ledger.database import Database
-from server.ledger.errors import KeyNotFound
-from server.ledger.keys import Budget, Key, hash_of, new_key_id, new_key_text
-from server.ledger.records import KeyLimits
+from server.ledger.errors import KeyNotFound, TenantConflict
+from server.ledger.keys import Key, hash_of, new_key_id, new_key_text
+from server.ledger.member_store import MemberStore
+from server.ledger.owner_store import OwnerStore
+from server.ledger.tenant_tree import TenantTree
 
 PLAIN = (
     "key_id",
     "name",
     "owner",
+    "member_id",
     "service",
     "secret_hash",
     "previous_hash",
     "previous_until",
-    "currency",
     "created_at",
     "expires_at",
     "revoked_at",
 )
 """Columns that hold a key's field as it is."""
-COLUMNS = (
-    *PLAIN,
-    *KeyLimits.__slots__,
-    "models",
-    "budget_kind",
-    "budget_amount",
-    "budget_period",
-)
+COLUMNS = (*PLAIN, *ALLOWANCE_COLUMNS)
 SELECT = (
     f"SELECT {', '.join(f'keys.{name}' for name in COLUMNS)}, last_used_at"
     " FROM keys LEFT JOIN key_use ON key_use.key_id = keys.key_id"
 )
-UPSERT = (
-    f"INSERT INTO keys ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
-    " ON CONFLICT (key_id) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in COLUMNS[1:])
-)
+UPSERT = upsert("keys", COLUMNS)
 
 
 class KeyStore:
-    """Every write bumps `keys_version`, by which running servers notice it."""
+    """Every write bumps `keys_version`, by which running servers notice it; so does one of what
+    stands above keys. Keys are read with all of that."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -56,7 +53,8 @@ class KeyStore:
 
     def list(self) -> list[Key]:
         rows = self.database.named(f"{SELECT} ORDER BY keys.created_at, keys.key_id")
-        return [from_row(row) for row in rows]
+        tree = TenantTree.read(self.database)
+        return [tree.placed(from_row(row)) for row in rows]
 
     def get(self, key_id: str) -> Key:
         rows = self.database.named(f"{SELECT} WHERE keys.key_id = ?", (key_id,))
@@ -64,22 +62,43 @@ class KeyStore:
             raise KeyNotFound(
                 f"There is no key with id {key_id!r}; `fjord keys list` shows the ids."
             )
-        return from_row(rows[0])
+        return TenantTree.read(self.database).placed(from_row(rows[0]))
 
     def create(self, key: Key) -> tuple[Key, str]:
-        """Store a new key like `key`, under a fresh id; return it with its text, shown only now."""
+        """Store a new key like `key`, under a fresh id; return it with its text, shown only now.
+        Its owner and member are found by name or id, and an owner that is not there is made.
+        Raises MemberNotFound, TenantConflict."""
         key_id = new_key_id()
         text = new_key_text(key.service, key_id)
         made = replace(key, key_id=key_id, secret_hash=hash_of(text), created_at=time.time())
-        self.save(made)
+        with self.database.writing("keys"):
+            made = self.placed(made)
+            self.save(made)
         return made, text
 
     def update(self, key_id: str, change: Callable[[Key], Key]) -> Key:
-        """Store what `change` makes of the key; nobody else's change comes in between."""
+        """Store what `change` makes of the key; nobody else's change comes in between. Raises as
+        `create`."""
         with self.database.writing("keys"):
-            changed = change(self.get(key_id))
+            before = self.get(key_id)
+            changed = self.placed(change(before), before)
             self.save(changed)
         return changed
+
+    def placed(self, key: Key, before: Key | None = None) -> Key:
+        """Its owner by name, its member by id, and what is above it, as they will be."""
+        owners = OwnerStore(self.database)
+        owner = owners.name_of(key.owner)
+        if before is None or owner != before.owner:
+            if (found := owners.find(owner)) is not None and found.archived_at is not None:
+                raise TenantConflict(f"The owner {owner!r} is archived: it gets no keys.")
+            owners.ensure(owner)
+        member = key.member_id
+        if member is not None:
+            member = MemberStore(self.database).get(member, owner).member_id
+        if before is not None:
+            check_stays(before, owner, member)
+        return TenantTree.read(self.database).placed(replace(key, owner=owner, member_id=member))
 
     def rotate(self, key_id: str, *, grace_s: float = 0.0) -> tuple[Key, str]:
         """Give the key a new text; the old one is accepted for `grace_s` seconds more."""
@@ -105,33 +124,33 @@ class KeyStore:
         row = to_row(key)
         self.database.execute(UPSERT, [row[name] for name in COLUMNS])
 
-    def replace_all(self, keys: Iterable[Key]) -> None:
-        """Make the table hold exactly `keys`: how a node mirrors its site's."""
+    def replace_all(self, keys: Iterable[Key], tree: TenantTree) -> None:
+        """Make the tables hold exactly `keys` and `tree`: how a node mirrors its site's."""
         with self.database.writing("keys"):
+            tree.mirror(self.database)
             self.database.execute("DELETE FROM keys")
             for key in keys:
                 self.save(key)
 
 
+def check_stays(before: Key, owner: str, member: str | None) -> None:
+    """What a member has used is what its keys have: none is given on. Raises TenantConflict."""
+    if before.member_id is None:
+        return
+    if member != before.member_id:
+        raise TenantConflict("A key is its member's for good: make another one.")
+    if owner != before.owner:
+        raise TenantConflict("A member's key stays with its owner: make another one.")
+
+
 def to_row(key: Key) -> dict[str, Any]:
     """By column, all of COLUMNS."""
-    budget = key.budget
-    return {
-        **{name: getattr(key, name) for name in PLAIN},
-        **{name: getattr(key.limits, name) for name in KeyLimits.__slots__},
-        "models": None if key.models is None else json.dumps(sorted(key.models)),
-        "budget_kind": budget and budget.kind,
-        "budget_amount": budget and budget.amount,
-        "budget_period": budget and budget.period,
-    }
+    return {**{name: getattr(key, name) for name in PLAIN}, **allowance_row(key)}
 
 
 def from_row(row: Mapping[str, Any]) -> Key:
-    models, kind = row["models"], row["budget_kind"]
     return Key(
         **{name: row[name] for name in PLAIN},
         last_used_at=row["last_used_at"],
-        limits=KeyLimits(**{name: row[name] for name in KeyLimits.__slots__}),
-        models=None if models is None else frozenset(json.loads(models)),
-        budget=kind and Budget(kind=kind, amount=row["budget_amount"], period=row["budget_period"]),
+        **allowance_fields(row),
     )

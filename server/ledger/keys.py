@@ -6,7 +6,9 @@ import string
 from dataclasses import dataclass, field
 from typing import Literal
 
-from server.ledger.records import Caller, KeyLimits
+from server.ledger.allowance import Allowance
+from server.ledger.levels import limited, narrowest, nearest
+from server.ledger.records import Caller
 
 ALPHABET = string.ascii_lowercase + string.digits
 ID_LENGTH = 10
@@ -14,21 +16,17 @@ SECRET_LENGTH = 56
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """The most a key may use in a period. `amount`: micro-units of its currency, or tokens."""
-
-    kind: Literal["money", "tokens"]
-    amount: int
-    period: Literal["day", "month", "total"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key:
+class Key(Allowance):
     """One key as stored. Times in Unix seconds."""
 
     key_id: str
     name: str
     owner: str
+    """Its name."""
+    member_id: str | None = None
+    """Whose it is, for good; None: nobody's in particular."""
+    above: tuple[Allowance, ...] = field(default=(), compare=False, repr=False)
+    """The levels above it, the nearest first."""
     service: str = "llm"
     """The part of the key's text after `wayscloud_`: llm, or admin."""
     secret_hash: bytes = b""
@@ -36,14 +34,24 @@ class Key:
     previous_hash: bytes | None = None
     """The key's text before its last rotation, accepted until `previous_until`."""
     previous_until: float | None = None
-    models: frozenset[str] | None = None
-    limits: KeyLimits = field(default_factory=KeyLimits)
-    budget: Budget | None = None
-    currency: str | None = None
     created_at: float = 0.0
     expires_at: float | None = None
     revoked_at: float | None = None
     last_used_at: float | None = None
+
+    @property
+    def counted(self) -> str:
+        return self.key_id
+
+    @property
+    def barred(self) -> str | None:
+        """By a level above it."""
+        return next((each.barred for each in self.above if each.barred is not None), None)
+
+    @property
+    def levels(self) -> tuple[Allowance, ...]:
+        """Itself and what is above it, the nearest first."""
+        return (self, *self.above)
 
     @property
     def is_admin(self) -> bool:
@@ -62,9 +70,11 @@ class Key:
             name=self.name,
             owner=self.owner,
             service=self.service,
-            models=self.models,
+            models=narrowest(self.levels),
             limits=self.limits,
-            currency=self.currency,
+            levels=limited(self.above),
+            currency=nearest("currency", self.levels),
+            price_factor=nearest("price_factor", self.levels),
             is_admin=self.is_admin,
         )
 

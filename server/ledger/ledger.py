@@ -25,7 +25,13 @@ from functools import partial
 from pathlib import Path
 
 from server.ledger import sqlite
-from server.ledger.budgets import BudgetAccount, Budgets, Charge, Reservation
+from server.ledger.budget_accounts import (
+    BudgetAccount,
+    Charge,
+    Reservation,
+    correct_charges,
+)
+from server.ledger.budgets import Budgets
 from server.ledger.database import Database, SqliteDatabase
 from server.ledger.errors import DuplicateRecord, LedgerError, LedgerUnavailable
 from server.ledger.key_watcher import KeyWatcher, TakeKeys
@@ -183,27 +189,29 @@ class Ledger:
         if (error := answer.exception()) is None:
             account.learned(reading, answer.result())
             return
-        log.warning("what key %s has spent cannot be read: %s", account.key_id, error)
+        log.warning("what %s has spent cannot be read: %s", account.level_id, error)
         asyncio.get_running_loop().call_later(READ_AGAIN_S, self.read_again, account, reading)
 
     def read_again(self, account: BudgetAccount, reading: int) -> None:
-        is_current = self.budgets.accounts.get(account.key_id) is account
+        is_current = self.budgets.accounts.get(account.level_id) is account
         if is_current and account.reading == reading:
             self.budgets.read_anew(account)
 
     async def check_budget(self, key_id: str, currency: str) -> None:
-        """Whether the key has room for one more request, before anything is done for it. Raises
-        BudgetExceeded, LedgerUnavailable."""
+        """Whether the key and all above it have room for one more request, before anything is done
+        for it. Raises BudgetExceeded, LedgerUnavailable."""
         await self.budget_read(key_id)
         self.budgets.check(key_id, currency)
 
-    async def budget_read(self, key_id: str) -> None:
-        """Wait, not for long, for what the key has spent where that is being read: its budget or
-        its period is new."""
-        account = self.budgets.current(key_id)
-        if account in self.readings:
+    async def budget_read(self, key_id: str, owner: str | None = None) -> None:
+        """Wait, not for long, for what its levels have spent where that is being read: a budget or
+        a period is new. `owner` None: the key's."""
+        accounts = self.budgets.current(key_id, owner)
+        if not self.readings:
+            return
+        if waited := [self.readings[a] for a in accounts if a in self.readings]:
             self.writer.hurry()
-            await asyncio.wait([self.readings[account]], timeout=READ_S)
+            await asyncio.wait(waited, timeout=READ_S)
 
     def health(self) -> str | None:
         """None while records can be written; else why new work is refused."""
@@ -229,7 +237,7 @@ class Ledger:
         if trouble := self.health():
             raise LedgerUnavailable(trouble)
         bound_words(record)
-        await self.budget_read(record.key_id)
+        await self.budget_read(record.key_id, record.owner)
         if record.record_id in self.open_requests:
             raise DuplicateRecord(f"Request {record.record_id} is open already.")
         reservation = self.budgets.reserve(record, reserve_micro, reserve_tokens)
@@ -272,14 +280,14 @@ class Ledger:
         failed, at no charge. Of a whole answer nothing can have gone out."""
         bound_words(record)
         record.amount = charge_of(record, is_delivered=is_delivered and record.stream)
-        charge = self.settle(record)
+        charges = self.settle(record)
         waiter = asyncio.get_running_loop().create_future()
-        if charge is not None:
-            waiter.add_done_callback(partial(correct_charge, record, charge))
+        if charges:
+            waiter.add_done_callback(partial(correct_charges, record, charges))
         self.writer.submit(Close(record, waiter, not is_delivered))
         return waiter
 
-    def settle(self, record: UsageRecord) -> Charge | None:
+    def settle(self, record: UsageRecord) -> list[Charge]:
         """Turn the reservation into spending, in one step of the loop."""
         self.abandon(record)
         return self.budgets.spend(record)
@@ -287,14 +295,3 @@ class Ledger:
     def encoded(self, record: UsageRecord) -> bytes:
         record.amount = amount_of(record)
         return encode_open(record)
-
-
-def correct_charge(record: UsageRecord, charge: Charge, closed: "asyncio.Future[None]") -> None:
-    """What is not charged in the end may be spent again."""
-    if closed.cancelled():
-        return
-    match closed.exception():
-        case LedgerUnavailable():
-            charge.correct(charge.account.cost_of(record))
-        case LedgerError():  # it has no record
-            charge.correct(0)

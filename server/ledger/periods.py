@@ -1,6 +1,7 @@
 """Days and months as the ledger counts them: UTC, days since 1970."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
+from functools import lru_cache
 from typing import Literal
 
 EPOCH = date(1970, 1, 1)
@@ -23,9 +24,13 @@ def period_start(period: Literal["day", "month", "total"], time_s: float) -> int
     """The first day of the period that `time_s` is in; 0 for a total."""
     if period == "total":
         return 0
-    if period == "day":
-        return day_of(time_s)
-    return day_number(datetime.fromtimestamp(time_s, UTC).date().replace(day=1))
+    return day_of(time_s) if period == "day" else first_of_month(day_of(time_s))
+
+
+@lru_cache(maxsize=64)
+def first_of_month(day: int) -> int:
+    """Asked for each request, of the same few days."""
+    return day_number(date_of(day).replace(day=1))
 
 
 def period_end_s(period: Literal["day", "month", "total"], time_s: float) -> float | None:

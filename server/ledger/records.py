@@ -20,7 +20,7 @@ rejected before any token, past its deadline, failed otherwise, cut by a drain, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyLimits:
-    """Per key, all models together. None: the server's default."""
+    """Of one level, all models together. None: of a key the server's default, else no limit."""
 
     requests_per_minute: int | None = None
     burst: int | None = None
@@ -29,8 +29,20 @@ class KeyLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LimitedLevel:
+    """Something above a key that has limits of its own."""
+
+    level_id: str
+    title: str
+    """What clients are told that it is."""
+    limits: KeyLimits
+    is_shown: bool = True
+    """Whether its figures are told: the site's would tell an owner what others do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """A key that was accepted: everything the request path asks about it."""
+    """A key that was accepted: everything the request path asks about it and what is above it."""
 
     key_id: str
     name: str
@@ -39,7 +51,12 @@ class Caller:
     models: frozenset[str] | None = None
     """Allowed aliases; None: all."""
     limits: KeyLimits = field(default_factory=KeyLimits)
+    """The key's own."""
+    levels: tuple[LimitedLevel, ...] = ()
+    """Above it, the nearest first."""
     currency: str | None = None
+    price_factor: int | None = None
+    """In millionths; None: prices are the registry's."""
     is_admin: bool = False
 
 

@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from math import inf, isfinite
 from pathlib import Path
 from threading import Event, Thread
@@ -27,13 +28,14 @@ from server.ledger.key_store import KeyStore
 from server.ledger.meta import KEYS_OF_SITE, remember, remembered
 from server.ledger.shipping import BATCH, Shipping
 from server.ledger.site_sql import (
-    ELSEWHERE,
     FORGET_RESERVATIONS,
     JOIN_KEYS,
     MARKS_ELSEWHERE,
     RESERVE,
     RESERVED_ELSEWHERE,
 )
+from server.ledger.spending import spent_elsewhere
+from server.ledger.tenant_tree import TenantTree
 
 log = logging.getLogger("fjord.ledger")
 
@@ -76,7 +78,7 @@ class SiteReplication:
         """What `elsewhere` was read for: the budgets and how far the others' records were."""
         self.elsewhere_at = 0.0
         self.told: set[str] = set()
-        """Keys of which the site holds a reservation of ours that is not 0."""
+        """Levels of which the site holds a reservation of ours that is not 0."""
         self.seen_at = last_contact(self.local)
         """By a clock that nobody sets; -inf: never."""
         self.noted_at = 0.0
@@ -171,18 +173,22 @@ class SiteReplication:
             self.remote = None
 
     def bring_keys(self, remote: PostgresDatabase) -> None:
-        """A node that joins a site brings the keys it has; the site's own win."""
-        for key in KeyStore(self.local).list():
-            known = remote.query(JOIN_KEYS, (key.key_id, key.secret_hash))
-            if not known:
-                KeyStore(remote).save(key)
+        """A node that joins a site brings the keys it has, with their owners and members; the
+        site's own win."""
+        with remote.writing("keys"):
+            members = TenantTree.read(self.local).brought(remote)
+            for key in KeyStore(self.local).list():
+                known = remote.query(JOIN_KEYS, (key.key_id, key.secret_hash))
+                if not known:
+                    member = members.get(key.member_id or "")
+                    KeyStore(remote).save(replace(key, member_id=member))
         remember(self.local, "site", "joined")
 
     def mirror_keys(self, remote: PostgresDatabase) -> None:
         store = KeyStore(remote)
         version = store.version()
         if version != self.keys_seen:
-            KeyStore(self.local).replace_all(store.list())
+            KeyStore(self.local).replace_all(store.list(), TenantTree.read(remote))
             self.keys_seen = version
 
     def tell_reservations(self, remote: PostgresDatabase) -> None:
@@ -197,20 +203,22 @@ class SiteReplication:
         self.told = {key for key, (_, n) in news.items() if n}
 
     def learn_spending(self, remote: PostgresDatabase) -> None:
-        """What budgeted keys have spent on the other nodes."""
-        starts = {a.key_id: a.start_day for a in list(self.budgets.accounts.values())}
+        """What budgeted levels have spent on the other nodes."""
+        starts = {
+            a.level_id: (a.kind, a.counted, a.start_day)
+            for a in list(self.budgets.accounts.values())
+        }
         if not starts:
             return
-        keys = list(starts)
         read_for = (starts, remote.query(MARKS_ELSEWHERE, (self.node_uid,)))
         now = time.monotonic()
         if read_for != self.elsewhere_of or now - self.elsewhere_at > REREAD_S:
-            rows = remote.query(ELSEWHERE, (keys, list(starts.values()), self.node_uid))
+            rows = spent_elsewhere(remote, starts, self.node_uid)
             self.elsewhere_of, self.elsewhere_at = read_for, now
             if rows != self.elsewhere:
                 self.elsewhere = rows
                 remember(self.local, "elsewhere", msgspec.json.encode(rows).decode())
-        held = remote.query(RESERVED_ELSEWHERE, (self.node_uid, keys))
+        held = remote.query(RESERVED_ELSEWHERE, (self.node_uid, list(starts)))
         self.tell_budgets(self.elsewhere, held)
 
     def tell_budgets(self, rows: Iterable[Row], held: Iterable[Row] = ()) -> None:

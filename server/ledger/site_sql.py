@@ -77,14 +77,15 @@ SET last_used_at = greatest(known.last_used_at, excluded.last_used_at)
 """In one order for all nodes: none waits for a row of another that waits for one of its own."""
 
 ELSEWHERE = """
-SELECT key_id, day, currency, sum(amount)::bigint,
+SELECT level_id, day, currency, sum(amount)::bigint,
     sum(prompt_tokens + completion_tokens)::bigint
-FROM unnest(?::text[], ?::bigint[]) AS budgeted (key_id, start_day)
-JOIN usage_daily USING (key_id)
+FROM unnest(?::text[], ?::text[], ?::bigint[]) AS budgeted (level_id, counted, start_day)
+JOIN {of}
 WHERE node_uid <> ? AND day >= start_day
-GROUP BY key_id, day, currency
-ORDER BY key_id, day, currency
+GROUP BY level_id, day, currency
+ORDER BY level_id, day, currency
 """
+"""What levels of one kind have spent on other nodes than this."""
 
 RESERVE = """
 INSERT INTO reservations (node_uid, key_id, unit, reserved, seen_at)
@@ -93,6 +94,7 @@ FROM jsonb_to_recordset(?::jsonb) AS mine (key_id text, unit text, reserved bigi
 ON CONFLICT (node_uid, key_id) DO UPDATE
 SET unit = excluded.unit, reserved = excluded.reserved, seen_at = excluded.seen_at
 """
+"""`key_id` is the id of any level; of a key it is the key's own."""
 
 FORGET_RESERVATIONS = "DELETE FROM reservations WHERE node_uid = ?"
 """Of this node's former life, or of before a cut; what is open now is told in the same turn."""

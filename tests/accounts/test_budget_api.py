@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from server.ledger.keys import Budget
+from server.ledger.allowance import Budget
 from tests.support.serving import Served, read_records, scripted, serving
 
 pytestmark = pytest.mark.anyio

@@ -5,9 +5,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from server.ledger.allowance import Budget
 from server.ledger.database import SqliteDatabase
 from server.ledger.invoicing import drafts
-from server.ledger.keys import Budget
 from server.ledger.periods import date_of, day_of
 from server.ledger.reports import Period, usage
 from server.ledger.sqlite import FILE_NAME

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from server.ledger.keys import Budget
+from server.ledger.allowance import Budget
 from server.ledger.records import KeyLimits
 from server.refusal_metrics import MOST_OWNERS, OTHERS, RefusalMetrics
 from tests.support.serving import Served, scripted, serving

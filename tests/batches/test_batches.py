@@ -8,9 +8,9 @@ import httpx
 import pytest
 
 from server.ledger import sqlite
+from server.ledger.allowance import Budget
 from server.ledger.database import SqliteDatabase
 from server.ledger.key_store import KeyStore
-from server.ledger.keys import Budget
 from tests.support.batches import chat_line, is_over, lines_of, made_batch, upload
 from tests.support.serving import Served, read_records, scripted, server_of, wait_until
 

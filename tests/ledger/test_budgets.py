@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from server.ledger.budgets import BudgetAccount, Budgets
+from server.ledger.allowance import Budget
+from server.ledger.budget_accounts import BudgetAccount
+from server.ledger.budgets import Budgets
 from server.ledger.errors import BudgetExceeded, LedgerUnavailable
 from server.ledger.key_store import KeyStore
-from server.ledger.keys import Budget, Key
+from server.ledger.keys import Key
 from server.ledger.ledger import Ledger
 from server.ledger.records import UsageRecord
 from server.ledger.sqlite import FILE_NAME
@@ -209,14 +211,12 @@ def test_a_charge_that_is_taken_back_counts_in_its_own_period_alone(turned: bool
     budgets = Budgets("NOK", clock=clock)
     budgets.replace([key_with(Budget(kind="money", amount=CAP, period="month"))])
     account = budgets.accounts["k"]
-    charge = budgets.spend(record("r", "k", started_at=NOVEMBER_30, amount=40))
-    assert charge is not None
+    [charge] = budgets.spend(record("r", "k", started_at=NOVEMBER_30, amount=40))
     clock.now += 60 if turned else 0
     budgets.check("k", "NOK")
     charge.correct(0)
     assert account.spent == 0
-    elsewhere = budgets.spend(record("r", "k", started_at=clock.now, amount=40, currency="EUR"))
-    assert elsewhere is not None
+    [elsewhere] = budgets.spend(record("r", "k", started_at=clock.now, amount=40, currency="EUR"))
     elsewhere.correct(0)
     assert account.spent == 0
 

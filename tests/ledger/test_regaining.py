@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from server.ledger import postgres, sqlite
+from server.ledger.allowance import Budget
 from server.ledger.backup import back_up
 from server.ledger.database import PostgresDatabase, SqliteDatabase
 from server.ledger.errors import BudgetExceeded, LedgerError
-from server.ledger.keys import Budget
 from server.ledger.recovery import close_lost
 from server.ledger.reports import usage
 from server.ledger.retention import prune

@@ -17,11 +17,12 @@ from typer.testing import CliRunner
 from server.accounts.auth import AuthFailed, KeyRing
 from server.cli import keys as keys_cli
 from server.ledger import postgres
+from server.ledger.allowance import Budget
 from server.ledger.database import PostgresDatabase
 from server.ledger.errors import BudgetExceeded, LedgerUnavailable
 from server.ledger.invoicing import drafts
 from server.ledger.key_store import KeyStore
-from server.ledger.keys import Budget, Key
+from server.ledger.keys import Key
 from server.ledger.ledger import Ledger
 from server.ledger.meta import remembered
 from server.ledger.reports import Period, records

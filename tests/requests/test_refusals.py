@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from server.accounts.rejections import MOST_A_MINUTE
-from server.ledger.keys import Budget
+from server.ledger.allowance import Budget
 from server.ledger.records import KeyLimits
 from tests.support.serving import Served, read_records, scripted, serving, wait_until
 

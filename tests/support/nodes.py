@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from server.accounts.auth import KeyRing
+from server.ledger.allowance import Budget
 from server.ledger.database import PostgresDatabase
 from server.ledger.key_store import KeyStore
-from server.ledger.keys import Budget, Key
+from server.ledger.keys import Key
 from server.ledger.ledger import Ledger
 from server.ledger.records import UsageRecord
 from server.ledger.reports import Period, usage

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from server.ledger.keys import Budget
+from server.ledger.allowance import Budget
 from server.ledger.records import KeyLimits
 from tests.support import traced
 from tests.support.collectors import TestCollector

@@ -203,7 +203,7 @@ class Lines:
         """The error that it was refused with before it ran."""
         endpoint = self._endpoints[path]
         try:
-            prepared = await endpoint.prepared_of(exchange, Admission(caller, None, []), body)
+            prepared = await endpoint.prepared_of(exchange, Admission(caller, (), []), body)
         except Exception as exc:
             error = to_api_error(exc)
             if error.code == "INTERNAL_ERROR":

@@ -4,7 +4,7 @@ without a site has them in a file of its own (server/idempotency/store.py)."""
 from alembic import op
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 
 POSTGRESQL = (
     """

@@ -1,0 +1,184 @@
+"""What one key, or one level above it, has used of its limits; and how its refusals read.
+
+LimitExceeded               .retry_after_s, .headers (Retry-After among them)
+├── RateLimited             requests or tokens a minute
+└── ConcurrencyLimited      too many sequences at once
+"""
+
+from collections.abc import Callable
+from math import ceil
+from typing import TYPE_CHECKING, TypeAlias
+
+from server.accounts.rate_windows import MINUTE_S, Requests, Tokens
+from server.ledger.records import KeyLimits
+
+if TYPE_CHECKING:
+    from server.accounts.limits import Admission
+
+Headers: TypeAlias = list[tuple[bytes, bytes]]
+Clock: TypeAlias = Callable[[], float]
+
+
+class LimitExceeded(Exception):
+    """Waiting `retry_after_s` whole seconds succeeds, unless other requests under the same limits
+    take the room."""
+
+    def __init__(self, message: str, wait_s: float, headers: Headers) -> None:
+        super().__init__(message)
+        self.retry_after_s = max(1, ceil(wait_s))
+        self.headers = [*headers, (b"retry-after", b"%d" % self.retry_after_s)]
+
+
+class RateLimited(LimitExceeded):
+    """Too many requests, or too many tokens, within a minute."""
+
+
+class ConcurrencyLimited(LimitExceeded):
+    """Too many sequences at once. The wait is until so many of the oldest requests have reached
+    their time limit as hold the slots that are missing: the only moment by which they are free for
+    certain."""
+
+
+class RateAccount:
+    """One key or level: its limits, the defaults filled in, and what it has used of them. A change
+    of the limits forgets nothing of what was used."""
+
+    __slots__ = (
+        "above",
+        "burst",
+        "concurrent",
+        "defaults",
+        "held",
+        "is_shown",
+        "limit_header",
+        "limits",
+        "most",
+        "rate",
+        "requests",
+        "slots",
+        "spent",
+        "title",
+        "tokens",
+        "wall_clock",
+    )
+
+    def __init__(self, title: str, defaults: KeyLimits, wall_clock: Clock) -> None:
+        self.title = title
+        self.is_shown = True
+        """Whether those below it are told its figures."""
+        self.defaults = defaults
+        self.wall_clock = wall_clock
+        self.requests = Requests()
+        self.spent = Tokens()
+        self.slots: dict[Admission, float] = {}
+        """The requests that hold slots, oldest first, and since when."""
+        self.held = 0
+        """Slots, of all of them."""
+        self.above: tuple[RateAccount, ...] = ()
+        """Of a key: the accounts of the limited levels above it, the nearest first."""
+        self.limits: KeyLimits | None = None
+
+    def set_limits(self, limits: KeyLimits) -> None:
+        self.limits, defaults = limits, self.defaults
+        self.rate = first(limits.requests_per_minute, defaults.requests_per_minute)
+        """None, as of the others: no limit."""
+        self.burst = first(limits.burst, defaults.burst) or 0
+        self.most = None if self.rate is None else self.rate + self.burst
+        self.limit_header = b"x-ratelimit-limit", b"%d" % (self.rate or 0)
+        self.concurrent = first(limits.concurrent, defaults.concurrent)
+        self.tokens = limits.tokens_per_minute
+        """A minute."""
+
+    def headers(self, now: float) -> Headers:
+        """X-RateLimit-*. Remaining counts the plain rate; the burst is extra. Reset is when the
+        oldest counted request leaves the window, in Unix seconds."""
+        remaining = (self.rate or 0) - self.requests.count(now)
+        reset = self.wall_clock() + self.requests.oldest_ends(now) - now
+        return [
+            self.limit_header,
+            (b"x-ratelimit-remaining", b"%d" % (remaining if remaining > 0 else 0)),
+            (b"x-ratelimit-reset", b"%d" % ceil(reset)),
+        ]
+
+    def has_room(self, slots: int) -> bool:
+        """An idle key has room for one, also where its limit is 0."""
+        return self.concurrent is None or not self.held or self.held + slots <= self.concurrent
+
+    def is_full(self, now: float, slots: int) -> bool:
+        """Whether `refusal` has something to say."""
+        if slots and self.held and not self.has_room(slots):
+            return True
+        if self.tokens is not None and self.spent.count(now) >= self.tokens:
+            return True
+        return self.most is not None and self.requests.count(now) >= self.most
+
+    def refusal(self, now: float, slots: int, slot_s: float, headers: Headers) -> LimitExceeded:
+        """Of an account that is full."""
+        if slots and not self.has_room(slots):
+            return self.concurrency_limited(1, self.room_since(1) + slot_s - now, headers)
+        if self.tokens is not None and self.spent.count(now) >= self.tokens:
+            return self.token_limited(now, headers)
+        return self.rate_limited(now, headers)
+
+    def take(self, admission: "Admission", now: float) -> None:
+        if self.rate is not None:
+            self.requests.add(now)
+        self.slots[admission] = now
+        self.held += admission.slots
+
+    def free(self, admission: "Admission") -> bool:
+        """False: it was free already."""
+        if self.slots.pop(admission, None) is None:
+            return False
+        self.held -= admission.slots
+        return True
+
+    def lacks(self, slots: int) -> bool:
+        return self.concurrent is not None and self.held + slots > self.concurrent
+
+    def room_since(self, slots: int) -> float:
+        """When that request began with whose end there is room for `slots` more."""
+        missing, since = self.held + slots - (self.concurrent or 0), 0.0
+        for admission, began in self.slots.items():
+            since, missing = began, missing - admission.slots
+            if missing <= 0:
+                break
+        return since
+
+    def concurrency_limited(
+        self, slots: int, wait_s: float, headers: Headers
+    ) -> ConcurrencyLimited:
+        figures = f"{self.held} of {self.concurrent}" if self.is_shown else "as many as it may have"
+        has = f"has {figures} sequences" if self.is_shown else f"has {figures}"
+        return ConcurrencyLimited(
+            f"{self.title} {has} in flight, and {slots} more would be too many; send the next "
+            "request when one of them has ended.",
+            wait_s,
+            headers,
+        )
+
+    def rate_limited(self, now: float, headers: Headers) -> RateLimited:
+        most = self.most
+        told = f"{self.rate} requests a minute and {self.burst} more in a burst"
+        return RateLimited(
+            f"{self.title} may send {told if self.is_shown else 'so many a minute'}; it did.",
+            self.requests.room_at(most) - now if most else MINUTE_S,
+            headers,
+        )
+
+    def token_limited(self, now: float, headers: Headers) -> RateLimited:
+        told = f"{self.tokens} tokens" if self.is_shown else "so many tokens"
+        return RateLimited(
+            f"{self.title} may use {told} a minute; it did.", self.spent.ends - now, headers
+        )
+
+
+def first(own: int | None, default: int | None) -> int | None:
+    return default if own is None else own
+
+
+def tightest(accounts: "tuple[RateAccount, ...]", now: float) -> RateAccount:
+    """Whose figures the headers tell: of those with a rate that may be told, the one with the
+    fewest requests left, and the nearest of such. The first is a key's and has one."""
+    shown = [each for each in accounts if each.rate is not None and each.is_shown]
+    return min(shown, key=lambda each: (each.rate or 0) - each.requests.count(now))

@@ -1,0 +1,99 @@
+"""The members table: persons of an owner, or of the site. A member is disabled, never deleted."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from server.ledger.allowance_rows import (
+    ALLOWANCE_COLUMNS,
+    allowance_fields,
+    allowance_row,
+    upsert,
+)
+from server.ledger.database import Database
+from server.ledger.errors import MemberNotFound, TenantConflict
+from server.ledger.keys import new_key_id
+from server.ledger.owner_store import OwnerStore
+from server.ledger.tenants import Member
+
+PLAIN = ("member_id", "owner", "name", "email", "role", "created_at", "disabled_at")
+COLUMNS = (*PLAIN, *ALLOWANCE_COLUMNS)
+SELECT = f"SELECT {', '.join(COLUMNS)} FROM members"
+UPSERT = upsert("members", COLUMNS)
+
+
+class MemberStore:
+    """On SQLite and on PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def list(self) -> list[Member]:
+        rows = self.database.named(f"{SELECT} ORDER BY owner, name, member_id")
+        return [from_row(row) for row in rows]
+
+    def get(self, word: str, owner: str | None = None) -> Member:
+        """By id, else by a name that one alone has; with `owner` (its name) of that owner and of
+        the site. Raises MemberNotFound, TenantConflict."""
+        rows = self.database.named(f"{SELECT} WHERE member_id = ? OR name = ?", (word, word))
+        found = [from_row(row) for row in rows]
+        if owner is not None:
+            found = [one for one in found if one.owner in (owner, None)]
+        found = (
+            [one for one in found if one.member_id == word]
+            or [one for one in found if owner and one.owner == owner]
+            or found
+        )
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            of = "" if owner is None else f" of {owner}"
+            raise MemberNotFound(f"No member{of} has the name or id {word!r}.")
+        each = ", ".join(f"{one.member_id} of {one.owner or 'the site'}" for one in found[:10])
+        raise TenantConflict(f"{len(found)} members are called {word!r}: {each}; give the id.")
+
+    def create(self, member: Member) -> Member:
+        """Under a fresh id. Its owner, by name or id, has to be there. Raises OwnerNotFound,
+        TenantConflict."""
+        with self.database.writing("keys"):
+            made = self.placed(replace(member, member_id=new_key_id(), created_at=time.time()))
+            self.save(made)
+        return made
+
+    def update(
+        self, word: str, change: Callable[[Member], Member], owner: str | None = None
+    ) -> Member:
+        """Store what `change` makes of the member; nobody else's change comes in between."""
+        with self.database.writing("keys"):
+            before = self.get(word, owner)
+            changed = self.placed(change(before))
+            if changed.owner != before.owner:
+                raise TenantConflict(
+                    f"{before.name} is a member of {before.owner or 'the site'}, with all that was "
+                    "used, for good: make a member of the other."
+                )
+            self.save(changed)
+        return changed
+
+    def placed(self, member: Member) -> Member:
+        """Its owner by name. Raises OwnerNotFound, TenantConflict."""
+        owner = None if member.owner is None else OwnerStore(self.database).get(member.owner).name
+        if (owner is None) != (member.role == "admin"):
+            raise TenantConflict("An admin is the site's; each other role is of an owner.")
+        taken = self.database.query(
+            "SELECT 1 FROM members WHERE name = ? AND coalesce(owner, '') = ? AND member_id <> ?",
+            (member.name, owner or "", member.member_id),
+        )
+        if taken:
+            of = owner or "the site"
+            raise TenantConflict(f"{of} has a member {member.name!r} already.")
+        return replace(member, owner=owner)
+
+    def save(self, member: Member) -> None:
+        row = {**{name: getattr(member, name) for name in PLAIN}, **allowance_row(member)}
+        self.database.execute(UPSERT, [row[name] for name in COLUMNS])
+
+
+def from_row(row: Mapping[str, Any]) -> Member:
+    return Member(**{name: row[name] for name in PLAIN}, **allowance_fields(row))

@@ -1,0 +1,37 @@
+"""The one row of the site's own allowance."""
+
+from collections.abc import Callable
+
+from server.ledger.allowance_rows import (
+    ALLOWANCE_COLUMNS,
+    allowance_fields,
+    allowance_row,
+    upsert,
+)
+from server.ledger.database import Database
+from server.ledger.tenants import Site
+
+SELECT = f"SELECT {', '.join(ALLOWANCE_COLUMNS)} FROM site"
+UPSERT = upsert("site", ("id", *ALLOWANCE_COLUMNS))
+
+
+class SiteStore:
+    """On SQLite and on PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def get(self) -> Site:
+        rows = self.database.named(SELECT)
+        return Site(**allowance_fields(rows[0])) if rows else Site()
+
+    def update(self, change: Callable[[Site], Site]) -> Site:
+        """Store what `change` makes of it; nobody else's change comes in between."""
+        with self.database.writing("keys"):
+            changed = change(self.get())
+            self.save(changed)
+        return changed
+
+    def save(self, site: Site) -> None:
+        row = allowance_row(site)
+        self.database.execute(UPSERT, [1, *(row[name] for name in ALLOWANCE_COLUMNS)])

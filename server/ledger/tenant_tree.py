@@ -1,0 +1,66 @@
+"""All that stands above keys, read and written together."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from server.ledger.allowance import Allowance
+from server.ledger.database import Database
+from server.ledger.keys import Key
+from server.ledger.member_store import MemberStore
+from server.ledger.owner_store import OwnerStore
+from server.ledger.site_store import SiteStore
+from server.ledger.tenants import Member, Owner, Site
+
+
+@dataclass(frozen=True, slots=True)
+class TenantTree:
+    site: Site
+    owners: dict[str, Owner]
+    """By name."""
+    members: dict[str, Member]
+    """By id."""
+
+    @classmethod
+    def read(cls, database: Database) -> "TenantTree":
+        return cls(
+            SiteStore(database).get(),
+            {owner.name: owner for owner in OwnerStore(database).list()},
+            {member.member_id: member for member in MemberStore(database).list()},
+        )
+
+    def placed(self, key: Key) -> Key:
+        """With what is above it."""
+        return replace(key, above=tuple(self.above(key)))
+
+    def above(self, key: Key) -> Iterator[Allowance]:
+        """The nearest first."""
+        if key.member_id is not None and (member := self.members.get(key.member_id)) is not None:
+            yield member
+        if (owner := self.owners.get(key.owner)) is not None:
+            yield owner
+        yield self.site
+
+    def mirror(self, database: Database) -> None:
+        """Make the tables hold exactly this, in the caller's transaction."""
+        database.execute("DELETE FROM owners")
+        database.execute("DELETE FROM members")
+        SiteStore(database).save(self.site)
+        save_all(database, self.owners.values(), self.members.values())
+
+    def brought(self, site: Database) -> dict[str, str]:
+        """Add to a site what it has not; each member's id here -> the site's id of that person."""
+        for owner in self.owners.values():
+            if OwnerStore(site).find(owner.name) is None:
+                OwnerStore(site).save(owner)
+        there = {(m.owner, m.name): m.member_id for m in MemberStore(site).list()}
+        new = [m for m in self.members.values() if (m.owner, m.name) not in there]
+        save_all(site, (), new)
+        there |= {(m.owner, m.name): m.member_id for m in new}
+        return {m.member_id: there[m.owner, m.name] for m in self.members.values()}
+
+
+def save_all(database: Database, owners: Iterable[Owner], members: Iterable[Member]) -> None:
+    for owner in owners:
+        OwnerStore(database).save(owner)
+    for member in members:
+        MemberStore(database).save(member)
