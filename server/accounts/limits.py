@@ -14,9 +14,9 @@ request that generates none. All headers are raw ASGI pairs, those of the tighte
 """
 
 import time
-from dataclasses import dataclass
 
 from server.accounts.rate_account import (
+    Admission,
     Clock,
     ConcurrencyLimited,
     Headers,
@@ -29,19 +29,6 @@ from server.ledger.levels import NO_LIMITS
 from server.ledger.records import Caller, KeyLimits, LimitedLevel
 
 __all__ = ["Admission", "ConcurrencyLimited", "LimitExceeded", "Limiter", "RateLimited"]
-
-
-@dataclass(slots=True, eq=False)
-class Admission:
-    """One admitted request, holding slots of its key, and of what is above it, until it is
-    released."""
-
-    caller: Caller
-    accounts: tuple[RateAccount, ...]
-    """That it counts in, the key's first."""
-    headers: Headers
-    slots: int = 1
-    """One a sequence."""
 
 
 class Limiter:

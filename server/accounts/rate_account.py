@@ -6,14 +6,12 @@ LimitExceeded               .retry_after_s, .headers (Retry-After among them)
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import ceil
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from server.accounts.rate_windows import MINUTE_S, Requests, Tokens
-from server.ledger.records import KeyLimits
-
-if TYPE_CHECKING:
-    from server.accounts.limits import Admission
+from server.ledger.records import Caller, KeyLimits
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 Clock: TypeAlias = Callable[[], float]
@@ -37,6 +35,19 @@ class ConcurrencyLimited(LimitExceeded):
     """Too many sequences at once. The wait is until so many of the oldest requests have reached
     their time limit as hold the slots that are missing: the only moment by which they are free for
     certain."""
+
+
+@dataclass(slots=True, eq=False)
+class Admission:
+    """One admitted request, holding slots of its key, and of what is above it, until it is
+    released."""
+
+    caller: Caller
+    accounts: "tuple[RateAccount, ...]"
+    """That it counts in, the key's first."""
+    headers: Headers
+    slots: int = 1
+    """One a sequence."""
 
 
 class RateAccount:
@@ -120,13 +131,13 @@ class RateAccount:
             return self.token_limited(now, headers)
         return self.rate_limited(now, headers)
 
-    def take(self, admission: "Admission", now: float) -> None:
+    def take(self, admission: Admission, now: float) -> None:
         if self.rate is not None:
             self.requests.add(now)
         self.slots[admission] = now
         self.held += admission.slots
 
-    def free(self, admission: "Admission") -> bool:
+    def free(self, admission: Admission) -> bool:
         """False: it was free already."""
         if self.slots.pop(admission, None) is None:
             return False
@@ -148,11 +159,10 @@ class RateAccount:
     def concurrency_limited(
         self, slots: int, wait_s: float, headers: Headers
     ) -> ConcurrencyLimited:
-        figures = f"{self.held} of {self.concurrent}" if self.is_shown else "as many as it may have"
-        has = f"has {figures} sequences" if self.is_shown else f"has {figures}"
+        figures = f"{self.held} of {self.concurrent}" if self.is_shown else "almost all its"
         return ConcurrencyLimited(
-            f"{self.title} {has} in flight, and {slots} more would be too many; send the next "
-            "request when one of them has ended.",
+            f"{self.title} has {figures} sequences in flight, and {slots} more would be too many; "
+            "send the next request when one of them has ended.",
             wait_s,
             headers,
         )
