@@ -3,34 +3,23 @@
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
+
+from server.accounts.allowance_wire import (
+    LAST_YEAR,
+    AllowanceOut,
+    AllowancePatch,
+    NameText,
+    allowance_shown,
+    moment,
 )
-
-from engines.registry.currency import CURRENCIES, Currency
-from server.ledger.allowance import Budget
 from server.ledger.keys import Key
-from server.ledger.money import MICRO, money_text
-from server.ledger.records import KeyLimits
+from server.ledger.tenants import Member
 
-FIRST_YEAR, LAST_YEAR = 1969, 9999
+FIRST_YEAR = 1969
 MAX_GRACE_S = 366 * 86_400.0
-
-
-def _storable(text: Any) -> Any:
-    """Raises ValueError: half a character is none in JSON, and PostgreSQL holds no zero."""
-    if isinstance(text, str) and ("\0" in text or text.encode("utf-8", "ignore").decode() != text):
-        raise ValueError("it holds what is no character")
-    return text
 
 
 def _of_our_time(moment: datetime) -> datetime:
@@ -47,82 +36,46 @@ def _to_come(moment: datetime) -> datetime:
     return moment
 
 
-KeyText: TypeAlias = Annotated[str, BeforeValidator(_storable), Field(min_length=1, max_length=200)]
-AtLeastOne: TypeAlias = Annotated[int, Field(ge=1, le=10**12)]
 Moment: TypeAlias = Annotated[AwareDatetime, AfterValidator(_of_our_time)]
 
 
-class KeyDoesNotFit(ValueError):
-    """Fields that are right one by one and wrong together."""
-
-
-class BudgetWire(BaseModel):
-    """The most a key may use in a period, which begins at midnight UTC."""
+class KeyPlace(BaseModel):
+    """What a key is called, and where it stands."""
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Literal["money", "tokens"]
-    amount: Annotated[Decimal, Field(ge=0, le=10**12, decimal_places=6)]
-    """In the key's currency, or tokens (input and output together)."""
-    period: Literal["day", "month", "total"]
-
-    @model_validator(mode="after")
-    def tokens_are_whole(self) -> "BudgetWire":
-        if self.kind == "tokens" and self.amount != int(self.amount):
-            raise ValueError("a budget of tokens is a whole number")
-        return self
-
-    def budget(self) -> Budget:
-        unit = MICRO if self.kind == "money" else 1
-        return Budget(kind=self.kind, amount=int(self.amount * unit), period=self.period)
-
-    @classmethod
-    def of(cls, budget: Budget) -> "BudgetWire":
-        unit = MICRO if budget.kind == "money" else 1
-        amount = Decimal(budget.amount) / unit
-        return cls(kind=budget.kind, amount=amount, period=budget.period)
+    name: NameText = ""
+    owner: NameText = ""
+    """By name or id; where there is none of it, one is made."""
+    member: NameText | None = None
+    """Of the owner or of the site, by name or id; for good."""
 
 
-class KeyPatch(BaseModel):
+class KeyPatch(AllowancePatch, KeyPlace):
     """What may be changed of a key. A field that is not sent stays; null means the default."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    name: KeyText = ""
-    owner: KeyText = ""
-    models: Annotated[list[KeyText], Field(max_length=1000)] | None = None
-    requests_per_minute: AtLeastOne | None = None
-    burst: Annotated[int, Field(ge=0, le=10**12)] | None = None
-    concurrent: AtLeastOne | None = None
-    tokens_per_minute: AtLeastOne | None = None
-    budget: BudgetWire | None = None
-    currency: Currency | None = None
     expires_at: Moment | None = None
 
     def apply(self, key: Key) -> Key:
         """`key` with the fields that were sent. Raises KeyDoesNotFit."""
         sent = self.model_fields_set
-        limits = {name: getattr(self, name) for name in KeyLimits.__slots__ if name in sent}
         changed = replace(
             key,
             name=self.name if "name" in sent else key.name,
             owner=self.owner if "owner" in sent else key.owner,
-            models=models_of(self.models) if "models" in sent else key.models,
-            limits=replace(key.limits, **limits),
-            budget=budget_of(self.budget) if "budget" in sent else key.budget,
-            currency=self.currency if "currency" in sent else key.currency,
+            member_id=self.member if "member" in sent else key.member_id,
             expires_at=seconds(self.expires_at) if "expires_at" in sent else key.expires_at,
         )
-        check_currency(key, changed, is_given="budget" in sent)
-        return changed
+        return self.allowed(changed)
 
 
 class KeyIn(KeyPatch):
     """A new key."""
 
-    name: KeyText
-    owner: KeyText = "default"
-    """The customer or project that is billed."""
+    name: NameText
+    owner: NameText = "default"
+    """The customer or project that is billed, by name or id; where there is none of it, one is
+    made."""
     expires_at: Annotated[Moment, AfterValidator(_to_come)] | None = None
     admin: bool = False
     """A key for /admin/v1 instead of the LLM API."""
@@ -132,21 +85,21 @@ class KeyIn(KeyPatch):
         return self.apply(Key(key_id="", name=self.name, owner=self.owner, service=service))
 
 
-class KeyOut(BaseModel):
-    """A key, without its secret."""
-
+class KeyHead(BaseModel):
     key_id: str
     name: str
     owner: str
+    member: str | None
+    """The person's name."""
+    member_id: str | None
     service: str
-    state: Literal["active", "expired", "revoked"]
-    models: list[str] | None
-    requests_per_minute: int | None
-    burst: int | None
-    concurrent: int | None
-    tokens_per_minute: int | None
-    budget: BudgetWire | None
-    currency: str | None
+    state: Literal["active", "expired", "revoked", "barred"]
+    """barred: its owner is archived, or its member disabled."""
+
+
+class KeyOut(AllowanceOut, KeyHead):
+    """A key, without its secret."""
+
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -170,16 +123,16 @@ def key_made(key: Key, text: str) -> KeyMade:
 
 
 def fields_of(key: Key) -> dict[str, object]:
+    members = (each.name for each in key.above if isinstance(each, Member))
     return {
         "key_id": key.key_id,
         "name": key.name,
         "owner": key.owner,
+        "member": next(members, None),
+        "member_id": key.member_id,
         "service": key.service,
         "state": key.state(time.time()),
-        "models": None if key.models is None else sorted(key.models),
-        **{name: getattr(key.limits, name) for name in KeyLimits.__slots__},
-        "budget": key.budget and BudgetWire.of(key.budget),
-        "currency": key.currency,
+        **allowance_shown(key),
         "created_at": moment(key.created_at),
         "expires_at": moment(key.expires_at),
         "revoked_at": moment(key.revoked_at),
@@ -188,38 +141,5 @@ def fields_of(key: Key) -> dict[str, object]:
     }
 
 
-def check_currency(before: Key, after: Key, *, is_given: bool) -> None:
-    """Raises KeyDoesNotFit where a budget of money would have none, or, unless it `is_given` now,
-    another than it was given in."""
-    budget = after.budget
-    if budget is None or budget.kind != "money":
-        return
-    if after.currency is None:
-        known = ", ".join(CURRENCIES)
-        raise KeyDoesNotFit(f"a budget of money needs the key's currency: {known}")
-    if not is_given and after.currency != before.currency:
-        kept = money_text(budget.amount, before.currency or "its currency")
-        raise KeyDoesNotFit(
-            f"the key has a budget of {kept}, which would become as many {after.currency}: give "
-            "the budget with the currency"
-        )
-
-
-def budget_of(wire: BudgetWire | None) -> Budget | None:
-    return None if wire is None else wire.budget()
-
-
-def models_of(names: list[str] | None) -> frozenset[str] | None:
-    return None if names is None else frozenset(names)
-
-
 def seconds(moment: datetime | None) -> float | None:
     return None if moment is None else moment.timestamp()
-
-
-def moment(seconds: float | None) -> datetime | None:
-    """As near as a calendar has it: an earlier version stored times that none has."""
-    if seconds is None:
-        return None
-    last = datetime(LAST_YEAR, 12, 31, tzinfo=UTC).timestamp()
-    return datetime.fromtimestamp(min(max(seconds, 0.0), last), UTC)

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -14,9 +14,9 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from engines.registry.names import ModelNames
+from server.accounts.allowance_wire import KeyDoesNotFit
 from server.accounts.key_wire import (
     MAX_GRACE_S,
-    KeyDoesNotFit,
     KeyIn,
     KeyMade,
     KeyOut,
@@ -24,17 +24,19 @@ from server.accounts.key_wire import (
     key_made,
     key_out,
 )
+from server.api.admin_tenants import add_member_routes, add_owner_routes, add_site_routes
+from server.api.model_aliases import by_alias
 from server.api.openapi.errors import error_refs
 from server.errors import ApiError, brief, to_api_error
 from server.http.request_log import line_of
 from server.ledger.database import Database
-from server.ledger.errors import KeyNotFound
+from server.ledger.errors import TenantConflict, TenantNotFound
+from server.ledger.key_names import key_of, keys_of
 from server.ledger.key_store import KeyStore
+from server.ledger.owner_store import OwnerStore
 from server.ledger.reports import Dimension, Only, Period, usage, with_money
 
 ERRORS = (400, 401, 403, 404, 405, 413, 500, 503)
-
-P = TypeVar("P", bound=KeyPatch)
 
 log = logging.getLogger("fjord.api")
 
@@ -59,7 +61,7 @@ class AdminRoute(APIRoute):
 
 def explained(error: Exception, request_id: str) -> ApiError:
     """The error as it goes out; one that nobody foresaw goes to the log as well."""
-    if isinstance(error, KeyNotFound):
+    if isinstance(error, TenantNotFound):
         return ApiError(404, "NOT_FOUND", brief(str(error)))
     if isinstance(error, RequestValidationError):
         return _wrong_field(error.errors()[0])
@@ -67,6 +69,8 @@ def explained(error: Exception, request_id: str) -> ApiError:
         return ApiError.invalid(f"{error.detail}.", None, None, "a JSON object")
     if isinstance(error, KeyDoesNotFit):
         return ApiError.invalid(f"{error}.", None, None, str(error))
+    if isinstance(error, TenantConflict):
+        return ApiError.invalid(str(error), None, None, str(error))
     out = to_api_error(error)
     if out.status >= 500:
         is_foreseen = out.code != "INTERNAL_ERROR"
@@ -100,17 +104,12 @@ def admin_router(open_books: Callable[[], Database], names: Callable[[], ModelNa
         dependencies=[Depends(SCHEME)],
     )
     add_key_routes(router, Annotated[KeyStore, Depends(keys)], names)
-    add_usage_route(router, Annotated[Database, Depends(books)])
+    Books = Annotated[Database, Depends(books)]
+    add_site_routes(router, Books, names)
+    add_owner_routes(router, Books, names)
+    add_member_routes(router, Books, names)
+    add_usage_route(router, Books)
     return router
-
-
-def by_alias(body: P, names: ModelNames) -> P:
-    """A key is for aliases, whichever name it is asked for by; what no model is called stays."""
-    if not body.models:
-        return body
-    found = [(name, names.find(name)) for name in body.models]
-    aliases = [name if spec is None else spec.alias for name, spec in found]
-    return body.model_copy(update={"models": aliases})
 
 
 SCHEME = APIKeyHeader(name="X-API-Key", auto_error=False, description="wayscloud_admin_…")
@@ -122,26 +121,28 @@ def add_key_routes(router: APIRouter, Keys: Any, names: Callable[[], ModelNames]
         return key_made(*keys.create(by_alias(body, names()).key()))
 
     @router.get("/keys", summary="All keys, the oldest first")
-    def list_keys(keys: Keys, owner: str | None = None) -> list[KeyOut]:
-        return [key_out(key) for key in keys.list() if owner in (None, key.owner)]
+    def list_keys(keys: Keys, owner: str | None = None, member: str | None = None) -> list[KeyOut]:
+        """Of an owner, of a member: by name or id."""
+        return [key_out(key) for key in keys_of(keys, owner, member)]
 
-    @router.get("/keys/{key_id}", summary="One key")
+    @router.get("/keys/{key_id}", summary="One key, by id or name")
     def show_key(key_id: str, keys: Keys) -> KeyOut:
-        return key_out(keys.get(key_id))
+        return key_out(key_of(keys.list(), key_id))
 
     @router.patch("/keys/{key_id}", summary="Change the fields that are sent; null is the default")
     def update_key(key_id: str, body: KeyPatch, keys: Keys) -> KeyOut:
-        return key_out(keys.update(key_id, by_alias(body, names()).apply))
+        found = key_of(keys.list(), key_id).key_id
+        return key_out(keys.update(found, by_alias(body, names()).apply))
 
     @router.post("/keys/{key_id}/rotate", summary="Give a key a new text")
     def rotate_key(
         key_id: str, keys: Keys, grace_s: Annotated[float, Query(ge=0, le=MAX_GRACE_S)] = 0.0
     ) -> KeyMade:
-        return key_made(*keys.rotate(key_id, grace_s=grace_s))
+        return key_made(*keys.rotate(key_of(keys.list(), key_id).key_id, grace_s=grace_s))
 
     @router.delete("/keys/{key_id}", summary="Revoke a key, for ever; its records stay")
     def revoke_key(key_id: str, keys: Keys) -> KeyOut:
-        return key_out(keys.revoke(key_id))
+        return key_out(keys.revoke(key_of(keys.list(), key_id).key_id))
 
 
 class UsageReport(BaseModel):
@@ -168,7 +169,8 @@ def add_usage_route(router: APIRouter, Books: Any) -> None:
         if period.first > period.last:
             message = f"first {period.first} is after last {period.last}."
             raise ApiError.invalid(message, "first", str(period.first), "a day up to last")
-        only = Only(owner=owner, key_id=key_id, alias=alias)
+        name = None if owner is None else OwnerStore(books).name_of(owner)
+        only = Only(owner=name, key_id=key_id, alias=alias)
         lines = usage(books, period, by or ["day"], only)
         return UsageReport(
             first=period.first, last=period.last, lines=[with_money(line) for line in lines]

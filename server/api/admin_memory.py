@@ -1,12 +1,14 @@
 """/admin/v1/owners/{owner}/memory: what is kept of an owner, destroyed."""
 
 import asyncio
+from contextlib import closing
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from server.api.responses.asked import asked
 from server.api.services import Services
+from server.ledger.owner_store import OwnerStore
 
 
 class ForgottenOwner(BaseModel):
@@ -16,8 +18,13 @@ class ForgottenOwner(BaseModel):
 
 
 def add_memory_route(router: APIRouter, services: Services) -> None:
+    def _name_of(word: str) -> str:
+        with closing(services.ledger.open_books()) as books:
+            return OwnerStore(books).name_of(word)
+
     @router.delete("/owners/{owner:path}/memory", summary="Destroy all that is kept of an owner")
     async def forget(owner: str) -> ForgottenOwner:
+        owner = await asyncio.to_thread(_name_of, owner)
         destroyed = 0
         if (memory := services.memory) is not None:
             running = services.background.of_owner(owner)

@@ -12,6 +12,7 @@ from server.cli.asking import ask
 from server.cli.options import DEFAULT_DIR, DataDir, LedgerUrl
 from server.cli.periods import open_reports
 from server.idempotency.forgetting import forget_owner as forget_answers
+from server.ledger.owner_store import OwnerStore
 from server.memory.database import SharedMemory
 from server.memory.errors import MemoryTrouble
 from server.memory.memory import forget_owner
@@ -23,14 +24,16 @@ _ALONE = "fjord forget destroys only what it is told to: at no terminal, with --
 
 @app.command()
 def forget(
-    owner: Annotated[str, typer.Argument(help="Whose responses and conversations.")],
+    owner: Annotated[
+        str, typer.Argument(help="Whose responses and conversations: its name or id.")
+    ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     data_dir: DataDir = DEFAULT_DIR,
     ledger_url: LedgerUrl = None,
 ) -> None:
     """Destroy all that is kept of an owner, on request only."""
-    with open_reports(data_dir, ledger_url, writing=True):
-        pass  # the ledger of the place that is meant
+    with open_reports(data_dir, ledger_url, writing=True) as database:
+        owner = OwnerStore(database).name_of(owner)
     if not yes:
         ask(f"Destroy all responses and conversations of {owner!r} for ever?", _ALONE)
     try:

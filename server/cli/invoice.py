@@ -31,6 +31,7 @@ from server.ledger.invoice import (
 )
 from server.ledger.invoice_pdf import write_pdf
 from server.ledger.invoicing import drafts, issue_all, issued, owners
+from server.ledger.owner_store import OwnerStore
 
 app = new_app()
 
@@ -39,7 +40,9 @@ NAME_BYTES = 180
 
 @app.command()
 def invoice(
-    owner: Annotated[str | None, typer.Option(help="Who is billed. [default: all]")] = None,
+    owner: Annotated[
+        str | None, typer.Option(help="Who is billed, by name or id. [default: all]")
+    ] = None,
     month: Month = None,
     wants_issue: Annotated[
         bool, typer.Option("--issue", help="Number and keep them; they never change again.")
@@ -63,7 +66,9 @@ def invoice(
     of_month = period_of(month, None, None).first.isoformat()[:7]
     seller = seller_of(registry)
     with open_reports(data_dir, ledger_url, writing=wants_issue) as database:
-        whose = owners(database, of_month) if owner is None else [owner]
+        whose = owners(database, of_month)
+        if owner is not None:
+            whose = [OwnerStore(database).name_of(owner)]
         if wants_issue:
             issue_all(database, whose, of_month, seller, datetime.now(UTC).date())
         found = [one for each in whose for one in invoices(database, each, of_month, seller)]

@@ -11,7 +11,8 @@ from engines.spelling import did_you_mean
 from server.cli.options import failed
 from server.cli.registry_choice import registry_path
 from server.cli.server_address import server_address
-from server.ledger.errors import KeyNotFound, LedgerError
+from server.ledger.errors import KeyNotFound
+from server.ledger.key_names import key_of
 from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key
 from server.refusal import CannotStart
@@ -19,22 +20,13 @@ from server.settings import Settings, read_settings
 
 
 def key_named(store: KeyStore, word: str) -> Key:
-    """The key with this id, else the only one of this name; a revoked one only where no other has
-    the name. Raises LedgerError."""
+    """As `key_of`. Raises LedgerError, with names that are near."""
     keys = store.list()
-    alike = [key for key in keys if key.name == word]
-    found = (
-        [key for key in keys if key.key_id == word]
-        or [key for key in alike if key.revoked_at is None]
-        or alike
-    )
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        names = [key.name for key in keys]
-        raise KeyNotFound(f"No key has the name or id {word!r}{did_you_mean(word, names)}.")
-    each = ", ".join(f"{key.key_id} of {key.owner}" for key in found)
-    raise LedgerError(f"{len(found)} keys are called {word!r}: {each}; say which by its id.")
+    try:
+        return key_of(keys, word)
+    except KeyNotFound:
+        hint = did_you_mean(word, [key.name for key in keys])
+        raise KeyNotFound(f"No key has the name or id {word!r}{hint or '.'}") from None
 
 
 def check_models(aliases: Iterable[str]) -> None:

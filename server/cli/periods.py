@@ -18,7 +18,7 @@ from server.ledger.reports import Period
 Month: TypeAlias = Annotated[str | None, typer.Option(help="A month, as 2026-11.")]
 First: TypeAlias = Annotated[str | None, typer.Option("--from", help="First day, as 2026-11-01.")]
 Last: TypeAlias = Annotated[str | None, typer.Option("--to", help="Last day, included.")]
-Owner: TypeAlias = Annotated[str | None, typer.Option(help="Only this owner's.")]
+Owner: TypeAlias = Annotated[str | None, typer.Option(help="Only this owner's, by name or id.")]
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from server.ledger.errors import KeyNotFound
 from server.ledger.export import csv_text, json_text, write_parquet
 from server.ledger.key_store import KeyStore
 from server.ledger.money import money_text
+from server.ledger.owner_store import OwnerStore
 from server.ledger.reports import DIMENSIONS, Dimension, Line, Only, Period, records, with_money
 from server.ledger.reports import usage as usage_lines
 
@@ -50,7 +51,8 @@ def usage(
     period = period_of(month, first, last)
     with open_reports(data_dir, ledger_url) as database:
         key_id = None if key is None else id_of(KeyStore(database), key)
-        only = Only(owner=owner, key_id=key_id, alias=model)
+        name = None if owner is None else OwnerStore(database).name_of(owner)
+        only = Only(owner=name, key_id=key_id, alias=model)
         lines = (
             map(with_money, records(database, period, only))
             if list_records

@@ -77,8 +77,8 @@ class KeyStore:
         return made, text
 
     def update(self, key_id: str, change: Callable[[Key], Key]) -> Key:
-        """Store what `change` makes of the key; nobody else's change comes in between. Raises as
-        `create`."""
+        """Store what `change` makes of the key; nobody else's change comes in between. What a
+        member has used is what its keys have: a key is given to nobody else. Raises as `create`."""
         with self.database.writing("keys"):
             before = self.get(key_id)
             changed = self.placed(change(before), before)
@@ -87,18 +87,24 @@ class KeyStore:
 
     def placed(self, key: Key, before: Key | None = None) -> Key:
         """Its owner by name, its member by id, and what is above it, as they will be."""
-        owners = OwnerStore(self.database)
-        owner = owners.name_of(key.owner)
-        if before is None or owner != before.owner:
-            if (found := owners.find(owner)) is not None and found.archived_at is not None:
-                raise TenantConflict(f"The owner {owner!r} is archived: it gets no keys.")
-            owners.ensure(owner)
+        owner = OwnerStore(self.database).name_of(key.owner)
         member = key.member_id
-        if member is not None:
+        if before is None or owner != before.owner:
+            self.check_open(owner)
+        if before is not None and before.member_id is not None and owner != before.owner:
+            raise TenantConflict("A member's key stays with its owner: make another one.")
+        if member is not None and (before is None or member != before.member_id):
             member = MemberStore(self.database).get(member, owner).member_id
-        if before is not None:
-            check_stays(before, owner, member)
+        if before is not None and before.member_id not in (None, member):
+            raise TenantConflict("A key is its member's for good: make another one.")
         return TenantTree.read(self.database).placed(replace(key, owner=owner, member_id=member))
+
+    def check_open(self, owner: str) -> None:
+        """Make the owner where there is none. Raises TenantConflict where it gets no keys."""
+        store = OwnerStore(self.database)
+        if (found := store.find(owner)) is not None and found.archived_at is not None:
+            raise TenantConflict(f"The owner {owner!r} is archived: it gets no keys.")
+        store.ensure(owner)
 
     def rotate(self, key_id: str, *, grace_s: float = 0.0) -> tuple[Key, str]:
         """Give the key a new text; the old one is accepted for `grace_s` seconds more."""
@@ -131,16 +137,6 @@ class KeyStore:
             self.database.execute("DELETE FROM keys")
             for key in keys:
                 self.save(key)
-
-
-def check_stays(before: Key, owner: str, member: str | None) -> None:
-    """What a member has used is what its keys have: none is given on. Raises TenantConflict."""
-    if before.member_id is None:
-        return
-    if member != before.member_id:
-        raise TenantConflict("A key is its member's for good: make another one.")
-    if owner != before.owner:
-        raise TenantConflict("A member's key stays with its owner: make another one.")
 
 
 def to_row(key: Key) -> dict[str, Any]:

@@ -57,12 +57,13 @@ class Key(Allowance):
     def is_admin(self) -> bool:
         return self.service == "admin"
 
-    def state(self, now: float) -> Literal["active", "expired", "revoked"]:
+    def state(self, now: float) -> Literal["active", "expired", "revoked", "barred"]:
+        """barred: by what is above it."""
         if self.revoked_at is not None:
             return "revoked"
         if self.expires_at is not None and self.expires_at <= now:
             return "expired"
-        return "active"
+        return "active" if self.barred is None else "barred"
 
     def caller(self) -> Caller:
         return Caller(

@@ -1,0 +1,156 @@
+"""What a level may use, as programs see it: the same fields of the site, owners, members, keys."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from engines.registry.currency import CURRENCIES, Currency
+from server.ledger.allowance import Allowance, Budget
+from server.ledger.money import MICRO, money_text
+from server.ledger.records import KeyLimits
+
+MOST_FACTOR = 10
+LAST_YEAR = 9999
+
+
+def _storable(text: Any) -> Any:
+    """Raises ValueError: half a character is none in JSON, and PostgreSQL holds no zero."""
+    if isinstance(text, str) and ("\0" in text or text.encode("utf-8", "ignore").decode() != text):
+        raise ValueError("it holds what is no character")
+    return text
+
+
+NameText: TypeAlias = Annotated[
+    str, BeforeValidator(_storable), Field(min_length=1, max_length=200)
+]
+AtLeastOne: TypeAlias = Annotated[int, Field(ge=1, le=10**12)]
+Factor: TypeAlias = Annotated[Decimal, Field(ge=0, le=MOST_FACTOR, decimal_places=6)]
+A = TypeVar("A", bound=Allowance)
+
+
+class KeyDoesNotFit(ValueError):
+    """Fields that are right one by one and wrong together."""
+
+
+class BudgetWire(BaseModel):
+    """The most a level may use in a period, which begins at midnight UTC."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["money", "tokens"]
+    amount: Annotated[Decimal, Field(ge=0, le=10**12, decimal_places=6)]
+    """In the level's currency, or tokens (input and output together)."""
+    period: Literal["day", "month", "total"]
+
+    @model_validator(mode="after")
+    def tokens_are_whole(self) -> "BudgetWire":
+        if self.kind == "tokens" and self.amount != int(self.amount):
+            raise ValueError("a budget of tokens is a whole number")
+        return self
+
+    def budget(self) -> Budget:
+        unit = MICRO if self.kind == "money" else 1
+        return Budget(kind=self.kind, amount=int(self.amount * unit), period=self.period)
+
+    @classmethod
+    def of(cls, budget: Budget) -> "BudgetWire":
+        unit = MICRO if budget.kind == "money" else 1
+        amount = Decimal(budget.amount) / unit
+        return cls(kind=budget.kind, amount=amount, period=budget.period)
+
+
+class AllowancePatch(BaseModel):
+    """What may be changed of a level. A field that is not sent stays; null means that nothing is
+    said at this level."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    models: Annotated[list[NameText], Field(max_length=1000)] | None = None
+    requests_per_minute: AtLeastOne | None = None
+    burst: Annotated[int, Field(ge=0, le=10**12)] | None = None
+    concurrent: AtLeastOne | None = None
+    tokens_per_minute: AtLeastOne | None = None
+    budget: BudgetWire | None = None
+    currency: Currency | None = None
+    price_factor: Factor | None = None
+    """What the registry's prices are multiplied by: of all levels the nearest to the key counts."""
+
+    def allowed(self, level: A) -> A:
+        """`level` with what was sent of its allowance. Raises KeyDoesNotFit."""
+        sent = self.model_fields_set
+        limits = {name: getattr(self, name) for name in KeyLimits.__slots__ if name in sent}
+        changed = replace(
+            level,
+            models=models_of(self.models) if "models" in sent else level.models,
+            limits=replace(level.limits, **limits),
+            budget=budget_of(self.budget) if "budget" in sent else level.budget,
+            currency=self.currency if "currency" in sent else level.currency,
+            price_factor=micro_of(self.price_factor)
+            if "price_factor" in sent
+            else level.price_factor,
+        )
+        check_currency(level, changed, is_given="budget" in sent)
+        return changed
+
+
+class AllowanceOut(BaseModel):
+    models: list[str] | None
+    requests_per_minute: int | None
+    burst: int | None
+    concurrent: int | None
+    tokens_per_minute: int | None
+    budget: BudgetWire | None
+    currency: str | None
+    price_factor: Decimal | None
+
+
+def allowance_shown(level: Allowance) -> dict[str, Any]:
+    """The fields of AllowanceOut."""
+    factor = level.price_factor
+    return {
+        "models": None if level.models is None else sorted(level.models),
+        **{name: getattr(level.limits, name) for name in KeyLimits.__slots__},
+        "budget": level.budget and BudgetWire.of(level.budget),
+        "currency": level.currency,
+        "price_factor": None if factor is None else Decimal(factor) / MICRO,
+    }
+
+
+def check_currency(before: Allowance, after: Allowance, *, is_given: bool) -> None:
+    """Raises KeyDoesNotFit where a budget of money would have none, or, unless it `is_given` now,
+    another than it was given in."""
+    budget = after.budget
+    if budget is None or budget.kind != "money":
+        return
+    if after.currency is None:
+        known = ", ".join(CURRENCIES)
+        raise KeyDoesNotFit(f"a budget of money needs the {after.kind}'s currency: {known}")
+    if not is_given and after.currency != before.currency:
+        kept = money_text(budget.amount, before.currency or "its currency")
+        raise KeyDoesNotFit(
+            f"the {after.kind} has a budget of {kept}, which would become as many "
+            f"{after.currency}: give the budget with the currency"
+        )
+
+
+def budget_of(wire: BudgetWire | None) -> Budget | None:
+    return None if wire is None else wire.budget()
+
+
+def models_of(names: list[str] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)
+
+
+def micro_of(factor: Decimal | None) -> int | None:
+    return None if factor is None else int(factor * MICRO)
+
+
+def moment(seconds: float | None) -> datetime | None:
+    """As near as a calendar has it: an earlier version stored times that none has."""
+    if seconds is None:
+        return None
+    last = datetime(LAST_YEAR, 12, 31, tzinfo=UTC).timestamp()
+    return datetime.fromtimestamp(min(max(seconds, 0.0), last), UTC)

@@ -1,0 +1,162 @@
+"""The site, owners and members as programs see them: the admin API's bodies, and `--json`."""
+
+import time
+from dataclasses import replace
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from server.accounts.allowance_wire import (
+    AllowanceOut,
+    AllowancePatch,
+    NameText,
+    allowance_shown,
+    moment,
+)
+from server.ledger.tenants import Member, Owner, Role, Site
+
+
+class SitePatch(AllowancePatch):
+    """What may be changed of the site: what all keys together may use."""
+
+    def apply(self, site: Site) -> Site:
+        """Raises KeyDoesNotFit."""
+        return self.allowed(site)
+
+
+class SiteOut(AllowanceOut):
+    """What all keys together may use."""
+
+
+class OwnerPatch(AllowancePatch):
+    """What may be changed of an owner: all but its name. A field that is not sent stays."""
+
+    archived: bool = False
+    """Whether its keys are refused."""
+
+    def apply(self, owner: Owner) -> Owner:
+        """Raises KeyDoesNotFit."""
+        changed = self.allowed(owner)
+        if "archived" not in self.model_fields_set:
+            return changed
+        since = owner.archived_at or time.time()
+        return replace(changed, archived_at=since if self.archived else None)
+
+
+class NewName(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: NameText
+
+
+class OwnerIn(AllowancePatch, NewName):
+    """A new owner: a customer or project. Its name is for good."""
+
+    def owner(self) -> Owner:
+        """Raises KeyDoesNotFit."""
+        return self.allowed(Owner(owner_id="", name=self.name))
+
+
+class OwnerHead(BaseModel):
+    owner_id: str
+    name: str
+    state: Literal["active", "archived"]
+
+
+class OwnerOut(AllowanceOut, OwnerHead):
+    """An owner: what all its keys together may use."""
+
+    created_at: datetime
+    archived_at: datetime | None
+
+
+class MemberPlace(BaseModel):
+    """Who it is. The owner is for good."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: NameText = ""
+    email: Annotated[NameText, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
+    role: Role = "member"
+    """admin: of the site, without an owner."""
+
+
+class MemberPatch(AllowancePatch, MemberPlace):
+    """What may be changed of a member. A field that is not sent stays."""
+
+    disabled: bool = False
+    """Whether its keys are refused."""
+
+    def apply(self, member: Member) -> Member:
+        """Raises KeyDoesNotFit."""
+        sent = self.model_fields_set
+        since = (member.disabled_at or time.time()) if self.disabled else None
+        changed = replace(
+            member,
+            name=self.name if "name" in sent else member.name,
+            email=self.email if "email" in sent else member.email,
+            role=self.role if "role" in sent else member.role,
+            disabled_at=since if "disabled" in sent else member.disabled_at,
+        )
+        return self.allowed(changed)
+
+
+class MemberIn(AllowancePatch, MemberPlace):
+    """A new member: a person."""
+
+    name: NameText
+    owner: NameText | None = None
+    """By name or id; none where the role is admin."""
+
+    def member(self) -> Member:
+        """Raises KeyDoesNotFit."""
+        new = Member(
+            member_id="", owner=self.owner, name=self.name, email=self.email, role=self.role
+        )
+        return self.allowed(new)
+
+
+class MemberHead(BaseModel):
+    member_id: str
+    owner: str | None
+    name: str
+    email: str | None
+    role: Role
+    state: Literal["active", "disabled"]
+
+
+class MemberOut(AllowanceOut, MemberHead):
+    """A person: what all its keys together may use."""
+
+    created_at: datetime
+    disabled_at: datetime | None
+
+
+def site_out(site: Site) -> SiteOut:
+    return SiteOut(**allowance_shown(site))
+
+
+def owner_out(owner: Owner) -> OwnerOut:
+    return OwnerOut(
+        owner_id=owner.owner_id,
+        name=owner.name,
+        state="active" if owner.archived_at is None else "archived",
+        **allowance_shown(owner),
+        created_at=moment(owner.created_at),
+        archived_at=moment(owner.archived_at),
+    )
+
+
+def member_out(member: Member) -> MemberOut:
+    return MemberOut(
+        member_id=member.member_id,
+        owner=member.owner,
+        name=member.name,
+        email=member.email,
+        role=member.role,
+        state="active" if member.disabled_at is None else "disabled",
+        **allowance_shown(member),
+        created_at=moment(member.created_at),
+        disabled_at=moment(member.disabled_at),
+    )
