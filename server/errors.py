@@ -1,7 +1,7 @@
 """The one error table and body: every failure a client can see is made here."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, NamedTuple, NotRequired, TypeAlias, cast
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypeAlias, cast
 
 import msgspec
 from pydantic import Field, with_config
@@ -49,7 +49,8 @@ _ASK_NO_MORE = {"X-Should-Retry": "false"}
 
 @with_config(extra="allow")
 class ErrorDetails(TypedDict, total=False):
-    """INVALID_PARAMETER: field, provided, expected. CONTEXT_LENGTH_EXCEEDED: the three numbers."""
+    """INVALID_PARAMETER: field, provided, expected. CONTEXT_LENGTH_EXCEEDED: the three numbers.
+    BUDGET_EXCEEDED and what limits of keys refuse: level, whose it is."""
 
     field: str | None
     provided: Any
@@ -57,6 +58,7 @@ class ErrorDetails(TypedDict, total=False):
     prompt_tokens: int
     max_tokens: int | None
     context_tokens: int
+    level: Literal["site", "owner", "member", "key"]
 
 
 class ErrorMembers(TypedDict):
@@ -253,7 +255,7 @@ def to_api_error(exc: BaseException) -> ApiError:
         case LimitExceeded():
             return _limit_error(exc)
         case BudgetExceeded():
-            return ApiError(402, "BUDGET_EXCEEDED", str(exc))
+            return ApiError(402, "BUDGET_EXCEEDED", str(exc), details={"level": exc.level})
         case LedgerUnavailable():
             message = "Usage cannot be recorded now; the server's log says why."
             return ApiError.retry(503, "OVERLOADED", message, exc.retry_after_s)
@@ -285,7 +287,7 @@ def _limit_error(exc: LimitExceeded) -> ApiError:
     is_concurrency = isinstance(exc, ConcurrencyLimited)
     code = "CONCURRENCY_LIMIT_EXCEEDED" if is_concurrency else "RATE_LIMIT_EXCEEDED"
     headers = {k.decode(): v.decode() for k, v in exc.headers}
-    return ApiError(429, code, str(exc), headers=headers)
+    return ApiError(429, code, str(exc), details={"level": exc.level}, headers=headers)
 
 
 def _context_error(exc: ContextLengthExceeded) -> ApiError:

@@ -129,7 +129,8 @@ class Limiter:
         """The accounts of a caller who comes in, the key's first, with the limits of now."""
         account = self.accounts.get(caller.key_id)
         if account is None:
-            account = self.made(caller.key_id, "This API key", self.defaults)
+            account = RateAccount("key", "This API key", self.defaults, self.wall_clock)
+            self.accounts[caller.key_id] = account
         if account.limits is not caller.limits:
             account.set_limits(caller.limits)
         account.above = tuple(map(self.level, caller.levels)) if caller.levels else ()
@@ -138,14 +139,10 @@ class Limiter:
     def level(self, level: LimitedLevel) -> RateAccount:
         account = self.accounts.get(level.level_id)
         if account is None:
-            account = self.made(level.level_id, level.title, NO_LIMITS)
-            account.is_shown = level.is_shown
+            account = RateAccount(level.kind, level.title, NO_LIMITS, self.wall_clock)
+            self.accounts[level.level_id] = account
         if account.limits is not level.limits:
             account.set_limits(level.limits)
-        return account
-
-    def made(self, name: str, title: str, defaults: KeyLimits) -> RateAccount:
-        account = self.accounts[name] = RateAccount(title, defaults, self.wall_clock)
         return account
 
 

@@ -11,7 +11,7 @@ from math import ceil
 from typing import TypeAlias
 
 from server.accounts.rate_windows import MINUTE_S, Requests, Tokens
-from server.ledger.records import Caller, KeyLimits
+from server.ledger.records import Caller, KeyLimits, LevelKind
 
 Headers: TypeAlias = list[tuple[bytes, bytes]]
 Clock: TypeAlias = Callable[[], float]
@@ -21,8 +21,10 @@ class LimitExceeded(Exception):
     """Waiting `retry_after_s` whole seconds succeeds, unless other requests under the same limits
     take the room."""
 
-    def __init__(self, message: str, wait_s: float, headers: Headers) -> None:
+    def __init__(self, message: str, wait_s: float, headers: Headers, level: LevelKind) -> None:
         super().__init__(message)
+        self.level = level
+        """Whose limit it is."""
         self.retry_after_s = max(1, ceil(wait_s))
         self.headers = [*headers, (b"retry-after", b"%d" % self.retry_after_s)]
 
@@ -61,6 +63,7 @@ class RateAccount:
         "defaults",
         "held",
         "is_shown",
+        "kind",
         "limit_header",
         "limits",
         "most",
@@ -73,10 +76,11 @@ class RateAccount:
         "wall_clock",
     )
 
-    def __init__(self, title: str, defaults: KeyLimits, wall_clock: Clock) -> None:
-        self.title = title
-        self.is_shown = True
-        """Whether those below it are told its figures."""
+    def __init__(self, kind: LevelKind, title: str, defaults: KeyLimits, wall_clock: Clock) -> None:
+        self.kind, self.title = kind, title
+        self.is_shown = kind != "site"
+        """Whether those below it are told its figures: the site's would tell an owner what others
+        do."""
         self.defaults = defaults
         self.wall_clock = wall_clock
         self.requests = Requests()
@@ -165,6 +169,7 @@ class RateAccount:
             "send the next request when one of them has ended.",
             wait_s,
             headers,
+            self.kind,
         )
 
     def rate_limited(self, now: float, headers: Headers) -> RateLimited:
@@ -174,12 +179,16 @@ class RateAccount:
             f"{self.title} may send {told if self.is_shown else 'so many a minute'}; it did.",
             self.requests.room_at(most) - now if most else MINUTE_S,
             headers,
+            self.kind,
         )
 
     def token_limited(self, now: float, headers: Headers) -> RateLimited:
         told = f"{self.tokens} tokens" if self.is_shown else "so many tokens"
         return RateLimited(
-            f"{self.title} may use {told} a minute; it did.", self.spent.ends - now, headers
+            f"{self.title} may use {told} a minute; it did.",
+            self.spent.ends - now,
+            headers,
+            self.kind,
         )
 
 

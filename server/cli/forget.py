@@ -24,9 +24,7 @@ _ALONE = "fjord forget destroys only what it is told to: at no terminal, with --
 
 @app.command()
 def forget(
-    owner: Annotated[
-        str, typer.Argument(help="Whose responses and conversations: its name or id.")
-    ],
+    owner: Annotated[str, typer.Argument(help="Whose, by name or id.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     data_dir: DataDir = DEFAULT_DIR,
     ledger_url: LedgerUrl = None,

@@ -1,11 +1,10 @@
 """What one level of the tenant tree may use: the site, an owner, a member, a key; each alike."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal
 
-from server.ledger.records import KeyLimits
+from server.ledger.records import KeyLimits, LevelKind
 
-LevelKind: TypeAlias = Literal["site", "owner", "member", "key"]
 SITE = "site"
 
 

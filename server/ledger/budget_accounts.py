@@ -3,11 +3,11 @@
 import asyncio
 from dataclasses import dataclass
 
-from server.ledger.allowance import Budget, LevelKind
+from server.ledger.allowance import Budget
 from server.ledger.errors import LedgerError, LedgerUnavailable
 from server.ledger.money import money_text
 from server.ledger.periods import day_of, period_end_s
-from server.ledger.records import UsageRecord
+from server.ledger.records import LevelKind, UsageRecord
 
 
 @dataclass(slots=True, eq=False)

@@ -163,12 +163,12 @@ class Budgets:
     def check_account(self, account: BudgetAccount, currency: str) -> None:
         budget = account.budget
         if budget.kind == "money" and currency != account.currency:
-            raise BudgetExceeded(other_currency(account, currency))
+            raise BudgetExceeded(other_currency(account, currency), account.kind)
         if not account.is_read:
             words = f"What {subject(account)} has spent is being read; try again shortly."
             raise LedgerUnavailable(words)
         if account.used() >= budget.amount:
-            raise BudgetExceeded(exhausted(account, self.clock()))
+            raise BudgetExceeded(exhausted(account, self.clock()), account.kind)
 
     def reserve(self, record: UsageRecord, micro: int, tokens: int) -> Reservation:
         """Hold room for one request at every level, to be released once. Raises as `check`."""

@@ -28,7 +28,11 @@ class LedgerInUse(LedgerError):
 
 
 class BudgetExceeded(LedgerError):
-    """A budget, open requests' reservations counted, has no room left."""
+    """A budget, open requests' reservations counted, has no room left. `level`: whose it is."""
+
+    def __init__(self, message: str, level: str = "key") -> None:
+        super().__init__(message)
+        self.level = level
 
 
 class DuplicateRecord(LedgerError):

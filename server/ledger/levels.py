@@ -26,12 +26,7 @@ def narrowest(levels: Iterable[Allowance]) -> frozenset[str] | None:
 def limited(levels: Iterable[Allowance]) -> tuple[LimitedLevel, ...]:
     """Those that have limits."""
     return tuple(
-        LimitedLevel(
-            level_id=each.level_id,
-            title=each.title,
-            limits=each.limits,
-            is_shown=each.kind != "site",
-        )
+        LimitedLevel(level_id=each.level_id, kind=each.kind, title=each.title, limits=each.limits)
         for each in levels
         if each.limits != NO_LIMITS
     )

@@ -17,6 +17,8 @@ End: TypeAlias = Literal[
 """How a request ended: ok (also stop, tool_calls), length, the client left, the engine died,
 rejected before any token, past its deadline, failed otherwise, cut by a drain, lost in a crash."""
 
+LevelKind: TypeAlias = Literal["site", "owner", "member", "key"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyLimits:
@@ -33,11 +35,10 @@ class LimitedLevel:
     """Something above a key that has limits of its own."""
 
     level_id: str
+    kind: LevelKind
     title: str
     """What clients are told that it is."""
     limits: KeyLimits
-    is_shown: bool = True
-    """Whether its figures are told: the site's would tell an owner what others do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

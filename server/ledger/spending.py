@@ -3,9 +3,9 @@
 import sqlite3
 from collections.abc import Mapping
 
-from server.ledger.allowance import LevelKind
 from server.ledger.budget_accounts import BudgetAccount
 from server.ledger.database import PostgresDatabase, Row
+from server.ledger.records import LevelKind
 from server.ledger.site_sql import ELSEWHERE
 
 OF: Mapping[LevelKind, str] = {

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
-from server.ledger.allowance import Allowance, LevelKind
+from server.ledger.allowance import Allowance
+from server.ledger.records import LevelKind
 
 Role: TypeAlias = Literal["manager", "member", "auditor", "admin"]
 SHOWN = 80
