@@ -69,7 +69,7 @@ def test_a_large_ledger_of_any_released_schema_is_at_the_newest_within_seconds(
     began = time.perf_counter()
     sqlite.prepared_ledger(tmp_path)
     assert time.perf_counter() - began < BOUND_S
-    assert ledger.stat().st_size < size * 1.05  # no record was written again
+    assert ledger.stat().st_size < size * 1.1  # an index of daily sums; no record written again
     assert rows(ledger, "SELECT version_num FROM alembic_version") == [(schema.HEAD,)]
 
 

@@ -1,7 +1,8 @@
 """The tenant tree: the site, owners and their members above keys, each with an allowance.
 
 Every owner that keys or records name becomes one. Keys and records go on naming it, so nothing of
-them is written again. `keys_version` moves with all four: whoever watches keys sees the tree.
+them is written again. `keys_version` moves with all four: whoever watches keys sees the tree. What
+a level has spent is read by two new indexes: at midnight that of each budget is.
 """
 
 from alembic import op
@@ -9,8 +10,7 @@ from alembic import op
 revision = "0006"
 down_revision = "0005"
 
-ALLOWANCE = """
-    models TEXT,
+ALLOWANCE = """models TEXT,
     requests_per_minute BIGINT,
     burst BIGINT,
     concurrent BIGINT,
@@ -19,8 +19,7 @@ ALLOWANCE = """
     budget_amount BIGINT,
     budget_period TEXT,
     currency TEXT,
-    price_factor BIGINT
-"""
+    price_factor BIGINT"""
 OWNERS = f"""
 CREATE TABLE owners (
     owner_id TEXT PRIMARY KEY,
@@ -44,7 +43,12 @@ CREATE TABLE members (
 )
 """
 MEMBERS_NAMES = "CREATE UNIQUE INDEX members_names ON members (coalesce(owner, ''), name)"
-SITE = f"CREATE TABLE site (id BIGINT PRIMARY KEY CHECK (id = 1), {ALLOWANCE})"
+SITE = f"""
+CREATE TABLE site (
+    id BIGINT PRIMARY KEY CHECK (id = 1),
+    {ALLOWANCE}
+)
+"""
 THE_SITE = "INSERT INTO site (id) VALUES (1)"
 KEYS = (
     "ALTER TABLE keys ADD COLUMN member_id TEXT",
@@ -61,6 +65,7 @@ SQLITE = (
     THE_SITE,
     *KEYS,
     "CREATE INDEX kinds_owner ON kinds (owner)",
+    "CREATE INDEX daily_kind ON daily (kind, day)",
     """
     INSERT INTO owners (owner_id, name, created_at)
     SELECT substr(lower(hex(randomblob(5))), 1, 10), owner, coalesce(min(since), 0)
