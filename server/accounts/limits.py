@@ -14,6 +14,7 @@ request that generates none. All headers are raw ASGI pairs, those of the tighte
 """
 
 import time
+from itertools import chain
 
 from server.accounts.rate_account import (
     Admission,
@@ -71,11 +72,10 @@ class Limiter:
         return admission
 
     def refusal(self, accounts: tuple[RateAccount, ...], now: float, slots: int) -> LimitExceeded:
-        """Of all levels that are full the one with the longest wait: a shorter one would not do."""
+        """Of all limits that are reached the one with the longest wait: a shorter would not do."""
         headers = shown(accounts, now)
-        full = (each for each in accounts if each.is_full(now, slots))
-        refusals = [each.refusal(now, slots, self.slot_s, headers) for each in full]
-        return max(refusals, key=lambda refused: refused.retry_after_s)
+        refusals = (each.refusals(now, slots, self.slot_s, headers) for each in accounts)
+        return max(chain.from_iterable(refusals), key=lambda refused: refused.retry_after_s)
 
     def widen(self, admission: Admission, slots: int) -> None:
         """Hold `slots` for it, where `admit` took one or none. Raises ConcurrencyLimited, with no

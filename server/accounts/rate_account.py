@@ -5,7 +5,7 @@ LimitExceeded               .retry_after_s, .headers (Retry-After among them)
 └── ConcurrencyLimited      too many sequences at once
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import ceil
 from typing import TypeAlias
@@ -120,20 +120,23 @@ class RateAccount:
         return self.concurrent is None or not self.held or self.held + slots <= self.concurrent
 
     def is_full(self, now: float, slots: int) -> bool:
-        """Whether `refusal` has something to say."""
+        """Whether there are `refusals`."""
         if slots and self.held and not self.has_room(slots):
             return True
         if self.tokens is not None and self.spent.count(now) >= self.tokens:
             return True
         return self.most is not None and self.requests.count(now) >= self.most
 
-    def refusal(self, now: float, slots: int, slot_s: float, headers: Headers) -> LimitExceeded:
-        """Of an account that is full."""
+    def refusals(
+        self, now: float, slots: int, slot_s: float, headers: Headers
+    ) -> Iterator[LimitExceeded]:
+        """One for each limit that is reached."""
         if slots and not self.has_room(slots):
-            return self.concurrency_limited(1, self.room_since(1) + slot_s - now, headers)
+            yield self.concurrency_limited(1, self.room_since(1) + slot_s - now, headers)
         if self.tokens is not None and self.spent.count(now) >= self.tokens:
-            return self.token_limited(now, headers)
-        return self.rate_limited(now, headers)
+            yield self.token_limited(now, headers)
+        if self.most is not None and self.requests.count(now) >= self.most:
+            yield self.rate_limited(now, headers)
 
     def take(self, admission: Admission, now: float) -> None:
         if self.rate is not None:
