@@ -62,7 +62,8 @@ class KeyStore:
             raise KeyNotFound(
                 f"There is no key with id {key_id!r}; `fjord keys list` shows the ids."
             )
-        return TenantTree.read(self.database).placed(from_row(rows[0]))
+        key = from_row(rows[0])
+        return TenantTree.around(self.database, key).placed(key)
 
     def create(self, key: Key) -> tuple[Key, str]:
         """Store a new key like `key`, under a fresh id; return it with its text, shown only now.
@@ -97,7 +98,8 @@ class KeyStore:
             member = MemberStore(self.database).get(member, owner).member_id
         if before is not None and before.member_id not in (None, member):
             raise TenantConflict("A key is its member's for good: make another one.")
-        return TenantTree.read(self.database).placed(replace(key, owner=owner, member_id=member))
+        placed = replace(key, owner=owner, member_id=member)
+        return TenantTree.around(self.database, placed).placed(placed)
 
     def check_open(self, owner: str) -> None:
         """Make the owner where there is none. Raises TenantConflict where it gets no keys."""

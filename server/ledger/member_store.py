@@ -33,6 +33,11 @@ class MemberStore:
         rows = self.database.named(f"{SELECT} ORDER BY owner, name, member_id")
         return [from_row(row) for row in rows]
 
+    def of_id(self, member_id: str) -> tuple[Member, ...]:
+        """It, or nobody."""
+        rows = self.database.named(f"{SELECT} WHERE member_id = ?", (member_id,))
+        return tuple(from_row(row) for row in rows)
+
     def get(self, word: str, owner: str | None = None) -> Member:
         """By id, else by a name that one alone has; with `owner` (its name) of that owner and of
         the site. Raises MemberNotFound, TenantConflict."""

@@ -28,6 +28,17 @@ class TenantTree:
             {member.member_id: member for member in MemberStore(database).list()},
         )
 
+    @classmethod
+    def around(cls, database: Database, key: Key) -> "TenantTree":
+        """As much of it as is above one key."""
+        owner = OwnerStore(database).find(key.owner)
+        members = [] if key.member_id is None else MemberStore(database).of_id(key.member_id)
+        return cls(
+            SiteStore(database).get(),
+            {} if owner is None else {owner.name: owner},
+            {member.member_id: member for member in members},
+        )
+
     def placed(self, key: Key) -> Key:
         """With what is above it."""
         return replace(key, above=tuple(self.above(key)))
