@@ -77,13 +77,13 @@ SET last_used_at = greatest(known.last_used_at, excluded.last_used_at)
 """In one order for all nodes: none waits for a row of another that waits for one of its own."""
 
 ELSEWHERE = """
-SELECT level_id, day, currency, sum(amount)::bigint,
+SELECT level_id, day, used.currency, sum(amount)::bigint,
     sum(prompt_tokens + completion_tokens)::bigint
 FROM unnest(?::text[], ?::text[], ?::bigint[]) AS budgeted (level_id, counted, start_day)
 JOIN {of}
 WHERE node_uid <> ? AND day >= start_day
-GROUP BY level_id, day, currency
-ORDER BY level_id, day, currency
+GROUP BY level_id, day, used.currency
+ORDER BY level_id, day, used.currency
 """
 """What levels of one kind have spent on other nodes than this."""
 

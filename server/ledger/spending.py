@@ -23,10 +23,10 @@ WHERE {of} AND daily.day >= ?
 """
 
 ELSEWHERE_OF: Mapping[LevelKind, str] = {
-    "key": "usage_daily ON key_id = counted",
-    "member": "keys ON member_id = counted JOIN usage_daily USING (key_id)",
-    "owner": "usage_daily ON owner = counted",
-    "site": "usage_daily ON true",
+    "key": "usage_daily AS used ON key_id = counted",
+    "member": "keys ON member_id = counted JOIN usage_daily AS used USING (key_id)",
+    "owner": "usage_daily AS used ON owner = counted",
+    "site": "usage_daily AS used ON true",
 }
 
 
