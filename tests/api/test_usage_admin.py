@@ -1,62 +1,25 @@
 """/admin/v1: keys and usage over HTTP, for admin keys only, described by OpenAPI."""
 
 from collections.abc import AsyncIterator
-from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from engines.fleet.commands import COMMANDS
-from engines.fleet.fleet import Fleet
-from engines.testing.scripted import ScriptedEngine
-from server.accounts.auth import KeyRing
-from server.app import create_app
-from server.ledger.key_store import KeyStore
-from server.ledger.keys import Key
-from server.ledger.ledger import Ledger
 from server.ledger.records import UsageRecord
-from server.settings import Settings
-from tests.support.serving import registry_of, scripted
+from tests.support.admin_site import AdminSite, admin_site
 
 pytestmark = pytest.mark.anyio
 
 
-@dataclass
-class Site:
-    """The admin API over a running ledger."""
-
-    client: httpx.AsyncClient
-    ledger: Ledger
-    llm_key: str
-
-    async def ask(self, method: str, path: str, status: int = 200, **options: Any) -> Any:
-        answer = await self.client.request(method, path, **options)
-        assert answer.status_code == status, answer.text
-        return answer.json()
-
-
 @pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    ledger, ring = Ledger.open(tmp_path, node="n"), KeyRing()
-    with closing(ledger.open_books()) as books:
-        store = KeyStore(books)
-        _, admin = store.create(Key(key_id="", name="root", owner="us", service="admin"))
-        _, llm = store.create(Key(key_id="", name="app", owner="acme"))
-    await ledger.start(on_keys=ring.replace)
-    registry = registry_of(scripted())
-    fleet = Fleet(registry.models.values(), ScriptedEngine)
-    app = create_app(Settings(data_dir=tmp_path), registry, fleet, ledger, ring)
-    async with httpx.AsyncClient(
-        transport=httpx.ASGITransport(app), base_url="http://fjord", headers={"X-API-Key": admin}
-    ) as client:
-        yield Site(client, ledger, llm)
-    await ledger.stop()
+async def site(tmp_path: Path) -> AsyncIterator[AdminSite]:
+    async with admin_site(tmp_path) as site:
+        yield site
 
 
-async def test_a_key_lives_its_life_over_http(site: Site) -> None:
+async def test_a_key_lives_its_life_over_http(site: AdminSite) -> None:
     body = {"name": "n", "owner": "acme", "models": ["a"], "currency": "NOK", "concurrent": 3}
     budget = {"kind": "money", "amount": "12.5", "period": "month"}
     made = await site.ask("POST", "/admin/v1/keys", 201, json=body | {"budget": budget})
@@ -88,7 +51,7 @@ async def test_a_key_lives_its_life_over_http(site: Site) -> None:
         ("GET", "/admin/v1/usage"),
     ],
 )
-async def test_only_an_admin_key_comes_in(site: Site, method: str, path: str) -> None:
+async def test_only_an_admin_key_comes_in(site: AdminSite, method: str, path: str) -> None:
     stranger = await site.ask(method, path, 401, headers={"X-API-Key": "wayscloud_admin_x_y"})
     assert stranger["error"]["code"] == "AUTH_FAILED"
     user = await site.ask(method, path, 403, headers={"X-API-Key": site.llm_key})
@@ -113,7 +76,7 @@ async def test_only_an_admin_key_comes_in(site: Site, method: str, path: str) ->
     ],
 )
 async def test_a_wrong_body_is_a_400_that_names_the_field(
-    site: Site, body: dict[str, Any], field: str
+    site: AdminSite, body: dict[str, Any], field: str
 ) -> None:
     error = await site.ask("POST", "/admin/v1/keys", 400, json=body)
     assert error["error"]["code"] == "INVALID_PARAMETER"
@@ -121,7 +84,7 @@ async def test_a_wrong_body_is_a_400_that_names_the_field(
 
 
 @pytest.mark.parametrize("body", ['{"name": "%s"}', '{"name": "n", "models": ["%s"]}', '{"%s": 1}'])
-async def test_half_a_character_is_a_400_and_breaks_no_list(site: Site, body: str) -> None:
+async def test_half_a_character_is_a_400_and_breaks_no_list(site: AdminSite, body: str) -> None:
     headers = {"Content-Type": "application/json"}
     half = (body % r"\udcff").encode()
     error = await site.ask("POST", "/admin/v1/keys", 400, content=half, headers=headers)
@@ -129,13 +92,13 @@ async def test_half_a_character_is_a_400_and_breaks_no_list(site: Site, body: st
     await site.ask("GET", "/admin/v1/keys")
 
 
-async def test_an_unknown_key_is_a_404(site: Site) -> None:
+async def test_an_unknown_key_is_a_404(site: AdminSite) -> None:
     for method, path in (("GET", ""), ("PATCH", ""), ("DELETE", ""), ("POST", "/rotate")):
         error = await site.ask(method, f"/admin/v1/keys/nobody{path}", 404, json={})
         assert error["error"]["code"] == "NOT_FOUND"
 
 
-async def test_usage_is_the_commands_report_as_json(site: Site) -> None:
+async def test_usage_is_the_commands_report_as_json(site: AdminSite) -> None:
     for number in range(3):
         await site.ledger.close_record(
             UsageRecord(
@@ -167,7 +130,11 @@ async def test_usage_is_the_commands_report_as_json(site: Site) -> None:
     assert "is after" in error["error"]["message"]
 
 
-async def test_openapi_describes_every_route_and_the_key_it_needs(site: Site) -> None:
+LISTED = ("get", "post")
+ONE = ("/admin/v1/owners/{owner}", "/admin/v1/members/{member}")
+
+
+async def test_openapi_describes_every_route_and_the_key_it_needs(site: AdminSite) -> None:
     described = await site.ask("GET", "/openapi.json")
     paths = {p: verbs for p, verbs in described["paths"].items() if p.startswith("/admin/")}
     routes = {(path, verb) for path, verbs in paths.items() for verb in verbs}
@@ -183,6 +150,10 @@ async def test_openapi_describes_every_route_and_the_key_it_needs(site: Site) ->
         ("/admin/v1/models", "get"),
         ("/admin/v1/registry", "post"),
         ("/admin/v1/owners/{owner}/memory", "delete"),
+        ("/admin/v1/site", "get"),
+        ("/admin/v1/site", "patch"),
+        *((f"/admin/v1/{level}", verb) for level in ("owners", "members") for verb in LISTED),
+        *((path, verb) for path in ONE for verb in ("get", "patch")),
         *((f"/admin/v1/models/{{alias}}/{command}", "post") for command in COMMANDS),
     }
     for path, verb in routes:

@@ -1,0 +1,52 @@
+"""The admin API over a running ledger, in this process."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from engines.fleet.fleet import Fleet
+from engines.testing.scripted import ScriptedEngine
+from server.accounts.auth import KeyRing
+from server.app import create_app
+from server.ledger.key_store import KeyStore
+from server.ledger.keys import Key
+from server.ledger.ledger import Ledger
+from server.settings import Settings
+from tests.support.serving import registry_of, scripted
+
+
+@dataclass
+class AdminSite:
+    """The admin API over a running ledger."""
+
+    client: httpx.AsyncClient
+    ledger: Ledger
+    llm_key: str
+
+    async def ask(self, method: str, path: str, status: int = 200, **options: Any) -> Any:
+        answer = await self.client.request(method, path, **options)
+        assert answer.status_code == status, answer.text
+        return answer.json()
+
+
+@asynccontextmanager
+async def admin_site(data_dir: Path) -> AsyncIterator[AdminSite]:
+    """With an admin key, and an LLM key of acme's."""
+    ledger, ring = Ledger.open(data_dir, node="n"), KeyRing()
+    with closing(ledger.open_books()) as books:
+        store = KeyStore(books)
+        _, admin = store.create(Key(key_id="", name="root", owner="us", service="admin"))
+        _, llm = store.create(Key(key_id="", name="app", owner="acme"))
+    await ledger.start(on_keys=ring.replace)
+    registry = registry_of(scripted())
+    fleet = Fleet(registry.models.values(), ScriptedEngine)
+    app = create_app(Settings(data_dir=data_dir), registry, fleet, ledger, ring)
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://fjord", headers={"X-API-Key": admin}
+    ) as client:
+        yield AdminSite(client, ledger, llm)
+    await ledger.stop()
