@@ -123,7 +123,7 @@ def key_made(key: Key, text: str) -> KeyMade:
 
 
 def fields_of(key: Key) -> dict[str, object]:
-    members = (each.name for each in key.above if isinstance(each, Member))
+    members = (each.name for each in key.above.levels if isinstance(each, Member))
     return {
         "key_id": key.key_id,
         "name": key.name,

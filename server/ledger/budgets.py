@@ -22,7 +22,7 @@ from server.ledger.budget_accounts import (
 )
 from server.ledger.errors import BudgetExceeded, LedgerUnavailable
 from server.ledger.keys import Key
-from server.ledger.levels import nearest
+from server.ledger.levels import Above, nearest
 from server.ledger.periods import period_start
 from server.ledger.records import UsageRecord
 
@@ -62,18 +62,25 @@ class Budgets:
         """Take over `keys` and what is above them; what is new or counts otherwise is read."""
         accounts: dict[str, BudgetAccount] = {}
         before, self.places = self.places, {}
+        seen: set[Above] = set()
         for key in keys:
             self.places[key.key_id] = key.owner, key.member_id
-            levels = key.levels
-            for number, level in enumerate(levels):
-                if level.budget is not None and (name := level.level_id) not in accounts:
-                    accounts[name] = self.account(level, levels[number:])
+            if key.budget is not None or key.above not in seen:
+                seen.add(key.above)
+                self.add_accounts(key.levels, accounts)
         new = {a for name, a in accounts.items() if self.accounts.get(name) is not a}
         new |= {accounts[name] for name in self.joined(before) if name in accounts}
         self.accounts, self.chains = accounts, {}
         self.count_reserved()
         for account in new:
             self.read_anew(account)
+
+    def add_accounts(
+        self, levels: tuple[Allowance, ...], accounts: dict[str, BudgetAccount]
+    ) -> None:
+        for number, level in enumerate(levels):
+            if level.budget is not None and (name := level.level_id) not in accounts:
+                accounts[name] = self.account(level, levels[number:])
 
     def joined(self, before: dict[str, tuple[str, str | None]]) -> set[str]:
         """Members who have got a key that was there already, with all that it has spent."""

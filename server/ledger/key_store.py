@@ -16,7 +16,7 @@ from server.ledger.errors import KeyNotFound, TenantConflict
 from server.ledger.keys import Key, hash_of, new_key_id, new_key_text
 from server.ledger.member_store import MemberStore
 from server.ledger.owner_store import OwnerStore
-from server.ledger.tenant_tree import TenantTree
+from server.ledger.tenant_tree import TenantTree, placed
 
 PLAIN = (
     "key_id",
@@ -53,8 +53,7 @@ class KeyStore:
 
     def list(self) -> list[Key]:
         rows = self.database.named(f"{SELECT} ORDER BY keys.created_at, keys.key_id")
-        tree = TenantTree.read(self.database)
-        return [tree.placed(from_row(row)) for row in rows]
+        return TenantTree.read(self.database).placed(map(from_row, rows))
 
     def get(self, key_id: str) -> Key:
         rows = self.database.named(f"{SELECT} WHERE keys.key_id = ?", (key_id,))
@@ -62,8 +61,7 @@ class KeyStore:
             raise KeyNotFound(
                 f"There is no key with id {key_id!r}; `fjord keys list` shows the ids."
             )
-        key = from_row(rows[0])
-        return TenantTree.around(self.database, key).placed(key)
+        return placed(self.database, from_row(rows[0]))
 
     def create(self, key: Key) -> tuple[Key, str]:
         """Store a new key like `key`, under a fresh id; return it with its text, shown only now.
@@ -98,8 +96,7 @@ class KeyStore:
             member = MemberStore(self.database).get(member, owner).member_id
         if before is not None and before.member_id not in (None, member):
             raise TenantConflict("A key is its member's for good: make another one.")
-        placed = replace(key, owner=owner, member_id=member)
-        return TenantTree.around(self.database, placed).placed(placed)
+        return placed(self.database, replace(key, owner=owner, member_id=member))
 
     def check_open(self, owner: str) -> None:
         """Make the owner where there is none. Raises TenantConflict where it gets no keys."""

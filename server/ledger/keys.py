@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from server.ledger.allowance import Allowance
-from server.ledger.levels import limited, narrowest, nearest
+from server.ledger.levels import Above, both
 from server.ledger.records import Caller
 
 ALPHABET = string.ascii_lowercase + string.digits
 ID_LENGTH = 10
 SECRET_LENGTH = 56
+NOTHING = Above()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +26,7 @@ class Key(Allowance):
     """Its name."""
     member_id: str | None = None
     """Whose it is, for good; None: nobody's in particular."""
-    above: tuple[Allowance, ...] = field(default=(), compare=False, repr=False)
-    """The levels above it, the nearest first."""
+    above: Above = field(default=NOTHING, compare=False, repr=False)
     service: str = "llm"
     """The part of the key's text after `wayscloud_`: llm, or admin."""
     secret_hash: bytes = b""
@@ -45,13 +45,12 @@ class Key(Allowance):
 
     @property
     def barred(self) -> str | None:
-        """By a level above it."""
-        return next((each.barred for each in self.above if each.barred is not None), None)
+        return self.above.barred
 
     @property
     def levels(self) -> tuple[Allowance, ...]:
         """Itself and what is above it, the nearest first."""
-        return (self, *self.above)
+        return (self, *self.above.levels)
 
     @property
     def is_admin(self) -> bool:
@@ -66,16 +65,17 @@ class Key(Allowance):
         return "active" if self.barred is None else "barred"
 
     def caller(self) -> Caller:
+        own, above = self.price_factor, self.above
         return Caller(
             key_id=self.key_id,
             name=self.name,
             owner=self.owner,
             service=self.service,
-            models=narrowest(self.levels),
+            models=both(self.models, above.models),
             limits=self.limits,
-            levels=limited(self.above),
-            currency=nearest("currency", self.levels),
-            price_factor=nearest("price_factor", self.levels),
+            levels=above.limited,
+            currency=self.currency or above.currency,
+            price_factor=above.price_factor if own is None else own,
             is_admin=self.is_admin,
         )
 

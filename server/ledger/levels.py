@@ -9,6 +9,22 @@ from server.ledger.records import KeyLimits, LimitedLevel
 NO_LIMITS = KeyLimits()
 
 
+class Above:
+    """The levels above keys of one place in the tree, and what they say together: worked out once
+    for all keys of that place."""
+
+    __slots__ = ("barred", "currency", "levels", "limited", "models", "price_factor")
+
+    def __init__(self, levels: tuple[Allowance, ...] = ()) -> None:
+        self.levels = levels
+        self.limited = limited(levels)
+        self.models = narrowest(levels)
+        self.currency: str | None = nearest("currency", levels)
+        self.price_factor: int | None = nearest("price_factor", levels)
+        self.barred: str | None = nearest("barred", levels)
+        """Why no key below may be used; None: it may."""
+
+
 def nearest(name: str, levels: Iterable[Allowance]) -> Any:
     """The field of the first level that says one."""
     return next((value for each in levels if (value := getattr(each, name)) is not None), None)
@@ -18,9 +34,14 @@ def narrowest(levels: Iterable[Allowance]) -> frozenset[str] | None:
     """The models that all of them allow; None: any."""
     found: frozenset[str] | None = None
     for each in levels:
-        if each.models is not None:
-            found = each.models if found is None else found & each.models
+        found = both(found, each.models)
     return found
+
+
+def both(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return one & other
 
 
 def limited(levels: Iterable[Allowance]) -> tuple[LimitedLevel, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from server.ledger.allowance import Allowance
 from server.ledger.database import Database
 from server.ledger.keys import Key
+from server.ledger.levels import Above
 from server.ledger.member_store import MemberStore
 from server.ledger.owner_store import OwnerStore
 from server.ledger.site_store import SiteStore
@@ -28,27 +29,23 @@ class TenantTree:
             {member.member_id: member for member in MemberStore(database).list()},
         )
 
-    @classmethod
-    def around(cls, database: Database, key: Key) -> "TenantTree":
-        """As much of it as is above one key."""
-        owner = OwnerStore(database).find(key.owner)
-        members = [] if key.member_id is None else MemberStore(database).of_id(key.member_id)
-        return cls(
-            SiteStore(database).get(),
-            {} if owner is None else {owner.name: owner},
-            {member.member_id: member for member in members},
-        )
+    def placed(self, keys: Iterable[Key]) -> list[Key]:
+        """With what is above them, the same for keys of the same place."""
+        places: dict[tuple[str, str | None], Above] = {}
+        out = []
+        for key in keys:
+            place = key.owner, key.member_id
+            if (above := places.get(place)) is None:
+                above = places[place] = Above(tuple(self.above(*place)))
+            out.append(replace(key, above=above))
+        return out
 
-    def placed(self, key: Key) -> Key:
-        """With what is above it."""
-        return replace(key, above=tuple(self.above(key)))
-
-    def above(self, key: Key) -> Iterator[Allowance]:
+    def above(self, owner: str, member_id: str | None) -> Iterator[Allowance]:
         """The nearest first."""
-        if key.member_id is not None and (member := self.members.get(key.member_id)) is not None:
-            yield member
-        if (owner := self.owners.get(key.owner)) is not None:
-            yield owner
+        if member_id is not None and member_id in self.members:
+            yield self.members[member_id]
+        if owner in self.owners:
+            yield self.owners[owner]
         yield self.site
 
     def mirror(self, database: Database) -> None:
@@ -68,6 +65,18 @@ class TenantTree:
         save_all(site, (), new)
         there |= {(m.owner, m.name): m.member_id for m in new}
         return {m.member_id: there[m.owner, m.name] for m in self.members.values()}
+
+
+def placed(database: Database, key: Key) -> Key:
+    """One key, with what is above it."""
+    owner = OwnerStore(database).find(key.owner)
+    members = () if key.member_id is None else MemberStore(database).of_id(key.member_id)
+    tree = TenantTree(
+        SiteStore(database).get(),
+        {} if owner is None else {owner.name: owner},
+        {member.member_id: member for member in members},
+    )
+    return tree.placed([key])[0]
 
 
 def save_all(database: Database, owners: Iterable[Owner], members: Iterable[Member]) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from server.accounts.limits import ConcurrencyLimited, Limiter, LimitExceeded, RateLimited
 from server.ledger.keys import Key
+from server.ledger.levels import Above
 from server.ledger.records import Caller, KeyLimits
 from server.ledger.tenants import Member, Owner, Site
 from tests.accounts.test_limits import Clock, value
@@ -24,7 +25,7 @@ def caller(key_id: str = "k", of: str = "acme", /, **levels: dict[str, int]) -> 
         Owner(owner_id="o", name=of, limits=limits["owner"]),
         Site(limits=limits["site"]),
     )
-    key = Key(key_id=key_id, name="n", owner=of, above=above, limits=limits["key"])
+    key = Key(key_id=key_id, name="n", owner=of, above=Above(above), limits=limits["key"])
     return key.caller()
 
 

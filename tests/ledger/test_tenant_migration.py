@@ -42,7 +42,7 @@ def check(books: Database) -> None:
     assert {owner.weight for owner in owners} == {1}
     [key] = KeyStore(books).list()
     assert (key.owner, key.member_id, key.limits.burst) == ("of a key", None, 7)
-    assert [each.title for each in key.above] == ["The owner of a key", "This site"]
+    assert [each.title for each in key.above.levels] == ["The owner of a key", "This site"]
     assert SiteStore(books).get() == Site()
     assert OwnerStore(books).get("of a key").created_at == 1_700_000_000.0
 

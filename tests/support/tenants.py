@@ -8,6 +8,7 @@ from server.ledger.database import Database
 from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key
 from server.ledger.ledger import Ledger
+from server.ledger.levels import Above
 from server.ledger.member_store import MemberStore
 from server.ledger.owner_store import OwnerStore
 from server.ledger.tenants import Member, Owner, Site
@@ -28,7 +29,7 @@ def key_of(key_id: str, owner: Owner, member: Member | None = None, **fields: An
     above = (owner, site) if member is None else (member, owner, site)
     member_id = None if member is None else member.member_id
     return Key(
-        key_id=key_id, name="n", owner=owner.name, member_id=member_id, above=above, **fields
+        key_id=key_id, name="n", owner=owner.name, member_id=member_id, above=Above(above), **fields
     )
 
 
