@@ -16,7 +16,7 @@ from server.accounts.allowance_wire import (
     moment,
 )
 from server.ledger.keys import Key
-from server.ledger.tenants import Member
+from server.ledger.tenants import MemberLevel
 
 FIRST_YEAR = 1969
 MAX_GRACE_S = 366 * 86_400.0
@@ -123,7 +123,7 @@ def key_made(key: Key, text: str) -> KeyMade:
 
 
 def fields_of(key: Key) -> dict[str, object]:
-    members = (each.name for each in key.above.levels if isinstance(each, Member))
+    members = (each.name for each in key.above.levels if isinstance(each, MemberLevel))
     return {
         "key_id": key.key_id,
         "name": key.name,

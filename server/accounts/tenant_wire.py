@@ -14,13 +14,13 @@ from server.accounts.allowance_wire import (
     allowance_shown,
     moment,
 )
-from server.ledger.tenants import Member, Owner, Role, Site
+from server.ledger.tenants import MemberLevel, OwnerLevel, Role, SiteLevel
 
 
 class SitePatch(AllowancePatch):
     """What may be changed of the site: what all keys together may use."""
 
-    def apply(self, site: Site) -> Site:
+    def apply(self, site: SiteLevel) -> SiteLevel:
         """Raises KeyDoesNotFit."""
         return self.allowed(site)
 
@@ -35,7 +35,7 @@ class OwnerPatch(AllowancePatch):
     archived: bool = False
     """Whether its keys are refused."""
 
-    def apply(self, owner: Owner) -> Owner:
+    def apply(self, owner: OwnerLevel) -> OwnerLevel:
         """Raises KeyDoesNotFit."""
         changed = self.allowed(owner)
         if "archived" not in self.model_fields_set:
@@ -53,9 +53,9 @@ class NewName(BaseModel):
 class OwnerIn(AllowancePatch, NewName):
     """A new owner: a customer or project. Its name is for good."""
 
-    def owner(self) -> Owner:
+    def owner(self) -> OwnerLevel:
         """Raises KeyDoesNotFit."""
-        return self.allowed(Owner(owner_id="", name=self.name))
+        return self.allowed(OwnerLevel(owner_id="", name=self.name))
 
 
 class OwnerHead(BaseModel):
@@ -88,7 +88,7 @@ class MemberPatch(AllowancePatch, MemberPlace):
     disabled: bool = False
     """Whether its keys are refused."""
 
-    def apply(self, member: Member) -> Member:
+    def apply(self, member: MemberLevel) -> MemberLevel:
         """Raises KeyDoesNotFit."""
         sent = self.model_fields_set
         since = (member.disabled_at or time.time()) if self.disabled else None
@@ -109,9 +109,9 @@ class MemberIn(AllowancePatch, MemberPlace):
     owner: NameText | None = None
     """By name or id; none where the role is admin."""
 
-    def member(self) -> Member:
+    def member(self) -> MemberLevel:
         """Raises KeyDoesNotFit."""
-        new = Member(
+        new = MemberLevel(
             member_id="", owner=self.owner, name=self.name, email=self.email, role=self.role
         )
         return self.allowed(new)
@@ -133,11 +133,11 @@ class MemberOut(AllowanceOut, MemberHead):
     disabled_at: datetime | None
 
 
-def site_out(site: Site) -> SiteOut:
+def site_out(site: SiteLevel) -> SiteOut:
     return SiteOut(**allowance_shown(site))
 
 
-def owner_out(owner: Owner) -> OwnerOut:
+def owner_out(owner: OwnerLevel) -> OwnerOut:
     return OwnerOut(
         owner_id=owner.owner_id,
         name=owner.name,
@@ -148,7 +148,7 @@ def owner_out(owner: Owner) -> OwnerOut:
     )
 
 
-def member_out(member: Member) -> MemberOut:
+def member_out(member: MemberLevel) -> MemberOut:
     return MemberOut(
         member_id=member.member_id,
         owner=member.owner,

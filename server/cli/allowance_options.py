@@ -37,7 +37,7 @@ A = TypeVar("A", bound=Allowance)
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class SaidAllowance:
     """What was said of an allowance: its fields, as AllowancePatch names them."""
 
     fields: dict[str, Any]
@@ -54,7 +54,7 @@ class Said:
             check_unit(self.budget, budget_of(self.budget)[1], level.currency, what)
 
 
-NOTHING = Said({}, None, None)
+NOTHING = SaidAllowance({}, None, None)
 
 
 def said(
@@ -66,7 +66,7 @@ def said(
     budget: BudgetText = None,
     currency: CurrencyName = None,
     price_factor: Factor = None,
-) -> Said:
+) -> SaidAllowance:
     fields: dict[str, Any] = {
         "models": None if models is None else [m.strip() for m in models.split(",") if m.strip()],
         "requests_per_minute": requests_per_minute,
@@ -82,7 +82,7 @@ def said(
         check_unit(budget, unit, fields["currency"], "--currency is")
     given = {name: value for name, value in fields.items() if value is not None}
     by_alias(given)
-    return Said(given, budget, currency)
+    return SaidAllowance(given, budget, currency)
 
 
 def with_allowance(command: Callable[..., None]) -> Callable[..., None]:
@@ -105,12 +105,12 @@ def with_allowance(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def applied(apply: Callable[[A], A], allowance: Said) -> Callable[[A], A]:
+def applied(apply: Callable[[A], A], allowance: SaidAllowance) -> Callable[[A], A]:
     """`apply`, where the budget fits what it is applied to."""
     return partial(_changed, apply, allowance)
 
 
-def _changed(apply: Callable[[A], A], allowance: Said, level: A) -> A:
+def _changed(apply: Callable[[A], A], allowance: SaidAllowance, level: A) -> A:
     allowance.fits(level)
     return apply(level)
 

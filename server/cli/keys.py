@@ -10,7 +10,14 @@ from typing import Annotated, TypeAlias
 import typer
 
 from server.accounts.key_wire import MAX_GRACE_S, KeyIn, KeyPatch, key_out
-from server.cli.allowance_options import NOTHING, Said, Unset, applied, unset_fields, with_allowance
+from server.cli.allowance_options import (
+    NOTHING,
+    SaidAllowance,
+    Unset,
+    applied,
+    unset_fields,
+    with_allowance,
+)
 from server.cli.apps import new_app
 from server.cli.key_choice import key_named
 from server.cli.key_fields import checked, expiry
@@ -51,7 +58,7 @@ def create(
     ] = "default",
     member: Member = None,
     admin: Annotated[bool, typer.Option("--admin", help="A key for /admin/v1.")] = False,
-    allowance: Said = NOTHING,
+    allowance: SaidAllowance = NOTHING,
     expires: Expires = None,
     data_dir: DataDir = DEFAULT_DIR,
     ledger_url: LedgerUrl = None,
@@ -106,7 +113,7 @@ def update(
         str | None, typer.Option(help="Customer or project that is billed, by name or id.")
     ] = None,
     member: Member = None,
-    allowance: Said = NOTHING,
+    allowance: SaidAllowance = NOTHING,
     expires: Expires = None,
     unset: Unset = None,
     data_dir: DataDir = DEFAULT_DIR,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from server.accounts.tenant_wire import MemberIn, MemberPatch, member_out
-from server.cli.allowance_options import Said, Unset, applied, unset_fields, with_allowance
+from server.cli.allowance_options import SaidAllowance, Unset, applied, unset_fields, with_allowance
 from server.cli.apps import new_app
 from server.cli.key_fields import checked
 from server.cli.options import DEFAULT_DIR, AsJson, DataDir, LedgerUrl
@@ -37,7 +37,7 @@ COLUMNS = [
 @with_allowance
 def create(
     name: Annotated[str, typer.Argument(help="The person's name.")],
-    allowance: Said,
+    allowance: SaidAllowance,
     owner: Annotated[
         str | None, typer.Option(help="The owner, by name or id; none for the site's admin.")
     ] = None,
@@ -95,7 +95,7 @@ def show(
 @with_allowance
 def update(
     member: MemberWord,
-    allowance: Said,
+    allowance: SaidAllowance,
     owner: OwnerWord = None,
     name: Annotated[str | None, typer.Option(help="The person's new name.")] = None,
     email: Email = None,

@@ -7,10 +7,9 @@ from server.ledger.database import Database
 from server.ledger.errors import MemberNotFound, OwnerNotFound
 from server.ledger.member_store import MemberStore
 from server.ledger.owner_store import OwnerStore
-from server.ledger.tenants import Member, Owner
 
 
-def owner_named(database: Database, word: str) -> Owner:
+def owner_named(database: Database, word: str) -> OwnerLevel:
     """By name or id. Raises OwnerNotFound."""
     store = OwnerStore(database)
     if (found := store.find(word)) is not None:
@@ -28,7 +27,7 @@ def warn_of_new(database: Database, word: str) -> None:
         typer.echo(f"fjord: warning: {said}", err=True)
 
 
-def member_named(database: Database, word: str, owner: str | None) -> Member:
+def member_named(database: Database, word: str, owner: str | None) -> MemberLevel:
     """By name or id; of `owner`, by name or id, where it is given. Raises LedgerError."""
     store = MemberStore(database)
     name = None if owner is None else owner_named(database, owner).name

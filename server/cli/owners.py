@@ -6,7 +6,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from server.accounts.tenant_wire import OwnerIn, OwnerPatch, owner_out
-from server.cli.allowance_options import Said, Unset, applied, unset_fields, with_allowance
+from server.cli.allowance_options import SaidAllowance, Unset, applied, unset_fields, with_allowance
 from server.cli.apps import new_app
 from server.cli.key_fields import checked
 from server.cli.options import DEFAULT_DIR, AsJson, DataDir, LedgerUrl
@@ -32,7 +32,7 @@ COLUMNS = [
 @with_allowance
 def create(
     name: Annotated[str, typer.Argument(help="The customer or project; for good.")],
-    allowance: Said,
+    allowance: SaidAllowance,
     data_dir: DataDir = DEFAULT_DIR,
     ledger_url: LedgerUrl = None,
     as_json: AsJson = False,
@@ -75,7 +75,7 @@ def show(
 @with_allowance
 def update(
     owner: OwnerWord,
-    allowance: Said,
+    allowance: SaidAllowance,
     archived: Annotated[
         bool | None,
         typer.Option("--archive/--restore", help="Whether its keys are refused from now on."),

@@ -1,7 +1,7 @@
 """`fjord site …`: what all keys together may use."""
 
 from server.accounts.tenant_wire import SitePatch, site_out
-from server.cli.allowance_options import Said, Unset, applied, unset_fields, with_allowance
+from server.cli.allowance_options import SaidAllowance, Unset, applied, unset_fields, with_allowance
 from server.cli.apps import new_app
 from server.cli.key_fields import checked
 from server.cli.options import DEFAULT_DIR, AsJson, DataDir, LedgerUrl
@@ -25,7 +25,7 @@ def show(
 @app.command()
 @with_allowance
 def update(
-    allowance: Said,
+    allowance: SaidAllowance,
     unset: Unset = None,
     data_dir: DataDir = DEFAULT_DIR,
     ledger_url: LedgerUrl = None,

@@ -15,7 +15,7 @@ from server.ledger.database import Database
 from server.ledger.errors import MemberNotFound, TenantConflict
 from server.ledger.keys import new_key_id
 from server.ledger.owner_store import OwnerStore
-from server.ledger.tenants import Member
+from server.ledger.tenants import MemberLevel
 
 PLAIN = ("member_id", "owner", "name", "email", "role", "created_at", "disabled_at")
 COLUMNS = (*PLAIN, *ALLOWANCE_COLUMNS)
@@ -29,16 +29,16 @@ class MemberStore:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def list(self) -> list[Member]:
+    def list(self) -> list[MemberLevel]:
         rows = self.database.named(f"{SELECT} ORDER BY owner, name, member_id")
         return [from_row(row) for row in rows]
 
-    def of_id(self, member_id: str) -> tuple[Member, ...]:
+    def of_id(self, member_id: str) -> tuple[MemberLevel, ...]:
         """It, or nobody."""
         rows = self.database.named(f"{SELECT} WHERE member_id = ?", (member_id,))
         return tuple(from_row(row) for row in rows)
 
-    def get(self, word: str, owner: str | None = None) -> Member:
+    def get(self, word: str, owner: str | None = None) -> MemberLevel:
         """By id, else by a name that one alone has; with `owner` (its name) of that owner and of
         the site. Raises MemberNotFound, TenantConflict."""
         rows = self.database.named(f"{SELECT} WHERE member_id = ? OR name = ?", (word, word))
@@ -58,7 +58,7 @@ class MemberStore:
         each = ", ".join(f"{one.member_id} of {one.owner or 'the site'}" for one in found[:10])
         raise TenantConflict(f"{len(found)} members are called {word!r}: {each}; give the id.")
 
-    def create(self, member: Member) -> Member:
+    def create(self, member: MemberLevel) -> MemberLevel:
         """Under a fresh id. Its owner, by name or id, has to be there. Raises OwnerNotFound,
         TenantConflict."""
         with self.database.writing("keys"):
@@ -67,8 +67,8 @@ class MemberStore:
         return made
 
     def update(
-        self, word: str, change: Callable[[Member], Member], owner: str | None = None
-    ) -> Member:
+        self, word: str, change: Callable[[MemberLevel], MemberLevel], owner: str | None = None
+    ) -> MemberLevel:
         """Store what `change` makes of the member; nobody else's change comes in between."""
         with self.database.writing("keys"):
             before = self.get(word, owner)
@@ -81,7 +81,7 @@ class MemberStore:
             self.save(changed)
         return changed
 
-    def placed(self, member: Member) -> Member:
+    def placed(self, member: MemberLevel) -> MemberLevel:
         """Its owner by name. Raises OwnerNotFound, TenantConflict."""
         owner = None if member.owner is None else OwnerStore(self.database).get(member.owner).name
         if (owner is None) != (member.role == "admin"):
@@ -95,10 +95,10 @@ class MemberStore:
             raise TenantConflict(f"{of} has a member {member.name!r} already.")
         return replace(member, owner=owner)
 
-    def save(self, member: Member) -> None:
+    def save(self, member: MemberLevel) -> None:
         row = {**{name: getattr(member, name) for name in PLAIN}, **allowance_row(member)}
         self.database.execute(UPSERT, [row[name] for name in COLUMNS])
 
 
-def from_row(row: Mapping[str, Any]) -> Member:
-    return Member(**{name: row[name] for name in PLAIN}, **allowance_fields(row))
+def from_row(row: Mapping[str, Any]) -> MemberLevel:
+    return MemberLevel(**{name: row[name] for name in PLAIN}, **allowance_fields(row))

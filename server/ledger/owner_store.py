@@ -14,7 +14,7 @@ from server.ledger.allowance_rows import (
 from server.ledger.database import Database
 from server.ledger.errors import OwnerNotFound, TenantConflict
 from server.ledger.keys import new_key_id
-from server.ledger.tenants import Owner
+from server.ledger.tenants import OwnerLevel
 
 PLAIN = ("owner_id", "name", "weight", "created_at", "archived_at")
 COLUMNS = (*PLAIN, *ALLOWANCE_COLUMNS)
@@ -29,16 +29,16 @@ class OwnerStore:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def list(self) -> list[Owner]:
+    def list(self) -> list[OwnerLevel]:
         return [from_row(row) for row in self.database.named(f"{SELECT} ORDER BY name")]
 
-    def find(self, word: str) -> Owner | None:
+    def find(self, word: str) -> OwnerLevel | None:
         """By name, else by id."""
         rows = self.database.named(f"{SELECT} WHERE name = ? OR owner_id = ?", (word, word))
         found = [from_row(row) for row in rows]
         return next((one for one in found if one.name == word), found[0] if found else None)
 
-    def get(self, word: str) -> Owner:
+    def get(self, word: str) -> OwnerLevel:
         """As `find`. Raises OwnerNotFound."""
         if (found := self.find(word)) is None:
             raise OwnerNotFound(f"No owner has the name or id {word!r}.")
@@ -49,7 +49,7 @@ class OwnerStore:
         found = self.find(word)
         return word if found is None else found.name
 
-    def create(self, owner: Owner) -> Owner:
+    def create(self, owner: OwnerLevel) -> OwnerLevel:
         """Under a fresh id. Raises TenantConflict where there is one of that name."""
         made = replace(owner, owner_id=new_key_id(), created_at=time.time())
         with self.database.writing("keys"):
@@ -58,14 +58,14 @@ class OwnerStore:
             self.save(made)
         return made
 
-    def update(self, word: str, change: Callable[[Owner], Owner]) -> Owner:
+    def update(self, word: str, change: Callable[[OwnerLevel], OwnerLevel]) -> OwnerLevel:
         """Store what `change` makes of the owner; nobody else's change comes in between."""
         with self.database.writing("keys"):
             changed = change(self.get(word))
             self.save(changed)
         return changed
 
-    def save(self, owner: Owner) -> None:
+    def save(self, owner: OwnerLevel) -> None:
         row = {**{name: getattr(owner, name) for name in PLAIN}, **allowance_row(owner)}
         self.database.execute(UPSERT, [row[name] for name in COLUMNS])
 
@@ -74,5 +74,5 @@ class OwnerStore:
         self.database.execute(NAMED, (new_key_id(), name, time.time()))
 
 
-def from_row(row: Mapping[str, Any]) -> Owner:
-    return Owner(**{name: row[name] for name in PLAIN}, **allowance_fields(row))
+def from_row(row: Mapping[str, Any]) -> OwnerLevel:
+    return OwnerLevel(**{name: row[name] for name in PLAIN}, **allowance_fields(row))

@@ -35,7 +35,8 @@ class Lost:
     invoices: Sequence[str] = ()
     """Their numbers, MOST_NAMED at most."""
     keys: Sequence[str] = ()
-    """Names of keys made, changed or revoked since: they are as they were again."""
+    """Names of keys, owners and members made, changed or revoked since, and of the site: they are
+    as they were again."""
 
     def __bool__(self) -> bool:
         return bool(self.records or self.invoices or self.keys)
@@ -135,5 +136,13 @@ WHERE (year, serial) NOT IN (SELECT year, serial FROM main.invoices)
 ORDER BY year, serial LIMIT ?
 """
 KEYS = """
-SELECT name FROM (SELECT * FROM present.keys EXCEPT SELECT * FROM main.keys) ORDER BY name LIMIT ?
+SELECT name FROM (
+    SELECT name FROM (SELECT * FROM present.keys EXCEPT SELECT * FROM main.keys)
+    UNION ALL
+    SELECT 'owner ' || name FROM (SELECT * FROM present.owners EXCEPT SELECT * FROM main.owners)
+    UNION ALL
+    SELECT 'member ' || name FROM (SELECT * FROM present.members EXCEPT SELECT * FROM main.members)
+    UNION ALL
+    SELECT 'the site' FROM (SELECT * FROM present.site EXCEPT SELECT * FROM main.site)
+) ORDER BY name LIMIT ?
 """

@@ -9,7 +9,7 @@ from server.ledger.allowance_rows import (
     upsert,
 )
 from server.ledger.database import Database
-from server.ledger.tenants import Site
+from server.ledger.tenants import SiteLevel
 
 SELECT = f"SELECT {', '.join(ALLOWANCE_COLUMNS)} FROM site"
 UPSERT = upsert("site", ("id", *ALLOWANCE_COLUMNS))
@@ -21,17 +21,17 @@ class SiteStore:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def get(self) -> Site:
+    def get(self) -> SiteLevel:
         rows = self.database.named(SELECT)
-        return Site(**allowance_fields(rows[0])) if rows else Site()
+        return SiteLevel(**allowance_fields(rows[0])) if rows else SiteLevel()
 
-    def update(self, change: Callable[[Site], Site]) -> Site:
+    def update(self, change: Callable[[SiteLevel], SiteLevel]) -> SiteLevel:
         """Store what `change` makes of it; nobody else's change comes in between."""
         with self.database.writing("keys"):
             changed = change(self.get())
             self.save(changed)
         return changed
 
-    def save(self, site: Site) -> None:
+    def save(self, site: SiteLevel) -> None:
         row = allowance_row(site)
         self.database.execute(UPSERT, [1, *(row[name] for name in ALLOWANCE_COLUMNS)])

@@ -10,15 +10,15 @@ from server.ledger.levels import Above
 from server.ledger.member_store import MemberStore
 from server.ledger.owner_store import OwnerStore
 from server.ledger.site_store import SiteStore
-from server.ledger.tenants import Member, Owner, Site
+from server.ledger.tenants import MemberLevel, OwnerLevel, SiteLevel
 
 
 @dataclass(frozen=True, slots=True)
 class TenantTree:
-    site: Site
-    owners: dict[str, Owner]
+    site: SiteLevel
+    owners: dict[str, OwnerLevel]
     """By name."""
-    members: dict[str, Member]
+    members: dict[str, MemberLevel]
     """By id."""
 
     @classmethod
@@ -79,7 +79,9 @@ def placed(database: Database, key: Key) -> Key:
     return tree.placed([key])[0]
 
 
-def save_all(database: Database, owners: Iterable[Owner], members: Iterable[Member]) -> None:
+def save_all(
+    database: Database, owners: Iterable[OwnerLevel], members: Iterable[MemberLevel]
+) -> None:
     for owner in owners:
         OwnerStore(database).save(owner)
     for member in members:

@@ -12,7 +12,7 @@ SHOWN = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Site(Allowance):
+class SiteLevel(Allowance):
     """The organisation: everybody's keys together."""
 
     kind: ClassVar[LevelKind] = "site"
@@ -23,7 +23,7 @@ class Site(Allowance):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Owner(Allowance):
+class OwnerLevel(Allowance):
     """Who is billed. The name is for good: records, invoices and what is kept are found by it."""
 
     kind: ClassVar[LevelKind] = "owner"
@@ -48,7 +48,7 @@ class Owner(Allowance):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Member(Allowance):
+class MemberLevel(Allowance):
     """A person: of one owner, or (role admin) of the site."""
 
     kind: ClassVar[LevelKind] = "member"

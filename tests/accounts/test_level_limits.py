@@ -11,7 +11,7 @@ from server.accounts.limits import ConcurrencyLimited, Limiter, LimitExceeded, R
 from server.ledger.keys import Key
 from server.ledger.levels import Above
 from server.ledger.records import Caller, KeyLimits
-from server.ledger.tenants import Member, Owner, Site
+from server.ledger.tenants import MemberLevel, OwnerLevel, SiteLevel
 from tests.accounts.test_limits import Clock, value
 
 LEVELS = ("site", "owner", "member", "key")
@@ -21,9 +21,9 @@ def caller(key_id: str = "k", of: str = "acme", /, **levels: dict[str, int]) -> 
     """Of a key of Ada's at an owner; `levels`: the limits of each."""
     limits = {name: KeyLimits(**levels.get(name, {})) for name in LEVELS}
     above = (
-        Member(member_id="m", owner=of, name="Ada", limits=limits["member"]),
-        Owner(owner_id="o", name=of, limits=limits["owner"]),
-        Site(limits=limits["site"]),
+        MemberLevel(member_id="m", owner=of, name="Ada", limits=limits["member"]),
+        OwnerLevel(owner_id="o", name=of, limits=limits["owner"]),
+        SiteLevel(limits=limits["site"]),
     )
     key = Key(key_id=key_id, name="n", owner=of, above=Above(above), limits=limits["key"])
     return key.caller()

@@ -20,7 +20,7 @@ from server.ledger.owner_store import OwnerStore
 from server.ledger.records import KeyLimits
 from server.ledger.site_store import SiteStore
 from server.ledger.sqlite import prepared_ledger
-from server.ledger.tenants import Member, Owner, Site
+from server.ledger.tenants import MemberLevel, OwnerLevel, SiteLevel
 from tests.accounts.test_budget_api import MANY, OUTPUT, body, cap_of_one
 from tests.support.serving import Served, read_records, scripted, serving
 
@@ -43,7 +43,7 @@ def fill(books: Database) -> dict[str, str]:
     texts = {}
     with books.writing("keys"):
         for number in range(OWNERS):
-            owner = Owner(
+            owner = OwnerLevel(
                 owner_id="",
                 name=f"owner-{number}",
                 budget=budget(number, 6.5),
@@ -52,7 +52,9 @@ def fill(books: Database) -> dict[str, str]:
             )
             OwnerStore(books).create(owner)
             member = MemberStore(books).create(
-                Member(member_id="", owner=owner.name, name="ada", budget=budget(number + 1, 3.5))
+                MemberLevel(
+                    member_id="", owner=owner.name, name="ada", budget=budget(number + 1, 3.5)
+                )
             )
             for each in range(KEYS_EACH):
                 key = Key(
@@ -65,7 +67,7 @@ def fill(books: Database) -> dict[str, str]:
                 )
                 made, text = KeyStore(books).create(key)
                 texts[text] = made.key_id
-        site = Site(budget=Budget(kind="money", amount=450 * MICRO, period="month"))
+        site = SiteLevel(budget=Budget(kind="money", amount=450 * MICRO, period="month"))
         SiteStore(books).save(site)
     return texts
 

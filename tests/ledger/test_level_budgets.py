@@ -20,7 +20,7 @@ from server.ledger.errors import BudgetExceeded
 from server.ledger.key_store import KeyStore
 from server.ledger.ledger import Ledger
 from server.ledger.member_store import MemberStore
-from server.ledger.tenants import Site
+from server.ledger.tenants import SiteLevel
 from tests.ledger.test_budgets import CAP, record
 from tests.support.level_child import CLOSED, OPEN
 from tests.support.nodes import until
@@ -51,7 +51,7 @@ pytestmark = pytest.mark.anyio
 def test_a_spent_budget_says_whose_it_is_and_of_the_site_no_figure(level: str, words: str) -> None:
     said: dict[str, Any] = {level: {"budget": tokens(CAP)}}
     owner, member = owner_of(**said.get("owner", {})), member_of(**said.get("member", {}))
-    site = Site(**said.get("site", {}))
+    site = SiteLevel(**said.get("site", {}))
     budgets = Budgets("NOK")
     budgets.replace([key_of(name, owner, member, site=site) for name in "ab"])
     budgets.spend(record("r", "a"))
@@ -128,7 +128,7 @@ class Levels:
         ada, bob = (member_of(name, **said("member")) for name in ("ada", "bob"))
         self.places = {"a": (acme, ada), "b": (acme, ada), "c": (acme, bob), "d": (other, None)}
         self.keys = [
-            key_of(name, owner, member, site=Site(**said("site")), **said("key"))
+            key_of(name, owner, member, site=SiteLevel(**said("site")), **said("key"))
             for name, (owner, member) in self.places.items()
         ]
         self.kind, self.amounts = kind, amounts

@@ -16,7 +16,7 @@ from server.ledger.key_store import KeyStore
 from server.ledger.owner_store import OwnerStore
 from server.ledger.records import KeyLimits
 from server.ledger.site_store import SiteStore
-from server.ledger.tenants import Site
+from server.ledger.tenants import SiteLevel
 from tests.support.sites import postgres_server
 
 OLD = [schema for schema in RELEASED if schema < "0006"]
@@ -43,7 +43,7 @@ def check(books: Database) -> None:
     [key] = KeyStore(books).list()
     assert (key.owner, key.member_id, key.limits.burst) == ("of a key", None, 7)
     assert [each.title for each in key.above.levels] == ["The owner of a key", "This site"]
-    assert SiteStore(books).get() == Site()
+    assert SiteStore(books).get() == SiteLevel()
     assert OwnerStore(books).get("of a key").created_at == 1_700_000_000.0
 
 

@@ -11,7 +11,7 @@ from server.ledger.ledger import Ledger
 from server.ledger.levels import Above
 from server.ledger.member_store import MemberStore
 from server.ledger.owner_store import OwnerStore
-from server.ledger.tenants import Member, Owner, Site
+from server.ledger.tenants import MemberLevel, OwnerLevel, SiteLevel
 
 
 def tokens(amount: int, period: Any = "total") -> Budget:
@@ -23,9 +23,9 @@ def money(amount: int, period: Any = "total") -> Budget:
     return Budget(kind="money", amount=amount, period=period)
 
 
-def key_of(key_id: str, owner: Owner, member: Member | None = None, **fields: Any) -> Key:
-    """Of `owner`, with what is above it. `site`: a Site."""
-    site = fields.pop("site", Site())
+def key_of(key_id: str, owner: OwnerLevel, member: MemberLevel | None = None, **fields: Any) -> Key:
+    """Of `owner`, with what is above it. `site`: a SiteLevel."""
+    site = fields.pop("site", SiteLevel())
     above = (owner, site) if member is None else (member, owner, site)
     member_id = None if member is None else member.member_id
     return Key(
@@ -33,20 +33,22 @@ def key_of(key_id: str, owner: Owner, member: Member | None = None, **fields: An
     )
 
 
-def owner_of(name: str = "acme", **fields: Any) -> Owner:
-    return Owner(owner_id=f"id of {name}", name=name, **fields)
+def owner_of(name: str = "acme", **fields: Any) -> OwnerLevel:
+    return OwnerLevel(owner_id=f"id of {name}", name=name, **fields)
 
 
-def member_of(name: str = "ada", owner: str = "acme", **fields: Any) -> Member:
-    return Member(member_id=name, owner=owner, name=name, **fields)
+def member_of(name: str = "ada", owner: str = "acme", **fields: Any) -> MemberLevel:
+    return MemberLevel(member_id=name, owner=owner, name=name, **fields)
 
 
-def new_owner(books: Database, name: str = "acme", **fields: Any) -> Owner:
-    return OwnerStore(books).create(Owner(owner_id="", name=name, **fields))
+def new_owner(books: Database, name: str = "acme", **fields: Any) -> OwnerLevel:
+    return OwnerStore(books).create(OwnerLevel(owner_id="", name=name, **fields))
 
 
-def new_member(books: Database, name: str = "ada", owner: str = "acme", **fields: Any) -> Member:
-    return MemberStore(books).create(Member(member_id="", name=name, owner=owner, **fields))
+def new_member(
+    books: Database, name: str = "ada", owner: str = "acme", **fields: Any
+) -> MemberLevel:
+    return MemberStore(books).create(MemberLevel(member_id="", name=name, owner=owner, **fields))
 
 
 def new_key(books: Database, owner: str = "acme", **fields: Any) -> str:
