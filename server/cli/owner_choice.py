@@ -7,6 +7,7 @@ from server.ledger.database import Database
 from server.ledger.errors import MemberNotFound, OwnerNotFound
 from server.ledger.member_store import MemberStore
 from server.ledger.owner_store import OwnerStore
+from server.ledger.tenants import MemberLevel, OwnerLevel
 
 
 def owner_named(database: Database, word: str) -> OwnerLevel:
