@@ -93,6 +93,7 @@ class AllowancePatch(BaseModel):
             else level.price_factor,
         )
         check_currency(level, changed, is_given="budget" in sent)
+        check_burst(changed)
         return changed
 
 
@@ -134,6 +135,14 @@ def check_currency(before: Allowance, after: Allowance, *, is_given: bool) -> No
             f"the {after.kind} has a budget of {kept}, which would become as many "
             f"{after.currency}: give the budget with the currency"
         )
+
+
+def check_burst(level: Allowance) -> None:
+    """Raises KeyDoesNotFit: above a key no limit stands in for one that is not given."""
+    limits = level.limits
+    is_idle = limits.burst is not None and limits.requests_per_minute is None
+    if level.kind != "key" and is_idle:
+        raise KeyDoesNotFit(f"a burst of the {level.kind} needs its requests_per_minute")
 
 
 def budget_of(wire: BudgetWire | None) -> Budget | None:

@@ -113,6 +113,7 @@ async def test_the_site_has_one_allowance(site: AdminSite) -> None:
         ("PATCH", OWNERS + "/acme", {"price_factor": "0.1234567"}, "price_factor: "),
         ("PATCH", OWNERS + "/acme", {"price_factor": "NaN"}, "price_factor: "),
         ("PATCH", OWNERS + "/acme", {"concurrent": 0}, "concurrent: "),
+        ("PATCH", OWNERS + "/acme", {"burst": 3}, "a burst of the owner needs its requests_per_"),
         ("POST", MEMBERS, {"name": "m", "role": "admin", "owner": "acme"}, "An admin is the site"),
         ("POST", MEMBERS, {"name": "m"}, "An admin is the site's"),
         ("POST", MEMBERS, {"name": "m", "owner": "us", "role": "king"}, "role: Input should be"),
