@@ -16,6 +16,7 @@ from pathlib import Path
 from engines.host.synced import synced
 from server.ledger import backup as backups
 from server.ledger import schema, sqlite
+from server.ledger.allowance_rows import ALLOWANCE_COLUMNS
 from server.ledger.backup import Contents
 from server.ledger.errors import LedgerError, LedgerInUse
 
@@ -135,11 +136,13 @@ SELECT year || '-' || serial FROM present.invoices
 WHERE (year, serial) NOT IN (SELECT year, serial FROM main.invoices)
 ORDER BY year, serial LIMIT ?
 """
-KEYS = """
+OF_OWNERS = f"SELECT name, archived_at, {', '.join(ALLOWANCE_COLUMNS)} FROM"
+"""A backup from before owners gives them ids of its own."""
+KEYS = f"""
 SELECT name FROM (
     SELECT name FROM (SELECT * FROM present.keys EXCEPT SELECT * FROM main.keys)
     UNION ALL
-    SELECT 'owner ' || name FROM (SELECT * FROM present.owners EXCEPT SELECT * FROM main.owners)
+    SELECT 'owner ' || name FROM ({OF_OWNERS} present.owners EXCEPT {OF_OWNERS} main.owners)
     UNION ALL
     SELECT 'member ' || name FROM (SELECT * FROM present.members EXCEPT SELECT * FROM main.members)
     UNION ALL

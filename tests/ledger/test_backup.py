@@ -1,24 +1,30 @@
 """A copy of a ledger in use has all that was acknowledged, and becomes the ledger again."""
 
+import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.old_ledgers import make_sqlite
 from server.ledger import schema
 from server.ledger.backup import back_up, checked, contents
 from server.ledger.errors import LedgerError, LedgerInUse
 from server.ledger.ledger import Ledger
+from server.ledger.owner_store import OwnerStore
 from server.ledger.restoring import PART, Lost, Restore
+from server.ledger.site_store import SiteStore
 from server.ledger.sqlite import FILE_NAME, connect, prepared_ledger
 from tests.support.invoicing import add, local_books, used
 from tests.support.paths import ROOT, TESTS
 from tests.support.serving import make_key
+from tests.support.tenants import new_member, new_owner, tokens
 
 pytestmark = pytest.mark.anyio
 
@@ -124,6 +130,26 @@ def test_a_key_that_was_revoked_since_and_an_invoice_are_named(ledger: Path, bac
         connection.execute(f"INSERT INTO invoices VALUES {issued}")
     _, lost = Restore(backup, ledger.parent).prepare()
     assert (lost.keys, lost.invoices, lost.records) == (["first"], ["2026-7"], 0)
+
+
+def test_what_was_changed_above_keys_since_is_named(ledger: Path, backup: Path) -> None:
+    with local_books(ledger.parent)() as database:
+        new_owner(database, "new")
+        new_member(database, "ada", "new")
+        OwnerStore(database).update("tests", lambda owner: replace(owner, budget=tokens(5)))
+        SiteStore(database).update(lambda site: replace(site, budget=tokens(5)))
+    _, lost = Restore(backup, ledger.parent).prepare()
+    assert lost.keys == ["member ada", "owner new", "owner tests", "the site"]
+
+
+def test_a_backup_from_before_owners_lacks_none_of_them(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    make_sqlite(data / FILE_NAME, "0005", 100)
+    shutil.copyfile(data / FILE_NAME, tmp_path / "backup")
+    prepared_ledger(data)
+    _, lost = Restore(tmp_path / "backup", data).prepare()
+    assert not lost
 
 
 def test_records_that_were_pruned_are_not_counted_as_lost(ledger: Path, backup: Path) -> None:
