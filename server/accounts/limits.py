@@ -142,6 +142,7 @@ class Limiter:
             account = RateAccount(level.kind, level.title, NO_LIMITS, self.wall_clock)
             self.accounts[level.level_id] = account
         if account.limits is not level.limits:
+            account.title = level.title
             account.set_limits(level.limits)
         return account
 

@@ -98,7 +98,7 @@ class Budgets:
         old = self.accounts.get(name)
         is_same = old is not None and old.currency == currency
         if old and is_same and (old.budget.kind, old.budget.period) == (budget.kind, budget.period):
-            old.budget = budget
+            old.budget, old.title = budget, level.title
             return old
         return BudgetAccount(
             level_id=name,

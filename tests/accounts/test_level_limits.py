@@ -1,5 +1,7 @@
 """Limits of the levels above a key: a request counts at all or at none; the tightest is told."""
 
+from contextlib import suppress
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -171,6 +173,17 @@ def test_a_change_above_holds_at_once_for_all_keys_and_forgets_nothing() -> None
     with pytest.raises(ConcurrencyLimited):  # an earlier request brings no earlier limit back
         limiter.widen(early, 2)
     limiter.admit(caller("c"))  # without any
+
+
+def test_a_member_is_called_what_it_is_called_now() -> None:
+    limiter, limits = limiter_of(Clock()), KeyLimits(requests_per_minute=1)
+    for name in ("Ada", "Ada Lovelace"):
+        ada = MemberLevel(member_id="m", owner="acme", name=name, limits=replace(limits))
+        key = Key(key_id="k", name="n", owner="acme", above=Above((ada,)))
+        with suppress(RateLimited):
+            limiter.admit(key.caller())
+    with pytest.raises(RateLimited, match="The member Ada Lovelace may send"):
+        limiter.admit(key.caller())
 
 
 @settings(max_examples=150, deadline=None)
