@@ -31,7 +31,7 @@ from server.errors import ApiError, brief, to_api_error
 from server.http.request_log import line_of
 from server.ledger.database import Database
 from server.ledger.errors import TenantConflict, TenantNotFound
-from server.ledger.key_names import key_of, keys_of
+from server.ledger.key_names import id_of, key_of, keys_of
 from server.ledger.key_store import KeyStore
 from server.ledger.owner_store import OwnerStore
 from server.ledger.reports import Dimension, Only, Period, usage, with_money
@@ -170,7 +170,8 @@ def add_usage_route(router: APIRouter, Books: Any) -> None:
             message = f"first {period.first} is after last {period.last}."
             raise ApiError.invalid(message, "first", str(period.first), "a day up to last")
         name = None if owner is None else OwnerStore(books).name_of(owner)
-        only = Only(owner=name, key_id=key_id, alias=alias)
+        key = None if key_id is None else id_of(KeyStore(books).list(), key_id)
+        only = Only(owner=name, key_id=key, alias=alias)
         lines = usage(books, period, by or ["day"], only)
         return UsageReport(
             first=period.first, last=period.last, lines=[with_money(line) for line in lines]

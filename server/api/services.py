@@ -195,7 +195,9 @@ class Services:
 
 def _is_known_to(caller: Caller, spec: ModelSpec) -> bool:
     """Others are not told that it exists. Without keys there is nobody else."""
-    return not spec.owners or caller.owner in spec.owners or caller is ANONYMOUS
+    if not spec.owners or caller is ANONYMOUS:
+        return True
+    return caller.owner in spec.owners or caller.owner_id in spec.owners
 
 
 def record_id_of(exchange: Exchange) -> str:

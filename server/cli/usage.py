@@ -8,13 +8,12 @@ from typing import Annotated, Any, cast
 import typer
 
 from server.cli.apps import new_app
-from server.cli.key_choice import key_named
 from server.cli.options import DEFAULT_DIR, DataDir, LedgerUrl, failed
 from server.cli.periods import First, Last, Month, Owner, open_reports, period_of
 from server.cli.tables import Column, show_table
 from server.cli.trouble import whole
-from server.ledger.errors import KeyNotFound
 from server.ledger.export import csv_text, json_text, write_parquet
+from server.ledger.key_names import id_of
 from server.ledger.key_store import KeyStore
 from server.ledger.money import money_text
 from server.ledger.owner_store import OwnerStore
@@ -50,7 +49,7 @@ def usage(
     """
     period = period_of(month, first, last)
     with open_reports(data_dir, ledger_url) as database:
-        key_id = None if key is None else id_of(KeyStore(database), key)
+        key_id = None if key is None else id_of(KeyStore(database).list(), key)
         name = None if owner is None else OwnerStore(database).name_of(owner)
         only = Only(owner=name, key_id=key_id, alias=model)
         lines = (
@@ -67,14 +66,6 @@ def usage(
             sys.stdout.writelines(json_text(lines))
         else:
             show(list(lines), period)
-
-
-def id_of(store: KeyStore, word: str) -> str:
-    """Of no key there is: the id itself, as `anonymous` of a server without keys."""
-    try:
-        return key_named(store, word).key_id
-    except KeyNotFound:
-        return word
 
 
 def dimensions(text: str) -> Sequence[Dimension]:

@@ -28,6 +28,14 @@ def key_of(keys: Sequence[Key], word: str) -> Key:
     raise TenantConflict(f"{len(found)} keys are called {word!r}: {each}; say which by its id.")
 
 
+def id_of(keys: Sequence[Key], word: str) -> str:
+    """Of no key there is: the word itself, as `anonymous` of a server without keys."""
+    try:
+        return key_of(keys, word).key_id
+    except KeyNotFound:
+        return word
+
+
 def keys_of(store: KeyStore, owner: str | None = None, member: str | None = None) -> list[Key]:
     """Of an owner, of a member, by name or id; None: of all. Raises MemberNotFound,
     TenantConflict."""

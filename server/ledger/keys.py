@@ -70,6 +70,7 @@ class Key(Allowance):
             key_id=self.key_id,
             name=self.name,
             owner=self.owner,
+            owner_id=above.owner_id,
             service=self.service,
             models=both(self.models, above.models),
             limits=self.limits,

@@ -5,6 +5,7 @@ from typing import Any
 
 from server.ledger.allowance import Allowance
 from server.ledger.records import KeyLimits, LimitedLevel
+from server.ledger.tenants import OwnerLevel
 
 NO_LIMITS = KeyLimits()
 
@@ -13,7 +14,7 @@ class Above:
     """The levels above keys of one place in the tree, and what they say together: worked out once
     for all keys of that place."""
 
-    __slots__ = ("barred", "currency", "levels", "limited", "models", "price_factor")
+    __slots__ = ("barred", "currency", "levels", "limited", "models", "owner_id", "price_factor")
 
     def __init__(self, levels: tuple[Allowance, ...] = ()) -> None:
         self.levels = levels
@@ -23,6 +24,8 @@ class Above:
         self.price_factor: int | None = nearest("price_factor", levels)
         self.barred: str | None = nearest("barred", levels)
         """Why no key below may be used; None: it may."""
+        owners = (each.owner_id for each in levels if isinstance(each, OwnerLevel))
+        self.owner_id = next(owners, "")
 
 
 def nearest(name: str, levels: Iterable[Allowance]) -> Any:

@@ -30,7 +30,7 @@ class MemberStore:
         self.database = database
 
     def list(self) -> list[MemberLevel]:
-        rows = self.database.named(f"{SELECT} ORDER BY owner, name, member_id")
+        rows = self.database.named(f"{SELECT} ORDER BY coalesce(owner, ''), name, member_id")
         return [from_row(row) for row in rows]
 
     def of_id(self, member_id: str) -> tuple[MemberLevel, ...]:

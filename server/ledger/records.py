@@ -48,6 +48,8 @@ class Caller:
     key_id: str
     name: str
     owner: str
+    """Its name."""
+    owner_id: str = ""
     service: str = "llm"
     models: frozenset[str] | None = None
     """Allowed aliases; None: all."""

@@ -1,13 +1,17 @@
 """A model of certain owners: to everybody else it is an unknown one, on every endpoint."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import httpx
 import pytest
 
 from engines.registry.registry import load_registry
-from tests.support.serving import Served, scripted, server_of
+from server.ledger.database import SqliteDatabase
+from server.ledger.sqlite import prepared_ledger
+from tests.support.serving import Served, scripted, server_of, serving
+from tests.support.tenants import new_owner
 from tests.support.wire_checks import assert_error
 
 served = server_of(
@@ -42,6 +46,16 @@ def test_each_owner_has_its_own(served: Served) -> None:
     with of_owner(served, "others") as client:
         assert client.get("/v1/models/theirs").status_code == 200
         assert client.get("/v1/models/theirs-vectors").status_code == 404
+
+
+def test_an_owner_may_be_named_by_its_id(tmp_path: Path) -> None:
+    with closing(SqliteDatabase(prepared_ledger(tmp_path))) as books:
+        ids = {name: new_owner(books, name).owner_id for name in ("acme", "others")}
+    theirs = scripted("theirs", owners=frozenset({ids["acme"]}))
+    with serving(tmp_path, theirs) as served:
+        for owner, status in (("acme", 200), ("others", 404)):
+            with of_owner(served, owner) as client:
+                assert client.get("/v1/models/theirs").status_code == status
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,7 @@ async def test_a_key_and_usage_are_found_by_names_and_ids(site: AdminSite) -> No
     assert {key["name"] for key in listed} == {"app", "n"}
     used = await site.ask("GET", "/admin/v1/usage", params={"owner": acme["owner_id"]})
     assert used["lines"] == []
+    await site.ask("GET", "/admin/v1/usage", params={"key_id": "n"})
     new = await site.ask("POST", KEYS, 201, json={"name": "first", "owner": "made by a key"})
     assert (await site.ask("GET", f"{OWNERS}/made by a key"))["state"] == new["state"] == "active"
     forgotten = await site.ask("DELETE", f"{OWNERS}/{acme['owner_id']}/memory")
