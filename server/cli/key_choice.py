@@ -44,7 +44,7 @@ def check_models(aliases: Iterable[str]) -> None:
         if alias not in known:
             if hint := did_you_mean(alias, known):
                 raise failed(f"--models: {path} has no model {alias!r}{hint}")
-            said = f"{path} has no model {alias!r}. The key may use it all the same."
+            said = f"{path} has no model {alias!r}. It may be used all the same."
             typer.echo(f"fjord: warning: {said}", err=True)
 
 
@@ -55,7 +55,7 @@ def by_alias(fields: dict[str, Any]) -> None:
         return
     others = _other_names()
     for name in others.keys() & set(fields["models"]):
-        typer.echo(f"fjord: {name} is {others[name]} here; the key is for that.", err=True)
+        typer.echo(f"fjord: {name} is {others[name]} here; that is what may be used.", err=True)
     fields["models"] = [others.get(name, name) for name in fields["models"]]
 
 

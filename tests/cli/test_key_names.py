@@ -63,7 +63,7 @@ def test_a_models_name_misspelt_is_refused_and_a_strange_one_warned_of(tmp_path:
     asked = ["keys", "create", "--name", "k", "--json", "--models"]
     for models, said in (
         ("tiny", ""),
-        ("tiny,zzz", "has no model 'zzz'. The key may use it"),
+        ("tiny,zzz", "has no model 'zzz'. It may be used"),
     ):
         done = fjord(home, *asked, models)
         assert json.loads(done.stdout)["models"] == sorted(models.split(","))
