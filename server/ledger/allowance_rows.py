@@ -36,7 +36,12 @@ def allowance_fields(row: Mapping[str, Any]) -> dict[str, Any]:
     models, kind = row["models"], row["budget_kind"]
     return {
         **{name: row[name] for name in AS_IT_IS},
-        "limits": KeyLimits(**{name: row[name] for name in KeyLimits.__slots__}),
+        "limits": KeyLimits(
+            requests_per_minute=row["requests_per_minute"],
+            burst=row["burst"],
+            concurrent=row["concurrent"],
+            tokens_per_minute=row["tokens_per_minute"],
+        ),
         "models": None if models is None else frozenset(json.loads(models)),
         "budget": kind
         and Budget(kind=kind, amount=row["budget_amount"], period=row["budget_period"]),

@@ -14,9 +14,10 @@ from server.ledger.allowance_rows import (
 from server.ledger.database import Database
 from server.ledger.errors import KeyNotFound, TenantConflict
 from server.ledger.keys import Key, hash_of, new_key_id, new_key_text
+from server.ledger.levels import Above
 from server.ledger.member_store import MemberStore
 from server.ledger.owner_store import OwnerStore
-from server.ledger.tenant_tree import TenantTree, placed
+from server.ledger.tenant_tree import TenantTree, place_of
 
 PLAIN = (
     "key_id",
@@ -53,7 +54,8 @@ class KeyStore:
 
     def list(self) -> list[Key]:
         rows = self.database.named(f"{SELECT} ORDER BY keys.created_at, keys.key_id")
-        return TenantTree.read(self.database).placed(map(from_row, rows))
+        tree = TenantTree.read(self.database)
+        return [from_row(row, tree.place(row["owner"], row["member_id"])) for row in rows]
 
     def get(self, key_id: str) -> Key:
         rows = self.database.named(f"{SELECT} WHERE keys.key_id = ?", (key_id,))
@@ -61,7 +63,8 @@ class KeyStore:
             raise KeyNotFound(
                 f"There is no key with id {key_id!r}; `fjord keys list` shows the ids."
             )
-        return placed(self.database, from_row(rows[0]))
+        [row] = rows
+        return from_row(row, place_of(self.database, row["owner"], row["member_id"]))
 
     def create(self, key: Key) -> tuple[Key, str]:
         """Store a new key like `key`, under a fresh id; return it with its text, shown only now.
@@ -96,7 +99,8 @@ class KeyStore:
             member = MemberStore(self.database).get(member, owner).member_id
         if before is not None and before.member_id not in (None, member):
             raise TenantConflict("A key is its member's for good: make another one.")
-        return placed(self.database, replace(key, owner=owner, member_id=member))
+        above = place_of(self.database, owner, member)
+        return replace(key, owner=owner, member_id=member, above=above)
 
     def check_open(self, owner: str) -> None:
         """Make the owner where there is none. Raises TenantConflict where it gets no keys."""
@@ -143,9 +147,10 @@ def to_row(key: Key) -> dict[str, Any]:
     return {**{name: getattr(key, name) for name in PLAIN}, **allowance_row(key)}
 
 
-def from_row(row: Mapping[str, Any]) -> Key:
+def from_row(row: Mapping[str, Any], above: Above) -> Key:
     return Key(
         **{name: row[name] for name in PLAIN},
+        above=above,
         last_used_at=row["last_used_at"],
         **allowance_fields(row),
     )

@@ -1,11 +1,10 @@
 """All that stands above keys, read and written together."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 from server.ledger.allowance import Allowance
 from server.ledger.database import Database
-from server.ledger.keys import Key
 from server.ledger.levels import Above
 from server.ledger.member_store import MemberStore
 from server.ledger.owner_store import OwnerStore
@@ -20,6 +19,8 @@ class TenantTree:
     """By name."""
     members: dict[str, MemberLevel]
     """By id."""
+    places: dict[tuple[str, str | None], Above] = field(default_factory=dict)
+    """Owner and member -> what is above their keys, as far as it was asked."""
 
     @classmethod
     def read(cls, database: Database) -> "TenantTree":
@@ -29,16 +30,13 @@ class TenantTree:
             {member.member_id: member for member in MemberStore(database).list()},
         )
 
-    def placed(self, keys: Iterable[Key]) -> list[Key]:
-        """With what is above them, the same for keys of the same place."""
-        places: dict[tuple[str, str | None], Above] = {}
-        out = []
-        for key in keys:
-            place = key.owner, key.member_id
-            if (above := places.get(place)) is None:
-                above = places[place] = Above(tuple(self.above(*place)))
-            out.append(replace(key, above=above))
-        return out
+    def place(self, owner: str, member_id: str | None) -> Above:
+        """What is above keys of that place; the same for all of them."""
+        found = self.places.get((owner, member_id))
+        if found is None:
+            above = Above(tuple(self.above(owner, member_id)))
+            found = self.places[owner, member_id] = above
+        return found
 
     def above(self, owner: str, member_id: str | None) -> Iterator[Allowance]:
         """The nearest first."""
@@ -67,16 +65,16 @@ class TenantTree:
         return {m.member_id: there[m.owner, m.name] for m in self.members.values()}
 
 
-def placed(database: Database, key: Key) -> Key:
-    """One key, with what is above it."""
-    owner = OwnerStore(database).find(key.owner)
-    members = () if key.member_id is None else MemberStore(database).of_id(key.member_id)
+def place_of(database: Database, owner: str, member_id: str | None) -> Above:
+    """What is above one key."""
+    found = OwnerStore(database).find(owner)
+    members = () if member_id is None else MemberStore(database).of_id(member_id)
     tree = TenantTree(
         SiteStore(database).get(),
-        {} if owner is None else {owner.name: owner},
+        {} if found is None else {found.name: found},
         {member.member_id: member for member in members},
     )
-    return tree.placed([key])[0]
+    return tree.place(owner, member_id)
 
 
 def save_all(
