@@ -7,7 +7,7 @@ from typing import Any
 
 SCHEMAS = Path(__file__).parents[1] / "tests/ledger/schemas"
 """What each version's own code made of an empty database."""
-RELEASED = ("0001", "0002", "0003", "0004", "0005", "0006")
+RELEASED = ("0001", "0002", "0003", "0004", "0005", "0007")
 DAYS = 90
 FIRST_US = 1_780_000_000_000_000
 KINDS, AGENTS, USERS = 2_000, 20, 100_000

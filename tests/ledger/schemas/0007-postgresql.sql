@@ -266,5 +266,24 @@ CREATE TRIGGER members_changed AFTER INSERT OR UPDATE OR DELETE ON members
 FOR EACH STATEMENT EXECUTE FUNCTION fjord_keys_changed();
 CREATE TRIGGER site_changed AFTER INSERT OR UPDATE OR DELETE ON site
 FOR EACH STATEMENT EXECUTE FUNCTION fjord_keys_changed();
+CREATE TABLE idempotency_entries (
+        entry_id BYTEA PRIMARY KEY,
+        owner TEXT NOT NULL,
+        print BYTEA NOT NULL,
+        record_id TEXT NOT NULL,
+        began DOUBLE PRECISION NOT NULL,
+        node TEXT NOT NULL,
+        beat_at TIMESTAMPTZ NOT NULL,
+        is_over BOOLEAN NOT NULL,
+        bytes BIGINT NOT NULL,
+        answer BYTEA
+    );
+CREATE INDEX idempotency_entries_began ON idempotency_entries (began);
+CREATE INDEX idempotency_entries_owner ON idempotency_entries (owner);
+CREATE TABLE idempotency_owners (
+        owner TEXT PRIMARY KEY,
+        keys BIGINT NOT NULL,
+        bytes BIGINT NOT NULL
+    );
 CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num));
-INSERT INTO alembic_version VALUES ('0006');
+INSERT INTO alembic_version VALUES ('0007');
