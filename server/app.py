@@ -116,7 +116,7 @@ def create_app(
     add_registry_route(admin, registry_file)
     add_memory_route(admin, services)
     recent = RecentRequests()
-    add_request_routes(admin, recent)
+    add_request_routes(admin, recent, ring)
     routes = described_routes(services)
     app = ops = _app_of(services, [*routes, *admin.routes])  # to include it would describe it anew
     documents = Documentation(app.openapi).routes()

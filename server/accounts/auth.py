@@ -19,6 +19,7 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from server.ledger.key_names import id_of
 from server.ledger.keys import Key, hash_of
 from server.ledger.records import Caller
 
@@ -91,6 +92,15 @@ class KeyRing:
             raise AuthFailed("This API key is not there any more.")
         found.check_alive()
         return found.caller
+
+    def owner_named(self, word: str) -> str:
+        """The name of an owner of keys, by its name or id; of none the word itself."""
+        callers = (known.caller for known in self._by_id.values())
+        return next((each.owner for each in callers if each.owner_id == word), word)
+
+    def key_named(self, word: str) -> str:
+        """The id of a key, by its id or name; of none the word itself. Raises TenantConflict."""
+        return id_of([known.key for known in self._by_id.values()], word)
 
     def authenticate(
         self, headers: Iterable[tuple[bytes, bytes]], *, service: str = "llm"

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 from fastapi import Path as InPath
 from pydantic import BaseModel, Field
 
+from server.accounts.auth import KeyRing
 from server.errors import ApiError, brief
 from server.http.recent_requests import RecentRequest, RecentRequests
 from server.ledger.money import decimal_text
@@ -58,7 +59,9 @@ class ShownRequests(BaseModel):
     requests: list[ShownRequest]
 
 
-def add_request_routes(router: APIRouter, recent: RecentRequests) -> None:
+def add_request_routes(router: APIRouter, recent: RecentRequests, ring: KeyRing) -> None:
+    """Owners and keys are found in `ring` by name or id."""
+
     @router.get("/requests", summary="The last requests of this server, the newest first")
     async def list_requests(
         limit: Annotated[int, Query(ge=1, le=2000)] = 100,
@@ -67,7 +70,9 @@ def add_request_routes(router: APIRouter, recent: RecentRequests) -> None:
         alias: str | None = None,
         failed: Annotated[bool, Query(description="Those alone that ended with an error")] = False,
     ) -> ShownRequests:
-        found = recent.newest(limit, owner=owner, key_id=key_id, alias=alias, has_failed=failed)
+        whose = None if owner is None else ring.owner_named(owner)
+        key = None if key_id is None else ring.key_named(key_id)
+        found = recent.newest(limit, owner=whose, key_id=key, alias=alias, has_failed=failed)
         return ShownRequests(requests=[ShownRequest(**_facts(each)) for each in found])
 
     @router.get("/requests/{request_id}", summary="One of them, and what its time went into")

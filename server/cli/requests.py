@@ -30,8 +30,8 @@ def requests(
         str | None, typer.Argument(metavar="[REQUEST]", help="One, by its X-Request-Id.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=2000, help="The most that are shown.")] = 20,
-    owner: Annotated[str | None, typer.Option(help="Only this owner's.")] = None,
-    key: Annotated[str | None, typer.Option(help="Only this key's, by its id.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Only this owner's, by name or id.")] = None,
+    key: Annotated[str | None, typer.Option(help="Only this key's, by name or id.")] = None,
     model: Annotated[str | None, typer.Option(help="Only this alias.")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Those that ended with an error.")] = (
         False

@@ -74,7 +74,7 @@ def test_one_request_and_where_its_time_went(
 def test_those_that_failed_and_those_that_are_asked_for(
     served: Served, admin: httpx.Client
 ) -> None:
-    other = {"X-API-Key": served.new_key(owner="acme")}
+    other = {"X-API-Key": served.new_key(owner="acme", name="test key of acme")}
     httpx.post(served.url + CHAT, json=ASK, headers={**other, "X-Request-Id": "acmes"})
     assert sent(served, "wrong", temperature=99) == 400
     assert sent(served, "unknown", model="none") == 404
@@ -93,6 +93,9 @@ def test_those_that_failed_and_those_that_are_asked_for(
     assert ids(alias="embeds") == ["vector"]
     [mine] = admin.get("/requests", params={"owner": "acme"}).json()["requests"]
     assert ids(key_id=mine["key_id"]) == ["acmes"]
+    [acme] = [each for each in admin.get("/owners").json() if each["name"] == "acme"]
+    assert ids(owner=acme["owner_id"]) == ["acmes"]
+    assert ids(key_id="test key of acme") == ["acmes"]
     assert [e["phase"] for e in last(admin, "vector")["phases"]] == ["queue", "embed", "settle"]
     wrong = last(admin, "wrong")
     assert (wrong["code"], wrong["end"], wrong["phases"]) == ("INVALID_PARAMETER", None, [])
