@@ -24,7 +24,9 @@ from server.accounts.key_wire import (
     key_made,
     key_out,
 )
+from server.api.admin_audit import add_audit_routes
 from server.api.admin_tenants import add_member_routes, add_owner_routes, add_site_routes
+from server.api.audited import actor_of
 from server.api.model_aliases import by_alias
 from server.api.openapi.errors import error_refs
 from server.errors import ApiError, brief, to_api_error
@@ -88,13 +90,13 @@ def admin_router(open_books: Callable[[], Database], names: Callable[[], ModelNa
     """The routes; who may come in is decided before them (AdminGate). `open_books` is called once
     a request, on a worker thread, and may raise LedgerUnavailable."""
 
-    def keys() -> Iterator[KeyStore]:
+    def books(request: Request) -> Iterator[Database]:
         with closing(open_books()) as database:
-            yield KeyStore(database)
-
-    def books() -> Iterator[Database]:
-        with closing(open_books()) as database:
+            database.actor = actor_of(request.scope)
             yield database
+
+    def keys(database: Annotated[Database, Depends(books)]) -> KeyStore:
+        return KeyStore(database)
 
     router = APIRouter(
         prefix="/admin/v1",
@@ -109,6 +111,7 @@ def admin_router(open_books: Callable[[], Database], names: Callable[[], ModelNa
     add_owner_routes(router, Books, names)
     add_member_routes(router, Books, names)
     add_usage_route(router, Books)
+    add_audit_routes(router, Books)
     return router
 
 

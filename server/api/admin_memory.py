@@ -3,9 +3,10 @@
 import asyncio
 from contextlib import closing
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
+from server.api.audited import actor_of, noted
 from server.api.responses.asked import asked
 from server.api.services import Services
 from server.ledger.owner_store import OwnerStore
@@ -23,8 +24,9 @@ def add_memory_route(router: APIRouter, services: Services) -> None:
             return OwnerStore(books).name_of(word)
 
     @router.delete("/owners/{owner:path}/memory", summary="Destroy all that is kept of an owner")
-    async def forget(owner: str) -> ForgottenOwner:
+    async def forget(owner: str, request: Request) -> ForgottenOwner:
         owner = await asyncio.to_thread(_name_of, owner)
+        await noted(services, actor_of(request.scope), "owner.forget", owner)
         destroyed = 0
         if (memory := services.memory) is not None:
             running = services.background.of_owner(owner)

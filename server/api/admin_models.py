@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from fastapi import Path as InPath
 from pydantic import BaseModel, Field
 
@@ -18,6 +18,7 @@ from engines.registry.entries import PINNED
 from engines.registry.registry import Registry
 from engines.registry.spec import Load, ModelSpec
 from engines.weights.packages import model_name
+from server.api.audited import actor_of, noted
 from server.api.services import Services
 from server.errors import ApiError, brief
 
@@ -90,7 +91,7 @@ def add_model_routes(router: APIRouter, services: Services) -> None:
 def _add_command(router: APIRouter, services: Services, command: Command) -> None:
     alias_text = InPath(description="An alias, or what else the model is known as")
 
-    async def give(alias: Annotated[str, alias_text]) -> OperatedModel:
+    async def give(alias: Annotated[str, alias_text], request: Request) -> OperatedModel:
         """Begun, not done: `command` of GET /admin/v1/models says while it is under way."""
         spec = services.registry.names.find(alias)
         if spec is None:
@@ -98,6 +99,7 @@ def _add_command(router: APIRouter, services: Services, command: Command) -> Non
                 f"Unknown model {brief(alias)!r}; known: {', '.join(services.registry.models)}."
             )
             raise ApiError(404, "MODEL_NOT_FOUND", message, param="alias")
+        await noted(services, actor_of(request.scope), f"model.{command}", spec.alias)
         await services.fleet.commands.give(command, spec.alias)
         if command == "load" and spec.adapter is not None:
             services.fleet.renewal.begin_adapter(spec.adapter)

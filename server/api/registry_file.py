@@ -5,12 +5,15 @@ import logging
 from collections.abc import Callable
 from typing import Annotated, Literal, TypeAlias
 
-from fastapi import APIRouter, Query
+import msgspec
+from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
 from engines.registry.changes import RegistryChange, registry_change
 from engines.registry.registry import Registry
+from server.api.audited import actor_of, noted
 from server.api.services import Services
+from server.ledger.actors import Actor, at_this_machine
 from server.refusal import CannotStart
 
 log = logging.getLogger("fjord.registry")
@@ -41,9 +44,10 @@ class RegistryFileReader:
         self._services, self._read = services, read
         self._one_by_one = asyncio.Lock()
 
-    async def apply(self, *, is_trial: bool = False) -> RegistryAnswer:
-        """A file with a mistake changes nothing. Raises EngineUnavailable where the server stops.
-        `is_trial`: nothing is changed either way."""
+    async def apply(self, *, is_trial: bool = False, actor: Actor | None = None) -> RegistryAnswer:
+        """A file with a mistake changes nothing. Raises EngineUnavailable where the server stops,
+        LedgerUnavailable where it cannot be noted. `is_trial`: nothing is changed either way.
+        `actor`: who asks; None: a signal."""
         async with self._one_by_one:
             try:
                 new = await asyncio.to_thread(self._read_again)
@@ -54,6 +58,9 @@ class RegistryFileReader:
                 return RegistryAnswer(applied=False, mistakes=lines, models=[], keys=[])
             change = registry_change(self._services.registry, new)
             if not is_trial:
+                told = msgspec.to_builtins(change)
+                who = actor or at_this_machine()
+                await noted(self._services, who, "registry.apply", "registry", told)
                 await self._hold(new, change)
             return _answer(change, is_applied=not is_trial)
 
@@ -93,8 +100,9 @@ def _answer(change: RegistryChange, *, is_applied: bool) -> RegistryAnswer:
 def add_registry_route(router: APIRouter, reader: RegistryFileReader) -> None:
     @router.post("/registry", summary="Read the registry's file again")
     async def apply_registry(
+        request: Request,
         dry_run: Annotated[bool, Query(description="Say what would change, and change nothing")] = (
             False
         ),
     ) -> RegistryAnswer:
-        return await reader.apply(is_trial=dry_run)
+        return await reader.apply(is_trial=dry_run, actor=actor_of(request.scope))

@@ -12,6 +12,7 @@ from server.cli.asking import ask
 from server.cli.options import DEFAULT_DIR, DataDir, LedgerUrl
 from server.cli.periods import open_reports
 from server.idempotency.forgetting import forget_owner as forget_answers
+from server.ledger.audit import note
 from server.ledger.owner_store import OwnerStore
 from server.memory.database import SharedMemory
 from server.memory.errors import MemoryTrouble
@@ -35,6 +36,8 @@ def forget(
     if not yes:
         ask(f"Destroy all responses and conversations of {owner!r} for ever?", _ALONE)
     try:
+        with open_reports(data_dir, ledger_url, writing=True) as database:
+            note(database, "owner.forget", owner)
         count = forget_owner(data_dir, ledger_url, owner)
         answers = _answers(data_dir, ledger_url, owner)
     except MemoryTrouble as error:

@@ -25,6 +25,7 @@ ELSEWHERE = {
     "weights": "server.cli.weights",
     "bundle": "server.cli.bundle",
     "keys": "server.cli.keys",
+    "audit": "server.cli.audit",
     "owners": "server.cli.owners",
     "members": "server.cli.members",
     "site": "server.cli.site",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from server.ledger import sqlite
+from server.ledger.actors import Actor, at_this_machine
 
 if TYPE_CHECKING:
     import psycopg
@@ -19,6 +20,9 @@ NamedRow: TypeAlias = dict[str, Any]
 
 class Database(Protocol):
     """Used by one thread at a time; each statement outside `writing` is its own transaction."""
+
+    actor: Actor
+    """Who writes, as the audit log has it."""
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]: ...
 
@@ -38,6 +42,7 @@ class SqliteDatabase:
     """A node's own ledger file."""
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
+        self.actor = at_this_machine()
         self.connection = sqlite.connect(path, busy_timeout_s=10.0)
         if read_only:
             self.connection.execute("PRAGMA query_only = ON")
@@ -64,6 +69,7 @@ class PostgresDatabase:
     """A site's database."""
 
     def __init__(self, connection: "psycopg.Connection[Row]") -> None:
+        self.actor = at_this_machine()
         self.connection = connection
 
     def query(self, sql: str, parameters: Sequence[Any] = ()) -> list[Row]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from server.ledger.audit import note
 from server.ledger.database import Database, NamedRow
 from server.ledger.errors import LedgerError
 from server.ledger.invoice import PRICES, Invoice, Seller, summed
@@ -123,6 +124,8 @@ def store(database: Database, draft: Invoice, today: date) -> None:
     }
     head |= {name: getattr(draft, name) for name in HEAD_COLUMNS if name not in head}
     insert(database, "invoices", head, HEAD_COLUMNS)
+    sums = {name: head[name] for name in ("owner", "month", "currency", "net", "vat", "to_pay")}
+    note(database, "invoice.issue", f"{head['year']}-{head['serial']}", None, sums)
     for place, line in enumerate(draft.lines):
         row = line | {"used_in": line["month"], "line": place} | head
         insert(database, "invoice_lines", row, LINE_COLUMNS)

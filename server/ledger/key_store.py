@@ -11,6 +11,8 @@ from server.ledger.allowance_rows import (
     allowance_row,
     upsert,
 )
+from server.ledger.audit import note
+from server.ledger.audit_forms import told
 from server.ledger.database import Database
 from server.ledger.errors import KeyNotFound, TenantConflict
 from server.ledger.keys import Key, hash_of, new_key_id, new_key_text
@@ -76,6 +78,7 @@ class KeyStore:
         with self.database.writing("keys"):
             made = self.placed(made)
             self.save(made)
+            note(self.database, "key.create", made.key_id, None, told(made))
         return made, text
 
     def update(self, key_id: str, change: Callable[[Key], Key]) -> Key:
@@ -85,6 +88,9 @@ class KeyStore:
             before = self.get(key_id)
             changed = self.placed(change(before), before)
             self.save(changed)
+            is_end = changed.revoked_at is not None and before.revoked_at is None
+            action = "key.revoke" if is_end else "key.update"
+            note(self.database, action, key_id, told(before), told(changed))
         return changed
 
     def placed(self, key: Key, before: Key | None = None) -> Key:
@@ -107,7 +113,8 @@ class KeyStore:
         store = OwnerStore(self.database)
         if (found := store.find(owner)) is not None and found.archived_at is not None:
             raise TenantConflict(f"The owner {owner!r} is archived: it gets no keys.")
-        store.ensure(owner)
+        if store.ensure(owner):
+            note(self.database, "owner.create", owner, None, {"name": owner})
 
     def rotate(self, key_id: str, *, grace_s: float = 0.0) -> tuple[Key, str]:
         """Give the key a new text; the old one is accepted for `grace_s` seconds more."""
@@ -122,6 +129,7 @@ class KeyStore:
                 previous_until=time.time() + grace_s if keeps else None,
             )
             self.save(rotated)
+            note(self.database, "key.rotate", key_id, None, {"grace_s": grace_s})
         return rotated, text
 
     def revoke(self, key_id: str) -> Key:

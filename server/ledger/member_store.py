@@ -11,6 +11,8 @@ from server.ledger.allowance_rows import (
     allowance_row,
     upsert,
 )
+from server.ledger.audit import note
+from server.ledger.audit_forms import told
 from server.ledger.database import Database
 from server.ledger.errors import MemberNotFound, TenantConflict
 from server.ledger.keys import new_key_id
@@ -64,6 +66,7 @@ class MemberStore:
         with self.database.writing("keys"):
             made = self.placed(replace(member, member_id=new_key_id(), created_at=time.time()))
             self.save(made)
+            note(self.database, "member.create", made.member_id, None, told(made))
         return made
 
     def update(
@@ -79,6 +82,7 @@ class MemberStore:
                     "used, for good: make a member of the other."
                 )
             self.save(changed)
+            note(self.database, "member.update", changed.member_id, told(before), told(changed))
         return changed
 
     def placed(self, member: MemberLevel) -> MemberLevel:

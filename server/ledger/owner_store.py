@@ -11,6 +11,8 @@ from server.ledger.allowance_rows import (
     allowance_row,
     upsert,
 )
+from server.ledger.audit import note
+from server.ledger.audit_forms import told
 from server.ledger.database import Database
 from server.ledger.errors import OwnerNotFound, TenantConflict
 from server.ledger.keys import new_key_id
@@ -56,22 +58,25 @@ class OwnerStore:
             if (there := self.find(owner.name)) is not None and there.name == owner.name:
                 raise TenantConflict(f"There is an owner {owner.name!r} already.")
             self.save(made)
+            note(self.database, "owner.create", made.name, None, told(made))
         return made
 
     def update(self, word: str, change: Callable[[OwnerLevel], OwnerLevel]) -> OwnerLevel:
         """Store what `change` makes of the owner; nobody else's change comes in between."""
         with self.database.writing("keys"):
-            changed = change(self.get(word))
+            before = self.get(word)
+            changed = change(before)
             self.save(changed)
+            note(self.database, "owner.update", changed.name, told(before), told(changed))
         return changed
 
     def save(self, owner: OwnerLevel) -> None:
         row = {**{name: getattr(owner, name) for name in PLAIN}, **allowance_row(owner)}
         self.database.execute(UPSERT, [row[name] for name in COLUMNS])
 
-    def ensure(self, name: str) -> None:
-        """An owner is there once a key is given to it."""
-        self.database.execute(NAMED, (new_key_id(), name, time.time()))
+    def ensure(self, name: str) -> bool:
+        """An owner is there once a key is given to it; whether it was made now."""
+        return self.database.execute(NAMED, (new_key_id(), name, time.time())) > 0
 
 
 def from_row(row: Mapping[str, Any]) -> OwnerLevel:

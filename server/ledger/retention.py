@@ -2,6 +2,7 @@
 
 from datetime import date
 
+from server.ledger.audit import note
 from server.ledger.database import Database
 from server.ledger.meta import remember, remembered
 from server.ledger.periods import DAY_S, day_number
@@ -22,6 +23,7 @@ def prune(database: Database, before: date) -> int:
     if is_local:
         known = int(remembered(database, PRUNED_UNTIL) or 0)
         remember(database, PRUNED_UNTIL, str(max(known, until)))
+    note(database, "records.prune", f"before {before}")
     deleted = 0
     while count := database.execute(sql, (until, SLICE)):
         deleted += count

@@ -8,6 +8,8 @@ from server.ledger.allowance_rows import (
     allowance_row,
     upsert,
 )
+from server.ledger.audit import note
+from server.ledger.audit_forms import told
 from server.ledger.database import Database
 from server.ledger.tenants import SiteLevel
 
@@ -28,8 +30,10 @@ class SiteStore:
     def update(self, change: Callable[[SiteLevel], SiteLevel]) -> SiteLevel:
         """Store what `change` makes of it; nobody else's change comes in between."""
         with self.database.writing("keys"):
-            changed = change(self.get())
+            before = self.get()
+            changed = change(before)
             self.save(changed)
+            note(self.database, "site.update", "site", told(before), told(changed))
         return changed
 
     def save(self, site: SiteLevel) -> None:

@@ -1,0 +1,64 @@
+"""/admin/v1/audit: who changed what, as the site's (or the node's) ledger has it."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+
+from server.errors import ApiError
+from server.ledger.audit import ChainBroken, newest, verified
+from server.ledger.audit_lines import exported
+from server.ledger.errors import LedgerError
+
+
+class Entry(BaseModel):
+    """One change, chained to the one before it."""
+
+    number: int
+    at: str = Field(description="When, UTC")
+    at_us: int = Field(description="The same in microseconds since 1970")
+    actor_kind: str = Field(description="key, member, operator (the server's token), command")
+    actor: str = Field(description="The key's or member's id, or user@host")
+    address: str = Field(description="The client's")
+    action: str = Field(description="Like key.create")
+    target: str
+    before: str = Field(description="JSON; empty: there was nothing")
+    after: str
+    previous: str = Field(description="The digest of the entry before")
+    digest: str = Field(description="SHA-256 of a JSON array of all other columns in order")
+
+
+class Entries(BaseModel):
+    entries: list[Entry]
+
+
+class Verified(BaseModel):
+    is_whole: bool
+    reason: str | None = Field(description="The first entry that is not as it was written")
+    number: int | None = Field(description="Of the last entry")
+    head: str | None = Field(description="Number and digest of the last entry: to be noted")
+
+
+def add_audit_routes(router: APIRouter, Books: Any) -> None:
+    @router.get("/audit", summary="Who changed what, the newest first")
+    def read_audit(
+        books: Books,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        before: Annotated[int | None, Query(ge=1, le=2**62, description="Only older ones.")] = None,
+        action: Annotated[str | None, Query(max_length=100)] = None,
+    ) -> Entries:
+        found = newest(books, limit, before, action)
+        return Entries(entries=[Entry(**exported(entry)) for entry in found])
+
+    @router.get("/audit/verify", summary="Whether every entry is as it was written")
+    def verify_audit(
+        books: Books, head: Annotated[str | None, Query(max_length=100)] = None
+    ) -> Verified:
+        try:
+            last = verified(books, head)
+        except ChainBroken as broken:
+            return Verified(is_whole=False, reason=str(broken), number=None, head=None)
+        except LedgerError as error:
+            raise ApiError.invalid(str(error), "head", head, "as 12:9f86d0…") from None
+        number, told = (None, None) if last is None else (last.number, last.head)
+        return Verified(is_whole=True, reason=None, number=number, head=told)

@@ -1,0 +1,41 @@
+"""Who asks over HTTP, and what an operator tells this server, in the audit log."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import closing
+from typing import Any
+
+from server.accounts.operator_token import OPERATOR
+from server.api.services import Services
+from server.http.asgi import Scope
+from server.http.request_log import line_of
+from server.ledger.actors import Actor, ActorKind
+from server.ledger.audit import note
+
+
+def actor_of(scope: Scope) -> Actor:
+    """Of a request that the AdminGate let through."""
+    key_id = str(line_of(scope).facts.get("key", ""))
+    address = (scope.get("client") or ("",))[0] or ""
+    kind: ActorKind = "operator" if key_id == OPERATOR else "key"
+    return Actor(kind=kind, name=key_id, address=str(address))
+
+
+async def noted(
+    services: Services,
+    actor: Actor,
+    action: str,
+    target: str,
+    after: Mapping[str, Any] | None = None,
+) -> None:
+    """In this node's own log, before it is done: what cannot be noted is not done. Raises
+    LedgerUnavailable."""
+    await asyncio.to_thread(_note, services, actor, action, target, after)
+
+
+def _note(
+    services: Services, actor: Actor, action: str, target: str, after: Mapping[str, Any] | None
+) -> None:
+    with closing(services.ledger.open_own_books()) as books:
+        books.actor = actor
+        note(books, action, target, None, after)
