@@ -11,7 +11,7 @@ from server.ledger.audit_lines import exported
 from server.ledger.errors import LedgerError
 
 
-class Entry(BaseModel):
+class AuditedChange(BaseModel):
     """One change, chained to the one before it."""
 
     number: int
@@ -28,11 +28,11 @@ class Entry(BaseModel):
     digest: str = Field(description="SHA-256 of a JSON array of all other columns in order")
 
 
-class Entries(BaseModel):
-    entries: list[Entry]
+class AuditPage(BaseModel):
+    entries: list[AuditedChange]
 
 
-class Verified(BaseModel):
+class AuditCheck(BaseModel):
     is_whole: bool
     reason: str | None = Field(description="The first entry that is not as it was written")
     number: int | None = Field(description="Of the last entry")
@@ -46,19 +46,19 @@ def add_audit_routes(router: APIRouter, Books: Any) -> None:
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         before: Annotated[int | None, Query(ge=1, le=2**62, description="Only older ones.")] = None,
         action: Annotated[str | None, Query(max_length=100)] = None,
-    ) -> Entries:
+    ) -> AuditPage:
         found = newest(books, limit, before, action)
-        return Entries(entries=[Entry(**exported(entry)) for entry in found])
+        return AuditPage(entries=[AuditedChange(**exported(entry)) for entry in found])
 
     @router.get("/audit/verify", summary="Whether every entry is as it was written")
     def verify_audit(
         books: Books, head: Annotated[str | None, Query(max_length=100)] = None
-    ) -> Verified:
+    ) -> AuditCheck:
         try:
             last = verified(books, head)
         except ChainBroken as broken:
-            return Verified(is_whole=False, reason=str(broken), number=None, head=None)
+            return AuditCheck(is_whole=False, reason=str(broken), number=None, head=None)
         except LedgerError as error:
             raise ApiError.invalid(str(error), "head", head, "as 12:9f86d0…") from None
         number, told = (None, None) if last is None else (last.number, last.head)
-        return Verified(is_whole=True, reason=None, number=number, head=told)
+        return AuditCheck(is_whole=True, reason=None, number=number, head=told)

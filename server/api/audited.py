@@ -11,6 +11,7 @@ from server.http.asgi import Scope
 from server.http.request_log import line_of
 from server.ledger.actors import Actor, ActorKind
 from server.ledger.audit import note
+from server.ledger.open_books import open_books
 
 
 def actor_of(scope: Scope) -> Actor:
@@ -36,6 +37,6 @@ async def noted(
 def _note(
     services: Services, actor: Actor, action: str, target: str, after: Mapping[str, Any] | None
 ) -> None:
-    with closing(services.ledger.open_own_books()) as books:
+    with closing(open_books(services.ledger.data_dir, None)) as books:
         books.actor = actor
         note(books, action, target, None, after)

@@ -169,10 +169,6 @@ class Ledger:
                 "The keys and usage records cannot be reached; the server's log says why."
             ) from None
 
-    def open_own_books(self) -> Database:
-        """The node's own, also where it belongs to a site. As `open_books`."""
-        return open_books(self.data_dir, None)
-
     def take_keys(self, keys: list[Key]) -> None:
         self.budgets.replace(keys)
         self.on_keys(keys)
