@@ -81,6 +81,13 @@ class LlamacppEngine:
             run.cancel(running.slots)
         await asyncio.to_thread(running.close)
 
+    @property
+    def seats(self) -> int:
+        return self._alive().model.slot_count
+
+    def is_short(self) -> bool:
+        return self._running is not None and self._running.slots.is_short()
+
     async def check(self, timeout_s: float) -> None:
         await self._alive().liveness.beat(timeout_s)
 

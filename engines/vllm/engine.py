@@ -41,6 +41,7 @@ from engines.vllm.prefix_salt import PrefixSalt
 from engines.vllm.render import Renderer
 from engines.vllm.render_threads import RenderThreads
 from engines.vllm.scheduler_stats import SchedulerStatsReader
+from engines.vllm.seats import is_short, seats_of
 from engines.vllm.silence import Pace, is_answered, patience_s
 from engines.vllm.sleeping import fall_asleep, sleep_refusal, wake_up
 from engines.vllm.sockets import close_sockets
@@ -98,6 +99,13 @@ class VllmEngine(PoolingCalls):
 
     def stats(self) -> EngineStats | None:
         return self._scheduler_stats.read()
+
+    @property
+    def seats(self) -> int:
+        return seats_of(self._alive().vllm_config)
+
+    def is_short(self) -> bool:
+        return is_short(self._scheduler_stats.read())
 
     def memory_in_use(self) -> Sequence[MemoryInUse]:
         return self._memory

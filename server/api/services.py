@@ -21,6 +21,7 @@ from server.api.responses.background import BackgroundRunner
 from server.batches.runner import BatchRunner
 from server.disk_space import DiskSpace
 from server.errors import ApiError, brief
+from server.fairness.gates import Gates
 from server.http.exchange import Exchange
 from server.ids import new_id
 from server.ledger.ledger import Ledger
@@ -68,6 +69,8 @@ class Services:
     decoder: Decoder
     """Of recordings."""
     traces: Traces | None = None
+    gates: Gates = field(default_factory=Gates)
+    """Of the engines: who is next on one that is full."""
     rejections: Rejections = field(default_factory=Rejections)
     prefix_salts: PrefixSalts = field(default_factory=PrefixSalts)
     side_tasks: "set[asyncio.Future[None]]" = field(default_factory=set)

@@ -5,7 +5,9 @@ The rounds are left out: with a quantum that is as small as one likes, an owner'
 has `had` (tokens by its weight) beyond the others, and whoever has had least is next. A request is
 served before its tokens are saved up, and its owner then pays: so one with a prompt of 100,000
 tokens waits no longer for its first turn than one with ten. The estimate is charged at once and put
-right at the end. `now` is what those have had whose requests begin: an owner that comes, or comes
+right at the end.
+
+`now` is what those have had whose requests begin: an owner that comes, or comes
 back, begins there and brings no credit along, only its debts (start-time fair queueing; Goyal, Vin
 and Cheng, 1996).
 """
@@ -71,7 +73,7 @@ class FairQueue:
 
     def begun(self, turn: Turn) -> None:
         """An admitted one runs."""
-        self.now = max(self.now, turn.priority)
+        self.now = max(self.now, turn.start)
         owner = self._owners[turn.owner]
         owner.floor = max(owner.floor, turn.key_start)
 
@@ -81,6 +83,8 @@ class FairQueue:
         key, rest = owner.keys[turn.key], tokens - turn.cost
         owner.had += rest / turn.weight
         key.had += rest
+        owner.load -= turn.cost
+        key.load -= turn.cost
         owner.inside -= 1
         key.inside -= 1
         self.inside -= 1
@@ -116,12 +120,12 @@ class FairQueue:
 
     def _charge(self, owner: OwnerLine, key: KeyLine, turn: Turn) -> None:
         turn.weight = owner.weight = weight = self.weight_of(turn.owner)
-        start, key_start = owner.had, key.had
-        turn.priority, turn.key_start = start, key_start
-        if len(owner.keys) > 1:
-            turn.priority = max(self.now, start - owner.overtaken(key_start) / weight)
-        owner.had = start + turn.cost / weight
-        key.had = key_start + turn.cost
+        turn.start, turn.key_start = owner.had, key.had
+        turn.priority = owner.load_before(key) / weight
+        owner.had += turn.cost / weight
+        key.had += turn.cost
+        owner.load += turn.cost
+        key.load += turn.cost
         owner.inside += 1
         key.inside += 1
         self.inside += 1

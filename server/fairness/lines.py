@@ -11,12 +11,14 @@ MOST_OVERTAKERS = 8
 class KeyLine:
     """One key's requests: those that wait, and how much all of them have had (tokens)."""
 
-    __slots__ = ("had", "inside", "interactive", "overtakers", "served_at", "standard")
+    __slots__ = ("had", "inside", "interactive", "load", "overtakers", "served_at", "standard")
 
     def __init__(self) -> None:
         self.had = 0.0
         self.inside = 0
         """Requests of its that were admitted and are not settled."""
+        self.load = 0.0
+        """What they are expected to use (tokens)."""
         self.served_at = 0
         self.interactive: OrderedDict[Turn, None] = OrderedDict()
         self.standard: OrderedDict[Turn, None] = OrderedDict()
@@ -49,7 +51,17 @@ class KeyLine:
 class OwnerLine:
     """One owner: its keys, and how much it has had (tokens by weight)."""
 
-    __slots__ = ("floor", "had", "inside", "interactive", "keys", "served_at", "waiting", "weight")
+    __slots__ = (
+        "floor",
+        "had",
+        "inside",
+        "interactive",
+        "keys",
+        "load",
+        "served_at",
+        "waiting",
+        "weight",
+    )
 
     def __init__(self) -> None:
         self.had = 0.0
@@ -57,6 +69,7 @@ class OwnerLine:
         """What a key of its had had whose request began last: no key has had less."""
         self.keys: dict[str, KeyLine] = {}
         self.inside = self.waiting = 0
+        self.load = 0.0
         self.interactive = 0
         """Of those that wait."""
         self.served_at = 0
@@ -74,6 +87,10 @@ class OwnerLine:
         if not key.inside and not key and key.had <= self.floor:
             del self.keys[name]
 
-    def overtaken(self, start: float) -> float:
-        """Tokens that its keys have had beyond `start`: a key that had less goes before them."""
-        return sum(key.had - start for key in self.keys.values() if key.had > start)
+    def load_before(self, key: KeyLine) -> float:
+        """Of its requests in the engine, those that go before the key's next one (tokens): not what
+        its other keys have there beyond as much."""
+        if len(self.keys) == 1:
+            return self.load
+        own = key.load
+        return self.load - sum(k.load - own for k in self.keys.values() if k.load > own)

@@ -9,6 +9,8 @@ ServiceClass: TypeAlias = Literal["interactive", "standard", "batch"]
 lines of batches."""
 WeightOf: TypeAlias = Callable[[str], float]
 """Owner -> weight, above 0; asked with each request, so that it may change at any time."""
+BATCH_PRIORITY = 1 << 50
+"""In the engine, a batch's requests are behind everybody else's: a site gets there in centuries."""
 
 
 def equal_weights(owner: str) -> float:
@@ -16,7 +18,7 @@ def equal_weights(owner: str) -> float:
 
 
 class Turn:
-    """Costs are in tokens, priorities in tokens by weight: as GenerateRequest's, lower is first."""
+    """Costs are in tokens, the rest in tokens by weight; the lower is first."""
 
     __slots__ = (
         "cost",
@@ -28,6 +30,7 @@ class Turn:
         "priority",
         "sequences",
         "service_class",
+        "start",
         "waiter",
         "weight",
     )
@@ -47,11 +50,18 @@ class Turn:
         self.sequences = sequences
         self.weight = 1.0
         """Its owner's, as it was charged."""
-        self.priority = self.key_start = 0.0
+        self.start = self.key_start = 0.0
         """What its owner, or its key, had had when it was its turn."""
+        self.priority = 0.0
+        """What of its owner's was in the engine then."""
         self.is_inside = False
         """It may be in the engine; else it waits."""
         self.is_unbegun = False
         """It is in the engine and has no token yet."""
         self.waiter: asyncio.Future[None] | None = None
         """Done when its turn has come; None: it never waited."""
+
+    @property
+    def engine_priority(self) -> int:
+        """As a GenerateRequest's."""
+        return int(self.priority) + (BATCH_PRIORITY if self.service_class == "batch" else 0)

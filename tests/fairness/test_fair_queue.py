@@ -47,7 +47,7 @@ def test_who_comes_to_an_idle_engine_pays_and_begins_at_nothing() -> None:
         queue.settle(each, 7)
     third = turn()
     queue.admit(third)
-    assert third.priority == 0
+    assert third.priority == third.start == 0
 
 
 def test_owners_take_turns_whatever_their_numbers() -> None:
@@ -201,12 +201,14 @@ def test_places_are_told() -> None:
 
 
 def test_priorities_in_the_engine_follow_owners_and_keys() -> None:
-    """A key's first one goes before another's second, as before other owners'."""
+    """A key's first one goes before another's second, as before other owners', also where those
+    run already: whoever has most there is put back first."""
     queue = FairQueue()
     queue.admit(turn("other"))
     mine = [turn("a") for _ in range(3)]
     for each in mine:
         queue.admit(each)
+        queue.begun(each)
     queue.admit(second_key := turn("a", key="l"))
     queue.admit(newcomer := turn("b"))
     assert [each.priority for each in mine] == [0, 100, 200]

@@ -4,6 +4,7 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+from server.fairness.gates import Gates
 from server.requests.answer import GenerationRun
 from server.requests.run_state import Event
 
@@ -23,7 +24,8 @@ def test_progress_is_noted_at_each_tick_where_there_is_some() -> None:
     )
     noted: list[int] = []
     ledger: Any = SimpleNamespace(progress=lambda record: noted.append(record.completion_tokens))
-    answer = GenerationRun(call, exchange, SimpleNamespace(), ledger)  # type: ignore[arg-type]
+    fleet: Any = SimpleNamespace()
+    answer = GenerationRun(call, exchange, fleet, ledger, Gates())
     record.completion_tokens = 3
     answer.tick(time.monotonic())  # no engine generates yet
     answer.on(Event.GENERATE)

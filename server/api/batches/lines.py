@@ -13,8 +13,6 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Final
 
-from msgspec.structs import replace
-
 from engines.fleet.fleet import Fleet
 from engines.registry.spec import ModelSpec, Price, Task
 from server.accounts.auth import AuthFailed, NotPermitted
@@ -41,6 +39,7 @@ from server.batches.batch_run import ModelRefused
 from server.batches.input_lines import BatchLine
 from server.batches.store import Batch
 from server.errors import ApiError, to_api_error
+from server.fairness.turn import ServiceClass
 from server.http.clientless import ClientlessExchange
 from server.http.exchange import Exchange
 from server.ledger.ledger import Ledger
@@ -49,8 +48,6 @@ from server.requests.plan import Plan
 
 log = logging.getLogger("fjord.batches")
 
-PRIORITY: Final = 1_000_000
-"""Behind everybody's sequences, however many a key has at once."""
 ENDPOINTS: Final[Mapping[str, tuple[Task, str]]] = {
     "/v1/chat/completions": ("generate", "batch-chat"),
     "/v1/completions": ("generate", "batch-completions"),
@@ -140,10 +137,11 @@ class LineServices(Services):
 
 
 class _LineGeneration(Generation[Any]):
-    def _admitted_plan(self, plan: Plan, admission: Admission) -> Plan:
+    def service_class(self, plan: Plan) -> ServiceClass:
+        return "batch"
+
+    def _admit(self, plan: Plan, admission: Admission) -> None:
         check_sequences(plan, self.services.limiter.concurrent(admission.caller))
-        requests = tuple(replace(request, priority=PRIORITY) for request in plan.requests)
-        return replace(plan, requests=requests)
 
 
 class Lines:
