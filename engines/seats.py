@@ -11,6 +11,6 @@ class HasSeats(Protocol):
     def seats(self) -> int | float:
         """That number, or infinity; valid once `start` returned."""
 
-    def is_short(self) -> bool:
-        """At once, from memory: whether something that it was given waits though a seat is free,
-        because its cache has no room."""
+    def waiting_for_cache(self) -> int:
+        """At once, from memory: how many requests that it was given wait for room in its cache, as
+        far as it knows."""

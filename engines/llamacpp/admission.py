@@ -105,12 +105,10 @@ class SlotQueue:
             task.receive(task, None)
             self._admit()
 
-    def is_short(self) -> bool:
-        """Whether a task waits for cache though it would have its slots."""
-        return any(
-            task.slots <= self._free_slots and task.cells > self._free_cells
-            for _, _, task in self._waiting
-        )
+    def waiting_for_cache(self) -> int:
+        """Tasks that would have their slots."""
+        slots, cells = self._free_slots, self._free_cells
+        return sum(t.slots <= slots and t.cells > cells for _, _, t in self._waiting)
 
     def close(self) -> None:
         """Wait for every running call to return, and let go of the server; blocks."""

@@ -93,8 +93,8 @@ class ScriptedEngine(ScriptedPooling):
     def seats(self) -> int | float:
         return self._seats.most
 
-    def is_short(self) -> bool:
-        return False
+    def waiting_for_cache(self) -> int:
+        return 0
 
     def sleep_refusal(self) -> str | None:
         return self.memory.refusal()

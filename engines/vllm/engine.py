@@ -41,7 +41,7 @@ from engines.vllm.prefix_salt import PrefixSalt
 from engines.vllm.render import Renderer
 from engines.vllm.render_threads import RenderThreads
 from engines.vllm.scheduler_stats import SchedulerStatsReader
-from engines.vllm.seats import is_short, seats_of
+from engines.vllm.seats import seats_of
 from engines.vllm.silence import Pace, is_answered, patience_s
 from engines.vllm.sleeping import fall_asleep, sleep_refusal, wake_up
 from engines.vllm.sockets import close_sockets
@@ -104,8 +104,8 @@ class VllmEngine(PoolingCalls):
     def seats(self) -> int:
         return seats_of(self._alive().vllm_config)
 
-    def is_short(self) -> bool:
-        return is_short(self._scheduler_stats.read())
+    def waiting_for_cache(self) -> int:
+        return self._scheduler_stats.waiting_for_cache()
 
     def memory_in_use(self) -> Sequence[MemoryInUse]:
         return self._memory
@@ -249,6 +249,7 @@ class VllmEngine(PoolingCalls):
         self._running.add(stream)
         self._pace.submitted(name, prompt.token_count)
         self._aborts.begun(name)
+        self._scheduler_stats.came()
         try:
             while not stream.is_finished:
                 for delta in await stream.read():
@@ -262,6 +263,7 @@ class VllmEngine(PoolingCalls):
             self._running.discard(stream)
             self._pace.ended(name)
             self._aborts.ended(name)
+            self._scheduler_stats.went()
             if self._fast_path is not None:
                 self._fast_path.end(stream.request_id)
             if not stream.is_finished and not self._is_stopped:

@@ -4,12 +4,17 @@ from typing import Any
 
 from engines.stats import EngineStats
 
+FULL_CACHE = 0.9
+"""Of its cache in use: what waits in vLLM then waits for room in it."""
+
 
 class SchedulerStatsReader:
     """Stands where vLLM has its stat loggers, and is asked as one; one engine's, all its ranks."""
 
     def __init__(self) -> None:
         self._now: dict[int, tuple[int, int, float]] = {}
+        self._since = 0
+        """Requests that came since the last figures, less those that went."""
         self._preemptions = 0
         self._prefix_query_tokens = 0
         self._prefix_hit_tokens = 0
@@ -45,6 +50,7 @@ class SchedulerStatsReader:
             scheduler_stats.num_waiting_reqs + scheduler_stats.num_skipped_waiting_reqs,
             scheduler_stats.kv_cache_usage,
         )
+        self._since = 0
         prefix = scheduler_stats.prefix_cache_stats
         if prefix is not None:
             self._prefix_query_tokens += prefix.queries
@@ -55,6 +61,21 @@ class SchedulerStatsReader:
         if drafts is not None:
             self._draft_tokens += drafts.num_draft_tokens
             self._accepted_tokens += drafts.num_accepted_tokens
+
+    def came(self) -> None:
+        """vLLM was given a request."""
+        self._since += 1
+
+    def went(self) -> None:
+        """One of them is over."""
+        self._since -= 1
+
+    def waiting_for_cache(self) -> int:
+        """By figures that are a second old at most, and what came and went since: one that goes
+        makes room for one that waits."""
+        if not self._now or max(usage for *_, usage in self._now.values()) < FULL_CACHE:
+            return 0
+        return max(0, sum(waiting for _, waiting, _ in self._now.values()) + self._since)
 
     def log(self) -> None:
         """vLLM asks for a line; there is none."""

@@ -1,11 +1,6 @@
-"""How many sequences vLLM computes at once, and whether its cache holds fewer."""
+"""How many sequences vLLM computes at once."""
 
 from typing import Any
-
-from engines.stats import EngineStats
-
-FULL_CACHE = 0.9
-"""Of its cache in use, by which what waits in vLLM waits for room in it."""
 
 
 def seats_of(config: Any) -> int:
@@ -13,8 +8,3 @@ def seats_of(config: Any) -> int:
     ranks: int = config.parallel_config.data_parallel_size
     most: int = config.scheduler_config.max_num_seqs
     return most * ranks
-
-
-def is_short(stats: EngineStats | None) -> bool:
-    """By figures that are a second old at most."""
-    return stats is not None and stats.waiting_requests > 0 and stats.kv_cache_usage >= FULL_CACHE

@@ -42,6 +42,8 @@ _DOES: Final[Mapping[Task, str]] = {
     "rerank": "reranks",
     "transcribe": "transcribes speech",
 }
+MOST_OF_LIMIT: Final = 2
+"""Of a model's queue limit, what all owners together may have that are below their shares."""
 ANONYMOUS = Caller(
     key_id="anonymous",
     name="anonymous",
@@ -93,12 +95,21 @@ class Services:
         if self.supervisor.draining:
             raise cut_error("shut_down")
 
-    def check_queue(self, alias: str) -> None:
-        """Raises ApiError 503 where as much runs on the model, or waits for it, as may."""
-        limit = self.settings.queue_limit
-        if self.supervisor.in_flight(alias) >= limit:
-            message = f"{alias} already has {limit} requests running or waiting."
-            raise ApiError.retry(503, "OVERLOADED", message, 2)
+    def check_queue(self, alias: str, owner: str) -> None:
+        """Raises ApiError 503 where as much runs on the model, or waits for it, as may. An owner
+        with less than its share of that is taken beyond it, up to twice as much in all: others
+        that fill the queue do not keep it out."""
+        limit, in_flight = self.settings.queue_limit, self.supervisor.in_flight(alias)
+        if in_flight < limit:
+            return
+        weight_of, held = self.gates.weight_of, self.supervisor.by_owner(alias)
+        share = limit * weight_of(owner) / sum(map(weight_of, {owner, *held}))
+        if in_flight >= MOST_OF_LIMIT * limit or held[owner] >= share:
+            message = f"{alias} already has {in_flight} requests running or waiting."
+            error = ApiError.retry(503, "OVERLOADED", message, 2)
+            places = {"position": in_flight + 1, "owner_position": held[owner] + 1}
+            error.details = {**places, "limit": limit}
+            raise error
 
     def note_rejection(self, exchange: Exchange, caller: Caller, endpoint: str) -> None:
         """Record a request that was refused before it became one; nobody waits for the disk."""

@@ -7,7 +7,7 @@ served before its tokens are saved up, and its owner then pays: so one with a pr
 tokens waits no longer for its first turn than one with ten. The estimate is charged at once and put
 right at the end.
 
-`now` is what those have had whose requests begin: an owner that comes, or comes
+`now` is the most that anybody had had whose turn it was: an owner that comes, or comes
 back, begins there and brings no credit along, only its debts (start-time fair queueing; Goyal, Vin
 and Cheng, 1996).
 """
@@ -71,12 +71,6 @@ class FairQueue:
         self._no_longer_waits(turn.owner, owner, turn)
         self._forget(turn, owner)
 
-    def begun(self, turn: Turn) -> None:
-        """An admitted one runs."""
-        self.now = max(self.now, turn.start)
-        owner = self._owners[turn.owner]
-        owner.floor = max(owner.floor, turn.key_start)
-
     def settle(self, turn: Turn, tokens: float) -> None:
         """An admitted one is over, and has used so many."""
         owner = self._owners[turn.owner]
@@ -120,7 +114,8 @@ class FairQueue:
 
     def _charge(self, owner: OwnerLine, key: KeyLine, turn: Turn) -> None:
         turn.weight = owner.weight = weight = self.weight_of(turn.owner)
-        turn.start, turn.key_start = owner.had, key.had
+        self.now = max(self.now, owner.had)
+        owner.floor = max(owner.floor, key.had)
         turn.priority = owner.load_before(key) / weight
         owner.had += turn.cost / weight
         key.had += turn.cost

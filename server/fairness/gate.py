@@ -9,11 +9,11 @@ from engines.base import EngineUnavailable
 from engines.seats import HasSeats
 from server.fairness.estimates import Estimates
 from server.fairness.fair_queue import FairQueue
-from server.fairness.turn import ServiceClass, Turn, WeightOf
+from server.fairness.turn import Turn, WeightOf
 
 _MARGIN = 8
 
-Waiting: TypeAlias = Counter[tuple[str, ServiceClass]]
+Waiting: TypeAlias = Counter[tuple[str, str]]
 """Requests that wait, by alias and class."""
 
 
@@ -33,9 +33,9 @@ class EngineLeft(EngineUnavailable):
 class Gate:
     """Of one engine's life. Belongs to the event loop.
 
-    A few sequences more than the engine has seats are let in, so that its next step finds them
-    there: one eighth. It is full as well while its cache is and so many of its requests have no
-    token yet; in it they go by priority, so whoever comes last may still be first.
+    A few sequences more than the engine has seats are let in, one eighth, so that its next step
+    finds them there; in it they go by priority, so whoever comes last may still be first. It is
+    full as well while so many of its requests wait for room in its cache.
     """
 
     def __init__(self, engine: object, weight_of: WeightOf, waiting: Waiting) -> None:
@@ -45,8 +45,8 @@ class Gate:
         self._margin = max(1, seats // _MARGIN)
         self._most = seats + self._margin
         self._ordinary, self._batch = FairQueue(weight_of), FairQueue(weight_of)
-        self._inside = self._unbegun = 0
-        """Sequences in the engine, and requests in it that have no token."""
+        self._inside = 0
+        """Sequences in the engine."""
         self._waiting = waiting
         self._waiters: dict[Turn, str] = {}
         """Each with its alias, for the count."""
@@ -63,22 +63,11 @@ class Gate:
             queue.admit(turn)
             self._let_in(turn)
 
-    def begun(self, turn: Turn) -> None:
-        """It has its first token."""
-        if not turn.is_unbegun:
-            return
-        turn.is_unbegun = False
-        self._unbegun -= 1
-        self._queue(turn).begun(turn)
-        if self._waiters:
-            self._let_next_in()
-
     def leave(self, turn: Turn, tokens: float) -> None:
         """It is over, or waits no more; in the engine it has used so many tokens."""
         if turn.is_inside:
-            self._unbegun -= turn.is_unbegun
             self._inside -= turn.sequences
-            turn.is_inside = turn.is_unbegun = False
+            turn.is_inside = False
             self._queue(turn).settle(turn, tokens)
         elif turn in self._waiters:
             self._queue(turn).remove(turn)
@@ -109,14 +98,11 @@ class Gate:
     def _is_full(self) -> bool:
         if self._inside >= self._most:
             return True
-        return (
-            self._unbegun >= self._margin and self._engine is not None and self._engine.is_short()
-        )
+        return self._engine is not None and self._engine.waiting_for_cache() >= self._margin
 
     def _let_in(self, turn: Turn) -> None:
-        turn.is_inside = turn.is_unbegun = True
+        turn.is_inside = True
         self._inside += turn.sequences
-        self._unbegun += 1
 
     def _let_next_in(self) -> None:
         while self._waiters and not self._is_full():

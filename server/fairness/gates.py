@@ -18,8 +18,5 @@ class Gates:
     def of(self, engine: Engine) -> Gate:
         gate = self._known.get(engine)
         if gate is None:
-            gate = self._known[engine] = Gate(engine, self._weight, self.waiting)
+            gate = self._known[engine] = Gate(engine, self.weight_of, self.waiting)
         return gate
-
-    def _weight(self, owner: str) -> float:
-        return self.weight_of(owner)

@@ -66,7 +66,7 @@ class OwnerLine:
     def __init__(self) -> None:
         self.had = 0.0
         self.floor = 0.0
-        """What a key of its had had whose request began last: no key has had less."""
+        """The most that a key of its had had whose turn it was (tokens)."""
         self.keys: dict[str, KeyLine] = {}
         self.inside = self.waiting = 0
         self.load = 0.0

@@ -18,19 +18,16 @@ def equal_weights(owner: str) -> float:
 
 
 class Turn:
-    """Costs are in tokens, the rest in tokens by weight; the lower is first."""
+    """Costs are in tokens, priorities in tokens by weight; the lower is first."""
 
     __slots__ = (
         "cost",
         "is_inside",
-        "is_unbegun",
         "key",
-        "key_start",
         "owner",
         "priority",
         "sequences",
         "service_class",
-        "start",
         "waiter",
         "weight",
     )
@@ -50,14 +47,10 @@ class Turn:
         self.sequences = sequences
         self.weight = 1.0
         """Its owner's, as it was charged."""
-        self.start = self.key_start = 0.0
-        """What its owner, or its key, had had when it was its turn."""
         self.priority = 0.0
-        """What of its owner's was in the engine then."""
+        """What of its owner's was in the engine when it was its turn."""
         self.is_inside = False
         """It may be in the engine; else it waits."""
-        self.is_unbegun = False
-        """It is in the engine and has no token yet."""
         self.waiter: asyncio.Future[None] | None = None
         """Done when its turn has come; None: it never waited."""
 

@@ -50,7 +50,7 @@ class GenerationRun(RequestRun[ApiError | None]):
     def __init__(
         self, call: Call, exchange: Exchange, fleet: Fleet, ledger: Ledger, gates: Gates
     ) -> None:
-        super().__init__(exchange, call.record.alias, call.plan.sequences)
+        super().__init__(exchange, call.record.alias, call.record.owner, call.plan.sequences)
         self.call = call
         self.fleet = fleet
         self.ledger = ledger
@@ -235,7 +235,6 @@ class GenerationRun(RequestRun[ApiError | None]):
         record = self.call.record
         if record.ttft_s is None:
             record.ttft_s = self.times.elapsed_s()
-            self._turn.begun()
         record.completion_tokens += d.token_count
         if d.reasoning_token_count:
             record.reasoning_tokens += d.reasoning_token_count

@@ -68,11 +68,6 @@ class GatedTurn:
             gate.leave(turn, 0)
             raise
 
-    def begun(self) -> None:
-        """It has its first token."""
-        if self._gate is not None and self._turn is not None:
-            self._gate.begun(self._turn)
-
     async def __aexit__(
         self,
         kind: type[BaseException] | None,

@@ -52,7 +52,7 @@ class SingleRun(RequestRun[bytes | ApiError]):
         wire_names: Mapping[str, str] | None = None,
         before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        super().__init__(exchange, record.alias)
+        super().__init__(exchange, record.alias, record.owner)
         self.fleet = fleet
         self.record = record
         self.work = work

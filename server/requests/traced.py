@@ -61,9 +61,13 @@ def traced_single(run: SingleRun, operation: str, phase: Phase) -> TracedWork:
 
 
 def _generation(times: Times, first_token: float | None) -> Sequence[tuple[Phase, float | None]]:
+    if times.prepared is None:
+        waited: list[tuple[Phase, float | None]] = [("prompt", times.generating)]
+    else:
+        waited = [("prompt", times.prepared), ("turn", times.generating)]
     return [
         ("queue", times.leased),
-        ("prompt", times.generating),
+        *waited,
         ("prefill", first_token),
         ("decode", None),
     ]

@@ -25,10 +25,9 @@ def turn(
 
 
 def served(queue: FairQueue, count: int) -> Iterator[Turn]:
-    """So many, each begun and settled as expected before the next."""
+    """So many, each settled as expected before the next."""
     for _ in range(count):
         taken = queue.take()
-        queue.begun(taken)
         yield taken
         queue.settle(taken, taken.cost)
 
@@ -43,11 +42,10 @@ def test_who_comes_to_an_idle_engine_pays_and_begins_at_nothing() -> None:
     queue.admit(second)
     assert (first.priority, second.priority) == (0, 100)
     for each in (first, second):
-        queue.begun(each)
         queue.settle(each, 7)
     third = turn()
     queue.admit(third)
-    assert third.priority == third.start == 0
+    assert third.priority == queue.now == 0
 
 
 def test_owners_take_turns_whatever_their_numbers() -> None:
@@ -93,7 +91,6 @@ def test_weights_are_shares_of_tokens_also_where_estimates_are_wrong(real: int) 
     running: list[Turn] = []
     for _ in range(1000):
         taken = queue.take()
-        queue.begun(taken)
         running.append(taken)
         if len(running) == 8:
             first = running.pop(0)
@@ -120,7 +117,6 @@ def test_an_owner_that_used_more_pays_it_back() -> None:
         queue.put(turn("a"))
         queue.put(turn("b"))
     first = queue.take()
-    queue.begun(first)
     queue.settle(first, 1100)
     other = "b" if first.owner == "a" else "a"
     assert owners(queue, 10) == other * 10
@@ -131,7 +127,6 @@ def test_who_was_away_has_no_credit_and_who_owes_still_owes() -> None:
     for _ in range(300):
         queue.put(turn("a"))
     queue.admit(owing := turn("c"))
-    queue.begun(owing)
     queue.settle(owing, 5000)
     assert owners(queue, 20) == "a" * 20
     for _ in range(100):
@@ -208,7 +203,6 @@ def test_priorities_in_the_engine_follow_owners_and_keys() -> None:
     mine = [turn("a") for _ in range(3)]
     for each in mine:
         queue.admit(each)
-        queue.begun(each)
     queue.admit(second_key := turn("a", key="l"))
     queue.admit(newcomer := turn("b"))
     assert [each.priority for each in mine] == [0, 100, 200]
@@ -220,7 +214,6 @@ def test_who_has_nothing_here_is_forgotten() -> None:
     queue.admit(turn("stays"))
     for number in range(3 * MOST_OWNERS):
         queue.admit(one := turn(str(number)))
-        queue.begun(one)
         queue.settle(one, one.cost)
     assert len(queue._owners) <= MOST_OWNERS
 
@@ -237,7 +230,6 @@ class Site:
     def step(self, real: Sequence[int]) -> None:
         while len(self._running) < self._seats and len(self.queue):
             taken = self.queue.take()
-            self.queue.begun(taken)
             used = real[self._taken % len(real)]
             self._taken += 1
             self.waited[taken.owner].append(self._taken)
@@ -307,7 +299,6 @@ def test_any_order_of_events_keeps_count(
             taken = queue.take()
             waiting.remove(taken)
             inside.append(taken)
-            queue.begun(taken)
         elif what == "remove" and waiting:
             queue.remove(waiting.pop(cost % len(waiting)))
         elif what == "settle" and inside:
