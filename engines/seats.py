@@ -11,6 +11,6 @@ class HasSeats(Protocol):
     def seats(self) -> int | float:
         """That number, or infinity; valid once `start` returned."""
 
-    def waiting_for_cache(self) -> int:
-        """At once, from memory: how many requests that it was given wait for room in its cache, as
-        far as it knows."""
+    def waiting_for_cache(self, sequences: int) -> int:
+        """At once, from memory: so many were let in, or are on their way; how many of them wait for
+        room in its cache, as far as it knows. 0 while another would find some."""

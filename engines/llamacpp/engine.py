@@ -85,8 +85,8 @@ class LlamacppEngine:
     def seats(self) -> int:
         return self._alive().model.slot_count
 
-    def waiting_for_cache(self) -> int:
-        return 0 if self._running is None else self._running.slots.waiting_for_cache()
+    def waiting_for_cache(self, sequences: int) -> int:
+        return 0 if self._running is None else self._running.slots.waiting_for_cache(sequences)
 
     async def check(self, timeout_s: float) -> None:
         await self._alive().liveness.beat(timeout_s)

@@ -93,7 +93,7 @@ class ScriptedEngine(ScriptedPooling):
     def seats(self) -> int | float:
         return self._seats.most
 
-    def waiting_for_cache(self) -> int:
+    def waiting_for_cache(self, sequences: int) -> int:
         return 0
 
     def sleep_refusal(self) -> str | None:

@@ -104,8 +104,8 @@ class VllmEngine(PoolingCalls):
     def seats(self) -> int:
         return seats_of(self._alive().vllm_config)
 
-    def waiting_for_cache(self) -> int:
-        return self._scheduler_stats.waiting_for_cache()
+    def waiting_for_cache(self, sequences: int) -> int:
+        return self._scheduler_stats.waiting_for_cache(sequences)
 
     def memory_in_use(self) -> Sequence[MemoryInUse]:
         return self._memory
@@ -249,7 +249,6 @@ class VllmEngine(PoolingCalls):
         self._running.add(stream)
         self._pace.submitted(name, prompt.token_count)
         self._aborts.begun(name)
-        self._scheduler_stats.came()
         try:
             while not stream.is_finished:
                 for delta in await stream.read():
@@ -263,7 +262,6 @@ class VllmEngine(PoolingCalls):
             self._running.discard(stream)
             self._pace.ended(name)
             self._aborts.ended(name)
-            self._scheduler_stats.went()
             if self._fast_path is not None:
                 self._fast_path.end(stream.request_id)
             if not stream.is_finished and not self._is_stopped:

@@ -5,7 +5,7 @@ from typing import Any
 from engines.stats import EngineStats
 
 FULL_CACHE = 0.9
-"""Of its cache in use: what waits in vLLM then waits for room in it."""
+"""Of the cache in use: what waits in vLLM then waits for room in it."""
 
 
 class SchedulerStatsReader:
@@ -13,8 +13,6 @@ class SchedulerStatsReader:
 
     def __init__(self) -> None:
         self._now: dict[int, tuple[int, int, float]] = {}
-        self._since = 0
-        """Requests that came since the last figures, less those that went."""
         self._preemptions = 0
         self._prefix_query_tokens = 0
         self._prefix_hit_tokens = 0
@@ -50,7 +48,6 @@ class SchedulerStatsReader:
             scheduler_stats.num_waiting_reqs + scheduler_stats.num_skipped_waiting_reqs,
             scheduler_stats.kv_cache_usage,
         )
-        self._since = 0
         prefix = scheduler_stats.prefix_cache_stats
         if prefix is not None:
             self._prefix_query_tokens += prefix.queries
@@ -62,20 +59,12 @@ class SchedulerStatsReader:
             self._draft_tokens += drafts.num_draft_tokens
             self._accepted_tokens += drafts.num_accepted_tokens
 
-    def came(self) -> None:
-        """vLLM was given a request."""
-        self._since += 1
-
-    def went(self) -> None:
-        """One of them is over."""
-        self._since -= 1
-
-    def waiting_for_cache(self) -> int:
-        """By figures that are a second old at most, and what came and went since: one that goes
-        makes room for one that waits."""
+    def waiting_for_cache(self, sequences: int) -> int:
+        """Of so many: while the cache is full as many run as by the last figures, which are a
+        second old at most."""
         if not self._now or max(usage for *_, usage in self._now.values()) < FULL_CACHE:
             return 0
-        return max(0, sum(waiting for _, waiting, _ in self._now.values()) + self._since)
+        return max(0, sequences - sum(running for running, *_ in self._now.values()))
 
     def log(self) -> None:
         """vLLM asks for a line; there is none."""

@@ -57,12 +57,17 @@ class FairQueue:
 
     def take(self) -> Turn:
         """Whoever is next, charged; somebody waits."""
-        name, owner = min(self._waiting.items(), key=self._owners_place)
+        name, owner = self._next()
         key = min((key for key in owner.keys.values() if key), key=self._keys_place)
         turn = key.pop()
         self._no_longer_waits(name, owner, turn)
         self._charge(owner, key, turn)
         return turn
+
+    def is_first_inside(self, turn: Turn | None = None) -> bool:
+        """Whether its owner has nothing inside; None: of whoever is next."""
+        owner = self._next()[1] if turn is None else self._owners.get(turn.owner)
+        return owner is None or not owner.inside
 
     def remove(self, turn: Turn) -> None:
         """It waits no more, and costs nothing."""
@@ -126,6 +131,9 @@ class FairQueue:
         self.inside += 1
         self._served += 1
         owner.served_at = key.served_at = self._served
+
+    def _next(self) -> tuple[str, OwnerLine]:
+        return min(self._waiting.items(), key=self._owners_place)
 
     def _owners_place(self, waiting: tuple[str, OwnerLine]) -> tuple[float, int]:
         owner = waiting[1]

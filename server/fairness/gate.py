@@ -35,7 +35,7 @@ class Gate:
 
     A few sequences more than the engine has seats are let in, one eighth, so that its next step
     finds them there; in it they go by priority, so whoever comes last may still be first. It is
-    full as well while so many of its requests wait for room in its cache.
+    full as well while so many of those in it wait for room in its cache.
     """
 
     def __init__(self, engine: object, weight_of: WeightOf, waiting: Waiting) -> None:
@@ -54,7 +54,9 @@ class Gate:
     def enter(self, turn: Turn, alias: str) -> None:
         """It may go on once its `waiter` is done: at once, where it has none. Ends with `leave`."""
         queue = self._queue(turn)
-        if self._is_full():
+        if self._waiters:
+            self._let_next_in()  # its cache may have room meanwhile
+        if (queue is self._batch and len(self._ordinary)) or not self._has_room(queue, turn):
             turn.waiter = asyncio.get_running_loop().create_future()
             queue.put(turn)
             self._waiters[turn] = alias
@@ -95,18 +97,25 @@ class Gate:
     def _queue(self, turn: Turn) -> FairQueue:
         return self._batch if turn.service_class == "batch" else self._ordinary
 
-    def _is_full(self) -> bool:
+    def _has_room(self, queue: FairQueue, turn: Turn | None = None) -> bool:
+        """For that turn; None: for the queue's next one. Where the cache is full, who has nothing
+        in the engine goes before what waits there, and the others behind it in any case."""
         if self._inside >= self._most:
-            return True
-        return self._engine is not None and self._engine.waiting_for_cache() >= self._margin
+            return False
+        return not self._is_cache_full() or queue.is_first_inside(turn)
+
+    def _is_cache_full(self) -> bool:
+        if self._engine is None or self._inside < self._margin:
+            return False
+        return self._engine.waiting_for_cache(self._inside) >= self._margin
 
     def _let_in(self, turn: Turn) -> None:
         turn.is_inside = True
         self._inside += turn.sequences
 
     def _let_next_in(self) -> None:
-        while self._waiters and not self._is_full():
-            turn = (self._ordinary or self._batch).take()
+        while self._waiters and self._has_room(queue := self._ordinary or self._batch):
+            turn = queue.take()
             self._no_longer_waits(turn)
             self._let_in(turn)
             if turn.waiter is not None and not turn.waiter.done():  # else it is about to leave
