@@ -13,7 +13,6 @@ from server.api.chat.wire import Asked
 from server.api.endpoint import ModelEndpoint
 from server.api.services import Services
 from server.errors import ApiError
-from server.fairness.turn import ServiceClass
 from server.http.exchange import Exchange
 from server.http.request_log import line_of
 from server.ledger.records import UsageRecord
@@ -92,12 +91,8 @@ class Generation(ModelEndpoint[W, Call], Generic[W]):
             keep_alive_s=settings.keep_alive_s,
             fields=SentFields(wire),
             before=self.services.pictures.read_first(plan.requests) if spec.most_images else None,
-            service_class=self.service_class(plan),
+            service_class="interactive" if plan.is_stream else self.services.service_class,
         )
-
-    def service_class(self, plan: Plan) -> ServiceClass:
-        """Somebody reads a stream along."""
-        return "interactive" if plan.is_stream else "standard"
 
     def _admit(self, plan: Plan, admission: Admission) -> None:
         """A slot of its key for each sequence. Raises ConcurrencyLimited, and ApiError 400 where

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 from engines.audio.decoding import Decoder
 from engines.fleet.fleet import Fleet
@@ -22,6 +22,7 @@ from server.batches.runner import BatchRunner
 from server.disk_space import DiskSpace
 from server.errors import ApiError, brief
 from server.fairness.gates import Gates
+from server.fairness.turn import ServiceClass
 from server.http.exchange import Exchange
 from server.ids import new_id
 from server.ledger.ledger import Ledger
@@ -89,6 +90,9 @@ class Services:
     keyed: KeyedRequests = field(init=False)
     background: BackgroundRunner = field(init=False)
     """Set where there is a memory."""
+
+    service_class: ClassVar[ServiceClass] = "standard"
+    """Of whole answers."""
 
     def check_open(self) -> None:
         """Raises ApiError 503 once the server shuts down."""

@@ -17,7 +17,7 @@ from server.ledger.ledger import Ledger
 from server.ledger.money import reserve_of
 from server.requests.attempts import on_an_engine
 from server.requests.comments import loading, waiting
-from server.requests.gated import GatedTurn
+from server.requests.gated import GatedTurn, in_fair_order
 from server.requests.interleave import generated
 from server.requests.outcomes import cut_error, end_of, explained, usage_of
 from server.requests.plan import Call, Metered, Stream, Whole
@@ -63,7 +63,7 @@ class GenerationRun(RequestRun[ApiError | None]):
         self._has_begun = False
         """Whether there was a first delta."""
         self._has_engine = self._is_reserved = False
-        self._turn = GatedTurn(call, gates, self.times)
+        self._turn = GatedTurn(gates, call.record, self.times, call.service_class)
         self._place: Place | None = None
         """Where it waited for its turn as its deadline passed."""
         self._comment: asyncio.Task[None] | None = None
@@ -152,7 +152,8 @@ class GenerationRun(RequestRun[ApiError | None]):
         self.times.has_engine()
         requests, prompts = await prepared(self.call, engine)
         await self._reserve(requests)
-        async with self._turn.at(engine, requests) as in_order:
+        async with self._turn.at(engine, self.call.record.prompt_tokens, requests) as turn:
+            in_order = in_fair_order(requests, turn)
             self._engine = engine
             self.times.generates()
             self.on(Event.GENERATE)

@@ -8,37 +8,35 @@ from msgspec.structs import replace
 from engines.base import Engine, EngineDead, EngineHung, GenerateRequest
 from server.fairness.gate import Gate, Place
 from server.fairness.gates import Gates
-from server.fairness.turn import Turn
-from server.requests.plan import Call
+from server.fairness.turn import ServiceClass, Turn
+from server.ledger.records import UsageRecord
 from server.requests.times import Times
 
 
 class GatedTurn:
-    """`async with turn.at(engine, requests) as requests`: they have the priorities of their place
-    in the fair order. Raises EngineLeft where the engine ends while it waits."""
+    """`async with turn.at(engine, tokens, requests) as turn`: the engine is its for the block's
+    time. Raises EngineLeft where that one ends while it waits."""
 
-    __slots__ = ("_call", "_gate", "_gates", "_requests", "_times", "_turn")
+    __slots__ = ("_gate", "_gates", "_record", "_service_class", "_times", "_turn")
 
-    def __init__(self, call: Call, gates: Gates, times: Times) -> None:
-        self._call, self._gates, self._times = call, gates, times
+    def __init__(
+        self, gates: Gates, record: UsageRecord, times: Times, service_class: ServiceClass
+    ) -> None:
+        self._gates, self._record, self._times = gates, record, times
+        self._service_class: ServiceClass = service_class
         self._gate: Gate | None = None
         self._turn: Turn | None = None
-        self._requests: Sequence[GenerateRequest] = ()
 
-    def at(self, engine: Engine, requests: Sequence[GenerateRequest]) -> "GatedTurn":
-        """As they were prepared for that engine."""
-        call, record = self._call, self._call.record
-        self._requests = requests
+    def at(
+        self, engine: Engine, tokens: int, requests: Sequence[GenerateRequest] = ()
+    ) -> "GatedTurn":
+        """`tokens`: of what it reads. `requests`: as they will be generated."""
         self._gate = gate = self._gates.of(engine)
-        mean = gate.estimates.tokens(record.owner)
-        answer = sum(r.sampling.n * min(r.sampling.max_tokens, mean) for r in requests)
-        self._turn = Turn(
-            record.owner,
-            record.key_id,
-            record.prompt_tokens + answer,
-            call.service_class,
-            call.plan.sequences,
-        )
+        owner, key = self._record.owner, self._record.key_id
+        mean = gate.estimates.tokens(owner)
+        answers = sum(r.sampling.n * min(r.sampling.max_tokens, mean) for r in requests)
+        sequences = sum(r.sampling.n for r in requests) or 1
+        self._turn = Turn(owner, key, tokens + answers, self._service_class, sequences)
         return self
 
     @property
@@ -48,25 +46,19 @@ class GatedTurn:
             return None
         return self._gate.place(self._turn)
 
-    async def __aenter__(self) -> Sequence[GenerateRequest]:
+    async def __aenter__(self) -> Turn:
         assert self._gate is not None
         assert self._turn is not None
         gate, turn = self._gate, self._turn
-        gate.enter(turn, self._call.record.alias)
+        gate.enter(turn, self._record.alias)
         if turn.waiter is not None:
-            await self._waited(gate, turn)
-        if turn.engine_priority:
-            return _in_order(self._requests, turn)
-        return self._requests
-
-    async def _waited(self, gate: Gate, turn: Turn) -> None:
-        assert turn.waiter is not None
-        self._times.is_prepared()
-        try:
-            await turn.waiter
-        except BaseException:
-            gate.leave(turn, 0)
-            raise
+            self._times.is_prepared()
+            try:
+                await turn.waiter
+            except BaseException:
+                gate.leave(turn, 0)
+                raise
+        return turn
 
     async def __aexit__(
         self,
@@ -76,22 +68,21 @@ class GatedTurn:
     ) -> None:
         assert self._gate is not None
         assert self._turn is not None
-        gate, turn, record = self._gate, self._turn, self._call.record
+        gate, turn, record = self._gate, self._turn, self._record
         if isinstance(error, EngineDead | EngineHung):
             gate.end()
+        used = 0
+        if error is None or record.ttft_s is not None:  # what its cache had cost it nothing
+            used = record.prompt_tokens - record.cached_tokens + record.completion_tokens
         if error is None and record.finish_reason not in (None, "abort"):
             gate.estimates.note(record.owner, record.completion_tokens / turn.sequences)
-        gate.leave(turn, self._used())
-
-    def _used(self) -> int:
-        """Of the engine: what its cache had cost it nothing."""
-        record = self._call.record
-        if record.ttft_s is None:
-            return 0
-        return record.prompt_tokens - record.cached_tokens + record.completion_tokens
+        gate.leave(turn, used)
 
 
-def _in_order(requests: Sequence[GenerateRequest], turn: Turn) -> Sequence[GenerateRequest]:
-    """Of several prompts each goes behind the one before, as if it were a request."""
+def in_fair_order(requests: Sequence[GenerateRequest], turn: Turn) -> Sequence[GenerateRequest]:
+    """With the priorities of their place in it. Of several prompts each goes behind the one before,
+    as if it were a request."""
     first, step = turn.engine_priority, turn.cost / turn.weight / len(requests)
+    if not first and len(requests) == 1:
+        return requests
     return [replace(r, priority=first + int(i * step)) for i, r in enumerate(requests)]

@@ -11,13 +11,14 @@ from server.requests.run_state import Event
 
 def test_progress_is_noted_at_each_tick_where_there_is_some() -> None:
     forever = float("inf")
-    record = SimpleNamespace(completion_tokens=0, alias="m")
+    record = SimpleNamespace(completion_tokens=0, alias="m", owner="tests")
     call: Any = SimpleNamespace(
         plan=SimpleNamespace(is_stream=True, sequences=1),
         record=record,
         deadline=forever,
         send_timeout_s=forever,
         keep_alive_s=forever,
+        service_class="standard",
     )
     exchange: Any = SimpleNamespace(
         blocked_s=lambda now: 0.0, is_silent=lambda now, patience_s: False

@@ -56,7 +56,12 @@ class Run(GenerationRun):
             sequences=1, is_stream=True, requests=(request,), wire_names={}, shape=SimpleNamespace()
         )
         call: Any = SimpleNamespace(
-            plan=plan, record=record, deadline=FOREVER, send_timeout_s=30, keep_alive_s=10
+            plan=plan,
+            record=record,
+            deadline=FOREVER,
+            send_timeout_s=30,
+            keep_alive_s=10,
+            service_class="standard",
         )
         exchange: Any = SimpleNamespace(
             drop=self._does("drop"),

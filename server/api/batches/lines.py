@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from engines.fleet.fleet import Fleet
 from engines.registry.spec import ModelSpec, Price, Task
@@ -131,15 +131,14 @@ class LineLedger:
 class LineServices(Services):
     """The server's parts as a batch's lines see them."""
 
+    service_class: ClassVar[ServiceClass] = "batch"
+
     def price(self, spec: ModelSpec, caller: Caller) -> Price:
         """Each price times the registry's factor, rounded half up to a micro-unit."""
         return Services.price(self, spec, caller).at(self.registry.batch_price_factor)
 
 
 class _LineGeneration(Generation[Any]):
-    def service_class(self, plan: Plan) -> ServiceClass:
-        return "batch"
-
     def _admit(self, plan: Plan, admission: Admission) -> None:
         check_sequences(plan, self.services.limiter.concurrent(admission.caller))
 
