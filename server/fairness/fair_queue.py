@@ -121,7 +121,8 @@ class FairQueue:
         turn.weight = owner.weight = weight = self.weight_of(turn.owner)
         self.now = max(self.now, owner.had)
         owner.floor = max(owner.floor, key.had)
-        turn.priority = owner.load_before(key) / weight
+        behind = owner.load_before(key) / weight
+        turn.priority = key.priority = max(key.priority, behind) if key.inside else behind
         owner.had += turn.cost / weight
         key.had += turn.cost
         owner.load += turn.cost

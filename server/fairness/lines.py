@@ -11,7 +11,16 @@ MOST_OVERTAKERS = 8
 class KeyLine:
     """One key's requests: those that wait, and how much all of them have had (tokens)."""
 
-    __slots__ = ("had", "inside", "interactive", "load", "overtakers", "served_at", "standard")
+    __slots__ = (
+        "had",
+        "inside",
+        "interactive",
+        "load",
+        "overtakers",
+        "priority",
+        "served_at",
+        "standard",
+    )
 
     def __init__(self) -> None:
         self.had = 0.0
@@ -19,6 +28,8 @@ class KeyLine:
         """Requests of its that were admitted and are not settled."""
         self.load = 0.0
         """What they are expected to use (tokens)."""
+        self.priority = 0.0
+        """The last one's of them: none that comes later goes before it."""
         self.served_at = 0
         self.interactive: OrderedDict[Turn, None] = OrderedDict()
         self.standard: OrderedDict[Turn, None] = OrderedDict()

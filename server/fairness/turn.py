@@ -48,7 +48,8 @@ class Turn:
         self.weight = 1.0
         """Its owner's, as it was charged."""
         self.priority = 0.0
-        """What of its owner's was in the engine when it was its turn."""
+        """What of its owner's was in the engine when it was its turn, or one of its key's before
+        it."""
         self.is_inside = False
         """It may be in the engine; else it waits."""
         self.waiter: asyncio.Future[None] | None = None

@@ -209,6 +209,22 @@ def test_priorities_in_the_engine_follow_owners_and_keys() -> None:
     assert second_key.priority == newcomer.priority == 0
 
 
+def test_a_keys_requests_keep_their_order_inside_whatever_goes_and_comes() -> None:
+    queue = FairQueue()
+    inside = [turn("a", cost) for cost in (500, 10, 10, 900, 10)]
+    for each in inside:
+        queue.admit(each)
+    for _ in range(50):
+        gone = inside.pop(0)
+        queue.settle(gone, gone.cost)
+        inside.append(turn("a", 10 + 7 * len(inside) % 3))
+        queue.admit(inside[-1])
+        priorities = [each.engine_priority for each in inside]
+        assert priorities == sorted(priorities)
+    queue.admit(other := turn("b"))
+    assert other.priority == 0
+
+
 def test_who_has_nothing_here_is_forgotten() -> None:
     queue = FairQueue()
     queue.admit(turn("stays"))
