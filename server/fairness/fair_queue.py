@@ -13,7 +13,7 @@ and Cheng, 1996).
 """
 
 from server.fairness.lines import KeyLine, OwnerLine
-from server.fairness.turn import Turn, WeightOf, equal_weights
+from server.fairness.turn import FairTurn, WeightOf, equal_weights
 
 MOST_OWNERS = 4096
 """That are remembered while they have nothing here; those that owe most stay."""
@@ -38,14 +38,14 @@ class FairQueue:
         """Requests that wait."""
         return self._count
 
-    def admit(self, turn: Turn) -> None:
+    def admit(self, turn: FairTurn) -> None:
         """It goes at once."""
         owner = self._owner(turn.owner)
         key = owner.key(turn.key)
         self._arrives(owner, key, turn)
         self._charge(owner, key, turn)
 
-    def put(self, turn: Turn) -> None:
+    def put(self, turn: FairTurn) -> None:
         """It waits, behind those of its key and class."""
         owner = self._owner(turn.owner)
         key = owner.key(turn.key)
@@ -55,7 +55,7 @@ class FairQueue:
         self._waiting[turn.owner] = owner
         self._count_waiting(owner, turn, 1)
 
-    def take(self) -> Turn:
+    def take(self) -> FairTurn:
         """Whoever is next, charged; somebody waits."""
         name, owner = self._next()
         key = min((key for key in owner.keys.values() if key), key=self._keys_place)
@@ -64,19 +64,19 @@ class FairQueue:
         self._charge(owner, key, turn)
         return turn
 
-    def is_first_inside(self, turn: Turn | None = None) -> bool:
+    def is_first_inside(self, turn: FairTurn | None = None) -> bool:
         """Whether its owner has nothing inside; None: of whoever is next."""
         owner = self._next()[1] if turn is None else self._owners.get(turn.owner)
         return owner is None or not owner.inside
 
-    def remove(self, turn: Turn) -> None:
+    def remove(self, turn: FairTurn) -> None:
         """It waits no more, and costs nothing."""
         owner = self._owners[turn.owner]
         del owner.keys[turn.key].line_of(turn)[turn]
         self._no_longer_waits(turn.owner, owner, turn)
         self._forget(turn, owner)
 
-    def settle(self, turn: Turn, tokens: float) -> None:
+    def settle(self, turn: FairTurn, tokens: float) -> None:
         """An admitted one is over, and has used so many."""
         owner = self._owners[turn.owner]
         key, rest = owner.keys[turn.key], tokens - turn.cost
@@ -89,7 +89,7 @@ class FairQueue:
         self.inside -= 1
         self._forget(turn, owner)
 
-    def place(self, turn: Turn) -> tuple[int, int]:
+    def place(self, turn: FairTurn) -> tuple[int, int]:
         """Of a waiting one, 1 is next: in all, as far as one can tell, and among its owner's."""
         owner = self._owners[turn.owner]
         own = owner.keys[turn.key]
@@ -107,7 +107,7 @@ class FairQueue:
             owner = self._owners[name] = OwnerLine()
         return owner
 
-    def _arrives(self, owner: OwnerLine, key: KeyLine, turn: Turn) -> None:
+    def _arrives(self, owner: OwnerLine, key: KeyLine, turn: FairTurn) -> None:
         """Whoever did not wait until now has no credit. (Who waits keeps what an estimate that was
         too high has cost it.)"""
         if not owner.waiting and owner.had < self.now:
@@ -117,7 +117,7 @@ class FairQueue:
         rest = turn.cost - self._head_start
         self._head_start += rest * _SMOOTH if self._head_start else rest
 
-    def _charge(self, owner: OwnerLine, key: KeyLine, turn: Turn) -> None:
+    def _charge(self, owner: OwnerLine, key: KeyLine, turn: FairTurn) -> None:
         turn.weight = owner.weight = weight = self.weight_of(turn.owner)
         self.now = max(self.now, owner.had)
         owner.floor = max(owner.floor, key.had)
@@ -144,17 +144,17 @@ class FairQueue:
     def _keys_place(self, key: KeyLine) -> tuple[float, int]:
         return key.had - (self._head_start if key.interactive else 0.0), key.served_at
 
-    def _count_waiting(self, owner: OwnerLine, turn: Turn, count: int) -> None:
+    def _count_waiting(self, owner: OwnerLine, turn: FairTurn, count: int) -> None:
         owner.waiting += count
         owner.interactive += count if turn.service_class == "interactive" else 0
         self._count += count
 
-    def _no_longer_waits(self, name: str, owner: OwnerLine, turn: Turn) -> None:
+    def _no_longer_waits(self, name: str, owner: OwnerLine, turn: FairTurn) -> None:
         self._count_waiting(owner, turn, -1)
         if not owner.waiting:
             del self._waiting[name]
 
-    def _forget(self, turn: Turn, owner: OwnerLine) -> None:
+    def _forget(self, turn: FairTurn, owner: OwnerLine) -> None:
         """Once nobody is here all begin anew; who was refused nothing owes nothing."""
         if not self._count and not self.inside:
             self._owners.clear()

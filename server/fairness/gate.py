@@ -9,7 +9,7 @@ from engines.base import EngineUnavailable
 from engines.seats import HasSeats
 from server.fairness.estimates import Estimates
 from server.fairness.fair_queue import FairQueue
-from server.fairness.turn import Turn, WeightOf
+from server.fairness.turn import FairTurn, WeightOf
 
 _MARGIN = 8
 
@@ -17,7 +17,7 @@ Waiting: TypeAlias = Counter[tuple[str, str]]
 """Requests that wait, by alias and class."""
 
 
-class Place(NamedTuple):
+class TurnPlace(NamedTuple):
     """Of a request that waits; 1 is next."""
 
     position: int
@@ -48,10 +48,10 @@ class Gate:
         self._inside = 0
         """Sequences in the engine."""
         self._waiting = waiting
-        self._waiters: dict[Turn, str] = {}
+        self._waiters: dict[FairTurn, str] = {}
         """Each with its alias, for the count."""
 
-    def enter(self, turn: Turn, alias: str) -> None:
+    def enter(self, turn: FairTurn, alias: str) -> None:
         """It may go on once its `waiter` is done: at once, where it has none. Ends with `leave`."""
         queue = self._queue(turn)
         if self._waiters:
@@ -65,7 +65,7 @@ class Gate:
             queue.admit(turn)
             self._let_in(turn)
 
-    def leave(self, turn: Turn, tokens: float) -> None:
+    def leave(self, turn: FairTurn, tokens: float) -> None:
         """It is over, or waits no more; in the engine it has used so many tokens."""
         if turn.is_inside:
             self._inside -= turn.sequences
@@ -85,19 +85,19 @@ class Gate:
             if turn.waiter is not None and not turn.waiter.done():
                 turn.waiter.set_exception(EngineLeft("The model's engine is being restarted.", 15))
 
-    def place(self, turn: Turn) -> Place | None:
+    def place(self, turn: FairTurn) -> TurnPlace | None:
         """None: it does not wait."""
         if turn not in self._waiters:
             return None
-        place = Place(*self._queue(turn).place(turn))
+        place = TurnPlace(*self._queue(turn).place(turn))
         if turn.service_class != "batch":
             return place
         return place._replace(position=place.position + len(self._ordinary))
 
-    def _queue(self, turn: Turn) -> FairQueue:
+    def _queue(self, turn: FairTurn) -> FairQueue:
         return self._batch if turn.service_class == "batch" else self._ordinary
 
-    def _has_room(self, queue: FairQueue, turn: Turn | None = None) -> bool:
+    def _has_room(self, queue: FairQueue, turn: FairTurn | None = None) -> bool:
         """For that turn; None: for the queue's next one. Where the cache is full, who has nothing
         in the engine goes before what waits there, and the others behind it in any case."""
         if self._inside >= self._most:
@@ -109,7 +109,7 @@ class Gate:
             return False
         return self._engine.waiting_for_cache(self._inside) >= self._margin
 
-    def _let_in(self, turn: Turn) -> None:
+    def _let_in(self, turn: FairTurn) -> None:
         turn.is_inside = True
         self._inside += turn.sequences
 
@@ -121,6 +121,6 @@ class Gate:
             if turn.waiter is not None and not turn.waiter.done():  # else it is about to leave
                 turn.waiter.set_result(None)
 
-    def _no_longer_waits(self, turn: Turn) -> None:
+    def _no_longer_waits(self, turn: FairTurn) -> None:
         alias = self._waiters.pop(turn)
         self._waiting[alias, turn.service_class] -= 1

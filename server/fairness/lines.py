@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from server.fairness.turn import Turn
+from server.fairness.turn import FairTurn
 
 MOST_OVERTAKERS = 8
 """So many of a key's streams in a row go before a whole answer of the same key."""
@@ -31,17 +31,17 @@ class KeyLine:
         self.priority = 0.0
         """The last one's of them: none that comes later goes before it."""
         self.served_at = 0
-        self.interactive: OrderedDict[Turn, None] = OrderedDict()
-        self.standard: OrderedDict[Turn, None] = OrderedDict()
+        self.interactive: OrderedDict[FairTurn, None] = OrderedDict()
+        self.standard: OrderedDict[FairTurn, None] = OrderedDict()
         self.overtakers = 0
 
     def __len__(self) -> int:
         return len(self.interactive) + len(self.standard)
 
-    def line_of(self, turn: Turn) -> OrderedDict[Turn, None]:
+    def line_of(self, turn: FairTurn) -> OrderedDict[FairTurn, None]:
         return self.interactive if turn.service_class == "interactive" else self.standard
 
-    def pop(self) -> Turn:
+    def pop(self) -> FairTurn:
         """The next of them; there is one."""
         if self.interactive and (not self.standard or self.overtakers < MOST_OVERTAKERS):
             self.overtakers += bool(self.standard)
@@ -49,7 +49,7 @@ class KeyLine:
         self.overtakers = 0
         return self.standard.popitem(last=False)[0]
 
-    def before(self, turn: Turn) -> int:
+    def before(self, turn: FairTurn) -> int:
         """How many of its own go before a waiting one, as far as one can tell."""
         ahead = 0 if turn.service_class == "interactive" else len(self.interactive)
         for other in self.line_of(turn):

@@ -17,7 +17,7 @@ def equal_weights(owner: str) -> float:
     return 1.0
 
 
-class Turn:
+class FairTurn:
     """Costs are in tokens, priorities in tokens by weight; the lower is first."""
 
     __slots__ = (

@@ -10,7 +10,7 @@ from engines.base import Delta, Engine, GenerateRequest
 from engines.fleet.deaths import Deaths
 from engines.fleet.fleet import Fleet
 from server.errors import ApiError, FormBroken
-from server.fairness.gate import Place
+from server.fairness.gate import TurnPlace
 from server.fairness.gates import Gates
 from server.http.exchange import Exchange
 from server.ledger.ledger import Ledger
@@ -64,7 +64,7 @@ class GenerationRun(RequestRun[ApiError | None]):
         """Whether there was a first delta."""
         self._has_engine = self._is_reserved = False
         self._turn = GatedTurn(gates, call.record, self.times, call.service_class)
-        self._place: Place | None = None
+        self._place: TurnPlace | None = None
         """Where it waited for its turn as its deadline passed."""
         self._comment: asyncio.Task[None] | None = None
         """The last comment line, which may wait for its client."""

@@ -1,12 +1,12 @@
 """What a stream is told while it waits: comment lines, which SDKs pass over."""
 
 from engines.fleet.outlook import Outlook
-from server.fairness.gate import Place
+from server.fairness.gate import TurnPlace
 
 WAITING = b": waiting\n\n"
 
 
-def waiting(place: Place | None) -> bytes:
+def waiting(place: TurnPlace | None) -> bytes:
     """`: waiting position=12 owner_position=3` while the engine is full."""
     if place is None:
         return WAITING

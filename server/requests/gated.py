@@ -6,9 +6,9 @@ from types import TracebackType
 from msgspec.structs import replace
 
 from engines.base import Engine, EngineDead, EngineHung, GenerateRequest
-from server.fairness.gate import Gate, Place
+from server.fairness.gate import Gate, TurnPlace
 from server.fairness.gates import Gates
-from server.fairness.turn import ServiceClass, Turn
+from server.fairness.turn import FairTurn, ServiceClass
 from server.ledger.records import UsageRecord
 from server.requests.times import Times
 
@@ -25,7 +25,7 @@ class GatedTurn:
         self._gates, self._record, self._times = gates, record, times
         self._service_class: ServiceClass = service_class
         self._gate: Gate | None = None
-        self._turn: Turn | None = None
+        self._turn: FairTurn | None = None
 
     def at(
         self, engine: Engine, tokens: int, requests: Sequence[GenerateRequest] = ()
@@ -36,17 +36,17 @@ class GatedTurn:
         mean = gate.estimates.tokens(owner)
         answers = sum(r.sampling.n * min(r.sampling.max_tokens, mean) for r in requests)
         sequences = sum(r.sampling.n for r in requests) or 1
-        self._turn = Turn(owner, key, tokens + answers, self._service_class, sequences)
+        self._turn = FairTurn(owner, key, tokens + answers, self._service_class, sequences)
         return self
 
     @property
-    def place(self) -> Place | None:
+    def place(self) -> TurnPlace | None:
         """While it waits."""
         if self._gate is None or self._turn is None:
             return None
         return self._gate.place(self._turn)
 
-    async def __aenter__(self) -> Turn:
+    async def __aenter__(self) -> FairTurn:
         assert self._gate is not None
         assert self._turn is not None
         gate, turn = self._gate, self._turn
@@ -79,7 +79,7 @@ class GatedTurn:
         gate.leave(turn, used)
 
 
-def in_fair_order(requests: Sequence[GenerateRequest], turn: Turn) -> Sequence[GenerateRequest]:
+def in_fair_order(requests: Sequence[GenerateRequest], turn: FairTurn) -> Sequence[GenerateRequest]:
     """With the priorities of their place in it. Of several prompts each goes behind the one before,
     as if it were a request."""
     first, step = turn.engine_priority, turn.cost / turn.weight / len(requests)

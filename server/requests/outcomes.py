@@ -13,7 +13,7 @@ from engines.base import (
     Usage,
 )
 from server.errors import ApiError, FormBroken, to_api_error
-from server.fairness.gate import Place
+from server.fairness.gate import TurnPlace
 from server.ledger.errors import BudgetExceeded
 from server.ledger.records import End, UsageRecord
 from server.requests.sent_fields import SentFields
@@ -45,7 +45,7 @@ def end_of(exc: Exception, *, has_begun: bool = False) -> End:
     return "failed"
 
 
-def cut_error(cut: Cut, place: Place | None = None) -> ApiError:
+def cut_error(cut: Cut, place: TurnPlace | None = None) -> ApiError:
     """What the client hears of an answer that was ended from outside. `place`: where it waited for
     its turn then."""
     if cut == "timed_out":

@@ -8,7 +8,7 @@ from engines.base import Engine
 from engines.fleet.deaths import Deaths
 from engines.fleet.fleet import Fleet
 from server.errors import ApiError
-from server.fairness.gate import Place
+from server.fairness.gate import TurnPlace
 from server.fairness.gates import Gates
 from server.fairness.turn import ServiceClass
 from server.http.exchange import Exchange
@@ -74,7 +74,7 @@ class SingleRun(RequestRun[bytes | ApiError]):
         if gates is not None:
             self._turn = GatedTurn(gates, record, self.times, service_class)
         """None: it takes no room on the engine."""
-        self._place: Place | None = None
+        self._place: TurnPlace | None = None
         """Where it waited for its turn as its deadline passed."""
         self.most_tokens = most_tokens
         """What it can use at most, for the ledger to reserve."""

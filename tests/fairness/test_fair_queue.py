@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from server.fairness.fair_queue import MOST_OWNERS, FairQueue
 from server.fairness.lines import MOST_OVERTAKERS
-from server.fairness.turn import ServiceClass, Turn
+from server.fairness.turn import FairTurn, ServiceClass
 
 COSTS = st.integers(1, 5_000)
 WEIGHTS = st.sampled_from([0.25, 0.5, 1.0, 2.0, 3.0, 10.0])
@@ -20,11 +20,11 @@ def turn(
     cost: float = 100,
     key: str = "k",
     service_class: ServiceClass = "standard",
-) -> Turn:
-    return Turn(owner, key, cost, service_class)
+) -> FairTurn:
+    return FairTurn(owner, key, cost, service_class)
 
 
-def served(queue: FairQueue, count: int) -> Iterator[Turn]:
+def served(queue: FairQueue, count: int) -> Iterator[FairTurn]:
     """So many, each settled as expected before the next."""
     for _ in range(count):
         taken = queue.take()
@@ -88,7 +88,7 @@ def test_weights_are_shares_of_tokens_also_where_estimates_are_wrong(real: int) 
     for _ in range(2000):
         queue.put(turn("a", 100))
         queue.put(turn("b", 50))
-    running: list[Turn] = []
+    running: list[FairTurn] = []
     for _ in range(1000):
         taken = queue.take()
         running.append(taken)
@@ -241,7 +241,7 @@ class Site:
         self.queue = FairQueue(weights.__getitem__)
         self.had: Counter[str] = Counter()
         self.waited: Mapping[str, list[int]] = defaultdict(list)
-        self._seats, self._running, self._taken = seats, list[tuple[Turn, int]](), 0
+        self._seats, self._running, self._taken = seats, list[tuple[FairTurn, int]](), 0
 
     def step(self, real: Sequence[int]) -> None:
         while len(self._running) < self._seats and len(self.queue):
@@ -301,8 +301,8 @@ def test_any_order_of_events_keeps_count(
     steps: list[tuple[str, str, str, ServiceClass, int]],
 ) -> None:
     queue = FairQueue({"a": 1.0, "b": 2.0, "c": 0.5}.__getitem__)
-    waiting: list[Turn] = []
-    inside: list[Turn] = []
+    waiting: list[FairTurn] = []
+    inside: list[FairTurn] = []
     for what, owner, key, service_class, cost in steps:
         one = turn(owner, cost, key, service_class)
         if what == "put":

@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from server.fairness.gate import EngineLeft, Gate, Place
-from server.fairness.turn import BATCH_PRIORITY, ServiceClass, Turn, equal_weights
+from server.fairness.gate import EngineLeft, Gate, TurnPlace
+from server.fairness.turn import BATCH_PRIORITY, FairTurn, ServiceClass, equal_weights
 
 pytestmark = pytest.mark.anyio
 
@@ -28,8 +28,8 @@ class Site:
 
     def enter(
         self, owner: str, service_class: ServiceClass = "standard", sequences: int = 1
-    ) -> Turn:
-        turn = Turn(owner, owner, 100, service_class, sequences)
+    ) -> FairTurn:
+        turn = FairTurn(owner, owner, 100, service_class, sequences)
         self.gate.enter(turn, "m")
         return turn
 
@@ -39,7 +39,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-def inside(turns: list[Turn]) -> list[bool]:
+def inside(turns: list[FairTurn]) -> list[bool]:
     return [turn.is_inside for turn in turns]
 
 
@@ -96,8 +96,8 @@ async def test_batches_wait_behind_everybody_here_and_inside() -> None:
     site = Site(Engine(seats=2))
     first = [site.enter("a") for _ in range(3)]
     batch, other = site.enter("b", "batch"), site.enter("c")
-    assert site.gate.place(batch) == Place(2, 1)
-    assert site.gate.place(other) == Place(1, 1)
+    assert site.gate.place(batch) == TurnPlace(2, 1)
+    assert site.gate.place(other) == TurnPlace(1, 1)
     site.gate.leave(first[0], 100)
     assert (batch.is_inside, other.is_inside) == (False, True)
     site.gate.leave(first[1], 100)
