@@ -9,15 +9,18 @@ open one all of them wait inside the engine. Neither has keys, limits or a ledge
 import argparse
 import asyncio
 import json
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import httpx
 import uvloop
 
 from benchmarks.bench import generate
@@ -125,13 +128,39 @@ def one_round(doors: dict[str, Server], number: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for case in CASES:
         for name in DOORS if number % 2 else DOORS[::-1]:
-            outcome = generate(doors[name], case, seed=number)
+            with sampled_running(doors[name]) as running:
+                outcome = generate(doors[name], case, seed=number)
             found[f"{name}, {case.name}"] = {
+                "running": round(statistics.mean(running or [0.0]), 2),
                 "tokens_per_s": round(outcome.tokens / outcome.wall_s, 1),
                 "ttft_p50_s": round(percentile(outcome.ttft_s, 50), 3),
                 "errors": outcome.errors[:3],
             }
     return found
+
+
+@contextmanager
+def sampled_running(server: Server) -> Iterator[list[float]]:
+    """How many sequences the engine computes, by its own figures twice a second, but for the first
+    and the last ones: then not all streams are there."""
+    samples: list[float] = []
+    is_over = threading.Event()
+
+    def look() -> None:
+        while not is_over.wait(0.5):
+            said = httpx.get(f"http://127.0.0.1:{server.port}/metrics").text
+            found = re.search(r"^fjord_engine_running_requests\{.*\} (\S+)$", said, re.MULTILINE)
+            if found:
+                samples.append(float(found[1]))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        is_over.set()
+        thread.join()
+        del samples[:4], samples[-6:]
 
 
 def summary(rounds: Sequence[dict[str, Any]]) -> dict[str, float]:

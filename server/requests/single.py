@@ -114,6 +114,7 @@ class SingleRun(RequestRun[bytes | ApiError]):
         if self._turn is None:
             return await self.work(engine)
         async with self._turn.at(engine, self.most_tokens):
+            self.times.generates()
             return await self.work(engine)
 
     async def _reserve(self) -> None:

@@ -61,23 +61,31 @@ _AGAIN: Final[Mapping[str, tuple[float, bool]]] = {
     "MODEL_UNAVAILABLE": (5.0, False),
 }
 """Code -> when it is asked again, and whether it is worth the batch's whole time."""
+_NEXT_TURN_S: Final = 1.0
 
 
 class LineExchange(ClientlessExchange):
     """Keeps the answer. Its client leaves when the line is cut."""
 
-    __slots__ = ("answer", "hold")
+    __slots__ = ("answer", "hold", "only_waited")
 
     def __init__(self, record_id: str, hold: LineHold) -> None:
         super().__init__(record_id)
         self.hold = hold
         self.answer = b""
+        self.only_waited = False
+        """Its time was over before its turn came."""
 
     def watch_disconnect(self, left: Callable[[], None]) -> None:
         self.hold.watch(left)
 
     def unwatch(self) -> None:
         self.hold.watch(None)
+
+    async def fail(self, error: ApiError) -> None:
+        is_late = error.code == "REQUEST_TIMEOUT"
+        self.only_waited = is_late and "position" in (error.details or {})
+        await super().fail(error)
 
     async def reply(
         self, status: int, body: bytes, content_type: bytes = b"", *, close: bool = False
@@ -230,6 +238,8 @@ class Lines:
             raise ServerStops
         if exchange.code == "BUDGET_EXCEEDED":
             raise BudgetFull(str(error) if error is not None else "The key's budget is spent.")
+        if exchange.only_waited:
+            raise TryAgain(_NEXT_TURN_S, is_patient=True)
         after_s, is_patient = _AGAIN.get(exchange.code, (0.0, False))
         if after_s and (is_patient or not is_last):
             raise TryAgain(after_s, is_patient=is_patient)
