@@ -42,7 +42,7 @@ class Gate:
         self.estimates = Estimates()
         self._engine = engine if isinstance(engine, HasSeats) else None
         seats = self._engine.seats if self._engine is not None else math.inf
-        self._margin = max(1, seats // _MARGIN)
+        self._margin = 1 if seats == math.inf else max(1, seats // _MARGIN)
         self._most = seats + self._margin
         self._ordinary, self._batch = FairQueue(weight_of), FairQueue(weight_of)
         self._inside = 0
