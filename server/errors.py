@@ -49,7 +49,8 @@ _ASK_NO_MORE = {"X-Should-Retry": "false"}
 
 @with_config(extra="allow")
 class ErrorDetails(TypedDict, total=False):
-    """INVALID_PARAMETER: field, provided, expected. CONTEXT_LENGTH_EXCEEDED: the three numbers."""
+    """INVALID_PARAMETER: field, provided, expected. CONTEXT_LENGTH_EXCEEDED: the three numbers.
+    REQUEST_TIMEOUT, OVERLOADED: where it waited, or would have, on a full engine."""
 
     field: str | None
     provided: Any
@@ -57,6 +58,8 @@ class ErrorDetails(TypedDict, total=False):
     prompt_tokens: int
     max_tokens: int | None
     context_tokens: int
+    position: int | None
+    owner_position: int
 
 
 class ErrorMembers(TypedDict):

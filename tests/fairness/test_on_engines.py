@@ -55,7 +55,10 @@ def waiting(server: Served) -> int:
     return sum(server.services.gates.waiting.values())
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, marks=pytest.mark.vllm if CASES[c][0] is vllm else ()) for c in CASES],
+)
 def test_one_request_beside_a_thousand_takes_at_most_twice_as_long(
     tmp_path: Path, case: str
 ) -> None:
