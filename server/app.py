@@ -38,6 +38,7 @@ from server.api.unrouted import api_error, http_error, rendered, unexpected_erro
 from server.build_info import BuildInfo
 from server.disk_space import DiskSpace
 from server.errors import ApiError
+from server.fairness.gates import Gates
 from server.http.asgi import App, Receive, Scope, Send
 from server.http.connection import connection_state
 from server.http.host_header import check_host
@@ -145,11 +146,12 @@ def _services(
     """The parts that endpoints share, each with its metrics."""
     supervisor = Supervisor()
     metrics = Metrics(registry.models, fleet.statuses, supervisor.requests)
+    gates = Gates(lambda owner: services.registry.weights.get(owner, 1.0))
     disk_space = DiskSpace(settings.data_dir)
     for part in (
         BuildInfo(),
         LedgerMetrics(lambda: backlog_of(ledger)),
-        QueueMetrics(supervisor.sequences, settings.queue_limit),
+        QueueMetrics(supervisor.sequences, settings.queue_limit, gates.waiting),
         disk_space,
     ):
         metrics.registry.register(part)
@@ -174,6 +176,7 @@ def _services(
         pictures=PictureReader(settings.image_hosts, is_offline=settings.offline),
         decoder=Decoder(settings.audio_seconds),
         traces=traces,
+        gates=gates,
         memory=memory_of(settings, ledger),
     )
     services.batches = batch_runner(services)

@@ -50,7 +50,8 @@ _ASK_NO_MORE = {"X-Should-Retry": "false"}
 @with_config(extra="allow")
 class ErrorDetails(TypedDict, total=False):
     """INVALID_PARAMETER: field, provided, expected. CONTEXT_LENGTH_EXCEEDED: the three numbers.
-    BUDGET_EXCEEDED and what limits of keys refuse: level, whose it is."""
+    BUDGET_EXCEEDED and what limits of keys refuse: level, whose it is. REQUEST_TIMEOUT, OVERLOADED:
+    where it waited, or would have, on a full engine."""
 
     field: str | None
     provided: Any
@@ -59,6 +60,8 @@ class ErrorDetails(TypedDict, total=False):
     max_tokens: int | None
     context_tokens: int
     level: Literal["site", "owner", "member", "key"]
+    position: int | None
+    owner_position: int
 
 
 class ErrorMembers(TypedDict):

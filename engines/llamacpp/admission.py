@@ -16,6 +16,8 @@ from engines.llamacpp.task import Item, Task
 from engines.llamacpp.turns import ReadingTurns, Turn
 
 MOST_OVERTAKERS = 64
+UNFAIR_OVERTAKER = 16
+"""... as which counts who has others of its owner here, and overtakes one that has none."""
 
 
 class Outbox:
@@ -105,6 +107,13 @@ class SlotQueue:
             task.receive(task, None)
             self._admit()
 
+    def waiting_for_cache(self, sequences: int) -> int:
+        """Of so many choices; 0 while there is room for another task like those that run."""
+        used = sum(task.cells for task in self._running)
+        if self._free_cells * len(self._running) >= used:
+            return 0
+        return max(0, sequences - sum(task.slots for task in self._running))
+
     def close(self) -> None:
         """Wait for every running call to return, and let go of the server; blocks."""
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -136,7 +145,8 @@ class SlotQueue:
                 overtaken.append(task)
                 continue
             for other in overtaken:
-                other.overtakers += 1
+                is_fair = task.priority <= 0 or other.priority > 0
+                other.overtakers += 1 if is_fair else UNFAIR_OVERTAKER
             return turn
         return None
 

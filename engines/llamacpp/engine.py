@@ -81,6 +81,13 @@ class LlamacppEngine:
             run.cancel(running.slots)
         await asyncio.to_thread(running.close)
 
+    @property
+    def seats(self) -> int:
+        return self._alive().model.slot_count
+
+    def waiting_for_cache(self, sequences: int) -> int:
+        return 0 if self._running is None else self._running.slots.waiting_for_cache(sequences)
+
     async def check(self, timeout_s: float) -> None:
         await self._alive().liveness.beat(timeout_s)
 

@@ -27,7 +27,14 @@ class RegistryChange:
     keys: tuple[str, ...] = ()
 
 
-_OF_THE_FILE = ("currency", "rates", "regions", "batch_price_factor", "list_other_names")
+_OF_THE_FILE = (
+    "currency",
+    "rates",
+    "regions",
+    "batch_price_factor",
+    "list_other_names",
+    "weights",
+)
 
 
 def registry_change(old: Registry, new: Registry) -> RegistryChange:

@@ -2,10 +2,10 @@
 
 `spec.args` (all optional): text (default: the last user message, echoed), reasoning,
 token_delay_s, first_token_delay_s, load_s, fail_load (a reason), die_after_tokens,
-hang_after_tokens, overload_above, context_tokens, calls_tools (true: a user's question that brings
-tools is answered by a call of the first, what a tool said by the text), turn (its steps, each the
-names of tools with their arguments: turn.py), and those of its sleep (sleep.py). Tokens are words
-with the space before them.
+hang_after_tokens, overload_above, seats (sequences at once; more wait inside), context_tokens,
+calls_tools (true: a user's question that brings tools is answered by a call of the first, what a
+tool said by the text), turn (its steps, each the names of tools with their arguments: turn.py), and
+those of its sleep (sleep.py). Tokens are words with the space before them.
 """
 
 import asyncio
@@ -37,6 +37,7 @@ from engines.testing.forms import form, tool_call
 from engines.testing.hearing import heard
 from engines.testing.pictures import last_asked, read_text
 from engines.testing.pooling import ScriptedPooling
+from engines.testing.seats import ScriptedSeats
 from engines.testing.sleep import ScriptedSleep
 from engines.testing.told import (
     check_adapter,
@@ -62,6 +63,7 @@ class ScriptedEngine(ScriptedPooling):
         self._running: dict[str, _Run] = {}
         self._dead = self._hung = False
         self.memory = ScriptedSleep(self.args)
+        self._seats = ScriptedSeats(self.args)
         self._long_texts = WorkerThreads(1, "scripted-long-texts", in_short_turns=True)
 
     async def start(self) -> None:
@@ -86,6 +88,13 @@ class ScriptedEngine(ScriptedPooling):
             raise EngineDead("the scripted engine was told to die")
         if self._hung:
             raise EngineHung(f"no answer within {timeout_s} s")
+
+    @property
+    def seats(self) -> int | float:
+        return self._seats.most
+
+    def waiting_for_cache(self, sequences: int) -> int:
+        return 0
 
     def sleep_refusal(self) -> str | None:
         return self.memory.refusal()
@@ -134,8 +143,9 @@ class ScriptedEngine(ScriptedPooling):
         try:
             scripts = [self._script(request, call, text, i) for i in range(request.sampling.n)]
             deltas = with_prompt(self._interleaved(run, scripts), of_prompt)
-            async for delta in deltas if request.stream else folded(deltas):
-                yield delta
+            async with self._seats.taken(request.priority, len(scripts), run.wake):
+                async for delta in deltas if request.stream else folded(deltas):
+                    yield delta
         finally:
             self._running.pop(request.request_id, None)
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
@@ -20,9 +20,7 @@ from engines.base import (
     Sink,
 )
 from engines.host.processes import ProcessTree
-from engines.memory_in_use import MemoryInUse
 from engines.registry.spec import POOLING, EngineSpec
-from engines.stats import EngineStats
 from engines.vllm.aborts import Aborts
 from engines.vllm.adapters import LoadedAdapters
 from engines.vllm.arguments import RENDERERS, placed
@@ -33,6 +31,7 @@ from engines.vllm.fastpath.fast_path import FastPath, may_go_fast
 from engines.vllm.fastpath.proof import proven_fast_path
 from engines.vllm.fastpath.stream import DirectStream
 from engines.vllm.fastpath.switch import is_fast_path_on
+from engines.vllm.figures import EngineFigures
 from engines.vllm.form_trial import FormTrials, form_trials
 from engines.vllm.json_grammar import JsonGrammars
 from engines.vllm.pictures import has_pictures
@@ -53,7 +52,7 @@ from engines.vllm.worker_memory import memory_in_use
 Load: TypeAlias = Callable[[EngineSpec, str, ProcessTree], Awaitable[tuple[Any, Renderer]]]
 
 
-class VllmEngine(PoolingCalls):
+class VllmEngine(EngineFigures, PoolingCalls):
     """Satisfies engines.base.Engine. `path` is a local folder, or a hub id; `load` starts vLLM."""
 
     def __init__(
@@ -84,7 +83,6 @@ class VllmEngine(PoolingCalls):
         self._pace = Pace()
         self._aborts = Aborts()
         self._scheduler_stats = SchedulerStatsReader()
-        self._memory: Sequence[MemoryInUse] = ()
 
     @property
     def pids(self) -> list[int]:
@@ -95,12 +93,6 @@ class VllmEngine(PoolingCalls):
     def generated_tokens(self) -> int:
         """Of all requests so far: the engine's own ids."""
         return self._read_tokens + (self._fast_path.tokens if self._fast_path else 0)
-
-    def stats(self) -> EngineStats | None:
-        return self._scheduler_stats.read()
-
-    def memory_in_use(self) -> Sequence[MemoryInUse]:
-        return self._memory
 
     def assign(self, cards: tuple[int, ...], part: float) -> None:
         """Which cards it stands on, and what part of each it may take, before `start`."""

@@ -4,6 +4,9 @@ from typing import Any
 
 from engines.stats import EngineStats
 
+FULL_CACHE = 0.9
+"""Of the cache in use: what waits in vLLM then waits for room in it."""
+
 
 class SchedulerStatsReader:
     """Stands where vLLM has its stat loggers, and is asked as one; one engine's, all its ranks."""
@@ -55,6 +58,13 @@ class SchedulerStatsReader:
         if drafts is not None:
             self._draft_tokens += drafts.num_draft_tokens
             self._accepted_tokens += drafts.num_accepted_tokens
+
+    def waiting_for_cache(self, sequences: int) -> int:
+        """Of so many: while the cache is full as many run as by the last figures, which are a
+        second old at most."""
+        if not self._now or max(usage for *_, usage in self._now.values()) < FULL_CACHE:
+            return 0
+        return max(0, sequences - sum(running for running, *_ in self._now.values()))
 
     def log(self) -> None:
         """vLLM asks for a line; there is none."""

@@ -140,6 +140,8 @@ class Embeddings(PoolingEndpoint[EmbeddingsRequest]):
             deadline=self.deadline(exchange),
             fields=SentFields(wire),
             ledger=self.services.ledger,
+            gates=self.services.gates,
+            service_class=self.services.service_class,
             wire_names={"messages": "input", "prompt": "input"},
             most_tokens=sum(min(_most_tokens(x), spec.context_tokens) for x in inputs),
         )

@@ -219,7 +219,7 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
         prepared = self.prepare(exchange, admission, wire, spec, record)
         if self.is_metered:
             await self.services.ledger.check_budget(record.key_id, record.currency)
-        self.services.check_queue(spec.alias)
+        self.services.check_queue(spec.alias, record.owner)
         return prepared
 
     async def read_body(self, admission: Admission, body: bytes) -> A:

@@ -1,13 +1,12 @@
 """Endpoints that generate: chat, completions, responses; only their wire forms differ."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Generic, TypeAlias, TypeVar
 
 from msgspec.structs import replace
 from pydantic import TypeAdapter
 
-from engines.base import GenerateRequest
 from engines.registry.spec import ModelSpec
 from server.accounts.limits import Admission
 from server.api.chat.wire import Asked
@@ -40,7 +39,7 @@ class Generation(ModelEndpoint[W, Call], Generic[W]):
 
     async def run(self, exchange: Exchange, call: Call) -> int:
         services, record = self.services, call.record
-        answer = GenerationRun(call, exchange, services.fleet, services.ledger)
+        answer = GenerationRun(call, exchange, services.fleet, services.ledger, services.gates)
         try:
             await answer.run(services.supervisor)
         finally:
@@ -81,7 +80,7 @@ class Generation(ModelEndpoint[W, Call], Generic[W]):
     ) -> Call:
         """Raises what admission of its sequences does."""
         plan = _of_spec(plan, spec, self.services.prefix_salts.of(spec, record.owner))
-        plan = self._admitted_plan(plan, admission)
+        self._admit(plan, admission)
         settings = self.services.settings
         return Call(
             plan=plan,
@@ -92,18 +91,17 @@ class Generation(ModelEndpoint[W, Call], Generic[W]):
             keep_alive_s=settings.keep_alive_s,
             fields=SentFields(wire),
             before=self.services.pictures.read_first(plan.requests) if spec.most_images else None,
+            service_class="interactive" if plan.is_stream else self.services.service_class,
         )
 
-    def _admitted_plan(self, plan: Plan, admission: Admission) -> Plan:
-        """The plan, with a slot of its key for each sequence. Raises ConcurrencyLimited, and
-        ApiError 400 where the key can never have so many."""
+    def _admit(self, plan: Plan, admission: Admission) -> None:
+        """A slot of its key for each sequence. Raises ConcurrencyLimited, and ApiError 400 where
+        the key can never have so many."""
         limiter = self.services.limiter
         if plan.sequences == 1 and limiter.in_flight(admission.caller) == 1:
-            return plan
+            return
         check_sequences(plan, limiter.concurrent(admission.caller))
-        before = limiter.in_flight(admission.caller) - admission.slots
         limiter.widen(admission, plan.sequences)
-        return replace(plan, requests=_in_turn(plan.requests, before))
 
 
 def _of_spec(plan: Plan, spec: ModelSpec, salt: str | None) -> Plan:
@@ -131,12 +129,3 @@ def check_sequences(plan: Plan, limit: int) -> None:
             f"key may have {limit}."
         )
         raise ApiError.invalid(message, field, plan.sequences, f"at most {limit} sequences")
-
-
-def _in_turn(requests: Sequence[GenerateRequest], before: int) -> tuple[GenerateRequest, ...]:
-    """Fairness: a key's n-th sequence at once waits behind everybody else's first ones."""
-    out = []
-    for request in requests:
-        out.append(replace(request, priority=before) if before else request)
-        before += request.sampling.n
-    return tuple(out)

@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import ClassVar, Final
 
 from engines.audio.decoding import Decoder
 from engines.fleet.fleet import Fleet
@@ -21,6 +21,8 @@ from server.api.responses.background import BackgroundRunner
 from server.batches.runner import BatchRunner
 from server.disk_space import DiskSpace
 from server.errors import ApiError, brief
+from server.fairness.gates import Gates
+from server.fairness.turn import ServiceClass
 from server.http.exchange import Exchange
 from server.ids import new_id
 from server.ledger.ledger import Ledger
@@ -41,6 +43,8 @@ _DOES: Final[Mapping[Task, str]] = {
     "rerank": "reranks",
     "transcribe": "transcribes speech",
 }
+MOST_OF_LIMIT: Final = 2
+"""Of a model's queue limit, what all owners together may have that are below their shares."""
 ANONYMOUS = Caller(
     key_id="anonymous",
     name="anonymous",
@@ -68,6 +72,8 @@ class Services:
     decoder: Decoder
     """Of recordings."""
     traces: Traces | None = None
+    gates: Gates = field(default_factory=Gates)
+    """Of the engines: who is next on one that is full."""
     rejections: Rejections = field(default_factory=Rejections)
     prefix_salts: PrefixSalts = field(default_factory=PrefixSalts)
     side_tasks: "set[asyncio.Future[None]]" = field(default_factory=set)
@@ -85,17 +91,29 @@ class Services:
     background: BackgroundRunner = field(init=False)
     """Set where there is a memory."""
 
+    service_class: ClassVar[ServiceClass] = "standard"
+    """Of whole answers."""
+
     def check_open(self) -> None:
         """Raises ApiError 503 once the server shuts down."""
         if self.supervisor.draining:
             raise cut_error("shut_down")
 
-    def check_queue(self, alias: str) -> None:
-        """Raises ApiError 503 where as much runs on the model, or waits for it, as may."""
-        limit = self.settings.queue_limit
-        if self.supervisor.in_flight(alias) >= limit:
-            message = f"{alias} already has {limit} requests running or waiting."
-            raise ApiError.retry(503, "OVERLOADED", message, 2)
+    def check_queue(self, alias: str, owner: str) -> None:
+        """Raises ApiError 503 where as much runs on the model, or waits for it, as may. An owner
+        with less than its share of that is taken beyond it, up to twice as much in all: others
+        that fill the queue do not keep it out."""
+        limit, in_flight = self.settings.queue_limit, self.supervisor.in_flight(alias)
+        if in_flight < limit:
+            return
+        weight_of, held = self.gates.weight_of, self.supervisor.by_owner(alias)
+        share = limit * weight_of(owner) / sum(map(weight_of, {owner, *held}))
+        if in_flight >= MOST_OF_LIMIT * limit or held[owner] >= share:
+            message = f"{alias} already has {in_flight} requests running or waiting."
+            error = ApiError.retry(503, "OVERLOADED", message, 2)
+            places = {"position": in_flight + 1, "owner_position": held[owner] + 1}
+            error.details = {**places, "limit": limit}
+            raise error
 
     def note_rejection(self, exchange: Exchange, caller: Caller, endpoint: str) -> None:
         """Record a request that was refused before it became one; nobody waits for the disk."""

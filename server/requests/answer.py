@@ -10,11 +10,14 @@ from engines.base import Delta, Engine, GenerateRequest
 from engines.fleet.deaths import Deaths
 from engines.fleet.fleet import Fleet
 from server.errors import ApiError, FormBroken
+from server.fairness.gate import TurnPlace
+from server.fairness.gates import Gates
 from server.http.exchange import Exchange
 from server.ledger.ledger import Ledger
 from server.ledger.money import reserve_of
 from server.requests.attempts import on_an_engine
-from server.requests.comments import WAITING, loading
+from server.requests.comments import loading, waiting
+from server.requests.gated import GatedTurn, in_fair_order
 from server.requests.interleave import generated
 from server.requests.outcomes import cut_error, end_of, explained, usage_of
 from server.requests.plan import Call, Metered, Stream, Whole
@@ -36,14 +39,18 @@ class GenerationRun(RequestRun[ApiError | None]):
         "_is_reserved",
         "_is_stream",
         "_noted_tokens",
+        "_place",
+        "_turn",
         "broken_form",
         "call",
         "fleet",
         "ledger",
     )
 
-    def __init__(self, call: Call, exchange: Exchange, fleet: Fleet, ledger: Ledger) -> None:
-        super().__init__(exchange, call.record.alias, call.plan.sequences)
+    def __init__(
+        self, call: Call, exchange: Exchange, fleet: Fleet, ledger: Ledger, gates: Gates
+    ) -> None:
+        super().__init__(exchange, call.record.alias, call.record.owner, call.plan.sequences)
         self.call = call
         self.fleet = fleet
         self.ledger = ledger
@@ -56,6 +63,9 @@ class GenerationRun(RequestRun[ApiError | None]):
         self._has_begun = False
         """Whether there was a first delta."""
         self._has_engine = self._is_reserved = False
+        self._turn = GatedTurn(gates, call.record, self.times, call.service_class)
+        self._place: TurnPlace | None = None
+        """Where it waited for its turn as its deadline passed."""
         self._comment: asyncio.Task[None] | None = None
         """The last comment line, which may wait for its client."""
 
@@ -67,6 +77,7 @@ class GenerationRun(RequestRun[ApiError | None]):
         if self.why is not None:
             self._tick_after_cut(now)
         elif now > self.call.deadline:
+            self._place = self._turn.place
             self.cut("timed_out")
         elif self.exchange.blocked_s(now) > self.call.send_timeout_s:
             self.on(Event.STALLED, "client_left")
@@ -101,7 +112,9 @@ class GenerationRun(RequestRun[ApiError | None]):
             await self.exchange.write(self.call.plan.waiting or self._comment_line())
 
     def _comment_line(self) -> bytes:
-        return WAITING if self._has_engine else loading(self.alias, self.fleet.outlook(self.alias))
+        if self._has_engine:
+            return waiting(self._turn.place)
+        return loading(self.alias, self.fleet.outlook(self.alias))
 
     # Its own way
 
@@ -123,7 +136,7 @@ class GenerationRun(RequestRun[ApiError | None]):
                 return self._explained(exc)
         if self.why is not None:
             record.end = self.why
-            return cut_error(self.why)
+            return cut_error(self.why, self._place)
         record.end = "length" if record.finish_reason == "length" else "ok"
         return None
 
@@ -139,11 +152,13 @@ class GenerationRun(RequestRun[ApiError | None]):
         self.times.has_engine()
         requests, prompts = await prepared(self.call, engine)
         await self._reserve(requests)
-        self._engine = engine
-        self.times.generates()
-        self.on(Event.GENERATE)
-        async with aclosing(generated(engine, requests, prompts, self)) as deltas:
-            await self._read(deltas)
+        async with self._turn.at(engine, self.call.record.prompt_tokens, requests) as turn:
+            in_order = in_fair_order(requests, turn)
+            self._engine = engine
+            self.times.generates()
+            self.on(Event.GENERATE)
+            async with aclosing(generated(engine, in_order, prompts, self)) as deltas:
+                await self._read(deltas)
         if not self._has_begun and self.why is None:
             raise RuntimeError("The engine ended an answer that it never began.")
 

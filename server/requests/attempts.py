@@ -8,6 +8,7 @@ from engines.fleet.deaths import Deaths
 from engines.fleet.fleet import Fleet, Lease
 from engines.fleet.replicas import no_prefixes
 from engines.fleet.routing import Prefixes
+from server.fairness.gate import EngineLeft
 
 Result = TypeVar("Result")
 
@@ -27,6 +28,9 @@ async def on_an_engine(
         lease = fleet.lease(deaths.alias, deadline, prefixes)
         try:
             return await _on_one_with_room(lease, work, may_start_again)
+        except EngineLeft:  # it only waited for it
+            if not may_start_again():
+                raise
         except (EngineDead, EngineHung) as error:
             deaths.count(error)
             if not may_start_again():

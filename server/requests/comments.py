@@ -1,8 +1,16 @@
 """What a stream is told while it waits: comment lines, which SDKs pass over."""
 
 from engines.fleet.outlook import Outlook
+from server.fairness.gate import TurnPlace
 
 WAITING = b": waiting\n\n"
+
+
+def waiting(place: TurnPlace | None) -> bytes:
+    """`: waiting position=12 owner_position=3` while the engine is full."""
+    if place is None:
+        return WAITING
+    return b": waiting position=%d owner_position=%d\n\n" % place
 
 
 def loading(alias: str, outlook: Outlook) -> bytes:

@@ -13,6 +13,7 @@ from engines.base import (
     Usage,
 )
 from server.errors import ApiError, FormBroken, to_api_error
+from server.fairness.gate import TurnPlace
 from server.ledger.errors import BudgetExceeded
 from server.ledger.records import End, UsageRecord
 from server.requests.sent_fields import SentFields
@@ -44,10 +45,13 @@ def end_of(exc: Exception, *, has_begun: bool = False) -> End:
     return "failed"
 
 
-def cut_error(cut: Cut) -> ApiError:
-    """What the client hears of an answer that was ended from outside."""
+def cut_error(cut: Cut, place: TurnPlace | None = None) -> ApiError:
+    """What the client hears of an answer that was ended from outside. `place`: where it waited for
+    its turn then."""
     if cut == "timed_out":
-        return ApiError(504, "REQUEST_TIMEOUT", "The request ran past its deadline.")
+        details = None if place is None else place._asdict()
+        message = "The request ran past its deadline."
+        return ApiError(504, "REQUEST_TIMEOUT", message, details=details)
     return ApiError.retry(503, "SHUTTING_DOWN", "The server is shutting down.", 10)
 
 

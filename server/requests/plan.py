@@ -15,6 +15,7 @@ from engines.fleet.prefixes import prefixes_of
 from engines.fleet.routing import Prefixes
 from engines.registry.spec import ModelSpec
 from server.errors import Error
+from server.fairness.turn import ServiceClass
 from server.http.exchange import EVENT_STREAM, JSON
 from server.ledger.records import UsageRecord
 from server.requests.sent_fields import SentFields
@@ -102,6 +103,7 @@ class Call(msgspec.Struct, kw_only=True, eq=False):
     """What its body sets."""
     before: Callable[[], Awaitable[None]] | None = None
     """What must be done before an engine is asked: pictures are read."""
+    service_class: ServiceClass = "standard"
 
     def prefixes(self) -> Prefixes:
         """By which a replica with a warm cache is found."""

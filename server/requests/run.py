@@ -26,15 +26,16 @@ class RequestRun(Generic[Outcome]):
         "_task",
         "alias",
         "exchange",
+        "owner",
         "sequences",
         "state",
         "times",
         "why",
     )
 
-    def __init__(self, exchange: Exchange, alias: str, sequences: int = 1) -> None:
+    def __init__(self, exchange: Exchange, alias: str, owner: str, sequences: int = 1) -> None:
         self.exchange = exchange
-        self.alias = alias
+        self.alias, self.owner = alias, owner
         self.sequences = sequences
         """How many are generated at once, for its model's queue."""
         self.state = State.WAITING

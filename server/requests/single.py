@@ -8,11 +8,15 @@ from engines.base import Engine
 from engines.fleet.deaths import Deaths
 from engines.fleet.fleet import Fleet
 from server.errors import ApiError
+from server.fairness.gate import TurnPlace
+from server.fairness.gates import Gates
+from server.fairness.turn import ServiceClass
 from server.http.exchange import Exchange
 from server.ledger.ledger import Ledger
 from server.ledger.money import reserve_of
 from server.ledger.records import UsageRecord
 from server.requests.attempts import on_an_engine
+from server.requests.gated import GatedTurn
 from server.requests.outcomes import cut_error, end_of, explained
 from server.requests.run import RequestRun
 from server.requests.sent_fields import SentFields
@@ -27,6 +31,8 @@ class SingleRun(RequestRun[bytes | ApiError]):
 
     __slots__ = (
         "_is_reserved",
+        "_place",
+        "_turn",
         "before",
         "deadline",
         "fields",
@@ -48,11 +54,13 @@ class SingleRun(RequestRun[bytes | ApiError]):
         deadline: float,
         fields: SentFields,
         ledger: Ledger | None = None,
+        gates: Gates | None = None,
+        service_class: ServiceClass = "standard",
         most_tokens: int = 0,
         wire_names: Mapping[str, str] | None = None,
         before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        super().__init__(exchange, record.alias)
+        super().__init__(exchange, record.alias, record.owner)
         self.fleet = fleet
         self.record = record
         self.work = work
@@ -62,6 +70,12 @@ class SingleRun(RequestRun[bytes | ApiError]):
         """What its body sets."""
         self.ledger = ledger
         """None: the request costs nothing and leaves no record."""
+        self._turn = None
+        if gates is not None:
+            self._turn = GatedTurn(gates, record, self.times, service_class)
+        """None: it takes no room on the engine."""
+        self._place: TurnPlace | None = None
+        """Where it waited for its turn as its deadline passed."""
         self.most_tokens = most_tokens
         """What it can use at most, for the ledger to reserve."""
         self.wire_names = wire_names or {}
@@ -72,6 +86,7 @@ class SingleRun(RequestRun[bytes | ApiError]):
 
     def tick(self, now: float) -> None:
         if now > self.deadline:
+            self._place = None if self._turn is None else self._turn.place
             self.cut("timed_out")
 
     async def _attempt(self) -> bytes | ApiError:
@@ -85,7 +100,7 @@ class SingleRun(RequestRun[bytes | ApiError]):
             return body
         except asyncio.CancelledError:
             record.end = cut = self.cancelled()
-            return cut_error(cut)
+            return cut_error(cut, self._place)
         except Exception as exc:
             record.end = end_of(exc)
             record.prompt_tokens = record.cached_tokens = 0  # nothing came of it
@@ -96,7 +111,11 @@ class SingleRun(RequestRun[bytes | ApiError]):
     async def _on(self, engine: Engine) -> bytes:
         self.times.has_engine()
         await self._reserve()
-        return await self.work(engine)
+        if self._turn is None:
+            return await self.work(engine)
+        async with self._turn.at(engine, self.most_tokens):
+            self.times.generates()
+            return await self.work(engine)
 
     async def _reserve(self) -> None:
         if self.ledger is None or self._is_reserved:

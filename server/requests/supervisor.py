@@ -28,6 +28,9 @@ class Supervised(Protocol):
     def sequences(self) -> int:
         """How many are generated for it at once."""
 
+    @property
+    def owner(self) -> str: ...
+
     def tick(self, now: float) -> None:
         """Called a few times a second with time.monotonic(); must not block."""
 
@@ -53,6 +56,14 @@ class Supervisor:
     def in_flight(self, alias: str) -> int:
         """Sequences that run on or wait for a model."""
         return self._sequences[alias]
+
+    def by_owner(self, alias: str) -> Counter[str]:
+        """owner -> sequences that run on a model or wait for it. Looks at every answer."""
+        found: Counter[str] = Counter()
+        for answer in self._answers:
+            if answer.alias == alias:
+                found[answer.owner] += answer.sequences
+        return found
 
     def sequences(self) -> Mapping[str, int]:
         """alias -> sequences that run on it or wait for it."""

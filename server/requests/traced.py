@@ -51,9 +51,7 @@ def traced_single(run: SingleRun, operation: str, phase: Phase) -> TracedWork:
         operation=operation,
         alias=record.alias,
         began=times.began,
-        phases=_phases(
-            times.began, record.duration_s, settled, [("queue", times.leased), (phase, None)]
-        ),
+        phases=_phases(times.began, record.duration_s, settled, [*_waits(times), (phase, None)]),
         end=record.end,
         prompt_tokens=record.prompt_tokens,
         cached_tokens=record.cached_tokens,
@@ -61,12 +59,20 @@ def traced_single(run: SingleRun, operation: str, phase: Phase) -> TracedWork:
 
 
 def _generation(times: Times, first_token: float | None) -> Sequence[tuple[Phase, float | None]]:
+    queue, *turn = _waits(times)
     return [
-        ("queue", times.leased),
-        ("prompt", times.generating),
+        queue,
+        ("prompt", times.prepared or times.generating),
+        *turn,
         ("prefill", first_token),
         ("decode", None),
     ]
+
+
+def _waits(times: Times) -> Sequence[tuple[Phase, float | None]]:
+    if times.prepared is None:
+        return [("queue", times.leased)]
+    return [("queue", times.leased), ("turn", times.generating)]
 
 
 def _phases(

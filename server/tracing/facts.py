@@ -11,11 +11,11 @@ import msgspec
 from prometheus_client.registry import Collector
 
 Phase: TypeAlias = Literal[
-    "queue", "prompt", "prefill", "decode", "embed", "score", "tokenize", "load", "settle"
+    "queue", "prompt", "turn", "prefill", "decode", "embed", "score", "tokenize", "load", "settle"
 ]
 """What a request is at: it waits for an engine; its prompt is rendered, tokenised and reserved for;
-the engine reads it, to the first token; it generates; one without deltas is worked on; its record
-is written."""
+it waits for its turn, where the engine is full; the engine reads it, to the first token; it
+generates; one without deltas is worked on; its record is written."""
 
 
 class TracedWork(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -72,6 +72,7 @@ class Answer:
 
     alias: str
     sequences: int
+    owner: str = "tests"
 
     def tick(self, now: float) -> None: ...
 

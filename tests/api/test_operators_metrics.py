@@ -101,7 +101,7 @@ async def test_a_disk_that_cannot_be_read_has_no_figure_and_one_line(
 class _Answer:
     """A running one, of which only this is asked here."""
 
-    alias, sequences = "m", 16
+    alias, owner, sequences = "m", "tests", 16
 
     def tick(self, now: float) -> None: ...
 
@@ -110,7 +110,9 @@ class _Answer:
 
 def test_the_queue_is_told_as_its_limit_counts_it() -> None:
     supervisor = Supervisor()
-    queue = QueueMetrics(supervisor.sequences, limit=20)
+    waiting = {("m", "batch"): 3}
+    queue = QueueMetrics(supervisor.sequences, limit=20, waiting=waiting)
+    assert value(queue, "fjord_requests_waiting", **{"alias": "m", "class": "batch"}) == 3
     assert value(queue, "fjord_queue_limit_sequences") == 20
     answer = _Answer()
     supervisor.add(answer)

@@ -9,7 +9,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from engines.llamacpp.admission import SlotQueue
+from engines.llamacpp.admission import MOST_OVERTAKERS, UNFAIR_OVERTAKER, SlotQueue
 from engines.llamacpp.recent_prompts import RecentPrompts
 from engines.llamacpp.task import Item, Task
 
@@ -54,13 +54,15 @@ class Site:
 
         self.slots._threads.submit = counted  # type: ignore[assignment]
 
-    def submit(self, name: int, seeded: bool = False) -> Task:
+    def submit(
+        self, name: int, seeded: bool = False, *, cells: int = 10, priority: int = 0
+    ) -> Task:
         task = Task(
             fields={"prompt": [name, 1], "cache_prompt": not seeded},
             slots=1,
-            cells=10,
+            cells=cells,
             first_index=0,
-            priority=0,
+            priority=priority,
             is_whole=False,
             unread_tokens=2,
             receive=self._receive,
@@ -124,3 +126,43 @@ async def test_beside_one_that_goes_on_nothing_is_waited_for(site: Site) -> None
     site.slots.cancel(left)
     site.submit(3, seeded=True)
     await site.until_began(1, 2, 3)
+
+
+async def test_what_waits_for_cells_is_told(site: Site) -> None:
+    for name in (1, 2):
+        site.submit(name, cells=300)
+    assert site.slots.waiting_for_cache(10) == 0  # another would fit
+    site.submit(3, cells=300)
+    await site.until_began(1, 2, 3)
+    site.submit(4, cells=300)
+    assert site.slots.waiting_for_cache(4) == 1
+    assert site.slots.waiting_for_cache(9) == 6  # five are on their way
+    site.end(1)
+    await site.until_began(1, 2, 3, 4)
+    assert site.slots.waiting_for_cache(3) == 0
+
+
+@pytest.mark.parametrize(
+    ("priority", "most"), [(0, MOST_OVERTAKERS // UNFAIR_OVERTAKER), (1, MOST_OVERTAKERS)]
+)
+async def test_an_owners_only_one_is_overtaken_less_often(
+    site: Site, priority: int, most: int
+) -> None:
+    """By those that have others here: it needs the cells of two of them."""
+    site.submit(1, cells=900)
+    await site.until_began(1)
+    large = site.submit(2, cells=200, priority=priority)
+    overtakers = 0
+    for name in range(3, 100):
+        let_in = site.let_in
+        small = site.submit(name, cells=50, priority=50)
+        if site.let_in == let_in:
+            site.slots.cancel(small)
+            break
+        overtakers += 1
+        site.end(name)
+        async with asyncio.timeout(60):
+            while name not in site.returned:  # noqa: ASYNC110 - threads return
+                await asyncio.sleep(0.001)
+    site.slots.cancel(large)
+    assert overtakers == most

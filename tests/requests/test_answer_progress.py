@@ -4,26 +4,29 @@ import time
 from types import SimpleNamespace
 from typing import Any
 
+from server.fairness.gates import Gates
 from server.requests.answer import GenerationRun
 from server.requests.run_state import Event
 
 
 def test_progress_is_noted_at_each_tick_where_there_is_some() -> None:
     forever = float("inf")
-    record = SimpleNamespace(completion_tokens=0, alias="m")
+    record = SimpleNamespace(completion_tokens=0, alias="m", owner="tests")
     call: Any = SimpleNamespace(
         plan=SimpleNamespace(is_stream=True, sequences=1),
         record=record,
         deadline=forever,
         send_timeout_s=forever,
         keep_alive_s=forever,
+        service_class="standard",
     )
     exchange: Any = SimpleNamespace(
         blocked_s=lambda now: 0.0, is_silent=lambda now, patience_s: False
     )
     noted: list[int] = []
     ledger: Any = SimpleNamespace(progress=lambda record: noted.append(record.completion_tokens))
-    answer = GenerationRun(call, exchange, SimpleNamespace(), ledger)  # type: ignore[arg-type]
+    fleet: Any = SimpleNamespace()
+    answer = GenerationRun(call, exchange, fleet, ledger, Gates())
     record.completion_tokens = 3
     answer.tick(time.monotonic())  # no engine generates yet
     answer.on(Event.GENERATE)

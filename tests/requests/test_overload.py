@@ -274,4 +274,4 @@ def test_a_keys_second_request_at_once_has_a_lower_priority(tmp_path: Path) -> N
         wait_until(lambda: len(seen) == 4, "all run")
         for s in streams:
             s.close()
-    assert seen == [0, 1, 2, 0]
+    assert seen[0] == seen[3] == 0 < seen[1] < seen[2]

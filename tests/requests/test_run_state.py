@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from server.fairness.gates import Gates
 from server.ledger.records import UsageRecord
 from server.requests import run_state
 from server.requests.answer import GenerationRun
@@ -55,7 +56,12 @@ class Run(GenerationRun):
             sequences=1, is_stream=True, requests=(request,), wire_names={}, shape=SimpleNamespace()
         )
         call: Any = SimpleNamespace(
-            plan=plan, record=record, deadline=FOREVER, send_timeout_s=30, keep_alive_s=10
+            plan=plan,
+            record=record,
+            deadline=FOREVER,
+            send_timeout_s=30,
+            keep_alive_s=10,
+            service_class="standard",
         )
         exchange: Any = SimpleNamespace(
             drop=self._does("drop"),
@@ -63,7 +69,7 @@ class Run(GenerationRun):
             is_silent=lambda now, patience_s: False,
         )
         ledger: Any = SimpleNamespace(progress=self._does("progress"))
-        super().__init__(call, exchange, cast(Any, None), ledger)
+        super().__init__(call, exchange, cast(Any, None), ledger, Gates())
         self._engine = cast(Any, SimpleNamespace(abort=self._does("abort")))
         self._task = cast(Any, SimpleNamespace(cancel=self._does("cancel")))
         self.state = state

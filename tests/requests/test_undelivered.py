@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from engines.base import Delta, EngineUnavailable, GenerateRequest, Prompt, Sampling, Sink
 from engines.testing.scripted import ScriptedEngine
+from server.fairness.gates import Gates
 from server.ledger.errors import LedgerUnavailable
 from server.ledger.ledger import Ledger
 from server.ledger.records import UsageRecord
@@ -170,7 +171,7 @@ async def ended(ledger: Ledger, leaves: asyncio.Event | None = None) -> tuple[st
     await ledger.start()
     client: Any = Client()
     fleet: Any = OneEngine()
-    run = GenerationRun(call_of(), client, fleet, ledger)
+    run = GenerationRun(call_of(), client, fleet, ledger, Gates())
     running = asyncio.ensure_future(run.run(Supervisor()))
     if leaves is not None:
         await leaves.wait()

@@ -115,7 +115,7 @@ class SpeechEndpoint(Generation[SpeechFields]):
         check_speech(wire)
         record = self._record(exchange, admission.caller, wire, spec)
         await services.ledger.check_budget(record.key_id, record.currency)
-        services.check_queue(spec.alias)
+        services.check_queue(spec.alias, record.owner)
         deadline = self.deadline(exchange)
         samples = await while_there(exchange, deadline, self._samples(recording))
         heard.take(len(samples))

@@ -11,9 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any, Final
-
-from msgspec.structs import replace
+from typing import Any, ClassVar, Final
 
 from engines.fleet.fleet import Fleet
 from engines.registry.spec import ModelSpec, Price, Task
@@ -41,6 +39,7 @@ from server.batches.batch_run import ModelRefused
 from server.batches.input_lines import BatchLine
 from server.batches.store import Batch
 from server.errors import ApiError, to_api_error
+from server.fairness.turn import ServiceClass
 from server.http.clientless import ClientlessExchange
 from server.http.exchange import Exchange
 from server.ledger.ledger import Ledger
@@ -49,8 +48,6 @@ from server.requests.plan import Plan
 
 log = logging.getLogger("fjord.batches")
 
-PRIORITY: Final = 1_000_000
-"""Behind everybody's sequences, however many a key has at once."""
 ENDPOINTS: Final[Mapping[str, tuple[Task, str]]] = {
     "/v1/chat/completions": ("generate", "batch-chat"),
     "/v1/completions": ("generate", "batch-completions"),
@@ -64,23 +61,31 @@ _AGAIN: Final[Mapping[str, tuple[float, bool]]] = {
     "MODEL_UNAVAILABLE": (5.0, False),
 }
 """Code -> when it is asked again, and whether it is worth the batch's whole time."""
+_NEXT_TURN_S: Final = 1.0
 
 
 class LineExchange(ClientlessExchange):
     """Keeps the answer. Its client leaves when the line is cut."""
 
-    __slots__ = ("answer", "hold")
+    __slots__ = ("answer", "hold", "only_waited")
 
     def __init__(self, record_id: str, hold: LineHold) -> None:
         super().__init__(record_id)
         self.hold = hold
         self.answer = b""
+        self.only_waited = False
+        """Its time was over before its turn came."""
 
     def watch_disconnect(self, left: Callable[[], None]) -> None:
         self.hold.watch(left)
 
     def unwatch(self) -> None:
         self.hold.watch(None)
+
+    async def fail(self, error: ApiError) -> None:
+        is_late = error.code == "REQUEST_TIMEOUT"
+        self.only_waited = is_late and "position" in (error.details or {})
+        await super().fail(error)
 
     async def reply(
         self, status: int, body: bytes, content_type: bytes = b"", *, close: bool = False
@@ -134,16 +139,16 @@ class LineLedger:
 class LineServices(Services):
     """The server's parts as a batch's lines see them."""
 
+    service_class: ClassVar[ServiceClass] = "batch"
+
     def price(self, spec: ModelSpec, caller: Caller) -> Price:
         """Each price times the registry's factor, rounded half up to a micro-unit."""
         return Services.price(self, spec, caller).at(self.registry.batch_price_factor)
 
 
 class _LineGeneration(Generation[Any]):
-    def _admitted_plan(self, plan: Plan, admission: Admission) -> Plan:
+    def _admit(self, plan: Plan, admission: Admission) -> None:
         check_sequences(plan, self.services.limiter.concurrent(admission.caller))
-        requests = tuple(replace(request, priority=PRIORITY) for request in plan.requests)
-        return replace(plan, requests=requests)
 
 
 class Lines:
@@ -233,6 +238,8 @@ class Lines:
             raise ServerStops
         if exchange.code == "BUDGET_EXCEEDED":
             raise BudgetFull(str(error) if error is not None else "The key's budget is spent.")
+        if exchange.only_waited:
+            raise TryAgain(_NEXT_TURN_S, is_patient=True)
         after_s, is_patient = _AGAIN.get(exchange.code, (0.0, False))
         if after_s and (is_patient or not is_last):
             raise TryAgain(after_s, is_patient=is_patient)

@@ -119,6 +119,8 @@ class Responses(Generation[ResponsesRequest]):
         admission = answer.keeping.admission if isinstance(answer, KeptAnswer) else None
         if not isinstance(answer, KeptAnswer) or admission is None:
             return await super().run(exchange, call)
+        if not answer.keeping.is_followed:
+            call.service_class = "standard"
         run = BackgroundRun(call, admission.caller, answer)
         await self.services.background.begin(run, partial(super().run, call=call))
         if answer.keeping.is_followed:

@@ -69,6 +69,8 @@ class PairEndpoint(PoolingEndpoint[W]):
             deadline=self.deadline(exchange),
             fields=SentFields(wire),
             ledger=self.services.ledger,
+            gates=self.services.gates,
+            service_class=self.services.service_class,
             wire_names={"query": asked.query_field},
             most_tokens=_most_tokens(asked.pairs, options, spec),
         )

@@ -1,0 +1,1 @@
+"""Who is next where an engine is full: by weight between owners, then between their keys."""
