@@ -146,7 +146,7 @@ def _services(
     """The parts that endpoints share, each with its metrics."""
     supervisor = Supervisor()
     metrics = Metrics(registry.models, fleet.statuses, supervisor.requests)
-    gates = Gates(lambda owner: services.registry.weights.get(owner, 1.0))
+    gates = Gates(ring.weight_of)
     disk_space = DiskSpace(settings.data_dir)
     for part in (
         BuildInfo(),

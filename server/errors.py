@@ -1,11 +1,9 @@
 """The one error table and body: every failure a client can see is made here."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, Literal, NamedTuple, NotRequired, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias, cast
 
 import msgspec
-from pydantic import Field, with_config
-from typing_extensions import TypedDict
 
 from engines.base import (
     ContextLengthExceeded,
@@ -22,6 +20,7 @@ from engines.base import (
 )
 from server.accounts.auth import AuthFailed, NotPermitted
 from server.accounts.limits import ConcurrencyLimited, LimitExceeded
+from server.error_body import Error, ErrorDetails
 from server.ledger.errors import BudgetExceeded, LedgerUnavailable
 
 _TYPES = {
@@ -45,38 +44,6 @@ _EXPECTED = "what the model and its engine can do"
 _PASSING = (408, 409, 429)
 _ASK_NO_MORE = {"X-Should-Retry": "false"}
 """OpenAI's clients ask again after any other 500, and would end two more engines."""
-
-
-@with_config(extra="allow")
-class ErrorDetails(TypedDict, total=False):
-    """INVALID_PARAMETER: field, provided, expected. CONTEXT_LENGTH_EXCEEDED: the three numbers.
-    BUDGET_EXCEEDED and what limits of keys refuse: level, whose it is. REQUEST_TIMEOUT, OVERLOADED:
-    where it waited, or would have, on a full engine."""
-
-    field: str | None
-    provided: Any
-    expected: str | None
-    prompt_tokens: int
-    max_tokens: int | None
-    context_tokens: int
-    level: Literal["site", "owner", "member", "key"]
-    position: int | None
-    owner_position: int
-
-
-class ErrorMembers(TypedDict):
-    code: Annotated[str, Field(description="For programs", examples=["INVALID_PARAMETER"])]
-    message: Annotated[str, Field(description="For people: what was wrong, what would be right")]
-    type: Annotated[str, Field(description="OpenAI's error type")]
-    param: Annotated[str | None, Field(description="The field that was wrong")]
-    details: NotRequired[ErrorDetails]
-
-
-class Error(TypedDict):
-    """The one body of every error."""
-
-    error: ErrorMembers
-    detail: Annotated[str, Field(description="error.message again")]
 
 
 class ApiError(Exception):

@@ -33,7 +33,6 @@ _OF_THE_FILE = (
     "regions",
     "batch_price_factor",
     "list_other_names",
-    "weights",
 )
 
 

@@ -91,7 +91,6 @@ OtherName = Annotated[
 ]
 Keep = Annotated[float | Literal["pinned"], BeforeValidator(_keep)]
 MOST_SHARED_PROMPTS = 32
-Weight = Annotated[float, Field(ge=0.01, le=100, allow_inf_nan=False)]
 SharedPrompt = Annotated[str, StringConstraints(min_length=1, max_length=65_536)]
 PrefixCache = Literal["per_owner", "shared"]
 EngineKind = Literal["vllm", "llamacpp", "scripted"]
@@ -279,8 +278,5 @@ class RegistryFile(_Strict):
     )
     list_other_names: bool = Field(False, description="true: the models list shows other names too")
     batch: BatchEntry = Field(BatchEntry(), description='{price_factor: "0.5"}')
-    weights: dict[Text, Weight] = Field(
-        {}, description="owner to share of a full engine, 0.01 to 100, others 1: {acme: 3}"
-    )
     models: dict[Alias, ModelEntry] = Field(description="alias to model")
     profiles: dict[Text, ProfileEntry] = Field({}, description="profile name to overlay")

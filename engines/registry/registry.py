@@ -61,8 +61,6 @@ class Registry:
     """What prices of a batch's requests are multiplied by, in millionths."""
     list_other_names: bool = False
     """Whether the models list shows what models are also known as."""
-    weights: Mapping[str, float] = field(default_factory=dict)
-    """Owner -> its share of an engine that is full, beside others'; others have 1."""
     names: ModelNames = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -120,7 +118,6 @@ def load_registry(path: Path, profile: str | None = None, here: HubFolder = nowh
         other_engines=others,
         batch_price_factor=document.file.batch.price_factor,
         list_other_names=document.file.list_other_names,
-        weights=dict(document.file.weights),
     )
 
 

@@ -16,12 +16,13 @@ AuthError
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from server.ledger.key_names import id_of
 from server.ledger.keys import Key, hash_of
 from server.ledger.records import Caller
+from server.ledger.tenants import OwnerLevel
 
 
 class AuthError(Exception):
@@ -70,6 +71,7 @@ class KeyRing:
     def __init__(self, keys: Iterable[Key] = ()) -> None:
         self.by_hash: dict[bytes, KnownKey] = {}
         self._by_id: dict[str, KnownKey] = {}
+        self._weights: dict[str, float] = {}
         self.replace(keys)
 
     def replace(self, keys: Iterable[Key]) -> None:
@@ -83,6 +85,11 @@ class KeyRing:
                 until = earlier(key.previous_until, key.expires_at)
                 by_hash[key.previous_hash] = known._replace(until=until)
         self.by_hash, self._by_id = by_hash, by_id
+        self._weights = dict(_weights(known.key for known in by_id.values()))
+
+    def weight_of(self, owner: str) -> float:
+        """An owner's share of what all want, beside the others'."""
+        return self._weights.get(owner, 1.0)
 
     def current(self, key_id: str) -> Caller:
         """The caller behind a key that was accepted before. Raises AuthFailed where it is not any
@@ -126,6 +133,13 @@ class KeyRing:
         if found.key.service != service:
             raise wrong_service(found.key.service, service)
         return found.caller
+
+
+def _weights(keys: Iterable[Key]) -> Iterator[tuple[str, float]]:
+    for key in keys:
+        for level in key.above.levels:
+            if isinstance(level, OwnerLevel):
+                yield level.name, float(level.weight)
 
 
 def earlier(one: float | None, other: float | None) -> float | None:

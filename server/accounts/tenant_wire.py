@@ -16,6 +16,10 @@ from server.accounts.allowance_wire import (
 )
 from server.ledger.tenants import MemberLevel, OwnerLevel, Role, SiteLevel
 
+Weight = Annotated[
+    int, Field(ge=1, le=100, description="Its share of a full engine, beside other owners'")
+]
+
 
 class SitePatch(AllowancePatch):
     """What may be changed of the site: what all keys together may use."""
@@ -32,12 +36,15 @@ class SiteOut(AllowanceOut):
 class OwnerPatch(AllowancePatch):
     """What may be changed of an owner: all but its name. A field that is not sent stays."""
 
+    weight: Weight = 1
     archived: bool = False
     """Whether its keys are refused."""
 
     def apply(self, owner: OwnerLevel) -> OwnerLevel:
         """Raises KeyDoesNotFit."""
         changed = self.allowed(owner)
+        if "weight" in self.model_fields_set:
+            changed = replace(changed, weight=self.weight)
         if "archived" not in self.model_fields_set:
             return changed
         since = owner.archived_at or time.time()
@@ -53,9 +60,11 @@ class NewName(BaseModel):
 class OwnerIn(AllowancePatch, NewName):
     """A new owner: a customer or project. Its name is for good."""
 
+    weight: Weight = 1
+
     def owner(self) -> OwnerLevel:
         """Raises KeyDoesNotFit."""
-        return self.allowed(OwnerLevel(owner_id="", name=self.name))
+        return self.allowed(OwnerLevel(owner_id="", name=self.name, weight=self.weight))
 
 
 class OwnerHead(BaseModel):
@@ -67,6 +76,7 @@ class OwnerHead(BaseModel):
 class OwnerOut(AllowanceOut, OwnerHead):
     """An owner: what all its keys together may use."""
 
+    weight: int
     created_at: datetime
     archived_at: datetime | None
 
@@ -143,6 +153,7 @@ def owner_out(owner: OwnerLevel) -> OwnerOut:
         name=owner.name,
         state="active" if owner.archived_at is None else "archived",
         **allowance_shown(owner),
+        weight=owner.weight,
         created_at=moment(owner.created_at),
         archived_at=moment(owner.archived_at),
     )

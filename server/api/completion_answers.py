@@ -18,7 +18,7 @@ from server.api.completion_logprobs import (
     prompt_body,
     prompt_text,
 )
-from server.errors import Error
+from server.error_body import Error
 
 _json = msgspec.json.Encoder().encode
 

@@ -1,7 +1,7 @@
 """`fjord owners …`: the customers and projects that keys belong to, and what they may use."""
 
 import json
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
@@ -21,6 +21,9 @@ app = new_app(no_args_is_help=True, help="Make, show and change owners of API ke
 OwnerWord: TypeAlias = Annotated[
     str, typer.Argument(metavar="OWNER", help="Its name or id, as `fjord owners list` shows.")
 ]
+WeightNumber: TypeAlias = Annotated[
+    int | None, typer.Option(help="Its share of a full engine beside others', 1 to 100.")
+]
 SHOWN = ("owner_id", "name", "state", "budget", "currency", "models")
 COLUMNS = [
     *map(Column, ("id", "name", "state", "budget", "currency")),
@@ -33,12 +36,14 @@ COLUMNS = [
 def create(
     name: Annotated[str, typer.Argument(help="The customer or project; for good.")],
     allowance: SaidAllowance,
+    weight: WeightNumber = None,
     data_dir: DataDir = DEFAULT_DIR,
     ledger_url: LedgerUrl = None,
     as_json: AsJson = False,
 ) -> None:
     """Make an owner; of the first key that names it one is made, too."""
-    new = checked(lambda: OwnerIn(name=name, **allowance.fields).owner())
+    fields = allowance.fields | _weight(weight)
+    new = checked(lambda: OwnerIn(name=name, **fields).owner())
     allowance.check_models()
     with changing_books(data_dir, ledger_url) as database:
         owner = OwnerStore(database).create(new)
@@ -80,6 +85,7 @@ def update(
         bool | None,
         typer.Option("--archive/--restore", help="Whether its keys are refused from now on."),
     ] = None,
+    weight: WeightNumber = None,
     unset: Unset = None,
     data_dir: DataDir = DEFAULT_DIR,
     ledger_url: LedgerUrl = None,
@@ -87,7 +93,7 @@ def update(
 ) -> None:
     """Change what is given; running servers follow within two seconds."""
     fields = allowance.fields | unset_fields(unset, OwnerPatch)
-    fields |= {} if archived is None else {"archived": archived}
+    fields |= _weight(weight) | ({} if archived is None else {"archived": archived})
     patch = checked(lambda: OwnerPatch(**fields))
     allowance.check_models()
     with changing_books(data_dir, ledger_url) as database:
@@ -95,3 +101,7 @@ def update(
         change = applied(patch.apply, allowance)
         changed = checked(lambda: OwnerStore(database).update(name, change))
     show_level(owner_out(changed), as_json)
+
+
+def _weight(said: int | None) -> dict[str, Any]:
+    return {} if said is None else {"weight": said}

@@ -14,7 +14,7 @@ from engines.base import (
 from engines.fleet.prefixes import prefixes_of
 from engines.fleet.routing import Prefixes
 from engines.registry.spec import ModelSpec
-from server.errors import Error
+from server.error_body import Error
 from server.fairness.turn import ServiceClass
 from server.http.exchange import EVENT_STREAM, JSON
 from server.ledger.records import UsageRecord

@@ -48,11 +48,6 @@ def test_added_and_removed_models_are_told_in_the_files_order(tmp_path: Path) ->
     assert found.keys == ("regions",)
 
 
-def test_weights_of_owners_are_told(tmp_path: Path) -> None:
-    found = change(tmp_path, ("models:", "weights: {acme: 3, other: 0.5}\nmodels:"))
-    assert found == RegistryChange((), ("weights",))
-
-
 def test_another_number_of_replicas_restarts_no_engine(tmp_path: Path) -> None:
     found = change(tmp_path, ("owner/two,", "owner/two, replicas: 3,"))
     assert found.models == (ModelChange("two", "changed", ("replicas",)),)

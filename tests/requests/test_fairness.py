@@ -1,9 +1,10 @@
 """Owners and keys beside each other on an engine that is full: waits, shares, bounds and ends."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import pytest
 
 from engines.registry.spec import ModelSpec
 from engines.testing.scripted import ScriptedEngine
+from server.ledger.open_books import open_books
+from server.ledger.owner_store import OwnerStore
+from server.ledger.tenants import OwnerLevel
 from tests.support.counting import Counts, counting
 from tests.support.floods import MANY, flood
 from tests.support.serving import Served, read_records, scripted, serving, wait_until
@@ -126,18 +130,31 @@ def test_a_storm_of_cancels_costs_nothing_and_leaves_nothing(tmp_path: Path) -> 
     assert sum(each["completion_tokens"] for each in records) == generated
 
 
+async def weighted(server: Served, weights: Mapping[str, int]) -> None:
+    """As `fjord owners update` does it."""
+    with closing(open_books(server.data_dir, None)) as books:
+        for name, weight in weights.items():
+            OwnerStore(books).update(name, partial(with_weight, weight))
+    ring = server.services.ring
+    await until(lambda: all(ring.weight_of(n) == w for n, w in weights.items()), "it is known")
+
+
+def with_weight(weight: int, owner: OwnerLevel) -> OwnerLevel:
+    return replace(owner, weight=weight)
+
+
 def test_weights_are_shares_of_tokens_and_change_while_they_wait(tmp_path: Path) -> None:
     """Two owners that always want more; then the weights change."""
 
     async def beside(server: Served, keys: list[str]) -> None:
-        engine, services = server.engines[0], server.services
+        engine = server.engines[0]
         async with (
             flood(server, keys[0], 400, body("three", stream=True)),
             flood(server, keys[1], 400, body("one", stream=True, max_tokens=2 * ANSWER)),
         ):
             await until(lambda: waiting(server) > 700, "they wait")
-            for weights, expected in (({"three": 3.0}, 3), ({"one": 2.0, "three": 1.0}, 0.5)):
-                services.registry = replace(services.registry, weights=weights)
+            for weights, expected in (({"three": 3}, 3), ({"one": 2, "three": 1}, 0.5)):
+                await weighted(server, weights)
                 await generated(engine, 2 * SEATS * ANSWER)  # what ran before
                 before = counts(server).tokens.copy()
                 await generated(engine, 3_000)

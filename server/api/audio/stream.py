@@ -4,7 +4,7 @@ from engines.base import Delta, Usage
 from server.api.audio.answers import Recorded
 from server.api.audio.segments import MARK
 from server.api.chat.stream import event
-from server.errors import Error
+from server.error_body import Error
 
 
 class SpokenStream:

@@ -14,7 +14,7 @@ from server.api.chat.wire_answers import (
     ToolCallPiece,
     TopLogprob,
 )
-from server.errors import Error
+from server.error_body import Error
 
 DONE = b"data: [DONE]\n\n"
 _ROLE = b',"choices":[{"index":%d,"delta":{"role":"assistant","content":""},"finish_reason":null}]'

@@ -6,7 +6,8 @@ from typing import Final
 import msgspec
 
 from server.api.messages.wire_answers import MessagesError
-from server.errors import ApiError, Error, OtherForm
+from server.error_body import Error
+from server.errors import ApiError, OtherForm
 
 ERROR_CODE: Final = "error_code"
 """The detail by which Anthropic's clients tell refusals that they mend by themselves."""

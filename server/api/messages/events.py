@@ -9,7 +9,7 @@ from engines.base import Delta, Usage
 from server.api.messages.blocks import Block, Blocks, BlockStep, message_usage
 from server.api.messages.errors import stream_error
 from server.api.messages.wire_answers import MessageAnswer
-from server.errors import Error
+from server.error_body import Error
 
 _json = msgspec.json.Encoder().encode
 _DELTAS = {

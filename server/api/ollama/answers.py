@@ -12,7 +12,7 @@ from engines.base import Delta, ToolCallDelta, Usage
 from server.api.chat.stream import answer_logprobs, logprobs_body
 from server.api.chat.whole import ChoiceFold
 from server.api.ollama.wire_answers import Ending, SaidMessage, WholeCall
-from server.errors import Error
+from server.error_body import Error
 
 NDJSON = b"application/x-ndjson"
 _json = msgspec.json.Encoder().encode

@@ -12,7 +12,7 @@ from starlette.routing import BaseRoute
 
 from server.api.openapi.errors import error_responses
 from server.api.openapi.route import REF, DescribedRoute
-from server.errors import Error
+from server.error_body import Error
 
 VERSION = "1"
 """The contract's, as in its paths."""

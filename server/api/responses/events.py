@@ -7,7 +7,7 @@ import msgspec
 from engines.base import Delta, Usage
 from server.api.responses.output import Item, Output, Step, ended, failed, response_logprobs
 from server.api.responses.wire_answers import EventMembers, Response, ResponseEvent
-from server.errors import Error
+from server.error_body import Error
 
 _json = msgspec.json.Encoder().encode
 

@@ -16,7 +16,8 @@ from server.api.responses.event_log import EventLog
 from server.api.responses.events import ResponseStream
 from server.api.responses.items import kept_items, raw
 from server.api.responses.wire_answers import Response
-from server.errors import ApiError, Error
+from server.error_body import Error
+from server.errors import ApiError
 from server.memory.background import parts_of
 from server.memory.memory import Memory
 from server.memory.response_rows import EventPart, KeptResponse, KeptTurn

@@ -20,7 +20,7 @@ from server.api.responses.wire_answers import (
     ResponseText,
     ResponseUsage,
 )
-from server.errors import ErrorMembers
+from server.error_body import ErrorMembers
 from server.ids import new_id
 
 _PREFIX = {
