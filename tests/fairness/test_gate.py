@@ -4,6 +4,8 @@ import asyncio
 from collections import Counter
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from server.fairness.gate import EngineLeft, Gate, TurnPlace
 from server.fairness.turn import BATCH_PRIORITY, FairTurn, ServiceClass, equal_weights
@@ -151,3 +153,45 @@ async def test_estimates_follow_what_an_owners_answers_have() -> None:
     for _ in range(50):
         estimates.note("b", 1000)
     assert estimates.tokens("a") == pytest.approx(10, abs=1)
+
+
+EVENTS = st.lists(
+    st.tuples(
+        st.sampled_from(["enter", "leave", "cache"]),
+        st.sampled_from("abc"),
+        st.sampled_from(["interactive", "standard", "batch"]),
+        st.integers(1, 5),
+    ),
+    max_size=150,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(events=EVENTS, seats=st.integers(1, 12))
+def test_whatever_comes_and_goes_no_room_is_left_while_somebody_waits(
+    events: list[tuple[str, str, ServiceClass, int]], seats: int
+) -> None:
+    async def all_of_them() -> None:
+        site = Site(engine := Engine(seats, cache=seats))
+        turns: list[FairTurn] = []
+        for what, owner, service_class, number in events:
+            if what == "enter":
+                turns.append(site.enter(owner, service_class, sequences=number))
+            elif what == "cache":
+                engine.cache = seats * number // 5
+            elif turns:
+                site.gate.leave(turns.pop(len(turns) * number // 6), 50 * number)
+            within = sum(turn.sequences for turn in turns if turn.is_inside)
+            assert site.gate._inside == within
+            waiting = [turn for turn in turns if not turn.is_inside]
+            assert site.waiting.total() == len(waiting)
+            assert all(site.gate.place(turn) for turn in waiting)
+            if waiting and what != "cache":
+                assert within >= min(site.gate._most, engine.cache)
+        for turn in turns:
+            site.gate.leave(turn, 0)
+        assert site.gate._inside == site.waiting.total() == 0
+        assert not site.gate._ordinary._owners
+        assert not site.gate._batch._owners
+
+    asyncio.run(all_of_them())
