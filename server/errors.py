@@ -20,7 +20,7 @@ from engines.base import (
 )
 from server.accounts.auth import AuthFailed, NotPermitted
 from server.accounts.limits import ConcurrencyLimited, LimitExceeded
-from server.error_body import Error, ErrorMembers
+from server.error_body import Error, ErrorDetails, ErrorMembers
 from server.ledger.errors import BudgetExceeded, LedgerUnavailable
 
 _TYPES = {
