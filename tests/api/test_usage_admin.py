@@ -130,6 +130,7 @@ async def test_usage_is_the_commands_report_as_json(site: AdminSite) -> None:
     assert "is after" in error["error"]["message"]
 
 
+READ = ("requests", "requests/{request_id}", "audit", "audit/verify")
 LISTED = ("get", "post")
 ONE = ("/admin/v1/owners/{owner}", "/admin/v1/members/{member}")
 
@@ -150,6 +151,7 @@ async def test_openapi_describes_every_route_and_the_key_it_needs(site: AdminSit
         ("/admin/v1/models", "get"),
         ("/admin/v1/registry", "post"),
         ("/admin/v1/owners/{owner}/memory", "delete"),
+        *((f"/admin/v1/{path}", "get") for path in READ),
         ("/admin/v1/site", "get"),
         ("/admin/v1/site", "patch"),
         *((f"/admin/v1/{level}", verb) for level in ("owners", "members") for verb in LISTED),
