@@ -108,10 +108,10 @@ class Services:
             return
         weight_of, held = self.gates.weight_of, self.supervisor.by_owner(alias)
         share = limit * weight_of(owner) / sum(map(weight_of, {owner, *held}))
-        if in_flight >= MOST_OF_LIMIT * limit or held[owner] >= share:
+        if in_flight >= MOST_OF_LIMIT * limit or held.get(owner, 0) >= share:
             message = f"{alias} already has {in_flight} requests running or waiting."
             error = ApiError.retry(503, "OVERLOADED", message, 2)
-            places = {"position": in_flight + 1, "owner_position": held[owner] + 1}
+            places = {"position": in_flight + 1, "owner_position": held.get(owner, 0) + 1}
             error.details = {**places, "limit": limit}
             raise error
 

@@ -12,6 +12,7 @@ back, begins there and brings no credit along, only its debts (start-time fair q
 and Cheng, 1996).
 """
 
+from server.fairness.flow_order import FlowOrder
 from server.fairness.lines import KeyLine, OwnerLine
 from server.fairness.turn import FairTurn, WeightOf, equal_weights
 
@@ -29,7 +30,8 @@ class FairQueue:
         self.inside = 0
         """Requests that were admitted and are not settled."""
         self._owners: dict[str, OwnerLine] = {}
-        self._waiting: dict[str, OwnerLine] = {}
+        self._order = FlowOrder()
+        """Of the owners that wait."""
         self._count = 0
         self._served = 0
         self._head_start = 0.0
@@ -50,30 +52,32 @@ class FairQueue:
         owner = self._owner(turn.owner)
         key = owner.key(turn.key)
         self._arrives(owner, key, turn)
-        key.line_of(turn)[turn] = None
+        key.add(turn)
         owner.weight = self.weight_of(turn.owner)
-        self._waiting[turn.owner] = owner
         self._count_waiting(owner, turn, 1)
+        self._place(turn, owner, key)
 
     def take(self) -> FairTurn:
         """Whoever is next, charged; somebody waits."""
-        name, owner = self._next()
-        key = min((key for key in owner.keys.values() if key), key=self._keys_place)
+        owner = self._owners[self._order.first()]
+        key = owner.keys[owner.order.first()]
         turn = key.pop()
-        self._no_longer_waits(name, owner, turn)
+        self._count_waiting(owner, turn, -1)
         self._charge(owner, key, turn)
         return turn
 
     def is_first_inside(self, turn: FairTurn | None = None) -> bool:
         """Whether its owner has nothing inside; None: of whoever is next."""
-        owner = self._next()[1] if turn is None else self._owners.get(turn.owner)
+        owner = self._owners.get(self._order.first() if turn is None else turn.owner)
         return owner is None or not owner.inside
 
     def remove(self, turn: FairTurn) -> None:
         """It waits no more, and costs nothing."""
         owner = self._owners[turn.owner]
-        del owner.keys[turn.key].line_of(turn)[turn]
-        self._no_longer_waits(turn.owner, owner, turn)
+        key = owner.keys[turn.key]
+        del key.line_of(turn)[turn]
+        self._count_waiting(owner, turn, -1)
+        self._place(turn, owner, key)
         self._forget(turn, owner)
 
     def settle(self, turn: FairTurn, tokens: float) -> None:
@@ -87,17 +91,18 @@ class FairQueue:
         owner.inside -= 1
         key.inside -= 1
         self.inside -= 1
+        self._place(turn, owner, key)
         self._forget(turn, owner)
 
     def place(self, turn: FairTurn) -> tuple[int, int]:
-        """Of a waiting one, 1 is next: in all, as far as one can tell, and among its owner's."""
+        """Of a waiting one, 1 is next: in all, and among its owner's; as if all owners had its
+        weight's part of turns, and all keys as many waiting."""
         owner = self._owners[turn.owner]
         own = owner.keys[turn.key]
         before = own.before(turn)
-        before += sum(min(len(k), before + 1) for k in owner.keys.values() if k is not own)
-        others = (each for each in self._waiting.values() if each is not owner)
-        rate = (before + 1) / owner.weight
-        return 1 + before + sum(_before(each, rate) for each in others), 1 + before
+        before += min(owner.waiting - len(own), (len(owner.order) - 1) * (before + 1))
+        others = (len(self._order) - 1) * round((before + 1) / owner.weight)
+        return 1 + before + min(self._count - owner.waiting, others), 1 + before
 
     def _owner(self, name: str) -> OwnerLine:
         owner = self._owners.get(name)
@@ -132,27 +137,25 @@ class FairQueue:
         self.inside += 1
         self._served += 1
         owner.served_at = key.served_at = self._served
+        self._place(turn, owner, key)
 
-    def _next(self) -> tuple[str, OwnerLine]:
-        return min(self._waiting.items(), key=self._owners_place)
-
-    def _owners_place(self, waiting: tuple[str, OwnerLine]) -> tuple[float, int]:
-        owner = waiting[1]
-        ahead = self._head_start / owner.weight if owner.interactive else 0.0
-        return owner.had - ahead, owner.served_at
-
-    def _keys_place(self, key: KeyLine) -> tuple[float, int]:
-        return key.had - (self._head_start if key.interactive else 0.0), key.served_at
+    def _place(self, turn: FairTurn, owner: OwnerLine, key: KeyLine) -> None:
+        """In the orders of those that wait, after something of theirs has changed."""
+        if not owner.waiting:
+            self._order.drop(turn.owner)
+        else:
+            ahead = self._head_start / owner.weight if owner.interactive else 0.0
+            self._order.set(turn.owner, owner.had - ahead, owner.served_at)
+        if not key:
+            owner.order.drop(turn.key)
+        else:
+            ahead = self._head_start if key.interactive else 0.0
+            owner.order.set(turn.key, key.had - ahead, key.served_at)
 
     def _count_waiting(self, owner: OwnerLine, turn: FairTurn, count: int) -> None:
         owner.waiting += count
         owner.interactive += count if turn.service_class == "interactive" else 0
         self._count += count
-
-    def _no_longer_waits(self, name: str, owner: OwnerLine, turn: FairTurn) -> None:
-        self._count_waiting(owner, turn, -1)
-        if not owner.waiting:
-            del self._waiting[name]
 
     def _forget(self, turn: FairTurn, owner: OwnerLine) -> None:
         """Once nobody is here all begin anew; who was refused nothing owes nothing."""
@@ -168,8 +171,3 @@ class FairQueue:
         idle = [(o.had, name) for name, o in self._owners.items() if not (o.inside or o.waiting)]
         for _, name in sorted(idle)[: max(1, len(idle) // 2)]:
             del self._owners[name]
-
-
-def _before(other: OwnerLine, rate: float) -> int:
-    """Of another owner's requests, those that go before what goes at `rate` turns a weight."""
-    return min(other.waiting, round(rate * other.weight))

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 
+from server.fairness.flow_order import FlowOrder
 from server.fairness.turn import FairTurn
 
 MOST_OVERTAKERS = 8
@@ -12,6 +13,7 @@ class KeyLine:
     """One key's requests: those that wait, and how much all of them have had (tokens)."""
 
     __slots__ = (
+        "came",
         "had",
         "inside",
         "interactive",
@@ -33,10 +35,15 @@ class KeyLine:
         self.served_at = 0
         self.interactive: OrderedDict[FairTurn, None] = OrderedDict()
         self.standard: OrderedDict[FairTurn, None] = OrderedDict()
-        self.overtakers = 0
+        self.came = self.overtakers = 0
 
     def __len__(self) -> int:
         return len(self.interactive) + len(self.standard)
+
+    def add(self, turn: FairTurn) -> None:
+        self.came += 1
+        turn.number = self.came
+        self.line_of(turn)[turn] = None
 
     def line_of(self, turn: FairTurn) -> OrderedDict[FairTurn, None]:
         return self.interactive if turn.service_class == "interactive" else self.standard
@@ -51,12 +58,9 @@ class KeyLine:
 
     def before(self, turn: FairTurn) -> int:
         """How many of its own go before a waiting one, as far as one can tell."""
-        ahead = 0 if turn.service_class == "interactive" else len(self.interactive)
-        for other in self.line_of(turn):
-            if other is turn:
-                break
-            ahead += 1
-        return ahead
+        line = self.line_of(turn)
+        ahead = min(turn.number - next(iter(line)).number, len(line) - 1)
+        return ahead if line is self.interactive else ahead + len(self.interactive)
 
 
 class OwnerLine:
@@ -69,6 +73,7 @@ class OwnerLine:
         "interactive",
         "keys",
         "load",
+        "order",
         "served_at",
         "waiting",
         "weight",
@@ -79,6 +84,8 @@ class OwnerLine:
         self.floor = 0.0
         """The most that a key of its had had whose turn it was (tokens)."""
         self.keys: dict[str, KeyLine] = {}
+        self.order = FlowOrder()
+        """Of the keys that wait."""
         self.inside = self.waiting = 0
         self.load = 0.0
         self.interactive = 0

@@ -24,6 +24,7 @@ class FairTurn:
         "cost",
         "is_inside",
         "key",
+        "number",
         "owner",
         "priority",
         "sequences",
@@ -50,6 +51,8 @@ class FairTurn:
         self.priority = 0.0
         """What of its owner's was in the engine when it was its turn, or one of its key's before
         it."""
+        self.number = 0
+        """Of its key's, in the order in which they came."""
         self.is_inside = False
         """It may be in the engine; else it waits."""
         self.waiter: asyncio.Future[None] | None = None

@@ -8,7 +8,7 @@ from before the body has come, and the ledger knows which requests have an entry
 import asyncio
 import contextlib
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -45,6 +45,7 @@ class Supervisor:
         self._interval_s = interval_s
         self._answers: set[Supervised] = set()
         self._sequences: Counter[str] = Counter()
+        self._by_owner: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._task: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
@@ -57,13 +58,9 @@ class Supervisor:
         """Sequences that run on or wait for a model."""
         return self._sequences[alias]
 
-    def by_owner(self, alias: str) -> Counter[str]:
-        """owner -> sequences that run on a model or wait for it. Looks at every answer."""
-        found: Counter[str] = Counter()
-        for answer in self._answers:
-            if answer.alias == alias:
-                found[answer.owner] += answer.sequences
-        return found
+    def by_owner(self, alias: str) -> Mapping[str, int]:
+        """owner -> sequences that run on a model or wait for it; only of those that have some."""
+        return self._by_owner[alias]
 
     def sequences(self) -> Mapping[str, int]:
         """alias -> sequences that run on it or wait for it."""
@@ -77,12 +74,17 @@ class Supervisor:
         """Look after `answer` until `remove`."""
         self._answers.add(answer)
         self._sequences[answer.alias] += answer.sequences
+        self._by_owner[answer.alias][answer.owner] += answer.sequences
         self._idle.clear()
 
     def remove(self, answer: Supervised) -> None:
         """The answer is over."""
         self._answers.remove(answer)
         self._sequences[answer.alias] -= answer.sequences
+        held = self._by_owner[answer.alias]
+        held[answer.owner] -= answer.sequences
+        if not held[answer.owner]:
+            del held[answer.owner]
         if not self._answers:
             self._idle.set()
 

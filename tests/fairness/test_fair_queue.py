@@ -2,13 +2,15 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.fairness.fair_queue import MOST_OWNERS, FairQueue
-from server.fairness.lines import MOST_OVERTAKERS
+from server.fairness.flow_order import FlowOrder
+from server.fairness.lines import MOST_OVERTAKERS, OwnerLine
 from server.fairness.turn import FairTurn, ServiceClass
 
 COSTS = st.integers(1, 5_000)
@@ -327,3 +329,56 @@ def test_any_order_of_events_keeps_count(
         queue.remove(each)
     assert not queue._owners
     assert queue.now == 0
+
+
+def test_a_thousand_owners_in_line_cost_no_more_than_one() -> None:
+    """By what is looked at: a heap's entries, never all owners, for who is next and for places."""
+    queue = FairQueue()
+    turns = [turn(str(number), service_class="interactive") for number in range(1000)]
+    for each in turns:
+        queue.put(each)
+    looked_at = 0
+
+    class Watched(dict[str, OwnerLine]):
+        def __iter__(self) -> Iterator[str]:
+            raise AssertionError("all of them were looked at")
+
+        def values(self) -> Any:
+            raise AssertionError("all of them were looked at")
+
+        def items(self) -> Any:
+            raise AssertionError("all of them were looked at")
+
+        def __getitem__(self, name: str) -> OwnerLine:
+            nonlocal looked_at
+            looked_at += 1
+            return super().__getitem__(name)
+
+    queue._owners = Watched(queue._owners)
+    assert queue.place(turns[500]) == (1000, 1)
+    for _ in range(100):
+        taken = queue.take()
+        queue.settle(taken, taken.cost)
+    assert looked_at <= 301
+    assert len(queue._order._heap) <= 2 * len(queue) + 64
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abcdef"), st.booleans(), st.integers(0, 5), st.integers(0, 2)),
+        min_size=1,
+        max_size=80,
+    )
+)
+def test_the_order_is_that_of_all_that_are_set(steps: list[tuple[str, bool, int, int]]) -> None:
+    order, known = FlowOrder(), dict[str, tuple[int, int]]()
+    for name, stays, had, served_at in steps:
+        if stays:
+            order.set(name, had, served_at)
+            known[name] = (had, served_at)
+        else:
+            order.drop(name)
+            known.pop(name, None)
+        assert len(order) == len(known)
+        if known:
+            assert known[order.first()] == min(known.values())
