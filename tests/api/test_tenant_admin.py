@@ -105,7 +105,11 @@ async def test_the_site_has_one_allowance(site: AdminSite) -> None:
         ("POST", OWNERS, {"name": "acme"}, "There is an owner 'acme' already."),
         ("POST", OWNERS, {}, "name: Field required."),
         ("POST", OWNERS, {"name": "x" * 201}, "name: Value should have at most 200"),
-        ("POST", OWNERS, {"name": "o", "weight": 2}, "weight: Extra inputs are not permitted."),
+        ("POST", OWNERS, {"name": "o", "size": 2}, "size: Extra inputs are not permitted."),
+        ("POST", OWNERS, {"name": "o", "weight": 0}, "weight: Input should be greater than"),
+        ("PATCH", OWNERS + "/acme", {"weight": 101}, "weight: Input should be less than"),
+        ("PATCH", OWNERS + "/acme", {"weight": 1.5}, "weight: Input should be a valid integer"),
+        ("PATCH", OWNERS + "/acme", {"weight": None}, "weight: Input should be a valid integer"),
         ("POST", OWNERS, {"name": "o", "budget": BUDGET}, "a budget of money needs the owner's"),
         ("PATCH", OWNERS + "/acme", {"name": "other"}, "name: Extra inputs are not permitted."),
         ("PATCH", OWNERS + "/acme", {"price_factor": "10.000001"}, "price_factor: "),
@@ -163,3 +167,11 @@ async def test_a_key_and_usage_are_found_by_names_and_ids(site: AdminSite) -> No
     assert (await site.ask("GET", f"{OWNERS}/made by a key"))["state"] == new["state"] == "active"
     forgotten = await site.ask("DELETE", f"{OWNERS}/{acme['owner_id']}/memory")
     assert forgotten["owner"] == "acme"
+
+
+async def test_an_owners_weight_is_said_and_changed(site: AdminSite) -> None:
+    made = await site.ask("POST", OWNERS, 201, json={"name": "heavy", "weight": 7})
+    assert made["weight"] == 7
+    changed = await site.ask("PATCH", OWNERS + "/heavy", json={"concurrent": 3})
+    assert (changed["weight"], changed["concurrent"]) == (7, 3)
+    assert (await site.ask("PATCH", OWNERS + "/heavy", json={"weight": 1}))["weight"] == 1
