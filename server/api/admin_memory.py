@@ -6,9 +6,11 @@ from contextlib import closing
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from server.api.audited import actor_of, noted
+from server.api.audited import actor_of
 from server.api.responses.asked import asked
 from server.api.services import Services
+from server.ledger.actors import Actor
+from server.ledger.audit import note
 from server.ledger.owner_store import OwnerStore
 
 
@@ -19,14 +21,18 @@ class ForgottenOwner(BaseModel):
 
 
 def add_memory_route(router: APIRouter, services: Services) -> None:
-    def _name_of(word: str) -> str:
+    def _noted(word: str, actor: Actor) -> str:
+        """The owner's name. Of one that nobody knows there is no entry."""
         with closing(services.ledger.open_books()) as books:
-            return OwnerStore(books).name_of(word)
+            books.actor = actor
+            store = OwnerStore(books)
+            if (found := store.find(word)) is not None:
+                note(books, "owner.forget", found.name)
+            return word if found is None else found.name
 
     @router.delete("/owners/{owner:path}/memory", summary="Destroy all that is kept of an owner")
     async def forget(owner: str, request: Request) -> ForgottenOwner:
-        owner = await asyncio.to_thread(_name_of, owner)
-        await noted(services, actor_of(request.scope), "owner.forget", owner)
+        owner = await asyncio.to_thread(_noted, owner, actor_of(request.scope))
         destroyed = 0
         if (memory := services.memory) is not None:
             running = services.background.of_owner(owner)

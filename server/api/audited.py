@@ -1,6 +1,8 @@
 """Who asks over HTTP, and what an operator tells this server, in the audit log."""
 
 import asyncio
+import logging
+import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
@@ -11,7 +13,10 @@ from server.http.asgi import Scope
 from server.http.request_log import line_of
 from server.ledger.actors import Actor, ActorKind
 from server.ledger.audit import note
+from server.ledger.errors import LedgerUnavailable
 from server.ledger.open_books import open_books
+
+log = logging.getLogger("fjord.api")
 
 
 def actor_of(scope: Scope) -> Actor:
@@ -37,6 +42,13 @@ async def noted(
 def _note(
     services: Services, actor: Actor, action: str, target: str, after: Mapping[str, Any] | None
 ) -> None:
-    with closing(open_books(services.ledger.data_dir, None)) as books:
-        books.actor = actor
-        note(books, action, target, None, after)
+    try:
+        with closing(open_books(services.ledger.data_dir, None)) as books:
+            books.actor = actor
+            note(books, action, target, None, after)
+    except (sqlite3.Error, OSError) as error:
+        words = "%s of %s is not done, the audit log cannot be written: %s"
+        log.warning(words, action, target, error)
+        raise LedgerUnavailable(
+            "The audit log cannot be written; the server's log says why. Nothing was done."
+        ) from error

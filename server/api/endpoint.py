@@ -70,6 +70,7 @@ class KeyedEndpoint:
             raise method_not_allowed(method, [self.method])
         caller = self._caller(exchange)
         line.note(key=caller.key_id)
+        line.owner = caller.owner
         return caller
 
     async def _answer(self, exchange: Exchange, caller: Caller) -> None:

@@ -101,6 +101,8 @@ class DrainedServer(uvicorn.Server):
 
     def _reloaded(self, task: "asyncio.Task[str]") -> None:
         self._hangups.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("the registry stays as it was: %s", error)
         if not self._hangups and not self._drains and not task.cancelled():
             self._manager.ready("It failed." if task.exception() else task.result())
 

@@ -37,7 +37,8 @@ def forget(
         ask(f"Destroy all responses and conversations of {owner!r} for ever?", _ALONE)
     try:
         with open_reports(data_dir, ledger_url, writing=True) as database:
-            note(database, "owner.forget", owner)
+            if OwnerStore(database).find(owner) is not None:
+                note(database, "owner.forget", owner)
         count = forget_owner(data_dir, ledger_url, owner)
         answers = _answers(data_dir, ledger_url, owner)
     except MemoryTrouble as error:

@@ -65,7 +65,7 @@ class RecentRequests:
                 status=line.status,
                 code=line.code,
                 key_id=str(facts.get("key", "")),
-                owner="" if record is None else record.owner,
+                owner=line.owner,
                 alias=str(facts.get("model", ""))[:_SHOWN],
                 agent_id=None if record is None else record.agent_id,
                 currency="" if record is None else record.currency,

@@ -34,7 +34,7 @@ log = logging.getLogger("fjord.request")
 class RequestLine:
     """What one request's log line says. The handler notes what it knows; nobody else writes."""
 
-    __slots__ = ("code", "facts", "record", "request_id", "route", "status", "work")
+    __slots__ = ("code", "facts", "owner", "record", "request_id", "route", "status", "work")
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
@@ -44,6 +44,8 @@ class RequestLine:
         """Of the error that was its end; "": it had none."""
         self.route = ""
         """The path, where it is one of the hot ones."""
+        self.owner = ""
+        """Whose key it came with; "": with none that is known."""
         self.record: UsageRecord | None = None
         """Of a metered request that a model was asked for."""
         self.work: TracedWork | None = None

@@ -1,7 +1,7 @@
 """Who changes something: a key or the operator's token over HTTP, or somebody at this machine."""
 
-import getpass
 import os
+import pwd
 import socket
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
@@ -23,9 +23,10 @@ class Actor:
 
 
 def at_this_machine() -> Actor:
-    """Whoever runs this process."""
+    """Whoever runs this process, as the system has it: not as its environment says."""
+    uid = os.geteuid()
     try:
-        user = getpass.getuser()
-    except (OSError, KeyError):  # a container's user may have no name
-        user = f"uid {os.getuid()}"
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:  # a container's user may have no name
+        user = f"uid {uid}"
     return Actor(kind="command", name=f"{user}@{socket.gethostname()}"[:_MOST_NAME])

@@ -21,6 +21,9 @@ from typing import Any
 import msgspec
 
 from server.ledger import postgres
+from server.ledger.actors import Actor
+from server.ledger.audit import note
+from server.ledger.audit_forms import told
 from server.ledger.budgets import Budgets
 from server.ledger.database import Database, PostgresDatabase, Row, SqliteDatabase
 from server.ledger.errors import LedgerError
@@ -175,13 +178,16 @@ class SiteReplication:
     def bring_keys(self, remote: PostgresDatabase) -> None:
         """A node that joins a site brings the keys it has, with their owners and members; the
         site's own win."""
+        remote.actor = Actor(kind="command", name=f"a node that joins: {self.node_uid}")
         with remote.writing("keys"):
             members = TenantTree.read(self.local).brought(remote)
             for key in KeyStore(self.local).list():
                 known = remote.query(JOIN_KEYS, (key.key_id, key.secret_hash))
                 if not known:
                     member = members.get(key.member_id or "")
-                    KeyStore(remote).save(replace(key, member_id=member))
+                    brought = replace(key, member_id=member)
+                    KeyStore(remote).save(brought)
+                    note(remote, "key.create", key.key_id, None, told(brought))
         remember(self.local, "site", "joined")
 
     def mirror_keys(self, remote: PostgresDatabase) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from server.ledger.allowance import Allowance
+from server.ledger.audit import note
+from server.ledger.audit_forms import told
 from server.ledger.database import Database
 from server.ledger.levels import Above
 from server.ledger.member_store import MemberStore
@@ -58,9 +60,12 @@ class TenantTree:
         for owner in self.owners.values():
             if OwnerStore(site).find(owner.name) is None:
                 OwnerStore(site).save(owner)
+                note(site, "owner.create", owner.name, None, told(owner))
         there = {(m.owner, m.name): m.member_id for m in MemberStore(site).list()}
         new = [m for m in self.members.values() if (m.owner, m.name) not in there]
         save_all(site, (), new)
+        for member in new:
+            note(site, "member.create", member.member_id, None, told(member))
         there |= {(m.owner, m.name): m.member_id for m in new}
         return {m.member_id: there[m.owner, m.name] for m in self.members.values()}
 

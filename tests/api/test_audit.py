@@ -2,6 +2,7 @@
 
 import json
 import socket
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -93,9 +94,12 @@ def test_what_an_operator_tells_the_models(admin: httpx.Client, served: Served) 
     before = len(logged(served.data_dir))
     for command in ("load", "pin", "unpin", "unload"):
         assert admin.post(f"/models/m/{command}").status_code == 200
+    admin.post("/owners", json={"name": "acme"})
     admin.delete("/owners/acme/memory")
+    admin.delete("/owners/nobody/memory")  # whom nobody knows
     assert done(served.data_dir, before) == [
         *((f"model.{command}", "m") for command in ("load", "pin", "unpin", "unload")),
+        ("owner.create", "acme"),
         ("owner.forget", "acme"),
     ]
 
@@ -122,15 +126,23 @@ def test_it_is_read_page_by_page_and_verified(admin: httpx.Client, served: Serve
     assert "Entry 2" in broken["reason"]
 
 
+@pytest.mark.parametrize("error", [OSError("no space left"), sqlite3.OperationalError("locked")])
 def test_what_cannot_be_noted_is_not_done(
-    admin: httpx.Client, served: Served, monkeypatch: pytest.MonkeyPatch
+    admin: httpx.Client,
+    served: Served,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
 ) -> None:
     def full(*_: Any) -> None:
-        raise OSError("no space left")
+        raise error
 
-    monkeypatch.setattr("server.api.audited._note", full)
+    monkeypatch.setattr("server.api.audited.note", full)
     loads = served.services.fleet.statuses()
-    assert admin.post("/models/other/load").status_code >= 500
+    answer = admin.post("/models/other/load")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "OVERLOADED")
+    assert "retry-after" in answer.headers
+    assert "model.load of other is not done" in caplog.text
     assert [s.state for s in served.services.fleet.statuses()] == [s.state for s in loads]
 
 
@@ -139,6 +151,11 @@ def home(tmp_path: Path) -> Path:
     """Of a server that has run."""
     prepared_ledger(tmp_path / "data")
     return tmp_path
+
+
+def test_an_environment_makes_nobody_else_of_one(home: Path) -> None:
+    fjord(home, "owners", "create", "victim", LOGNAME="alice", USER="alice")
+    assert not logged(home / "data")[-1].actor.startswith("alice@")
 
 
 def test_commands_are_somebodys_at_this_machine(home: Path) -> None:

@@ -99,7 +99,10 @@ def test_those_that_failed_and_those_that_are_asked_for(
     assert [e["phase"] for e in last(admin, "vector")["phases"]] == ["queue", "embed", "settle"]
     wrong = last(admin, "wrong")
     assert (wrong["code"], wrong["end"], wrong["phases"]) == ("INVALID_PARAMETER", None, [])
-    assert last(admin, "nobody")["code"] == "AUTH_FAILED"
+    assert (wrong["owner"], last(admin, "unknown")["owner"]) == ("tests", "tests")
+    assert ids(owner="tests", failed=True)[:2] == ["unknown", "wrong"]
+    nobody = last(admin, "nobody")
+    assert (nobody["code"], nobody["owner"]) == ("AUTH_FAILED", None)
     assert not any(i.startswith("req_") for i in ids(limit=2000)), "operators' own are left out"
 
 

@@ -19,6 +19,7 @@ from server.accounts.auth import AuthFailed, KeyRing
 from server.cli import keys as keys_cli
 from server.ledger import postgres
 from server.ledger.allowance import Budget
+from server.ledger.audit import entries
 from server.ledger.database import PostgresDatabase
 from server.ledger.errors import BudgetExceeded, LedgerUnavailable
 from server.ledger.invoicing import drafts
@@ -122,6 +123,9 @@ async def test_a_node_brings_its_keys_when_it_joins_a_site(
         key, _ = KeyStore(books).create(Key(key_id="", name="before", owner="acme"))
     async with node(tmp_path / "n1", site_url):
         await until(lambda: [k.key_id for k in KeyStore(site).list()] == [key.key_id])
+    noted = [(e.action, e.target) for e in entries(site)]
+    assert noted == [("owner.create", "acme"), ("key.create", key.key_id)]
+    assert all("node that joins" in e.actor for e in entries(site))
     own = ["--data-dir", str(tmp_path / "n1")]
     assert CliRunner().invoke(keys_cli.app, ["revoke", key.key_id, "--yes", *own]).exit_code == 2
     assert KeyStore(site).get(key.key_id).revoked_at is None
