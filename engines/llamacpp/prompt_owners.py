@@ -17,6 +17,8 @@ _BLOCK: Final = 16
 _MOST_BLOCKS: Final = 131_072
 """Two million tokens, more than llama.cpp's cells hold of what is older."""
 _MOST_ENDS: Final = 16_384
+_MOST_BEHIND: Final = 256
+"""Ends behind one beginning: each request looks at all of them."""
 
 Salts: TypeAlias = set[str | None]
 
@@ -60,8 +62,11 @@ class PromptOwners:
             self._blocks.setdefault(each, set()).add(salt)
             self._blocks.move_to_end(each)
         before = hashes[-1] if hashes else 0
-        self._ends.setdefault(before, {}).setdefault(end, set()).add(salt)
+        behind = self._ends.setdefault(before, {})
+        behind.setdefault(end, set()).add(salt)
         self._ends.move_to_end(before)
+        while len(behind) > _MOST_BEHIND:
+            del behind[next(iter(behind))]
         while len(self._blocks) > self._most_blocks:
             self._blocks.popitem(last=False)
         while len(self._ends) > self._most_ends:

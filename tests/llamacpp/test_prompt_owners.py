@@ -61,6 +61,13 @@ def test_it_remembers_no_more_than_so_many() -> None:
     assert not owners.take(ids(29, 64), "b")
 
 
+def test_many_short_questions_behind_one_beginning_are_bounded() -> None:
+    owners = PromptOwners()
+    for number in range(2000):
+        owners.take([*ids(1, 32), number], "a")
+    assert sum(map(len, owners._ends.values())) <= 256
+
+
 def test_shared_prompts_are_counted_as_the_template_writes_them() -> None:
     asked: list[GenerateRequest] = []
 

@@ -88,7 +88,7 @@ class SpeechForm(TakenBody):
         self._form = form = FileForm(
             boundary, lambda: Recording(self._most_bytes), FORM, is_keyed=self._is_keyed
         )
-        with disk_trouble():
+        with disk_trouble("Recordings"):
             await take(form, exchange, most, refusal)
         self.body = msgspec.json.encode(members_of(form.values))
 
