@@ -48,6 +48,11 @@ class Array:
     offset: int
 
 
+_UNREADABLE = (OSError, ValueError, struct.error, KeyError, OverflowError, RecursionError)
+"""What a file that is damaged, or made to harm, brings about: lengths near 2**63, arrays of arrays
+without an end."""
+
+
 class GgufFile:
     """The metadata of one file; arrays stay packed, since a vocabulary is 150,000 strings."""
 
@@ -57,7 +62,7 @@ class GgufFile:
             with path.open("rb") as file:
                 self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             self.metadata: Mapping[str, Any] = self._read_all()
-        except (OSError, ValueError, struct.error, KeyError, UnicodeDecodeError) as error:
+        except _UNREADABLE as error:
             raise BadGguf(f"{path} is no readable GGUF file: {error}") from error
 
     def get(self, key: str, default: Any = None) -> Any:

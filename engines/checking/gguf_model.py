@@ -38,7 +38,7 @@ def read_gguf(path: Path) -> ModelFiles:
             raise BadGguf("it is empty")
         with contextlib.closing(GgufFile(path)) as file:
             return _read(file)
-    except (BadGguf, OSError, ValueError, struct.error, RecursionError) as error:
+    except (BadGguf, OSError, ValueError, struct.error, RecursionError, OverflowError) as error:
         cause = error.__cause__ or error
         why = cause.strerror if isinstance(cause, OSError) else cause
         what = fail("config.gguf", f"{path.name} is no readable GGUF file: {bounded(why)}")

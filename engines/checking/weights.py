@@ -60,7 +60,7 @@ def _gguf_damage(file: Path, size: int) -> str | None:
     try:
         with contextlib.closing(GgufFile(file)) as opened:
             whole = opened.whole_bytes()
-    except (BadGguf, struct.error, ValueError):
+    except (BadGguf, struct.error, ValueError, OverflowError):
         return f"{file.name} is cut short: its header is not whole"
     return None if size >= whole else f"{file.name} is cut short: {size:,} of {whole:,} bytes"
 

@@ -55,7 +55,7 @@ def _prepared(adapter: Adapter, place: Path | None, base: Path, to: Path) -> Pat
         return None
     try:
         return llamacpp_adapter(place, base, to)
-    except (ValueError, OSError) as error:
+    except Exception as error:  # a file that was made to harm brings about any
         log.error("the adapter %s cannot be loaded: %s", adapter.origin, error)
         to.unlink(missing_ok=True)
         return None

@@ -18,8 +18,11 @@ from engines.planning.gguf_facts import gguf_facts
 from engines.registry.adapters import WEIGHTS
 from engines.tensor_headers import safetensors_header
 
-_OTHER_THAN_WE_KNOW = (KeyError, TypeError, AttributeError, IndexError, RecursionError)
-"""JSON of another form than ours."""
+_OTHER_THAN_WE_KNOW = (
+    *(KeyError, TypeError, AttributeError, IndexError, RecursionError),
+    *(OverflowError, ZeroDivisionError),
+)
+"""JSON of another form than ours; a GGUF whose lengths are beyond all files."""
 _MTP = re.compile(r"(^|\.)mtp\.")
 
 
