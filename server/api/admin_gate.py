@@ -6,7 +6,7 @@ from typing import Protocol
 
 from server.accounts.auth import KeyRing, presented_key
 from server.accounts.operator_token import OPERATOR, is_token
-from server.errors import to_api_error
+from server.errors import ApiError, to_api_error
 from server.http.asgi import App, Message, Receive, Scope, Send
 from server.http.exchange import ClientLeft, Exchange
 from server.http.request_log import RequestLine, line_of
@@ -47,6 +47,7 @@ class AdminGate:
         """The request's body; None where the request was refused, or its client left."""
         try:
             line.note(key=self._key_id(exchange.scope["headers"]))
+            _check_words(exchange.scope)
             return await exchange.body(MOST_BODY_BYTES)
         except ClientLeft:
             line.status = 499
@@ -72,6 +73,15 @@ class AdminGate:
             await send(message)
 
         return counting
+
+
+def _check_words(scope: Scope) -> None:
+    """Raises ApiError 400 for what no database keeps as a text."""
+    if "\0" in scope["path"] or b"%00" in scope["query_string"] or b"\0" in scope["query_string"]:
+        expected = "a path and a query without NUL"
+        raise ApiError.invalid(
+            f"NUL is part of no name; right would be {expected}.", None, None, expected
+        )
 
 
 class _Replayed:

@@ -103,6 +103,16 @@ def test_a_body_that_is_no_json_is_a_400(admin: Admin, body: bytes) -> None:
     assert answer.json()["error"]["code"] == "INVALID_PARAMETER"
 
 
+@pytest.mark.parametrize(
+    "path", ["/owners/a%00b", "/owners/a%00/memory", "/members/%00", "/usage?owner=a%00"]
+)
+def test_nul_is_part_of_no_path_or_query(admin: Admin, path: str) -> None:
+    for method in ("GET", "PATCH", "DELETE"):
+        answer = admin.ask(method, "/admin/v1" + path)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "INVALID_PARAMETER")
+        assert "without NUL" in answer.text
+
+
 def test_what_a_client_sent_comes_back_briefly(admin: Admin) -> None:
     long = "x" * 60_000
     for body in ({"name": [long]}, {"name": "n", "expires_at": long}, {"name": "n", long: 1}):
