@@ -73,7 +73,7 @@ class SpeechEndpoint(Generation[SpeechFields]):
         try:
             return await self.serve_taken(exchange, admission, form)
         finally:
-            await form.close()
+            form.close_now()  # its client, who has its answer, may ask again at once
 
     async def take(self, exchange: Exchange, admission: Admission) -> SpeechForm:
         form = SpeechForm(self._most_bytes, is_keyed=True)
