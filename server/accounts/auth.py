@@ -16,13 +16,12 @@ AuthError
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from server.ledger.key_names import id_of
 from server.ledger.keys import Key, hash_of
 from server.ledger.records import Caller
-from server.ledger.tenants import OwnerLevel
 
 
 class AuthError(Exception):
@@ -85,7 +84,7 @@ class KeyRing:
                 until = earlier(key.previous_until, key.expires_at)
                 by_hash[key.previous_hash] = known._replace(until=until)
         self.by_hash, self._by_id = by_hash, by_id
-        self._weights = dict(_weights(known.key for known in by_id.values()))
+        self._weights = {k.key.owner: k.key.above.weight for k in by_id.values()}
 
     def weight_of(self, owner: str) -> float:
         """An owner's share of what all want, beside the others'."""
@@ -133,13 +132,6 @@ class KeyRing:
         if found.key.service != service:
             raise wrong_service(found.key.service, service)
         return found.caller
-
-
-def _weights(keys: Iterable[Key]) -> Iterator[tuple[str, float]]:
-    for key in keys:
-        for level in key.above.levels:
-            if isinstance(level, OwnerLevel):
-                yield level.name, float(level.weight)
 
 
 def earlier(one: float | None, other: float | None) -> float | None:

@@ -54,7 +54,7 @@ class KeyedEndpoint:
         line = line_of(scope)
         exchange = Exchange(scope, receive, send, line.request_id)
         if self.form is not None:
-            in_other_form(exchange, self.form)
+            exchange.answer_in(self.form)
         try:
             caller = self._known(exchange, line)
         except Exception as exc:
@@ -103,6 +103,19 @@ class KeyedEndpoint:
     async def _keyed(self, exchange: Exchange, admission: Admission, key: bytes) -> int:
         with self.noting_rejection(exchange, admission.caller):
             return await self.services.keyed.serve(self, exchange, admission, key)
+
+    async def serve_and_close(
+        self, admission: Admission, taken: TakenBody, work: Awaitable[int]
+    ) -> int:
+        """The tokens that `work` used. Its slot is free before what it took is cleared away: its
+        client, who has the answer, may ask again at once."""
+        tokens = 0
+        try:
+            tokens = await work
+        finally:
+            self.services.limiter.release(admission, tokens=tokens)
+            await taken.close()
+        return tokens
 
     async def take(self, exchange: Exchange, admission: Admission) -> TakenBody:
         """What a request with a key brings. Raises ApiError, ClientLeft."""
@@ -283,10 +296,3 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
         for name in islice(wire.model_extra or (), COUNTED_UNKNOWN):
             self.services.metrics.unknown_field(name)
             log.debug("unknown field %s", name[:64])
-
-
-def in_other_form(exchange: Exchange, form: OtherForm) -> None:
-    """Whatever it is answered with."""
-    exchange.form = form
-    if form.id_header is not None:
-        exchange.headers.append((form.id_header, exchange.request_id.encode()))

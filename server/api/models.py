@@ -15,7 +15,7 @@ from engines.registry.spec import ModelSpec, Price, Task
 from engines.speech import TOKENS_A_SECOND
 from engines.weights.packages import model_name
 from server.accounts.limits import Admission
-from server.api.endpoint import KeyedEndpoint, in_other_form
+from server.api.endpoint import KeyedEndpoint
 from server.api.messages.errors import ANTHROPIC
 from server.api.messages.wire_answers import ModelInfo, ModelInfos
 from server.errors import not_found
@@ -79,7 +79,7 @@ class _ModelsEndpoint(KeyedEndpoint):
 
     def _known(self, exchange: Exchange, line: RequestLine) -> Caller:
         if is_anthropics(exchange):
-            in_other_form(exchange, ANTHROPIC)
+            exchange.answer_in(ANTHROPIC)
         return super()._known(exchange, line)
 
 

@@ -79,6 +79,12 @@ class Exchange:
         self.form: OtherForm | None = None
         """Where its endpoint is of another API than the service's."""
 
+    def answer_in(self, form: OtherForm) -> None:
+        """Whatever it is answered with."""
+        self.form = form
+        if form.id_header is not None:
+            self.headers.append((form.id_header, self.request_id.encode()))
+
     def header(self, name: bytes) -> bytes | None:
         """The first request header of that lower-case name."""
         for key, value in self.scope["headers"]:

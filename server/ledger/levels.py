@@ -14,7 +14,10 @@ class Above:
     """The levels above keys of one place in the tree, and what they say together: worked out once
     for all keys of that place."""
 
-    __slots__ = ("barred", "currency", "levels", "limited", "models", "owner_id", "price_factor")
+    __slots__ = (
+        *("barred", "currency", "levels", "limited", "models", "owner_id", "price_factor"),
+        "weight",
+    )
 
     def __init__(self, levels: tuple[Allowance, ...] = ()) -> None:
         self.levels = levels
@@ -24,8 +27,10 @@ class Above:
         self.price_factor: int | None = nearest("price_factor", levels)
         self.barred: str | None = nearest("barred", levels)
         """Why no key below may be used; None: it may."""
-        owners = (each.owner_id for each in levels if isinstance(each, OwnerLevel))
-        self.owner_id = next(owners, "")
+        owner = next((each for each in levels if isinstance(each, OwnerLevel)), None)
+        self.owner_id = "" if owner is None else owner.owner_id
+        self.weight = 1.0 if owner is None else float(owner.weight)
+        """Of its owner, where owners compete."""
 
 
 def nearest(name: str, levels: Iterable[Allowance]) -> Any:

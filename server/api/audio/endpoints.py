@@ -70,10 +70,8 @@ class SpeechEndpoint(Generation[SpeechFields]):
 
     async def serve(self, exchange: Exchange, admission: Admission) -> int:
         form = SpeechForm(self._most_bytes)
-        try:
-            return await self.serve_taken(exchange, admission, form)
-        finally:
-            form.close_now()  # its client, who has its answer, may ask again at once
+        work = self.serve_taken(exchange, admission, form)
+        return await self.serve_and_close(admission, form, work)
 
     async def take(self, exchange: Exchange, admission: Admission) -> SpeechForm:
         form = SpeechForm(self._most_bytes, is_keyed=True)

@@ -92,11 +92,6 @@ class SpeechForm(TakenBody):
             await take(form, exchange, most, refusal)
         self.body = msgspec.json.encode(members_of(form.values))
 
-    def close_now(self) -> None:
-        """As `close`, on this thread."""
-        if self._form is not None and self._form.file is not None:
-            self._form.file.file.close()
-
     async def close(self) -> None:
         if self._form is not None and self._form.file is not None:
             await asyncio.to_thread(self._form.file.file.close)

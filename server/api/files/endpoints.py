@@ -92,10 +92,8 @@ class FileUpload(FilesEndpoint):
 
     async def serve(self, exchange: Exchange, admission: Admission) -> int:
         upload = await self._take(exchange, admission.caller.owner, is_keyed=False)
-        try:
-            return await self.serve_taken(exchange, admission, upload)
-        finally:
-            await upload.close()
+        work = self.serve_taken(exchange, admission, upload)
+        return await self.serve_and_close(admission, upload, work)
 
     async def take(self, exchange: Exchange, admission: Admission) -> Upload:
         return await self._take(exchange, admission.caller.owner, is_keyed=True)

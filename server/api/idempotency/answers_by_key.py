@@ -1,5 +1,6 @@
 """An endpoint as keyed requests see it."""
 
+from collections.abc import Awaitable
 from typing import Protocol
 
 from server.accounts.limits import Admission
@@ -15,6 +16,11 @@ class AnswersByKey(Protocol):
 
     async def answered(self, exchange: Exchange, admission: Admission, taken: TakenBody) -> int:
         """Answer, whatever comes of it; the tokens that it used."""
+
+    async def serve_and_close(
+        self, admission: Admission, taken: TakenBody, work: Awaitable[int]
+    ) -> int:
+        """The tokens that `work` used; the key's slot is free before what it took is cleared."""
 
     async def check_again(self, admission: Admission, taken: TakenBody) -> None:
         """Raises ApiError where this caller may not have an answer to that body."""

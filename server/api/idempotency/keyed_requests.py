@@ -109,10 +109,8 @@ class KeyedRequests:
         ClientLeft before the first byte."""
         text = await self._checked(exchange, key)
         taken = await endpoint.take(exchange, admission)
-        try:
-            return await self._served(Asking(endpoint, exchange, admission, taken), text)
-        finally:
-            await taken.close()
+        work = self._served(Asking(endpoint, exchange, admission, taken), text)
+        return await endpoint.serve_and_close(admission, taken, work)
 
     async def _checked(self, exchange: Exchange, key: bytes) -> str:
         given = [value for name, value in exchange.scope["headers"] if name == HEADER]
