@@ -66,6 +66,8 @@ def _lines(lost: Lost) -> Iterator[str]:
     if lost.invoices:
         numbers = _named(lost.invoices)
         yield f"It lacks issued invoices, whose numbers would be given again: {numbers}."
+    if lost.audited:
+        yield f"Of the present audit log it lacks entries: {lost.audited:,}."
     if lost.keys:
         yield f"Keys made, changed or revoked since are as they were then: {_named(lost.keys)}."
 

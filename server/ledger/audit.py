@@ -97,7 +97,7 @@ def digest_of(values: Sequence[Any]) -> str:
 def verified(database: Database, noted: str | None = None) -> AuditEntry | None:
     """The last entry; None: there is none. `noted`: a head that was told before. Raises
     ChainBroken."""
-    heads = {_parted(head) for head in (noted, remembered(database, HEAD)) if head is not None}
+    heads = {_parted(head) for head in (noted, _remembered_head(database)) if head is not None}
     last, number, previous = None, 0, START
     for entry in entries(database):
         if entry.number != number + 1:
@@ -114,6 +114,17 @@ def verified(database: Database, noted: str | None = None) -> AuditEntry | None:
 
 def _chained(entry: AuditEntry) -> list[Any]:
     return [getattr(entry, name) for name in COLUMNS[:-1]]
+
+
+def _remembered_head(database: Database) -> str | None:
+    """Raises ChainBroken where it is none: the caller has not said it."""
+    head = remembered(database, HEAD)
+    if head is not None:
+        try:
+            _parted(head)
+        except LedgerError:
+            raise ChainBroken("What is remembered of the audit log's end was changed.") from None
+    return head
 
 
 def _parted(head: str) -> tuple[int, str]:

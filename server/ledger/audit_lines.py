@@ -12,6 +12,9 @@ def exported(entry: AuditEntry) -> dict[str, Any]:
 
 
 def moment(entry: AuditEntry) -> str:
-    """ISO 8601, UTC."""
-    at = datetime.fromtimestamp(entry.at_us / 1_000_000, UTC)
+    """ISO 8601, UTC; of a time that no calendar has, its number: somebody has changed it."""
+    try:
+        at = datetime.fromtimestamp(entry.at_us / 1_000_000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return str(entry.at_us)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -216,7 +216,7 @@ class SiteReplication:
         }
         if not starts:
             return
-        read_for = (starts, remote.query(MARKS_ELSEWHERE, (self.node_uid,)))
+        read_for = (starts, self.keys_seen, remote.query(MARKS_ELSEWHERE, (self.node_uid,)))
         now = time.monotonic()
         if read_for != self.elsewhere_of or now - self.elsewhere_at > REREAD_S:
             rows = spent_elsewhere(remote, starts, self.node_uid)

@@ -17,8 +17,11 @@ from engines.host.synced import synced
 from server.ledger import backup as backups
 from server.ledger import schema, sqlite
 from server.ledger.allowance_rows import ALLOWANCE_COLUMNS
+from server.ledger.audit import HEAD, note
 from server.ledger.backup import Contents
+from server.ledger.database import SqliteDatabase
 from server.ledger.errors import LedgerError, LedgerInUse
+from server.ledger.meta import remembered
 
 PART = "ledger.restoring"
 ROOM_BYTES = 16 * 2**20
@@ -35,12 +38,14 @@ class Lost:
     records: int = 0
     invoices: Sequence[str] = ()
     """Their numbers, MOST_NAMED at most."""
+    audited: int = 0
+    """Entries of the audit log."""
     keys: Sequence[str] = ()
     """Names of keys, owners and members made, changed or revoked since, and of the site: they are
     as they were again."""
 
     def __bool__(self) -> bool:
-        return bool(self.records or self.invoices or self.keys)
+        return bool(self.records or self.invoices or self.audited or self.keys)
 
 
 class Restore:
@@ -67,6 +72,7 @@ class Restore:
 
     def complete(self) -> Path | None:
         """Put it in place; where the old ledger lies now, or None where there was none."""
+        self._note()
         with closing(sqlite3.connect(self.part)) as connection:
             connection.execute("PRAGMA journal_mode = DELETE")
         synced(self.part)
@@ -76,6 +82,16 @@ class Restore:
         self.part.replace(self.ledger)
         synced(self.ledger.parent)
         return kept
+
+    def _note(self) -> None:
+        """In the log that goes on from here, with the head of the one that is replaced."""
+        before = None
+        if self.ledger.exists():
+            with closing(SqliteDatabase(self.ledger, read_only=True)) as present:
+                before = {"head": remembered(present, HEAD)}
+        with closing(SqliteDatabase(self.part)) as restored:
+            after = {"head": remembered(restored, HEAD), "backup": self.backup.name}
+            note(restored, "ledger.restore", "ledger", before, after)
 
     def drop(self) -> None:
         for name in ("", "-wal", "-shm", "-journal"):
@@ -127,10 +143,15 @@ def _difference(backup: Path, present: Path, last_seq: int) -> Lost:
         return Lost(
             records=connection.execute(count, (last_seq,)).fetchone()[0],
             invoices=column(INVOICES, MOST_NAMED),
+            audited=connection.execute(AUDITED).fetchone()[0],
             keys=column(KEYS, MOST_NAMED),
         )
 
 
+AUDITED = """
+SELECT count(*) FROM present.audit
+WHERE (number, digest) NOT IN (SELECT number, digest FROM main.audit)
+"""
 INVOICES = """
 SELECT year || '-' || serial FROM present.invoices
 WHERE (year, serial) NOT IN (SELECT year, serial FROM main.invoices)

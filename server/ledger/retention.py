@@ -23,11 +23,19 @@ def prune(database: Database, before: date) -> int:
     if is_local:
         known = int(remembered(database, PRUNED_UNTIL) or 0)
         remember(database, PRUNED_UNTIL, str(max(known, until)))
-    note(database, "records.prune", f"before {before}")
     deleted = 0
-    while count := database.execute(sql, (until, SLICE)):
+    while count := _pruned(database, sql, until, before if not deleted else None):
         deleted += count
     return deleted
+
+
+def _pruned(database: Database, sql: str, until: int, noted: date | None) -> int:
+    """A slice of them; the first that takes any is noted with it."""
+    with database.writing("audit"):
+        count = database.execute(sql, (until, SLICE))
+        if count and noted is not None:
+            note(database, "records.prune", f"before {noted}")
+    return count
 
 
 SITE = """

@@ -49,6 +49,7 @@ def test_where_the_present_ledger_has_more_it_asks_or_wants_yes(home: Path) -> N
     assert shown.returncode == 0
     assert shown.stdout.splitlines()[1:] == [
         "It lacks 1 of the present records.",
+        "Of the present audit log it lacks entries: 1.",
         "Keys made, changed or revoked since are as they were then: later.",
     ]
     refused = fjord_here(home, "restore", "copy")

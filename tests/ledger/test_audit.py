@@ -3,17 +3,21 @@
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from server.ledger import retention
 from server.ledger.actors import Actor, at_this_machine
 from server.ledger.audit import ChainBroken, digest_of, entries, newest, note, verified
+from server.ledger.audit_lines import exported
 from server.ledger.database import Database, SqliteDatabase
 from server.ledger.errors import LedgerError
 from server.ledger.open_books import open_books
 from server.ledger.sqlite import prepared_ledger
+from tests.support.invoicing import add, used
 from tests.support.sites import new_site, postgres_server
 
 WHO = Actor(kind="key", name="abc", address="192.0.2.7")
@@ -126,6 +130,22 @@ def test_a_head_that_is_none_is_refused(database: SqliteDatabase, head: str) -> 
         verified(database, head)
 
 
+@pytest.mark.parametrize("at_us", [2**63 - 1, -(2**63)])
+def test_a_time_that_no_calendar_has_is_shown_as_its_number(
+    database: SqliteDatabase, at_us: int
+) -> None:
+    filled(database)
+    tampered(database, "UPDATE audit SET at_us = ? WHERE number = 3", at_us)
+    assert [exported(entry)["at"] for entry in newest(database, 9)][2] == str(at_us)
+
+
+def test_a_remembered_head_that_is_none_is_damage(database: SqliteDatabase) -> None:
+    filled(database)
+    tampered(database, "UPDATE meta SET value = 'junk' WHERE name = 'audit_head'")
+    with pytest.raises(ChainBroken, match="remembered"):
+        verified(database)
+
+
 @pytest.mark.parametrize("sql", ["UPDATE audit SET actor = 'x'", "DELETE FROM audit"])
 def test_the_database_itself_refuses_a_change(database: SqliteDatabase, sql: str) -> None:
     filled(database)
@@ -158,6 +178,19 @@ def test_its_entries_are_of_bounded_length(database: SqliteDatabase) -> None:
     assert len(entry.target) <= 500
     assert len(entry.after) < 200
     assert verified(database) is not None
+
+
+def test_what_is_pruned_is_one_entry_however_many_slices_it_takes(
+    database: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "SLICE", 2)
+    add(database, *(used("2026-01") for _ in range(5)))
+    assert retention.prune(database, date(2026, 1, 1)) == 0
+    assert verified(database) is None
+    assert retention.prune(database, date(2026, 3, 1)) == 5
+    assert [(e.action, e.target) for e in entries(database)] == [
+        ("records.prune", "before 2026-03-01")
+    ]
 
 
 def test_many_at_once_make_one_chain(path: Path) -> None:

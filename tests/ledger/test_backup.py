@@ -1,5 +1,6 @@
 """A copy of a ledger in use has all that was acknowledged, and becomes the ledger again."""
 
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from benchmarks.old_ledgers import make_sqlite
 from server.ledger import schema
+from server.ledger.audit import ChainBroken, note, verified
 from server.ledger.backup import back_up, checked, contents
 from server.ledger.errors import LedgerError, LedgerInUse
 from server.ledger.ledger import Ledger
@@ -112,7 +114,7 @@ def test_a_restored_ledger_is_the_backup_and_the_present_one_is_kept(
     restoring = Restore(backup, ledger.parent)
     found, lost = restoring.prepare()
     assert found == contents(backup)
-    assert lost == Lost(records=2, invoices=[], keys=["later"])
+    assert lost == Lost(records=2, invoices=[], audited=1, keys=["later"])
     kept = restoring.complete()
     assert kept is not None
     assert rows(ledger, ENDS) == rows(backup, ENDS)
@@ -264,3 +266,22 @@ def test_a_fresh_ledger_can_be_copied_and_checked(tmp_path: Path) -> None:
     back_up(prepared_ledger(tmp_path / "new"), tmp_path / "backup")
     checked(tmp_path / "backup")
     assert contents(tmp_path / "backup").newest_at is None
+
+
+def test_a_restore_is_an_entry_of_its_own_and_tells_of_those_it_takes_back(
+    ledger: Path, backup: Path
+) -> None:
+    with local_books(ledger.parent)() as database:
+        note(database, "owner.forget", "acme")
+        replaced = verified(database)
+    restoring = Restore(backup, ledger.parent)
+    _, lost = restoring.prepare()
+    assert (lost.audited, bool(lost)) == (1, True)
+    restoring.complete()
+    with local_books(ledger.parent)() as database:
+        last = verified(database)
+        assert last is not None
+        assert replaced is not None
+        assert (last.action, json.loads(last.before)) == ("ledger.restore", {"head": replaced.head})
+        with pytest.raises(ChainBroken):
+            verified(database, replaced.head)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from server.accounts.auth import AuthFailed, KeyRing
-from server.ledger import postgres
+from server.ledger import postgres, replication
 from server.ledger.database import PostgresDatabase
 from server.ledger.errors import BudgetExceeded
 from server.ledger.key_store import KeyStore
@@ -17,6 +17,7 @@ from server.ledger.keys import Key
 from server.ledger.ledger import Ledger
 from server.ledger.member_store import MemberStore
 from server.ledger.owner_store import OwnerStore
+from server.ledger.site_sql import MARKS_ELSEWHERE
 from server.ledger.site_store import SiteStore
 from tests.support.nodes import node, record, two_nodes, until, until_known
 from tests.support.sites import new_site, postgres_server
@@ -71,6 +72,30 @@ async def test_a_budget_above_counts_what_other_keys_spent_and_hold_on_other_nod
         assert one.budgets.accounts[name].used() == 30 * ONE
     async with node(tmp_path / "n2", site_url) as (again, _):
         await until(lambda: again.budgets.accounts[name].elsewhere == 20 * ONE)
+
+
+async def test_what_a_key_has_spent_elsewhere_is_its_new_members_at_once(
+    tmp_path: Path, site_url: str, site: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replication, "REREAD_S", 3600.0)
+    budget: dict[str, Any] = {"budget": money(30 * ONE), "currency": "NOK"}
+    new_owner(site)
+    member = new_member(site, **budget)
+    new_key(site, member_id=member.member_id)
+    joining = new_key(site)
+    name = f"member:{member.member_id}"
+    async with two_nodes(tmp_path, site_url) as (one, two):
+        await until_known(name, one, two)
+        for number in range(20):
+            await one.close_record(record(f"r{number}", joining))
+        await until(lambda: site.query("SELECT count(*) FROM usage_records") == [(20,)])
+        account, known = two.budgets.accounts[name], two.site
+        assert known is not None
+        marks = site.query(MARKS_ELSEWHERE, (known.node_uid,))
+        await until(lambda: known.elsewhere_of is not None and known.elsewhere_of[-1] == marks)
+        assert account.elsewhere == 0
+        KeyStore(site).update(joining, lambda old: replace(old, member_id=member.member_id))
+        await until(lambda: account.elsewhere == 20 * ONE)
 
 
 async def test_an_archived_owner_and_a_disabled_member_are_refused_on_every_node(
