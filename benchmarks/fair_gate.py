@@ -11,9 +11,7 @@ import asyncio
 import json
 import re
 import statistics
-import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -25,11 +23,12 @@ import uvloop
 
 from benchmarks.bench import generate
 from benchmarks.cases import WARM_UP, Case
+from benchmarks.doors import door, serving_doors
 from benchmarks.figures import percentile
-from benchmarks.ledger_cost import NoLedger, NoLimits, door
+from benchmarks.ledger_cost import NoLedger, NoLimits
 from benchmarks.machine import surroundings
 from benchmarks.models import make_model
-from benchmarks.servers import ALIAS, ROOT, Server
+from benchmarks.servers import ALIAS, Server
 from engines.base import Engine
 from engines.build import EngineBuilder
 from engines.fleet.fleet import Fleet
@@ -93,34 +92,14 @@ async def serve(folder: Path, model: Path, engine_args: dict[str, Any]) -> None:
 
 @contextmanager
 def both_doors(data: Path, model: Path, engine_args: dict[str, Any]) -> Iterator[dict[str, Server]]:
-    """By name: a process of its own, as the load generator has."""
-    with tempfile.TemporaryDirectory(dir=data, ignore_cleanup_errors=True) as folder:
-        command = [sys.executable, "-m", "benchmarks.fair_gate", "--serve", folder]
-        command += ["--model", str(model), "--engine-args", json.dumps(engine_args)]
-        log = data / "fair_gate.log"
-        with (
-            log.open("w") as out,
-            subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=out,
-                text=True,
-                cwd=ROOT,
-            ) as process,
-        ):
-            assert process.stdin is not None
-            assert process.stdout is not None
-            line = next((s for s in process.stdout if s.startswith('{"ports"')), None)
-            if line is None:
-                raise SystemExit(f"The server did not start; see {log}.")
-            ports = json.loads(line)["ports"]
-            pid = process.pid
-            yield {
-                name: Server(pid=pid, port=ports[name], headers={}, health_s=0, ready_s=0, log=log)
-                for name in DOORS
-            }
-            process.stdin.close()
+    """By name."""
+    with serving_doors("fair_gate", data, model, engine_args) as (pid, said, log):
+        yield {
+            name: Server(
+                pid=pid, port=said["ports"][name], headers={}, health_s=0, ready_s=0, log=log
+            )
+            for name in DOORS
+        }
 
 
 def one_round(doors: dict[str, Server], number: int) -> dict[str, Any]:

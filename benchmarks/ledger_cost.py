@@ -11,23 +11,21 @@ import argparse
 import asyncio
 import json
 import statistics
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-import uvicorn
 import uvloop
 
 from benchmarks.bench import generate
 from benchmarks.cases import WARM_UP, Case
+from benchmarks.doors import door, serving_doors
 from benchmarks.figures import percentile
 from benchmarks.machine import surroundings
 from benchmarks.models import make_model
-from benchmarks.servers import ALIAS, ROOT, Server
+from benchmarks.servers import ALIAS, Server
 from engines.build import EngineBuilder
 from engines.fleet.fleet import Fleet
 from engines.host.garbage import freeze_garbage
@@ -35,8 +33,6 @@ from server.accounts.auth import KeyRing
 from server.accounts.limits import Admission, Limiter
 from server.app import FjordApp, create_app
 from server.cli.registry_choice import open_registry
-from server.http.connection import Connection
-from server.http.request_log import RequestLog
 from server.ledger import sqlite
 from server.ledger.database import SqliteDatabase
 from server.ledger.key_store import KeyStore
@@ -132,57 +128,11 @@ def new_key(data_dir: Path) -> str:
         database.close()
 
 
-@asynccontextmanager
-async def door(app: RequestLog, lifespan: Any) -> Any:
-    """Serves `app` on a free port; yields the port."""
-    config = uvicorn.Config(
-        cast(Any, app),
-        port=0,
-        http=Connection,
-        ws="none",
-        lifespan=lifespan,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-    )
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-        assert not serving.done(), "the server ended before it started"
-    yield server.servers[0].sockets[0].getsockname()[1]
-    server.should_exit = True
-    await serving
-
-
 @contextmanager
 def both_doors(data: Path, model: Path, engine_args: dict[str, Any]) -> Iterator[dict[str, Server]]:
-    """By name: a process of its own, as the load generator has."""
-    with tempfile.TemporaryDirectory(dir=data, ignore_cleanup_errors=True) as folder:
-        command = [sys.executable, "-m", "benchmarks.ledger_cost", "--serve", folder]
-        command += ["--model", str(model), "--engine-args", json.dumps(engine_args)]
-        log = data / "ledger_cost.log"
-        with (
-            log.open("w") as out,
-            subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=out,
-                text=True,
-                cwd=ROOT,
-            ) as process,
-        ):
-            assert process.stdin is not None
-            assert process.stdout is not None
-            lines = (line for line in process.stdout if line.startswith('{"ports"'))
-            line = next(lines, None)
-            if line is None:
-                raise SystemExit(f"The server did not start; see {log}.")
-            said = json.loads(line)
-            yield {name: a_server(process.pid, said, name, log) for name in DOORS}
-            process.stdin.close()
+    """By name."""
+    with serving_doors("ledger_cost", data, model, engine_args) as (pid, said, log):
+        yield {name: a_server(pid, said, name, log) for name in DOORS}
 
 
 def a_server(pid: int, said: dict[str, Any], name: str, log: Path) -> Server:

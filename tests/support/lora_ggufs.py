@@ -13,25 +13,14 @@ from tokenizers import Tokenizer
 
 from engines.tensor_headers import safetensors_header
 from engines.testing.tiny import SPECIALS, TEMPLATE
+from tests.support.gguf_names import LAYER_NAMES
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
 
 Arch = Literal["llama", "qwen3"]
 Floats = NDArray[np.float32]
-_NAMES = {
-    "model.embed_tokens": "token_embd",
-    "model.norm": "output_norm",
-    "input_layernorm": "attn_norm",
-    "post_attention_layernorm": "ffn_norm",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-}
+_NAMES = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", **LAYER_NAMES}
 
 
 def tiny_gguf(folder: Path, to: Path, arch: Arch = "llama", adapter: Path | None = None) -> Path:

@@ -20,6 +20,7 @@ from engines.testing.tiny import (
     TEMPLATE,
 )
 from engines.testing.tiny_vision import MARKS, PATCH, SHUFFLED, TILE, make_idefics3
+from tests.support.gguf_names import LAYER_NAMES
 from tests.support.stored_tensors import stored_tensors
 
 if TYPE_CHECKING:
@@ -29,19 +30,7 @@ MODEL, PROJECTOR = "tiny-eyes.gguf", "mmproj-tiny-eyes.gguf"
 _EMPTY_LINE = "ĊĊ"
 """A token that SmolVLM has and a byte tokenizer lacks: it stands before a picture."""
 _TEXT = "model.text_model."
-_NAMES = {
-    "embed_tokens": "token_embd",
-    "norm": "output_norm",
-    "input_layernorm": "attn_norm",
-    "post_attention_layernorm": "ffn_norm",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-}
+_NAMES = {"embed_tokens": "token_embd", "norm": "output_norm", **LAYER_NAMES}
 _EYES = {
     "model.connector.modality_projection.proj": "mm.model.fc",
     "model.vision_model.embeddings.patch_embedding": "v.patch_embd",

@@ -17,6 +17,7 @@ from engines.testing.tiny import (
     write_model,
     write_weights,
 )
+from tests.support.gguf_names import LAYER_NAMES
 from tests.support.stored_tensors import stored_tensors
 
 if TYPE_CHECKING:
@@ -45,17 +46,9 @@ _GGUF_NAMES = {
 _QWEN3_NAMES = {
     "model.embed_tokens": "token_embd",
     "model.norm": "output_norm",
-    "input_layernorm": "attn_norm",
-    "post_attention_layernorm": "ffn_norm",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
     "self_attn.q_norm": "attn_q_norm",
     "self_attn.k_norm": "attn_k_norm",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
+    **LAYER_NAMES,
 }
 QWEN3_SPECIALS = ("<|im_end|>", "<|im_start|>", "<|endoftext|>")
 
