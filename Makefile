@@ -25,7 +25,7 @@ PIP := $(RUN) requirements/install.py
 SAY := @printf '\033[1m==>\033[0m %s\n'
 
 .DEFAULT_GOAL := help
-.PHONY: help serve setup test test-fast test-versions test-agents test-docker clients check format lock wheel bench bench-quick
+.PHONY: help serve setup test test-fast test-versions test-agents test-docker clients browser check format lock wheel bench bench-quick
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -47,7 +47,7 @@ endif
 setup: $(VENV)/.$(SERVE_SET) ## Set up alone: packages, embedded model, first key
 	@$(RUN) -m server prepare $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
 
-test: $(VENV)/.dev clients ## Run all tests, and say what was skipped and why (without a GPU too)
+test: $(VENV)/.dev clients browser ## Run all tests, and say what was skipped and why (without a GPU too)
 	@$(RUN) -m tests.run $(ARGS)
 
 test-fast: $(VENV)/.dev ## Run the tests that need neither vLLM nor over a second each (2 to 3 minutes on 2 cores)
@@ -161,6 +161,12 @@ tests/node/node_modules/.package-lock.json: tests/node/package-lock.json
 	$(SAY) "installing Node's clients"
 	@if command -v npm >/dev/null; then cd tests/node && npm ci --silent --no-audit --no-fund; \
 	  else echo 'npm is not here: the tests of Node clients will be skipped'; fi
+
+browser: ## Install Debian's Chromium, for the tests of the console's pages (skipped without it)
+	@if ! command -v chromium >/dev/null && command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  printf '\033[1m==>\033[0m %s\n' 'installing Chromium (about a minute)'; \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends chromium; } >/dev/null 2>&1 \
+	  || echo 'Chromium could not be installed: the tests of pages will be skipped'; fi
 
 # No `npm ci`: it refuses a lock that lacks the binaries of other platforms than the lock's own.
 tests/agents/node_modules/.package-lock.json: tests/agents/package-lock.json

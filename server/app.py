@@ -24,6 +24,7 @@ from server.api.admin_models import add_model_routes
 from server.api.admin_requests import add_request_routes
 from server.api.batches.runner import batch_runner
 from server.api.endpoint import KeyedEndpoint
+from server.api.exposure import speaks_console, speaks_ollama
 from server.api.idempotency.place import keyed_requests
 from server.api.memory.place import memory_of
 from server.api.memory.told import told_of
@@ -36,6 +37,9 @@ from server.api.responses.background import BackgroundRunner
 from server.api.services import Services
 from server.api.unrouted import api_error, http_error, rendered, unexpected_error
 from server.build_info import BuildInfo
+from server.console.routes import Console
+from server.console.session import Sessions
+from server.console.views.all_pages import PAGES
 from server.disk_space import DiskSpace
 from server.errors import ApiError
 from server.fairness.gates import Gates
@@ -44,7 +48,7 @@ from server.http.connection import connection_state
 from server.http.host_header import check_host
 from server.http.recent_requests import RecentRequests
 from server.http.request_log import RequestLog, answer_headers, line_of
-from server.http.web_pages import WebPages, is_loopback
+from server.http.web_pages import WebPages
 from server.ledger.backlog import backlog_of
 from server.ledger.ledger import Ledger
 from server.ledger_metrics import LedgerMetrics
@@ -106,10 +110,12 @@ def create_app(
     operator_token: str = "",
     read_registry: Read | None = None,
     traces: Traces | None = None,
+    sessions: Sessions | None = None,
 ) -> RequestLog:
     """The ASGI application; its lifespan starts and stops ledger, fleet and supervisor.
     `operator_token` opens the admin API beside admin keys; empty: nothing does. `read_registry`
-    reads the registry again; None: there is no file. `traces` takes each request that has ended."""
+    reads the registry again; None: there is no file. `traces` takes each request that has ended.
+    `sessions`: who has signed in to the console; None: there is none."""
     services = _services(settings, registry, fleet, ledger, ring, node, traces)
     registry_file = RegistryFileReader(services, read_registry)
     admin = admin_router(ledger.open_books, lambda: services.registry.names)
@@ -128,6 +134,8 @@ def create_app(
         of_ops = [route for route in routes if "ops" in route.ports]
         ops = _app_of(services, [*of_ops, *admin.routes, *documents])
         app.ops = RequestLog(ops, traces)
+    if sessions is not None and speaks_console(settings):
+        ops.router.routes.extend(Console(ops, sessions).routes(PAGES))
     counted = services.metrics.answered
     ops.add_middleware(AdminGate, ring=ring, answered=counted, token=operator_token)
     app.registry_file = registry_file
@@ -218,13 +226,6 @@ def _app_of(services: Services, routes: Sequence[BaseRoute]) -> FjordApp:
     app.add_exception_handler(ApiError, api_error)
     app.add_exception_handler(Exception, unexpected_error)
     return app
-
-
-def speaks_ollama(settings: Settings) -> bool:
-    """Where it is not said, on this machine alone: clients that know no key look for it there."""
-    if settings.ollama is not None:
-        return settings.ollama
-    return not settings.has_port or is_loopback(settings.host)
 
 
 def described_routes(services: Services) -> list[DescribedRoute]:

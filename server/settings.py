@@ -86,6 +86,8 @@ class Settings(BaseSettings):
     """Web pages that may call from their browsers: scheme://host:port each, or *."""
     ollama: bool | None = None
     """Whether Ollama's API is there beside the service's; None: where no other machine can ask."""
+    console: bool | None = None
+    """Whether the console (/console) is there; None: where no other machine can ask."""
     max_body_bytes: Count = 8 * 2**20
     image_hosts: Annotated[tuple[Host, ...], NoDecode, BeforeValidator(_several)] = ()
     """Hosts that pictures may be fetched from, name or name:port each; () none are fetched."""

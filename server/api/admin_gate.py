@@ -6,6 +6,7 @@ from typing import Protocol
 
 from server.accounts.auth import KeyRing, presented_key
 from server.accounts.operator_token import OPERATOR, is_token
+from server.accounts.principal import PRINCIPAL, Principal
 from server.errors import ApiError, to_api_error
 from server.http.asgi import App, Message, Receive, Scope, Send
 from server.http.exchange import ClientLeft, Exchange
@@ -25,7 +26,8 @@ class Answered(Protocol):
 
 class AdminGate:
     """ASGI middleware: nobody without an admin key or the operator's token gets past it, whatever
-    the path under /admin/, and nothing larger than 64 KiB."""
+    the path under /admin/, and nothing larger than 64 KiB. The console, which has asked who it is
+    itself, says so in the scope."""
 
     def __init__(self, app: App, ring: KeyRing, answered: Answered, token: str = "") -> None:
         self._app = app
@@ -46,8 +48,10 @@ class AdminGate:
     async def _admitted(self, exchange: Exchange, line: RequestLine) -> bytes | None:
         """The request's body; None where the request was refused, or its client left."""
         try:
-            line.note(key=self._key_id(exchange.scope["headers"]))
-            _check_words(exchange.scope)
+            scope = exchange.scope
+            who = scope[PRINCIPAL] = scope.get(PRINCIPAL) or self._principal(scope["headers"])
+            line.note(**{"member" if who.kind == "member" else "key": who.name})
+            _check_words(scope)
             return await exchange.body(MOST_BODY_BYTES)
         except ClientLeft:
             line.status = 499
@@ -60,11 +64,12 @@ class AdminGate:
             await exchange.fail(error)
         return None
 
-    def _key_id(self, headers: Iterable[tuple[bytes, bytes]]) -> str:
+    def _principal(self, headers: Iterable[tuple[bytes, bytes]]) -> Principal:
         """Who it is. Raises AuthError."""
         if is_token(presented_key(headers), self._token):
-            return OPERATOR
-        return self._ring.authenticate(headers, service="admin").key_id
+            return Principal(kind="operator", name=OPERATOR)
+        caller = self._ring.authenticate(headers, service="admin")
+        return Principal(kind="key", name=caller.key_id, title=caller.name)
 
     def _counting(self, send: Send) -> Send:
         async def counting(message: Message) -> None:

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from contextlib import closing
 from typing import Any
 
-from server.accounts.operator_token import OPERATOR
+from server.accounts.principal import PRINCIPAL, Principal
 from server.api.services import Services
 from server.http.asgi import Scope
-from server.http.request_log import line_of
-from server.ledger.actors import Actor, ActorKind
+from server.ledger.actors import Actor
 from server.ledger.audit import note
 from server.ledger.errors import LedgerUnavailable
 from server.ledger.open_books import open_books
@@ -21,10 +20,9 @@ log = logging.getLogger("fjord.api")
 
 def actor_of(scope: Scope) -> Actor:
     """Of a request that the AdminGate let through."""
-    key_id = str(line_of(scope).facts.get("key", ""))
+    who: Principal = scope[PRINCIPAL]
     address = (scope.get("client") or ("",))[0] or ""
-    kind: ActorKind = "operator" if key_id == OPERATOR else "key"
-    return Actor(kind=kind, name=key_id, address=str(address))
+    return Actor(kind=who.kind, name=who.name, address=str(address))
 
 
 async def noted(

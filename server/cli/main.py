@@ -98,6 +98,7 @@ def serve(
     no_auth: options.NoAuth = None,
     cors_origin: options.CorsOrigins = None,
     ollama: options.Ollama = None,
+    console: options.Console = None,
     model: options.Models = None,
     engine_arg: options.EngineArgs = None,
     request_timeout_s: options.RequestTimeout = None,

@@ -78,6 +78,12 @@ Ollama = Annotated[
         "--ollama/--no-ollama", help="Speak Ollama's API too (/api/…). [default: on loopback]"
     ),
 ]
+Console = Annotated[
+    bool | None,
+    typer.Option(
+        "--console/--no-console", help="Pages for people (/console). [default: on loopback]"
+    ),
+]
 RequestTimeout = Annotated[
     float | None,
     typer.Option("--request-timeout", metavar="S", help="End a request after S s. [default: 600]"),

@@ -47,6 +47,6 @@ def test_the_gate_takes_the_token_where_there_is_one() -> None:
 
     headers = [(b"authorization", b"Bearer token")]
     gate = AdminGate(app, KeyRing(), lambda *_: None, "token")
-    assert gate._key_id(headers) == OPERATOR
+    assert gate._principal(headers).name == OPERATOR
     with pytest.raises(AuthFailed):
-        AdminGate(app, KeyRing(), lambda *_: None)._key_id(headers)
+        AdminGate(app, KeyRing(), lambda *_: None)._principal(headers)

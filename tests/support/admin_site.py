@@ -12,6 +12,7 @@ from engines.fleet.fleet import Fleet
 from engines.testing.scripted import ScriptedEngine
 from server.accounts.auth import KeyRing
 from server.app import create_app
+from server.console.session import Sessions
 from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key
 from server.ledger.ledger import Ledger
@@ -34,8 +35,8 @@ class AdminSite:
 
 
 @asynccontextmanager
-async def admin_site(data_dir: Path) -> AsyncIterator[AdminSite]:
-    """With an admin key, and an LLM key of acme's."""
+async def admin_site(data_dir: Path, sessions: Sessions | None = None) -> AsyncIterator[AdminSite]:
+    """With an admin key, and an LLM key of acme's. `sessions`: who has signed in to the console."""
     ledger, ring = Ledger.open(data_dir, node="n"), KeyRing()
     with closing(ledger.open_books()) as books:
         store = KeyStore(books)
@@ -44,7 +45,8 @@ async def admin_site(data_dir: Path) -> AsyncIterator[AdminSite]:
     await ledger.start(on_keys=ring.replace)
     registry = registry_of(scripted())
     fleet = Fleet(registry.models.values(), ScriptedEngine)
-    app = create_app(Settings(data_dir=data_dir), registry, fleet, ledger, ring)
+    settings = Settings(data_dir=data_dir)
+    app = create_app(settings, registry, fleet, ledger, ring, sessions=sessions)
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://fjord", headers={"X-API-Key": admin}
     ) as client:

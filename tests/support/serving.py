@@ -28,6 +28,7 @@ from server.accounts.auth import KeyRing
 from server.api.services import Services
 from server.app import create_app
 from server.cli.tracing import traces_to
+from server.console.session import Sessions
 from server.http.connection import Connection
 from server.http.request_log import RequestLog
 from server.ledger import key_watcher, sqlite
@@ -110,12 +111,12 @@ def serving(
     settings: Mapping[str, Any] | None = None,
     rates: Mapping[str, int] | None = None,
     fleet: Mapping[str, Any] | None = None,
+    sessions: Sessions | None = None,
 ) -> Iterator[Served]:
     """Serve `models` (default: one scripted alias) until the block ends. `fleet`: what the Fleet
-    takes beside them."""
-    app, served = prepared(
-        data_dir, *models, build=build, settings=settings, rates=rates, fleet=fleet
-    )
+    takes beside them. `sessions`: who has signed in to the console."""
+    options: dict[str, Any] = {"settings": settings, "rates": rates, "fleet": fleet}
+    app, served = prepared(data_dir, *models, build=build, sessions=sessions, **options)
     with quick_polls(), running(app) as served.url:
         yield served
 
@@ -149,6 +150,7 @@ def prepared(
     settings: Mapping[str, Any] | None = None,
     rates: Mapping[str, int] | None = None,
     fleet: Mapping[str, Any] | None = None,
+    sessions: Sessions | None = None,
 ) -> tuple[Any, Served]:
     """The app, and what is inside; it has no address yet."""
     registry = replace(registry_of(*(models or (scripted(),))), rates=rates or {})
@@ -170,7 +172,8 @@ def prepared(
     engines = Fleet(registry.models.values(), remembered, **how)
     asked = None if chosen.otlp_endpoint is None else collector_address(chosen)
     traces = traces_to(asked, "test")
-    app = create_app(chosen, registry, engines, ledger, KeyRing(), node="test", traces=traces)
+    more: dict[str, Any] = {"node": "test", "traces": traces, "sessions": sessions}
+    app = create_app(chosen, registry, engines, ledger, KeyRing(), **more)
     return app, Served("", key, data_dir, services_of(app), made)
 
 

@@ -1,0 +1,11 @@
+"""The console: pages for people, made on the server; each thing it does is the admin API's.
+
+session.py       who has signed in, as pages know them
+admin_client.py  asks the admin API in this process, as that person
+assets.py        static files, under names that change with their bytes
+pages.py         a template -> a response with the headers that pages need
+navigation.py    which pages there are, and for whom
+routes.py        what answers under /console
+views/           the pages
+templates/, static/ (static/vendor: other people's, unchanged, with their hashes)
+"""

@@ -1,0 +1,50 @@
+"""Static files, under names that change with their bytes: a browser keeps them for good."""
+
+import hashlib
+import mimetypes
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from server.errors import not_found
+
+STATIC: Final = Path(__file__).parent / "static"
+PREFIX: Final = "/console/static"
+_KEPT: Final = "public, max-age=31536000, immutable"
+
+
+class Assets:
+    """All files below static/, in memory: some 200 kB."""
+
+    @cached_property
+    def _files(self) -> dict[str, tuple[bytes, str]]:
+        """By the name that pages use: digest, dash, file name."""
+        found = {}
+        for path in sorted(STATIC.rglob("*")):
+            kind = mimetypes.guess_type(path.name)[0]
+            if path.is_file() and kind is not None:
+                body = path.read_bytes()
+                found[f"{hashlib.sha256(body).hexdigest()[:12]}-{path.name}"] = (body, kind)
+        return found
+
+    def url(self, name: str) -> str:
+        """Of the file with that name. Raises KeyError."""
+        for hashed in self._files:
+            if hashed.partition("-")[2] == name:
+                return f"{PREFIX}/{hashed}"
+        raise KeyError(name)
+
+    async def answer(self, request: Request) -> Response:
+        found = self._files.get(request.path_params["name"])
+        if found is None:
+            raise not_found(request.url.path)
+        body, kind = found
+        headers = {"Cache-Control": _KEPT, "X-Content-Type-Options": "nosniff"}
+        return Response(body, media_type=kind, headers=headers)
+
+    def route(self) -> Route:
+        return Route(f"{PREFIX}/{{name}}", self.answer, methods=["GET"])

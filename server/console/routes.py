@@ -1,0 +1,124 @@
+"""What answers under /console: who has not signed in is led to the door, and forms need their
+session's token."""
+
+import hmac
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+from urllib.parse import urlencode
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from server.console.admin_client import AdminClient, AdminRefusal
+from server.console.assets import Assets
+from server.console.pages import Pages
+from server.console.session import Sessions, SignedIn
+from server.http.asgi import App
+
+SIGN_IN: Final = "/console/sign-in"
+_READING: Final = frozenset({"GET", "HEAD"})
+
+log = logging.getLogger("fjord.console")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Visit:
+    """One request of a page by somebody who has signed in."""
+
+    request: Request
+    signed_in: SignedIn
+    admin: AdminClient
+    pages: Pages
+
+    def page(self, template: str, status: int = 200, **context: object) -> Response:
+        return self.pages.page(self.request, template, self.signed_in, status, **context)
+
+
+PageHandler: TypeAlias = Callable[[Visit], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class PageRoute:
+    """A page, or a form of one; `path` is under /console."""
+
+    path: str
+    handler: PageHandler
+    methods: Sequence[str] = ("GET",)
+
+
+class Console:
+    """Makes routes of pages."""
+
+    def __init__(self, admin: App, sessions: Sessions) -> None:
+        """`admin`: the application with /admin/v1."""
+        self._admin = admin
+        self._sessions = sessions
+        self.assets = Assets()
+        self.pages = Pages(self.assets)
+
+    def routes(self, page_routes: Sequence[PageRoute]) -> list[Route]:
+        made = [
+            Route(f"/console{page.path}", self._answering(page.handler), methods=page.methods)
+            for page in page_routes
+        ]
+        return [self.assets.route(), *made]
+
+    def _answering(self, handler: PageHandler) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            signed_in = await self._sessions.find(request)
+            if signed_in is None:
+                return _to_the_door(request)
+            if not await _has_token(request, signed_in):
+                return self._problem(request, signed_in, 403, "This form is out of date", _STALE)
+            admin = AdminClient(self._admin, signed_in.principal, request.scope)
+            visit = Visit(request=request, signed_in=signed_in, admin=admin, pages=self.pages)
+            try:
+                return await handler(visit)
+            except AdminRefusal as refusal:
+                heading = _HEADINGS.get(refusal.status, "That did not work")
+                return self._problem(request, signed_in, refusal.status, heading, str(refusal))
+
+        return answer
+
+    def _problem(
+        self, request: Request, signed_in: SignedIn, status: int, heading: str, message: str
+    ) -> Response:
+        return self.pages.page(
+            request, "problem.html", signed_in, status, heading=heading, message=message
+        )
+
+
+_STALE: Final = "Nothing was changed. Load the page again, and send it once more."
+_HEADINGS: Final = {
+    403: "Not for your role",
+    404: "Not found",
+    503: "Not available just now",
+}
+
+
+def _to_the_door(request: Request) -> Response:
+    """htmx would put the sign-in page into a corner of this one: it is told to leave it."""
+    if request.headers.get("hx-request"):
+        return Response(status_code=401, headers={"HX-Redirect": SIGN_IN})
+    if request.method not in _READING:
+        return RedirectResponse(SIGN_IN, 303)
+    return RedirectResponse(f"{SIGN_IN}?{_next(request)}", 303)
+
+
+def _next(request: Request) -> str:
+    query = f"?{request.url.query}" if request.url.query else ""
+    return urlencode({"next": f"{request.url.path}{query}"[:1000]})
+
+
+async def _has_token(request: Request, signed_in: SignedIn) -> bool:
+    """Reads a form that has none in its headers; starlette keeps what was read."""
+    if request.method in _READING:
+        return True
+    token = request.headers.get("x-csrf-token")
+    if token is None:
+        form = await request.form(max_files=0, max_fields=200, max_part_size=64 * 1024)
+        token = str(form.get("csrf", ""))
+    return hmac.compare_digest(token.encode(), signed_in.csrf.encode())

@@ -1,0 +1,5 @@
+"""Every page of the console."""
+
+from server.console.views import now
+
+PAGES = (*now.ROUTES,)
