@@ -53,6 +53,7 @@ SOMETIMES = WITH_TLS | {
     "fjord_ledger_set_aside_records",
     "fjord_ledger_site_contact_timestamp_seconds",
     # events that did not happen
+    "fjord_requests_waiting",
     "fjord_engine_unloads_total",
     "fjord_broken_forms_total",
     "fjord_unknown_fields_total",
