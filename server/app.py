@@ -17,11 +17,11 @@ from engines.host.garbage import freeze_garbage
 from engines.registry.registry import Registry
 from server.accounts.auth import KeyRing
 from server.accounts.limits import Limiter
-from server.api.admin import admin_router
-from server.api.admin_gate import AdminGate
-from server.api.admin_memory import add_memory_route
-from server.api.admin_models import add_model_routes
-from server.api.admin_requests import add_request_routes
+from server.api.admin.gate import AdminGate
+from server.api.admin.memory import add_memory_route
+from server.api.admin.models import add_model_routes
+from server.api.admin.requests import add_request_routes
+from server.api.admin.router import admin_router
 from server.api.batches.runner import batch_runner
 from server.api.endpoint import KeyedEndpoint
 from server.api.exposure import speaks_console, speaks_ollama

@@ -1,7 +1,7 @@
 """Every operation of the API, once: its paths, who serves it, what goes in and what comes out.
 
 Routing, /openapi.json and the label `endpoint` of /metrics are read from here. The admin API is
-FastAPI's own (server/api/admin.py).
+FastAPI's own (server/api/admin/).
 """
 
 from functools import partial

@@ -7,7 +7,7 @@ import pytest
 
 from server.accounts.auth import AuthFailed, KeyRing
 from server.accounts.operator_token import OPERATOR, is_token, kept_token, operator_token
-from server.api.admin_gate import AdminGate
+from server.api.admin.gate import AdminGate
 
 
 def test_the_token_is_new_each_time_private_and_gone_with_the_server(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import pytest
 from fastapi import FastAPI, Request, Response
 
 from engines.registry.names import ModelNames
-from server.api.admin import admin_router
-from server.api.admin_gate import MOST_BODY_BYTES
+from server.api.admin.gate import MOST_BODY_BYTES
+from server.api.admin.router import admin_router
 from server.errors import ApiError
 from server.http.request_log import RequestLog
 from server.ledger.database import Database

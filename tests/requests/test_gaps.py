@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.gap_site import AT_ONCE, BOUND_MS, Site
 from engines.answers.form_bounds import MOST_SCHEMA_BYTES
-from server.api.admin_gate import MOST_BODY_BYTES
+from server.api.admin.gate import MOST_BODY_BYTES
 from server.api.chat.request import structure
 from server.api.chat.wire import ChatRequest
 from server.api.decode import IN_A_THREAD_BYTES
@@ -52,7 +52,7 @@ MAY_PARSE = {
 }
 READS_BODIES = {
     "server/api/endpoint.py",
-    "server/api/admin_gate.py",
+    "server/api/admin/gate.py",
     "server/api/batches/endpoints.py",  # 64 KiB at most
     "server/api/ollama/lists.py",  # 64 KiB at most
     "server/api/memory/conversations.py",  # a request's most, decoded as one

@@ -11,7 +11,7 @@ from engines.fleet.status import EngineStatus
 from engines.registry.spec import ModelSpec
 from engines.weights.packages import model_name
 from server.accounts.limits import Admission
-from server.api.admin_gate import MOST_BODY_BYTES
+from server.api.admin.gate import MOST_BODY_BYTES
 from server.api.content_type import check_content_type
 from server.api.decode import decoded
 from server.api.endpoint import KeyedEndpoint

@@ -1,0 +1,49 @@
+"""The routes of /admin/v1 that need the books alone."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.security import APIKeyHeader
+
+from engines.registry.names import ModelNames
+from server.api.admin.audit import add_audit_routes
+from server.api.admin.keys import add_key_routes
+from server.api.admin.route import AdminRoute
+from server.api.admin.tenants import add_member_routes, add_owner_routes, add_site_routes
+from server.api.admin.usage import add_usage_route
+from server.api.audited import actor_of
+from server.ledger.database import Database
+from server.ledger.key_store import KeyStore
+
+SCHEME = APIKeyHeader(name="X-API-Key", auto_error=False, description="wayscloud_admin_…")
+
+
+def admin_router(open_books: Callable[[], Database], names: Callable[[], ModelNames]) -> APIRouter:
+    """The routes; who may come in is decided before them (AdminGate). `open_books` is called once
+    a request, on a worker thread, and may raise LedgerUnavailable."""
+
+    def books(request: Request) -> Iterator[Database]:
+        with closing(open_books()) as database:
+            database.actor = actor_of(request.scope)
+            yield database
+
+    def keys(database: Annotated[Database, Depends(books)]) -> KeyStore:
+        return KeyStore(database)
+
+    router = APIRouter(
+        prefix="/admin/v1",
+        tags=["admin"],
+        route_class=AdminRoute,
+        redirect_slashes=False,
+        dependencies=[Depends(SCHEME)],
+    )
+    add_key_routes(router, Annotated[KeyStore, Depends(keys)], names)
+    Books = Annotated[Database, Depends(books)]
+    add_site_routes(router, Books, names)
+    add_owner_routes(router, Books, names)
+    add_member_routes(router, Books, names)
+    add_usage_route(router, Books)
+    add_audit_routes(router, Books)
+    return router
