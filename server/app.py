@@ -37,9 +37,8 @@ from server.api.responses.background import BackgroundRunner
 from server.api.services import Services
 from server.api.unrouted import api_error, http_error, rendered, unexpected_error
 from server.build_info import BuildInfo
-from server.console.routes import Console
+from server.console.mounted import console_routes
 from server.console.session import Sessions
-from server.console.views.all_pages import PAGES
 from server.disk_space import DiskSpace
 from server.errors import ApiError
 from server.fairness.gates import Gates
@@ -115,7 +114,7 @@ def create_app(
     """The ASGI application; its lifespan starts and stops ledger, fleet and supervisor.
     `operator_token` opens the admin API beside admin keys; empty: nothing does. `read_registry`
     reads the registry again; None: there is no file. `traces` takes each request that has ended.
-    `sessions`: who has signed in to the console; None: there is none."""
+    `sessions`: who has signed in to the console; None: as its books say."""
     services = _services(settings, registry, fleet, ledger, ring, node, traces)
     registry_file = RegistryFileReader(services, read_registry)
     admin = admin_router(ledger.open_books, lambda: services.registry.names)
@@ -134,8 +133,8 @@ def create_app(
         of_ops = [route for route in routes if "ops" in route.ports]
         ops = _app_of(services, [*of_ops, *admin.routes, *documents])
         app.ops = RequestLog(ops, traces)
-    if sessions is not None and speaks_console(settings):
-        ops.router.routes.extend(Console(ops, sessions).routes(PAGES))
+    if speaks_console(settings):
+        ops.router.routes.extend(console_routes(ops, services, sessions))
     counted = services.metrics.answered
     ops.add_middleware(AdminGate, ring=ring, answered=counted, token=operator_token)
     app.registry_file = registry_file

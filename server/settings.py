@@ -33,6 +33,12 @@ def _origin(value: str) -> str:
     return value
 
 
+def _console_url(value: str) -> str:
+    if not re.fullmatch(r"https?://[^/\s?#@]+/?", value):
+        raise ValueError("right would be like https://fjord.example.com, without a path")
+    return value
+
+
 def _host(value: str) -> str:
     if not re.fullmatch(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", value):
         raise ValueError("right would be like images.example.com, or images.example.com:8443")
@@ -42,6 +48,7 @@ def _host(value: str) -> str:
 Several = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)]
 Host = Annotated[str, AfterValidator(_host)]
 Origin = Annotated[str, AfterValidator(_origin)]
+ConsoleUrl = Annotated[str, AfterValidator(_console_url)]
 LONGEST_S = 366 * 86_400.0
 MOST_GB = 1e6
 MOST_AUDIO_MB, MOST_AUDIO_S = 1e4, 36_000.0
@@ -88,6 +95,8 @@ class Settings(BaseSettings):
     """Whether Ollama's API is there beside the service's; None: where no other machine can ask."""
     console: bool | None = None
     """Whether the console (/console) is there; None: where no other machine can ask."""
+    console_url: ConsoleUrl | None = None
+    """Of the console as browsers know it, where that is not this machine's own address."""
     max_body_bytes: Count = 8 * 2**20
     image_hosts: Annotated[tuple[Host, ...], NoDecode, BeforeValidator(_several)] = ()
     """Hosts that pictures may be fetched from, name or name:port each; () none are fetched."""

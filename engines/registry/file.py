@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from engines.registry.access import AccessEntry, IssuerEntry, RuleEntry
 from engines.registry.complaints import complaint, shown
 from engines.registry.entries import (
     BatchEntry,
@@ -124,6 +125,9 @@ def _schema(location: Location) -> tuple[list[str], str | None]:
 
 _INSIDE: Mapping[tuple[type[BaseModel], str], tuple[type[BaseModel], bool]] = {
     (RegistryFile, "seller"): (SellerEntry, False),
+    (RegistryFile, "access"): (AccessEntry, False),
+    (AccessEntry, "issuers"): (IssuerEntry, True),
+    (IssuerEntry, "rules"): (RuleEntry, True),
     (RegistryFile, "batch"): (BatchEntry, False),
     (RegistryFile, "models"): (ModelEntry, True),
     (RegistryFile, "profiles"): (ProfileEntry, True),

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from engines.registry.access import AccessEntry
 from engines.registry.adapters import HubFolder, nowhere
 from engines.registry.engine_arguments import argument_errors
 from engines.registry.entries import ALIAS, EngineKind
@@ -59,6 +60,8 @@ class Registry:
     """Engine kind -> alias -> the same weights on that engine (the file's `also`)."""
     batch_price_factor: int = 1_000_000
     """What prices of a batch's requests are multiplied by, in millionths."""
+    access: AccessEntry = field(default_factory=AccessEntry)
+    """How people sign in, beside passwords."""
     list_other_names: bool = False
     """Whether the models list shows what models are also known as."""
     names: ModelNames = field(init=False, repr=False, compare=False)
@@ -117,6 +120,7 @@ def load_registry(path: Path, profile: str | None = None, here: HubFolder = nowh
         regions=tuple(document.file.regions),
         other_engines=others,
         batch_price_factor=document.file.batch.price_factor,
+        access=document.file.access,
         list_other_names=document.file.list_other_names,
     )
 

@@ -21,6 +21,13 @@ QUESTION = "What is the capital of Norway?"
 log = logging.getLogger("fjord.start")
 
 
+@dataclass(frozen=True, slots=True)
+class ConsoleSaid:
+    url: str
+    link: str | None
+    """Makes the first admin; None: there is one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announcement:
     url: str
@@ -31,6 +38,8 @@ class Announcement:
     """Where /metrics, /ready, /docs and /admin are, if apart."""
     registry: Registry
     key: FirstKey | None
+    console: ConsoleSaid | None
+    """None: it is not there."""
     needs_key: bool
     is_exposed: bool
     """Other machines reach the server."""
@@ -70,7 +79,20 @@ def _greeting(announcement: Announcement) -> list[str]:
         *_ops_said(announcement),
         *shared_lines(list(registry.models.values())),
         *_keys_said(announcement),
+        *_console_said(announcement),
     ]
+
+
+def _console_said(announcement: Announcement) -> list[str]:
+    """The link is a secret: a log gets none."""
+    console = announcement.console
+    if console is None:
+        return []
+    if console.link is None:
+        return [f"Console: {console.url}"]
+    if not announcement.has_reader:
+        return [f"Console: {console.url}; `fjord console link` shows the first admin's way in."]
+    return ["Console, for the first admin, once:", f"  {console.link}"]
 
 
 def _ops_said(announcement: Announcement) -> list[str]:

@@ -8,13 +8,17 @@ import typer
 from server.accounts.tenant_wire import MemberIn, MemberPatch, member_out
 from server.cli.allowance_options import SaidAllowance, Unset, applied, unset_fields, with_allowance
 from server.cli.apps import new_app
+from server.cli.console_link import welcome_url
 from server.cli.key_fields import checked
 from server.cli.options import DEFAULT_DIR, AsJson, DataDir, LedgerUrl
 from server.cli.owner_choice import member_named, owner_named
+from server.cli.server_address import console_address
 from server.cli.tables import Column, show_table
 from server.cli.tenant_books import changing_books, tenant_books
 from server.cli.tenant_table import show_level, summary
 from server.ledger.member_store import MemberStore
+from server.ledger.password_store import PasswordStore
+from server.ledger.session_store import SessionStore
 
 app = new_app(no_args_is_help=True, help="Make, show and change the members of owners.")
 
@@ -134,6 +138,34 @@ def disable(
         found = member_named(database, member, owner).member_id
         changed = MemberStore(database).update(found, MemberPatch(disabled=True).apply)
     show_level(member_out(changed), as_json)
+
+
+@app.command()
+def invite(
+    member: MemberWord,
+    owner: OwnerWord = None,
+    data_dir: DataDir = DEFAULT_DIR,
+    ledger_url: LedgerUrl = None,
+) -> None:
+    """Make a link by which a member sets a password: good once, for a day. Also a forgotten one."""
+    with changing_books(data_dir, ledger_url) as database:
+        found = member_named(database, member, owner)
+        token = PasswordStore(database).invite(found.member_id)
+    typer.echo(welcome_url(console_address(data_dir), token))
+
+
+@app.command("sign-out")
+def sign_out(
+    member: MemberWord,
+    owner: OwnerWord = None,
+    data_dir: DataDir = DEFAULT_DIR,
+    ledger_url: LedgerUrl = None,
+) -> None:
+    """End all sessions of a member in the console, at once."""
+    with changing_books(data_dir, ledger_url) as database:
+        found = member_named(database, member, owner)
+        ended = SessionStore(database).end_all(found.member_id)
+    typer.echo(f"{ended} sessions of {found.name} have ended.")
 
 
 def _said(**given: Any) -> dict[str, Any]:

@@ -54,6 +54,11 @@ class Network:
         return " and ".join(ways + ([] if self.uds is None else [f"unix:{_path(self.uds)}"]))
 
     @property
+    def page_url(self) -> str:
+        """For a browser; on a Unix socket alone whatever stands before it."""
+        return "http://localhost" if self.port is None else self._url(self.port, self._name())
+
+    @property
     def ops_url(self) -> str | None:
         """For people; None where it is the same."""
         return None if self.ops is None else self._url(self.ops, self.ops_host)

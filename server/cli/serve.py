@@ -24,9 +24,11 @@ from engines.planning.plan import AskedEngine
 from engines.registry.registry import Registry
 from server.accounts.auth import KeyRing
 from server.accounts.operator_token import operator_token
+from server.api.exposure import speaks_console
 from server.api.registry_file import RegistryFileReader
 from server.app import FjordApp, create_app
-from server.cli.announce import Announcement, announce
+from server.cli.announce import Announcement, ConsoleSaid, announce
+from server.cli.console_link import first_admin_link
 from server.cli.drained_server import DrainedServer
 from server.cli.engine_memory import node_memory, sleep_rules
 from server.cli.first_start import (
@@ -47,7 +49,7 @@ from server.cli.tracing import traces_to
 from server.cli.trouble import told
 from server.http.connection import Connection
 from server.http.request_log import RequestLog
-from server.ledger.errors import LedgerError
+from server.ledger.errors import LedgerError, LedgerUnavailable
 from server.ledger.ledger import Ledger
 from server.refusal import CannotStart
 from server.settings import Settings
@@ -101,6 +103,7 @@ def serve(settings: Settings) -> int:
                 ops_url=network.ops_url,
                 registry=registry,
                 key=None if settings.no_auth else _first_key(settings, ledger.path, network),
+                console=_console(settings, ledger, network),
                 needs_key=not settings.no_auth,
                 is_exposed=network.is_exposed,
                 has_reader=has_reader(settings),
@@ -177,6 +180,18 @@ def _first_key(settings: Settings, ledger: Path, network: Network) -> Any:
     keep, show = not network.is_exposed, has_reader(settings)
     with told():
         return first_key(settings.data_dir, ledger, keep=keep, show=show)
+
+
+def _console(settings: Settings, ledger: Ledger, network: Network) -> ConsoleSaid | None:
+    if not speaks_console(settings):
+        return None
+    address = settings.console_url or network.ops_url or network.page_url
+    try:
+        with told(), contextlib.closing(ledger.open_books()) as books:
+            link = first_admin_link(books, settings.data_dir, address)
+    except LedgerUnavailable:  # of a site that is away
+        link = None
+    return ConsoleSaid(f"{address.rstrip('/')}/console", link)
 
 
 def _run(

@@ -65,6 +65,15 @@ def server_address(settings: Settings) -> ServerAddress:
     return ServerAddress(api, ops, key, tuple(key for key in (token, settings.api_key) if key))
 
 
+def console_address(data_dir: Path) -> str:
+    """Of the console, as a browser knows it."""
+    settings = Settings(data_dir=data_dir)
+    if settings.console_url is not None:
+        return settings.console_url
+    note = read_note(data_dir)
+    return _named(settings).url if note is None else (note.ops or note.api).url
+
+
 def _named(settings: Settings) -> Link:
     if settings.url is not None:
         return Link.to(settings.url)

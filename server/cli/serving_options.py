@@ -84,6 +84,10 @@ Console = Annotated[
         "--console/--no-console", help="Pages for people (/console). [default: on loopback]"
     ),
 ]
+ConsoleUrl = Annotated[
+    str | None,
+    typer.Option("--console-url", metavar="URL", help="The console's address as browsers know it."),
+]
 RequestTimeout = Annotated[
     float | None,
     typer.Option("--request-timeout", metavar="S", help="End a request after S s. [default: 600]"),

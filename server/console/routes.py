@@ -16,7 +16,9 @@ from server.console.admin_client import AdminClient, AdminRefusal
 from server.console.assets import Assets
 from server.console.pages import Pages
 from server.console.session import Sessions, SignedIn
+from server.console.small_forms import BadForm, form_of, word_of
 from server.http.asgi import App
+from server.ledger.errors import LedgerUnavailable
 
 SIGN_IN: Final = "/console/sign-in"
 _READING: Final = frozenset({"GET", "HEAD"})
@@ -68,11 +70,16 @@ class Console:
 
     def _answering(self, handler: PageHandler) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
-            signed_in = await self._sessions.find(request)
-            if signed_in is None:
-                return _to_the_door(request)
-            if not await _has_token(request, signed_in):
-                return self._problem(request, signed_in, 403, "This form is out of date", _STALE)
+            try:
+                signed_in = await self._sessions.find(request)
+                if signed_in is None:
+                    return _to_the_door(request)
+                if not await _has_token(request, signed_in):
+                    return self._problem(request, signed_in, 403, _OUTDATED, _STALE)
+            except BadForm as wrong:
+                return self._problem(request, None, wrong.status, _HEADINGS[400], str(wrong))
+            except LedgerUnavailable as away:
+                return self._problem(request, None, 503, _HEADINGS[503], str(away))
             admin = AdminClient(self._admin, signed_in.principal, request.scope)
             visit = Visit(request=request, signed_in=signed_in, admin=admin, pages=self.pages)
             try:
@@ -84,7 +91,7 @@ class Console:
         return answer
 
     def _problem(
-        self, request: Request, signed_in: SignedIn, status: int, heading: str, message: str
+        self, request: Request, signed_in: SignedIn | None, status: int, heading: str, message: str
     ) -> Response:
         return self.pages.page(
             request, "problem.html", signed_in, status, heading=heading, message=message
@@ -92,7 +99,9 @@ class Console:
 
 
 _STALE: Final = "Nothing was changed. Load the page again, and send it once more."
+_OUTDATED: Final = "This form is out of date"
 _HEADINGS: Final = {
+    400: "That did not work",
     403: "Not for your role",
     404: "Not found",
     503: "Not available just now",
@@ -114,11 +123,10 @@ def _next(request: Request) -> str:
 
 
 async def _has_token(request: Request, signed_in: SignedIn) -> bool:
-    """Reads a form that has none in its headers; starlette keeps what was read."""
+    """In its headers, or in its form. Raises BadForm."""
     if request.method in _READING:
         return True
     token = request.headers.get("x-csrf-token")
     if token is None:
-        form = await request.form(max_files=0, max_fields=200, max_part_size=64 * 1024)
-        token = str(form.get("csrf", ""))
+        token = word_of(await form_of(request), "csrf")
     return hmac.compare_digest(token.encode(), signed_in.csrf.encode())

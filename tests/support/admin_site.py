@@ -27,6 +27,7 @@ class AdminSite:
     client: httpx.AsyncClient
     ledger: Ledger
     llm_key: str
+    app: Any
 
     async def ask(self, method: str, path: str, status: int = 200, **options: Any) -> Any:
         answer = await self.client.request(method, path, **options)
@@ -50,5 +51,5 @@ async def admin_site(data_dir: Path, sessions: Sessions | None = None) -> AsyncI
     async with httpx.AsyncClient(
         transport=httpx.ASGITransport(app), base_url="http://fjord", headers={"X-API-Key": admin}
     ) as client:
-        yield AdminSite(client, ledger, llm)
+        yield AdminSite(client, ledger, llm, app)
     await ledger.stop()

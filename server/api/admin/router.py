@@ -11,6 +11,7 @@ from engines.registry.names import ModelNames
 from server.api.admin.audit import add_audit_routes
 from server.api.admin.keys import add_key_routes
 from server.api.admin.route import AdminRoute
+from server.api.admin.sign_in import add_sign_in_routes
 from server.api.admin.tenants import add_member_routes, add_owner_routes, add_site_routes
 from server.api.admin.usage import add_usage_route
 from server.api.audited import actor_of
@@ -43,6 +44,7 @@ def admin_router(open_books: Callable[[], Database], names: Callable[[], ModelNa
     Books = Annotated[Database, Depends(books)]
     add_site_routes(router, Books, names)
     add_owner_routes(router, Books, names)
+    add_sign_in_routes(router, Books)
     add_member_routes(router, Books, names)
     add_usage_route(router, Books)
     add_audit_routes(router, Books)

@@ -1,0 +1,23 @@
+"""The console as an application has it: its pages, its door, its files."""
+
+from starlette.routing import Route
+
+from server.api.services import Services
+from server.console.routes import Console
+from server.console.session import Sessions
+from server.console.sign_in.book_sessions import BookSessions
+from server.console.sign_in.routes import door_routes
+from server.console.views.all_pages import PAGES
+from server.http.asgi import App
+from server.sign_in.issuers import Issuers
+
+
+def console_routes(admin: App, services: Services, sessions: Sessions | None) -> list[Route]:
+    """`admin`: the application with /admin/v1. `sessions` None: those of the books."""
+    settings = services.settings
+    url = settings.console_url
+    is_secure = url is not None and url.startswith("https://")
+    own = BookSessions(services.ledger.open_books, is_secure=is_secure)
+    issuers = Issuers(lambda: services.registry.access, is_offline=settings.offline)
+    console = Console(admin, own if sessions is None else sessions)
+    return [*console.routes(PAGES), *door_routes(own, console.pages, issuers, url)]

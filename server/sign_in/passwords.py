@@ -1,0 +1,65 @@
+"""Passwords, hashed with argon2id (RFC 9106's second recommendation: 64 MiB) and compared."""
+
+import asyncio
+from collections.abc import Iterable
+from functools import cached_property
+from typing import Final
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+LEAST: Final = 12
+MOST: Final = 256
+AT_ONCE: Final = 2
+"""Hashes of 64 MiB each."""
+
+
+class PasswordRefused(Exception):
+    """The message says what would be right."""
+
+
+def check_password(password: str, again: str, *words: str | None) -> None:
+    """`words`: what it may not be: its member's name, its address. Raises PasswordRefused."""
+    if not LEAST <= len(password) <= MOST:
+        raise PasswordRefused(f"A password has from {LEAST} to {MOST} characters.")
+    if password != again:
+        raise PasswordRefused("The two passwords are not the same.")
+    if len(set(password)) < 4:
+        raise PasswordRefused("A password has at least 4 different characters.")
+    if password.casefold() in {word.casefold() for word in words if word}:
+        raise PasswordRefused("A password is neither a name nor an address.")
+
+
+class Passwords:
+    """Belongs to one event loop; hashes on worker threads, two at once."""
+
+    def __init__(self, hasher: PasswordHasher | None = None) -> None:
+        self._hasher = hasher or PasswordHasher()
+        self._turns = asyncio.Semaphore(AT_ONCE)
+
+    async def hashed(self, password: str) -> str:
+        async with self._turns:
+            return await asyncio.to_thread(self._hasher.hash, password)
+
+    async def fitting(self, password: str, hashes: Iterable[tuple[str, str]]) -> str | None:
+        """Whose of (id, hash) it is. As long as one hash takes where there are none."""
+        found = None
+        async with self._turns:
+            for member_id, hashed in [*hashes] or [("", self._nobodys)]:
+                if await asyncio.to_thread(self._fits, hashed, password):
+                    found = found or member_id
+        return found or None
+
+    def is_outdated(self, hashed: str) -> bool:
+        """Hashed with less than is done now."""
+        return self._hasher.check_needs_rehash(hashed)
+
+    def _fits(self, hashed: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(hashed, password)
+        except (VerificationError, InvalidHashError):
+            return False
+
+    @cached_property
+    def _nobodys(self) -> str:
+        return self._hasher.hash("nobody has this one")

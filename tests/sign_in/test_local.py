@@ -1,0 +1,264 @@
+"""A name and a password: the first admin, those who are invited, who has to wait, who is out."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from server.accounts.tenant_wire import MemberPatch, OwnerPatch
+from server.ledger.audit import newest
+from server.ledger.member_store import MemberStore
+from server.ledger.owner_store import OwnerStore
+from server.ledger.tenants import MemberLevel
+from tests.support.admin_site import AdminSite, admin_site
+from tests.support.signing_in import (
+    PASSWORD,
+    link_of,
+    send,
+    signed_in,
+    token_of,
+    visitor,
+    welcomed,
+)
+
+pytestmark = pytest.mark.anyio
+SESSION = "fjord_session"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[AdminSite]:
+    async with admin_site(tmp_path) as found:
+        yield found
+
+
+def member(site: AdminSite, **fields: str) -> MemberLevel:
+    said = {"member_id": "", "owner": "acme", "name": "Bob", "role": "member"} | fields
+    with closing(site.ledger.open_books()) as books:
+        return MemberStore(books).create(MemberLevel(**said))  # type: ignore[arg-type]
+
+
+async def test_the_first_admin_comes_by_a_link_and_then_by_a_password(site: AdminSite) -> None:
+    async with visitor(site) as browser:
+        assert (await browser.get("/console")).headers["location"].startswith("/console/sign-in")
+        entered = await welcomed(site, browser)
+        assert entered.headers["location"] == "/console"
+        cookie = next(c for c in entered.headers.get_list("set-cookie") if c.startswith(SESSION))
+        assert {"HttpOnly", "SameSite=lax", "Path=/console"} <= set(cookie.split("; "))
+        assert "Ada" in (await browser.get("/console")).text
+    async with visitor(site) as browser:
+        entered = await signed_in(browser, next="/console/account")
+        assert (entered.status_code, entered.headers["location"]) == (303, "/console/account")
+        with closing(site.ledger.open_books()) as books:
+            said = [(e.action, e.actor_kind) for e in newest(books, 4)]
+        assert said[0] == ("session.begin", "member")
+        assert ("member.password", "member") in said
+
+
+async def test_a_link_is_good_once_also_for_two_at_once(site: AdminSite) -> None:
+    path = f"/console/welcome/{link_of(site.ledger)}"
+    async with visitor(site) as one, visitor(site) as other:
+        forms = [
+            send(who, path, name=name, password=PASSWORD, again=PASSWORD)
+            for who, name in ((one, "Ada"), (other, "Eve"))
+        ]
+        answers = await asyncio.gather(*forms)
+        assert sorted(answer.status_code for answer in answers) == [303, 410]
+        assert (await one.get(path)).status_code == 410
+    with closing(site.ledger.open_books()) as books:
+        assert len(MemberStore(books).list()) == 1
+
+
+async def test_a_link_for_a_first_admin_ends_when_there_is_one(site: AdminSite) -> None:
+    async with visitor(site) as browser, visitor(site) as late:
+        first = link_of(site.ledger)
+        await welcomed(site, browser)  # by a newer link, which ends the former
+        assert (await late.get(f"/console/welcome/{first}")).status_code == 410
+        assert (await late.get(f"/console/welcome/{link_of(site.ledger)}")).status_code == 410
+
+
+@pytest.mark.parametrize(
+    ("password", "again", "words"),
+    [
+        ("short", "short", "from 12 to 256"),
+        ("x" * 257, "x" * 257, "from 12 to 256"),
+        (PASSWORD, PASSWORD + "!", "not the same"),
+        ("aaaaaaaaaaaaaaaa", "aaaaaaaaaaaaaaaa", "different characters"),
+        ("Ada Lovelace the first", "Ada Lovelace the first", "neither a name"),
+    ],
+)
+async def test_a_bad_password_is_refused_and_the_link_stays_good(
+    site: AdminSite, password: str, again: str, words: str
+) -> None:
+    path, name = f"/console/welcome/{link_of(site.ledger)}", "Ada Lovelace the first"
+    async with visitor(site) as browser:
+        answer = await send(browser, path, name=name, password=password, again=again)
+        assert answer.status_code == 400
+        assert words in answer.text
+        assert name in answer.text
+        answer = await send(browser, path, name=name, password=PASSWORD, again=PASSWORD)
+        assert answer.status_code == 303
+
+
+async def test_a_wrong_password_and_an_unknown_name_are_one(site: AdminSite) -> None:
+    async with visitor(site) as browser:
+        await welcomed(site, browser)
+    async with visitor(site) as browser:
+        wrong = await signed_in(browser, password="not the right one")
+        nobody = await signed_in(browser, name="Ada")
+        assert nobody.status_code == 303
+    async with visitor(site) as browser:
+        unknown = await signed_in(browser, name="Nobody here")
+        assert (wrong.status_code, unknown.status_code) == (401, 401)
+        assert "No member has this name and this password." in wrong.text
+        assert "No member has this name and this password." in unknown.text
+
+
+async def test_who_guesses_waits_and_nobody_elsewhere_does(site: AdminSite) -> None:
+    async with visitor(site) as browser:
+        await welcomed(site, browser)
+    async with visitor(site, client=("192.0.2.7", 1)) as guesser:
+        for _ in range(5):
+            assert (await signed_in(guesser, password="guess guess guess")).status_code == 401
+        refused = await signed_in(guesser)  # the right one, too late
+        assert refused.status_code == 429
+        assert "try again in" in refused.text
+    async with visitor(site, client=("192.0.2.8", 1)) as browser:
+        assert (await signed_in(browser)).status_code == 303
+
+
+async def test_a_form_of_another_site_signs_nobody_in(site: AdminSite) -> None:
+    async with visitor(site) as browser, visitor(site) as attacker:
+        await welcomed(site, browser)
+        stolen = token_of(await attacker.get("/console/sign-in"))
+        fields = {"csrf": stolen, "name": "Ada", "password": PASSWORD}
+        async with visitor(site) as victim:
+            await victim.get("/console/sign-in")
+            assert (await victim.post("/console/sign-in", data=fields)).status_code == 403
+            assert (await victim.post("/console/sign-in", data={"a": "b"})).status_code == 403
+
+
+async def test_signing_out_ends_the_session_on_the_server(site: AdminSite) -> None:
+    async with visitor(site) as browser:
+        await welcomed(site, browser)
+        kept = browser.cookies[SESSION]
+        without = await browser.post("/console/sign-out", data={"csrf": "x"})
+        assert without.status_code == 403
+        await send(browser, "/console/sign-out", show="/console")
+        assert SESSION not in browser.cookies
+        browser.cookies.set(SESSION, kept, path="/console")
+        assert (await browser.get("/console")).status_code == 303
+
+
+@pytest.mark.parametrize("end", ["disable", "archive", "password", "all"])
+async def test_a_session_ends_with_what_it_stands_on(site: AdminSite, end: str) -> None:
+    bob = member(site)
+    async with visitor(site) as browser:
+        await welcomed(site, browser, bob.member_id)
+        assert (await browser.get("/console")).status_code == 200
+        with closing(site.ledger.open_books()) as books:
+            if end == "disable":
+                MemberStore(books).update(bob.member_id, MemberPatch(disabled=True).apply)
+            elif end == "archive":
+                OwnerStore(books).update("acme", OwnerPatch(archived=True).apply)
+        async with visitor(site) as other:
+            if end == "password":
+                await welcomed(site, other, bob.member_id)
+            elif end == "all":
+                await site.ask("DELETE", f"/admin/v1/members/{bob.member_id}/sessions")
+        assert (await browser.get("/console")).status_code == 303
+
+
+async def test_a_changed_cookie_is_none(site: AdminSite) -> None:
+    async with visitor(site) as browser:
+        await welcomed(site, browser)
+        value = browser.cookies[SESSION]
+        for changed in (value[:-1], value + "a", "x" + value, value.partition(".")[0], "é", ""):
+            browser.cookies.clear()
+            headers = {b"cookie": f"{SESSION}={changed}".encode()}
+            assert (await browser.get("/console", headers=headers)).status_code == 303
+
+
+async def test_ones_own_password_and_sessions(site: AdminSite) -> None:
+    new = "another sentence nobody says"
+    async with visitor(site) as browser, visitor(site) as other:
+        await welcomed(site, browser)
+        await signed_in(other)
+        page = await browser.get("/console/account")
+        assert page.text.count('name="session"') == 1
+        wrong = await send(
+            browser,
+            "/console/account/password",
+            show="/console/account",
+            old="not that one at all",
+            password=new,
+            again=new,
+        )
+        assert wrong.status_code == 400
+        right = await send(
+            browser,
+            "/console/account/password",
+            show="/console/account",
+            old=PASSWORD,
+            password=new,
+            again=new,
+        )
+        assert right.headers["location"] == "/console/account?done=1"
+        assert (await other.get("/console")).status_code == 303
+        assert "Done." in (await browser.get("/console/account?done=1")).text
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("https://evil.example", "//evil.example", "/console/../x", "/consolex", "", "/"),
+        *("/console//evil", "/console\\evil", "/console/a\r\nX: y", "javascript:alert(1)"),
+    ],
+)
+async def test_nobody_is_led_elsewhere(site: AdminSite, target: str) -> None:
+    async with visitor(site) as browser:
+        await welcomed(site, browser)
+    async with visitor(site) as browser:
+        entered = await signed_in(browser, next=target)
+        assert entered.headers["location"] == "/console"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        (b"a=" + b"x" * 70_000, "application/x-www-form-urlencoded", 413),
+        (b"{}", "application/json", 415),
+        (b"a=%00", "application/x-www-form-urlencoded", 400),
+        (b"a=%ff", "application/x-www-form-urlencoded", 400),
+        (b"\xff", "application/x-www-form-urlencoded", 400),
+        (b"&".join(b"a%d=1" % n for n in range(300)), "application/x-www-form-urlencoded", 400),
+    ],
+)
+async def test_odd_forms_are_refused_in_words(
+    site: AdminSite, body: bytes, kind: str, status: int
+) -> None:
+    async with visitor(site) as browser:
+        for path in ("/console/sign-in", "/console/welcome/x", "/console/account/password"):
+            answer = await browser.post(path, content=body, headers={"content-type": kind})
+            assert answer.status_code == status, path
+
+
+async def test_two_members_of_one_name_are_told_apart_by_their_passwords(site: AdminSite) -> None:
+    one, two = member(site), member(site, owner="us", email="bob@us.example")
+    async with visitor(site) as browser:
+        await welcomed(site, browser, one.member_id)
+    async with visitor(site) as browser:
+        path = f"/console/welcome/{link_of(site.ledger, two.member_id)}"
+        other = "an entirely different one"
+        await send(browser, path, password=other, again=other)
+    async with visitor(site) as browser:
+        await signed_in(browser, name="Bob", password=other)
+        assert "of us" in (await browser.get("/console/account")).text
+    async with visitor(site) as browser:
+        assert (await signed_in(browser, name="BOB@us.example", password=other)).status_code == 303
