@@ -88,8 +88,10 @@ class MemberStore:
     def placed(self, member: MemberLevel) -> MemberLevel:
         """Its owner by name. Raises OwnerNotFound, TenantConflict."""
         owner = None if member.owner is None else OwnerStore(self.database).get(member.owner).name
-        if (owner is None) != (member.role == "admin"):
-            raise TenantConflict("An admin is the site's; each other role is of an owner.")
+        if (owner is None) != (member.role == "admin") and (owner or member.role != "auditor"):
+            raise TenantConflict(
+                "An admin is the site's, a manager or member an owner's, an auditor either's."
+            )
         taken = self.database.query(
             "SELECT 1 FROM members WHERE name = ? AND coalesce(owner, '') = ? AND member_id <> ?",
             (member.name, owner or "", member.member_id),

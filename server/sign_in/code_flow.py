@@ -1,13 +1,15 @@
 """The way to an issuer and back: authorization code with PKCE, state and nonce."""
 
 import asyncio
+import base64
 import secrets
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx
-from authlib.integrations.base_client import OAuthError
-from authlib.integrations.httpx_client import AsyncOAuth2Client
+from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from engines.registry.access import IssuerEntry
 from server.sign_in.bounded_http import WHOLE_S, IssuerUnavailable, bounded_options
@@ -32,13 +34,17 @@ class CodeFlow:
         state, nonce = secrets.token_urlsafe(24), secrets.token_urlsafe(24)
         flow = {"state": state, "nonce": nonce, "verifier": secrets.token_urlsafe(48)}
         flow |= {"issuer": self.entry.name, "redirect_uri": redirect_uri}
-        async with self._client(papers, redirect_uri) as client:
-            url, _ = client.create_authorization_url(
-                papers["authorization_endpoint"],
-                state=state,
-                nonce=nonce,
-                code_verifier=flow["verifier"],
-            )
+        url = prepare_grant_uri(
+            papers["authorization_endpoint"],
+            self.entry.client_id,
+            "code",
+            redirect_uri=redirect_uri,
+            scope=" ".join(self.entry.scopes),
+            state=state,
+            nonce=nonce,
+            code_challenge=create_s256_code_challenge(flow["verifier"]),
+            code_challenge_method="S256",
+        )
         return str(url), flow
 
     async def end(self, code: str, flow: Mapping[str, str]) -> dict[str, Any]:
@@ -54,22 +60,20 @@ class CodeFlow:
         return await self._told(papers, token, claims)
 
     async def _token(self, papers: Papers, code: str, flow: Mapping[str, str]) -> dict[str, Any]:
+        form = {"grant_type": "authorization_code", "code": code[:MOST_CODE]}
+        form |= {"redirect_uri": flow["redirect_uri"], "code_verifier": flow["verifier"]}
         try:
-            async with (
-                asyncio.timeout(WHOLE_S),
-                self._client(papers, flow["redirect_uri"]) as client,
-            ):
-                token = await client.fetch_token(
-                    papers["token_endpoint"],
-                    code=code[:MOST_CODE],
-                    code_verifier=flow["verifier"],
-                    grant_type="authorization_code",
-                )
-        except OAuthError as error:
-            raise IdentityRefused("The issuer does not know this sign-in (any more).") from error
+            async with asyncio.timeout(WHOLE_S), httpx.AsyncClient(**bounded_options()) as http:
+                headers = self._proof(papers, form)
+                answer = await http.post(papers["token_endpoint"], data=form, headers=headers)
+                token = answer.json()
         except (httpx.HTTPError, TimeoutError, ValueError, OSError) as error:
             raise IssuerUnavailable("The issuer does not answer as it should.") from error
-        return dict(token)
+        if 400 <= answer.status_code < 500:
+            raise IdentityRefused("The issuer does not know this sign-in (any more).")
+        if not answer.is_success or not isinstance(token, dict):
+            raise IssuerUnavailable("The issuer does not answer as it should.")
+        return token
 
     async def _told(
         self, papers: Papers, token: Mapping[str, Any], claims: dict[str, Any]
@@ -83,19 +87,14 @@ class CodeFlow:
             raise IdentityRefused("The issuer speaks of two persons.")
         return told | claims
 
-    def _client(self, papers: Papers, redirect_uri: str) -> Any:
-        return AsyncOAuth2Client(
-            client_id=self.entry.client_id,
-            client_secret=self._secret,
-            scope=" ".join(self.entry.scopes),
-            redirect_uri=redirect_uri,
-            code_challenge_method="S256",
-            token_endpoint_auth_method=self._method(papers),
-            **bounded_options(),
-        )
-
-    def _method(self, papers: Papers) -> str:
-        if self._secret is None:
-            return "none"
+    def _proof(self, papers: Papers, form: dict[str, str]) -> dict[str, str]:
+        """That it is we who ask: in the headers, or put into the form (RFC 6749, 2.3.1)."""
+        client_id, secret = self.entry.client_id, self._secret
         known = papers.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
-        return "client_secret_basic" if "client_secret_basic" in known else "client_secret_post"
+        if secret is not None and "client_secret_basic" in known:
+            pair = f"{quote(client_id, safe='')}:{quote(secret, safe='')}"
+            return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+        form["client_id"] = client_id
+        if secret is not None:
+            form["client_secret"] = secret
+        return {}

@@ -119,7 +119,7 @@ async def test_the_site_has_one_allowance(site: AdminSite) -> None:
         ("PATCH", OWNERS + "/acme", {"concurrent": 0}, "concurrent: "),
         ("PATCH", OWNERS + "/acme", {"burst": 3}, "a burst of the owner needs its requests_per_"),
         ("POST", MEMBERS, {"name": "m", "role": "admin", "owner": "acme"}, "An admin is the site"),
-        ("POST", MEMBERS, {"name": "m"}, "An admin is the site's"),
+        ("POST", MEMBERS, {"name": "m"}, "An admin is the site's, a manager"),
         ("POST", MEMBERS, {"name": "m", "owner": "us", "role": "king"}, "role: Input should be"),
         ("POST", MEMBERS, {"name": "m", "owner": "us", "email": "x"}, "email: String should match"),
         ("PATCH", "/admin/v1/site", {"archived": True}, "archived: Extra inputs"),

@@ -2,13 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from engines.fleet.fleet import Fleet
+from engines.registry.access import AccessEntry
 from engines.testing.scripted import ScriptedEngine
 from server.accounts.auth import KeyRing
 from server.app import create_app
@@ -36,15 +37,18 @@ class AdminSite:
 
 
 @asynccontextmanager
-async def admin_site(data_dir: Path, sessions: Sessions | None = None) -> AsyncIterator[AdminSite]:
-    """With an admin key, and an LLM key of acme's. `sessions`: who has signed in to the console."""
+async def admin_site(
+    data_dir: Path, sessions: Sessions | None = None, access: AccessEntry | None = None
+) -> AsyncIterator[AdminSite]:
+    """With an admin key, and an LLM key of acme's. `sessions`: who has signed in to the console;
+    `access`: issuers."""
     ledger, ring = Ledger.open(data_dir, node="n"), KeyRing()
     with closing(ledger.open_books()) as books:
         store = KeyStore(books)
         _, admin = store.create(Key(key_id="", name="root", owner="us", service="admin"))
         _, llm = store.create(Key(key_id="", name="app", owner="acme"))
     await ledger.start(on_keys=ring.replace)
-    registry = registry_of(scripted())
+    registry = replace(registry_of(scripted()), access=access or AccessEntry())
     fleet = Fleet(registry.models.values(), ScriptedEngine)
     settings = Settings(data_dir=data_dir)
     app = create_app(settings, registry, fleet, ledger, ring, sessions=sessions)

@@ -69,7 +69,8 @@ class IssuerSignIn:
         if kept is None or not hmac.compare_digest(state, str(kept["state"]).encode()):
             return await self._refused(request, LOST)
         flow = self._issuers.flow(str(kept["issuer"]))
-        if flow is None or "code" not in given:
+        is_its = flow is None or given.get("iss", flow.entry.issuer) == flow.entry.issuer
+        if flow is None or "code" not in given or not is_its:  # RFC 9207
             return await self._refused(request, "The issuer did not let you in.")
         try:
             claims = await flow.end(given["code"], kept)
