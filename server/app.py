@@ -22,6 +22,7 @@ from server.api.admin.memory import add_memory_route
 from server.api.admin.models import add_model_routes
 from server.api.admin.requests import add_request_routes
 from server.api.admin.router import admin_router
+from server.api.admin.terms import Terms
 from server.api.batches.runner import batch_runner
 from server.api.endpoint import KeyedEndpoint
 from server.api.exposure import speaks_console, speaks_ollama
@@ -117,7 +118,8 @@ def create_app(
     `sessions`: who has signed in to the console; None: as its books say."""
     services = _services(settings, registry, fleet, ledger, ring, node, traces)
     registry_file = RegistryFileReader(services, read_registry)
-    admin = admin_router(ledger.open_books, lambda: services.registry.names)
+    terms = Terms(lambda: services.registry.names, registry.currency)
+    admin = admin_router(ledger.open_books, terms)
     add_model_routes(admin, services)
     add_registry_route(admin, registry_file)
     add_memory_route(admin, services)

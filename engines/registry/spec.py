@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
@@ -195,6 +195,10 @@ class ModelSpec:
         """What answers, for its records."""
         own = self.engine.source
         return own if self.adapter is None else f"{own}+{self.adapter.origin}"
+
+    def is_known_to(self, words: Set[str]) -> bool:
+        """Whether an owner knows of it, who is known by any of `words`: a name, an id."""
+        return not self.owners or bool(self.owners & words)
 
     @property
     def efforts(self) -> tuple[str, ...]:

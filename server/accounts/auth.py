@@ -19,7 +19,6 @@ import time
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from server.ledger.key_names import id_of
 from server.ledger.keys import Key, hash_of
 from server.ledger.records import Caller
 
@@ -99,25 +98,18 @@ class KeyRing:
         found.check_alive()
         return found.caller
 
-    def owner_named(self, word: str) -> str:
-        """The name of an owner of keys, by its name or id; of none the word itself."""
-        callers = (known.caller for known in self._by_id.values())
-        return next((each.owner for each in callers if each.owner_id == word), word)
-
-    def key_named(self, word: str) -> str:
-        """The id of a key, by its id or name; of none the word itself. Raises TenantConflict."""
-        return id_of([known.key for known in self._by_id.values()], word)
+    def all_keys(self) -> list[Key]:
+        return [known.key for known in self._by_id.values()]
 
     def authenticate(
         self, headers: Iterable[tuple[bytes, bytes]], *, service: str = "llm"
     ) -> Caller:
         """The caller behind raw ASGI headers. Raises AuthFailed, WrongService."""
-        secret = presented_key(headers)
-        if not secret:
-            raise AuthFailed(
-                "No API key: send it as X-API-Key: <key> or Authorization: Bearer <key>."
-            )
-        return self.find(secret, service=service)
+        return self.find(_presented(headers), service=service)
+
+    def admin_key(self, headers: Iterable[tuple[bytes, bytes]]) -> Key:
+        """The key of the service `admin` behind raw ASGI headers. Raises as `authenticate`."""
+        return self._known(_presented(headers), "admin").key
 
     def find(self, secret: str | bytes, *, service: str = "llm") -> Caller:
         """The caller behind a key's text. Raises AuthFailed, WrongService.
@@ -125,13 +117,16 @@ class KeyRing:
         The secret itself is never compared: only its digest is looked up, which tells a guesser's
         stopwatch nothing.
         """
+        return self._known(secret, service).caller
+
+    def _known(self, secret: str | bytes, service: str) -> KnownKey:
         found = self.by_hash.get(hash_of(secret))
         if found is None:
             raise refusal(secret, service)
         found.check_alive()
         if found.key.service != service:
             raise wrong_service(found.key.service, service)
-        return found.caller
+        return found
 
 
 def earlier(one: float | None, other: float | None) -> float | None:
@@ -148,6 +143,13 @@ def presented_key(headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
         if name == b"authorization" and value[:7].lower() == b"bearer ":
             bearer = value[7:].strip()
     return bearer
+
+
+def _presented(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Raises AuthFailed where there is none."""
+    if secret := presented_key(headers):
+        return secret
+    raise AuthFailed("No API key: send it as X-API-Key: <key> or Authorization: Bearer <key>.")
 
 
 def refusal(secret: str | bytes, service: str) -> AuthError:

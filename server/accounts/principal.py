@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from typing import Final
 
+from server.accounts.auth import AuthFailed
 from server.ledger.actors import ActorKind
-from server.ledger.tenants import Role
+from server.ledger.keys import Key
+from server.ledger.tenants import MemberLevel, Role
 
 PRINCIPAL: Final = "fjord.principal"
 """The scope's key of it. No client can set it: a connection's scope has none."""
@@ -23,7 +25,27 @@ class Principal:
     """The name of the one owner that it may speak of; None: of the whole site."""
     title: str = ""
     """What people call it; "": as `name`."""
+    acts_for: str | None = None
+    """The id of the member whose key it is."""
 
     @property
     def member_id(self) -> str | None:
-        return self.name if self.kind == "member" else None
+        return self.name if self.kind == "member" else self.acts_for
+
+
+def principal_of(key: Key) -> Principal:
+    """An admin key is the whole site's; one that is a member's may what he may. Raises AuthFailed
+    where nobody knows him."""
+    if key.member_id is None:
+        return Principal(kind="key", name=key.key_id, title=key.name)
+    levels = (level for level in key.above.levels if isinstance(level, MemberLevel))
+    if (member := next(levels, None)) is None:
+        raise AuthFailed("The member of this API key is not known.")
+    return Principal(
+        kind="key",
+        name=key.key_id,
+        title=key.name,
+        role=member.role,
+        owner=member.owner,
+        acts_for=member.member_id,
+    )

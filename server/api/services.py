@@ -213,9 +213,7 @@ class Services:
 
 def _is_known_to(caller: Caller, spec: ModelSpec) -> bool:
     """Others are not told that it exists. Without keys there is nobody else."""
-    if not spec.owners or caller is ANONYMOUS:
-        return True
-    return caller.owner in spec.owners or caller.owner_id in spec.owners
+    return caller is ANONYMOUS or spec.is_known_to({caller.owner, caller.owner_id})
 
 
 def record_id_of(exchange: Exchange) -> str:

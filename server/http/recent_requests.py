@@ -3,9 +3,9 @@ alone."""
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -42,6 +42,9 @@ class RecentRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """In micro-units of the currency."""
     work: TracedWork | None
     """What the model was asked for."""
+
+
+Seen: TypeAlias = Callable[[RecentRequest], bool]
 
 
 class RecentRequests:
@@ -82,9 +85,11 @@ class RecentRequests:
         key_id: str | None = None,
         alias: str | None = None,
         has_failed: bool = False,
+        is_seen: Seen = lambda _: True,
     ) -> list[RecentRequest]:
-        """The last one first, of those that are asked for."""
-        return list(islice(self._chosen(owner, key_id, alias, has_failed), limit))
+        """The last one first, of those that are asked for; the others are not there."""
+        chosen = self._chosen(owner, key_id, alias, has_failed)
+        return list(islice(filter(is_seen, chosen), limit))
 
     def _chosen(
         self, owner: str | None, key_id: str | None, alias: str | None, has_failed: bool
@@ -99,6 +104,7 @@ class RecentRequests:
             if not has_failed or each.status >= 400 or each.code:
                 yield each
 
-    def find(self, request_id: str) -> RecentRequest | None:
+    def find(self, request_id: str, is_seen: Seen = lambda _: True) -> RecentRequest | None:
         """The last one with this id: clients may choose theirs."""
-        return next((each for each in reversed(self._ended) if each.request_id == request_id), None)
+        alike = (each for each in reversed(self._ended) if each.request_id == request_id)
+        return next(filter(is_seen, alike), None)

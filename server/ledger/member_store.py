@@ -40,11 +40,16 @@ class MemberStore:
         rows = self.database.named(f"{SELECT} WHERE member_id = ?", (member_id,))
         return tuple(from_row(row) for row in rows)
 
-    def get(self, word: str, owner: str | None = None) -> MemberLevel:
+    def get(
+        self,
+        word: str,
+        owner: str | None = None,
+        is_seen: Callable[[MemberLevel], bool] = lambda _: True,
+    ) -> MemberLevel:
         """By id, else by a name that one alone has; with `owner` (its name) of that owner and of
-        the site. Raises MemberNotFound, TenantConflict."""
+        the site; the others are not there. Raises MemberNotFound, TenantConflict."""
         rows = self.database.named(f"{SELECT} WHERE member_id = ? OR name = ?", (word, word))
-        found = [from_row(row) for row in rows]
+        found = [one for one in map(from_row, rows) if is_seen(one)]
         if owner is not None:
             found = [one for one in found if one.owner in (owner, None)]
         found = (

@@ -53,11 +53,18 @@ class Only:
     owner: str | None = None
     key_id: str | None = None
     alias: str | None = None
+    member_id: str | None = None
+    """What the member's keys have used, revoked ones too."""
 
     def sql(self) -> tuple[str, list[str]]:
-        given = {"owner": self.owner, "key_id": self.key_id, "alias": self.alias}
-        wanted = {name: value for name, value in given.items() if value is not None}
-        return "".join(f" AND {name} = ?" for name in wanted), list(wanted.values())
+        given = {
+            "owner = ?": self.owner,
+            "key_id = ?": self.key_id,
+            "alias = ?": self.alias,
+            "key_id IN (SELECT key_id FROM keys WHERE member_id = ?)": self.member_id,
+        }
+        wanted = {term: value for term, value in given.items() if value is not None}
+        return "".join(f" AND {term}" for term in wanted), list(wanted.values())
 
 
 def usage(

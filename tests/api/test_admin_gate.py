@@ -13,9 +13,12 @@ import pytest
 from fastapi import FastAPI, Request, Response
 
 from engines.registry.names import ModelNames
+from server.accounts.principal import PRINCIPAL, Principal
 from server.api.admin.gate import MOST_BODY_BYTES
 from server.api.admin.router import admin_router
+from server.api.admin.terms import Terms
 from server.errors import ApiError
+from server.http.asgi import App, Receive, Scope, Send
 from server.http.request_log import RequestLog
 from server.ledger.database import Database
 from server.ledger.errors import LedgerUnavailable
@@ -162,6 +165,15 @@ def test_requests_are_counted_and_the_log_line_names_the_key(
         assert f"fjord_requests_total{{{label}}}" in metrics
 
 
+def _as_operator(app: App) -> App:
+    who = Principal(kind="operator", name="operator")
+
+    async def known(scope: Scope, receive: Receive, send: Send) -> None:
+        await app({**scope, PRINCIPAL: who}, receive, send)
+
+    return known
+
+
 async def _rendered(request: Request, error: Exception) -> Response:
     assert isinstance(error, ApiError)
     return Response(error.encoded(), error.status, error.headers, "application/json")
@@ -182,9 +194,9 @@ def test_a_fault_of_ours_is_logged_under_the_request_id_and_stays_inside(
         raise fault
 
     app = FastAPI()
-    app.include_router(admin_router(books, lambda: ModelNames({})))
+    app.include_router(admin_router(books, Terms(lambda: ModelNames({}), "NOK")))
     app.add_exception_handler(ApiError, _rendered)
-    with running(RequestLog(app)) as url:
+    with running(RequestLog(_as_operator(app))) as url:
         answer = httpx.get(url + "/admin/v1/keys", headers={"X-Request-Id": "mine-1"})
     assert answer.status_code == status
     assert "secret" not in answer.text

@@ -1,6 +1,6 @@
 """The admin API over a running ledger, in this process."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,10 +14,12 @@ from engines.testing.scripted import ScriptedEngine
 from server.accounts.auth import KeyRing
 from server.app import create_app
 from server.console.session import Sessions
+from server.ledger.database import Database
 from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key
 from server.ledger.ledger import Ledger
 from server.settings import Settings
+from tests.support.nodes import until
 from tests.support.serving import registry_of, scripted
 
 
@@ -38,16 +40,22 @@ class AdminSite:
 
 @asynccontextmanager
 async def admin_site(
-    data_dir: Path, sessions: Sessions | None = None, access: AccessEntry | None = None
+    data_dir: Path,
+    sessions: Sessions | None = None,
+    prepare: Callable[[Database], object] = lambda _: None,
+    ledger_url: str | None = None,
+    access: AccessEntry | None = None,
 ) -> AsyncIterator[AdminSite]:
     """With an admin key, and an LLM key of acme's. `sessions`: who has signed in to the console;
-    `access`: issuers."""
-    ledger, ring = Ledger.open(data_dir, node="n"), KeyRing()
+    `prepare` makes more, before the start; `access`: issuers."""
+    ledger, ring = Ledger.open(data_dir, node="n", ledger_url=ledger_url), KeyRing()
     with closing(ledger.open_books()) as books:
         store = KeyStore(books)
         _, admin = store.create(Key(key_id="", name="root", owner="us", service="admin"))
         _, llm = store.create(Key(key_id="", name="app", owner="acme"))
+        prepare(books)
     await ledger.start(on_keys=ring.replace)
+    await until(lambda: bool(ring.all_keys()))
     registry = replace(registry_of(scripted()), access=access or AccessEntry())
     fleet = Fleet(registry.models.values(), ScriptedEngine)
     settings = Settings(data_dir=data_dir)

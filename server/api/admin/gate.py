@@ -6,7 +6,7 @@ from typing import Protocol
 
 from server.accounts.auth import KeyRing, presented_key
 from server.accounts.operator_token import OPERATOR, is_token
-from server.accounts.principal import PRINCIPAL, Principal
+from server.accounts.principal import PRINCIPAL, Principal, principal_of
 from server.errors import ApiError, to_api_error
 from server.http.asgi import App, Message, Receive, Scope, Send
 from server.http.exchange import ClientLeft, Exchange
@@ -68,8 +68,7 @@ class AdminGate:
         """Who it is. Raises AuthError."""
         if is_token(presented_key(headers), self._token):
             return Principal(kind="operator", name=OPERATOR)
-        caller = self._ring.authenticate(headers, service="admin")
-        return Principal(kind="key", name=caller.key_id, title=caller.name)
+        return principal_of(self._ring.admin_key(headers))
 
     def _counting(self, send: Send) -> Send:
         async def counting(message: Message) -> None:

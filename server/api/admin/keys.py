@@ -1,11 +1,9 @@
 """/admin/v1/keys: made, shown, changed, rotated and revoked."""
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from engines.registry.names import ModelNames
 from server.accounts.key_wire import (
     MAX_GRACE_S,
     KeyIn,
@@ -15,35 +13,70 @@ from server.accounts.key_wire import (
     key_made,
     key_out,
 )
+from server.api.admin.bounds import Bounds
+from server.api.admin.reach import Reach, Reached
+from server.api.admin.terms import Terms
 from server.api.model_aliases import by_alias
-from server.ledger.key_names import key_of, keys_of
+from server.ledger.key_names import key_of
+from server.ledger.key_store import KeyStore
+from server.ledger.keys import Key
 
 
-def add_key_routes(router: APIRouter, Keys: Any, names: Callable[[], ModelNames]) -> None:
+def add_key_routes(router: APIRouter, Keys: Any, terms: Terms) -> None:
+    def bounds(keys: KeyStore, reach: Reach) -> Bounds:
+        return Bounds(keys.database, reach, terms.currency)
+
     @router.post("/keys", status_code=201, summary="Make a key; its text is shown only now")
-    def create_key(body: KeyIn, keys: Keys) -> KeyMade:
-        return key_made(*keys.create(by_alias(body, names()).key()))
+    def create_key(body: KeyIn, keys: Keys, reach: Reached) -> KeyMade:
+        """A member's is of that member, a manager's of that owner: neither has to be said."""
+        key = by_alias(body, terms.names()).key()
+        bound = bounds(keys, reach)
+        with keys.database.writing("keys"):
+            bound.check_room()
+            return key_made(*keys.create(bound.new_key(key, body.model_fields_set)))
 
     @router.get("/keys", summary="All keys, the oldest first")
-    def list_keys(keys: Keys, owner: str | None = None, member: str | None = None) -> list[KeyOut]:
+    def list_keys(
+        keys: Keys, reach: Reached, owner: str | None = None, member: str | None = None
+    ) -> list[KeyOut]:
         """Of an owner, of a member: by name or id."""
-        return [key_out(key) for key in keys_of(keys, owner, member)]
+        return [key_out(key) for key in _narrowed(keys, reach, owner, member)]
 
     @router.get("/keys/{key_id}", summary="One key, by id or name")
-    def show_key(key_id: str, keys: Keys) -> KeyOut:
-        return key_out(key_of(keys.list(), key_id))
+    def show_key(key_id: str, keys: Keys, reach: Reached) -> KeyOut:
+        return key_out(key_of(reach.keys(keys), key_id))
 
     @router.patch("/keys/{key_id}", summary="Change the fields that are sent; null is the default")
-    def update_key(key_id: str, body: KeyPatch, keys: Keys) -> KeyOut:
-        found = key_of(keys.list(), key_id).key_id
-        return key_out(keys.update(found, by_alias(body, names()).apply))
+    def update_key(key_id: str, body: KeyPatch, keys: Keys, reach: Reached) -> KeyOut:
+        found = key_of(reach.keys(keys), key_id).key_id
+        change = bounds(keys, reach).of_key(by_alias(body, terms.names()).apply)
+        return key_out(keys.update(found, change))
 
     @router.post("/keys/{key_id}/rotate", summary="Give a key a new text")
     def rotate_key(
-        key_id: str, keys: Keys, grace_s: Annotated[float, Query(ge=0, le=MAX_GRACE_S)] = 0.0
+        key_id: str,
+        keys: Keys,
+        reach: Reached,
+        grace_s: Annotated[float, Query(ge=0, le=MAX_GRACE_S)] = 0.0,
     ) -> KeyMade:
-        return key_made(*keys.rotate(key_of(keys.list(), key_id).key_id, grace_s=grace_s))
+        return key_made(*keys.rotate(_held(keys, reach, key_id), grace_s=grace_s))
 
     @router.delete("/keys/{key_id}", summary="Revoke a key, for ever; its records stay")
-    def revoke_key(key_id: str, keys: Keys) -> KeyOut:
-        return key_out(keys.revoke(key_of(keys.list(), key_id).key_id))
+    def revoke_key(key_id: str, keys: Keys, reach: Reached) -> KeyOut:
+        return key_out(keys.revoke(_held(keys, reach, key_id)))
+
+    def _held(keys: KeyStore, reach: Reach, word: str) -> str:
+        found = key_of(reach.keys(keys), word)
+        bounds(keys, reach).check_holder(found)
+        return found.key_id
+
+
+def _narrowed(store: KeyStore, reach: Reach, owner: str | None, member: str | None) -> list[Key]:
+    """Raises MemberNotFound, TenantConflict."""
+    books = store.database
+    name = None if owner is None else reach.owner_word(books, owner)
+    keys = [key for key in reach.keys(store) if name in (None, key.owner)]
+    if member is None:
+        return keys
+    found = reach.member(books, member, name).member_id
+    return [key for key in keys if key.member_id == found]

@@ -1,8 +1,10 @@
 """/admin/v1/models: the models as their operator sees them, and what he tells the fleet of each."""
 
+import asyncio
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Annotated, Any
+from collections.abc import Iterable, Iterator, Sequence, Set
+from contextlib import closing
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Request
 from fastapi import Path as InPath
@@ -18,9 +20,12 @@ from engines.registry.entries import PINNED
 from engines.registry.registry import Registry
 from engines.registry.spec import Load, ModelSpec
 from engines.weights.packages import model_name
+from server.api.admin.reach import Reached
 from server.api.audited import actor_of, noted
 from server.api.services import Services
 from server.errors import ApiError, brief
+from server.ledger.ledger import Ledger
+from server.ledger.owner_store import OwnerStore
 
 SUMMARIES: dict[Command, str] = {
     "load": "Load its engine, as a request would; also where no request may",
@@ -61,11 +66,11 @@ class OperatedModel(BaseModel):
         "read again. 0: awake"
     )
     asleep_bytes: int = Field(description="Of its weights, in the machine's memory for its sleep")
-    requests: int
-    waiting: int
+    requests: int | None = Field(description="So here and below null: to an owner's people")
+    waiting: int | None
     last_used: float | None = Field(description="Unix seconds; null: not since the start")
-    loads: int
-    restarts: int
+    loads: int | None
+    restarts: int | None
     percent: int | None = Field(description="Of its weights, while they are fetched")
     position: int | None = Field(description="Among those that wait for the same memory")
     eta_s: int | None
@@ -81,11 +86,33 @@ def add_model_routes(router: APIRouter, services: Services) -> None:
     @router.get(
         "/models", summary="All models with their engines' state, memory, queue and last use"
     )
-    async def list_models() -> OperatedModels:
-        return OperatedModels(models=list(operated_models(services.fleet, services.registry)))
+    async def list_models(reach: Reached) -> OperatedModels:
+        """An owner's people see the models that the owner may know of, without what all owners
+        together do with them."""
+        models = operated_models(services.fleet, services.registry)
+        if reach.owner is None:
+            return OperatedModels(models=list(models))
+        words = await asyncio.to_thread(_words_of, services.ledger, reach.owner)
+        known = {s.alias for s in services.registry.models.values() if s.is_known_to(words)}
+        return OperatedModels(models=[_narrowed(m, known) for m in models if m.alias in known])
 
     for command in COMMANDS:
         _add_command(router, services, command)
+
+
+def _words_of(ledger: Ledger, owner: str) -> Set[str]:
+    """The name and the id of an owner, as the registry may say them."""
+    with closing(ledger.open_books()) as books:
+        found = OwnerStore(books).find(owner)
+    return {owner} if found is None else {owner, found.owner_id}
+
+
+UNTOLD: Final = ("requests", "waiting", "last_used", "loads", "restarts", "reason", "position")
+
+
+def _narrowed(model: OperatedModel, known: Set[str]) -> OperatedModel:
+    shared = [alias for alias in model.shares_with if alias in known]
+    return model.model_copy(update={**dict.fromkeys(UNTOLD), "shares_with": shared})
 
 
 def _add_command(router: APIRouter, services: Services, command: Command) -> None:

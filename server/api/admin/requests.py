@@ -1,5 +1,6 @@
 """/admin/v1/requests: the last requests of this server, and one request's timeline."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -8,8 +9,11 @@ from fastapi import Path as InPath
 from pydantic import BaseModel, Field
 
 from server.accounts.auth import KeyRing
+from server.api.admin.reach import Reach, Reached
 from server.errors import ApiError, brief
-from server.http.recent_requests import RecentRequest, RecentRequests
+from server.http.recent_requests import RecentRequest, RecentRequests, Seen
+from server.ledger.key_names import id_of
+from server.ledger.keys import Key
 from server.ledger.money import decimal_text
 
 
@@ -64,26 +68,50 @@ def add_request_routes(router: APIRouter, recent: RecentRequests, ring: KeyRing)
 
     @router.get("/requests", summary="The last requests of this server, the newest first")
     async def list_requests(
+        reach: Reached,
         limit: Annotated[int, Query(ge=1, le=2000)] = 100,
         owner: str | None = None,
         key_id: str | None = None,
         alias: str | None = None,
         failed: Annotated[bool, Query(description="Those alone that ended with an error")] = False,
     ) -> ShownRequests:
-        whose = None if owner is None else ring.owner_named(owner)
-        key = None if key_id is None else ring.key_named(key_id)
-        found = recent.newest(limit, owner=whose, key_id=key, alias=alias, has_failed=failed)
+        keys = [key for key in ring.all_keys() if reach.has_key(key)]
+        found = recent.newest(
+            limit,
+            owner=None if owner is None else _owner_name(keys, owner),
+            key_id=None if key_id is None else id_of(keys, key_id),
+            alias=alias,
+            has_failed=failed,
+            is_seen=_seen(reach, keys),
+        )
         return ShownRequests(requests=[ShownRequest(**_facts(each)) for each in found])
 
     @router.get("/requests/{request_id}", summary="One of them, and what its time went into")
     async def show_request(
         request_id: Annotated[str, InPath(description="Its X-Request-Id", max_length=128)],
+        reach: Reached,
     ) -> RequestTimeline:
-        found = recent.find(request_id)
+        keys = [key for key in ring.all_keys() if reach.has_key(key)]
+        found = recent.find(request_id, _seen(reach, keys))
         if found is None:
             message = f"{brief(request_id)!r} is none of the last requests of this server."
             raise ApiError(404, "NOT_FOUND", message)
         return RequestTimeline(**_facts(found), phases=list(_phases(found)))
+
+
+def _seen(reach: Reach, keys: Iterable[Key]) -> Seen:
+    """`keys`: those within reach. An owner's are those that name it, whose key it is now."""
+    if reach.is_whole_site:
+        return lambda _: True
+    if reach.member_id is None:
+        return lambda each: each.owner == reach.owner
+    own = {key.key_id for key in keys}
+    return lambda each: each.owner == reach.owner and each.key_id in own
+
+
+def _owner_name(keys: Iterable[Key], word: str) -> str:
+    """Of an owner of `keys` by name or id; of none the word itself."""
+    return next((key.owner for key in keys if key.above.owner_id == word), word)
 
 
 def _facts(each: RecentRequest) -> dict[str, object]:

@@ -10,6 +10,8 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
 from server.accounts.allowance_wire import KeyDoesNotFit
+from server.accounts.principal import PRINCIPAL
+from server.api.admin.authority import check_authority, operation, told_of
 from server.api.openapi.errors import error_refs
 from server.errors import ApiError, brief, to_api_error
 from server.http.request_log import line_of
@@ -23,14 +25,22 @@ log = logging.getLogger("fjord.api")
 class AdminRoute(APIRoute):
     """Failures leave as the one error body, whatever raised them, and are described so."""
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options | {"openapi_extra": {"responses": error_refs(ERRORS)}})
+    def __init__(self, path: str, *args: Any, **options: Any) -> None:
+        described = {"openapi_extra": {"responses": error_refs(ERRORS)}}
+        super().__init__(path, *args, **options | described)
+        whom = f"For {told_of(self._operation())}."
+        self.description = "\n\n".join(filter(None, (self.description, whom)))
+
+    def _operation(self) -> str:
+        [method] = self.methods
+        return operation(method, self.path)
 
     def get_route_handler(self) -> Callable[[Request], Any]:
-        handle = super().get_route_handler()
+        handle, asked = super().get_route_handler(), self._operation()
 
         async def answer(request: Request) -> Response:
             try:
+                check_authority(request.scope[PRINCIPAL], asked)
                 return await handle(request)
             except Exception as error:
                 raise explained(error, line_of(request.scope).request_id) from error

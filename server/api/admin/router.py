@@ -7,12 +7,13 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request
 from fastapi.security import APIKeyHeader
 
-from engines.registry.names import ModelNames
 from server.api.admin.audit import add_audit_routes
+from server.api.admin.authority import PREFIX
 from server.api.admin.keys import add_key_routes
 from server.api.admin.route import AdminRoute
 from server.api.admin.sign_in import add_sign_in_routes
 from server.api.admin.tenants import add_member_routes, add_owner_routes, add_site_routes
+from server.api.admin.terms import Terms
 from server.api.admin.usage import add_usage_route
 from server.api.audited import actor_of
 from server.ledger.database import Database
@@ -21,7 +22,7 @@ from server.ledger.key_store import KeyStore
 SCHEME = APIKeyHeader(name="X-API-Key", auto_error=False, description="wayscloud_admin_…")
 
 
-def admin_router(open_books: Callable[[], Database], names: Callable[[], ModelNames]) -> APIRouter:
+def admin_router(open_books: Callable[[], Database], terms: Terms) -> APIRouter:
     """The routes; who may come in is decided before them (AdminGate). `open_books` is called once
     a request, on a worker thread, and may raise LedgerUnavailable."""
 
@@ -34,18 +35,18 @@ def admin_router(open_books: Callable[[], Database], names: Callable[[], ModelNa
         return KeyStore(database)
 
     router = APIRouter(
-        prefix="/admin/v1",
+        prefix=PREFIX,
         tags=["admin"],
         route_class=AdminRoute,
         redirect_slashes=False,
         dependencies=[Depends(SCHEME)],
     )
-    add_key_routes(router, Annotated[KeyStore, Depends(keys)], names)
+    add_key_routes(router, Annotated[KeyStore, Depends(keys)], terms)
     Books = Annotated[Database, Depends(books)]
-    add_site_routes(router, Books, names)
-    add_owner_routes(router, Books, names)
+    add_site_routes(router, Books, terms)
+    add_owner_routes(router, Books, terms)
     add_sign_in_routes(router, Books)
-    add_member_routes(router, Books, names)
+    add_member_routes(router, Books, terms)
     add_usage_route(router, Books)
     add_audit_routes(router, Books)
     return router

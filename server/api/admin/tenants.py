@@ -1,11 +1,9 @@
 """/admin/v1/site, …/owners and …/members: the levels above keys."""
 
-from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 
-from engines.registry.names import ModelNames
 from server.accounts.tenant_wire import (
     MemberIn,
     MemberOut,
@@ -19,65 +17,71 @@ from server.accounts.tenant_wire import (
     owner_out,
     site_out,
 )
+from server.api.admin.bounds import Bounds
+from server.api.admin.reach import Reach, Reached
+from server.api.admin.terms import Terms
 from server.api.model_aliases import by_alias
 from server.ledger.member_store import MemberStore
 from server.ledger.owner_store import OwnerStore
 from server.ledger.site_store import SiteStore
 
-Names = Callable[[], ModelNames]
 
-
-def add_site_routes(router: APIRouter, Books: Any, names: Names) -> None:
+def add_site_routes(router: APIRouter, Books: Any, terms: Terms) -> None:
     @router.get("/site", summary="What all keys together may use")
     def show_site(books: Books) -> SiteOut:
         return site_out(SiteStore(books).get())
 
     @router.patch("/site", summary="Change the fields that are sent; null is no limit")
     def update_site(body: SitePatch, books: Books) -> SiteOut:
-        return site_out(SiteStore(books).update(by_alias(body, names()).apply))
+        return site_out(SiteStore(books).update(by_alias(body, terms.names()).apply))
 
 
-def add_owner_routes(router: APIRouter, Books: Any, names: Names) -> None:
+def add_owner_routes(router: APIRouter, Books: Any, terms: Terms) -> None:
     @router.post("/owners", status_code=201, summary="Make an owner: a customer or project")
     def create_owner(body: OwnerIn, books: Books) -> OwnerOut:
-        return owner_out(OwnerStore(books).create(by_alias(body, names()).owner()))
+        return owner_out(OwnerStore(books).create(by_alias(body, terms.names()).owner()))
 
     @router.get("/owners", summary="All owners, by name")
-    def list_owners(books: Books) -> list[OwnerOut]:
-        return [owner_out(owner) for owner in OwnerStore(books).list()]
+    def list_owners(books: Books, reach: Reached) -> list[OwnerOut]:
+        return [owner_out(owner) for owner in reach.owners(books)]
 
     @router.get("/owners/{owner:path}", summary="One owner, by name or id")
-    def show_owner(owner: str, books: Books) -> OwnerOut:
-        return owner_out(OwnerStore(books).get(owner))
+    def show_owner(owner: str, books: Books, reach: Reached) -> OwnerOut:
+        return owner_out(reach.owner_level(books, owner))
 
     @router.patch("/owners/{owner:path}", summary="Change the fields that are sent")
     def update_owner(owner: str, body: OwnerPatch, books: Books) -> OwnerOut:
-        return owner_out(OwnerStore(books).update(owner, by_alias(body, names()).apply))
+        return owner_out(OwnerStore(books).update(owner, by_alias(body, terms.names()).apply))
 
 
 Of = Annotated[str | None, Query(description="Of this owner, by name or id.")]
 
 
-def add_member_routes(router: APIRouter, Books: Any, names: Names) -> None:
-    def owner_name(books: Any, owner: str | None) -> str | None:
-        return None if owner is None else OwnerStore(books).get(owner).name
+def add_member_routes(router: APIRouter, Books: Any, terms: Terms) -> None:
+    def owner_name(books: Any, reach: Reach, owner: str | None) -> str | None:
+        return None if owner is None else reach.owner_level(books, owner).name
 
     @router.post("/members", status_code=201, summary="Make a member: a person")
-    def create_member(body: MemberIn, books: Books) -> MemberOut:
-        return member_out(MemberStore(books).create(by_alias(body, names()).member()))
+    def create_member(body: MemberIn, books: Books, reach: Reached) -> MemberOut:
+        """A manager's is of that owner, which does not have to be said."""
+        member = by_alias(body, terms.names()).member()
+        bounds = Bounds(books, reach, terms.currency)
+        return member_out(MemberStore(books).create(bounds.new_member(member)))
 
     @router.get("/members", summary="All members, by owner and name")
-    def list_members(books: Books, owner: Of = None) -> list[MemberOut]:
-        name = owner_name(books, owner)
-        members = MemberStore(books).list()
-        return [member_out(one) for one in members if owner is None or one.owner == name]
+    def list_members(books: Books, reach: Reached, owner: Of = None) -> list[MemberOut]:
+        name = owner_name(books, reach, owner)
+        return [member_out(one) for one in reach.members(books) if name in (None, one.owner)]
 
     @router.get("/members/{member:path}", summary="One member, by name or id")
-    def show_member(member: str, books: Books, owner: Of = None) -> MemberOut:
-        return member_out(MemberStore(books).get(member, owner_name(books, owner)))
+    def show_member(member: str, books: Books, reach: Reached, owner: Of = None) -> MemberOut:
+        return member_out(reach.member(books, member, owner_name(books, reach, owner)))
 
     @router.patch("/members/{member:path}", summary="Change the fields that are sent")
-    def update_member(member: str, body: MemberPatch, books: Books, owner: Of = None) -> MemberOut:
-        name = owner_name(books, owner)
-        change = by_alias(body, names()).apply
-        return member_out(MemberStore(books).update(member, change, name))
+    def update_member(
+        member: str, body: MemberPatch, books: Books, reach: Reached, owner: Of = None
+    ) -> MemberOut:
+        found = reach.member(books, member, owner_name(books, reach, owner)).member_id
+        change = by_alias(body, terms.names()).apply
+        bounded = Bounds(books, reach, terms.currency).of_member(change)
+        return member_out(MemberStore(books).update(found, bounded))

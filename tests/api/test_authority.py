@@ -1,0 +1,236 @@
+"""Who may do what of the admin API: every route, in every role, on what is theirs and others'."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from engines.fleet.commands import COMMANDS
+from server.accounts.auth import NotPermitted
+from server.accounts.principal import Principal
+from server.api.admin.authority import AUTHORITY, standing_of
+from tests.support.admin_site import AdminSite, admin_site
+from tests.support.people import PEOPLE, People
+from tests.support.sites import new_site, postgres_server
+
+pytestmark = pytest.mark.anyio
+
+ASKERS: Final = ("root", "sid", "boss", "aud", "mel")
+ON: Final = ("mel", "pal", "gus")
+"""On mel's: of pal the same owner's, of gus another's."""
+YES, NO, GONE = 2, 403, 404
+"""YES: 200 or 201."""
+ALL, NONE = (YES, YES, YES), (NO, NO, NO)
+OWNERS, OWN = (YES, YES, GONE), (YES, GONE, GONE)
+
+READ: Final = (ALL, ALL, OWNERS, OWNERS, OWN)
+OWNER_READ: Final = (ALL, ALL, OWNERS, OWNERS, OWNERS)
+KEY_CHANGE: Final = (ALL, NONE, OWNERS, NONE, OWN)
+MEMBER_CHANGE: Final = (ALL, NONE, OWNERS, NONE, NONE)
+ADMIN: Final = (ALL, NONE, NONE, NONE, NONE)
+NO_MODEL: Final = ((GONE, GONE, GONE), NONE, NONE, NONE, NONE)
+"""A command to a model that is not there."""
+SITE: Final = (ALL, ALL, NONE, NONE, NONE)
+LIST: Final = (ALL, ALL, ALL, ALL, ALL)
+
+EXPECTED: Final[dict[str, tuple[tuple[int, ...], ...]]] = {
+    "GET /keys": LIST,
+    "POST /keys": KEY_CHANGE,
+    "GET /keys/{key_id}": READ,
+    "PATCH /keys/{key_id}": KEY_CHANGE,
+    "POST /keys/{key_id}/rotate": KEY_CHANGE,
+    "DELETE /keys/{key_id}": KEY_CHANGE,
+    "GET /members": LIST,
+    "POST /members": MEMBER_CHANGE,
+    "GET /members/{member}": READ,
+    "PATCH /members/{member}": MEMBER_CHANGE,
+    "GET /owners": LIST,
+    "POST /owners": ADMIN,
+    "GET /owners/{owner}": OWNER_READ,
+    "PATCH /owners/{owner}": ADMIN,
+    "DELETE /owners/{owner}/memory": ADMIN,
+    "GET /site": SITE,
+    "PATCH /site": ADMIN,
+    "GET /usage": LIST,
+    "GET /requests": LIST,
+    "GET /requests/{request_id}": READ,
+    "GET /audit": SITE,
+    "GET /audit/verify": SITE,
+    "GET /models": LIST,
+    **{f"POST /models/{{alias}}/{command}": NO_MODEL for command in COMMANDS},
+    "POST /registry": ADMIN,
+}
+BODIES: Final[dict[str, dict[str, Any]]] = {
+    "POST /keys": {"name": "new", "owner": "{owner}", "member": "{member}"},
+    "POST /members": {"name": "new of {asker} {member}", "owner": "{owner}"},
+    "POST /owners": {"name": "new of {asker} {member}"},
+}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def called(site: AdminSite, people: People, route: str, asker: str, on: str) -> int:
+    """The status of a route, on what is somebody's."""
+    places = {
+        "asker": asker,
+        "key_id": people.keys[on],
+        "member": people.ids[on],
+        "owner": PEOPLE[on][1],
+        "request_id": f"asked-by-{on}",
+        "alias": "none",
+    }
+    method, path = route.format(**places).split(" ")
+    body = {name: text.format(**places) for name, text in BODIES.get(route, {}).items()}
+    answer = await site.client.request(
+        method, f"/admin/v1{path}", json=body, headers=people.headers(asker)
+    )
+    return answer.status_code
+
+
+async def asked(site: AdminSite, people: People) -> None:
+    """Each has asked for a model that is not there."""
+    body = {"model": "none", "messages": [{"role": "user", "content": "Hi"}]}
+    for name, text in people.texts.items():
+        headers = {"X-API-Key": text, "X-Request-Id": f"asked-by-{name}"}
+        await site.client.post("/v1/chat/completions", json=body, headers=headers)
+
+
+@pytest.mark.parametrize("asker", ASKERS)
+async def test_every_route_in_every_role(tmp_path: Path, asker: str) -> None:
+    people = People()
+    async with admin_site(tmp_path, prepare=people.make) as site:
+        await asked(site, people)
+        found = {
+            route: tuple([await called(site, people, route, asker, on) for on in ON])
+            for route in EXPECTED
+        }
+    plain = {r: tuple(YES if s in (200, 201) else s for s in all_) for r, all_ in found.items()}
+    assert plain == {route: by[ASKERS.index(asker)] for route, by in EXPECTED.items()}
+
+
+async def test_a_route_that_was_forgotten_is_told_and_is_an_admins_alone(tmp_path: Path) -> None:
+    async with admin_site(tmp_path) as site:
+        described = (await site.ask("GET", "/openapi.json"))["paths"]
+    routes = {
+        f"{verb.upper()} {path.removeprefix('/admin/v1')}": operation["description"]
+        for path, verbs in described.items()
+        if path.startswith("/admin/v1")
+        for verb, operation in verbs.items()
+    }
+    assert set(routes) == set(AUTHORITY) == set(EXPECTED)
+    assert routes["PATCH /site"] == "For an admin."
+    assert routes["POST /members"].endswith("For an admin or an owner's manager.")
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Any]:
+    with postgres_server() as running:
+        yield running
+
+
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+async def test_lists_are_narrowed_and_filters_by_others_names_tell_nothing(
+    tmp_path: Path, database: str, request: pytest.FixtureRequest
+) -> None:
+    people, url = People(), None
+    if database == "postgresql":
+        url = new_site(request.getfixturevalue("postgres"))
+    async with admin_site(tmp_path, prepare=people.make, ledger_url=url) as site:
+        await asked(site, people)
+
+        async def listed(path: str, asker: str, **params: str) -> Any:
+            return await site.ask(
+                "GET", f"/admin/v1/{path}", params=params, headers=people.headers(asker)
+            )
+
+        async def names(path: str, asker: str, **params: str) -> list[str]:
+            return sorted({one["name"] for one in await listed(path, asker, **params)})
+
+        async def requests(asker: str, **params: str) -> list[str]:
+            found = (await listed("requests", asker, **params))["requests"]
+            return sorted(each["request_id"].removeprefix("asked-by-") for each in found)
+
+        every = sorted(PEOPLE)
+        assert await names("members", "sid") == every
+        for asker in ("boss", "aud"):
+            assert await names("members", asker) == ["aud", "boss", "mel", "pal"]
+            assert await names("owners", asker) == ["acme"]
+            assert await requests(asker) == ["aud", "boss", "mel", "pal"]
+            assert {k["owner"] for k in await listed("keys", asker)} == {"acme"}
+        assert await names("members", "mel") == ["mel"]
+        assert await names("keys", "mel") == ["of mel", "script"]
+        assert await names("owners", "mel") == ["acme"]
+        assert await requests("mel") == ["mel"]
+        assert await requests("sid") == every
+        for unknown in ("globex", "nobody"):
+            assert await names("keys", "boss", owner=unknown) == []
+            assert await requests("boss", owner=unknown) == []
+        for unknown in (people.keys["gus"], "of gus", "nobody"):
+            assert await requests("boss", key_id=unknown) == []
+        assert await requests("boss", key_id="of mel") == ["mel"]
+        assert await requests("mel", key_id="of pal") == []
+        assert await requests("mel", owner="acme") == ["mel"]
+
+
+@pytest.mark.parametrize(
+    ("path", "theirs", "nobodys"),
+    [
+        ("keys/{}", "of gus", "of nobody"),
+        ("members/{}", "gus", "ada"),
+        ("members/{}", "root", "ada"),
+        ("owners/{}", "globex", "nobody"),
+        ("keys?member={}", "gus", "ada"),
+        ("members?owner={}", "globex", "nobody"),
+        ("requests/{}", "asked-by-gus", "asked-by-ada"),
+    ],
+)
+async def test_what_is_others_is_refused_in_the_words_of_what_is_not_there(
+    tmp_path: Path, path: str, theirs: str, nobodys: str
+) -> None:
+    people = People()
+    async with admin_site(tmp_path, prepare=people.make) as site:
+        await asked(site, people)
+        for asker in ("boss", "aud", "mel"):
+            told = [
+                (
+                    await site.ask(
+                        "GET",
+                        f"/admin/v1/{path.format(word)}",
+                        404,
+                        headers=people.headers(asker),
+                    )
+                )["error"]["message"].replace(word, "…")
+                for word in (theirs, nobodys)
+            ]
+            assert told[0] == told[1]
+
+
+async def test_a_name_that_several_owners_have_is_told_to_nobody_else(tmp_path: Path) -> None:
+    people = People()
+    async with admin_site(tmp_path, prepare=people.make) as site:
+        for owner in ("acme", "globex"):
+            body = {"name": "Ada", "owner": owner}
+            await site.ask("POST", "/admin/v1/members", 201, json=body)
+            await site.ask("POST", "/admin/v1/keys", 201, json=body)
+        for path in ("members/Ada", "keys/Ada"):
+            await site.ask("GET", f"/admin/v1/{path}", 400)
+            found = await site.ask("GET", f"/admin/v1/{path}", headers=people.headers("boss"))
+            assert found["owner"] == "acme"
+
+
+@pytest.mark.parametrize(
+    "who",
+    [
+        Principal(kind="member", name="m", role="manager"),
+        Principal(kind="member", name="m", role="member"),
+        Principal(kind="member", name="m", role="admin", owner="acme"),
+        Principal(kind="key", name="k", role="member", owner="acme"),
+    ],
+)
+def test_a_role_that_does_not_fit_its_owner_may_do_nothing(who: Principal) -> None:
+    with pytest.raises(NotPermitted):
+        standing_of(who)
