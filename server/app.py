@@ -18,10 +18,11 @@ from engines.registry.registry import Registry
 from server.accounts.auth import KeyRing
 from server.accounts.limits import Limiter
 from server.api.admin.gate import AdminGate
+from server.api.admin.me import add_me_route
 from server.api.admin.memory import add_memory_route
 from server.api.admin.models import add_model_routes
 from server.api.admin.requests import add_request_routes
-from server.api.admin.router import admin_router
+from server.api.admin.router import admin_router, opened
 from server.api.admin.terms import Terms
 from server.api.batches.runner import batch_runner
 from server.api.endpoint import KeyedEndpoint
@@ -118,8 +119,10 @@ def create_app(
     `sessions`: who has signed in to the console; None: as its books say."""
     services = _services(settings, registry, fleet, ledger, ring, node, traces)
     registry_file = RegistryFileReader(services, read_registry)
-    terms = Terms(lambda: services.registry.names, registry.currency)
+    reserved = ledger.budgets.reservations
+    terms = Terms(lambda: services.registry.names, registry.currency, reserved)
     admin = admin_router(ledger.open_books, terms)
+    add_me_route(admin, opened(ledger.open_books), services)
     add_model_routes(admin, services)
     add_registry_route(admin, registry_file)
     add_memory_route(admin, services)

@@ -10,6 +10,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from server.accounts.key_wire import MAX_GRACE_S, KeyIn, KeyPatch, key_out
+from server.accounts.use_wire import key_used
 from server.cli.allowance_options import (
     NOTHING,
     SaidAllowance,
@@ -29,6 +30,7 @@ from server.cli.tables import Column, show_table
 from server.cli.tenant_books import changing_books, tenant_books
 from server.ledger.key_names import keys_of
 from server.ledger.key_store import KeyStore
+from server.ledger.level_use import level_use
 
 app = new_app(no_args_is_help=True, help="Make, show and change API keys.")
 
@@ -101,7 +103,8 @@ def show(
     """Everything about one key but its secret."""
     with key_store(data_dir, ledger_url) as store:
         key = key_named(store, key_id)
-    show_key(key_out(key), as_json)
+        used = key_used(key, level_use(store.database, key))
+    show_key(used, as_json)
 
 
 @app.command()

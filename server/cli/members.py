@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from server.accounts.tenant_wire import MemberIn, MemberPatch, member_out
+from server.accounts.use_wire import member_used
 from server.cli.allowance_options import SaidAllowance, Unset, applied, unset_fields, with_allowance
 from server.cli.apps import new_app
 from server.cli.console_link import welcome_url
@@ -16,6 +17,7 @@ from server.cli.server_address import console_address
 from server.cli.tables import Column, show_table
 from server.cli.tenant_books import changing_books, tenant_books
 from server.cli.tenant_table import show_level, summary
+from server.ledger.level_use import level_use
 from server.ledger.member_store import MemberStore
 from server.ledger.password_store import PasswordStore
 from server.ledger.session_store import SessionStore
@@ -92,7 +94,8 @@ def show(
     """Everything about one member."""
     with tenant_books(data_dir, ledger_url) as database:
         found = member_named(database, member, owner)
-    show_level(member_out(found), as_json)
+        used = member_used(found, level_use(database, found))
+    show_level(used, as_json)
 
 
 @app.command()

@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from server.accounts.tenant_wire import OwnerIn, OwnerPatch, owner_out
+from server.accounts.use_wire import owner_used
 from server.cli.allowance_options import SaidAllowance, Unset, applied, unset_fields, with_allowance
 from server.cli.apps import new_app
 from server.cli.key_fields import checked
@@ -14,6 +15,7 @@ from server.cli.owner_choice import owner_named
 from server.cli.tables import Column, show_table
 from server.cli.tenant_books import changing_books, tenant_books
 from server.cli.tenant_table import show_level, summary
+from server.ledger.level_use import level_use
 from server.ledger.owner_store import OwnerStore
 
 app = new_app(no_args_is_help=True, help="Make, show and change owners of API keys.")
@@ -73,7 +75,8 @@ def show(
     """Everything about one owner."""
     with tenant_books(data_dir, ledger_url) as database:
         found = owner_named(database, owner)
-    show_level(owner_out(found), as_json)
+        used = owner_used(found, level_use(database, found))
+    show_level(used, as_json)
 
 
 @app.command()

@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from server.accounts.allowance_wire import AllowanceOut
+from server.accounts.use_wire import UsedOut
 from server.cli.tables import show_fields
 
 
@@ -27,6 +28,8 @@ def cell(name: str, level: AllowanceOut, value: Any) -> str:
     if name == "budget" and level.budget:
         unit = level.currency if level.budget.kind == "money" else "tokens"
         return f"{level.budget.amount:f} {unit}/{level.budget.period}"
+    if isinstance(value, UsedOut):
+        return used_text(level, value)
     if name == "price_factor" and value is not None:
         return f"{value:f}"
     if value is None:
@@ -34,3 +37,15 @@ def cell(name: str, level: AllowanceOut, value: Any) -> str:
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S UTC")
     return str(value)
+
+
+def used_text(level: AllowanceOut, used: UsedOut) -> str:
+    """`12.500000 of 500 NOK; left 487.500000 until 2026-12-01`"""
+    until = "in total" if used.ends_at is None else f"until {used.ends_at:%Y-%m-%d}"
+    if level.budget is None or used.spent is None:
+        money = "".join(f", {amount} {currency}" for currency, amount in used.money.items())
+        return f"{used.requests:,} requests, {used.tokens:,} tokens{money} {until}"
+    unit = level.currency if level.budget.kind == "money" else "tokens"
+    held = f", {used.reserved:f} reserved" if used.reserved else ""
+    spent = f"{used.spent:f} of {level.budget.amount:f} {unit}{held}"
+    return f"{spent}; left {used.left:f} {until}"

@@ -3,17 +3,19 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from server.ledger.database import Database, NamedRow
 from server.ledger.money import decimal_text
 from server.ledger.periods import DAY_S, date_of, day_number
 
-Dimension: TypeAlias = Literal["day", "month", "key", "owner", "alias", "agent_id", "region"]
+Dimension: TypeAlias = Literal[
+    "day", "month", "key", "member", "owner", "alias", "agent_id", "region"
+]
 Line: TypeAlias = dict[str, Any]
 
-DIMENSIONS: tuple[Dimension, ...] = ("day", "month", "key", "owner", "alias", "agent_id", "region")
-COLUMNS = {"key": "key_id", "month": "day"}
+DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+COLUMNS = {"key": "key_id", "member": "member_id", "month": "day"}
 SUMS = (
     "requests",
     "prompt_tokens",
@@ -23,6 +25,11 @@ SUMS = (
     "amount",
 )
 US = 1_000_000
+OF_MEMBERS = """
+(SELECT usage_daily.*, coalesce(keys.member_id, '') AS member_id
+FROM usage_daily LEFT JOIN keys ON keys.key_id = usage_daily.key_id) AS used
+"""
+"""Whose a key is now, its past is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +87,9 @@ def usage(
     names = ", ".join(dict.fromkeys(columns))
     where, values = (only or Only()).sql()
     sums = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in SUMS)
+    source = OF_MEMBERS if "member" in by else "usage_daily"
     rows = database.named(
-        f"SELECT {names}, {sums} FROM usage_daily WHERE day >= ? AND day < ?{where}"
-        f" GROUP BY {names}",
+        f"SELECT {names}, {sums} FROM {source} WHERE day >= ? AND day < ?{where} GROUP BY {names}",
         [*period.days(), *values],
     )
     return folded(rows, [*by, "currency", *extra])

@@ -35,6 +35,7 @@ SITE: Final = (ALL, ALL, NONE, NONE, NONE)
 LIST: Final = (ALL, ALL, ALL, ALL, ALL)
 
 EXPECTED: Final[dict[str, tuple[tuple[int, ...], ...]]] = {
+    "GET /me": LIST,
     "GET /keys": LIST,
     "POST /keys": KEY_CHANGE,
     "GET /keys/{key_id}": READ,

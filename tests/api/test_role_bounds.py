@@ -88,6 +88,7 @@ async def test_what_a_key_may_not_be_given(
     path = f"{KEYS}/{key['key_id']}"
     assert words in await site.refused(who, "PATCH", path, status, body)
     shown = await site.ask(who, "GET", path)
+    assert shown.pop("used")["requests"] == 0
     assert shown == {name: value for name, value in key.items() if name != "key"}
 
 

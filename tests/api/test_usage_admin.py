@@ -28,6 +28,7 @@ async def test_a_key_lives_its_life_over_http(site: AdminSite) -> None:
     assert made["budget"] == budget
 
     shown = await site.ask("GET", path)
+    assert shown.pop("used")["left"] == "12.5"
     assert shown == {name: value for name, value in made.items() if name != "key"}
 
     patched = await site.ask("PATCH", path, json={"budget": None, "owner": "other"})
@@ -130,7 +131,7 @@ async def test_usage_is_the_commands_report_as_json(site: AdminSite) -> None:
     assert "is after" in error["error"]["message"]
 
 
-READ = ("requests", "requests/{request_id}", "audit", "audit/verify")
+READ = ("me", "requests", "requests/{request_id}", "audit", "audit/verify")
 LISTED = ("get", "post")
 ONE = ("/admin/v1/owners/{owner}", "/admin/v1/members/{member}")
 

@@ -82,7 +82,9 @@ def test_a_budget_in_another_currency_than_the_keys_is_refused_with_both_named(
     made = keys(tmp_path, "create", "--name", "n", "--currency", currency)
     text = refused(tmp_path, "update", made["key_id"], *money)
     assert "is in NOK and the key is billed in EUR" in text
-    assert keys(tmp_path, "show", made["key_id"]) == {n: v for n, v in made.items() if n != "key"}
+    shown = keys(tmp_path, "show", made["key_id"])
+    assert shown.pop("used")["requests"] == 0
+    assert shown == {n: v for n, v in made.items() if n != "key"}
     both = keys(tmp_path, "update", made["key_id"], *money, "--currency", "NOK")
     assert (both["currency"], both["budget"]["amount"]) == ("NOK", "500")
     text = refused(tmp_path, "update", made["key_id"], "--currency", currency)

@@ -26,6 +26,7 @@ ABOVE: Final[Whom] = SITE | CHIEFS | frozenset[Standing]({"owner auditor"})
 EVERYBODY: Final[Whom] = ABOVE | KEYED
 
 AUTHORITY: Final[Mapping[str, Whom]] = {
+    "GET /me": EVERYBODY,
     "GET /keys": EVERYBODY,
     "POST /keys": KEYED,
     "GET /keys/{key_id}": EVERYBODY,

@@ -13,6 +13,7 @@ from server.accounts.key_wire import (
     key_made,
     key_out,
 )
+from server.accounts.use_wire import KeyUsed, key_used
 from server.api.admin.bounds import Bounds
 from server.api.admin.reach import Reach, Reached
 from server.api.admin.terms import Terms
@@ -20,6 +21,7 @@ from server.api.model_aliases import by_alias
 from server.ledger.key_names import key_of
 from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key
+from server.ledger.level_use import level_use
 
 
 def add_key_routes(router: APIRouter, Keys: Any, terms: Terms) -> None:
@@ -43,8 +45,9 @@ def add_key_routes(router: APIRouter, Keys: Any, terms: Terms) -> None:
         return [key_out(key) for key in _narrowed(keys, reach, owner, member)]
 
     @router.get("/keys/{key_id}", summary="One key, by id or name")
-    def show_key(key_id: str, keys: Keys, reach: Reached) -> KeyOut:
-        return key_out(key_of(reach.keys(keys), key_id))
+    def show_key(key_id: str, keys: Keys, reach: Reached) -> KeyUsed:
+        found = key_of(reach.keys(keys), key_id)
+        return key_used(found, level_use(keys.database, found, terms.reserved()))
 
     @router.patch("/keys/{key_id}", summary="Change the fields that are sent; null is the default")
     def update_key(key_id: str, body: KeyPatch, keys: Keys, reach: Reached) -> KeyOut:

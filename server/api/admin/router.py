@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.security import APIKeyHeader
@@ -22,14 +22,24 @@ from server.ledger.key_store import KeyStore
 SCHEME = APIKeyHeader(name="X-API-Key", auto_error=False, description="wayscloud_admin_…")
 
 
-def admin_router(open_books: Callable[[], Database], terms: Terms) -> APIRouter:
-    """The routes; who may come in is decided before them (AdminGate). `open_books` is called once
-    a request, on a worker thread, and may raise LedgerUnavailable."""
+def opened(open_books: Callable[[], Database]) -> Any:
+    """The books as a route's parameter, closed once it has answered. `open_books` is called once a
+    request, on a worker thread, and may raise LedgerUnavailable."""
+    return Annotated[Database, Depends(_opener(open_books))]
 
+
+def _opener(open_books: Callable[[], Database]) -> Callable[[Request], Iterator[Database]]:
     def books(request: Request) -> Iterator[Database]:
         with closing(open_books()) as database:
             database.actor = actor_of(request.scope)
             yield database
+
+    return books
+
+
+def admin_router(open_books: Callable[[], Database], terms: Terms) -> APIRouter:
+    """The routes; who may come in is decided before them (AdminGate)."""
+    Books, books = opened(open_books), _opener(open_books)
 
     def keys(database: Annotated[Database, Depends(books)]) -> KeyStore:
         return KeyStore(database)
@@ -42,7 +52,6 @@ def admin_router(open_books: Callable[[], Database], terms: Terms) -> APIRouter:
         dependencies=[Depends(SCHEME)],
     )
     add_key_routes(router, Annotated[KeyStore, Depends(keys)], terms)
-    Books = Annotated[Database, Depends(books)]
     add_site_routes(router, Books, terms)
     add_owner_routes(router, Books, terms)
     add_sign_in_routes(router, Books)

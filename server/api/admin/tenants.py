@@ -17,10 +17,19 @@ from server.accounts.tenant_wire import (
     owner_out,
     site_out,
 )
+from server.accounts.use_wire import (
+    MemberUsed,
+    OwnerUsed,
+    SiteUsed,
+    member_used,
+    owner_used,
+    site_used,
+)
 from server.api.admin.bounds import Bounds
 from server.api.admin.reach import Reach, Reached
 from server.api.admin.terms import Terms
 from server.api.model_aliases import by_alias
+from server.ledger.level_use import level_use
 from server.ledger.member_store import MemberStore
 from server.ledger.owner_store import OwnerStore
 from server.ledger.site_store import SiteStore
@@ -28,8 +37,9 @@ from server.ledger.site_store import SiteStore
 
 def add_site_routes(router: APIRouter, Books: Any, terms: Terms) -> None:
     @router.get("/site", summary="What all keys together may use")
-    def show_site(books: Books) -> SiteOut:
-        return site_out(SiteStore(books).get())
+    def show_site(books: Books) -> SiteUsed:
+        site = SiteStore(books).get()
+        return site_used(site, level_use(books, site, terms.reserved()))
 
     @router.patch("/site", summary="Change the fields that are sent; null is no limit")
     def update_site(body: SitePatch, books: Books) -> SiteOut:
@@ -46,8 +56,9 @@ def add_owner_routes(router: APIRouter, Books: Any, terms: Terms) -> None:
         return [owner_out(owner) for owner in reach.owners(books)]
 
     @router.get("/owners/{owner:path}", summary="One owner, by name or id")
-    def show_owner(owner: str, books: Books, reach: Reached) -> OwnerOut:
-        return owner_out(reach.owner_level(books, owner))
+    def show_owner(owner: str, books: Books, reach: Reached) -> OwnerUsed:
+        found = reach.owner_level(books, owner)
+        return owner_used(found, level_use(books, found, terms.reserved()))
 
     @router.patch("/owners/{owner:path}", summary="Change the fields that are sent")
     def update_owner(owner: str, body: OwnerPatch, books: Books) -> OwnerOut:
@@ -74,8 +85,9 @@ def add_member_routes(router: APIRouter, Books: Any, terms: Terms) -> None:
         return [member_out(one) for one in reach.members(books) if name in (None, one.owner)]
 
     @router.get("/members/{member:path}", summary="One member, by name or id")
-    def show_member(member: str, books: Books, reach: Reached, owner: Of = None) -> MemberOut:
-        return member_out(reach.member(books, member, owner_name(books, reach, owner)))
+    def show_member(member: str, books: Books, reach: Reached, owner: Of = None) -> MemberUsed:
+        found = reach.member(books, member, owner_name(books, reach, owner))
+        return member_used(found, level_use(books, found, terms.reserved()))
 
     @router.patch("/members/{member:path}", summary="Change the fields that are sent")
     def update_member(
