@@ -4,6 +4,7 @@ LedgerError
 ├── LedgerUnavailable   nothing can be written now, and why: refuse new work (503)
 ├── LedgerInUse         another server holds this data directory
 ├── BudgetExceeded      the budget of the key, or of a level above it, has no room (402)
+├── ReportTooLong       a report of more lines than may be (400)
 ├── DuplicateRecord     a request id that already has a record
 ├── TenantNotFound      (404)
 │   ├── KeyNotFound     no key with this name or id
@@ -37,6 +38,10 @@ class BudgetExceeded(LedgerError):
 
 class DuplicateRecord(LedgerError):
     """This request id already has a record; an id is never used twice."""
+
+
+class ReportTooLong(LedgerError):
+    """It has more lines than who asks takes."""
 
 
 class TenantNotFound(LedgerError):

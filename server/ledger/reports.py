@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal, TypeAlias, get_args
 
 from server.ledger.database import Database, NamedRow
+from server.ledger.errors import ReportTooLong
 from server.ledger.money import decimal_text
 from server.ledger.periods import DAY_S, date_of, day_number
 
@@ -80,18 +81,23 @@ def usage(
     by: Sequence[Dimension] = ("day",),
     only: Only | None = None,
     extra: Sequence[str] = (),
+    most: int | None = None,
 ) -> list[Line]:
     """One line a group and currency, in order: the dimensions, the sums, `amount` in micro-units.
-    Money in different currencies is never added."""
+    Money in different currencies is never added. Raises ReportTooLong for more than `most` groups
+    of days."""
     columns = [COLUMNS.get(name, name) for name in by] + ["currency", *extra]
     names = ", ".join(dict.fromkeys(columns))
     where, values = (only or Only()).sql()
     sums = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in SUMS)
     source = OF_MEMBERS if "member" in by else "usage_daily"
     rows = database.named(
-        f"SELECT {names}, {sums} FROM {source} WHERE day >= ? AND day < ?{where} GROUP BY {names}",
+        f"SELECT {names}, {sums} FROM {source} WHERE day >= ? AND day < ?{where}"
+        f" GROUP BY {names}{'' if most is None else f' LIMIT {most + 1}'}",
         [*period.days(), *values],
     )
+    if most is not None and len(rows) > most:
+        raise ReportTooLong(f"This report has more than {most:,} lines.")
     return folded(rows, [*by, "currency", *extra])
 
 

@@ -1,5 +1,6 @@
 """Who may do what of the admin API: every route, in every role, on what is theirs and others'."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +11,7 @@ from engines.fleet.commands import COMMANDS
 from server.accounts.auth import NotPermitted
 from server.accounts.principal import Principal
 from server.api.admin.authority import AUTHORITY, standing_of
+from server.ledger.records import UsageRecord
 from tests.support.admin_site import AdminSite, admin_site
 from tests.support.people import PEOPLE, People
 from tests.support.sites import new_site, postgres_server
@@ -235,3 +237,43 @@ async def test_a_name_that_several_owners_have_is_told_to_nobody_else(tmp_path: 
 def test_a_role_that_does_not_fit_its_owner_may_do_nothing(who: Principal) -> None:
     with pytest.raises(NotPermitted):
         standing_of(who)
+
+
+async def test_usage_is_ones_own_and_by_member(tmp_path: Path) -> None:
+    people = People()
+    async with admin_site(tmp_path, prepare=people.make) as site:
+        for name in ("mel", "pal", "gus"):
+            await site.ledger.close_record(
+                UsageRecord(
+                    record_id=name,
+                    key_id=people.keys[name],
+                    owner=PEOPLE[name][1] or "",
+                    alias="a",
+                    weights="w",
+                    revision=None,
+                    endpoint="chat",
+                    stream=False,
+                    started_at=time.time(),
+                    end="ok",
+                    prompt_tokens=1,
+                )
+            )
+
+        async def users(asker: str, **params: str) -> list[str]:
+            report = await site.ask(
+                "GET",
+                "/admin/v1/usage",
+                params={"by": "member", **params},
+                headers=people.headers(asker),
+            )
+            names = {id_: name for name, id_ in people.ids.items()}
+            return sorted(names[line["member"]] for line in report["lines"])
+
+        assert await users("root") == await users("sid") == ["gus", "mel", "pal"]
+        assert await users("boss") == await users("aud") == ["mel", "pal"]
+        assert await users("mel") == ["mel"]
+        assert await users("boss", member="pal") == ["pal"]
+        assert await users("boss", owner="globex") == await users("boss", owner="nobody") == []
+        for key in (people.keys["gus"], "of gus"):
+            assert await users("boss", key_id=key) == []
+        assert await users("mel", key_id=people.keys["pal"]) == []

@@ -1,10 +1,14 @@
 """/admin/v1: keys and usage over HTTP, for admin keys only, described by OpenAPI."""
 
+import csv
+import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from pyarrow import parquet  # type: ignore[import-untyped]
 
 from engines.fleet.commands import COMMANDS
 from server.ledger.records import UsageRecord
@@ -101,22 +105,7 @@ async def test_an_unknown_key_is_a_404(site: AdminSite) -> None:
 
 async def test_usage_is_the_commands_report_as_json(site: AdminSite) -> None:
     for number in range(3):
-        await site.ledger.close_record(
-            UsageRecord(
-                record_id=f"r{number}",
-                key_id="k",
-                owner="acme" if number else "other",
-                alias="a",
-                weights="w",
-                revision=None,
-                endpoint="chat",
-                stream=False,
-                started_at=1_795_000_000.0 + number,  # 2026-11-18
-                end="ok",
-                completion_tokens=2,
-                price_output=1_250_000,
-            )
-        )
+        await site.ledger.close_record(used_once(f"r{number}", "acme" if number else "other"))
     period = {"first": "2026-11-01", "last": "2026-11-30"}
     report = await site.ask(
         "GET", "/admin/v1/usage", params=[*period.items(), ("by", "month"), ("by", "owner")]
@@ -129,6 +118,55 @@ async def test_usage_is_the_commands_report_as_json(site: AdminSite) -> None:
     backwards = {"first": "2026-11-30", "last": "2026-11-01"}
     error = await site.ask("GET", "/admin/v1/usage", 400, params=backwards)
     assert "is after" in error["error"]["message"]
+
+
+async def test_usage_comes_as_a_file(site: AdminSite) -> None:
+    await site.ledger.close_record(used_once("r", "acme"))
+    asked = {"first": "2026-11-01", "last": "2026-11-30", "by": "member"}
+
+    async def file(form: str) -> httpx.Response:
+        return await site.client.get("/admin/v1/usage", params=asked | {"format": form})
+
+    text = await file("csv")
+    assert text.headers["content-type"] == "text/csv; charset=utf-8"
+    assert 'filename="usage-2026-11-01-2026-11-30.csv"' in text.headers["content-disposition"]
+    [line] = csv.DictReader(io.StringIO(text.text))
+    assert (line["member"], line["amount"]) == ("", "0.000003")
+    table = parquet.read_table(io.BytesIO((await file("parquet")).content)).to_pylist()
+    assert [(row["amount"], row["amount_micro"]) for row in table] == [("0.000003", 3)]
+    empty = asked | {"owner": "nobody", "format": "parquet"}
+    error = await site.ask("GET", "/admin/v1/usage", 400, params=empty)
+    assert "Nothing was used" in error["error"]["message"]
+
+
+async def test_usage_has_bounds(site: AdminSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        await site.ledger.close_record(used_once(f"r{number}", f"o{number}"))
+    long = {"first": "2016-01-01", "last": "2026-11-30"}
+    error = await site.ask("GET", "/admin/v1/usage", 400, params=long)
+    assert "is more than 3660 days" in error["error"]["message"]
+    monkeypatch.setattr("server.api.admin.usage.MOST_LINES", 2)
+    month = {"first": "2026-11-01", "last": "2026-11-30", "by": "owner"}
+    error = await site.ask("GET", "/admin/v1/usage", 400, params=month)
+    assert error["error"]["message"] == "This report has more than 2 lines."
+    await site.ask("GET", "/admin/v1/usage", params=month | {"owner": "o1"})
+
+
+def used_once(name: str, owner: str) -> UsageRecord:
+    return UsageRecord(
+        record_id=name,
+        key_id="k",
+        owner=owner,
+        alias="a",
+        weights="w",
+        revision=None,
+        endpoint="chat",
+        stream=False,
+        started_at=1_795_000_000.0,  # 2026-11-18
+        end="ok",
+        completion_tokens=2,
+        price_output=1_250_000,
+    )
 
 
 READ = ("me", "requests", "requests/{request_id}", "audit", "audit/verify")

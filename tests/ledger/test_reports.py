@@ -103,6 +103,7 @@ GROUPS: dict[str, Callable[[UsageRecord], str]] = {
     "day": lambda one: moment(one).isoformat(),
     "month": lambda one: moment(one).isoformat()[:7],
     "key": lambda one: one.key_id,
+    "member": lambda _: "",
     "owner": lambda one: one.owner,
     "alias": lambda one: one.alias,
     "agent_id": lambda one: one.agent_id or "",

@@ -1,18 +1,28 @@
-"""/admin/v1/usage: what was used and what it costs."""
+"""/admin/v1/usage: what was used and what it costs, as JSON, CSV or Parquet."""
 
+import tempfile
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
 
 from server.api.admin.reach import Reach, Reached
 from server.errors import ApiError
 from server.ledger.database import Database
+from server.ledger.errors import LedgerError, ReportTooLong
+from server.ledger.export import csv_text, write_parquet
 from server.ledger.key_names import id_of
 from server.ledger.key_store import KeyStore
-from server.ledger.reports import Dimension, Only, Period, usage, with_money
+from server.ledger.reports import Dimension, Line, Only, Period, usage, with_money
+
+MOST_DAYS: Final = 3_660
+MOST_LINES: Final = 200_000
+"""Some 100 MB while they are summed."""
+TYPES: Final = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
 
 
 class UsageReport(BaseModel):
@@ -24,7 +34,11 @@ class UsageReport(BaseModel):
 
 
 def add_usage_route(router: APIRouter, Books: Any) -> None:
-    @router.get("/usage", summary="Requests, tokens and money of a period; days are UTC")
+    @router.get(
+        "/usage",
+        summary="Requests, tokens and money of a period; days are UTC",
+        response_model=UsageReport,
+    )
     def read_usage(
         books: Books,
         reach: Reached,
@@ -32,27 +46,67 @@ def add_usage_route(router: APIRouter, Books: Any) -> None:
         last: Annotated[date | None, Query(description="Included. Default: today.")] = None,
         by: Annotated[list[Dimension] | None, Query()] = None,
         owner: str | None = None,
+        member: str | None = None,
         key_id: str | None = None,
         alias: str | None = None,
-    ) -> UsageReport:
-        today = datetime.now(UTC).date()
-        period = Period(first or today.replace(day=1), last or today)
-        if period.first > period.last:
-            message = f"first {period.first} is after last {period.last}."
-            raise ApiError.invalid(message, "first", str(period.first), "a day up to last")
-        only = narrowed(books, reach, Only(owner=owner, key_id=key_id, alias=alias))
-        if only is None:
-            return UsageReport(first=period.first, last=period.last, lines=[])
-        lines = usage(books, period, by or ["day"], only)
-        return UsageReport(
-            first=period.first, last=period.last, lines=[with_money(line) for line in lines]
-        )
+        form: Annotated[Literal["json", "csv", "parquet"], Query(alias="format")] = "json",
+    ) -> Any:
+        """`csv` and `parquet` are the lines, as a file."""
+        period = period_of(first, last)
+        only = narrowed(books, reach, Only(owner=owner, key_id=key_id, alias=alias), member)
+        lines = [] if only is None else _lines(books, period, by or ["day"], only)
+        if form == "json":
+            return UsageReport(first=period.first, last=period.last, lines=lines)
+        name = f"usage-{period.first}-{period.last}.{form}"
+        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+        body = "".join(csv_text(lines)).encode() if form == "csv" else _parquet(lines)
+        return Response(body, media_type=TYPES[form], headers=headers)
 
 
-def narrowed(books: Database, reach: Reach, only: Only) -> Only | None:
-    """What was asked for by names or ids, within reach; None: it is all others'."""
+def period_of(first: date | None, last: date | None) -> Period:
+    """Raises ApiError."""
+    today = datetime.now(UTC).date()
+    period = Period(first or today.replace(day=1), last or today)
+    if period.first > period.last:
+        message = f"first {period.first} is after last {period.last}."
+        raise ApiError.invalid(message, "first", str(period.first), "a day up to last")
+    if (period.last - period.first).days >= MOST_DAYS:
+        message = f"{period.first} to {period.last} is more than {MOST_DAYS} days."
+        raise ApiError.invalid(message, "first", str(period.first), f"at most {MOST_DAYS} days")
+    return period
+
+
+def narrowed(books: Database, reach: Reach, only: Only, member: str | None = None) -> Only | None:
+    """What was asked for by names or ids, within reach; None: it is all others'. Raises
+    MemberNotFound, TenantConflict."""
     owner = None if only.owner is None else reach.owner_word(books, only.owner)
     if reach.owner is not None and owner not in (None, reach.owner):
         return None
     key_id = only.key_id and id_of(reach.keys(KeyStore(books)), only.key_id)
-    return replace(only, owner=reach.owner or owner, key_id=key_id, member_id=reach.member_id)
+    whose = None if member is None else reach.member(books, member, owner).member_id
+    owner = reach.owner or owner
+    return replace(only, owner=owner, key_id=key_id, member_id=reach.member_id or whose)
+
+
+def _lines(books: Database, period: Period, by: list[Dimension], only: Only) -> list[Line]:
+    """Raises ApiError."""
+    try:
+        found = usage(books, period, list(dict.fromkeys(by)), only, most=MOST_LINES)
+    except ReportTooLong as error:
+        expected = "a shorter period, or fewer dimensions"
+        raise ApiError.invalid(f"{error}", "by", None, expected) from None
+    return [with_money(line) for line in found]
+
+
+def _parquet(lines: Iterable[Line]) -> bytes:
+    """Raises ApiError."""
+    if not lines:
+        message = "Nothing was used in this period, and Parquet has no columns without a line."
+        raise ApiError.invalid(message, "format", "parquet", "csv, or json")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "usage.parquet")
+        try:
+            write_parquet(lines, path)
+        except LedgerError as error:
+            raise ApiError.invalid(str(error), "format", "parquet", "csv, or json") from None
+        return path.read_bytes()
