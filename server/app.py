@@ -18,6 +18,7 @@ from engines.registry.registry import Registry
 from server.accounts.auth import KeyRing
 from server.accounts.limits import Limiter
 from server.api.admin.gate import AdminGate
+from server.api.admin.invoices import add_invoice_routes
 from server.api.admin.me import add_me_route
 from server.api.admin.memory import add_memory_route
 from server.api.admin.models import add_model_routes
@@ -123,6 +124,7 @@ def create_app(
     terms = Terms(lambda: services.registry.names, registry.currency, reserved)
     admin = admin_router(ledger.open_books, terms)
     add_me_route(admin, opened(ledger.open_books), services)
+    add_invoice_routes(admin, opened(ledger.open_books), services)
     add_model_routes(admin, services)
     add_registry_route(admin, registry_file)
     add_memory_route(admin, services)

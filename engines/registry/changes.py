@@ -34,6 +34,7 @@ _OF_THE_FILE = (
     "batch_price_factor",
     "list_other_names",
     "access",
+    "seller",
 )
 
 

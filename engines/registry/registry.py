@@ -16,6 +16,7 @@ from engines.registry.entries import ALIAS, EngineKind
 from engines.registry.file import Document, RegistryError, read_registry_file
 from engines.registry.names import ModelNames
 from engines.registry.profile import Profile
+from engines.registry.seller import SellerEntry
 from engines.registry.shared_marks import with_shared_marks
 from engines.registry.sources import (
     is_gguf,
@@ -64,6 +65,8 @@ class Registry:
     """How people sign in, beside passwords."""
     list_other_names: bool = False
     """Whether the models list shows what models are also known as."""
+    seller: SellerEntry | None = None
+    """Of its invoices."""
     names: ModelNames = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -122,6 +125,7 @@ def load_registry(path: Path, profile: str | None = None, here: HubFolder = nowh
         batch_price_factor=document.file.batch.price_factor,
         access=document.file.access,
         list_other_names=document.file.list_other_names,
+        seller=document.file.seller,
     )
 
 

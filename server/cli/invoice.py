@@ -26,6 +26,7 @@ from server.ledger.invoice import (
     document,
     heading,
     rows,
+    seller_of,
     sums,
     table_lines,
 )
@@ -64,7 +65,7 @@ def invoice(
     Drafts until they are issued, which a closed month's can be. One a currency.
     """
     of_month = period_of(month, None, None).first.isoformat()[:7]
-    seller = seller_of(registry)
+    seller = seller_in(registry)
     with open_reports(data_dir, ledger_url, writing=wants_issue) as database:
         whose = owners(database, of_month)
         if owner is not None:
@@ -82,20 +83,12 @@ def invoice(
         raise failed(f"There is nothing to invoice {owner or 'anybody'} for in {of_month}.")
 
 
-def seller_of(registry: Path | None) -> Seller | None:
+def seller_in(registry: Path | None) -> Seller | None:
     try:
         entry = read_registry_file(registry_path(registry)).file.seller
     except RegistryError as error:
         raise failed(str(error)) from None
-    if entry is None:
-        return None
-    return Seller(
-        name=entry.name,
-        address=entry.address,
-        organisation_number=entry.organisation_number,
-        vat_number=entry.vat_number,
-        vat_rate=entry.vat_percent,
-    )
+    return None if entry is None else seller_of(entry)
 
 
 def invoices(

@@ -9,7 +9,8 @@ LedgerError
 ├── TenantNotFound      (404)
 │   ├── KeyNotFound     no key with this name or id
 │   ├── OwnerNotFound   no owner
-│   └── MemberNotFound  no member
+│   ├── MemberNotFound  no member
+│   └── InvoiceNotFound no invoice that was issued
 └── TenantConflict      a key, owner or member that does not fit the others (400)
 """
 
@@ -58,6 +59,10 @@ class OwnerNotFound(TenantNotFound):
 
 class MemberNotFound(TenantNotFound):
     """No member has this name or id."""
+
+
+class InvoiceNotFound(TenantNotFound):
+    """No issued invoice has this number."""
 
 
 class TenantConflict(LedgerError):

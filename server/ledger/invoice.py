@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
+from engines.registry.seller import SellerEntry
 from server.ledger.money import MICRO, decimal_text, money_text
 from server.ledger.reports import SUMS, Line, Period, with_money
 
@@ -28,6 +29,16 @@ class Seller:
     vat_number: str | None
     vat_rate: int
     """Millionths of a percent."""
+
+
+def seller_of(entry: SellerEntry) -> Seller:
+    return Seller(
+        name=entry.name,
+        address=entry.address,
+        organisation_number=entry.organisation_number,
+        vat_number=entry.vat_number,
+        vat_rate=entry.vat_percent,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

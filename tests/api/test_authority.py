@@ -33,6 +33,10 @@ MEMBER_CHANGE: Final = (ALL, NONE, OWNERS, NONE, NONE)
 ADMIN: Final = (ALL, NONE, NONE, NONE, NONE)
 NO_MODEL: Final = ((GONE, GONE, GONE), NONE, NONE, NONE, NONE)
 """A command to a model that is not there."""
+WRONG: Final = (400, 400, 400)
+"""Let in: a month is missing."""
+NO_INVOICE: Final = (*(((GONE, GONE, GONE),) * 4), NONE)
+"""Of a number that there is not; tests/api/test_invoice_admin.py has those that there are."""
 SITE: Final = (ALL, ALL, NONE, NONE, NONE)
 LIST: Final = (ALL, ALL, ALL, ALL, ALL)
 
@@ -56,6 +60,11 @@ EXPECTED: Final[dict[str, tuple[tuple[int, ...], ...]]] = {
     "GET /site": SITE,
     "PATCH /site": ADMIN,
     "GET /usage": LIST,
+    "GET /invoices": (ALL, ALL, ALL, ALL, NONE),
+    "GET /invoices/preview": (WRONG, WRONG, WRONG, WRONG, NONE),
+    "POST /invoices": (WRONG, NONE, NONE, NONE, NONE),
+    "GET /invoices/{number}": NO_INVOICE,
+    "GET /invoices/{number}.pdf": NO_INVOICE,
     "GET /requests": LIST,
     "GET /requests/{request_id}": READ,
     "GET /audit": SITE,
@@ -85,6 +94,7 @@ async def called(site: AdminSite, people: People, route: str, asker: str, on: st
         "owner": PEOPLE[on][1],
         "request_id": f"asked-by-{on}",
         "alias": "none",
+        "number": "2020-0001",
     }
     method, path = route.format(**places).split(" ")
     body = {name: text.format(**places) for name, text in BODIES.get(route, {}).items()}

@@ -169,7 +169,8 @@ def used_once(name: str, owner: str) -> UsageRecord:
     )
 
 
-READ = ("me", "requests", "requests/{request_id}", "audit", "audit/verify")
+INVOICES = ("invoices", "invoices/preview", "invoices/{number}", "invoices/{number}.pdf")
+READ = (*INVOICES, "me", "requests", "requests/{request_id}", "audit", "audit/verify")
 LISTED = ("get", "post")
 ONE = ("/admin/v1/owners/{owner}", "/admin/v1/members/{member}")
 
@@ -189,6 +190,7 @@ async def test_openapi_describes_every_route_and_the_key_it_needs(site: AdminSit
         ("/admin/v1/usage", "get"),
         ("/admin/v1/models", "get"),
         ("/admin/v1/registry", "post"),
+        ("/admin/v1/invoices", "post"),
         ("/admin/v1/owners/{owner}/memory", "delete"),
         *((f"/admin/v1/{path}", "get") for path in READ),
         ("/admin/v1/site", "get"),

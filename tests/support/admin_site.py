@@ -10,6 +10,7 @@ import httpx
 
 from engines.fleet.fleet import Fleet
 from engines.registry.access import AccessEntry
+from engines.registry.seller import SellerEntry
 from engines.testing.scripted import ScriptedEngine
 from server.accounts.auth import KeyRing
 from server.app import create_app
@@ -45,6 +46,7 @@ async def admin_site(
     prepare: Callable[[Database], object] = lambda _: None,
     ledger_url: str | None = None,
     access: AccessEntry | None = None,
+    seller: SellerEntry | None = None,
 ) -> AsyncIterator[AdminSite]:
     """With an admin key, and an LLM key of acme's. `sessions`: who has signed in to the console;
     `prepare` makes more, before the start; `access`: issuers."""
@@ -56,7 +58,9 @@ async def admin_site(
         prepare(books)
     await ledger.start(on_keys=ring.replace)
     await until(lambda: bool(ring.all_keys()))
-    registry = replace(registry_of(scripted()), access=access or AccessEntry())
+    registry = replace(
+        registry_of(scripted()), seller=seller, access=access or AccessEntry()
+    )
     fleet = Fleet(registry.models.values(), ScriptedEngine)
     settings = Settings(data_dir=data_dir)
     app = create_app(settings, registry, fleet, ledger, ring, sessions=sessions)
