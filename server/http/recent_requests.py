@@ -3,7 +3,7 @@ alone."""
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import islice
 from typing import Final, TypeAlias
 
@@ -44,6 +44,37 @@ class RecentRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the model was asked for."""
 
 
+class Chosen(msgspec.Struct, frozen=True, kw_only=True):
+    """Narrows a list of them; None: all."""
+
+    owner: str | None = None
+    key_id: str | None = None
+    alias: str | None = None
+    status: str | None = None
+    """Its three digits, or the first and xx."""
+    code: str | None = None
+    end: str | None = None
+    """As its usage record has it."""
+    has_failed: bool = False
+
+    def has(self, each: RecentRequest) -> bool:
+        pairs = (
+            (self.owner, each.owner),
+            (self.key_id, each.key_id),
+            (self.alias, each.alias),
+            (self.code, each.code),
+            (self.end, "" if each.work is None else each.work.end),
+        )
+        if any(wanted not in (None, found) for wanted, found in pairs):
+            return False
+        is_failed = each.status >= 400 or bool(each.code)
+        return self._has_status(str(each.status)) and (is_failed or not self.has_failed)
+
+    def _has_status(self, status: str) -> bool:
+        wanted = self.status
+        return wanted is None or wanted == status or wanted == f"{status[0]}xx"
+
+
 Seen: TypeAlias = Callable[[RecentRequest], bool]
 
 
@@ -78,31 +109,11 @@ class RecentRequests:
         )
 
     def newest(
-        self,
-        limit: int,
-        *,
-        owner: str | None = None,
-        key_id: str | None = None,
-        alias: str | None = None,
-        has_failed: bool = False,
-        is_seen: Seen = lambda _: True,
+        self, limit: int, chosen: Chosen | None = None, is_seen: Seen = lambda _: True
     ) -> list[RecentRequest]:
-        """The last one first, of those that are asked for; the others are not there."""
-        chosen = self._chosen(owner, key_id, alias, has_failed)
-        return list(islice(filter(is_seen, chosen), limit))
-
-    def _chosen(
-        self, owner: str | None, key_id: str | None, alias: str | None, has_failed: bool
-    ) -> Iterator[RecentRequest]:
-        for each in reversed(self._ended):
-            if owner is not None and each.owner != owner:
-                continue
-            if key_id is not None and each.key_id != key_id:
-                continue
-            if alias is not None and each.alias != alias:
-                continue
-            if not has_failed or each.status >= 400 or each.code:
-                yield each
+        """The last one first, of those that are asked for; what is not seen is not there."""
+        wanted = (chosen or Chosen()).has
+        return list(islice(filter(wanted, filter(is_seen, reversed(self._ended))), limit))
 
     def find(self, request_id: str, is_seen: Seen = lambda _: True) -> RecentRequest | None:
         """The last one with this id: clients may choose theirs."""

@@ -89,6 +89,13 @@ def test_those_that_failed_and_those_that_are_asked_for(
 
     assert ids(limit=5) == ["nobody", "vector", "unknown", "wrong", "acmes"]
     assert ids(failed=True)[:3] == ["nobody", "unknown", "wrong"]
+    assert ids(status="404") == ids(code="MODEL_NOT_FOUND") == ["unknown"]
+    assert ids(status="4xx", owner="tests")[:2] == ["unknown", "wrong"]
+    assert "unknown" not in ids(status="2xx")
+    assert ids(end="ok", alias="embeds", status="200") == ["vector"]
+    assert ids(end="lost") == ids(status="500") == ids(status="2xx", code="X") == []
+    for asked in ({"status": "6xx"}, {"status": "20"}, {"end": "gone"}):
+        assert admin.get("/requests", params=asked).status_code == 400
     assert ids(owner="acme") == ["acmes"]
     assert ids(alias="embeds") == ["vector"]
     [mine] = admin.get("/requests", params={"owner": "acme"}).json()["requests"]

@@ -11,10 +11,11 @@ from pydantic import BaseModel, Field
 from server.accounts.auth import KeyRing
 from server.api.admin.reach import Reach, Reached
 from server.errors import ApiError, brief
-from server.http.recent_requests import RecentRequest, RecentRequests, Seen
+from server.http.recent_requests import Chosen, RecentRequest, RecentRequests, Seen
 from server.ledger.key_names import id_of
 from server.ledger.keys import Key
 from server.ledger.money import decimal_text
+from server.ledger.records import End
 
 
 class RequestPhase(BaseModel):
@@ -73,17 +74,26 @@ def add_request_routes(router: APIRouter, recent: RecentRequests, ring: KeyRing)
         owner: str | None = None,
         key_id: str | None = None,
         alias: str | None = None,
+        status: Annotated[
+            str | None, Query(pattern="^[1-5]([0-9][0-9]|xx)$", description="As 429, or 4xx.")
+        ] = None,
+        code: Annotated[
+            str | None, Query(max_length=100, description="Of the error that was its end.")
+        ] = None,
+        end: Annotated[End | None, Query(description="As its usage record has it.")] = None,
         failed: Annotated[bool, Query(description="Those alone that ended with an error")] = False,
     ) -> ShownRequests:
         keys = [key for key in ring.all_keys() if reach.has_key(key)]
-        found = recent.newest(
-            limit,
+        chosen = Chosen(
             owner=None if owner is None else _owner_name(keys, owner),
             key_id=None if key_id is None else id_of(keys, key_id),
             alias=alias,
+            status=status,
+            code=code,
+            end=end,
             has_failed=failed,
-            is_seen=_seen(reach, keys),
         )
+        found = recent.newest(limit, chosen, _seen(reach, keys))
         return ShownRequests(requests=[ShownRequest(**_facts(each)) for each in found])
 
     @router.get("/requests/{request_id}", summary="One of them, and what its time went into")
