@@ -181,6 +181,9 @@ async def test_openapi_describes_every_route_and_the_key_it_needs(site: AdminSit
     routes = {(path, verb) for path, verbs in paths.items() for verb in verbs}
     one = "/admin/v1/keys/{key_id}"
     assert routes == {
+        ("/admin/v1/members/{member}/invite", "post"),
+        ("/admin/v1/members/{member}/sessions", "delete"),
+        ("/admin/v1/members/{member}/sessions", "get"),
         ("/admin/v1/keys", "get"),
         ("/admin/v1/keys", "post"),
         (one, "get"),

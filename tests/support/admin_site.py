@@ -58,9 +58,7 @@ async def admin_site(
         prepare(books)
     await ledger.start(on_keys=ring.replace)
     await until(lambda: bool(ring.all_keys()))
-    registry = replace(
-        registry_of(scripted()), seller=seller, access=access or AccessEntry()
-    )
+    registry = replace(registry_of(scripted()), seller=seller, access=access or AccessEntry())
     fleet = Fleet(registry.models.values(), ScriptedEngine)
     settings = Settings(data_dir=data_dir)
     app = create_app(settings, registry, fleet, ledger, ring, sessions=sessions)

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from server.ledger.member_store import MemberStore
-from server.ledger.owner_store import OwnerStore
+from server.api.admin.reach import Reach, Reached
 from server.ledger.password_store import LINK_LASTS_S, PasswordStore
 from server.ledger.session_store import SessionRow, SessionStore
 from server.ledger.tenants import MemberLevel
@@ -46,19 +45,21 @@ def add_sign_in_routes(router: APIRouter, Books: Any) -> None:
         status_code=201,
         summary="A link by which a member sets a password; former links end",
     )
-    def invite_member(member: str, books: Books, owner: Of = None) -> Invitation:
-        token = PasswordStore(books).invite(_found(books, member, owner).member_id)
+    def invite_member(member: str, books: Books, reach: Reached, owner: Of = None) -> Invitation:
+        token = PasswordStore(books).invite(_found(books, reach, member, owner).member_id)
         ends_at = time.time() + LINK_LASTS_S
         return Invitation(path=f"/console/welcome/{token}", ends_at=_moment(ends_at))
 
     @router.get("/members/{member:path}/sessions", summary="Where a member has signed in")
-    def list_sessions(member: str, books: Books, owner: Of = None) -> list[OpenSession]:
-        rows = SessionStore(books).of_member(_found(books, member, owner).member_id)
+    def list_sessions(
+        member: str, books: Books, reach: Reached, owner: Of = None
+    ) -> list[OpenSession]:
+        rows = SessionStore(books).of_member(_found(books, reach, member, owner).member_id)
         return [_shown(row) for row in rows]
 
     @router.delete("/members/{member:path}/sessions", summary="End all sessions of a member")
-    def end_sessions(member: str, books: Books, owner: Of = None) -> EndedSessions:
-        found = _found(books, member, owner)
+    def end_sessions(member: str, books: Books, reach: Reached, owner: Of = None) -> EndedSessions:
+        found = _found(books, reach, member, owner)
         return EndedSessions(ended=SessionStore(books).end_all(found.member_id))
 
 
@@ -77,6 +78,6 @@ def _moment(at: float) -> str:
     return said.replace("+00:00", "Z")
 
 
-def _found(books: Any, member: str, owner: str | None) -> MemberLevel:
-    name = None if owner is None else OwnerStore(books).get(owner).name
-    return MemberStore(books).get(member, name)
+def _found(books: Any, reach: Reach, member: str, owner: str | None) -> MemberLevel:
+    name = None if owner is None else reach.owner_level(books, owner).name
+    return reach.member(books, member, name)
