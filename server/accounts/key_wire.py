@@ -85,6 +85,9 @@ class KeyIn(KeyPatch):
         return self.apply(Key(key_id="", name=self.name, owner=self.owner, service=service))
 
 
+KeyState: TypeAlias = Literal["active", "expired", "revoked", "barred"]
+
+
 class KeyHead(BaseModel):
     key_id: str
     name: str
@@ -93,7 +96,7 @@ class KeyHead(BaseModel):
     """The person's name."""
     member_id: str | None
     service: str
-    state: Literal["active", "expired", "revoked", "barred"]
+    state: KeyState
     """barred: its owner is archived, or its member disabled."""
 
 
@@ -122,13 +125,22 @@ def key_made(key: Key, text: str) -> KeyMade:
     return KeyMade(**fields_of(key), key=text)
 
 
-def fields_of(key: Key) -> dict[str, object]:
+def key_words(key: Key) -> tuple[str | None, ...]:
+    """What a key is found by."""
+    return key.name, key.key_id, key.owner, member_name(key)
+
+
+def member_name(key: Key) -> str | None:
     members = (each.name for each in key.above.levels if isinstance(each, MemberLevel))
+    return next(members, None)
+
+
+def fields_of(key: Key) -> dict[str, object]:
     return {
         "key_id": key.key_id,
         "name": key.name,
         "owner": key.owner,
-        "member": next(members, None),
+        "member": member_name(key),
         "member_id": key.member_id,
         "service": key.service,
         "state": key.state(time.time()),

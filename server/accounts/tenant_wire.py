@@ -3,7 +3,7 @@
 import time
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +16,8 @@ from server.accounts.allowance_wire import (
 )
 from server.ledger.tenants import MemberLevel, OwnerLevel, Role, SiteLevel
 
+OwnerState: TypeAlias = Literal["active", "archived"]
+MemberState: TypeAlias = Literal["active", "disabled"]
 Weight = Annotated[
     int, Field(ge=1, le=100, description="Its share of a full engine, beside other owners'")
 ]
@@ -70,7 +72,7 @@ class OwnerIn(AllowancePatch, NewName):
 class OwnerHead(BaseModel):
     owner_id: str
     name: str
-    state: Literal["active", "archived"]
+    state: OwnerState
 
 
 class OwnerOut(AllowanceOut, OwnerHead):
@@ -133,7 +135,7 @@ class MemberHead(BaseModel):
     name: str
     email: str | None
     role: Role
-    state: Literal["active", "disabled"]
+    state: MemberState
 
 
 class MemberOut(AllowanceOut, MemberHead):
@@ -147,11 +149,24 @@ def site_out(site: SiteLevel) -> SiteOut:
     return SiteOut(**allowance_shown(site))
 
 
+def owner_state(owner: OwnerLevel) -> OwnerState:
+    return "active" if owner.archived_at is None else "archived"
+
+
+def member_state(member: MemberLevel) -> MemberState:
+    return "active" if member.disabled_at is None else "disabled"
+
+
+def member_words(member: MemberLevel) -> tuple[str | None, ...]:
+    """What a member is found by."""
+    return member.name, member.email, member.member_id, member.owner
+
+
 def owner_out(owner: OwnerLevel) -> OwnerOut:
     return OwnerOut(
         owner_id=owner.owner_id,
         name=owner.name,
-        state="active" if owner.archived_at is None else "archived",
+        state=owner_state(owner),
         **allowance_shown(owner),
         weight=owner.weight,
         created_at=moment(owner.created_at),
@@ -166,7 +181,7 @@ def member_out(member: MemberLevel) -> MemberOut:
         name=member.name,
         email=member.email,
         role=member.role,
-        state="active" if member.disabled_at is None else "disabled",
+        state=member_state(member),
         **allowance_shown(member),
         created_at=moment(member.created_at),
         disabled_at=moment(member.disabled_at),

@@ -1,5 +1,6 @@
 """/admin/v1/keys: made, shown, changed, rotated and revoked."""
 
+import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -10,11 +11,14 @@ from server.accounts.key_wire import (
     KeyMade,
     KeyOut,
     KeyPatch,
+    KeyState,
     key_made,
     key_out,
+    key_words,
 )
 from server.accounts.use_wire import KeyUsed, key_used
 from server.api.admin.bounds import Bounds
+from server.api.admin.list_window import TOTAL_HEADER, Window
 from server.api.admin.reach import Reach, Reached
 from server.api.admin.terms import Terms
 from server.api.model_aliases import by_alias
@@ -37,12 +41,20 @@ def add_key_routes(router: APIRouter, Keys: Any, terms: Terms) -> None:
             bound.check_room()
             return key_made(*keys.create(bound.new_key(key, body.model_fields_set)))
 
-    @router.get("/keys", summary="All keys, the oldest first")
+    @router.get("/keys", summary="All keys, the oldest first", responses=TOTAL_HEADER)
     def list_keys(
-        keys: Keys, reach: Reached, owner: str | None = None, member: str | None = None
+        keys: Keys,
+        reach: Reached,
+        window: Window,
+        owner: str | None = None,
+        member: str | None = None,
+        state: KeyState | None = None,
+        newest: Annotated[bool, Query(description="These first.")] = False,
     ) -> list[KeyOut]:
         """Of an owner, of a member: by name or id."""
-        return [key_out(key) for key in _narrowed(keys, reach, owner, member)]
+        now, found = time.time(), _narrowed(keys, reach, owner, member)
+        alike = [key for key in found if state in (None, key.state(now))]
+        return [key_out(key) for key in window.of(alike[::-1] if newest else alike, key_words)]
 
     @router.get("/keys/{key_id}", summary="One key, by id or name")
     def show_key(key_id: str, keys: Keys, reach: Reached) -> KeyUsed:

@@ -8,13 +8,18 @@ from server.accounts.tenant_wire import (
     MemberIn,
     MemberOut,
     MemberPatch,
+    MemberState,
     OwnerIn,
     OwnerOut,
     OwnerPatch,
+    OwnerState,
     SiteOut,
     SitePatch,
     member_out,
+    member_state,
+    member_words,
     owner_out,
+    owner_state,
     site_out,
 )
 from server.accounts.use_wire import (
@@ -26,6 +31,7 @@ from server.accounts.use_wire import (
     site_used,
 )
 from server.api.admin.bounds import Bounds
+from server.api.admin.list_window import TOTAL_HEADER, Window
 from server.api.admin.reach import Reach, Reached
 from server.api.admin.terms import Terms
 from server.api.model_aliases import by_alias
@@ -33,6 +39,7 @@ from server.ledger.level_use import level_use
 from server.ledger.member_store import MemberStore
 from server.ledger.owner_store import OwnerStore
 from server.ledger.site_store import SiteStore
+from server.ledger.tenants import Role
 
 
 def add_site_routes(router: APIRouter, Books: Any, terms: Terms) -> None:
@@ -51,9 +58,12 @@ def add_owner_routes(router: APIRouter, Books: Any, terms: Terms) -> None:
     def create_owner(body: OwnerIn, books: Books) -> OwnerOut:
         return owner_out(OwnerStore(books).create(by_alias(body, terms.names()).owner()))
 
-    @router.get("/owners", summary="All owners, by name")
-    def list_owners(books: Books, reach: Reached) -> list[OwnerOut]:
-        return [owner_out(owner) for owner in reach.owners(books)]
+    @router.get("/owners", summary="All owners, by name", responses=TOTAL_HEADER)
+    def list_owners(
+        books: Books, reach: Reached, window: Window, state: OwnerState | None = None
+    ) -> list[OwnerOut]:
+        found = [one for one in reach.owners(books) if state in (None, owner_state(one))]
+        return [owner_out(one) for one in window.of(found, lambda it: (it.name, it.owner_id))]
 
     @router.get("/owners/{owner:path}", summary="One owner, by name or id")
     def show_owner(owner: str, books: Books, reach: Reached) -> OwnerUsed:
@@ -79,10 +89,24 @@ def add_member_routes(router: APIRouter, Books: Any, terms: Terms) -> None:
         bounds = Bounds(books, reach, terms.currency)
         return member_out(MemberStore(books).create(bounds.new_member(member)))
 
-    @router.get("/members", summary="All members, by owner and name")
-    def list_members(books: Books, reach: Reached, owner: Of = None) -> list[MemberOut]:
+    @router.get("/members", summary="All members, by owner and name", responses=TOTAL_HEADER)
+    def list_members(
+        books: Books,
+        reach: Reached,
+        window: Window,
+        owner: Of = None,
+        state: MemberState | None = None,
+        role: Role | None = None,
+    ) -> list[MemberOut]:
         name = owner_name(books, reach, owner)
-        return [member_out(one) for one in reach.members(books) if name in (None, one.owner)]
+        found = [
+            one
+            for one in reach.members(books)
+            if name in (None, one.owner)
+            and state in (None, member_state(one))
+            and role in (None, one.role)
+        ]
+        return [member_out(one) for one in window.of(found, member_words)]
 
     @router.get("/members/{member:path}", summary="One member, by name or id")
     def show_member(member: str, books: Books, reach: Reached, owner: Of = None) -> MemberUsed:
