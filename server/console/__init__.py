@@ -5,6 +5,10 @@ admin_client.py  asks the admin API in this process, as that person
 assets.py        static files, under names that change with their bytes
 pages.py         a template -> a response with the headers that pages need
 navigation.py    which pages there are, and for whom
+shown.py         numbers, times, names as pages show them; budget_bar.py, what is used of a budget
+paging.py        a part of a list at a time
+done.py          what a page says after a form; rights.py, which buttons a role has
+forms/           what was typed, and what of it was refused
 routes.py        what answers under /console
 views/           the pages
 templates/, static/ (static/vendor: other people's, unchanged, with their hashes)

@@ -10,8 +10,12 @@ from starlette.responses import HTMLResponse
 
 from server import __version__
 from server.console.assets import Assets
+from server.console.budget_bar import bar_of
+from server.console.done import DONE
 from server.console.navigation import shown_to
+from server.console.rights import rights_of
 from server.console.session import SignedIn
+from server.console.shown import FILTERS
 
 POLICY: Final = "; ".join(
     (
@@ -46,7 +50,8 @@ class Pages:
             lstrip_blocks=True,
             auto_reload=False,
         )
-        self._jinja.globals.update(asset=assets.url, version=__version__)
+        self._jinja.globals.update(asset=assets.url, version=__version__, bar_of=bar_of)
+        self._jinja.filters.update(FILTERS)
 
     def page(
         self,
@@ -63,6 +68,8 @@ class Pages:
                 "path": request.url.path,
                 "signed_in": signed_in,
                 "entries": entries,
+                "rights": None if signed_in is None else rights_of(signed_in.principal),
+                "done": DONE.get(request.query_params.get("done", "")),
                 **context,
             }
         )

@@ -14,6 +14,8 @@ from starlette.routing import Route
 
 from server.console.admin_client import AdminClient, AdminRefusal
 from server.console.assets import Assets
+from server.console.forms.form import Form
+from server.console.forms.sent_once import SentOnce
 from server.console.pages import Pages
 from server.console.session import Sessions, SignedIn
 from server.console.small_forms import BadForm, form_of, word_of
@@ -34,9 +36,21 @@ class Visit:
     signed_in: SignedIn
     admin: AdminClient
     pages: Pages
+    sent: SentOnce
 
     def page(self, template: str, status: int = 200, **context: object) -> Response:
         return self.pages.page(self.request, template, self.signed_in, status, **context)
+
+    def to(self, path: str, done: str) -> Response:
+        """After a form: a page, which says what was done."""
+        return RedirectResponse(f"{path}?{urlencode({'done': done})}", 303)
+
+    def is_first(self, form: Form) -> bool:
+        """Whether this showing of the form was not sent before."""
+        return self.sent.take(self.signed_in.csrf, form.once)
+
+    def may_be_sent_again(self, form: Form) -> None:
+        self.sent.give_back(self.signed_in.csrf, form.once)
 
 
 PageHandler: TypeAlias = Callable[[Visit], Awaitable[Response]]
@@ -60,6 +74,7 @@ class Console:
         self._sessions = sessions
         self.assets = Assets()
         self.pages = Pages(self.assets)
+        self._sent = SentOnce()
 
     def routes(self, page_routes: Sequence[PageRoute]) -> list[Route]:
         made = [
@@ -81,7 +96,13 @@ class Console:
             except LedgerUnavailable as away:
                 return self._problem(request, None, 503, _HEADINGS[503], str(away))
             admin = AdminClient(self._admin, signed_in.principal, request.scope)
-            visit = Visit(request=request, signed_in=signed_in, admin=admin, pages=self.pages)
+            visit = Visit(
+                request=request,
+                signed_in=signed_in,
+                admin=admin,
+                pages=self.pages,
+                sent=self._sent,
+            )
             try:
                 return await handler(visit)
             except AdminRefusal as refusal:
