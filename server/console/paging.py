@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlencode
 
@@ -62,7 +63,11 @@ def number_of(request: Request) -> int:
 
 
 async def list_page(
-    request: Request, admin: AdminClient, path: str, asked: Mapping[str, str], extra: Params
+    request: Request,
+    admin: AdminClient,
+    path: str,
+    asked: Mapping[str, str],
+    extra: Params = MappingProxyType({}),
 ) -> ListPage:
     """Of a list of the admin API that has limit, offset and a total. Raises AdminRefusal."""
     number = number_of(request)

@@ -1,10 +1,13 @@
 """Every page of the console."""
 
-from server.console.views import key_acts, key_forms, keys, now
+from server.console.views import key_acts, key_forms, keys, member_acts, members, now, owners
 
 PAGES = (
     *now.ROUTES,
     *key_forms.ROUTES,
     *key_acts.ROUTES,
     *keys.ROUTES,
+    *owners.ROUTES,
+    *members.ROUTES,
+    *member_acts.ROUTES,
 )
