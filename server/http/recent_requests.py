@@ -109,11 +109,17 @@ class RecentRequests:
         )
 
     def newest(
-        self, limit: int, chosen: Chosen | None = None, is_seen: Seen = lambda _: True
+        self,
+        limit: int,
+        chosen: Chosen | None = None,
+        is_seen: Seen = lambda _: True,
+        offset: int = 0,
     ) -> list[RecentRequest]:
-        """The last one first, of those that are asked for; what is not seen is not there."""
+        """The last one first, of those that are asked for, behind `offset` of them; what is not
+        seen is not there."""
         wanted = (chosen or Chosen()).has
-        return list(islice(filter(wanted, filter(is_seen, reversed(self._ended))), limit))
+        found = filter(wanted, filter(is_seen, reversed(self._ended)))
+        return list(islice(found, offset, offset + limit))
 
     def find(self, request_id: str, is_seen: Seen = lambda _: True) -> RecentRequest | None:
         """The last one with this id: clients may choose theirs."""

@@ -111,6 +111,11 @@ def test_it_is_read_page_by_page_and_verified(admin: httpx.Client, served: Serve
     assert [e["target"] for e in page] == ["o4", "o3"]
     more = admin.get("/audit", params={"limit": 9, "before": page[-1]["number"]}).json()["entries"]
     assert [e["number"] for e in more] == list(range(page[-1]["number"] - 1, 0, -1))
+    ahead = admin.get("/audit", params={"limit": 3, "after": 1}).json()["entries"]
+    assert [e["number"] for e in ahead] == [2, 3, 4]
+    for beside in ({"before": 3}, {"action": "owner"}):
+        refused = admin.get("/audit", params={"after": 1, **beside})
+        assert refused.json()["error"]["details"]["field"] in beside
     found = admin.get("/audit/verify").json()
     assert found["is_whole"]
     assert found["head"].startswith(f"{found['number']}:")

@@ -113,6 +113,17 @@ def test_those_that_failed_and_those_that_are_asked_for(
     assert not any(i.startswith("req_") for i in ids(limit=2000)), "operators' own are left out"
 
 
+def test_they_come_a_part_at_a_time(served: Served, admin: httpx.Client) -> None:
+    for number in range(3):
+        sent(served, f"part-{number}")
+        last(admin, f"part-{number}")
+    for offset, wanted in ((0, ["part-2", "part-1"]), (2, ["part-0"])):
+        found = admin.get("/requests", params={"limit": len(wanted), "offset": offset}).json()
+        assert [each["request_id"] for each in found["requests"]] == wanted
+    assert admin.get("/requests", params={"offset": 2000}).json() == {"requests": []}
+    assert admin.get("/requests", params={"offset": -1}).status_code == 400
+
+
 def test_one_that_is_not_among_them_is_404_and_a_wrong_limit_400(admin: httpx.Client) -> None:
     answer = admin.get("/requests/none")
     assert (answer.status_code, answer.json()["error"]["code"]) == (404, "NOT_FOUND")

@@ -1,12 +1,13 @@
 """/admin/v1/audit: who changed what, as the site's (or the node's) ledger has it."""
 
+from itertools import islice
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from server.errors import ApiError
-from server.ledger.audit import ChainBroken, newest, verified
+from server.errors import ApiError, brief
+from server.ledger.audit import ChainBroken, entries, newest, verified
 from server.ledger.audit_lines import exported
 from server.ledger.errors import LedgerError
 
@@ -45,9 +46,17 @@ def add_audit_routes(router: APIRouter, Books: Any) -> None:
         books: Books,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
         before: Annotated[int | None, Query(ge=1, le=2**62, description="Only older ones.")] = None,
+        after: Annotated[
+            int | None,
+            Query(ge=0, le=2**62, description="Those behind it, in order; then nothing else."),
+        ] = None,
         action: Annotated[str | None, Query(max_length=100)] = None,
     ) -> AuditPage:
-        found = newest(books, limit, before, action)
+        if after is not None:
+            _check_alone(before=before, action=action)
+            found = list(islice(entries(books, after), limit))
+        else:
+            found = newest(books, limit, before, action)
         return AuditPage(entries=[AuditedChange(**exported(entry)) for entry in found])
 
     @router.get("/audit/verify", summary="Whether every entry is as it was written")
@@ -62,3 +71,13 @@ def add_audit_routes(router: APIRouter, Books: Any) -> None:
             raise ApiError.invalid(str(error), "head", head, "as 12:9f86d0…") from None
         number, told = (None, None) if last is None else (last.number, last.head)
         return AuditCheck(is_whole=True, reason=None, number=number, head=told)
+
+
+def _check_alone(**others: object) -> None:
+    """Raises ApiError 400."""
+    for name, value in others.items():
+        if value is not None:
+            message = f"{name} goes with the newest entries, not with after."
+            raise ApiError.invalid(
+                message, name, brief(value), "either after, or before and action"
+            )

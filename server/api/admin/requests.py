@@ -71,6 +71,7 @@ def add_request_routes(router: APIRouter, recent: RecentRequests, ring: KeyRing)
     async def list_requests(
         reach: Reached,
         limit: Annotated[int, Query(ge=1, le=2000)] = 100,
+        offset: Annotated[int, Query(ge=0, le=2000, description="Behind so many.")] = 0,
         owner: str | None = None,
         key_id: str | None = None,
         alias: str | None = None,
@@ -93,7 +94,7 @@ def add_request_routes(router: APIRouter, recent: RecentRequests, ring: KeyRing)
             end=end,
             has_failed=failed,
         )
-        found = recent.newest(limit, chosen, _seen(reach, keys))
+        found = recent.newest(limit, chosen, _seen(reach, keys), offset)
         return ShownRequests(requests=[ShownRequest(**_facts(each)) for each in found])
 
     @router.get("/requests/{request_id}", summary="One of them, and what its time went into")

@@ -1,6 +1,16 @@
 """Every page of the console."""
 
-from server.console.views import key_acts, key_forms, keys, member_acts, members, now, owners
+from server.console.views import (
+    audit,
+    key_acts,
+    key_forms,
+    keys,
+    member_acts,
+    members,
+    now,
+    owners,
+    requests,
+)
 
 PAGES = (
     *now.ROUTES,
@@ -10,4 +20,6 @@ PAGES = (
     *owners.ROUTES,
     *members.ROUTES,
     *member_acts.ROUTES,
+    *requests.ROUTES,
+    *audit.ROUTES,
 )
