@@ -24,7 +24,7 @@ def _storable(text: Any) -> Any:
 
 
 NameText: TypeAlias = Annotated[
-    str, BeforeValidator(_storable), Field(min_length=1, max_length=200)
+    str, Field(min_length=1, max_length=200), BeforeValidator(_storable)
 ]
 AtLeastOne: TypeAlias = Annotated[int, Field(ge=1, le=10**12)]
 Factor: TypeAlias = Annotated[Decimal, Field(ge=0, le=MOST_FACTOR, decimal_places=6)]

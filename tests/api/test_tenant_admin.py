@@ -110,7 +110,7 @@ async def test_the_site_has_one_allowance(site: AdminSite) -> None:
     [
         ("POST", OWNERS, {"name": "acme"}, "There is an owner 'acme' already."),
         ("POST", OWNERS, {}, "name: Field required."),
-        ("POST", OWNERS, {"name": "x" * 201}, "name: Value should have at most 200"),
+        ("POST", OWNERS, {"name": "x" * 201}, "name: String should have at most 200"),
         ("POST", OWNERS, {"name": "o", "size": 2}, "size: Extra inputs are not permitted."),
         ("POST", OWNERS, {"name": "o", "weight": 0}, "weight: Input should be greater than"),
         ("PATCH", OWNERS + "/acme", {"weight": 101}, "weight: Input should be less than"),
