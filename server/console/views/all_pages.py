@@ -10,6 +10,7 @@ from server.console.views import (
     now,
     owners,
     requests,
+    usage,
 )
 
 PAGES = (
@@ -20,6 +21,7 @@ PAGES = (
     *owners.ROUTES,
     *members.ROUTES,
     *member_acts.ROUTES,
+    *usage.ROUTES,
     *requests.ROUTES,
     *audit.ROUTES,
 )
