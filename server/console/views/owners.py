@@ -59,7 +59,7 @@ async def edit_owner(visit: Visit) -> Response:
 async def change_owner(visit: Visit) -> Response:
     owner, form = await asked_owner(visit), await read_form(visit.request)
     try:
-        await visit.admin.change("PATCH", owner_path(owner), owner_body(form))
+        await visit.admin.change("PATCH", await owner_path(visit), owner_body(form))
     except AdminRefusal as refusal:
         return await _shown(visit, form.refused(refusal), owner)
     return visit.to(owner_page(owner), "owner-changed")
@@ -79,26 +79,31 @@ async def restore(visit: Visit) -> Response:
 
 async def _set(visit: Visit, is_archived: bool, done: str) -> Response:
     owner = await asked_owner(visit)
-    await visit.admin.change("PATCH", owner_path(owner), {"archived": is_archived})
+    await visit.admin.change("PATCH", await owner_path(visit), {"archived": is_archived})
     return visit.to(owner_page(owner), done)
 
 
 async def asked_owner(visit: Visit) -> dict[str, Any]:
-    """The one of the address, by its id: another's name may be the same."""
+    """The one of the address, by its id."""
+    shown: dict[str, Any] = await visit.admin.get(await owner_path(visit))
+    return shown
+
+
+async def owner_path(visit: Visit) -> str:
+    """Of the admin API, which knows names first: where an id is another owner's name, the name of
+    the one that is meant."""
     owner_id = visit.request.path_params["owner_id"]
-    found: dict[str, Any] = await visit.admin.get(f"/owners/{place(owner_id)}")
-    if found["owner_id"] == owner_id:
-        return found
+    for owner in await visit.admin.get("/owners", {"q": owner_id[:200]}):
+        if owner["owner_id"] != owner_id and owner["name"] == owner_id:
+            return f"/owners/{place(await _name_of(visit, owner_id))}"
+    return f"/owners/{place(owner_id)}"
+
+
+async def _name_of(visit: Visit, owner_id: str) -> str:
     for owner in await visit.admin.get("/owners", {"q": owner_id}):
         if owner["owner_id"] == owner_id:
-            return dict(owner)
+            return str(owner["name"])
     raise not_found(visit.request.url.path)
-
-
-def owner_path(owner: dict[str, Any]) -> str:
-    """Of the admin API, which knows names first. Dots alone would lead out of it."""
-    word = owner["owner_id"] if owner["name"] in (".", "..") else owner["name"]
-    return f"/owners/{place(word)}"
 
 
 def owner_page(owner: dict[str, Any]) -> str:
