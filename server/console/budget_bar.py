@@ -30,21 +30,21 @@ class BudgetBar(NamedTuple):
 
 def bar_of(level: Mapping[str, Any]) -> BudgetBar | None:
     """Of a key, owner or member as the admin API shows it; None: it has no budget."""
-    budget = level.get("budget")
+    budget, use = level.get("budget"), level.get("used") or {}
     if budget is None:
         return None
     amount = Decimal(str(budget["amount"]))
-    used, reserved, left = (level.get(name) for name in ("used", "reserved", "left"))
-    share = _percent(used, amount)
+    spent, reserved = use.get("spent"), use.get("reserved")
+    share = _percent(spent, amount)
     return BudgetBar(
         amount=str(budget["amount"]),
         unit="tokens" if budget["kind"] == "tokens" else level.get("currency") or "",
         period=PERIODS[budget["period"]],
-        used=_text(used),
+        used=_text(spent),
         reserved=_text(reserved),
-        left=_text(left),
+        left=_text(use.get("left")),
         used_percent=share,
-        reserved_percent=min(_percent(reserved, amount), 100 - share),
+        reserved_percent=min(_percent(reserved, amount), round(100 - share, 2)),
     )
 
 

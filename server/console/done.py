@@ -16,7 +16,7 @@ DONE: Final[Mapping[str, str]] = {
     "member-changed": "The member is changed.",
     "member-disabled": "The member is disabled: its keys are refused.",
     "member-enabled": "The member is enabled: its keys are accepted.",
-    "sessions-ended": "The member's sessions are ended.",
-    "invoice-frozen": "The invoice is frozen.",
+    "sessions-ended": "The member is signed out everywhere.",
+    "invoice-issued": "What was a draft is issued.",
     "sent-before": "This was sent before: nothing was done twice.",
 }

@@ -11,6 +11,11 @@ class Rights(NamedTuple):
     owners: bool
     """Make owners, and change what they may use."""
     members: bool
+    """Make and change members, and let them in."""
+    prices: bool
+    """Set price factors, and keys for the admin API."""
+    invoices: bool
+    """Issue them, for good."""
 
 
 def rights_of(principal: Principal) -> Rights:
@@ -19,4 +24,6 @@ def rights_of(principal: Principal) -> Rights:
         keys=role in ("admin", "manager", "member"),
         owners=role == "admin",
         members=role in ("admin", "manager"),
+        prices=role == "admin",
+        invoices=role == "admin",
     )

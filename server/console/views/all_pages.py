@@ -2,6 +2,7 @@
 
 from server.console.views import (
     audit,
+    invoices,
     key_acts,
     key_forms,
     keys,
@@ -22,6 +23,7 @@ PAGES = (
     *members.ROUTES,
     *member_acts.ROUTES,
     *usage.ROUTES,
+    *invoices.ROUTES,
     *requests.ROUTES,
     *audit.ROUTES,
 )

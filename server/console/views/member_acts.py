@@ -23,7 +23,31 @@ async def _set(visit: Visit, is_disabled: bool, done: str) -> Response:
     return visit.to(member_page(changed), done)
 
 
+async def invite(visit: Visit) -> Response:
+    """The link is shown in the answer alone; to send it again makes another, and ends this one."""
+    member = await asked_member(visit)
+    made = await visit.admin.change("POST", f"{member_path(visit)}/invite")
+    link = f"{str(visit.request.base_url).rstrip('/')}{made['path']}"
+    told = {"link": link, "path_there": made["path"], "ends_at": made["ends_at"]}
+    return visit.page("member_invite.html", 200, member=member, **told)
+
+
+async def ask_end_sessions(visit: Visit) -> Response:
+    sessions = await visit.admin.get(f"{member_path(visit)}/sessions")
+    member = await asked_member(visit)
+    return visit.page("member_sessions.html", member=member, sessions=sessions)
+
+
+async def end_sessions(visit: Visit) -> Response:
+    member = await asked_member(visit)
+    await visit.admin.change("DELETE", f"{member_path(visit)}/sessions")
+    return visit.to(member_page(member), "sessions-ended")
+
+
 ROUTES = (
+    PageRoute("/members/{member_id}/invite", invite, ("POST",)),
+    PageRoute("/members/{member_id}/sessions", ask_end_sessions),
+    PageRoute("/members/{member_id}/sessions", end_sessions, ("POST",)),
     PageRoute("/members/{member_id}/disable", ask_disable),
     PageRoute("/members/{member_id}/disable", disable, ("POST",)),
     PageRoute("/members/{member_id}/enable", enable, ("POST",)),

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from starlette.responses import Response
 
 from server.console.admin_client import AdminRefusal
+from server.console.pages import HEADERS
 from server.console.paging import ROWS, ListPage, filter_of, number_of
 from server.console.routes import PageRoute, Visit
 from server.console.usage_plot import plot_of, sums_of
@@ -44,11 +46,21 @@ async def show_usage(visit: Visit) -> Response:
         sums=sums_of(lines),
         asked=asked if report is None else {**asked, **_period(report)},
         groups=GROUPS,
+        query=urlencode({name: text for name, text in asked.items() if text}),
         plot=None if days is None else plot_of(days),
         wrong=wrong,
         owners=await owner_names(visit),
         models=await aliases(visit),
     )
+
+
+async def usage_file(visit: Visit) -> Response:
+    """The lines as the admin API writes them: CSV or Parquet."""
+    asked = filter_of(visit.request, *NAMES, "format")
+    answer = await visit.admin.send("GET", "/usage", params=asked)
+    kept = ("content-type", "content-disposition")
+    told = {name: answer.headers[name] for name in kept if name in answer.headers}
+    return Response(answer.content, headers={**HEADERS, **told})
 
 
 def _period(report: Mapping[str, Any]) -> dict[str, str]:
@@ -73,4 +85,4 @@ def _part(visit: Visit, asked: Mapping[str, str], lines: list[dict[str, Any]]) -
     )
 
 
-ROUTES = (PageRoute("/usage", show_usage),)
+ROUTES = (PageRoute("/usage", show_usage), PageRoute("/usage/file", usage_file))
