@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from engines.llamacpp.adapter_turns import AdapterTurns
 from engines.llamacpp.model import LlamacppModel
 from engines.llamacpp.prompt_calls import Means, PromptCalls
+from engines.llamacpp.prompt_owners import PromptOwners
 from engines.llamacpp.task import Item, Task
 from engines.llamacpp.turns import ReadingTurns, Turn
 
@@ -62,6 +63,7 @@ class SlotQueue:
         self._free_cells = model.cells
         self._turns = ReadingTurns(model.step_tokens)
         self._adapters = AdapterTurns()
+        self._owners = PromptOwners()
         self._order = itertools.count()
         self._waiting: list[tuple[int, int, Task]] = []
         self._running: set[Task] = set()
@@ -79,17 +81,24 @@ class SlotQueue:
         )
 
     def submit(self, task: Task) -> None:
+        if self._owners.see(task):
+            for _, _, other in self._waiting:
+                other.read_anew()
+        if self._owners.are_several:
+            task.read_anew()
         bisect.insort(self._waiting, (task.priority, next(self._order), task))
         self._admit()
 
     def _arrived(self, task: Task, item: Item) -> None:
         if item == "read":
             self._turns.end(task)
+            self._owners.end(task)
             self._admit()
             return
         if not isinstance(item, bytes | list):  # its last call has returned
             self._running.discard(task)
             self._adapters.end(task)
+            self._owners.end(task)
             self._free_slots += task.slots
             self._free_cells += task.cells
             self._turns.end(task)
@@ -125,6 +134,7 @@ class SlotQueue:
             self._waiting = [entry for entry in self._waiting if entry[2] is not task]
             self._running.add(task)
             self._adapters.begin(task)
+            self._owners.begin(task)
             self._free_slots -= task.slots
             self._free_cells -= task.cells
             self._turns.begin(turn)
@@ -133,6 +143,8 @@ class SlotQueue:
 
     def _next(self) -> Turn | None:
         """Small requests may overtake a large one that waits for cache, but not for ever."""
+        if not self._owners.may_begin:
+            return None
         overtaken: list[Task] = []
         waiting = self._adapters.allowed([entry[2] for entry in self._waiting])
         for turn in self._turns.ready(waiting):

@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from engines.answers.answer_stops import is_searched, stopped, without_stops
 from engines.answers.forced_calls import ForcedCalls, is_forced
 from engines.answers.prompt_alone import is_prompt_alone, with_a_token, without_tokens
-from engines.answers.shared_prompts import SharedPrompts
 from engines.answers.thinking import ThinkingSplitter, as_prompted
 from engines.base import (
     ContextLengthExceeded,
@@ -34,7 +33,6 @@ from engines.llamacpp.liveness import Liveness
 from engines.llamacpp.loading import loaded
 from engines.llamacpp.model import LlamacppModel
 from engines.llamacpp.pictures import PicturePrompt
-from engines.llamacpp.prompt_owners import PromptOwners
 from engines.llamacpp.rendering import prompt_of
 from engines.llamacpp.reranking import groups
 from engines.llamacpp.run import Run
@@ -177,11 +175,6 @@ class _Running:
 
     def __init__(self, model: LlamacppModel) -> None:
         self.model = model
-        self.prompt_owners = {name: PromptOwners() for name in ("", *model.adapters.names)}
-        """By the adapter: what one has read is held by another's slots."""
-        self.shared_prompts = SharedPrompts(
-            lambda request: prompt_of(model, request, lambda: False).token_ids
-        )
         self.slots = SlotQueue(model)
         self.liveness = Liveness(model.server.handle_metrics)
         self.workers = WorkerThreads(2, "llama-worker")
@@ -225,9 +218,6 @@ def _run(running: "_Running", request: GenerateRequest, prompt: Prompt) -> Run:
     name = request.adapter.name if request.adapter else ""
     pictures: PicturePrompt | None = prompt.rendered
     held = ids if pictures is None else pictures.known_as
-    shared = running.shared_prompts.count(request, ids)
-    if not running.prompt_owners[name].take(held, request.cache_salt, shared):
-        fields["cache_prompt"] = False
     known = model.recent_prompts.known_tokens(held, name) if fields["cache_prompt"] else 0
     tasks = [
         Task(
@@ -239,6 +229,7 @@ def _run(running: "_Running", request: GenerateRequest, prompt: Prompt) -> Run:
             priority=request.priority,
             is_whole=not request.stream,
             unread_tokens=len(ids) - known,
+            salt=request.cache_salt,
             adapter=name,
         )
         for first, size in _groups(model, s, prompt.token_count)

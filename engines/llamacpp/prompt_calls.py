@@ -74,11 +74,17 @@ class PromptCalls:
     def payload(self, end: int, seed: int) -> bytes:
         """Of the call that reads the prompt up to token `end`."""
         fields = self._whole() if self.is_last(end) else self._piece(end, seed)
-        if self.task.cached_tokens is not None:  # not the first: what was read stays
-            fields = fields | {"cache_prompt": True}
         if self.slot is not None:
             fields = fields | {"id_slot": self.slot}
-        return msgspec.json.encode(fields)
+        return msgspec.json.encode(fields | {"cache_prompt": self._may_find()})
+
+    def _may_find(self) -> bool:
+        """Whether the next call goes on from what a slot holds; not the first one's, for sure,
+        from what the last has read."""
+        has_read = self.task.cached_tokens is not None
+        if self.task.reads_anew:
+            return has_read and self.slot is not None
+        return has_read or bool(self.task.fields["cache_prompt"])
 
     def takes(self, end: int, progress: PromptProgress) -> bool:
         """False where the cache holds so little that the call up to `end` reads far more than a
@@ -133,7 +139,6 @@ class PromptCalls:
         fields = self.task.fields
         return {
             "prompt": self.task.prompt[:end],
-            "cache_prompt": fields["cache_prompt"],
             **({"lora": fields["lora"]} if "lora" in fields else {}),
             "max_tokens": 1,
             "samplers": [],

@@ -28,6 +28,10 @@ class Task:
     """Nobody waits for its single tokens."""
     unread_tokens: int
     """Of the prompt, as far as one can tell before llama.cpp looks into its cache."""
+    salt: str | None = None
+    """Of its owner."""
+    reads_anew: bool = False
+    """It goes on from nothing but what its own calls have read."""
     adapter: str = ""
     """The name of what it is computed with beside the weights; "": they alone."""
     is_cancelled: bool = False
@@ -43,6 +47,9 @@ class Task:
             return self.pictures.known_as
         ids: list[int] = self.fields["prompt"]
         return ids
+
+    def read_anew(self) -> None:
+        self.reads_anew, self.unread_tokens = True, len(self.prompt)
 
     @property
     def form_characters(self) -> int:

@@ -232,7 +232,7 @@ class ModelEntry(_Strict):
         "per_owner", description="per_owner, or shared: all keys find what any of them has asked"
     )
     shared_prompts: Annotated[list[SharedPrompt], Field(max_length=MOST_SHARED_PROMPTS)] = Field(
-        [], description="system prompts whose cached beginning all owners find, 32 at most"
+        [], description="system prompts whose cached beginning all owners find on vLLM, 32 at most"
     )
     created: Annotated[int, Field(ge=0, lt=_YEAR_10000)] = Field(
         1700000000, description="Unix seconds"

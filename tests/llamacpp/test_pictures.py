@@ -84,19 +84,6 @@ async def test_the_cache_keeps_pictures_apart(engine: Engine) -> None:
     assert seeded[0].cached_tokens == 0
 
 
-async def test_owners_find_nothing_of_each_others_pictures(engine: Engine) -> None:
-    """Not even where two files of one picture are told apart here and alike to llama.cpp."""
-    webp = picture((TILE, TILE), "red", "WEBP", lossless=True)
-    mine = [await answer(engine, seen("q", each, "s", cache_salt="a")) for each in (RED, RED)]
-    assert mine[1][0].cached_tokens == text_tokens("qs") + SQUARE - 1
-    assert words(mine[0]) == words(mine[1])
-    for salt, file in (("b", RED), ("c", webp)):
-        other = await answer(engine, seen("q", file, "s", cache_salt=salt))
-        marks = 3  # that stand before every picture
-        assert other[0].cached_tokens <= len("user\nq") + 1 + marks
-        assert words(other) == words(mine[0])
-
-
 async def test_streamed_whole_and_beside_text(engine: Engine) -> None:
     alone = words(await answer(engine, seen("Say", RED)))
     asked = [
@@ -208,7 +195,8 @@ async def served(
     spec = EngineSpec(kind="llamacpp", source="eyes", projector=PROJECTOR)
     limits: dict[str, Any] = {"context_tokens": 1024, "output_tokens": 256}
     price = Price(input=4_000_000, cached_input=1_000_000, output=12_000_000)
-    model = ModelSpec(alias="sees", engine=spec, images=4, price=price, **limits)
+    caching: dict[str, Any] = {"price": price, "shares_prefix_cache": True}
+    model = ModelSpec(alias="sees", engine=spec, images=4, **caching, **limits)
     blind = EngineSpec(kind="llamacpp", source="eyes")
     other = ModelSpec(alias="blind", engine=blind, images=4, **limits)
 
