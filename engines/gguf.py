@@ -48,6 +48,16 @@ class Array:
     offset: int
 
 
+@dataclass(frozen=True, slots=True)
+class TensorPlace:
+    """What the header says of one tensor; `place` in bytes, from where the tensors begin."""
+
+    name: str
+    shape: tuple[int, ...]
+    kind: int
+    place: int
+
+
 _UNREADABLE = (OSError, ValueError, struct.error, KeyError, OverflowError, RecursionError)
 """What a file that is damaged, or made to harm, brings about: lengths near 2**63, arrays of arrays
 without an end."""
@@ -58,6 +68,8 @@ class GgufFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.kinds: dict[str, int] = {}
+        """Of the metadata's values."""
         try:
             with path.open("rb") as file:
                 self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -102,27 +114,30 @@ class GgufFile:
     def tensors(self) -> tuple[Mapping[str, tuple[int, ...]], int]:
         """The shape of every tensor in this file (of a model in parts: of this part), and the
         place at which all that describes them ends."""
+        places, end = self.places()
+        return {each.name: each.shape for each in places}, end
+
+    def places(self) -> tuple[list[TensorPlace], int]:
+        """As `tensors`, one for each that the header names, were it twice."""
         count, offset = U64.unpack_from(self._bytes, 8)[0], self._tensors_at
-        shapes = {}
+        places = []
         for _ in range(count):
             name, offset = self._string(offset)
-            dimensions = U32.unpack_from(self._bytes, offset)[0]
-            shapes[name] = struct.unpack_from(f"<{dimensions}Q", self._bytes, offset + 4)
-            offset += 4 + 8 * dimensions + 12  # its type and place
-        return shapes, offset
-
-    def whole_bytes(self) -> int:
-        """The least that this file has when it is whole, by what its header says of the weights
-        (of a kind of weight that is not known: without its last tensor)."""
-        count, offset, end = U64.unpack_from(self._bytes, 8)[0], self._tensors_at, 0
-        for _ in range(count):
-            offset = self._string(offset)[1]
             dimensions = U32.unpack_from(self._bytes, offset)[0]
             shape = struct.unpack_from(f"<{dimensions}Q", self._bytes, offset + 4)
             offset += 4 + 8 * dimensions + 12
             kind, place = struct.unpack_from("<IQ", self._bytes, offset - 12)
-            elements, size = BLOCKS.get(kind, (1, 0))
-            end = max(end, place + math.prod(shape) // elements * size)
+            places.append(TensorPlace(name, shape, kind, place))
+        return places, offset
+
+    def whole_bytes(self) -> int:
+        """The least that this file has when it is whole, by what its header says of the weights
+        (of a kind of weight that is not known: without its last tensor)."""
+        places, offset = self.places()
+        end = 0
+        for each in places:
+            elements, size = BLOCKS.get(each.kind, (1, 0))
+            end = max(end, each.place + math.prod(each.shape) // elements * size)
         alignment = int(self.get("general.alignment", 32))
         return -(-offset // alignment) * alignment + end
 
@@ -138,7 +153,9 @@ class GgufFile:
         count, offset, metadata = U64.unpack_from(self._bytes, 16)[0], 24, {}
         for _ in range(count):
             key, offset = self._string(offset)
-            kind = U32.unpack_from(self._bytes, offset)[0]
+            if key in metadata:
+                raise ValueError(f"it says {key[:60]!r} twice")
+            self.kinds[key] = kind = U32.unpack_from(self._bytes, offset)[0]
             metadata[key], offset = self._value(kind, offset + 4)
         self._tensors_at = offset
         return metadata

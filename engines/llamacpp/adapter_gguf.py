@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from engines.gguf import MAGIC, BadGguf, GgufFile
+from engines.llamacpp.adapter_form import check_form
 from engines.llamacpp.adapter_names import BaseTensors
 from engines.registry.adapter_tensors import LoraModule, lora_modules, tensor_name
 from engines.registry.adapters import CONFIG, WEIGHTS, adapter_config, read_adapter
@@ -44,6 +45,7 @@ def _check_gguf(path: Path, base: BaseTensors) -> None:
             raise ValueError(f"{path.name} is for {str(own)[:40]}, its base a {base.architecture}")
         if file.get(_ALORA) is not None:
             raise ValueError(f"{path.name} is an activated LoRA, which is not served here")
+        check_form(file)
         if path.stat().st_size < file.whole_bytes():
             raise ValueError(f"{path.name} is cut short")
         _check_pairs(file.tensors()[0], base)
@@ -115,8 +117,12 @@ def _converted(folder: Path, base: BaseTensors, to: Path | None) -> Path:
 def _parts(path: Path, base: BaseTensors) -> Iterator[_Part]:
     begin, header = safetensors_header(path)
     stored = {read: tensor for name, tensor in header.items() if (read := tensor_name(name))}
+    taken: set[str] = set()
     for module, lora in lora_modules(path).items():
         name = base.named(module)
+        if name in taken:
+            raise ValueError(f"{module[:120]!r} is the second module for {name!r}")
+        taken.add(name)
         base.check(name, lora.inputs, lora.outputs)
         for side, shape in (("A", _a(lora)), ("B", _b(lora))):
             tensor = stored[module, side]

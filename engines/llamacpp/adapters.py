@@ -6,7 +6,7 @@ never computes requests of two adapters in one step, but those of the lower slot
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,8 @@ class LlamacppAdapters:
             for number, each in enumerate(adapters)
         }
         self._paths = {name: path for name, path in found.items() if path is not None}
-        self._numbers = {name: number for number, name in enumerate(self._paths)}
+        self._numbers: dict[str, int] = {}
+        self.keep(self.names)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -38,7 +39,15 @@ class LlamacppAdapters:
     @property
     def paths(self) -> list[str]:
         """In the order of llama.cpp's own numbers."""
-        return [str(path) for path in self._paths.values()]
+        return self.paths_of(self._paths)
+
+    def paths_of(self, names: Iterable[str]) -> list[str]:
+        return [str(self._paths[name]) for name in names]
+
+    def keep(self, names: Sequence[str]) -> None:
+        """llama.cpp has those alone."""
+        self._paths = {name: self._paths[name] for name in names}
+        self._numbers = {name: number for number, name in enumerate(self._paths)}
 
     def fields(self, adapter: Adapter | None) -> dict[str, Any]:
         """Of a request. Raises AdapterUnavailable."""

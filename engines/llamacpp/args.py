@@ -30,6 +30,7 @@ AS_IT_IS = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 one (chat_template.py)."""
 POOLING_SLOTS = 4
 """Inputs of vectors or scores that are read at once, unless an argument says otherwise."""
+SOCKET = "llama.sock"
 MORE_HTTP_THREADS = 8
 """Beside one for each call that streams: tokens, slots, metrics, long prompts' next calls."""
 ENUMS = {
@@ -95,7 +96,7 @@ def listen_to(params: Any, folder: Path | None, key: str) -> None:
     (ours alone, 0700) it is a Unix socket in there; without, loopback on a free port. Either way
     the key is asked."""
     params.api_keys = [key]
-    params.hostnames = [str(folder / "llama.sock") if folder else "127.0.0.1"]
+    params.hostnames = [str(folder / SOCKET) if folder else "127.0.0.1"]
     params.port = 0
     params.n_threads_http = max(params.n_threads_http, params.n_parallel + MORE_HTTP_THREADS)
 

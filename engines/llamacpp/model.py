@@ -25,8 +25,9 @@ from engines.host.library import whole_library
 from engines.host.private_folder import PrivateFolder
 from engines.host.quiet_import import link_shared, without_collections
 from engines.inputs import encodable, input_at
+from engines.llamacpp.adapter_trials import started
 from engines.llamacpp.adapters import LlamacppAdapters
-from engines.llamacpp.args import common_params
+from engines.llamacpp.args import SOCKET, common_params
 from engines.llamacpp.cache_room import CacheRoom
 from engines.llamacpp.chat_template import ChatTemplate
 from engines.llamacpp.form_trial import FormTrial
@@ -66,14 +67,14 @@ class LlamacppModel:
         self._known_ids: dict[str, int | None] = {}
         self._pieces = TextPieces(metadata.special_texts)
         self._forms: FormTrial | None = None
+        self._process: ServerProcess | None = None
         # Windows' Python knows no Unix sockets
         self._folder = None if sys.platform == "win32" else PrivateFolder()
         room = self._folder.path if self._folder else None
         with tempfile.TemporaryDirectory(dir=room, ignore_cleanup_errors=True) as made:
             self.adapters = LlamacppAdapters(spec.adapters, places or {}, path, Path(made))
-            self.server = ServerProcess(self._asked(spec, path, metadata.trained_tokens))
-            begun(self.server)
-            sizes = self._loaded(path)
+            asked = self._asked(spec, path, metadata.trained_tokens)
+            sizes = self._loaded(asked, begun)
         self.context_tokens: int = sizes["n_ctx"]
         self._text_bound = TextBound(self.context_tokens, metadata.longest_token_bytes)
         extension = xllamacpp.xllamacpp.__file__
@@ -105,20 +106,28 @@ class LlamacppModel:
             "args": dict(spec.args),
             "trained_tokens": trained_tokens,
             "task": spec.task,
-            "adapters": self.adapters.paths,
             "projector": str(path.parent / spec.projector) if spec.projector else "",
             "folder": str(self._folder.path) if self._folder else "",
         }
 
-    def _loaded(self, path: Path) -> Mapping[str, int]:
+    def _loaded(
+        self, asked: Mapping[str, Any], begun: Callable[[ServerProcess], None]
+    ) -> Mapping[str, int]:
         """The sizes that llama.cpp tells of it once it serves."""
-        try:
-            self.server.load()
-            self._http = HttpClient(self.server.listening_address, self.server.key)
+
+        def start(adapters: Sequence[str]) -> Mapping[str, int]:
+            self._end()
+            self._process = process = ServerProcess({**asked, "adapters": adapters})
+            begun(process)
+            process.load()
+            self._http = HttpClient(process.listening_address, process.key)
             return self._http.sizes()
+
+        try:
+            return started(self.adapters, start)
         except Exception as error:
             self.close()
-            raise EngineUnavailable(f"llama.cpp cannot load {path}: {error}") from error
+            raise EngineUnavailable(f"llama.cpp cannot load {asked['path']}: {error}") from error
 
     def _pictures(self) -> PicturePrompts:
         return PicturePrompts(self._http, self._ends, self._first_text)
@@ -129,9 +138,20 @@ class LlamacppModel:
     def close(self) -> None:
         """Free the model; returns when llama.cpp's process is gone."""
         self.end_trials()
-        self.server.close()
+        self._end()
         if self._folder is not None:
             self._folder.remove()
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.close()
+        if self._folder is not None:  # the next one could not listen there
+            (self._folder.path / SOCKET).unlink(missing_ok=True)
+
+    @property
+    def server(self) -> ServerProcess:
+        assert self._process is not None
+        return self._process
 
     def end_trials(self) -> None:
         """Who has a form compiled waits no longer. Idempotent."""

@@ -59,7 +59,10 @@ def _shapes(header: Mapping[str, Any], room: int) -> dict[str, dict[str, tuple[i
         if not 0 <= start <= end <= room or end - start != math.prod(shape) * width:
             raise ValueError("the file is cut short, or damaged")
         if (read := tensor_name(name)) is not None:
-            found.setdefault(read[0], {})[read[1]] = shape
+            sides = found.setdefault(read[0], {})
+            if read[1] in sides:
+                raise ValueError(f"{name[:120]!r} is the second lora_{read[1]} of its module")
+            sides[read[1]] = shape
         elif not _OF_BASE.search(name):
             raise ValueError(f"{name[:120]!r} is no LoRA's tensor (lora_A, lora_B)")
     return found

@@ -1,6 +1,7 @@
 """A LoRA becomes what llama.cpp reads, or a ValueError that says why not."""
 
 import json
+import re
 import struct
 from contextlib import closing
 from pathlib import Path
@@ -11,8 +12,11 @@ import pytest
 
 from engines.gguf import GgufFile
 from engines.llamacpp.adapter_gguf import llamacpp_adapter
+from engines.registry.adapter_tensors import lora_modules
+from engines.tensor_headers import safetensors_header
 from engines.testing.tiny import make_llama
 from tests.support.adapters import adapter_folder
+from tests.support.bad_loras import bad_loras
 from tests.support.lora_ggufs import floats, lora_gguf, tiny_gguf
 
 
@@ -150,6 +154,52 @@ def test_a_gguf_that_is_none_is_told(tmp_path: Path, base: Path) -> None:
     other = lora_gguf(adapter_folder(tmp_path / "b", hidden=96), tmp_path / "8.gguf")
     with pytest.raises(ValueError, match="is of 64 x 96; the base's of 64 x 64"):
         llamacpp_adapter(other, base, tmp_path / "none")
+
+
+def test_a_gguf_that_llama_cpp_would_not_take_is_told(tmp_path: Path, base: Path) -> None:
+    good = lora_gguf(adapter_folder(tmp_path / "a"), tmp_path / "good.gguf").read_bytes()
+    for number, (said, content) in enumerate(bad_loras(good).items()):
+        assert content != good
+        file = written(tmp_path / f"{number}.gguf", content)
+        with pytest.raises(ValueError, match=re.escape(said)):
+            llamacpp_adapter(file, base, None)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        (
+            b"base_model.model.model.layers.1.",
+            b"base_model.model.other.layers.0.",
+            "is the second module for 'blk.0.attn_",
+        ),
+        (
+            b"base_model.model.model.layers.1.",
+            b"base_model.model.model.layers.00",
+            "takes none there",
+        ),
+    ],
+)
+def test_two_modules_of_one_name(
+    tmp_path: Path, base: Path, before: bytes, after: bytes, said: str
+) -> None:
+    folder = renamed(adapter_folder(tmp_path / "a"), before, after)
+    with pytest.raises(ValueError, match=re.escape(said)):
+        made(folder, base)
+
+
+def test_one_module_by_two_names(tmp_path: Path) -> None:
+    """With PEFT's prefix and without: vLLM would take either."""
+    folder = adapter_folder(tmp_path / "a")
+    path = folder / "adapter_model.safetensors"
+    begin, header = safetensors_header(path)
+    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+    header = {**header, name.removeprefix("base_model.model."): header[name]}
+    text = json.dumps(header).encode()
+    raw = path.read_bytes()[begin:]
+    path.write_bytes(struct.pack("<Q", len(text)) + text + raw)
+    with pytest.raises(ValueError, match="is the second lora_A of its module"):
+        lora_modules(path)
 
 
 def written(path: Path, content: bytes) -> Path:

@@ -16,6 +16,7 @@ from engines.registry.adapters import found_adapter
 from engines.registry.spec import EngineSpec
 from engines.testing.tiny import make_llama
 from tests.support.adapters import adapter_files, adapter_folder
+from tests.support.bad_loras import bad_loras
 from tests.support.engine_fixtures import answer, ask, text
 from tests.support.hub import running_hub
 from tests.support.lora_ggufs import Arch, lora_gguf, tiny_gguf
@@ -23,6 +24,8 @@ from tests.support.lora_ggufs import Arch, lora_gguf, tiny_gguf
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]  # engines of their own, each up in a second
 
 QUESTION = "What is said here, and by whom? " * 6
+TWICE = "it has 'blk.0.attn_q.weight.lora_a' twice"
+REMOVED = "is of kind 4; right would be"
 THREADS = {"cpuparams.n_threads": 1, "cpuparams_batch.n_threads": 1}
 
 
@@ -220,6 +223,40 @@ async def test_a_bad_one_costs_its_own_alias_alone(
     assert [await said(engine, a) for a in (good, None)] == [site.merged[1], site.merged[0]]
     assert caplog.text.count("cannot be loaded: ") == 2
     await engine.stop()
+
+
+async def test_one_that_llama_cpp_refuses_costs_its_own_alias_alone(
+    site: Site, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where nothing here would have seen what is wrong with it: its start fails, or ends."""
+    arch: Arch = "qwen3" if site.home.name.startswith("qwen3") else "llama"
+    file = lora_gguf(site.folders[1], tmp_path / "good.gguf", arch)
+    bad = bad_loras(file.read_bytes())
+    for number, name in enumerate(("its adapter.lora.alpha is no 32-bit float", TWICE, REMOVED)):
+        (tmp_path / f"{number}.gguf").write_bytes(bad[name])
+    worse = [Adapter(name=str(n), path=str(tmp_path / f"{n}.gguf")) for n in range(3)]
+    first, second = own(site)
+    monkeypatch.setattr("engines.llamacpp.adapter_gguf.check_form", lambda file: None)
+    for adapters in ([worse[0], first, worse[1], second, worse[2]], [first, worse[1]], [worse[2]]):
+        engine = engine_on(site.base, *adapters)
+        await engine.start()
+        for adapter in set(adapters) & set(worse):
+            with pytest.raises(EngineUnavailable, match="adapter cannot be loaded now"):
+                await said(engine, adapter)
+            assert f"the adapter {adapter.name} cannot be loaded" in caplog.text
+        good = [a for a in (first, second) if a in adapters]
+        assert [await said(engine, a) for a in (None, *good)] == site.merged[: 1 + len(good)]
+        await engine.stop()
+
+
+async def test_a_base_that_does_not_start_is_no_fault_of_its_adapters(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    args = {"cache_type_v": "q8_0", "flash_attn_type": "disabled"}  # which do not go together
+    engine = engine_on(site.base, *own(site), **args)
+    with pytest.raises(EngineUnavailable, match=r"llama\.cpp cannot load"):
+        await engine.start()
+    assert "cannot be loaded" not in caplog.text
 
 
 async def test_what_was_written_for_the_start_is_gone_after_it(engine: LlamacppEngine) -> None:
