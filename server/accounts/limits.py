@@ -94,6 +94,27 @@ class Limiter:
         for account in admission.accounts:
             account.held += more
 
+    def hold_form(self, admission: Admission) -> None:
+        """The file of its form, where it may need no slot: of so many at once as there are slots.
+        Raises ConcurrencyLimited. Idempotent."""
+        accounts, now = admission.accounts, self.clock()
+        if admission in accounts[0].forms:
+            return
+        refusals = [
+            each.form_limited(next(iter(each.forms.values())) + self.slot_s - now)
+            for each in accounts
+            if each.lacks_form()
+        ]
+        if refusals:
+            raise max(refusals, key=lambda refused: refused.retry_after_s)
+        for account in accounts:
+            account.forms[admission] = now
+
+    def leave_form(self, admission: Admission) -> None:
+        """Its file is closed, or it has a slot. Idempotent."""
+        for account in admission.accounts:
+            account.forms.pop(admission, None)
+
     def in_flight(self, caller: Caller) -> int:
         """Slots that the key holds now."""
         return self.known(caller)[0].held

@@ -61,6 +61,7 @@ class RateAccount:
         "burst",
         "concurrent",
         "defaults",
+        "forms",
         "held",
         "is_shown",
         "kind",
@@ -89,6 +90,8 @@ class RateAccount:
         """The requests that hold slots, oldest first, and since when."""
         self.held = 0
         """Slots, of all of them."""
+        self.forms: dict[Admission, float] = {}
+        """The requests without a slot whose form's file is held, oldest first, and since when."""
         self.above: tuple[RateAccount, ...] = ()
         """Of a key: the accounts of the limited levels above it, the nearest first."""
         self.limits: KeyLimits | None = None
@@ -172,6 +175,19 @@ class RateAccount:
             "send the next request when one of them has ended.",
             wait_s,
             headers,
+            self.kind,
+        )
+
+    def lacks_form(self) -> bool:
+        return self.concurrent is not None and len(self.forms) >= max(1, self.concurrent)
+
+    def form_limited(self, wait_s: float) -> ConcurrencyLimited:
+        figures = f"{len(self.forms)} forms" if self.is_shown else "almost all its forms"
+        return ConcurrencyLimited(
+            f"{self.title} sends {figures} of requests that are being answered already, and one "
+            "more would be too many; send it when one of them has arrived.",
+            wait_s,
+            [],
             self.kind,
         )
 

@@ -117,6 +117,9 @@ class KeyedEndpoint:
             await taken.close()
         return tokens
 
+    async def drop_taken(self, admission: Admission, taken: TakenBody) -> None:
+        await taken.close()
+
     async def take(self, exchange: Exchange, admission: Admission) -> TakenBody:
         """What a request with a key brings. Raises ApiError, ClientLeft."""
         return TakenBody(await exchange.body(self.services.settings.max_body_bytes))
@@ -210,11 +213,10 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
         check_content_type(exchange)
         body = await exchange.body(services.settings.max_body_bytes)
         try:
-            prepared = await self._validated(exchange, admission, body)
+            return await self._validated(exchange, admission, body)
         except Exception:
             line_of(exchange.scope).note(**named_model(body))
             raise
-        return prepared
 
     async def check_again(self, admission: Admission, taken: TakenBody) -> None:
         wire = await decoded(self.adapter, taken.body, self.services.long_bodies)

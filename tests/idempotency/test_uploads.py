@@ -1,15 +1,19 @@
 """Forms with an Idempotency-Key: known again by fields and bytes, whatever lies around them."""
 
+import asyncio
 import socket
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
-from typing import Final
-from urllib.parse import urlsplit
+from typing import Any, Final
 
 import httpx
 import pytest
 
+from server.api.audio.endpoints import SpeechEndpoint
+from server.api.files.endpoints import FileUpload
+from server.ledger.records import KeyLimits
 from tests.support.keyed import REPLAYED, records
 from tests.support.recordings import tone
 from tests.support.serving import Served, scripted, server_of, wait_until
@@ -163,20 +167,68 @@ def test_a_refused_first_is_not_remembered(
     assert sent(client, path, key).status_code == 200
 
 
+def half_sent(client: httpx.Client, path: str, key: dict[str, str]) -> socket.socket:
+    body, kind = form(fields(path), content(path))
+    headers = kind | key | dict(client.headers) | {"Content-Length": str(len(body))}
+    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    place = client.base_url
+    raw = socket.create_connection((place.host, place.port), timeout=30)
+    raw.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode() + body[:40_000])
+    return raw
+
+
 @both
 def test_an_upload_that_is_cut_leaves_its_key_free(
     client: httpx.Client, served: Served, key: dict[str, str], path: str
 ) -> None:
-    body, kind = form(fields(path), content(path))
-    headers = kind | key | dict(client.headers) | {"Content-Length": str(len(body))}
-    head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    place = urlsplit(served.url)
-    with socket.create_connection((place.hostname, place.port)) as raw:
-        raw.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\n{head}\r\n".encode() + body[:40_000])
+    half_sent(client, path, key).close()
     answer = sent(client, path, key)
     assert (answer.status_code, REPLAYED in answer.headers) == (200, False)
     wait_until(lambda: not list(served.data_dir.glob("files/*.part")), "nothing is left of it")
     assert kept(client) == (path == FILES)
+
+
+@both
+def test_who_hears_another_sends_as_many_files_at_once_as_it_has_slots(
+    served: Served, key: dict[str, str], path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has one: one request runs, and of all that follow it one sends its file."""
+    runs, may_end = threading.Event(), threading.Event()
+    of = FileUpload if path == FILES else SpeechEndpoint
+    serve_taken = of.serve_taken
+
+    async def held(*given: Any) -> int:
+        runs.set()
+        await asyncio.to_thread(may_end.wait, 30)
+        return await serve_taken(*given)
+
+    monkeypatch.setattr(of, "serve_taken", held)
+    api_key = served.new_key(owner=f"narrow{path[3:7]}", limits=KeyLimits(concurrent=1))
+    accounts = served.services.limiter.accounts
+
+    def forms() -> int:
+        return max(len(each.forms) for each in list(accounts.values()))
+
+    asked: dict[str, Any] = {
+        "base_url": served.url,
+        "headers": {"X-API-Key": api_key},
+        "timeout": 60,
+    }
+    with httpx.Client(**asked) as client, ThreadPoolExecutor(2) as pool:
+        first = pool.submit(sent, client, path, key)
+        assert runs.wait(30)
+        with half_sent(client, path, key):
+            wait_until(lambda: forms() == 1, "one is being sent")
+            for _ in range(5):
+                refused = sent(client, path, key)
+                assert_error(refused, 429, "CONCURRENCY_LIMIT_EXCEEDED")
+            assert "of requests that are being answered already" in refused.text
+        wait_until(lambda: not forms(), "it was cut")
+        follower = pool.submit(sent, client, path, key)
+        may_end.set()
+        assert follower.result().content == first.result().content
+        assert follower.result().headers[REPLAYED] == "true"
+    assert not forms()
 
 
 @pytest.mark.parametrize("stream", ["false", "true"])

@@ -22,6 +22,7 @@ from server.api.audio.form import Recording, SpeechForm
 from server.api.audio.while_there import while_there
 from server.api.audio.wire import TRANSCRIPTIONS, TRANSLATIONS, SpeechFields
 from server.api.decode import decoded, named_model
+from server.api.form_endpoint import FormEndpoint
 from server.api.generation import Generation
 from server.api.idempotency.taken import TakenBody
 from server.api.services import Services
@@ -57,7 +58,7 @@ class HeldSamples:
 HELD: Final = HeldSamples()
 
 
-class SpeechEndpoint(Generation[SpeechFields]):
+class SpeechEndpoint(FormEndpoint, Generation[SpeechFields]):
     """What both do."""
 
     task: Task = "transcribe"
@@ -73,7 +74,7 @@ class SpeechEndpoint(Generation[SpeechFields]):
         work = self.serve_taken(exchange, admission, form)
         return await self.serve_and_close(admission, form, work)
 
-    async def take(self, exchange: Exchange, admission: Admission) -> SpeechForm:
+    async def take_form(self, exchange: Exchange, admission: Admission) -> SpeechForm:
         form = SpeechForm(self._most_bytes, is_keyed=True)
         try:
             await form.take(exchange)

@@ -14,6 +14,7 @@ from server.api.files.multipart import FileForm
 from server.api.files.query import limit_of, one_of, query_of, unknown_after
 from server.api.files.taking import PIECE_BYTES, admitted_boundary, take
 from server.api.files.wire_answers import DeletedFile, FileList, file_object
+from server.api.form_endpoint import FormEndpoint
 from server.api.idempotency.taken import TakenBody
 from server.batches.files import FileInUse, FilePart, FileStore, NoRoom, OwnedFile
 from server.errors import ApiError, brief
@@ -85,7 +86,7 @@ class Upload(TakenBody):
             self._files.over(part)
 
 
-class FileUpload(FilesEndpoint):
+class FileUpload(FormEndpoint, FilesEndpoint):
     """POST /v1/files: the form goes to the disk as it comes."""
 
     takes_key = True
@@ -95,7 +96,7 @@ class FileUpload(FilesEndpoint):
         work = self.serve_taken(exchange, admission, upload)
         return await self.serve_and_close(admission, upload, work)
 
-    async def take(self, exchange: Exchange, admission: Admission) -> Upload:
+    async def take_form(self, exchange: Exchange, admission: Admission) -> Upload:
         return await self._take(exchange, admission.caller.owner, is_keyed=True)
 
     async def serve_taken(self, exchange: Exchange, admission: Admission, taken: TakenBody) -> int:

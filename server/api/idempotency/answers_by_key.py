@@ -22,6 +22,9 @@ class AnswersByKey(Protocol):
     ) -> int:
         """The tokens that `work` used; the key's slot is free before what it took is cleared."""
 
+    async def drop_taken(self, admission: Admission, taken: TakenBody) -> None:
+        """Another has what it took."""
+
     async def check_again(self, admission: Admission, taken: TakenBody) -> None:
         """Raises ApiError where this caller may not have an answer to that body."""
 

@@ -181,7 +181,7 @@ class KeyedRequests:
             self._counted("other_body")
             raise other_body()
         await asking.endpoint.check_again(asking.admission, asking.taken)
-        await asking.taken.close()  # another has it: nobody reads this one
+        await asking.endpoint.drop_taken(asking.admission, asking.taken)
         self._counted("replayed")
         line_of(asking.exchange.scope).note(replayed=True)
         following = self._following(recording, asking.exchange, again=True)
