@@ -260,7 +260,7 @@ async def _lifespan(app: FjordApp) -> AsyncIterator[Mapping[str, Any]]:
         if services.traces is not None:
             await services.traces.start()
             stack.push_async_callback(services.traces.stop)
-        await services.ledger.start(on_keys=services.ring.replace)
+        await services.ledger.start(on_keys=services.take_keys)
         stack.push_async_callback(services.ledger.stop)
         await services.keyed.start()
         stack.push_async_callback(services.keyed.stop)

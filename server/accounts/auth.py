@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from server.ledger.keys import Key, hash_of
-from server.ledger.records import Caller
+from server.ledger.records import Caller, LimitedLevel
 
 
 class AuthError(Exception):
@@ -84,6 +84,11 @@ class KeyRing:
                 by_hash[key.previous_hash] = known._replace(until=until)
         self.by_hash, self._by_id = by_hash, by_id
         self._weights = {k.key.owner: k.key.above.weight for k in by_id.values()}
+
+    def levels_of(self, key_id: str) -> tuple[LimitedLevel, ...]:
+        """Above a key that is there, those with limits."""
+        found = self._by_id.get(key_id)
+        return () if found is None else found.caller.levels
 
     def weight_of(self, owner: str) -> float:
         """An owner's share of what all want, beside the others'."""

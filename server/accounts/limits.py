@@ -14,7 +14,9 @@ request that generates none. All headers are raw ASGI pairs, those of the tighte
 """
 
 import time
+from collections.abc import Callable, Sequence
 from itertools import chain
+from operator import itemgetter
 
 from server.accounts.rate_account import (
     Admission,
@@ -156,6 +158,20 @@ class Limiter:
             account.set_limits(caller.limits)
         account.above = tuple(map(self.level, caller.levels)) if caller.levels else ()
         return (account, *account.above)
+
+    def levels_changed(self, levels_of: Callable[[str], Sequence[LimitedLevel]]) -> None:
+        """What is in flight counts at each limited level that is above its key by now, also where
+        that had no limits as it was admitted. `levels_of`: by a key's id."""
+        busy = [(key_id, each) for key_id, each in self.accounts.items() if each.holds_of_a_key]
+        late: dict[RateAccount, None] = {}
+        for key_id, account in busy:
+            for each in map(self.level, levels_of(key_id)):
+                for admission, since in account.slots.items():
+                    if admission not in each.slots:
+                        each.take_late(admission, since)
+                        late[each] = None
+        for each in late:
+            each.slots = dict(sorted(each.slots.items(), key=itemgetter(1)))
 
     def level(self, level: LimitedLevel) -> RateAccount:
         account = self.accounts.get(level.level_id)

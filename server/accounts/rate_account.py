@@ -147,6 +147,17 @@ class RateAccount:
         self.slots[admission] = now
         self.held += admission.slots
 
+    @property
+    def holds_of_a_key(self) -> bool:
+        return self.kind == "key" and bool(self.slots)
+
+    def take_late(self, admission: Admission, since: float) -> None:
+        """It was admitted before this level had limits: its slots and its tokens count.
+        Whoever calls it puts `slots` into their order again."""
+        self.slots[admission] = since
+        self.held += admission.slots
+        admission.accounts = (*admission.accounts, self)
+
     def free(self, admission: Admission) -> bool:
         """False: it was free already."""
         if self.slots.pop(admission, None) is None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
@@ -25,6 +25,7 @@ from server.fairness.gates import Gates
 from server.fairness.turn import ServiceClass
 from server.http.exchange import Exchange
 from server.ids import new_id
+from server.ledger.keys import Key
 from server.ledger.ledger import Ledger
 from server.ledger.records import Caller, KeyLimits, UsageRecord
 from server.memory.memory import Memory
@@ -93,6 +94,11 @@ class Services:
 
     service_class: ClassVar[ServiceClass] = "standard"
     """Of whole answers."""
+
+    def take_keys(self, keys: Sequence[Key]) -> None:
+        """From now on exactly these count, and what is in flight at the levels above them."""
+        self.ring.replace(keys)
+        self.limiter.levels_changed(self.ring.levels_of)
 
     def check_open(self) -> None:
         """Raises ApiError 503 once the server shuts down."""

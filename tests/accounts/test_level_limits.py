@@ -219,3 +219,45 @@ def test_waiting_for_retry_after_always_succeeds_and_no_level_is_exceeded(
         recent = [key for key, at in admitted if at > clock.now - 60]
         for name, rate in rates.items():
             assert (recent.count(key_id) if name == "key" else len(recent)) <= rate
+
+
+def test_a_new_limit_counts_what_runs_already() -> None:
+    """Of all keys below its level, oldest first, until each ends; what was counted is no twice."""
+    clock = Clock()
+    limiter = limiter_of(clock)
+    before = {name: caller(name) for name in ("a", "b")}
+    other = limiter.admit(caller("c", "other"))
+    running = []
+    for name in ("b", "a", "b"):
+        running.append(limiter.admit(before[name]))
+        clock.now += 1.0
+    limiter.widen(running[0], 3)
+    limits = {"concurrent": 6, "tokens_per_minute": 100}
+    now = {name: caller(name, owner=limits) for name in ("a", "b")}
+
+    def change(callers: dict[str, Caller]) -> None:
+        limiter.levels_changed(lambda key_id: callers[key_id].levels if key_id in callers else ())
+
+    for _ in range(2):
+        change(now)
+    level = limiter.accounts["owner:acme"]
+    assert ([*level.slots], level.held) == (running, 5)
+    last = limiter.admit(now["a"])
+    with pytest.raises(ConcurrencyLimited, match="6 of 6") as refusal:
+        limiter.admit(now["b"])
+    assert refusal.value.retry_after_s == 597
+    limiter.release(running[0], tokens=100)
+    assert level.held == 3
+    with pytest.raises(RateLimited, match="100 tokens a minute"):
+        limiter.admit(now["b"])
+    change(before)
+    beside = limiter.admit(before["a"])
+    assert level.held == 3, "it has no limits now"
+    change(now)
+    assert level.held == 4
+    for each in (*running[1:], last, beside, other):
+        limiter.release(each)
+    assert {name: account.held for name, account in limiter.accounts.items()} == dict.fromkeys(
+        limiter.accounts, 0
+    )
+    assert not level.slots

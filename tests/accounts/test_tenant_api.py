@@ -1,7 +1,7 @@
 """The tenant tree through the whole server: what is above a key holds for its requests at once."""
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from tests.support.serving import Served, read_records, scripted, serving, wait_
 from tests.support.tenants import money, new_member, new_owner, tokens
 
 RATES = {"EUR": 87_412}
-MODELS = (scripted("m"), scripted("other"))
+LONG = scripted("long", text="word " * 400, token_delay_s=0.05)
+MODELS = (scripted("m"), scripted("other"), LONG)
 
 
 @pytest.fixture(scope="module")
@@ -171,3 +172,21 @@ def test_an_owners_budget_of_money_counts_all_its_keys(server: Served) -> None:
     mine = [r for r in read_records(server.data_dir) if r["key_id"] in key_ids]
     spent = server.services.ledger.budgets.accounts["owner:shared"].spent
     assert spent == sum(r["amount"] for r in mine) > 0
+
+
+def test_a_new_limit_of_an_owner_counts_what_runs_already(server: Served) -> None:
+    with books_of(server) as books:
+        new_owner(books, "wide")
+    keys = [server.new_key(owner="wide") for _ in range(2)]
+    body = {"model": "long", "messages": [{"role": "user", "content": "go"}], "stream": True}
+    url = f"{server.url}/v1/chat/completions"
+    with ExitStack() as streams:
+        for key in keys:
+            asked = httpx.stream("POST", url, json=body, headers={"X-API-Key": key}, timeout=60)
+            next(streams.enter_context(asked).iter_raw())
+        with books_of(server) as books:
+            limits = KeyLimits(concurrent=2)
+            OwnerStore(books).update("wide", lambda owner: replace(owner, limits=limits))
+        wait_until(lambda: ask(server, keys[0]).status_code == 429, "it holds")
+        assert "2 of 2 sequences" in error(ask(server, keys[1]))[2]
+    wait_until(lambda: ask(server, keys[0]).status_code == 200, "they have ended")
