@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from server.ledger.database import Database
+from server.ledger.database import Database, Row
 from server.memory.errors import NotKept
 from server.memory.owners import Owners
 from server.memory.response_rows import check_length, check_time
@@ -64,7 +64,7 @@ class ConversationStore:
             return self._found(database, conversation_id, owner)
 
     def _there(self, kept_id: str) -> Vault:
-        if not self.vault.is_there:
+        if not self.vault.may_hold(kept_id):
             raise NotKept(kept_id)
         return self.vault
 
@@ -150,7 +150,7 @@ class ConversationStore:
             self._found(database, conversation_id, owner)
             query, values = _ITEMS, [conversation_id]
             if after is not None:
-                seqs = database.query(_SEQ, (conversation_id, after))
+                seqs = self._asked(database, _SEQ, conversation_id, after)
                 if not seqs:
                     return None
                 query += f" AND seq {'>' if ascending else '<'} ?"
@@ -162,7 +162,7 @@ class ConversationStore:
     def item(self, conversation_id: str, owner: str, item_id: str) -> KeptItem:
         with self._there(conversation_id).transaction() as database:
             self._found(database, conversation_id, owner)
-            rows = database.query(f"{_ITEMS} AND item_id = ?", (conversation_id, item_id))
+            rows = self._asked(database, f"{_ITEMS} AND item_id = ?", conversation_id, item_id)
             if not rows:
                 raise NotKept(item_id)
             return self._opened(database, conversation_id, owner, rows)[0]
@@ -171,13 +171,16 @@ class ConversationStore:
         """The conversation without it."""
         with self._there(conversation_id).transaction() as database:
             found = self._found(database, conversation_id, owner)
-            rows = database.query(_DELETE_ITEM, (conversation_id, item_id))
+            rows = self._asked(database, _DELETE_ITEM, conversation_id, item_id)
             if not rows:
                 raise NotKept(item_id)
             size, plain = rows[0]
             database.execute(_SHRINK, (plain, conversation_id))
             self.owners.take(database, owner, -size)
         return found
+
+    def _asked(self, database: Database, query: str, *ids: str) -> Sequence[Row]:
+        return database.query(query, ids) if all(map(self.vault.may_hold, ids)) else ()
 
     def _opened(
         self,

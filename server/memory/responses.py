@@ -45,7 +45,7 @@ class ResponseStore:
 
     def find(self, response_id: str, owner: str) -> KeptResponse:
         """Raises NotKept, also for another owner's."""
-        if not self.vault.is_there:
+        if not self.vault.may_hold(response_id):
             raise NotKept(response_id)
         with self.vault.transaction() as database:
             return self.found(database, response_id, owner)
@@ -63,7 +63,7 @@ class ResponseStore:
     def chain(self, response_id: str, owner: str) -> list[KeptResponse]:
         """The response and those before it, the oldest first. Raises NotKept where one is missing,
         TooLong."""
-        if not self.vault.is_there:
+        if not self.vault.may_hold(response_id):
             raise NotKept(response_id)
         with self.vault.transaction() as database:
             last = self.found(database, response_id, owner)
@@ -81,7 +81,7 @@ class ResponseStore:
 
     def response_of(self, item_id: str, owner: str) -> KeptResponse:
         """That one which made an item, or was given it. Raises NotKept."""
-        if not self.vault.is_there:
+        if not self.vault.may_hold(item_id):
             raise NotKept(item_id)
         with self.vault.transaction() as database:
             query = "SELECT response_id FROM memory_items_of WHERE owner = ? AND item_id = ?"
@@ -176,7 +176,7 @@ class ResponseStore:
 
     def delete(self, response_id: str, owner: str) -> KeptResponse:
         """What it was. Raises NotKept."""
-        if not self.vault.is_there:
+        if not self.vault.may_hold(response_id):
             raise NotKept(response_id)
         with self.vault.transaction() as database:
             kept = self.found(database, response_id, owner)

@@ -36,6 +36,10 @@ class Vault:
     def is_there(self) -> bool:
         return self.database.is_there
 
+    def may_hold(self, kept_id: str) -> bool:
+        """False also for an id that no database can be asked for."""
+        return self.is_there and "\0" not in kept_id
+
     @contextmanager
     def transaction(self) -> Iterator[Database]:
         """Raises MemoryTrouble."""
