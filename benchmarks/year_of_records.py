@@ -22,9 +22,16 @@ from typing import Any, Final
 
 from benchmarks.old_ledgers import DEFERRED, NUMBERS, SQLITE_DAILY, taken_away
 from server.ledger import sqlite
+from server.ledger.allowance import Budget
 from server.ledger.database import SqliteDatabase
+from server.ledger.day_sums import sum_closed_days
+from server.ledger.invoicing import drafts
+from server.ledger.issued_invoices import newest
+from server.ledger.key_store import KeyStore
+from server.ledger.level_use import level_use
 from server.ledger.periods import day_number
 from server.ledger.reports import Dimension, Only, Period, usage
+from server.ledger.tenants import OwnerLevel, SiteLevel
 
 RESULTS: Final = Path(__file__).parent / "results/year_of_records.json"
 DAYS: Final = 365
@@ -74,6 +81,10 @@ def main() -> None:
         make_year(path, options.records)
         print(f"made in {time.perf_counter() - began:.0f} s", flush=True)
         with closing(SqliteDatabase(path)) as books:
+            began = time.perf_counter()
+            days = sum(1 for _ in sum_closed_days(books))
+            print(f"{days} days summed in {time.perf_counter() - began:.0f} s", flush=True)
+            books.execute("DELETE FROM summed_days WHERE day = (SELECT max(day) FROM daily)")
             found = facts(books, options.records) | {"ms": measured(books)}
     options.json.write_text(json.dumps(found, indent=2) + "\n")
     print(json.dumps(found, indent=2))
@@ -126,6 +137,24 @@ def measured(books: SqliteDatabase) -> dict[str, float]:
                 name = f"{period_name} by {each}, {whose}"
                 found[name] = timed(partial(usage, books, period, [each], only))
                 print(f"{found[name]:8.1f} ms  {name}", flush=True)
+    return found | of_levels(books)
+
+
+def of_levels(books: SqliteDatabase) -> dict[str, float]:
+    """What is left of budgets in total, and an invoice as it would be."""
+    budget = Budget(kind="tokens", amount=1, period="total")
+    owner = OwnerLevel(owner_id="", name="owner-3", budget=budget)
+    month = (last_day() - timedelta(days=31)).isoformat()[:7]
+    asked: dict[str, Callable[[], object]] = {
+        "used in total, site": partial(level_use, books, SiteLevel(budget=budget)),
+        "used in total, owner": partial(level_use, books, owner),
+        "invoice preview, owner": partial(drafts, books, "owner-3", month, None),
+        "invoices": partial(newest, books, 100),
+        "keys": KeyStore(books).list,
+    }
+    found = {name: timed(ask) for name, ask in asked.items()}
+    for name, ms in found.items():
+        print(f"{ms:8.1f} ms  {name}", flush=True)
     return found
 
 

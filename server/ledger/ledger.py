@@ -1,7 +1,6 @@
 """The ledger as a server sees it: begin a request, close its record, know the keys.
 
     ledger = Ledger.open(data_dir, node="gpu-1", currency="NOK", ledger_url=None)
-    # open closes what a crash left open as `lost`
     await ledger.start(on_keys=ring.replace)
     await ledger.begin(record, reserve_micro=..., reserve_tokens=...)    # never waits for the disk
     await ledger.opened(record)                  # before the first byte: the open entry is durable
@@ -33,6 +32,7 @@ from server.ledger.budget_accounts import (
 )
 from server.ledger.budgets import Budgets
 from server.ledger.database import Database, SqliteDatabase
+from server.ledger.day_summing import DaySumming
 from server.ledger.errors import DuplicateRecord, LedgerError, LedgerUnavailable
 from server.ledger.key_watcher import KeyWatcher, TakeKeys
 from server.ledger.keys import Key
@@ -86,6 +86,7 @@ class Ledger:
         self.stale_s = stale_s
         self.writer = Writer(path, lambda: len(self.open_requests))
         self.watch: KeyWatcher | None = None
+        self.day_summing = DaySumming(path)
         self.site: SiteReplication | None = None
         self.node = node
         self.currency = currency
@@ -140,6 +141,7 @@ class Ledger:
         if self.readings:
             await asyncio.wait(self.readings.values(), timeout=READ_S)
         self.watch.start(self.take_keys)
+        self.day_summing.start()
         if self.ledger_url is not None:
             self.site = SiteReplication(self.path, self.ledger_url, self.stale_s, self.budgets)
             self.site.start(asyncio.get_running_loop())
@@ -151,6 +153,7 @@ class Ledger:
             return
         if self.watch is not None:
             await asyncio.to_thread(self.watch.stop)
+        await asyncio.to_thread(self.day_summing.stop)
         await asyncio.to_thread(self.writer.stop)
         if self.site is not None:
             await asyncio.to_thread(self.site.stop)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal, TypeAlias, get_args
 
+from server.ledger import day_sums
 from server.ledger.database import Database, NamedRow
 from server.ledger.errors import ReportTooLong
 from server.ledger.money import decimal_text
@@ -16,6 +17,8 @@ Dimension: TypeAlias = Literal[
 Line: TypeAlias = dict[str, Any]
 
 DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
+KEYED = {"member_id": "key_id"}
+ALWAYS = {"day", "currency"}
 COLUMNS = {"key": "key_id", "member": "member_id", "month": "day"}
 SUMS = (
     "requests",
@@ -27,8 +30,8 @@ SUMS = (
 )
 US = 1_000_000
 OF_MEMBERS = """
-(SELECT usage_daily.*, coalesce(keys.member_id, '') AS member_id
-FROM usage_daily LEFT JOIN keys ON keys.key_id = usage_daily.key_id) AS used
+(SELECT used.*, coalesce(keys.member_id, '') AS member_id
+FROM {source} AS used LEFT JOIN keys ON keys.key_id = used.key_id)
 """
 """Whose a key is now, its past is."""
 
@@ -64,6 +67,13 @@ class Only:
     member_id: str | None = None
     """What the member's keys have used, revoked ones too."""
 
+    @property
+    def columns(self) -> list[str]:
+        """Those that it looks at."""
+        given = (self.owner, self.key_id, self.alias, self.member_id)
+        names = ("owner", "key_id", "alias", "key_id")
+        return [name for name, value in zip(names, given, strict=True) if value is not None]
+
     def sql(self) -> tuple[str, list[str]]:
         given = {
             "owner = ?": self.owner,
@@ -88,11 +98,15 @@ def usage(
     of days."""
     columns = [COLUMNS.get(name, name) for name in by] + ["currency", *extra]
     names = ", ".join(dict.fromkeys(columns))
-    where, values = (only or Only()).sql()
+    only = only or Only()
+    where, values = only.sql()
     sums = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in SUMS)
-    source = OF_MEMBERS if "member" in by else "usage_daily"
+    asked = {KEYED.get(name, name) for name in (*columns, *only.columns)} - ALWAYS
+    source = day_sums.source(database, sorted(asked), period.days()) or "usage_daily"
+    if "member" in by:
+        source = OF_MEMBERS.format(source=source)
     rows = database.named(
-        f"SELECT {names}, {sums} FROM {source} WHERE day >= ? AND day < ?{where}"
+        f"SELECT {names}, {sums} FROM {source} AS used WHERE day >= ? AND day < ?{where}"
         f" GROUP BY {names}{'' if most is None else f' LIMIT {most + 1}'}",
         [*period.days(), *values],
     )
