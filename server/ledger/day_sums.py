@@ -26,10 +26,10 @@ SOURCE: Final = f"""
     UNION ALL
     SELECT * FROM (
         WITH RECURSIVE days (day) AS (
-            SELECT max({{first}}, (SELECT min(day) FROM daily))
+            SELECT min(day) FROM daily WHERE day >= {{first}}
             UNION ALL
-            SELECT day + 1 FROM days
-            WHERE day + 1 < min({{after}}, (SELECT max(day) + 1 FROM daily))
+            SELECT (SELECT min(day) FROM daily WHERE day > days.day) FROM days
+            WHERE days.day < {{after}}
         ),
         open_days AS (SELECT day FROM days WHERE day NOT IN (SELECT day FROM summed_days))
         SELECT rest.day, {{column}}, currency, {SUMS}
@@ -46,8 +46,8 @@ FROM usage_daily WHERE day = ? GROUP BY day, {{column}}, currency
 """
 TO_SUM: Final = """
 WITH RECURSIVE days (day) AS (
-    SELECT (SELECT min(day) FROM daily)
-    UNION ALL SELECT day + 1 FROM days WHERE day + 1 < ?
+    SELECT min(day) FROM daily
+    UNION ALL SELECT (SELECT min(day) FROM daily WHERE day > days.day) FROM days WHERE days.day < ?
 )
 SELECT day FROM days WHERE day < ? AND day NOT IN (SELECT day FROM summed_days)
 ORDER BY day DESC
