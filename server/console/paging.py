@@ -71,7 +71,7 @@ async def list_page(
 ) -> ListPage:
     """Of a list of the admin API that has limit, offset and a total. Raises AdminRefusal."""
     number = number_of(request)
-    window = {"limit": ROWS, "offset": (number - 1) * ROWS}
+    window = {"limit": ROWS, "offset": (number - 1) * ROWS, "used": True}
     answer = await admin.send("GET", path, params={**asked, **extra, **window})
     return ListPage(
         path=request.url.path,

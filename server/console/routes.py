@@ -105,6 +105,8 @@ class Console:
             )
             try:
                 return await handler(visit)
+            except BadForm as wrong:
+                return self._problem(request, signed_in, wrong.status, _HEADINGS[400], str(wrong))
             except AdminRefusal as refusal:
                 heading = _HEADINGS.get(refusal.status, "That did not work")
                 return self._problem(request, signed_in, refusal.status, heading, str(refusal))

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from server.ledger.allowance import Allowance
 from server.ledger.database import Database, PostgresDatabase
@@ -19,6 +19,7 @@ WHERE key_id = ? AND unit = ? AND seen_at > now() - interval '1 minute'
 LAST_DAY: Final = date(9998, 12, 31)
 """A node's clock may be ahead: what it wrote is in the period, as budgets have it."""
 
+BudgetPeriod: TypeAlias = Literal["day", "month", "total"]
 Reserved = Mapping[str, tuple[str, int]]
 """Level -> unit, and what open requests hold of it: `Budgets.reservations` of a server."""
 
@@ -27,7 +28,7 @@ Reserved = Mapping[str, tuple[str, int]]
 class LevelUse:
     """Of one level. Money in micro-units."""
 
-    period: Literal["day", "month", "total"]
+    period: "BudgetPeriod"
     begins: date | None
     """None: with the first record."""
     ends_s: float | None
@@ -51,10 +52,28 @@ def level_use(
 ) -> LevelUse:
     """`reserved`: what the server that asks knows; None: no server asks."""
     now = time.time() if clock is None else clock
-    budget = level.budget
-    period = "month" if budget is None else budget.period
-    first = date_of(period_start(period, now))
-    lines = usage(database, Period(first, LAST_DAY), (), only_of(level))
+    lines = usage(database, since(period_of(level), now), (), only_of(level))
+    return used_by(database, level, lines, reserved, now)
+
+
+def period_of(level: Allowance) -> BudgetPeriod:
+    return "month" if level.budget is None else level.budget.period
+
+
+def since(period: BudgetPeriod, now: float) -> Period:
+    return Period(date_of(period_start(period, now)), LAST_DAY)
+
+
+def used_by(
+    database: Database,
+    level: Allowance,
+    lines: list[Line],
+    reserved: Reserved | None,
+    now: float,
+) -> LevelUse:
+    """`lines`: what its period has, a currency each."""
+    budget, period = level.budget, period_of(level)
+    first = since(period, now).first
     spent = None if budget is None else _spent(level, lines)
     held = None if budget is None else _held(database, level, reserved)
     return LevelUse(

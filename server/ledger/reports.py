@@ -34,6 +34,11 @@ OF_MEMBERS = """
 FROM {source} AS used LEFT JOIN keys ON keys.key_id = used.key_id)
 """
 """Whose a key is now, its past is."""
+AMONG = {
+    "key": "key_id IN ({marks})",
+    "member": "key_id IN (SELECT key_id FROM keys WHERE member_id IN ({marks}))",
+    "owner": "owner IN ({marks})",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,8 @@ class Only:
     alias: str | None = None
     member_id: str | None = None
     """What the member's keys have used, revoked ones too."""
+    among: tuple[Literal["key", "member", "owner"], Sequence[str]] | None = None
+    """These keys (ids), members (ids) or owners (names) alone."""
 
     @property
     def columns(self) -> list[str]:
@@ -82,7 +89,12 @@ class Only:
             "key_id IN (SELECT key_id FROM keys WHERE member_id = ?)": self.member_id,
         }
         wanted = {term: value for term, value in given.items() if value is not None}
-        return "".join(f" AND {term}" for term in wanted), list(wanted.values())
+        terms, values = list(wanted), list(wanted.values())
+        if self.among is not None:
+            kind, names = self.among
+            terms.append(AMONG[kind].format(marks=", ".join("?" * len(names))))
+            values += names
+        return "".join(f" AND {term}" for term in terms), values
 
 
 def usage(

@@ -1,12 +1,15 @@
 """Lists of the admin API: filtered, and a part at a time."""
 
+import time
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.admin_site import AdminSite, admin_site
+from tests.support.invoicing import add, used
 
 pytestmark = pytest.mark.anyio
 
@@ -72,6 +75,8 @@ async def test_owners_and_members_are_filtered_alike(site: AdminSite) -> None:
         ({"offset": 10**9 + 1}, "offset"),
         ({"q": "x" * 201}, "q"),
         ({"state": "gone"}, "state"),
+        ({"used": True}, "limit"),
+        ({"used": True, "limit": 101}, "limit"),
     ],
 )
 @pytest.mark.parametrize("path", [KEYS, OWNERS, MEMBERS])
@@ -80,3 +85,28 @@ async def test_what_no_list_has_is_refused(
 ) -> None:
     refused = await site.ask("GET", path, 400, params=asked)
     assert refused["error"]["details"]["field"] == field
+
+
+@pytest.mark.parametrize("path", [KEYS, OWNERS, MEMBERS])
+async def test_what_each_has_used_is_listed_as_it_is_shown(site: AdminSite, path: str) -> None:
+    member = await site.ask("POST", MEMBERS, 201, json={"name": "Grace", "owner": "acme"})
+    records = []
+    for period in ("day", "month", "total"):
+        budget = {"kind": "tokens", "amount": 10**6, "period": period}
+        body = {"name": period, "owner": "acme", "member": member["member_id"], "budget": budget}
+        key = await site.ask("POST", KEYS, 201, json=body)
+        for days in (0, 1, 40):
+            told = {"key_id": key["key_id"], "currency": ("NOK", "EUR")[days % 2]}
+            at = time.time() - days * 86_400
+            records.append(used("2026-10", "acme", 7, **{**told, "started_at": at}))
+    with closing(site.ledger.open_books()) as books:
+        add(books, *records)
+    listed = await site.ask("GET", path, params={"used": True, "limit": 100})
+    assert sum(one["used"]["requests"] for one in listed) > 1
+    ids = {KEYS: "key_id", OWNERS: "owner_id", MEMBERS: "member_id"}
+    assert listed
+    for one in listed:
+        assert one == await site.ask("GET", f"{path}/{one[ids[path]]}")
+    plain = await site.ask("GET", path)
+    assert [{**one, "used": None} for one in listed] == [{**one, "used": None} for one in plain]
+    assert "used" not in plain[0]

@@ -26,11 +26,15 @@ from server.ledger.key_names import key_of
 from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key
 from server.ledger.level_use import level_use
+from server.ledger.level_uses import level_uses
 
 
 def add_key_routes(router: APIRouter, Keys: Any, terms: Terms) -> None:
     def bounds(keys: KeyStore, reach: Reach) -> Bounds:
         return Bounds(keys.database, reach, terms.currency)
+
+    def used(keys: KeyStore, key: Key) -> KeyUsed:
+        return key_used(key, level_use(keys.database, key, terms.reserved()))
 
     @router.post("/keys", status_code=201, summary="Make a key; its text is shown only now")
     def create_key(body: KeyIn, keys: Keys, reach: Reached) -> KeyMade:
@@ -50,16 +54,19 @@ def add_key_routes(router: APIRouter, Keys: Any, terms: Terms) -> None:
         member: str | None = None,
         state: KeyState | None = None,
         newest: Annotated[bool, Query(description="These first.")] = False,
-    ) -> list[KeyOut]:
+    ) -> list[KeyUsed | KeyOut]:
         """Of an owner, of a member: by name or id."""
         now, found = time.time(), _narrowed(keys, reach, owner, member)
         alike = [key for key in found if state in (None, key.state(now))]
-        return [key_out(key) for key in window.of(alike[::-1] if newest else alike, key_words)]
+        part = window.of(alike[::-1] if newest else alike, key_words)
+        if not window.is_used:
+            return [key_out(key) for key in part]
+        uses = level_uses(keys.database, "key", part, terms.reserved())
+        return list(map(key_used, part, uses))
 
     @router.get("/keys/{key_id}", summary="One key, by id or name")
     def show_key(key_id: str, keys: Keys, reach: Reached) -> KeyUsed:
-        found = key_of(reach.keys(keys), key_id)
-        return key_used(found, level_use(keys.database, found, terms.reserved()))
+        return used(keys, key_of(reach.keys(keys), key_id))
 
     @router.patch("/keys/{key_id}", summary="Change the fields that are sent; null is the default")
     def update_key(key_id: str, body: KeyPatch, keys: Keys, reach: Reached) -> KeyOut:

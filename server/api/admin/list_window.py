@@ -5,15 +5,18 @@ from typing import Annotated, Any, Final, TypeAlias, TypeVar
 
 from fastapi import Depends, Query, Response
 
+from server.errors import ApiError
+
 TOTAL: Final = "X-Total-Count"
 """The header that says how many there are before `limit` and `offset`."""
+MOST_USED: Final = 100
 T = TypeVar("T")
 
 Words: TypeAlias = Callable[[T], Iterable[str | None]]
 
 
 class ListWindow:
-    """The query's `q`, `limit` and `offset`."""
+    """The query's `q`, `limit`, `offset` and `used`."""
 
     def __init__(
         self,
@@ -25,7 +28,15 @@ class ListWindow:
             int | None, Query(ge=1, le=1000, description="So many of them. Default: all.")
         ] = None,
         offset: Annotated[int, Query(ge=0, le=10**9, description="Behind so many.")] = 0,
+        used: Annotated[
+            bool, Query(description="With what each has used; of at most 100 of them.")
+        ] = False,
     ) -> None:
+        """Raises ApiError."""
+        if used and not 1 <= (limit or 0) <= MOST_USED:
+            message = f"used needs a limit of at most {MOST_USED}."
+            raise ApiError.invalid(message, "limit", limit, f"from 1 to {MOST_USED}")
+        self.is_used = used
         self._response = response
         self._sought = (q or "").casefold()
         self._offset = offset

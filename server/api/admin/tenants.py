@@ -35,11 +35,13 @@ from server.api.admin.list_window import TOTAL_HEADER, Window
 from server.api.admin.reach import Reach, Reached
 from server.api.admin.terms import Terms
 from server.api.model_aliases import by_alias
+from server.ledger.database import Database
 from server.ledger.level_use import level_use
+from server.ledger.level_uses import level_uses
 from server.ledger.member_store import MemberStore
 from server.ledger.owner_store import OwnerStore
 from server.ledger.site_store import SiteStore
-from server.ledger.tenants import Role
+from server.ledger.tenants import MemberLevel, OwnerLevel, Role
 
 
 def add_site_routes(router: APIRouter, Books: Any, terms: Terms) -> None:
@@ -54,6 +56,9 @@ def add_site_routes(router: APIRouter, Books: Any, terms: Terms) -> None:
 
 
 def add_owner_routes(router: APIRouter, Books: Any, terms: Terms) -> None:
+    def used(books: Database, owner: OwnerLevel) -> OwnerUsed:
+        return owner_used(owner, level_use(books, owner, terms.reserved()))
+
     @router.post("/owners", status_code=201, summary="Make an owner: a customer or project")
     def create_owner(body: OwnerIn, books: Books) -> OwnerOut:
         return owner_out(OwnerStore(books).create(by_alias(body, terms.names()).owner()))
@@ -61,14 +66,16 @@ def add_owner_routes(router: APIRouter, Books: Any, terms: Terms) -> None:
     @router.get("/owners", summary="All owners, by name", responses=TOTAL_HEADER)
     def list_owners(
         books: Books, reach: Reached, window: Window, state: OwnerState | None = None
-    ) -> list[OwnerOut]:
+    ) -> list[OwnerUsed | OwnerOut]:
         found = [one for one in reach.owners(books) if state in (None, owner_state(one))]
-        return [owner_out(one) for one in window.of(found, lambda it: (it.name, it.owner_id))]
+        part = window.of(found, lambda it: (it.name, it.owner_id))
+        if not window.is_used:
+            return [owner_out(one) for one in part]
+        return list(map(owner_used, part, level_uses(books, "owner", part, terms.reserved())))
 
     @router.get("/owners/{owner:path}", summary="One owner, by name or id")
     def show_owner(owner: str, books: Books, reach: Reached) -> OwnerUsed:
-        found = reach.owner_level(books, owner)
-        return owner_used(found, level_use(books, found, terms.reserved()))
+        return used(books, reach.owner_level(books, owner))
 
     @router.patch("/owners/{owner:path}", summary="Change the fields that are sent")
     def update_owner(owner: str, body: OwnerPatch, books: Books) -> OwnerOut:
@@ -79,6 +86,9 @@ Of = Annotated[str | None, Query(description="Of this owner, by name or id.")]
 
 
 def add_member_routes(router: APIRouter, Books: Any, terms: Terms) -> None:
+    def used(books: Database, member: MemberLevel) -> MemberUsed:
+        return member_used(member, level_use(books, member, terms.reserved()))
+
     def owner_name(books: Any, reach: Reach, owner: str | None) -> str | None:
         return None if owner is None else reach.owner_level(books, owner).name
 
@@ -97,7 +107,7 @@ def add_member_routes(router: APIRouter, Books: Any, terms: Terms) -> None:
         owner: Of = None,
         state: MemberState | None = None,
         role: Role | None = None,
-    ) -> list[MemberOut]:
+    ) -> list[MemberUsed | MemberOut]:
         name = owner_name(books, reach, owner)
         found = [
             one
@@ -106,12 +116,14 @@ def add_member_routes(router: APIRouter, Books: Any, terms: Terms) -> None:
             and state in (None, member_state(one))
             and role in (None, one.role)
         ]
-        return [member_out(one) for one in window.of(found, member_words)]
+        part = window.of(found, member_words)
+        if not window.is_used:
+            return [member_out(one) for one in part]
+        return list(map(member_used, part, level_uses(books, "member", part, terms.reserved())))
 
     @router.get("/members/{member:path}", summary="One member, by name or id")
     def show_member(member: str, books: Books, reach: Reached, owner: Of = None) -> MemberUsed:
-        found = reach.member(books, member, owner_name(books, reach, owner))
-        return member_used(found, level_use(books, found, terms.reserved()))
+        return used(books, reach.member(books, member, owner_name(books, reach, owner)))
 
     @router.patch("/members/{member:path}", summary="Change the fields that are sent")
     def update_member(

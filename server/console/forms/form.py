@@ -9,10 +9,8 @@ from typing import Any, Final
 from starlette.requests import Request
 
 from server.console.admin_client import AdminRefusal
+from server.console.small_forms import form_of
 
-MOST_FIELDS: Final = 200
-MOST_BYTES: Final = 64 * 1024
-"""Of one field."""
 SEVERAL_LINES: Final = frozenset({"models"})
 
 
@@ -82,8 +80,8 @@ def _is_of(refused: str, name: str) -> bool:
 
 
 async def read_form(request: Request) -> Form:
-    """Of the request's body. The console has looked at its token."""
-    sent = await request.form(max_files=0, max_fields=MOST_FIELDS, max_part_size=MOST_BYTES)
+    """Of the request's body. The console has looked at its token. Raises BadForm."""
+    sent = await form_of(request)
     typed = {name: str(value).replace("\r\n", "\n") for name, value in sent.items()}
     return Form(typed, _read_was(typed.pop("was", "")), typed.pop("once", "") or new_token())
 
