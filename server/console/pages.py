@@ -62,7 +62,7 @@ class Pages:
         **context: Any,
     ) -> HTMLResponse:
         """A whole page, or the fragment that htmx asked for: what the template is decides."""
-        entries = [] if signed_in is None else shown_to(signed_in.principal.role)
+        entries = [] if signed_in is None else shown_to(signed_in.principal)
         text = self._jinja.get_template(template).render(
             {
                 "path": request.url.path,

@@ -39,6 +39,7 @@ AMONG = {
     "member": "key_id IN (SELECT key_id FROM keys WHERE member_id IN ({marks}))",
     "owner": "owner IN ({marks})",
 }
+LOOKED_AT = {"key": "key_id", "member": "key_id", "owner": "owner"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,8 @@ class Only:
         """Those that it looks at."""
         given = (self.owner, self.key_id, self.alias, self.member_id)
         names = ("owner", "key_id", "alias", "key_id")
-        return [name for name, value in zip(names, given, strict=True) if value is not None]
+        among = [] if self.among is None else [LOOKED_AT[self.among[0]]]
+        return [n for n, value in zip(names, given, strict=True) if value is not None] + among
 
     def sql(self) -> tuple[str, list[str]]:
         given = {

@@ -31,7 +31,19 @@ async def list_keys(visit: Visit) -> Response:
 
 
 async def show_key(visit: Visit) -> Response:
-    return visit.page("key.html", key=await asked_key(visit))
+    key = await asked_key(visit)
+    return visit.page("key.html", key=key, sees_member=await _sees_member(visit, key))
+
+
+async def _sees_member(visit: Visit, key: dict[str, Any]) -> bool:
+    """An owner's key may be a person's of the site, whom that owner's people do not see."""
+    if key["member_id"] is None or visit.signed_in.principal.owner is None:
+        return key["member_id"] is not None
+    try:
+        await visit.admin.get(f"/members/{place(key['member_id'])}")
+    except AdminRefusal:
+        return False
+    return True
 
 
 async def asked_key(visit: Visit) -> dict[str, Any]:
