@@ -116,13 +116,14 @@ def usage(
     where, values = only.sql()
     sums = ", ".join(f"CAST(sum({name}) AS BIGINT) AS {name}" for name in SUMS)
     asked = {KEYED.get(name, name) for name in (*columns, *only.columns)} - ALWAYS
-    source = day_sums.source(database, sorted(asked), period.days()) or "usage_daily"
+    smaller = day_sums.source(database, asked, only.owner, period.days())
+    source, given = smaller or ("usage_daily", ())
     if "member" in by:
         source = OF_MEMBERS.format(source=source)
     rows = database.named(
         f"SELECT {names}, {sums} FROM {source} AS used WHERE day >= ? AND day < ?{where}"
         f" GROUP BY {names}{'' if most is None else f' LIMIT {most + 1}'}",
-        [*period.days(), *values],
+        [*given, *period.days(), *values],
     )
     if most is not None and len(rows) > most:
         raise ReportTooLong(f"This report has more than {most:,} lines.")

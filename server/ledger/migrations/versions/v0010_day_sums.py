@@ -1,5 +1,5 @@
-"""A node's daily sums once more, summed by owner, by alias, by key and by agent alone: what a year
-of the whole site is read from in milliseconds.
+"""A node's daily sums once more, summed by owner, by alias, by key and by agent alone, and of each
+owner so: what a year is read from in milliseconds. `owner` is '' in rows of the whole site.
 
 A day is in `summed_days` while its rows of `day_sums` are the sums of `daily`. Whatever changes
 `daily` takes the day out, in the same transaction, and it is read from `daily` until it is summed
@@ -15,6 +15,7 @@ SQLITE = (
     """
     CREATE TABLE day_sums (
         dimension TEXT NOT NULL,
+        owner TEXT NOT NULL,
         day INTEGER NOT NULL,
         value TEXT NOT NULL,
         currency TEXT NOT NULL,
@@ -24,7 +25,7 @@ SQLITE = (
         completion_tokens INTEGER NOT NULL,
         reasoning_tokens INTEGER NOT NULL,
         amount INTEGER NOT NULL,
-        PRIMARY KEY (dimension, day, value, currency)
+        PRIMARY KEY (dimension, owner, day, value, currency)
     ) WITHOUT ROWID
     """,
     "CREATE TABLE summed_days (day INTEGER PRIMARY KEY)",
