@@ -20,10 +20,8 @@ from server.accounts.limits import Limiter
 from server.api.admin.gate import AdminGate
 from server.api.admin.invoices import add_invoice_routes
 from server.api.admin.me import add_me_route
-from server.api.admin.memory import add_memory_route
-from server.api.admin.models import add_model_routes
-from server.api.admin.requests import add_request_routes
 from server.api.admin.router import admin_router, opened
+from server.api.admin.served import add_served_routes
 from server.api.admin.terms import Terms
 from server.api.batches.runner import batch_runner
 from server.api.endpoint import KeyedEndpoint
@@ -125,11 +123,9 @@ def create_app(
     admin = admin_router(ledger.open_books, terms)
     add_me_route(admin, opened(ledger.open_books), services)
     add_invoice_routes(admin, opened(ledger.open_books), services)
-    add_model_routes(admin, services)
     add_registry_route(admin, registry_file)
-    add_memory_route(admin, services)
     recent = RecentRequests()
-    add_request_routes(admin, recent, ring)
+    add_served_routes(admin, services, recent, ring)
     routes = described_routes(services)
     app = ops = _app_of(services, [*routes, *admin.routes])  # to include it would describe it anew
     documents = Documentation(app.openapi).routes()
@@ -140,12 +136,13 @@ def create_app(
         of_ops = [route for route in routes if "ops" in route.ports]
         ops = _app_of(services, [*of_ops, *admin.routes, *documents])
         app.ops = RequestLog(ops, traces)
+    logged = RequestLog(app, traces, recent.add)
     if speaks_console(settings):
-        ops.router.routes.extend(console_routes(ops, services, sessions))
+        ops.router.routes.extend(console_routes(ops, logged, services, sessions))
     counted = services.metrics.answered
     ops.add_middleware(AdminGate, ring=ring, answered=counted, token=operator_token)
     app.registry_file = registry_file
-    return RequestLog(app, traces, recent.add)
+    return logged
 
 
 def _services(

@@ -6,7 +6,7 @@ A disk that does not answer (a network's) would stop the event loop, and every s
 import asyncio
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +36,11 @@ class DiskSpace(Collector):
         self._known: dict[str, int] = {}
         self._is_told = False
         """The log says that it cannot be read."""
+
+    @property
+    def known(self) -> Mapping[str, int]:
+        """free_bytes and size_bytes as they were read last; nothing where they could not be."""
+        return self._known
 
     async def read(self) -> None:
         """At most WAIT_S. One thread at a time asks, however many scrapes come."""

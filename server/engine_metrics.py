@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, get_args
 
-from engines.fleet.device_memory import HOST, MemoryNeed
+from engines.fleet.device_memory import HOST
 from engines.fleet.sleep_state import SleepStatus
 from engines.fleet.status import EngineStatus
 from engines.fleet.view import State
@@ -63,7 +63,7 @@ def _samples(engine: EngineStatus) -> Iterator[Sample]:
     if engine.need is not None:
         for device in engine.devices:
             card = "host" if device == HOST else str(device)
-            yield "planned_bytes", (card,), _held_bytes(engine, engine.need, device)
+            yield "planned_bytes", (card,), engine.held_bytes(device)
 
 
 def _sleep_samples(sleep: SleepStatus) -> Iterator[Sample]:
@@ -72,8 +72,3 @@ def _sleep_samples(sleep: SleepStatus) -> Iterator[Sample]:
     yield "wakes", (), sleep.wakes
     yield "failed_sleeps", (), sleep.failed_sleeps
     yield "failed_wakes", (), sleep.failed_wakes
-
-
-def _held_bytes(engine: EngineStatus, need: MemoryNeed, device: int) -> int:
-    is_asleep = engine.state == "sleeping" and device != HOST
-    return need.asleep_bytes_each if is_asleep else need.on(device)

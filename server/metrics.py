@@ -78,6 +78,8 @@ class Metrics:
         self.registry.register(scheduler_families(statuses))
         self.registry.register(_InFlightCollector(self._by_alias, in_flight))
         ProcessCollector(registry=self.registry)
+        self.certificate_ends_at: Callable[[], float] | None = None
+        """In Unix seconds; None: the server speaks no TLS."""
 
     def know(self, aliases: Iterable[str]) -> None:
         """Count these, too; what was known stays."""
@@ -120,6 +122,7 @@ class Metrics:
             registry=self.registry,
         )
         gauge.set_function(ends_at)
+        self.certificate_ends_at = ends_at
 
     def render(self) -> bytes:
         """The exposition text. Takes milliseconds."""

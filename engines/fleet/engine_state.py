@@ -64,6 +64,8 @@ class ManagedEngine:
     """How long its last start took."""
     measured_bytes: int | None = None
     """What it took of all its devices then; None: it cannot tell."""
+    kv_bytes: int | None = None
+    """Of that, its KV cache."""
     is_displaced: bool = False
     """It ended though it works: it starts again once it is asked for."""
     is_unwanted: bool = False

@@ -31,7 +31,7 @@ from engines.fleet.engine_state import ManagedEngine, Running
 from engines.fleet.inbox import Inbox
 from engines.fleet.lease import Lease
 from engines.fleet.node_memory import NodeMemory
-from engines.fleet.outlook import Outlook, Prospect, outlook
+from engines.fleet.outlook import Outlook, Prospect, outlooks
 from engines.fleet.pace import FetchPace
 from engines.fleet.pins import refuse_pinned_out
 from engines.fleet.renewal import Renewal
@@ -95,7 +95,7 @@ class Fleet:
         self._check_timeout_s = check_timeout_s
         self._stop_timeout_s = stop_timeout_s
         self._replace_timeout_s = replace_timeout_s
-        memory = memory or NodeMemory()
+        self.memory = memory = memory or NodeMemory()
         self._steps = EngineSteps(build, start_limit or StartLimit(), weights_bytes, memory)
         self._backoff = backoff or Backoff()
         self._on_ready = on_ready
@@ -159,13 +159,16 @@ class Fleet:
 
     def outlook(self, alias: str) -> Outlook:
         """What a request for it may expect. Raises KeyError for an unknown alias."""
-        engines = self._engines.values()
-        views = priced([e.view() for e in engines], self._room, self._sleeping)
-        prospects = {e.spec.key: self._way(e) for e in engines}
-        managed, now = self._by_alias[alias].replicas.first, time.monotonic()
-        if managed.is_removed:
-            return Outlook(state=managed.state)
-        return outlook(managed.spec.key, views, prospects, now, self._room, self._turns)
+        return self.outlooks([alias])[alias]
+
+    def outlooks(self, aliases: Iterable[str]) -> dict[str, Outlook]:
+        """Of each; for several over one snapshot, as that takes most of the time."""
+        engines = {alias: self._by_alias[alias].replicas.first for alias in aliases}
+        views = priced([e.view() for e in self._engines.values()], self._room, self._sleeping)
+        ways = {e.spec.key: self._way(e) for e in self._engines.values()}
+        keys = {e.spec.key for e in engines.values() if not e.is_removed}
+        of = outlooks(keys, views, ways, time.monotonic(), self._room, self._turns)
+        return {alias: of.get(e.spec.key) or Outlook(state=e.state) for alias, e in engines.items()}
 
     def _way(self, managed: ManagedEngine) -> Prospect:
         return managed.prospect(self._weights_bytes(managed.spec), self._pace(managed.spec))
@@ -173,8 +176,7 @@ class Fleet:
     def raise_if_pinned_out(self, alias: str) -> None:
         """Raises EngineNotLoaded where it has no room for as long as others are pinned."""
         views = [e.view() for e in self._engines.values()]
-        first = self._by_alias[alias].replicas.first
-        refuse_pinned_out(alias, first.view(), views, self._room)
+        refuse_pinned_out(alias, self._by_alias[alias].replicas.first.view(), views, self._room)
 
     def statuses(self) -> list[EngineStatus]:
         return [status_of(managed) for managed in self._engines.values() if not managed.is_gone]

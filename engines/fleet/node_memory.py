@@ -11,6 +11,7 @@ from engines.base import Engine
 from engines.fleet.device_memory import HOST, DeviceMemory, MemoryNeed
 from engines.fleet.engine_state import ManagedEngine
 from engines.memory_in_use import MemoryInUse, TellsMemory
+from engines.planning.plan import FleetPlan
 from engines.registry.spec import EngineSpec
 
 log = logging.getLogger("fjord.fleet")
@@ -43,10 +44,13 @@ class NodeMemory:
         free_bytes: FreeBytes = tuple,
         wait_s: float = 90.0,
         note: Note = lambda spec, cards, uses: None,
+        plan: FleetPlan | None = None,
     ) -> None:
         """`need`, `note` and `free_bytes` (of each card, whoever holds the rest) may block: they
-        are asked in threads. A killed engine's memory is waited for at most `wait_s`."""
-        self.room, self._need, self._free_bytes, self._wait_s = room, need, free_bytes, wait_s
+        are asked in threads. A killed engine's memory is waited for at most `wait_s`. `plan`: what
+        was planned at the start; None: nothing was."""
+        self.room, self._need, self.free_bytes, self._wait_s = room, need, free_bytes, wait_s
+        self.plan = plan
         self._note = note
 
     def first_look(self, managed: ManagedEngine) -> None:
@@ -74,6 +78,7 @@ class NodeMemory:
         """What it took, now that it has started, where it can tell."""
         uses = engine.memory_in_use() if isinstance(engine, TellsMemory) else ()
         managed.measured_bytes = _sum([use.total_bytes for use in uses])
+        managed.kv_bytes = _sum([use.kv_bytes for use in uses])
         cards = [device for device in managed.devices if device != HOST]
         if not uses or not cards:
             return
@@ -100,7 +105,7 @@ class NodeMemory:
             await asyncio.sleep(_LOOK_S)
 
     def _short(self, wanted: int, cards: Sequence[int]) -> str | None:
-        free = self._free_bytes()
+        free = self.free_bytes()
         for card in cards:
             if card < len(free) and free[card] < wanted * _NEARLY:
                 has, wants = free[card] / 1e9, wanted / 1e9

@@ -1,7 +1,7 @@
 """What a request that waits for an engine may expect: pure, over a snapshot of the engines."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -79,6 +79,18 @@ def outlook(
         position=None if engine.state in _COMES else 1 + len(way.ahead()),
         eta_s=way.eta_s(),
     )
+
+
+def outlooks(
+    keys: Iterable[str],
+    engines: Sequence[EngineView],
+    prospects: Mapping[str, Prospect],
+    now: float,
+    room: DeviceMemory | None,
+    turns: TurnRules,
+) -> dict[str, Outlook]:
+    """Each by its key."""
+    return {key: outlook(key, engines, prospects, now, room, turns) for key in keys}
 
 
 class _Way:

@@ -25,6 +25,7 @@ def status_of(managed: ManagedEngine) -> EngineStatus:
         command=_command(managed),
         need=managed.need,
         measured_bytes=managed.measured_bytes if managed.current else None,
+        kv_bytes=managed.kv_bytes if managed.current else None,
         devices=managed.devices,
         used_at=managed.used_at(),
         is_pinned=managed.is_pinned,

@@ -47,8 +47,8 @@ class NodeShares:
         beside = [card.total_bytes - size for card, size in zip(machine.cards, sizes, strict=True)]
         spare = tuple(int(left * _SPARE_PART) for left in beside)
         self.room = DeviceMemory(sizes, host_bytes or found, UTILISATION, spare)
-        planned = plan([each for each in asked if each.facts], machine, measured)
-        self._planned = {each.asked.spec.key: each for each in planned.engines}
+        self.plan = plan([each for each in asked if each.facts], machine, measured)
+        self._planned = {each.asked.spec.key: each for each in self.plan.engines}
         self._asleep = {
             each.spec.key: _asleep_bytes(each.spec, each.facts)
             for each in asked

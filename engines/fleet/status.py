@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from engines.fleet.actions import Why
-from engines.fleet.device_memory import MemoryNeed
+from engines.fleet.device_memory import HOST, MemoryNeed
 from engines.fleet.sleep_state import SleepStatus
 from engines.fleet.view import State
 from engines.stats import EngineStats
@@ -35,6 +35,8 @@ class EngineStatus:
     need: MemoryNeed | None = None
     measured_bytes: int | None = None
     """Seen to be taken of all its devices, while it serves; None: it cannot tell."""
+    kv_bytes: int | None = None
+    """Of that, its KV cache, full or empty."""
     devices: tuple[int, ...] = ()
     used_at: float | None = None
     """When its last request ended, in Unix seconds: now, while one runs; None: it had none."""
@@ -58,3 +60,10 @@ class EngineStatus:
         if self.need is None:
             return None
         return self.need.bytes_each * self.need.devices + self.need.host_bytes
+
+    def held_bytes(self, device: int) -> int:
+        """Planned of one of its devices; asleep, what it keeps there. 0: it is not known."""
+        if self.need is None:
+            return 0
+        is_asleep = self.state == "sleeping" and device != HOST
+        return self.need.asleep_bytes_each if is_asleep else self.need.on(device)

@@ -26,7 +26,7 @@ def node_memory(settings: Settings, asked: Sequence[AskedEngine], machine: Machi
         MeasuredMemory(settings.data_dir),
         _bytes(settings.engine_memory_gb),
     )
-    return NodeMemory(shares.room, shares.need, free_card_bytes, note=shares.note)
+    return NodeMemory(shares.room, shares.need, free_card_bytes, note=shares.note, plan=shares.plan)
 
 
 def sleep_rules(settings: Settings) -> SleepRules:

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import httpx
+from starlette.responses import Response
 
 from server.accounts.principal import PRINCIPAL, Principal
+from server.console.passing import PassedOn
 from server.http.asgi import App, Receive, Scope, Send
 from server.http.request_log import LINE
 
@@ -53,6 +55,10 @@ class AdminClient:
         if answer.is_error:
             raise AdminRefusal(answer.status_code, answer.json().get("error", {}))
         return answer
+
+    def passed_on(self, path: str) -> Response:
+        """The whole answer as it comes, to the page's own request; also one that is refused."""
+        return PassedOn(self._app, f"/admin/v1{path}", {PRINCIPAL: self._principal})
 
     async def _as_person(self, scope: Scope, receive: Receive, send: Send) -> None:
         said = {PRINCIPAL: self._principal, LINE: self._scope[LINE]}

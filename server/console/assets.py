@@ -2,6 +2,7 @@
 
 import hashlib
 import mimetypes
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -14,6 +15,7 @@ from server.errors import not_found
 
 STATIC: Final = Path(__file__).parent / "static"
 PREFIX: Final = "/console/static"
+_IMPORTED: Final = re.compile(rb'"\./([a-z_]+\.js)"')
 _KEPT: Final = "public, max-age=31536000, immutable"
 
 
@@ -27,8 +29,8 @@ class Assets:
         for path in sorted(STATIC.rglob("*")):
             kind = mimetypes.guess_type(path.name)[0]
             if path.is_file() and kind is not None:
-                body = path.read_bytes()
-                found[f"{hashlib.sha256(body).hexdigest()[:12]}-{path.name}"] = (body, kind)
+                body = _linked(path)
+                found[_hashed(path.name, body)] = (body, kind)
         return found
 
     def url(self, name: str) -> str:
@@ -48,3 +50,18 @@ class Assets:
 
     def route(self) -> Route:
         return Route(f"{PREFIX}/{{name}}", self.answer, methods=["GET"])
+
+
+def _hashed(name: str, body: bytes) -> str:
+    return f"{hashlib.sha256(body).hexdigest()[:12]}-{name}"
+
+
+def _linked(path: Path) -> bytes:
+    """A file; of a module the names that it imports are those under which they are served."""
+
+    def served(found: re.Match[bytes]) -> bytes:
+        name = found[1].decode()
+        return f'"./{_hashed(name, _linked(STATIC / name))}"'.encode()
+
+    body = path.read_bytes()
+    return body if path.parent != STATIC else _IMPORTED.sub(served, body)

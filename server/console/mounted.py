@@ -3,6 +3,7 @@
 from starlette.routing import Route
 
 from server.api.services import Services
+from server.console.api_door import ApiDoor
 from server.console.routes import Console
 from server.console.session import Sessions
 from server.console.sign_in.book_sessions import BookSessions
@@ -12,12 +13,17 @@ from server.http.asgi import App
 from server.sign_in.issuers import Issuers
 
 
-def console_routes(admin: App, services: Services, sessions: Sessions | None) -> list[Route]:
-    """`admin`: the application with /admin/v1. `sessions` None: those of the books."""
+def console_routes(
+    admin: App, api: App, services: Services, sessions: Sessions | None
+) -> list[Route]:
+    """`admin`: the application with /admin/v1. `api`: the one that programs use, with its log of
+    requests. `sessions` None: those of the books."""
     settings = services.settings
     url = settings.console_url
     is_secure = url is not None and url.startswith("https://")
     own = BookSessions(services.ledger.open_books, is_secure=is_secure)
     issuers = Issuers(lambda: services.registry.access, is_offline=settings.offline)
-    console = Console(admin, own if sessions is None else sessions)
+    port = None if settings.ops_port is None else settings.port
+    door = ApiDoor(app=api, port=port, needs_key=not settings.no_auth)
+    console = Console(admin, own if sessions is None else sessions, door)
     return [*console.routes(PAGES), *door_routes(own, console.pages, issuers, url)]

@@ -16,6 +16,7 @@ from server.console.navigation import shown_to
 from server.console.rights import rights_of
 from server.console.session import SignedIn
 from server.console.shown import FILTERS
+from server.console.words import FIGURES
 
 POLICY: Final = "; ".join(
     (
@@ -51,7 +52,7 @@ class Pages:
             auto_reload=False,
         )
         self._jinja.globals.update(asset=assets.url, version=__version__, bar_of=bar_of)
-        self._jinja.filters.update(FILTERS)
+        self._jinja.filters.update(FILTERS, **FIGURES)
 
     def page(
         self,

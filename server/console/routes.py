@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from server.console.admin_client import AdminClient, AdminRefusal
+from server.console.api_door import ApiDoor
 from server.console.assets import Assets
 from server.console.forms.form import Form
 from server.console.forms.sent_once import SentOnce
@@ -35,6 +36,7 @@ class Visit:
     request: Request
     signed_in: SignedIn
     admin: AdminClient
+    api: ApiDoor
     pages: Pages
     sent: SentOnce
 
@@ -68,9 +70,10 @@ class PageRoute:
 class Console:
     """Makes routes of pages."""
 
-    def __init__(self, admin: App, sessions: Sessions) -> None:
+    def __init__(self, admin: App, sessions: Sessions, api: ApiDoor) -> None:
         """`admin`: the application with /admin/v1."""
         self._admin = admin
+        self._api = api
         self._sessions = sessions
         self.assets = Assets()
         self.pages = Pages(self.assets)
@@ -100,6 +103,7 @@ class Console:
                 request=request,
                 signed_in=signed_in,
                 admin=admin,
+                api=self._api,
                 pages=self.pages,
                 sent=self._sent,
             )

@@ -3,8 +3,8 @@ alone."""
 
 import time
 from collections import deque
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Iterator
+from itertools import islice, takewhile
 from typing import Final, TypeAlias
 
 import msgspec
@@ -120,6 +120,10 @@ class RecentRequests:
         wanted = (chosen or Chosen()).has
         found = filter(wanted, filter(is_seen, reversed(self._ended)))
         return list(islice(found, offset, offset + limit))
+
+    def since(self, moment: float) -> Iterator[RecentRequest]:
+        """Those that ended after `moment`, in Unix seconds, the last one first."""
+        return takewhile(lambda each: each.ended_at > moment, reversed(self._ended))
 
     def find(self, request_id: str, is_seen: Seen = lambda _: True) -> RecentRequest | None:
         """The last one with this id: clients may choose theirs."""

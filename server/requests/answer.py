@@ -19,6 +19,7 @@ from server.requests.attempts import on_an_engine
 from server.requests.comments import loading, waiting
 from server.requests.gated import GatedTurn, in_fair_order
 from server.requests.interleave import generated
+from server.requests.live import LiveRun, live_generation
 from server.requests.outcomes import cut_error, end_of, explained, usage_of
 from server.requests.plan import Call, Metered, Stream, Whole
 from server.requests.rendering import prepared
@@ -115,6 +116,9 @@ class GenerationRun(RequestRun[ApiError | None]):
         if self._has_engine:
             return waiting(self._turn.place)
         return loading(self.alias, self.fleet.outlook(self.alias))
+
+    def live(self) -> LiveRun:
+        return live_generation(self.call.record, self.times)
 
     # Its own way
 

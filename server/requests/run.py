@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from typing import Any, Generic, TypeVar
 
 from server.http.exchange import Exchange
+from server.requests.live import LiveRun
 from server.requests.outcomes import Cut
 from server.requests.run_state import TABLE, Action, Event, State
 from server.requests.supervisor import Supervisor
@@ -73,6 +74,10 @@ class RequestRun(Generic[Outcome]):
     async def _answer(self, outcome: Outcome) -> None:
         """Let the client have its end."""
         raise NotImplementedError
+
+    def live(self) -> LiveRun:
+        """As it stands now."""
+        return LiveRun(waits_since=self.times.waits_since)
 
     def tick(self, now: float) -> None:
         """See what time does to it: which events are due."""

@@ -9,9 +9,10 @@ import asyncio
 import contextlib
 import time
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
+from server.requests.live import LiveRun
 from server.requests.outcomes import Cut
 
 TICK_S = 0.3
@@ -37,6 +38,9 @@ class Supervised(Protocol):
     def cut(self, why: Cut) -> None:
         """End the answer now, billing what it has; idempotent."""
 
+    def live(self) -> LiveRun:
+        """As it stands now; its tokens never become fewer."""
+
 
 class Supervisor:
     """The running answers of one server process."""
@@ -45,11 +49,13 @@ class Supervisor:
         self._interval_s = interval_s
         self._answers: set[Supervised] = set()
         self._sequences: Counter[str] = Counter()
+        self._ended_tokens: Counter[str] = Counter()
         self._by_owner: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._task: asyncio.Task[None] | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self.draining = False
+        self.drain_began = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -70,6 +76,17 @@ class Supervisor:
         """alias -> requests that run on or wait for it."""
         return Counter(answer.alias for answer in self._answers)
 
+    def live(self) -> Iterator[tuple[str, LiveRun]]:
+        """Alias and state of each that runs."""
+        return ((answer.alias, answer.live()) for answer in self._answers)
+
+    def generated(self) -> Mapping[str, int]:
+        """alias -> tokens since the start, those of running answers among them."""
+        counts = Counter(self._ended_tokens)
+        for alias, run in self.live():
+            counts[alias] += run.tokens
+        return counts
+
     def add(self, answer: Supervised) -> None:
         """Look after `answer` until `remove`."""
         self._answers.add(answer)
@@ -80,6 +97,7 @@ class Supervisor:
     def remove(self, answer: Supervised) -> None:
         """The answer is over."""
         self._answers.remove(answer)
+        self._ended_tokens[answer.alias] += answer.live().tokens
         self._sequences[answer.alias] -= answer.sequences
         held = self._by_owner[answer.alias]
         held[answer.owner] -= answer.sequences
@@ -103,6 +121,7 @@ class Supervisor:
         """Refuse new work, give running answers `timeout_s` seconds, then cut them; returns when
         none is left, or after `cut_s` more. A second call with a shorter time hastens the first."""
         self.draining = True
+        self.drain_began.set()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), timeout_s)
         for answer in tuple(self._answers):

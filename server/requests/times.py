@@ -21,6 +21,13 @@ class Times:
         self.wait_s = 0.0
         """For its first engine, and its turns."""
 
+    @property
+    def waits_since(self) -> float | None:
+        """For its engine, or its turn there; None: it has it."""
+        if self.leased is None:
+            return self.began
+        return self.prepared if self.generating is None else None
+
     def elapsed_s(self) -> float:
         return time.monotonic() - self.began
 

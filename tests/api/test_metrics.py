@@ -9,6 +9,7 @@ from engines.fleet.device_memory import HOST, MemoryNeed
 from engines.fleet.status import EngineStatus
 from server.ledger.records import UsageRecord
 from server.metrics import Metrics
+from server.requests.live import LiveRun
 from server.requests.supervisor import Supervisor
 
 
@@ -77,6 +78,9 @@ class Answer:
     def tick(self, now: float) -> None: ...
 
     def cut(self, why: str) -> None: ...
+
+    def live(self) -> LiveRun:
+        return LiveRun()
 
 
 def test_what_is_in_flight_is_asked_of_the_supervisor_at_each_scrape() -> None:

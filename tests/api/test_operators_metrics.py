@@ -15,6 +15,7 @@ from server import __version__
 from server.build_info import BuildInfo
 from server.disk_space import DiskSpace
 from server.queue_metrics import QueueMetrics
+from server.requests.live import LiveRun
 from server.requests.supervisor import Supervisor
 from tests.support.paths import ROOT
 from tests.support.serving import read_records, scripted, serving
@@ -106,6 +107,9 @@ class _Answer:
     def tick(self, now: float) -> None: ...
 
     def cut(self, why: str) -> None: ...
+
+    def live(self) -> LiveRun:
+        return LiveRun()
 
 
 def test_the_queue_is_told_as_its_limit_counts_it() -> None:

@@ -136,7 +136,7 @@ async def test_its_cards_memory_is_waited_for_before_it_wakes() -> None:
     async with running(sleeper("a"), **room) as fleet:
         await enter(fleet, "a")
         await asleep(fleet, "a")
-        room["memory"]._free_bytes = free_bytes
+        room["memory"].free_bytes = free_bytes
         await asyncio.wait_for(enter(fleet, "a"), 10)
     assert seen == [40, 55]  # 60, but for the 5 that it kept
 

@@ -7,4 +7,6 @@ bounds.py    what others than admins may not say of keys and members
 route.py     failures leave as the one error body
 router.py    the routes that need the books alone
 keys.py, tenants.py, usage.py, audit.py, memory.py, models.py, requests.py: by topic
+registry.py  the registry as it runs, with model_plans.py: how each was planned
+now/         what the server does at this moment, and each second after it
 """

@@ -59,6 +59,10 @@ AUTHORITY: Final[Mapping[str, Whom]] = {
     "GET /audit/verify": SITE,
     "GET /models": EVERYBODY,
     **{f"POST /models/{{alias}}/{command}": ADMIN for command in COMMANDS},
+    "GET /now": EVERYBODY,
+    "GET /now/events": EVERYBODY,
+    "GET /registry": EVERYBODY,
+    "GET /registry/{alias}": EVERYBODY,
     "POST /registry": ADMIN,
 }
 

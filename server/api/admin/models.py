@@ -4,7 +4,8 @@ import asyncio
 import time
 from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import closing
-from typing import Annotated, Any, Final
+from functools import lru_cache
+from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi import Path as InPath
@@ -34,6 +35,10 @@ SUMMARIES: dict[Command, str] = {
     "pin": "Keep its engine: it makes room for no other, and does not end when idle",
     "unpin": "Take the pin away, also the registry's, until the server starts anew",
 }
+
+
+_called = lru_cache(1024)(model_name)
+"""A package's files are listed in 200 µs."""
 
 
 class OperatedModel(BaseModel):
@@ -92,12 +97,20 @@ def add_model_routes(router: APIRouter, services: Services) -> None:
         models = operated_models(services.fleet, services.registry)
         if reach.owner is None:
             return OperatedModels(models=list(models))
-        words = await asyncio.to_thread(_words_of, services.ledger, reach.owner)
-        known = {s.alias for s in services.registry.models.values() if s.is_known_to(words)}
-        return OperatedModels(models=[_narrowed(m, known) for m in models if m.alias in known])
+        known = await known_to(services, reach.owner)
+        return OperatedModels(models=[narrowed(m, known) for m in models if m.alias in known])
 
     for command in COMMANDS:
         _add_command(router, services, command)
+
+
+async def known_to(services: Services, owner: str | None) -> Set[str]:
+    """The aliases that an owner's people may know of; None: all of them."""
+    models = services.registry.models
+    if owner is None:
+        return models.keys()
+    words = await asyncio.to_thread(_words_of, services.ledger, owner)
+    return {spec.alias for spec in models.values() if spec.is_known_to(words)}
 
 
 def _words_of(ledger: Ledger, owner: str) -> Set[str]:
@@ -107,10 +120,12 @@ def _words_of(ledger: Ledger, owner: str) -> Set[str]:
     return {owner} if found is None else {owner, found.owner_id}
 
 
+M = TypeVar("M", bound=OperatedModel)
 UNTOLD: Final = ("requests", "waiting", "last_used", "loads", "restarts", "reason", "position")
 
 
-def _narrowed(model: OperatedModel, known: Set[str]) -> OperatedModel:
+def narrowed(model: M, known: Set[str]) -> M:
+    """For an owner's people."""
     shared = [alias for alias in model.shares_with if alias in known]
     return model.model_copy(update={**dict.fromkeys(UNTOLD), "shares_with": shared})
 
@@ -149,8 +164,9 @@ def operated_models(fleet: Fleet, registry: Registry) -> Iterator[OperatedModel]
     for status in sorted(fleet.statuses(), key=lambda status: not status.is_first):
         for alias in status.aliases:
             engines.setdefault(alias, []).append(status)
+    outlooks = fleet.outlooks(registry.models)
     for alias, spec in registry.models.items():
-        found = fleet.outlook(alias).facts()
+        found = outlooks[alias].facts()
         way = {name: found[name] for name in ("percent", "position", "eta_s")}
         yield OperatedModel.model_validate(
             _of_spec(spec) | _of_engines(alias, engines[alias]) | way
@@ -158,8 +174,8 @@ def operated_models(fleet: Fleet, registry: Registry) -> Iterator[OperatedModel]
 
 
 def _of_spec(spec: ModelSpec) -> dict[str, Any]:
-    named = (model_name(spec.engine.source), spec.engine.revision)
-    laid_over = "" if spec.adapter is None else f"+{model_name(spec.adapter.origin)}"
+    named = (_called(spec.engine.source), spec.engine.revision)
+    laid_over = "" if spec.adapter is None else f"+{_called(spec.adapter.origin)}"
     return {
         "alias": spec.alias,
         "weights": "@".join(filter(None, named)) + laid_over,

@@ -2,12 +2,14 @@
 
 from server.console.views import (
     audit,
+    chat,
     invoices,
     key_acts,
     key_forms,
     keys,
     member_acts,
     members,
+    models,
     now,
     owners,
     requests,
@@ -16,6 +18,8 @@ from server.console.views import (
 
 PAGES = (
     *now.ROUTES,
+    *models.ROUTES,
+    *chat.ROUTES,
     *key_forms.ROUTES,
     *key_acts.ROUTES,
     *keys.ROUTES,

@@ -1,0 +1,22 @@
+"""The routes of /admin/v1 that are of this server's own work: its models, requests and memory."""
+
+from fastapi import APIRouter
+
+from server.accounts.auth import KeyRing
+from server.api.admin.memory import add_memory_route
+from server.api.admin.models import add_model_routes
+from server.api.admin.now.routes import add_now_routes
+from server.api.admin.registry import add_running_registry_routes
+from server.api.admin.requests import add_request_routes
+from server.api.services import Services
+from server.http.recent_requests import RecentRequests
+
+
+def add_served_routes(
+    router: APIRouter, services: Services, recent: RecentRequests, ring: KeyRing
+) -> None:
+    add_model_routes(router, services)
+    add_running_registry_routes(router, services)
+    add_memory_route(router, services)
+    add_request_routes(router, recent, ring)
+    add_now_routes(router, services, recent)

@@ -1,0 +1,120 @@
+"""Now: what the page says without JavaScript, what it tells the fleet, and its events."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from server.accounts.principal import Principal
+from tests.support.carded import CardedEngine, carded_memory
+from tests.support.given_session import ADMIN, GivenSessions
+from tests.support.serving import Served, scripted, serving, wait_until
+
+SESSIONS = GivenSessions()
+NOBODY_SPECIAL = Principal(kind="member", name="m_2", role="member", owner="acme", title="Bo")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    models = [
+        scripted("shop/one", text=" ".join(["word"] * 500), token_delay_s=0.02),
+        scripted("two"),
+        scripted("hidden", owners=frozenset({"other"})),
+    ]
+    data_dir = tmp_path_factory.mktemp("data")
+    fleet = {"memory": carded_memory()}
+    with serving(data_dir, *models, build=CardedEngine, fleet=fleet, sessions=SESSIONS) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def ada() -> None:
+    SESSIONS.principal = ADMIN
+
+
+def tell(served: Served, command: str, alias: str, **fields: str) -> httpx.Response:
+    url = f"{served.url}/console/models/{alias}/{command}"
+    return httpx.post(url, data={"csrf": SESSIONS.csrf, **fields})
+
+
+def state(served: Served, alias: str) -> str:
+    page = httpx.get(f"{served.url}/console/models/{alias}").text
+    found = re.search(r'class="dot (\w+)"', page)
+    assert found is not None
+    return found[1]
+
+
+def test_a_command_is_given_and_said(served: Served) -> None:
+    answer = tell(served, "load", "two")
+    assert (answer.status_code, answer.headers["location"]) == (303, "/console?told=load&model=two")
+    page = httpx.get(f"{served.url}/console?told=load&model=two").text
+    assert "two is being loaded." in page
+    wait_until(lambda: state(served, "two") == "ready", "it serves")
+    page = httpx.get(f"{served.url}/console").text
+    assert "GPU 0" in page
+    assert "5.0 GB of 20.0 GB" in page
+    assert "34.6 GB of 84.6 GB" in page
+
+
+def test_what_an_address_says_is_no_message(served: Served) -> None:
+    page = httpx.get(f"{served.url}/console?told=load&model=<b>you%20were%20hacked").text
+    assert "hacked" not in page
+    assert 'class="done"' not in page
+
+
+def test_a_busy_engine_is_asked_about_first(served: Served) -> None:
+    body = {"model": "shop/one", "messages": [{"role": "user", "content": "?"}], "stream": True}
+    url = f"{served.url}/v1/chat/completions"
+    with httpx.stream("POST", url, json=body, headers=served.headers, timeout=60) as answer:
+        next(answer.iter_lines())
+        asked = tell(served, "unload", "shop/one")
+        assert (asked.status_code, "Unload shop/one?" in asked.text) == (200, True)
+        assert "1 request runs" in asked.text
+        assert state(served, "shop/one") == "ready"
+        assert tell(served, "unload", "shop/one", sure="yes").status_code == 303
+    wait_until(lambda: state(served, "shop/one") == "cold", "it has ended")
+
+
+def test_an_idle_engine_is_not_asked_about(served: Served) -> None:
+    tell(served, "load", "two")
+    wait_until(lambda: state(served, "two") == "ready", "it serves")
+    assert tell(served, "unload", "two").status_code == 303
+
+
+def test_a_refusal_is_told_in_its_own_words(served: Served) -> None:
+    tell(served, "unload", "two", sure="yes")
+    wait_until(lambda: state(served, "two") == "cold", "it has ended")
+    answer = tell(served, "sleep", "two")
+    assert (answer.status_code, "only a loaded one can sleep" in answer.text) == (400, True)
+    assert tell(served, "explode", "two").status_code == 404
+    assert tell(served, "load", "nobody").status_code == 404
+
+
+def test_nothing_is_told_without_the_forms_token(served: Served) -> None:
+    url = f"{served.url}/console/models/two/load"
+    assert httpx.post(url, data={"csrf": "another"}).status_code == 403
+    assert httpx.get(url).status_code in (404, 405)
+
+
+def test_only_an_admin_sees_buttons_and_an_owners_people_no_other_models(served: Served) -> None:
+    assert "Unload" in httpx.get(f"{served.url}/console").text
+    SESSIONS.principal = NOBODY_SPECIAL
+    page = httpx.get(f"{served.url}/console").text
+    assert "data-command" not in page
+    assert "hidden" not in re.findall(r'data-alias="([^"]+)"', page)
+
+
+def test_the_pages_events_are_the_admin_apis(served: Served) -> None:
+    with httpx.stream("GET", f"{served.url}/console/now/events", timeout=30) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        line = next(line for line in answer.iter_lines() if line.startswith("data: "))
+    found = json.loads(line.removeprefix("data: "))
+    assert [each["alias"] for each in found["models"]] == ["shop/one", "two", "hidden"]
+
+
+def test_who_has_not_signed_in_gets_no_events(tmp_path: Path) -> None:
+    with serving(tmp_path, sessions=GivenSessions(None)) as server:
+        assert httpx.get(f"{server.url}/console/now/events").status_code == 303
