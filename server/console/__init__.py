@@ -2,6 +2,10 @@
 
 session.py       who has signed in, as pages know them
 admin_client.py  asks the admin API in this process, as that person
+passing.py       an answer of another path of this process, as it comes
+api_door.py      the API that programs use, as pages know it
+snippets.py      a request as lines to paste
+words.py         figures as pages say them
 assets.py        static files, under names that change with their bytes
 pages.py         a template -> a response with the headers that pages need
 navigation.py    which pages there are, and for whom

@@ -19,11 +19,15 @@ class ApiDoor:
     """With its log of requests."""
     port: int | None = None
     """Where it is on another port than the console."""
+    told_url: str | None = None
+    """Its address, where an operator has said it."""
     needs_key: bool = True
 
     def url(self, request: Request) -> str:
         """Under which a client reaches it, by what this one says: behind a proxy it is the
-        proxy's, with its scheme if the proxy tells none. Text from outside."""
+        proxy's only if that passes the Host on. Text from outside."""
+        if self.told_url is not None:
+            return self.told_url
         host = request.headers.get("host", "localhost")
         if self.port is not None:
             name, _, port = host.rpartition(":")

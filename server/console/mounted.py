@@ -24,6 +24,7 @@ def console_routes(
     own = BookSessions(services.ledger.open_books, is_secure=is_secure)
     issuers = Issuers(lambda: services.registry.access, is_offline=settings.offline)
     port = None if settings.ops_port is None else settings.port
-    door = ApiDoor(app=api, port=port, needs_key=not settings.no_auth)
+    told = url.rstrip("/") if url is not None and port is None else None
+    door = ApiDoor(app=api, port=port, told_url=told, needs_key=not settings.no_auth)
     console = Console(admin, own if sessions is None else sessions, door)
     return [*console.routes(PAGES), *door_routes(own, console.pages, issuers, url)]

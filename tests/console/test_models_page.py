@@ -51,6 +51,8 @@ def test_the_apis_own_port_is_shown_where_it_has_one(tmp_path: Path) -> None:
     assert door.url(request_to("gpu-1")) == "http://gpu-1:8080"
     assert door.url(request_to("[::1]:9090")) == "http://[::1]:8080"
     assert door.url(request_to("[::1]")) == "http://[::1]:8080"
+    told = ApiDoor(app=_nothing, told_url="https://fjord.example.com")
+    assert told.url(request_to("gpu-1:9090")) == "https://fjord.example.com"
 
 
 async def _nothing(*args: Any) -> None: ...

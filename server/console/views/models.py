@@ -29,6 +29,7 @@ async def model(visit: Visit) -> Response:
         operated=found["operated"],
         snippets=tries(api, entry),
         api=api,
+        is_told=visit.api.told_url is not None,
         needs_key=visit.api.needs_key,
     )
 
