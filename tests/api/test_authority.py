@@ -11,6 +11,7 @@ from engines.fleet.commands import COMMANDS
 from server.accounts.auth import NotPermitted
 from server.accounts.principal import Principal
 from server.api.admin.authority import AUTHORITY, standing_of
+from server.api.admin.now import watching
 from server.ledger.records import UsageRecord
 from tests.support.admin_site import AdminSite, admin_site
 from tests.support.people import PEOPLE, People
@@ -33,6 +34,7 @@ MEMBER_CHANGE: Final = (ALL, NONE, OWNERS, NONE, NONE)
 ADMIN: Final = (ALL, NONE, NONE, NONE, NONE)
 NO_MODEL: Final = ((GONE, GONE, GONE), NONE, NONE, NONE, NONE)
 """A command to a model that is not there."""
+NO_REGISTERED: Final = ((GONE, GONE, GONE),) * 5
 WRONG: Final = (400, 400, 400)
 """Let in: a month is missing."""
 NO_INVOICE: Final = (*(((GONE, GONE, GONE),) * 4), NONE)
@@ -74,6 +76,10 @@ EXPECTED: Final[dict[str, tuple[tuple[int, ...], ...]]] = {
     "GET /audit/verify": SITE,
     "GET /models": LIST,
     **{f"POST /models/{{alias}}/{command}": NO_MODEL for command in COMMANDS},
+    "GET /now": LIST,
+    "GET /now/events": LIST,
+    "GET /registry": LIST,
+    "GET /registry/{alias}": NO_REGISTERED,
     "POST /registry": ADMIN,
 }
 BODIES: Final[dict[str, dict[str, Any]]] = {
@@ -86,6 +92,12 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture(autouse=True)
+def short_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who watches is let in, or not; what comes is looked at elsewhere."""
+    monkeypatch.setattr(watching, "LONGEST_S", 0.0)
 
 
 async def called(site: AdminSite, people: People, route: str, asker: str, on: str) -> int:
