@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic_core import ErrorDetails
 
+GGUF_NAME = r"^[^/\\]+\.gguf$"
 WORDS = {
     "string_type": "it is no text",
     "string_too_short": "it is empty",
@@ -31,10 +32,13 @@ WORDS = {
     "less_than": "it must be below {lt}",
 }
 
+PATTERNS = {GGUF_NAME: "right would be the name of a .gguf file, without its folder"}
+"""... of texts that are no names."""
+
 
 def complaint(error: ErrorDetails) -> str:
     """Without pydantic's own words where ours are known; a validator's ValueError says its own."""
-    words = WORDS.get(error["type"])
+    words = PATTERNS.get(error.get("ctx", {}).get("pattern", "")) or WORDS.get(error["type"])
     if words is None:
         return error["msg"].removeprefix("Value error, ")
     return words.format_map(error.get("ctx", {}))

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from engines.registry.access import AccessEntry
+from engines.registry.complaints import GGUF_NAME
 from engines.registry.currency import CURRENCIES, Currency
 from engines.registry.durations import LONGEST_S, seconds_of
 from engines.registry.exact import MICRO, micro_units
@@ -165,7 +166,7 @@ class ModelEntry(_Strict):
     )
     revision: Text | None = Field(None, description="a commit, tag or branch of the hub")
     file: Text | None = Field(None, description="llamacpp: the GGUF's name within the source")
-    projector: Annotated[str, StringConstraints(pattern=r"^[^/\\]+\.gguf$")] | None = Field(
+    projector: Annotated[str, StringConstraints(pattern=GGUF_NAME)] | None = Field(
         None, description="llamacpp: the name of the GGUF beside it that reads pictures"
     )
     adapter: Text | None = Field(

@@ -1,11 +1,13 @@
 """The site, owners and members as programs see them: the admin API's bodies, and `--json`."""
 
+import re
 import time
 from dataclasses import replace
 from datetime import datetime
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from server.accounts.allowance_wire import (
     AllowanceOut,
@@ -83,13 +85,27 @@ class OwnerOut(AllowanceOut, OwnerHead):
     archived_at: datetime | None
 
 
+_ADDRESS: Final = r"^[^@\s]+@[^@\s]+$"
+
+
+def _address(text: str) -> str:
+    if not re.fullmatch(_ADDRESS, text):
+        raise PydanticCustomError("address", "right would be an address, as ada@example.com")
+    return text
+
+
+Address = Annotated[
+    NameText, AfterValidator(_address), Field(json_schema_extra={"pattern": _ADDRESS})
+]
+
+
 class MemberPlace(BaseModel):
     """Who it is. The owner is for good."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: NameText = ""
-    email: Annotated[NameText, Field(pattern=r"^[^@\s]+@[^@\s]+$")] | None = None
+    email: Address | None = None
     role: Role = "member"
     """admin: of the site, without an owner."""
 

@@ -185,3 +185,9 @@ def test_tables_fit_eighty_columns() -> None:
         lines = run(app, "list").stdout.splitlines()
         assert len(lines) > 2
         assert max(map(len, lines)) <= 80
+
+
+def test_an_address_that_is_none_is_told_what_one_looks_like() -> None:
+    said(OWNERS, "create", "acme")
+    told = refused(MEMBERS, "create", "Ada", "--owner", "acme", "--email", "nonsense")
+    assert told == "email: right would be an address, as ada@example.com; got 'nonsense'."

@@ -40,6 +40,7 @@ ADDED_TO_THE_MODEL = {
     "context: 8K": r":6: key 'context' stands here and on line 4",
     "preload: 'yes'": r":6: .*'preload'.*true or false",
     "engine: vlm": r":6: .*'engine': 'vlm' is wrong",
+    "projector: a/b.gguf": r":6: .*'projector': .*right would be the name of a .gguf file",
     **{
         f"replicas: {wrong}": rf":6: model 'one', key 'replicas': .*{wrong}.* is wrong.* 1 to 64"
         for wrong in ("0", "65", "-1", "1.5", "two")

@@ -64,17 +64,19 @@ def add_key_routes(router: APIRouter, Keys: Any, terms: Terms) -> None:
         uses = level_uses(keys.database, "key", part, terms.reserved())
         return list(map(key_used, part, uses))
 
-    @router.get("/keys/{key_id}", summary="One key, by id or name")
+    @router.get("/keys/{key_id:path}", summary="One key, by id or name")
     def show_key(key_id: str, keys: Keys, reach: Reached) -> KeyUsed:
         return used(keys, key_of(reach.keys(keys), key_id))
 
-    @router.patch("/keys/{key_id}", summary="Change the fields that are sent; null is the default")
+    @router.patch(
+        "/keys/{key_id:path}", summary="Change the fields that are sent; null is the default"
+    )
     def update_key(key_id: str, body: KeyPatch, keys: Keys, reach: Reached) -> KeyOut:
         found = key_of(reach.keys(keys), key_id).key_id
         change = bounds(keys, reach).of_key(by_alias(body, terms.names()).apply)
         return key_out(keys.update(found, change))
 
-    @router.post("/keys/{key_id}/rotate", summary="Give a key a new text")
+    @router.post("/keys/{key_id:path}/rotate", summary="Give a key a new text")
     def rotate_key(
         key_id: str,
         keys: Keys,
@@ -83,7 +85,7 @@ def add_key_routes(router: APIRouter, Keys: Any, terms: Terms) -> None:
     ) -> KeyMade:
         return key_made(*keys.rotate(_held(keys, reach, key_id), grace_s=grace_s))
 
-    @router.delete("/keys/{key_id}", summary="Revoke a key, for ever; its records stay")
+    @router.delete("/keys/{key_id:path}", summary="Revoke a key, for ever; its records stay")
     def revoke_key(key_id: str, keys: Keys, reach: Reached) -> KeyOut:
         return key_out(keys.revoke(_held(keys, reach, key_id)))
 
