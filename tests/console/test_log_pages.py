@@ -138,6 +138,8 @@ async def test_a_request_is_found_and_nothing_of_its_content(
     await visitor.open(f"{REQUESTS}/no-such", 404)
     assert "No request is like that." in (await visitor.open(f"{REQUESTS}?alias=x")).text
     assert "No request is like that." in (await visitor.open(f"{REQUESTS}?owner=us")).text
+    assert "No request is like that." in (await visitor.open(f"{REQUESTS}?status=5xx")).text
+    assert "status: String should match" in (await visitor.open(f"{REQUESTS}?status=all")).text
 
 
 def test_bars_stand_side_by_side_and_the_shortest_is_seen() -> None:

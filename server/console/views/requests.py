@@ -17,7 +17,7 @@ _KEPT: Final = 2000
 
 
 async def list_requests(visit: Visit) -> Response:
-    asked = filter_of(visit.request, "owner", "key_id", "alias", "failed")
+    asked = filter_of(visit.request, "owner", "key_id", "alias", "status", "failed")
     asked["failed"] = "true" if asked["failed"] else ""
     number = min(number_of(visit.request), _KEPT // ROWS)
     window = {"limit": ROWS + 1, "offset": (number - 1) * ROWS}
