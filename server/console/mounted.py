@@ -26,5 +26,5 @@ def console_routes(
     port = None if settings.ops_port is None else settings.port
     told = url.rstrip("/") if url is not None and port is None else None
     door = ApiDoor(app=api, port=port, told_url=told, needs_key=not settings.no_auth)
-    console = Console(admin, own if sessions is None else sessions, door)
+    console = Console(admin, own if sessions is None else sessions, door, url)
     return [*console.routes(PAGES), *door_routes(own, console.pages, issuers, url)]

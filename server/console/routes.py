@@ -39,6 +39,8 @@ class Visit:
     api: ApiDoor
     pages: Pages
     sent: SentOnce
+    told_url: str | None
+    """The console's address, where an operator has said it."""
 
     def page(self, template: str, status: int = 200, **context: object) -> Response:
         return self.pages.page(self.request, template, self.signed_in, status, **context)
@@ -70,8 +72,12 @@ class PageRoute:
 class Console:
     """Makes routes of pages."""
 
-    def __init__(self, admin: App, sessions: Sessions, api: ApiDoor) -> None:
-        """`admin`: the application with /admin/v1."""
+    def __init__(
+        self, admin: App, sessions: Sessions, api: ApiDoor, told_url: str | None = None
+    ) -> None:
+        """`admin`: the application with /admin/v1. `told_url`: the console's, as its operator has
+        said it."""
+        self._told_url = told_url
         self._admin = admin
         self._api = api
         self._sessions = sessions
@@ -106,6 +112,7 @@ class Console:
                 api=self._api,
                 pages=self.pages,
                 sent=self._sent,
+                told_url=self._told_url,
             )
             try:
                 return await handler(visit)

@@ -74,7 +74,7 @@ async def test_an_invite_is_shown_once_and_leads_in(console: Console) -> None:
     link = SeenPage(made).by_id["text"]
     assert link.startswith("http://fjord/console/welcome/")
     assert link not in (await console.site.client.get(here)).text
-    assert urlsplit(link).path in made.text
+    assert f'data-path="{urlsplit(link).path}"' in made.text
     others = f"/console/members/{console.people.ids['gus']}"
     refused = await console.site.client.post(f"{others}/invite", data={"csrf": "token"})
     assert refused.status_code == 404

@@ -27,8 +27,9 @@ async def invite(visit: Visit) -> Response:
     """The link is shown in the answer alone; to send it again makes another, and ends this one."""
     member = await asked_member(visit)
     made = await visit.admin.change("POST", f"{member_path(visit)}/invite")
-    link = f"{str(visit.request.base_url).rstrip('/')}{made['path']}"
-    told = {"link": link, "path_there": made["path"], "ends_at": made["ends_at"]}
+    base = visit.told_url or str(visit.request.base_url)
+    told = {"link": f"{base.rstrip('/')}{made['path']}", "ends_at": made["ends_at"]}
+    told["path_there"] = "" if visit.told_url else made["path"]
     return visit.page("member_invite.html", 200, member=member, **told)
 
 
