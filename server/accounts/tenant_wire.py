@@ -107,7 +107,7 @@ class MemberPlace(BaseModel):
     name: NameText = ""
     email: Address | None = None
     role: Role = "member"
-    """admin: of the site, without an owner."""
+    """admin: of the site, without an owner; auditor: with an owner of that, else of the site."""
 
 
 class MemberPatch(AllowancePatch, MemberPlace):

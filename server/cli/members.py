@@ -30,7 +30,8 @@ MemberWord: TypeAlias = Annotated[
 OwnerWord: TypeAlias = Annotated[str | None, typer.Option(help="Of this owner, by name or id.")]
 Email: TypeAlias = Annotated[str | None, typer.Option(help="Where the person is written to.")]
 RoleName: TypeAlias = Annotated[
-    str | None, typer.Option(help="manager, member or auditor of the owner, or the site's admin.")
+    str | None,
+    typer.Option(help="manager, member or auditor of an owner; admin or auditor of the site."),
 ]
 SHOWN = ("member_id", "name", "owner", "role", "state", "budget", "email")
 COLUMNS = [
@@ -45,7 +46,7 @@ def create(
     name: Annotated[str, typer.Argument(help="The person's name.")],
     allowance: SaidAllowance,
     owner: Annotated[
-        str | None, typer.Option(help="The owner, by name or id; none for the site's admin.")
+        str | None, typer.Option(help="The owner, by name or id; none for the site's people.")
     ] = None,
     email: Email = None,
     role: RoleName = None,

@@ -1,7 +1,7 @@
 """What a manager and a member may say of keys and members, and what is an admin's to say."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 from server.api.admin.bounds import MOST_KEYS
 from tests.support.admin_site import AdminSite, admin_site
 from tests.support.people import People
+from tests.support.sites import new_site, postgres_server
 
 pytestmark = pytest.mark.anyio
 
@@ -39,13 +40,25 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Any]:
+    with postgres_server() as running:
+        yield running
+
+
+on_both = pytest.mark.parametrize("site", ["sqlite", "postgresql"], indirect=True)
+
+
 @pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[PeopledSite]:
-    people = People()
-    async with admin_site(tmp_path, prepare=people.make) as site:
+async def site(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[PeopledSite]:
+    people, url = People(), None
+    if getattr(request, "param", "sqlite") == "postgresql":
+        url = new_site(request.getfixturevalue("postgres"))
+    async with admin_site(tmp_path, prepare=people.make, ledger_url=url) as site:
         yield PeopledSite(site, people)
 
 
+@on_both
 async def test_a_members_key_is_theirs_and_a_managers_the_owners(site: PeopledSite) -> None:
     mine = await site.ask("mel", "POST", KEYS, 201, NEW | {"requests_per_minute": 3})
     assert (mine["owner"], mine["member"], mine["service"]) == ("acme", "mel", "llm")
@@ -127,15 +140,20 @@ async def test_keys_for_the_admin_api_are_an_admins_and_their_members(site: Peop
     assert (await site.ask("mel", "DELETE", mels))["state"] == "revoked"
 
 
+@on_both
 async def test_a_member_has_so_many_keys_and_no_more(site: PeopledSite) -> None:
     for _ in range(MOST_KEYS - 2):
         last = await site.ask("mel", "POST", KEYS, 201, NEW)
     words = await site.refused("mel", "POST", KEYS, 400, NEW)
     assert words == f"You have {MOST_KEYS} keys: revoke one first."
     await site.ask("mel", "DELETE", f"{KEYS}/{last['key_id']}")
-    await site.ask("mel", "POST", KEYS, 201, NEW)
+    headers, client = site.people.headers("mel"), site.site.client
+    at_once = [client.post(KEYS, json=NEW, headers=headers) for _ in range(4)]
+    statuses = sorted(answer.status_code for answer in await asyncio.gather(*at_once))
+    assert statuses == [201, 400, 400, 400]
 
 
+@on_both
 async def test_what_a_manager_may_say_of_members(site: PeopledSite) -> None:
     made = await site.ask("boss", "POST", MEMBERS, 201, {"name": "Ada", "role": "manager"})
     assert (made["owner"], made["role"]) == ("acme", "manager")
