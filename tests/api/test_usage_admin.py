@@ -169,8 +169,9 @@ def used_once(name: str, owner: str) -> UsageRecord:
     )
 
 
+NOW = ("now", "now/events", "registry", "registry/{alias}")
 INVOICES = ("invoices", "invoices/preview", "invoices/{number}", "invoices/{number}.pdf")
-READ = (*INVOICES, "me", "requests", "requests/{request_id}", "audit", "audit/verify")
+READ = (*NOW, *INVOICES, "me", "requests", "requests/{request_id}", "audit", "audit/verify")
 LISTED = ("get", "post")
 ONE = ("/admin/v1/owners/{owner}", "/admin/v1/members/{member}")
 
