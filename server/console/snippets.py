@@ -3,12 +3,12 @@
 import json
 import shlex
 from collections.abc import Mapping
-from pprint import pformat
 from typing import Any, Final, NamedTuple
 
 KEY: Final = "FJORD_API_KEY"
 """The environment variable that the lines read the key from."""
 
+_SHORT: Final = 72
 _PYTHON: Final = {
     "/chat/completions": "chat.completions.create",
     "/embeddings": "embeddings.create",
@@ -75,12 +75,12 @@ def _python(api: str, path: str, body: Mapping[str, Any]) -> str:
             "import os\n\nimport httpx\n\nanswer = httpx.post(\n"
             f"    {api + path!r},\n"
             f'    headers={{"Authorization": f"Bearer {{os.environ[\'{KEY}\']}}"}},\n'
-            f"    json={_literal(body, 9)},\n)\nprint(answer.json())"
+            f"    json={_literal(body, 4)},\n)\nprint(answer.json())"
         )
     given = dict(body)
     extra = {name: given.pop(name) for name in list(given) if not name.isidentifier()}
-    lines = [f"    {name}={_literal(value, 5 + len(name))}," for name, value in given.items()]
-    lines += [f"    extra_body={_literal(extra, 15)},"] if extra else []
+    lines = [f"    {name}={_literal(value, 4)}," for name, value in given.items()]
+    lines += [f"    extra_body={_literal(extra, 4)},"] if extra else []
     call = "\n".join([f"answer = client.{method}(", *lines, ")"])
     return f"{_client(api)}\n{call}\n{_printed(path, bool(body.get('stream')))}"
 
@@ -97,7 +97,16 @@ def _printed(path: str, is_stream: bool) -> str:
 
 
 def _literal(value: Any, indent: int) -> str:
-    return pformat(value, sort_dicts=False, width=84).replace("\n", "\n" + " " * indent)
+    """As Python has it: what is short on one line."""
+    if not isinstance(value, dict | list) or len(told := repr(value)) <= _SHORT:
+        return repr(value)
+    pad = "\n" + " " * (indent + 4)
+    if isinstance(value, dict):
+        parts = [f"{name!r}: {_literal(part, indent + 4)}" for name, part in value.items()]
+    else:
+        parts = [_literal(part, indent + 4) for part in value]
+    inside = "".join(f"{pad}{part}," for part in parts)
+    return f"{told[0]}{inside}{pad[:-4]}{told[-1]}"
 
 
 def _javascript(api: str, path: str, body: Mapping[str, Any]) -> str:

@@ -171,7 +171,9 @@ def test_the_conversation_is_shown_as_code(served: Served) -> None:
     assert "wayscloud_" not in json.dumps(found)
     assert httpx.post(url, content=b"[1]", headers=TOKEN).status_code == 400
     assert httpx.post(url, content=b'{"a":' * 9_000, headers=TOKEN).status_code == 400
-    assert httpx.post(url, content=b"x" * (2**21 + 1), headers=TOKEN).status_code == 413
+    assert httpx.post(url, content=b"x" * (2**18 + 1), headers=TOKEN).status_code == 413
+    deep = b'{"a":' * 900 + b"1" + b"}" * 900
+    assert httpx.post(url, content=deep, headers=TOKEN).status_code == 400
 
 
 def test_a_server_without_keys_asks_for_none(tmp_path: Path) -> None:

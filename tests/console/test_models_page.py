@@ -99,3 +99,9 @@ def test_a_conversation_in_python_is_the_same_one() -> None:
     given = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
     extra = given.pop("extra_body")
     assert {**given, **extra} == body
+
+
+@pytest.mark.parametrize("text", ["\n" * 100_000, "'\"" * 50_000, "word " * 20_000])
+def test_a_long_conversation_is_not_longer_as_code(text: str) -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": text}] * 2}
+    assert max(len(each.text) for each in snippets("http://h", "/x", body)) < 12 * len(text)

@@ -239,6 +239,10 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         yield server
 
 
+def test_now_weighs_little_with_many_models(many: Served) -> None:
+    test_a_page_weighs_little(many, "/console")
+
+
 @pytest.mark.alone
 @pytest.mark.parametrize("path", ["", "/models", "/models/model-7", "/chat"])
 def test_a_page_of_many_models_is_quick(many: Served, path: str) -> None:

@@ -1,5 +1,6 @@
 """A playground: chats with any model through the public API, with a key of its own."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -16,7 +17,7 @@ from server.console.snippets import snippets
 
 KEY_NAME: Final = "playground"
 LASTS: Final = timedelta(hours=12)
-MOST_CODE_BYTES: Final = 2 * 2**20
+MOST_CODE_BYTES: Final = 256 * 2**10
 
 
 async def chat(visit: Visit) -> Response:
@@ -91,10 +92,10 @@ async def code(visit: Visit) -> Response:
         return _json({"error": {"message": "That is too long to be shown as code."}}, 413)
     try:
         body = msgspec.json.decode(await visit.request.body(), type=dict[str, Any])
+        api = f"{visit.api.url(visit.request)}/v1"
+        shown = await asyncio.to_thread(snippets, api, "/chat/completions", body)
     except (msgspec.DecodeError, RecursionError):
-        return _json({"error": {"message": "That is no JSON object."}}, 400)
-    api = f"{visit.api.url(visit.request)}/v1"
-    shown = snippets(api, "/chat/completions", body)
+        return _json({"error": {"message": "That is no JSON object, or too deep a one."}}, 400)
     return _json({"snippets": [{"name": each.name, "text": each.text} for each in shown]})
 
 
