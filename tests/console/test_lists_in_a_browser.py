@@ -126,12 +126,13 @@ def test_a_list_is_filtered_without_a_reload(
         page.goto("/console/keys")
         page.evaluate("window.stays = true")
         page.get_by_label("Find").press_sequentially(ids["key"])
-        page.get_by_text("1–1 of 1 keys").wait_for()
+        page.locator("#list").get_by_text("1–1 of 1 keys").wait_for()
         assert page.evaluate("window.stays")
         assert f"q={ids['key']}" in page.url
         assert page.evaluate("document.activeElement.name") == "q"
         page.get_by_label("State").select_option("revoked")
-        page.get_by_text("No key is like that.").wait_for()
+        page.locator("#list").get_by_text("No key is like that.").wait_for()
+        page.locator("#told", has_text="No keys").wait_for(state="attached")
 
 
 def test_without_scripts_all_of_it_works(browser: Browser, served: Served) -> None:

@@ -14,3 +14,8 @@ document.addEventListener("submit", (event) => {
 addEventListener("pageshow", () => {
   for (const form of document.querySelectorAll("form[data-sent]")) delete form.dataset.sent;
 });
+// A filtered list is told in a few words, not read out.
+document.addEventListener("htmx:afterSwap", () => {
+  const said = document.querySelector("#list [role=alert], #list .pager span, #list .empty");
+  if (said) document.getElementById("told").textContent = said.textContent;
+});
