@@ -17,6 +17,7 @@ class Welcome(TypedDict):
 
     name: str
     description: str
+    console: NotRequired[str]
     docs: NotRequired[str]
     openapi: NotRequired[str]
     models: NotRequired[str]
@@ -28,6 +29,7 @@ class Welcome(TypedDict):
 _BODY: Welcome = {
     "name": "Fjord",
     "description": "The WAYSCloud LLM API, self-hosted.",
+    "console": "/console",
     "docs": "/docs",
     "openapi": "/openapi.json",
     "models": "/v1/models",
@@ -54,6 +56,7 @@ _LINES = {
     "/v1/chat/completions": """<p>The WAYSCloud LLM API, self-hosted, runs here. Its base URL is
 this address with <code>/v1</code>; every request there carries a key in <code>X-API-Key</code> or
 as a bearer token.</p>""",
+    "/console": '<p><a href="console">Console</a>: what runs now, models, keys, usage</p>',
     "/docs": """<p><a href="docs">Documentation</a>, and <a href="openapi.json">the same for
 programs</a></p>""",
     "/health": '<p><a href="health">Does it live?</a></p>',

@@ -57,8 +57,10 @@ async def test_the_first_admin_comes_by_a_link_and_then_by_a_password(site: Admi
         assert (entered.status_code, entered.headers["location"]) == (303, "/console/account")
         with closing(site.ledger.open_books()) as books:
             said = [(e.action, e.actor_kind) for e in newest(books, 4)]
+            made = newest(books, 9, action="member.create")[0]
         assert said[0] == ("session.begin", "member")
         assert ("member.password", "member") in said
+        assert (made.actor_kind, made.actor) == ("operator", "one-time link")
 
 
 async def test_a_link_is_good_once_also_for_two_at_once(site: AdminSite) -> None:

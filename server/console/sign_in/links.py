@@ -5,8 +5,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from server.accounts.tenant_wire import MemberIn
-from server.console.sign_in.door import Door, actor_of
+from server.console.sign_in.door import Door, actor_of, address_of
 from server.console.small_forms import word_of
+from server.ledger.actors import Actor
 from server.ledger.errors import TenantConflict
 from server.ledger.password_store import LinkEnded, PasswordStore, SignInLink
 from server.sign_in.passwords import PasswordRefused, Passwords, check_password
@@ -42,7 +43,7 @@ class OneTimeLinks:
             check_password(password, again, name, member.email if member else None)
             hashed = await self._passwords.hashed(password)
             token = request.path_params["token"]
-            actor = actor_of(request.scope, member.member_id if member else "")
+            actor = actor_of(request.scope, member.member_id) if member else _nobody_yet(request)
             done = await self._door.sessions.ask(
                 actor, lambda books: PasswordStore(books).use(token, hashed, name)
             )
@@ -72,6 +73,11 @@ class OneTimeLinks:
         return await self._door.page(
             request, "problem.html", 410, heading="This link has ended", message=str(ended)
         )
+
+
+def _nobody_yet(request: Request) -> Actor:
+    """Whoever has the link that the server's operator was given."""
+    return Actor(kind="operator", name="one-time link", address=address_of(request.scope))
 
 
 def _first_name(name: str) -> str:
