@@ -113,7 +113,7 @@ async def test_a_member_lives_its_life_in_the_console(site: AdminSite, visitor: 
 @pytest.mark.parametrize(
     ("typed", "said"),
     [
-        ({"email": "nobody"}, "String should match"),
+        ({"email": "nobody"}, "right would be an address"),
         ({"owner": "nowhere"}, "No owner has the name or id 'nowhere'."),
         ({"owner": "", "role": "member"}, "An admin is the site's"),
         ({"role": "admin"}, "An admin is the site's"),
