@@ -25,6 +25,8 @@ ANSWER_HEADERS = "fjord.answer_headers"
 _SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _PROBES = frozenset({"/health", "/ready", "/metrics"})
 _API_PREFIX = "/v1/"
+_LINKS = "/console/welcome/"
+"""What follows is a secret: whoever has it sets a password."""
 _LEFT = 499
 """Of a client that left before it was answered: nothing was sent."""
 
@@ -136,12 +138,16 @@ def _log_request(scope: Scope, line: RequestLine, duration_s: float) -> None:
     facts = {
         "request_id": line.request_id,
         "method": scope["method"],
-        "path": scope["path"],
+        "path": _shown(scope["path"]),
         "status": line.status,
         "duration_ms": round(duration_s * 1000, 1),
         **line.facts,
     }
     log.handle(_RequestRecord(level, facts))
+
+
+def _shown(path: str) -> str:
+    return f"{_LINKS}…" if path.startswith(_LINKS) else path
 
 
 def traced_request(scope: Scope, line: RequestLine, began: float) -> TracedRequest:

@@ -68,6 +68,13 @@ async def logged(path: str, stream: io.StringIO, level: str = "info", **headers:
     return stream.getvalue()
 
 
+@pytest.mark.parametrize("path", ["/console/welcome/s3cret", "/console/welcome/s3cret/x"])
+async def test_a_one_time_link_is_in_no_line(path: str) -> None:
+    said = await logged(path, io.StringIO())
+    assert "/console/welcome/" in said
+    assert "s3cret" not in said
+
+
 @pytest.mark.parametrize("path", ["/v1/chat", "/page"])
 async def test_a_sane_request_id_of_the_client_is_kept(path: str) -> None:
     answer = await get(path, **{"X-Request-Id": "trace-1:2.3_4"})
