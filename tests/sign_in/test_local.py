@@ -264,3 +264,30 @@ async def test_two_members_of_one_name_are_told_apart_by_their_passwords(site: A
         assert "of us" in (await browser.get("/console/account")).text
     async with visitor(site) as browser:
         assert (await signed_in(browser, name="BOB@us.example", password=other)).status_code == 303
+
+
+@pytest.mark.parametrize("table", ["sessions", "members"])
+async def test_a_sick_ledger_is_a_page_and_no_trace(site: AdminSite, table: str) -> None:
+    async with visitor(site) as browser, visitor(site) as other:
+        await welcomed(site, browser)
+        token = token_of(await other.get("/console/sign-in"))
+        with closing(site.ledger.open_books()) as books:
+            books.execute(f"ALTER TABLE {table} RENAME TO gone")
+        page = await browser.get("/console/members")
+        assert (page.status_code, page.headers["content-type"]) == (503, "text/html; charset=utf-8")
+        assert table not in page.text.partition("<main")[2]
+        form = {"csrf": token, "name": "Ada", "password": PASSWORD}
+        refused = await other.post("/console/sign-in", data=form)
+        assert (refused.status_code, "log says why" in refused.text) == (503, True)
+        with closing(site.ledger.open_books()) as books:
+            books.execute(f"ALTER TABLE gone RENAME TO {table}")
+        assert (await browser.get("/console/members")).status_code == 200
+
+
+async def test_the_admin_api_tells_of_a_sick_ledger(site: AdminSite) -> None:
+    with closing(site.ledger.open_books()) as books:
+        books.execute("ALTER TABLE audit RENAME TO gone")
+    refused = await site.ask("GET", "/admin/v1/audit", 503)
+    assert refused["error"]["code"] == "OVERLOADED"
+    assert "gone" not in str(refused)
+    assert "audit" not in str(refused)

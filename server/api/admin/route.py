@@ -15,7 +15,8 @@ from server.api.admin.authority import check_authority, operation, told_of
 from server.api.openapi.errors import error_refs
 from server.errors import ApiError, brief, to_api_error
 from server.http.request_log import line_of
-from server.ledger.errors import TenantConflict, TenantNotFound
+from server.ledger.errors import LedgerUnavailable, TenantConflict, TenantNotFound
+from server.ledger.troubles import is_of_database
 
 ERRORS = (400, 401, 403, 404, 405, 413, 500, 503)
 
@@ -60,7 +61,10 @@ def explained(error: Exception, request_id: str) -> ApiError:
         return ApiError.invalid(f"{error}.", None, None, str(error))
     if isinstance(error, TenantConflict):
         return ApiError.invalid(str(error), None, None, str(error))
-    out = to_api_error(error)
+    if is_of_database(error):
+        out = to_api_error(LedgerUnavailable(str(error)))
+    else:
+        out = to_api_error(error)
     if out.status >= 500:
         is_foreseen = out.code != "INTERNAL_ERROR"
         log.error("request %s: %s", request_id, error, exc_info=None if is_foreseen else error)

@@ -14,6 +14,7 @@ from server.ledger.actors import Actor
 from server.ledger.database import Database
 from server.ledger.password_store import hash_of_token
 from server.ledger.session_store import SessionRow, SessionStore
+from server.ledger.troubles import told_as_unavailable
 from server.sign_in.site_secret import site_secret
 
 Result = TypeVar("Result")
@@ -39,7 +40,7 @@ class BookSessions:
         """`work` with the books, on a thread. Raises LedgerUnavailable, and what it raises."""
 
         def done() -> Result:
-            with closing(self._open_books()) as books:
+            with told_as_unavailable(), closing(self._open_books()) as books:
                 if actor is not None:
                     books.actor = actor
                 return work(books)
