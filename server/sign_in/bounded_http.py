@@ -15,6 +15,13 @@ class IssuerUnavailable(Exception):
     """The issuer does not answer, or not as OpenID Connect has it. Fit for a page."""
 
 
+TROUBLES: Final = (
+    *(httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError),
+    *(ValueError, RecursionError),  # no JSON, or deeper than Python reads
+)
+"""What a question may end with, beside IssuerUnavailable."""
+
+
 class _BoundedStream(httpx.AsyncByteStream):
     def __init__(self, inner: httpx.AsyncByteStream) -> None:
         self._inner = inner

@@ -12,7 +12,7 @@ from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from engines.registry.access import IssuerEntry
-from server.sign_in.bounded_http import WHOLE_S, IssuerUnavailable, bounded_options
+from server.sign_in.bounded_http import TROUBLES, WHOLE_S, IssuerUnavailable, bounded_options
 from server.sign_in.discovery import IssuerPapers, Papers, asked, is_safe
 from server.sign_in.id_tokens import IdentityRefused, check_claims, claims_of, key_id_of
 
@@ -67,7 +67,7 @@ class CodeFlow:
                 headers = self._proof(papers, form)
                 answer = await http.post(papers["token_endpoint"], data=form, headers=headers)
                 token = answer.json()
-        except (httpx.HTTPError, TimeoutError, ValueError, OSError) as error:
+        except TROUBLES as error:
             raise IssuerUnavailable("The issuer does not answer as it should.") from error
         if 400 <= answer.status_code < 500:
             raise IdentityRefused("The issuer does not know this sign-in (any more).")
@@ -90,7 +90,9 @@ class CodeFlow:
     def _proof(self, papers: Papers, form: dict[str, str]) -> dict[str, str]:
         """That it is we who ask: in the headers, or put into the form (RFC 6749, 2.3.1)."""
         client_id, secret = self.entry.client_id, self._secret
-        known = papers.get("token_endpoint_auth_methods_supported") or ["client_secret_basic"]
+        known = papers.get("token_endpoint_auth_methods_supported")
+        if not isinstance(known, list) or not known:
+            known = ["client_secret_basic"]
         if secret is not None and "client_secret_basic" in known:
             pair = f"{quote(client_id, safe='')}:{quote(secret, safe='')}"
             return {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}

@@ -4,17 +4,18 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
-from urllib.parse import urlsplit
 
 import httpx
 
 from engines.registry.access import LOOPBACK
-from server.sign_in.bounded_http import WHOLE_S, IssuerUnavailable, bounded_options
+from server.sign_in.bounded_http import TROUBLES, WHOLE_S, IssuerUnavailable, bounded_options
 
 Papers: TypeAlias = Mapping[str, Any]
 KEPT_S: Final = 3600.0
 KEYS_AGAIN_S: Final = 60.0
 """Keys are asked for again for a signature by an unknown one, so often at most."""
+FAILED_S: Final = 2.0
+"""So long nobody asks again what has just failed: of a crowd that waits, one asks."""
 _ENDPOINTS: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 
@@ -28,6 +29,7 @@ class IssuerPapers:
         self._papers_at = 0.0
         self._keys: list[Mapping[str, Any]] = []
         self._keys_at = float("-inf")
+        self._failed: dict[str, tuple[float, str]] = {}
         self._one_by_one = asyncio.Lock()
 
     async def papers(self) -> Papers:
@@ -35,7 +37,7 @@ class IssuerPapers:
         async with self._one_by_one:
             if self._papers is None or self._clock() - self._papers_at > KEPT_S:
                 url = f"{self._issuer.rstrip('/')}/.well-known/openid-configuration"
-                self._papers = _checked(await asked(url), self._issuer)
+                self._papers = _checked(await self._asked(url), self._issuer)
                 self._papers_at = self._clock()
             return self._papers
 
@@ -46,12 +48,23 @@ class IssuerPapers:
             age = self._clock() - self._keys_at
             is_known = any(key_id in (None, key.get("kid")) for key in self._keys)
             if age > KEPT_S or (not is_known and age > KEYS_AGAIN_S):
-                found = (await asked(uri)).get("keys")
+                found = (await self._asked(uri)).get("keys")
                 if not isinstance(found, list):
                     raise IssuerUnavailable("The issuer's keys are no list.")
                 self._keys = [key for key in found[:50] if isinstance(key, dict)]
                 self._keys_at = self._clock()
             return [key for key in self._keys if key_id in (None, key.get("kid"))]
+
+    async def _asked(self, url: str) -> dict[str, Any]:
+        """Raises IssuerUnavailable."""
+        at, words = self._failed.get(url, (float("-inf"), ""))
+        if self._clock() - at <= FAILED_S:
+            raise IssuerUnavailable(words)
+        try:
+            return await asked(url)
+        except IssuerUnavailable as away:
+            self._failed[url] = (self._clock(), str(away))
+            raise
 
 
 async def asked(url: str, token: str | None = None) -> dict[str, Any]:
@@ -63,7 +76,7 @@ async def asked(url: str, token: str | None = None) -> dict[str, Any]:
         async with asyncio.timeout(WHOLE_S), httpx.AsyncClient(**bounded_options()) as http:
             answer = await http.get(url, headers=headers)
             found = answer.raise_for_status().json()
-    except (httpx.HTTPError, TimeoutError, ValueError, OSError) as error:
+    except TROUBLES as error:
         raise IssuerUnavailable("The issuer does not answer as it should.") from error
     if not isinstance(found, dict):
         raise IssuerUnavailable("The issuer's answer is no object.")
@@ -82,7 +95,8 @@ def _checked(papers: dict[str, Any], issuer: str) -> Papers:
 
 def is_safe(url: object) -> bool:
     """Over TLS, or on this machine."""
-    if not isinstance(url, str):
+    try:
+        parts = httpx.URL(url) if isinstance(url, str) else httpx.URL()
+    except (httpx.InvalidURL, ValueError):
         return False
-    parts = urlsplit(url)
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in LOOPBACK)
+    return parts.host in LOOPBACK if parts.scheme == "http" else parts.scheme == "https"

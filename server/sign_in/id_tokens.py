@@ -32,7 +32,7 @@ def key_id_of(token: object) -> str | None:
     head = token.partition(".")[0]
     try:
         header = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
-    except (ValueError, binascii.Error):
+    except (ValueError, RecursionError, binascii.Error):
         raise IdentityRefused("The ID token is damaged.") from None
     if not isinstance(header, dict) or header.get("alg") not in ALGORITHMS:
         raise IdentityRefused("The ID token is not signed in a way that proves anything.")
@@ -47,7 +47,7 @@ def claims_of(token: str, keys: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
             continue
         try:
             return dict(jwt.decode(token, jwk.import_key(dict(key)), list(ALGORITHMS)).claims)
-        except (JoseError, ValueError, TypeError, KeyError):
+        except (JoseError, ValueError, TypeError, KeyError, RecursionError):
             continue
     raise IdentityRefused("The ID token is not signed by the issuer's keys.")
 
@@ -83,4 +83,6 @@ def _moment(value: object) -> float | None:
 
 
 def _is_subject(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 255 and value.isprintable()
+    if not isinstance(value, str):
+        return False
+    return 0 < len(value) <= 255 and value.isprintable() and not value.isspace()

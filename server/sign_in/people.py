@@ -36,7 +36,7 @@ def person_of(issuer: str, claims: Mapping[str, Any], rule: RuleEntry) -> Person
     words = (claims.get(name) for name in ("name", "preferred_username", "email", "sub"))
     name = next(word for word in map(_plain, words) if word)
     email = _plain(claims.get("email"))
-    if claims.get("email_verified") is False or email.count("@") != 1:
+    if claims.get("email_verified") in (False, "false") or email.count("@") != 1:
         email = ""
     subject = str(claims["sub"])
     return Person(issuer=issuer, subject=subject, name=name, email=email or None, rule=rule)

@@ -1,5 +1,6 @@
 """Signing in with an OpenID Connect issuer, and every way in which it must not work."""
 
+import asyncio
 import base64
 import json
 import threading
@@ -166,6 +167,8 @@ NOW = int(time.time())
         says(nonce=None),
         says(sub=""),
         says(sub=7),
+        says(sub="   ", name=None, email=None),
+        lambda issuer: setattr(issuer, "id_token", "W1tb" * 10_000 + ".b.c"),  # [[[
         says(sub="x" * 256),
         lambda issuer: issuer.told.update(sub="somebody else"),
         unsigned,
@@ -217,6 +220,7 @@ async def test_a_way_back_that_nobody_began_leads_nowhere(
         ("/.well-known/openid-configuration", (200, b"no JSON")),
         ("/.well-known/openid-configuration", (302, {})),
         ("/.well-known/openid-configuration", (200, b" " * 300_000)),
+        ("/.well-known/openid-configuration", (200, b"[" * 100_000 + b"]" * 100_000)),
     ],
 )
 async def test_an_issuer_that_is_not_well_is_told_so(
@@ -236,6 +240,10 @@ async def test_an_issuer_that_is_not_well_is_told_so(
         {"token_endpoint": "http://192.0.2.1/token"},
         {"jwks_uri": None},
         {"authorization_endpoint": "javascript:alert(1)"},
+        {"authorization_endpoint": "https://a.example/\r\nSet-Cookie: a=b"},
+        {"token_endpoint": "https://[::1"},
+        {"token_endpoint": "https://a\0b/"},
+        {"jwks_uri": "https://\u2024\u2024/"},
     ],
 )
 async def test_an_issuer_with_odd_papers_is_none(
@@ -263,6 +271,54 @@ async def test_an_issuer_that_hangs_costs_a_bounded_wait(
         page = await browser.get("/console/sign-in/issuer", params={"name": "Staff"})
         is_over.set()
         assert page.status_code == 502
+
+
+async def test_a_crowd_waits_for_an_issuer_that_hangs_no_longer_than_one(
+    site: AdminSite, issuer: FakeIssuer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "WHOLE_S", 0.5)
+    is_over = threading.Event()
+
+    def hang() -> tuple[int, Any]:
+        is_over.wait(30)
+        return 200, {}
+
+    issuer.answers["/.well-known/openid-configuration"] = hang
+    async with visitor(site) as browser:
+        path = "/console/sign-in/issuer?name=Staff"
+        pages = await asyncio.gather(*(browser.get(path) for _ in range(20)))
+        is_over.set()
+        assert {page.status_code for page in pages} == {502}
+    assert len(issuer.asked) == 1
+
+
+@pytest.mark.parametrize("path", ["/token", "/keys", "/userinfo"])
+async def test_an_answer_that_nobody_can_read_is_told_on_the_way_back(
+    site: AdminSite, issuer: FakeIssuer, path: str
+) -> None:
+    issuer.answers[path] = (200, b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+    async with visitor(site) as browser:
+        assert (await came_back(browser, issuer)).status_code == 502
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"token_endpoint_auth_methods_supported": 5},
+        {"userinfo_endpoint": "https://[::1"},
+        {"userinfo_endpoint": 5},
+    ],
+)
+async def test_papers_that_say_less_than_they_could_are_enough(
+    tmp_path: Path, issuer: FakeIssuer, odd: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAFF_SECRET", "s")
+    issuer.papers = odd
+    entry = {"name": "Staff", "issuer": issuer.url, "client_id": CLIENT, "rules": RULES}
+    entry |= {"client_secret_env": "STAFF_SECRET"}
+    access = AccessEntry.model_validate({"issuers": [entry]})
+    async with admin_site(tmp_path, access=access) as site, visitor(site) as browser:
+        assert (await came_back(browser, issuer)).status_code == 303
 
 
 async def test_new_keys_of_an_issuer_are_asked_for_once(
