@@ -18,6 +18,7 @@ from server.ledger.errors import MemberNotFound, TenantConflict
 from server.ledger.keys import new_key_id
 from server.ledger.owner_store import OwnerStore
 from server.ledger.tenants import MemberLevel
+from server.ledger.ways_in import end_ways_in
 
 PLAIN = ("member_id", "owner", "name", "email", "role", "created_at", "disabled_at")
 COLUMNS = (*PLAIN, *ALLOWANCE_COLUMNS)
@@ -87,6 +88,8 @@ class MemberStore:
                     "used, for good: make a member of the other."
                 )
             self.save(changed)
+            if changed.disabled_at is not None:
+                end_ways_in(self.database, changed.member_id)
             note(self.database, "member.update", changed.member_id, told(before), told(changed))
         return changed
 

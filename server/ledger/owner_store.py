@@ -17,6 +17,7 @@ from server.ledger.database import Database
 from server.ledger.errors import OwnerNotFound, TenantConflict
 from server.ledger.keys import new_key_id
 from server.ledger.tenants import OwnerLevel
+from server.ledger.ways_in import end_ways_in_of
 
 PLAIN = ("owner_id", "name", "weight", "created_at", "archived_at")
 COLUMNS = (*PLAIN, *ALLOWANCE_COLUMNS)
@@ -67,6 +68,8 @@ class OwnerStore:
             before = self.get(word)
             changed = change(before)
             self.save(changed)
+            if changed.archived_at is not None:
+                end_ways_in_of(self.database, changed.name)
             note(self.database, "owner.update", changed.name, told(before), told(changed))
         return changed
 

@@ -12,18 +12,24 @@ from server.ledger.database import Database
 from server.ledger.errors import LedgerError
 from server.ledger.member_store import MemberStore
 from server.ledger.tenants import MemberLevel
+from server.ledger.ways_in import end_ways_in
 
 LINK_LASTS_S: Final = 24 * 3600.0
 MOST_CANDIDATES: Final = 5
 """Members of one name whose passwords are tried."""
 
 CANDIDATES: Final = f"""
-SELECT m.member_id, p.hash FROM members m JOIN passwords p ON p.member_id = m.member_id
-LEFT JOIN owners o ON o.name = m.owner
-WHERE (m.name = ? OR lower(m.email) = lower(?)) AND m.disabled_at IS NULL
-  AND o.archived_at IS NULL
-ORDER BY m.created_at, m.member_id LIMIT {MOST_CANDIDATES}
+SELECT member_id, hash FROM (
+    SELECT m.member_id, p.hash, m.created_at, row_number() OVER (
+        PARTITION BY m.owner ORDER BY m.name = ? DESC, m.created_at, m.member_id) AS place
+    FROM members m JOIN passwords p ON p.member_id = m.member_id
+    LEFT JOIN owners o ON o.name = m.owner
+    WHERE (m.name = ? OR lower(m.email) = lower(?)) AND m.disabled_at IS NULL
+      AND o.archived_at IS NULL
+) AS found
+ORDER BY place, created_at, member_id LIMIT {MOST_CANDIDATES}
 """
+"""One of each owner before a second one: no manager's members crowd out another owner's."""
 ADMINS: Final = """
 SELECT 1 FROM members m JOIN passwords p ON p.member_id = m.member_id
 WHERE m.role = 'admin' AND m.disabled_at IS NULL LIMIT 1
@@ -58,7 +64,7 @@ class PasswordStore:
 
     def candidates(self, word: str) -> list[tuple[str, str]]:
         """Of a name or an e-mail address: members' ids, and their passwords' hashes."""
-        return [(row[0], row[1]) for row in self.database.query(CANDIDATES, (word, word))]
+        return [(row[0], row[1]) for row in self.database.query(CANDIDATES, (word, word, word))]
 
     def hash_of(self, member_id: str) -> str | None:
         sql = "SELECT hash FROM passwords WHERE member_id = ?"
@@ -66,10 +72,10 @@ class PasswordStore:
         return rows[0][0] if rows else None
 
     def set(self, member_id: str, hashed: str) -> None:
-        """All sessions of the member end."""
+        """All sessions of the member end, and its links."""
         with self.database.writing("sessions"):
             self.database.execute(SET, (member_id, hashed, time.time()))
-            self.database.execute("DELETE FROM sessions WHERE member_id = ?", (member_id,))
+            end_ways_in(self.database, member_id)
             note(self.database, "member.password", member_id)
 
     def renew(self, member_id: str, hashed: str) -> None:
@@ -83,7 +89,7 @@ class PasswordStore:
 
     def invite(self, member_id: str | None) -> str:
         """A new link's token, shown only now; former ones of the member end. None: for the first
-        admin."""
+        admin: each node of a site shows one, and the first that is used ends all."""
         token = secrets.token_urlsafe(24)
         with self.database.writing("sessions"):
             self._drop_links(member_id)
@@ -112,11 +118,10 @@ class PasswordStore:
     def use(self, token: str, hashed: str, name: str = "") -> MemberLevel:
         """Set the password of the link's member; the first admin is made, called `name`. Once.
         Raises LinkEnded, TenantConflict."""
-        with self.database.writing("keys"):
+        with self.database.writing("keys"), self.database.writing("sessions"):
             found = self.link(token)
-            gone = "DELETE FROM sign_in_links WHERE link_id = ?"
-            if not self.database.execute(gone, (found.link_id,)):
-                raise LinkEnded
+            if found.member is None:
+                self.database.execute("DELETE FROM sign_in_links WHERE member_id IS NULL")
             member = found.member or self._first_admin(name)
             self.database.actor = _as_member(self.database, member.member_id)
             self.set(member.member_id, hashed)
@@ -130,13 +135,8 @@ class PasswordStore:
         return members.create(MemberLevel(member_id="", owner=None, name=name, role="admin"))
 
     def _drop_links(self, member_id: str | None) -> None:
-        if member_id is None:
-            self.database.execute("DELETE FROM sign_in_links WHERE member_id IS NULL")
-        else:
-            sql = "DELETE FROM sign_in_links WHERE member_id = ?"
-            self.database.execute(sql, (member_id,))
-        gone = "DELETE FROM sign_in_links WHERE ends_at <= ?"
-        self.database.execute(gone, (time.time(),))
+        gone = "DELETE FROM sign_in_links WHERE member_id = ? OR ends_at <= ?"
+        self.database.execute(gone, (member_id, time.time()))
 
 
 def hash_of_token(token: str) -> str:

@@ -1,7 +1,8 @@
 """Passwords, hashed with argon2id (RFC 9106's second recommendation: 64 MiB) and compared."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from functools import cached_property
 from typing import Final
 
@@ -12,10 +13,16 @@ LEAST: Final = 12
 MOST: Final = 256
 AT_ONCE: Final = 2
 """Hashes of 64 MiB each."""
+MOST_WAITING: Final = 30
+"""A few seconds' worth."""
 
 
 class PasswordRefused(Exception):
     """The message says what would be right."""
+
+
+class PasswordsBusy(Exception):
+    """More sign in at once than can be served soon."""
 
 
 def check_password(password: str, again: str, *words: str | None) -> None:
@@ -36,16 +43,32 @@ class Passwords:
     def __init__(self, hasher: PasswordHasher | None = None) -> None:
         self._hasher = hasher or PasswordHasher()
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._asking = 0
+
+    def check_room(self) -> None:
+        """Raises PasswordsBusy, as do all that hash."""
+        if self._asking >= AT_ONCE + MOST_WAITING:
+            raise PasswordsBusy
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        self.check_room()
+        self._asking += 1
+        try:
+            async with self._turns:
+                yield
+        finally:
+            self._asking -= 1
 
     async def hashed(self, password: str) -> str:
-        async with self._turns:
+        async with self._turn():
             return await asyncio.to_thread(self._hasher.hash, password)
 
     async def fitting(self, password: str, hashes: Iterable[tuple[str, str]]) -> str | None:
         """Whose of (id, hash) it is. As long as one hash takes where there are none."""
         found = None
-        async with self._turns:
-            for member_id, hashed in [*hashes] or [("", self._nobodys)]:
+        async with self._turn():
+            for member_id, hashed in [*hashes] or [("", None)]:
                 if await asyncio.to_thread(self._fits, hashed, password):
                     found = found or member_id
         return found or None
@@ -54,9 +77,10 @@ class Passwords:
         """Hashed with less than is done now."""
         return self._hasher.check_needs_rehash(hashed)
 
-    def _fits(self, hashed: str, password: str) -> bool:
+    def _fits(self, hashed: str | None, password: str) -> bool:
+        """None: of somebody who is not there."""
         try:
-            return self._hasher.verify(hashed, password)
+            return self._hasher.verify(hashed or self._nobodys, password)
         except (VerificationError, InvalidHashError):
             return False
 

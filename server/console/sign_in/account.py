@@ -92,6 +92,7 @@ class OwnAccount:
         sessions, address = self._door.sessions, address_of(request.scope)
         if self._tries.wait_s(address, who.name) > 0:
             return await self._page(request, signed_in, 429, "Too many tries: wait a minute.")
+        self._passwords.check_room()
         self._tries.begin(address, who.name)
         known = await sessions.ask(None, lambda books: PasswordStore(books).hash_of(who.name))
         if known is None or await self._passwords.fitting(old, [(who.name, known)]) is None:

@@ -18,10 +18,13 @@ from server.ledger.actors import Actor
 from server.ledger.errors import LedgerUnavailable
 from server.ledger.password_store import hash_of_token
 from server.ledger.session_store import SessionStore
+from server.sign_in.passwords import PasswordsBusy
 
 HOME = "/console"
 STALE = "This page was open for too long, or in two windows. Please try once more."
 AWAY = "The books cannot be reached just now, so nobody can sign in. The server's log says why."
+
+BUSY = "Too many people sign in at this moment. Please try again in a few seconds."
 
 DoorHandler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -41,6 +44,8 @@ class Door:
                 return self._problem(request, wrong.status, str(wrong))
             except LedgerUnavailable:
                 return self._problem(request, 503, AWAY)
+            except PasswordsBusy:
+                return self._problem(request, 503, BUSY)
 
         return answer
 

@@ -80,6 +80,7 @@ class LocalSignIn:
 
     async def _fitting(self, address: str, name: str, password: str) -> str | None:
         """The member's id. Nobody learns which names there are, by the time it takes either."""
+        self._passwords.check_room()
         self._tries.begin(address, name)
         sessions = self._door.sessions
         found = await sessions.ask(None, lambda books: PasswordStore(books).candidates(name))
