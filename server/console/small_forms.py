@@ -4,7 +4,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 from starlette.datastructures import FormData, UploadFile
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 MOST_BYTES: Final = 64 * 1024
 MOST_FIELDS: Final = 200
@@ -34,10 +34,13 @@ async def form_of(request: Request) -> FormData:
 
 async def _body(request: Request) -> bytes:
     found = bytearray()
-    async for part in request.stream():
-        found += part
-        if len(found) > MOST_BYTES:
-            raise BadForm(f"A form of this page has at most {MOST_BYTES // 1024} KiB.", 413)
+    try:
+        async for part in request.stream():
+            found += part
+            if len(found) > MOST_BYTES:
+                raise BadForm(f"A form of this page has at most {MOST_BYTES // 1024} KiB.", 413)
+    except ClientDisconnect:
+        raise BadForm("This form did not come whole.") from None
     return bytes(found)
 
 

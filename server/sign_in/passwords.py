@@ -68,7 +68,7 @@ class Passwords:
         """Whose of (id, hash) it is. As long as one hash takes where there are none."""
         found = None
         async with self._turn():
-            for member_id, hashed in [*hashes] or [("", None)]:
+            for member_id, hashed in [*hashes] or [("", "")]:
                 if await asyncio.to_thread(self._fits, hashed, password):
                     found = found or member_id
         return found or None
@@ -77,8 +77,8 @@ class Passwords:
         """Hashed with less than is done now."""
         return self._hasher.check_needs_rehash(hashed)
 
-    def _fits(self, hashed: str | None, password: str) -> bool:
-        """None: of somebody who is not there."""
+    def _fits(self, hashed: str, password: str) -> bool:
+        """Of an empty hash: of somebody who is not there."""
         try:
             return self._hasher.verify(hashed or self._nobodys, password)
         except (VerificationError, InvalidHashError):

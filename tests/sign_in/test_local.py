@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from server.accounts.tenant_wire import MemberPatch, OwnerPatch
+from server.http.asgi import Message
 from server.ledger.audit import newest
 from server.ledger.member_store import MemberStore
 from server.ledger.owner_store import OwnerStore
@@ -350,6 +351,23 @@ async def test_two_members_of_one_name_are_told_apart_by_their_passwords(site: A
         assert "of us" in (await browser.get("/console/account")).text
     async with visitor(site) as browser:
         assert (await signed_in(browser, name="BOB@us.example", password=other)).status_code == 303
+
+
+async def test_a_browser_that_leaves_within_its_form_is_no_failure(site: AdminSite) -> None:
+    sent: list[Message] = []
+    coming = [{"type": "http.request", "body": b"csrf=", "more_body": True}]
+
+    async def receive() -> Message:
+        return coming.pop() if coming else {"type": "http.disconnect"}
+
+    async def send_out(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/console/sign-in", "query_string": b""}
+    scope |= {"headers": [(b"content-type", b"application/x-www-form-urlencoded")]}
+    scope |= {"http_version": "1.1", "scheme": "http", "server": ("localhost", 80)}
+    await site.app({**scope, "client": ("192.0.2.1", 1), "root_path": ""}, receive, send_out)
+    assert sent[0]["status"] == 400
 
 
 @pytest.mark.parametrize("table", ["sessions", "members"])
