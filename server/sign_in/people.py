@@ -1,5 +1,6 @@
 """A person of an issuer -> a member, made when it first comes and renewed each time."""
 
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -96,7 +97,7 @@ def _made(members: MemberStore, person: Person) -> MemberLevel:
 
 def _names(person: Person) -> Iterator[str]:
     yield person.name
-    for more in (person.email, person.subject):
+    for more in (person.email, person.subject, secrets.token_hex(4)):
         if more:
             yield f"{person.name[: MOST_NAME - 80]} ({more[:76]})"
 

@@ -350,6 +350,15 @@ async def test_who_goes_over_to_another_owner_is_another_member(
     }
 
 
+async def test_who_goes_to_and_fro_is_let_in_each_time(site: AdminSite, issuer: FakeIssuer) -> None:
+    for group in ["us-devs", "acme-devs"] * 4:
+        issuer.claims["groups"] = [group]
+        issuer.codes.add("good")
+        async with visitor(site) as browser:
+            assert (await came_back(browser, issuer)).status_code == 303
+    assert sum(member.disabled_at is None for member in members(site)) == 1
+
+
 @pytest.mark.parametrize("gone", ["member", "owner"])
 async def test_who_is_out_stays_out(site: AdminSite, issuer: FakeIssuer, gone: str) -> None:
     async with visitor(site) as browser:
