@@ -139,6 +139,29 @@ async def test_who_guesses_waits_and_nobody_elsewhere_does(site: AdminSite) -> N
         assert (await signed_in(browser)).status_code == 303
 
 
+async def test_nobody_behind_the_same_proxy_has_a_known_browser_wait(site: AdminSite) -> None:
+    bob, proxy = member(site), ("192.0.2.7", 1)
+    async with visitor(site) as browser:
+        await welcomed(site, browser)
+        await welcomed(site, browser, bob.member_id)
+    async with visitor(site, client=proxy) as browser, visitor(site, client=proxy) as guesser:
+        assert (await signed_in(browser)).status_code == 303
+        await send(browser, "/console/sign-out", show="/console")
+        for _ in range(5):
+            assert (await signed_in(guesser, password="guess guess guess")).status_code == 401
+        assert (await signed_in(guesser)).status_code == 429
+        for _ in range(5):  # its own guesses count, too
+            assert (await signed_in(browser, password="guess guess guess")).status_code == 401
+        assert (await signed_in(browser)).status_code == 429
+        assert (await signed_in(browser, name="Bob")).status_code == 303  # by its address
+    async with visitor(site, client=proxy) as browser:
+        await signed_in(browser, name="Bob")
+        known = browser.cookies["fjord_known"]
+        await send(browser, "/console/sign-out", show="/console")
+        assert browser.cookies["fjord_known"] == known
+        assert (await signed_in(browser)).status_code == 429  # known as Bob, not as Ada
+
+
 async def test_a_form_of_another_site_signs_nobody_in(site: AdminSite) -> None:
     async with visitor(site) as browser, visitor(site) as attacker:
         await welcomed(site, browser)

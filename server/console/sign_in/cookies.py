@@ -12,10 +12,13 @@ from starlette.responses import Response
 SESSION: Final = "fjord_session"
 DOOR: Final = "fjord_door"
 FLOW: Final = "fjord_flow"
+KNOWN: Final = "fjord_known"
+"""Of a browser in which somebody has signed in before."""
 FLOW_S: Final = 600
+KNOWN_S: Final = 180 * 86_400
 _MOST: Final = 4096
 
-Name = Literal["fjord_session", "fjord_door", "fjord_flow"]
+Name = Literal["fjord_session", "fjord_door", "fjord_flow", "fjord_known"]
 
 
 class Cookies:
@@ -36,11 +39,12 @@ class Cookies:
             return None
 
     def set(self, request: Request, response: Response, name: Name, value: str) -> None:
-        """Until the browser is closed; the server's own end counts."""
+        """Until the browser is closed, but for KNOWN; the server's own end counts."""
         is_secure = self._is_tls(request)
         response.set_cookie(
             self._name(request, name),
             self._signer(name).sign(value).decode(),
+            max_age=KNOWN_S if name == KNOWN else None,
             path="/" if is_secure else "/console",
             secure=is_secure,
             httponly=True,

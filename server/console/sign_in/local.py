@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from server.console.sign_in.cookies import SESSION
 from server.console.sign_in.door import Door, actor_of, address_of, inside
+from server.console.sign_in.known_browsers import guesser_of, make_known
 from server.console.small_forms import BadForm, form_of, word_of
 from server.ledger.password_store import PasswordStore, hash_of_token
 from server.ledger.session_store import SessionStore
@@ -69,26 +70,30 @@ class LocalSignIn:
         form = await self._door.form(request)
         name, password = word_of(form, "name")[:MOST_NAME], str(form.get("password") or "")
         target, address = inside(word_of(form, "next")), address_of(request.scope)
-        if (wait_s := self._tries.wait_s(address, name)) > 0:
+        cookies = await self._door.sessions.cookies()
+        guesser = guesser_of(cookies, request, name)
+        if (wait_s := self._tries.wait_s(guesser, name)) > 0:
             words = f"Too many wrong passwords from here: try again in {math.ceil(wait_s)} s."
             return await self._page(request, target, 429, name, words)
-        member_id = await self._fitting(address, name, password)
+        member_id = await self._fitting(guesser, name, password)
         if member_id is None:
             log.warning("a sign-in from %s was refused", address or "a Unix socket")
             return await self._page(request, target, 401, name, WRONG)
-        return await self._door.let_in(request, member_id, "password", target)
+        answer = await self._door.let_in(request, member_id, "password", target)
+        make_known(cookies, request, answer, name)
+        return answer
 
-    async def _fitting(self, address: str, name: str, password: str) -> str | None:
+    async def _fitting(self, guesser: str, name: str, password: str) -> str | None:
         """The member's id. Nobody learns which names there are, by the time it takes either."""
         self._passwords.check_room()
-        self._tries.begin(address, name)
+        self._tries.begin(guesser, name)
         sessions = self._door.sessions
         found = await sessions.ask(None, lambda books: PasswordStore(books).candidates(name))
         is_possible = 0 < len(password) <= MOST
         member_id = await self._passwords.fitting(password[:MOST], found if is_possible else ())
         if member_id is None:
             return None
-        self._tries.right(address, name)
+        self._tries.right(guesser, name)
         if self._passwords.is_outdated(dict(found)[member_id]):
             hashed = await self._passwords.hashed(password)
             await sessions.ask(None, lambda books: PasswordStore(books).renew(member_id, hashed))
