@@ -1,11 +1,14 @@
 """`access:` of the registry: the issuers that people sign in with, and who they then are."""
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from engines.registry.access import AccessEntry, IssuerEntry, RuleEntry
 from server.sign_in.code_flow import CodeFlow
+
+log = logging.getLogger("fjord.console")
 
 
 class Issuers:
@@ -39,7 +42,10 @@ class Issuers:
 
     def _secret(self, entry: IssuerEntry) -> str | None:
         name = entry.client_secret_env
-        return None if name is None else self._environment.get(name)
+        secret = None if name is None else self._environment.get(name)
+        if name is not None and not secret:
+            log.warning("%s is not set: %s is asked without a client's secret", name, entry.name)
+        return secret or None
 
 
 def rule_of(entry: IssuerEntry, claims: Mapping[str, Any]) -> RuleEntry | None:

@@ -20,6 +20,7 @@ from server.ledger.member_store import MemberStore
 from server.ledger.owner_store import OwnerStore
 from server.ledger.tenants import MemberLevel
 from server.sign_in import bounded_http, discovery
+from server.sign_in.issuers import Issuers
 from tests.support.admin_site import AdminSite, admin_site
 from tests.support.fake_issuer import CLIENT, FakeIssuer, fake_issuer
 from tests.support.signing_in import visitor
@@ -319,6 +320,18 @@ async def test_papers_that_say_less_than_they_could_are_enough(
     access = AccessEntry.model_validate({"issuers": [entry]})
     async with admin_site(tmp_path, access=access) as site, visitor(site) as browser:
         assert (await came_back(browser, issuer)).status_code == 303
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_secret_that_is_not_set_is_told(
+    value: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    entry = {"name": "Staff", "issuer": "https://a.example", "client_id": CLIENT, "rules": RULES}
+    entry |= {"client_secret_env": "STAFF_SECRET"}
+    access = AccessEntry.model_validate({"issuers": [entry]})
+    environment = {} if value is None else {"STAFF_SECRET": value}
+    assert Issuers(lambda: access, environment=environment).flow("Staff") is not None
+    assert "STAFF_SECRET is not set" in caplog.text
 
 
 async def test_new_keys_of_an_issuer_are_asked_for_once(
