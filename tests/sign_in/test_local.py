@@ -225,6 +225,16 @@ async def test_what_has_ended_does_not_begin_again(site: AdminSite, end: str) ->
         assert (await signed_in(other, name="Bob")).status_code == 303
 
 
+async def test_who_signs_in_over_a_session_leaves_none_behind(site: AdminSite) -> None:
+    async with visitor(site) as browser, visitor(site) as thief:
+        await welcomed(site, browser)
+        thief.cookies.set(SESSION, browser.cookies[SESSION], path="/console")
+        assert (await thief.get("/console")).status_code == 200
+        await welcomed(site, browser, member(site).member_id)
+        assert (await browser.get("/console")).status_code == 200
+        assert (await thief.get("/console")).status_code == 303
+
+
 async def test_a_new_password_ends_links_that_wait(site: AdminSite) -> None:
     bob, new = member(site), "another sentence nobody says"
     async with visitor(site) as browser, visitor(site) as other:

@@ -15,6 +15,7 @@ from server.console.sign_in.cookies import DOOR, SESSION
 from server.console.small_forms import BadForm, form_of, word_of
 from server.http.asgi import Scope
 from server.ledger.actors import Actor
+from server.ledger.database import Database
 from server.ledger.errors import LedgerUnavailable
 from server.ledger.password_store import hash_of_token
 from server.ledger.session_store import SessionStore
@@ -86,15 +87,18 @@ class Door:
     async def let_in(
         self, request: Request, member_id: str, how: str, target: str = HOME
     ) -> Response:
-        """With a session under a new token."""
+        """With a session under a new token; the one that this browser had ends."""
         token = secrets.token_urlsafe(32)
         actor, agent = actor_of(request.scope, member_id), request.headers.get("user-agent", "")
-        await self.sessions.ask(
-            actor,
-            lambda books: SessionStore(books).begin(
-                hash_of_token(token), member_id, how, actor.address, agent
-            ),
-        )
+        former = await self.sessions.own_id(request)
+
+        def begin(books: Database) -> None:
+            store = SessionStore(books)
+            if (row := store.find(former)) is not None:
+                store.end(former, row.member_id)
+            store.begin(hash_of_token(token), member_id, how, actor.address, agent)
+
+        await self.sessions.ask(actor, begin)
         answer = RedirectResponse(target, 303, {"Cache-Control": "no-store"})
         cookies = await self.sessions.cookies()
         cookies.set(request, answer, SESSION, token)
