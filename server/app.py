@@ -36,6 +36,7 @@ from server.api.operations import OPERATIONS
 from server.api.registry_file import Read, RegistryFileReader, add_registry_route
 from server.api.responses.background import BackgroundRunner
 from server.api.services import Services
+from server.api.site_node import SiteNode
 from server.api.unrouted import api_error, http_error, rendered, unexpected_error
 from server.build_info import BuildInfo
 from server.console.mounted import console_routes
@@ -190,6 +191,8 @@ def _services(
         gates=gates,
         memory=memory_of(settings, ledger),
     )
+    address = settings.advertise
+    services.site_node = SiteNode(ledger, services.limiter, fleet, supervisor, node, address)
     services.batches = batch_runner(services)
     services.keyed = keyed_requests(settings, ledger, supervisor, metrics.keyed)
     if services.memory is not None:
@@ -259,6 +262,8 @@ async def _lifespan(app: FjordApp) -> AsyncIterator[Mapping[str, Any]]:
             stack.push_async_callback(services.traces.stop)
         await services.ledger.start(on_keys=services.take_keys)
         stack.push_async_callback(services.ledger.stop)
+        await services.site_node.start()
+        stack.push_async_callback(services.site_node.stop)
         await services.keyed.start()
         stack.push_async_callback(services.keyed.stop)
         stack.callback(services.long_bodies.close)

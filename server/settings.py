@@ -45,6 +45,12 @@ def _host(value: str) -> str:
     return value
 
 
+def _advertised(value: str) -> str:
+    if not re.fullmatch(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?", value):
+        raise ValueError("right would be like http://gpu-1.example.com:8080")
+    return value.rstrip("/")
+
+
 Several = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)]
 Host = Annotated[str, AfterValidator(_host)]
 Origin = Annotated[str, AfterValidator(_origin)]
@@ -161,6 +167,8 @@ class Settings(BaseSettings):
     """postgresql://…: the site's database, beside the local ledger."""
     ledger_stale_s: Seconds = 86_400.0
     """A node serves on its last known keys and budgets for so long while the site is away."""
+    advertise: Annotated[str, AfterValidator(_advertised)] | None = None
+    """http(s)://host:port where the site's other servers reach this one; None: it is not told."""
     node: str | None = None
     """This server's name in usage records; None: the host's name."""
     otlp_endpoint: str | None = None

@@ -18,18 +18,17 @@ from collections.abc import Callable, Sequence
 from itertools import chain
 from operator import itemgetter
 
-from server.accounts.rate_account import (
-    Admission,
+from server.accounts.limit_exceeded import (
     Clock,
     ConcurrencyLimited,
     Headers,
     LimitExceeded,
-    RateAccount,
     RateLimited,
-    tightest,
 )
+from server.accounts.rate_account import Admission, RateAccount, tightest
+from server.accounts.site_shares import SiteShares
 from server.ledger.levels import NO_LIMITS
-from server.ledger.records import Caller, KeyLimits, LimitedLevel
+from server.ledger.records import Caller, KeyLimits, LevelKind, LimitedLevel
 
 __all__ = ["Admission", "ConcurrencyLimited", "LimitExceeded", "Limiter", "RateLimited"]
 
@@ -59,6 +58,8 @@ class Limiter:
         """What is shown."""
         self.accounts: dict[str, RateAccount] = {}
         """By key, and by level above keys."""
+        self.shares = SiteShares(self.accounts, clock)
+        """What this server may have of each limit."""
 
     def admit(self, caller: Caller, slots: int = 1) -> Admission:
         """Count one request and hold a slot for it; `slots` 0: none, it will generate nothing.
@@ -86,7 +87,7 @@ class Limiter:
         more, now = slots - admission.slots, self.clock()
         if more > 0:
             refusals = [
-                each.concurrency_limited(more, each.room_since(more) + self.slot_s - now, [])
+                each.concurrency_limited(more, now, self.slot_s, [])
                 for each in admission.accounts
                 if each.lacks(more)
             ]
@@ -131,13 +132,13 @@ class Limiter:
             if not account.free(admission):
                 return
             if account.tokens is not None and tokens:
-                account.spent.add(tokens, self.clock())
+                account.spend(tokens, self.clock())
 
     def spend(self, caller: Caller, tokens: int) -> None:
         """Count tokens of what held no slot of its key."""
         for account in self.known(caller):
             if account.tokens is not None and tokens:
-                account.spent.add(tokens, self.clock())
+                account.spend(tokens, self.clock())
 
     def headers(self, caller: Caller) -> Headers:
         """X-RateLimit-* as they stand; nothing is counted."""
@@ -152,8 +153,7 @@ class Limiter:
         """The accounts of a caller who comes in, the key's first, with the limits of now."""
         account = self.accounts.get(caller.key_id)
         if account is None:
-            account = RateAccount("key", "This API key", self.defaults, self.wall_clock)
-            self.accounts[caller.key_id] = account
+            account = self.opened(caller.key_id, "key", "This API key", self.defaults)
         if account.limits is not caller.limits:
             account.set_limits(caller.limits)
         account.above = tuple(map(self.level, caller.levels)) if caller.levels else ()
@@ -176,11 +176,17 @@ class Limiter:
     def level(self, level: LimitedLevel) -> RateAccount:
         account = self.accounts.get(level.level_id)
         if account is None:
-            account = RateAccount(level.kind, level.title, NO_LIMITS, self.wall_clock)
-            self.accounts[level.level_id] = account
+            account = self.opened(level.level_id, level.kind, level.title, NO_LIMITS)
         if account.limits is not level.limits:
             account.title = level.title
             account.set_limits(level.limits)
+        return account
+
+    def opened(
+        self, level_id: str, kind: LevelKind, title: str, defaults: KeyLimits
+    ) -> RateAccount:
+        account = RateAccount(level_id, kind, title, defaults, self.wall_clock, self.shares)
+        self.accounts[level_id] = account
         return account
 
 

@@ -17,6 +17,9 @@ from server.api.endpoint import Endpoint
 from server.api.services import Services
 from server.metrics import CONTENT_TYPE
 
+DRAIN_RETRY = "5"
+"""Seconds after which /ready of a server that drains is worth another look."""
+
 
 class Health(TypedDict):
     status: Literal["ok"]
@@ -65,7 +68,10 @@ def ready(services: Services, tag: str) -> Endpoint:
             "refusing": refused,
             "notes": services.ledger.notes(),
         }
-        return _json(200 if is_ready else 503, body)
+        answer = _json(200 if is_ready else 503, body)
+        if "drain" in refused:
+            answer.headers["Retry-After"] = DRAIN_RETRY
+        return answer
 
     return request_response(answer)
 

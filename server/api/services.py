@@ -18,6 +18,7 @@ from server.accounts.prefix_salts import PrefixSalts
 from server.accounts.rejections import Rejections
 from server.api.idempotency.keyed_requests import KeyedRequests
 from server.api.responses.background import BackgroundRunner
+from server.api.site_node import SiteNode
 from server.batches.runner import BatchRunner
 from server.disk_space import DiskSpace
 from server.errors import ApiError, brief
@@ -89,6 +90,7 @@ class Services:
     batches: BatchRunner = field(init=False)
     """Set when there is an API that asks their lines."""
     keyed: KeyedRequests = field(init=False)
+    site_node: SiteNode = field(init=False)
     background: BackgroundRunner = field(init=False)
     """Set where there is a memory."""
 
@@ -206,6 +208,10 @@ class Services:
             out["ledger"] = "Usage cannot be recorded now; the server's log says why."
         if self.supervisor.draining:
             out["drain"] = "The server is shutting down."
+        elif self.site_node.is_drained:
+            out["drain"] = "An operator keeps new work from this server."
+        if not self.site_node.is_known:
+            out["site"] = "The site's other servers do not know of this one yet."
         return out
 
     def _wrong_task(self, alias: str, caller: Caller, task: Task) -> ApiError:

@@ -43,6 +43,11 @@ class OperatorClient:
         found: dict[str, Any] = self._asked("GET", path)
         return found
 
+    def post(self, path: str) -> dict[str, Any]:
+        """What it answers, under /admin/v1."""
+        found: dict[str, Any] = self._asked("POST", path)
+        return found
+
     def models(self) -> list[Model]:
         """All, in the registry's order."""
         found: list[Model] = self._asked("GET", _PATH)["models"]

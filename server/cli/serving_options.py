@@ -138,6 +138,10 @@ Verify = Annotated[
     typer.Option("--verify", help="Compare every byte of a model's weights before it is loaded."),
 ]
 LedgerUrl = Annotated[str | None, typer.Option(help="postgresql://…: the site's database.")]
+Advertise = Annotated[
+    str | None,
+    typer.Option(metavar="URL", help="Where the site's other servers reach this one."),
+]
 OtlpEndpoint = Annotated[
     str | None,
     typer.Option(

@@ -4,6 +4,8 @@ from server.ledger.database import Database
 
 KEYS_OF_SITE = "keys_of_site"
 """Set while a node's keys are a copy of its site's."""
+SITE_NODES = "site_nodes"
+"""How many nodes the site had."""
 
 
 def remembered(database: Database, name: str) -> str | None:

@@ -1,10 +1,12 @@
-"""The routes of /admin/v1 that are of this server's own work: its models, requests and memory."""
+"""The routes of /admin/v1 that are of this server's own work: its models, requests and memory; and
+of the servers of its site."""
 
 from fastapi import APIRouter
 
 from server.accounts.auth import KeyRing
 from server.api.admin.memory import add_memory_route
 from server.api.admin.models import add_model_routes
+from server.api.admin.nodes import add_node_routes
 from server.api.admin.now.routes import add_now_routes
 from server.api.admin.registry import add_running_registry_routes
 from server.api.admin.requests import add_request_routes
@@ -20,3 +22,4 @@ def add_served_routes(
     add_memory_route(router, services)
     add_request_routes(router, recent, ring)
     add_now_routes(router, services, recent)
+    add_node_routes(router, services)
