@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 
-from server.accounts.level_use import LevelUse
+from server.accounts.counted_level import CountedLevel
 from server.accounts.limit_exceeded import (
     Clock,
     ConcurrencyLimited,
@@ -32,7 +32,7 @@ class Admission:
     """One a sequence."""
 
 
-class RateAccount(LevelUse):
+class RateAccount(CountedLevel):
     """With the requests that hold of it, what they are shown and how they are refused."""
 
     __slots__ = ("above",)

@@ -33,7 +33,7 @@ KEY_CHANGE: Final = (ALL, NONE, OWNERS, NONE, OWN)
 MEMBER_CHANGE: Final = (ALL, NONE, OWNERS, NONE, NONE)
 ADMIN: Final = (ALL, NONE, NONE, NONE, NONE)
 NO_MODEL: Final = ((GONE, GONE, GONE), NONE, NONE, NONE, NONE)
-"""A command to a model that is not there."""
+"""A command to a model or a node that is not there."""
 NO_REGISTERED: Final = ((GONE, GONE, GONE),) * 5
 WRONG: Final = (400, 400, 400)
 """Let in: a month is missing."""
@@ -76,6 +76,9 @@ EXPECTED: Final[dict[str, tuple[tuple[int, ...], ...]]] = {
     "GET /audit/verify": SITE,
     "GET /models": LIST,
     **{f"POST /models/{{alias}}/{command}": NO_MODEL for command in COMMANDS},
+    "GET /nodes": SITE,
+    "POST /nodes/{node}/drain": NO_MODEL,
+    "POST /nodes/{node}/undrain": NO_MODEL,
     "GET /now": LIST,
     "GET /now/events": LIST,
     "GET /registry": LIST,
@@ -109,6 +112,7 @@ async def called(site: AdminSite, people: People, route: str, asker: str, on: st
         "owner": PEOPLE[on][1],
         "request_id": f"asked-by-{on}",
         "alias": "none",
+        "node": "none",
         "number": "2020-0001",
     }
     method, path = route.format(**places).split(" ")

@@ -12,7 +12,7 @@ from server.ledger.records import KeyLimits, LevelKind
 from server.ledger.site_limits import LimitKind, NodeCount, standing
 
 
-class LevelUse:
+class CountedLevel:
     """One key or level: its limits, the defaults filled in, and what it has used of them. A change
     of the limits forgets nothing of what was used."""
 
