@@ -40,7 +40,7 @@ def nodes(
     api_key: AdminKey = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the servers of a site, as a running one of them knows them; drain and undrain one.
+    """List a site's servers; drain and undrain one.
 
     A server that was not heard for ten seconds is gone; after a day it is not told any more.
     """

@@ -1,6 +1,7 @@
 """A site's nodes: who is there, who is gone, and one that is drained behind a balancer."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from server.cli import nodes as nodes_cli
 from server.ledger.audit import entries
 from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key
@@ -68,6 +71,33 @@ def test_every_server_is_listed_with_its_models_and_one_that_was_killed_is_gone(
             books.execute("UPDATE nodes SET seen_at = now() - interval '25 hours' WHERE name='old'")
         wait_until(lambda: "old" not in [n["name"] for n in listed(admin)], "it is told no more")
         wait_until(lambda: len(listed(admin)) == 2, "who still runs is told again")
+
+
+def test_fjord_nodes_lists_and_drains_at_80_columns(site: Fronts) -> None:
+    run = CliRunner(env={"COLUMNS": "80"})
+    with admin_of(site) as admin:
+        told = ["--url", site.nodes[0].url, "--api-key", admin.headers["X-API-Key"]]
+        answer = run.invoke(nodes_cli.app, told)
+        assert answer.exit_code == 0, answer.output
+        assert "(here)" in answer.output
+        assert max(map(len, answer.output.splitlines())) <= 80
+        node_id = listed(admin)[1]["node_id"]
+        drained = run.invoke(nodes_cli.app, ["drain", node_id, *told, "--json"])
+        assert json.loads(drained.output)[0]["state"] == "draining"
+        assert run.invoke(nodes_cli.app, [*told, "drain", node_id]).exit_code != 0
+
+
+def test_a_server_that_ends_by_itself_is_stopped_and_not_waited_for(
+    tmp_path: Path, server: Any
+) -> None:
+    url = new_site(server)
+    with fronts(tmp_path, url, count=1) as alone:
+        with fronts(tmp_path / "more", url, count=1, known=2):
+            pass
+        with admin_of(alone) as admin:
+            assert sorted(node["state"] for node in listed(admin)) == ["serving", "stopped"]
+        shares = alone.nodes[0].services.limiter.shares
+        wait_until(lambda: shares.nodes == 1, "it has all again", timeout_s=5)
 
 
 def test_two_nodes_of_one_name_are_told_apart_by_their_ids(site: Fronts) -> None:

@@ -41,6 +41,18 @@ def test_two_fronts_admit_no_more_of_a_thousand_requests_than_the_limit(
         )
 
 
+def test_a_database_that_starts_anew_under_load_makes_no_room(tmp_path: Path, server: Any) -> None:
+    with fronts(tmp_path, new_site(server)) as site, ThreadPoolExecutor(8) as pool:
+        _, key = site.new_key(requests_per_minute=60, burst=0)
+        asked = [pool.submit(site.send, n % 2, key) for n in range(300)]
+        server.stop()
+        server.start()
+        asked += [pool.submit(site.send, n % 2, key) for n in range(300)]
+        seen = Counter(each.result().status_code for each in asked)
+    assert set(seen) == {200, 429}
+    assert 30 <= seen[200] <= 60
+
+
 def test_without_their_database_they_go_on_within_the_limit(tmp_path: Path, server: Any) -> None:
     with fronts(tmp_path, new_site(server)) as site:
         _, key = site.new_key(requests_per_minute=40, burst=0)

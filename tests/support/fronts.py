@@ -21,12 +21,12 @@ CHAT = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 class Fronts:
     """Servers that know of each other."""
 
-    def __init__(self, url: str, nodes: list[Served]) -> None:
-        self.url, self.nodes = url, nodes
+    def __init__(self, url: str, nodes: list[Served], known: int) -> None:
+        self.url, self.nodes, self.count = url, nodes, known
         wait_until(lambda: all(self.known(node) for node in nodes), "all know of all")
 
     def known(self, node: Served) -> bool:
-        return node.services.limiter.shares.nodes == len(self.nodes)
+        return node.services.limiter.shares.nodes == self.count
 
     def new_key(self, **limits: int) -> tuple[str, str]:
         """Id and text of a key that all of them take."""
@@ -53,7 +53,10 @@ class Fronts:
 
 
 @contextmanager
-def fronts(folder: Path, url: str, count: int = 2, **settings: Any) -> Iterator[Fronts]:
+def fronts(
+    folder: Path, url: str, count: int = 2, known: int | None = None, **settings: Any
+) -> Iterator[Fronts]:
+    """`known`: how many the site has by then, if not these alone."""
     with ExitStack() as stack:
         nodes = [
             stack.enter_context(
@@ -61,4 +64,4 @@ def fronts(folder: Path, url: str, count: int = 2, **settings: Any) -> Iterator[
             )
             for i in range(count)
         ]
-        yield Fronts(url, nodes)
+        yield Fronts(url, nodes, known or count)
