@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -11,53 +11,36 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 
-from engines.audio.decoding import Decoder
 from engines.fleet.fleet import Fleet
 from engines.host.garbage import freeze_garbage
 from engines.registry.registry import Registry
 from server.accounts.auth import KeyRing
-from server.accounts.limits import Limiter
 from server.api.admin.gate import AdminGate
 from server.api.admin.invoices import add_invoice_routes
 from server.api.admin.me import add_me_route
 from server.api.admin.router import admin_router, opened
 from server.api.admin.served import add_served_routes
 from server.api.admin.terms import Terms
-from server.api.batches.runner import batch_runner
+from server.api.assembly import assembled
 from server.api.endpoint import KeyedEndpoint
 from server.api.exposure import speaks_console, speaks_ollama
-from server.api.idempotency.place import keyed_requests
-from server.api.memory.place import memory_of
-from server.api.memory.told import told_of
 from server.api.openapi.docs import Documentation
 from server.api.openapi.document import DESCRIPTION, VERSION, completed
 from server.api.openapi.route import DescribedRoute
 from server.api.operations import OPERATIONS
 from server.api.registry_file import Read, RegistryFileReader, add_registry_route
-from server.api.responses.background import BackgroundRunner
 from server.api.services import Services
-from server.api.site_node import SiteNode
 from server.api.unrouted import api_error, http_error, rendered, unexpected_error
-from server.build_info import BuildInfo
 from server.console.mounted import console_routes
 from server.console.session import Sessions
-from server.disk_space import DiskSpace
 from server.errors import ApiError
-from server.fairness.gates import Gates
 from server.http.asgi import App, Receive, Scope, Send
 from server.http.connection import connection_state
 from server.http.host_header import check_host
 from server.http.recent_requests import RecentRequests
 from server.http.request_log import RequestLog, answer_headers, line_of
 from server.http.web_pages import WebPages
-from server.ledger.backlog import backlog_of
 from server.ledger.ledger import Ledger
-from server.ledger_metrics import LedgerMetrics
-from server.memory_metrics import MemoryMetrics
-from server.metrics import Metrics
-from server.pictures.reading import PictureReader
-from server.queue_metrics import QueueMetrics
-from server.requests.supervisor import Supervisor
 from server.settings import Settings
 from server.tracing.facts import Traces
 
@@ -117,7 +100,7 @@ def create_app(
     `operator_token` opens the admin API beside admin keys; empty: nothing does. `read_registry`
     reads the registry again; None: there is no file. `traces` takes each request that has ended.
     `sessions`: who has signed in to the console; None: as its books say."""
-    services = _services(settings, registry, fleet, ledger, ring, node, traces)
+    services = assembled(settings, registry, fleet, ledger, ring, node, traces)
     registry_file = RegistryFileReader(services, read_registry)
     reserved = ledger.budgets.reservations
     terms = Terms(lambda: services.registry.names, registry.currency, reserved)
@@ -144,69 +127,6 @@ def create_app(
     ops.add_middleware(AdminGate, ring=ring, answered=counted, token=operator_token)
     app.registry_file = registry_file
     return logged
-
-
-def _services(
-    settings: Settings,
-    registry: Registry,
-    fleet: Fleet,
-    ledger: Ledger,
-    ring: KeyRing,
-    node: str,
-    traces: Traces | None,
-) -> Services:
-    """The parts that endpoints share, each with its metrics."""
-    supervisor = Supervisor()
-    metrics = Metrics(registry.models, fleet.statuses, supervisor.requests)
-    gates = Gates(ring.weight_of)
-    disk_space = DiskSpace(settings.data_dir)
-    for part in (
-        BuildInfo(),
-        LedgerMetrics(lambda: backlog_of(ledger)),
-        QueueMetrics(supervisor.sequences, settings.queue_limit, gates.waiting),
-        disk_space,
-    ):
-        metrics.registry.register(part)
-    if traces is not None:
-        metrics.registry.register(traces)
-    services = Services(
-        settings=settings,
-        registry=registry,
-        fleet=fleet,
-        ledger=ledger,
-        ring=ring,
-        limiter=Limiter(
-            requests_per_minute=settings.requests_per_minute,
-            burst=settings.burst,
-            concurrent=settings.concurrent,
-            slot_s=settings.request_timeout_s,
-        ),
-        metrics=metrics,
-        supervisor=supervisor,
-        disk_space=disk_space,
-        node=node,
-        pictures=PictureReader(settings.image_hosts, is_offline=settings.offline),
-        decoder=Decoder(settings.audio_seconds),
-        traces=traces,
-        gates=gates,
-        memory=memory_of(settings, ledger),
-    )
-    address = settings.advertise
-    services.site_node = SiteNode(ledger, services.limiter, fleet, supervisor, node, address)
-    services.batches = batch_runner(services)
-    services.keyed = keyed_requests(settings, ledger, supervisor, metrics.keyed)
-    if services.memory is not None:
-        services.background = BackgroundRunner(
-            services.memory,
-            services.limiter,
-            supervisor,
-            settings.background_timeout_s,
-            services.current,
-            services.model,
-        )
-        told = partial(told_of, services, services.memory)
-        metrics.registry.register(MemoryMetrics(told))
-    return services
 
 
 def _app_of(services: Services, routes: Sequence[BaseRoute]) -> FjordApp:
@@ -277,6 +197,8 @@ async def _lifespan(app: FjordApp) -> AsyncIterator[Mapping[str, Any]]:
         if services.memory is not None:
             await services.memory.start()
             stack.push_async_callback(services.memory.stop)
+            await services.recorder.start()
+            stack.push_async_callback(services.recorder.stop)
             stack.push_async_callback(services.background.stop)
         freeze_garbage()
         yield connection_state(services.settings.send_timeout_s)

@@ -145,6 +145,10 @@ class Settings(BaseSettings):
     """Requests of one batch."""
     batch_concurrent: Count = 16
     """Requests of batches that are asked at once, of all batches together, for each model."""
+    content_days: Annotated[float, Field(gt=0, le=30)] = 7.0
+    """How long bodies and answers are kept of keys that are set to it."""
+    metadata_days: Annotated[float, Field(gt=0, le=366)] = 30.0
+    """How long requests' shape is kept of keys that are set to it."""
     response_store: Literal["always", "asked", "never"] = "always"
     """Which responses are kept: unless they say store: false, where they say true, or none."""
     memory_key: Path | None = None

@@ -1,19 +1,21 @@
 """What a level may use, as programs see it: the same fields of the site, owners, members, keys."""
 
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from engines.registry.currency import CURRENCIES, Currency
 from server.ledger.allowance import Allowance, Budget
 from server.ledger.money import MICRO, money_text
-from server.ledger.records import KeyLimits
+from server.ledger.records import ContentMode, KeyLimits
 
 MOST_FACTOR = 10
 LAST_YEAR = 9999
+MOST_CONTENT_S = 86_400.0
 
 
 def _storable(text: Any) -> Any:
@@ -77,6 +79,10 @@ class AllowancePatch(BaseModel):
     currency: Currency | None = None
     price_factor: Factor | None = None
     """What the registry's prices are multiplied by: of all levels the nearest to the key counts."""
+    content: ContentMode | None = None
+    """What is kept of its requests: none, metadata (their shape alone), full (body and answer)."""
+    content_until: AwareDatetime | None = None
+    """When that ends. For `full` above a key it is needed, and at most a day away."""
 
     def allowed(self, level: A) -> A:
         """`level` with what was sent of its allowance. Raises KeyDoesNotFit."""
@@ -91,10 +97,19 @@ class AllowancePatch(BaseModel):
             price_factor=micro_of(self.price_factor)
             if "price_factor" in sent
             else level.price_factor,
+            content=self.content if "content" in sent else level.content,
+            content_until=self._until(level),
         )
+        check_content(level, changed)
         check_currency(level, changed, is_given="budget" in sent)
         check_burst(changed)
         return changed
+
+    def _until(self, level: Allowance) -> float | None:
+        """An end holds for what it was said of alone."""
+        if "content_until" in self.model_fields_set:
+            return None if self.content_until is None else self.content_until.timestamp()
+        return None if "content" in self.model_fields_set else level.content_until
 
 
 class AllowanceOut(BaseModel):
@@ -106,6 +121,8 @@ class AllowanceOut(BaseModel):
     budget: BudgetWire | None
     currency: str | None
     price_factor: Decimal | None
+    content: ContentMode | None
+    content_until: datetime | None
 
 
 def allowance_shown(level: Allowance) -> dict[str, Any]:
@@ -117,6 +134,8 @@ def allowance_shown(level: Allowance) -> dict[str, Any]:
         "budget": level.budget and BudgetWire.of(level.budget),
         "currency": level.currency,
         "price_factor": None if factor is None else Decimal(factor) / MICRO,
+        "content": level.content,
+        "content_until": moment(level.content_until),
     }
 
 
@@ -134,6 +153,21 @@ def check_currency(before: Allowance, after: Allowance, *, is_given: bool) -> No
         raise KeyDoesNotFit(
             f"the {after.kind} has a budget of {kept}, which would become as many "
             f"{after.currency}: give the budget with the currency"
+        )
+
+
+def check_content(before: Allowance, after: Allowance) -> None:
+    """Raises KeyDoesNotFit: above a key content is kept for a time, which somebody has said."""
+    if (before.content, before.content_until) == (after.content, after.content_until):
+        return
+    until, now = after.content_until, time.time()
+    if until is not None and (after.content is None or until <= now):
+        raise KeyDoesNotFit("content_until is a time to come, and needs content beside it")
+    is_long = until is None or until > now + MOST_CONTENT_S
+    if after.content == "full" and after.kind != "key" and is_long:
+        raise KeyDoesNotFit(
+            f"content full for a whole {after.kind} needs content_until, at most a day away; for "
+            "longer, set it on one key"
         )
 
 

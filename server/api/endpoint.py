@@ -12,13 +12,15 @@ from pydantic import TypeAdapter
 from engines.registry.spec import ModelSpec, Task
 from server.accounts.limits import Admission, LimitExceeded
 from server.api.chat.wire import Asked
+from server.api.content.copied import answer_copied
 from server.api.content_type import check_content_type
 from server.api.deadline import timeout_s
 from server.api.decode import decoded, named_model
 from server.api.idempotency.keyed_requests import HEADER as KEY_HEADER
 from server.api.idempotency.taken import TakenBody
+from server.api.regions import check_region
 from server.api.services import ANONYMOUS, Services, record_id_of
-from server.errors import ApiError, OtherForm, brief, method_not_allowed, to_api_error
+from server.errors import OtherForm, method_not_allowed, to_api_error
 from server.http.asgi import Receive, Scope, Send
 from server.http.exchange import ClientLeft, Exchange
 from server.http.request_log import RequestLine, line_of
@@ -60,7 +62,10 @@ class KeyedEndpoint:
         except Exception as exc:
             await self._fail(exchange, exc)
         else:
-            await self._answer(exchange, caller)
+            if caller.content is None:
+                await self.answer(exchange, caller)
+            else:
+                exchange = await answer_copied(self, exchange, caller, receive, send)
         line.status, line.code = exchange.status, exchange.code
 
     def _known(self, exchange: Exchange, line: RequestLine) -> Caller:
@@ -73,7 +78,8 @@ class KeyedEndpoint:
         line.owner = caller.owner
         return caller
 
-    async def _answer(self, exchange: Exchange, caller: Caller) -> None:
+    async def answer(self, exchange: Exchange, caller: Caller) -> None:
+        """Whatever comes of it."""
         try:
             await self._admitted(exchange, caller)
         except ClientLeft:
@@ -230,7 +236,7 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
         wire = await self.read_body(admission, body)
         self._count_unknown(wire)
         spec = self.services.model(wire.model, admission.caller, self.task)
-        self._check_region(wire)
+        check_region(wire.region, self.services.registry.regions)
         record = self._record(exchange, admission.caller, wire, spec)
         prepared = self.prepare(exchange, admission, wire, spec, record)
         if self.is_metered:
@@ -285,14 +291,6 @@ class ModelEndpoint(KeyedEndpoint, Generic[A, P]):
             currency=self.services.currency(caller),
             node=self.services.node,
         )
-
-    def _check_region(self, wire: A) -> None:
-        regions = self.services.registry.regions
-        if wire.region is not None and wire.region not in regions:
-            expected = "one of " + ", ".join(regions)
-            region = brief(wire.region)
-            message = f"Unknown region {region!r}; expected {expected}."
-            raise ApiError.invalid(message, "region", region, expected)
 
     def _count_unknown(self, wire: A) -> None:
         for name in islice(wire.model_extra or (), COUNTED_UNKNOWN):

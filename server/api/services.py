@@ -16,6 +16,7 @@ from server.accounts.auth import KeyRing, check_model
 from server.accounts.limits import Limiter
 from server.accounts.prefix_salts import PrefixSalts
 from server.accounts.rejections import Rejections
+from server.api.content.recorder import ContentRecorder
 from server.api.idempotency.keyed_requests import KeyedRequests
 from server.api.responses.background import BackgroundRunner
 from server.api.site_node import SiteNode
@@ -86,6 +87,9 @@ class Services:
 
     memory: Memory | None = None
     """None: nothing of responses is kept."""
+
+    recorder: ContentRecorder = field(init=False)
+    """What is kept of requests whose key asks for it."""
 
     batches: BatchRunner = field(init=False)
     """Set when there is an API that asks their lines."""

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial, wraps
 from typing import Annotated, Any, TypeAlias, TypeVar
 
@@ -10,6 +11,7 @@ import typer
 
 from engines.registry.complaints import shown
 from engines.registry.currency import CURRENCIES
+from engines.registry.durations import seconds_of
 from server.accounts.allowance_wire import AllowancePatch
 from server.cli.key_choice import by_alias, check_models
 from server.cli.options import failed
@@ -29,6 +31,12 @@ BudgetText: TypeAlias = Annotated[
 CurrencyName: TypeAlias = Annotated[str | None, typer.Option(help=", ".join(CURRENCIES) + ".")]
 Factor: TypeAlias = Annotated[
     str | None, typer.Option(help="What prices are multiplied by, as 0.85 or 1.2.")
+]
+Content: TypeAlias = Annotated[
+    str | None, typer.Option(help="What is kept of requests: none, metadata or full.")
+]
+ContentFor: TypeAlias = Annotated[
+    str | None, typer.Option(help="How long that holds, as 30m, 1h or 7d.")
 ]
 Unset: TypeAlias = Annotated[
     list[str] | None, typer.Option(help="A field to set back to its default; repeatable.")
@@ -66,6 +74,8 @@ def said(
     budget: BudgetText = None,
     currency: CurrencyName = None,
     price_factor: Factor = None,
+    content: Content = None,
+    content_for: ContentFor = None,
 ) -> SaidAllowance:
     fields: dict[str, Any] = {
         "models": None if models is None else [m.strip() for m in models.split(",") if m.strip()],
@@ -75,6 +85,8 @@ def said(
         "tokens_per_minute": tokens_per_minute,
         "currency": None if currency is None else currency.upper(),
         "price_factor": price_factor,
+        "content": content,
+        "content_until": None if content_for is None else _after(content_for),
     }
     if budget is not None:
         fields["budget"], unit = budget_of(budget)
@@ -83,6 +95,14 @@ def said(
     given = {name: value for name, value in fields.items() if value is not None}
     by_alias(given)
     return SaidAllowance(given, budget, currency)
+
+
+def _after(text: str) -> datetime:
+    """Raises typer.Exit."""
+    try:
+        return datetime.now(UTC) + timedelta(seconds=seconds_of(text))
+    except (ValueError, OverflowError):
+        raise failed(f"--content-for {shown(text)} is not understood; right would be 1h.") from None
 
 
 def with_allowance(command: Callable[..., None]) -> Callable[..., None]:

@@ -36,6 +36,9 @@ def requests(
     failed: Annotated[bool, typer.Option("--failed", help="Those that ended with an error.")] = (
         False
     ),
+    content: Annotated[
+        bool, typer.Option("--content", help="What is kept of it, or those of which something is.")
+    ] = False,
     url: server_address.Url = None,
     port: server_address.Port = None,
     data_dir: DataDir = None,
@@ -47,6 +50,9 @@ def requests(
     The newest first. Times in milliseconds: until it had an engine, its first token, its end.
     """
     with operator_client(url, port, data_dir, api_key) as server:
+        if content:
+            _show_kept(server, request_id, owner, key, limit)
+            return
         if request_id is not None:
             found = server.get(f"/admin/v1/requests/{quote(request_id, safe='')}")
             _show_one(found, as_json)
@@ -55,6 +61,19 @@ def requests(
         query = {name: value for name, value in asked.items() if value is not None}
         path = f"/admin/v1/requests?{urlencode(query | {'failed': str(failed).lower()})}"
         _show_all(server.get(path)["requests"], as_json)
+
+
+def _show_kept(
+    server: Any, request_id: str | None, owner: str | None, key: str | None, limit: int
+) -> None:
+    """JSON: a body may be anything."""
+    if request_id is not None:
+        path = f"/admin/v1/requests/{quote(request_id, safe='')}/content"
+    else:
+        asked = {"owner": owner, "key_id": key, "limit": min(limit, 1000)}
+        given = {name: value for name, value in asked.items() if value is not None}
+        path = f"/admin/v1/kept-requests?{urlencode(given)}"
+    typer.echo(json.dumps(server.get(path), indent=2, ensure_ascii=True))
 
 
 def _show_all(found: Sequence[dict[str, Any]], as_json: bool) -> None:

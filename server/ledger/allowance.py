@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from server.ledger.records import KeyLimits, LevelKind
+from server.ledger.records import ContentMode, KeyLimits, LevelKind
 
 SITE = "site"
 
@@ -29,6 +29,10 @@ class Allowance:
     currency: str | None = None
     price_factor: int | None = None
     """What prices are multiplied by, in millionths."""
+    content: ContentMode | None = None
+    """Of content the nearest to the key counts; `none` anywhere above it forbids."""
+    content_until: float | None = None
+    """Unix seconds; afterwards nothing is said."""
 
     @property
     def counted(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from server.ledger.allowance import Allowance, Budget
 from server.ledger.records import KeyLimits
 
-AS_IT_IS = ("currency", "price_factor")
+AS_IT_IS = ("currency", "price_factor", "content", "content_until")
 ALLOWANCE_COLUMNS = (
     *KeyLimits.__slots__,
     *AS_IT_IS,

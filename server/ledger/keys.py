@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from server.ledger.allowance import Allowance
-from server.ledger.levels import Above, both
+from server.ledger.levels import Above, both, with_own_content
 from server.ledger.records import Caller
 
 ALPHABET = string.ascii_lowercase + string.digits
@@ -78,6 +78,7 @@ class Key(Allowance):
             currency=self.currency or above.currency,
             price_factor=above.price_factor if own is None else own,
             is_admin=self.is_admin,
+            content=with_own_content(self, above.content),
         )
 
 

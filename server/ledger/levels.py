@@ -1,13 +1,16 @@
 """What several levels say together; of each the nearest to the key comes first."""
 
 from collections.abc import Iterable
-from typing import Any
+from math import inf
+from typing import Any, TypeAlias
 
 from server.ledger.allowance import Allowance
-from server.ledger.records import KeyLimits, LimitedLevel
+from server.ledger.records import ContentMode, KeyLimits, LimitedLevel
 from server.ledger.tenants import OwnerLevel
 
 NO_LIMITS = KeyLimits()
+Kept: TypeAlias = tuple[ContentMode, float]
+"""What is kept of requests, and until when."""
 
 
 class Above:
@@ -15,7 +18,8 @@ class Above:
     for all keys of that place."""
 
     __slots__ = (
-        *("barred", "currency", "levels", "limited", "models", "owner_id", "price_factor"),
+        *("barred", "content", "currency", "levels", "limited", "models", "owner_id"),
+        "price_factor",
         "weight",
     )
 
@@ -25,6 +29,7 @@ class Above:
         self.models = narrowest(levels)
         self.currency: str | None = nearest("currency", levels)
         self.price_factor: int | None = nearest("price_factor", levels)
+        self.content = kept_content(levels)
         self.barred: str | None = nearest("barred", levels)
         """Why no key below may be used; None: it may."""
         owner = next((each for each in levels if isinstance(each, OwnerLevel)), None)
@@ -59,3 +64,22 @@ def limited(levels: Iterable[Allowance]) -> tuple[LimitedLevel, ...]:
         for each in levels
         if each.limits != NO_LIMITS
     )
+
+
+def kept_content(levels: Iterable[Allowance]) -> Kept | None:
+    """What the nearest says; ("none", …) where one of them forbids it."""
+    said: list[Kept] = [
+        (each.content, inf if each.content_until is None else each.content_until)
+        for each in levels
+        if each.content is not None
+    ]
+    forbidden = next((kept for kept in said if kept[0] == "none"), None)
+    return forbidden or next(iter(said), None)
+
+
+def with_own_content(own: Allowance, above: Kept | None) -> Kept | None:
+    """Of a key, with what is above it; None: nothing is kept."""
+    found = kept_content((own,)) or above
+    if above is not None and above[0] == "none":
+        found = above
+    return None if found is None or found[0] == "none" else found

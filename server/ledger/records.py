@@ -19,6 +19,9 @@ rejected before any token, past its deadline, failed otherwise, cut by a drain, 
 
 LevelKind: TypeAlias = Literal["site", "owner", "member", "key"]
 
+ContentMode: TypeAlias = Literal["none", "metadata", "full"]
+"""What is kept of requests: nothing; their shape, without a word of anybody's; body and answer."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyLimits:
@@ -61,6 +64,8 @@ class Caller:
     price_factor: int | None = None
     """In millionths; None: prices are the registry's."""
     is_admin: bool = False
+    content: "tuple[ContentMode, float] | None" = None
+    """What is kept of its requests, until when (Unix seconds); None: nothing."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -7,6 +7,7 @@
     vault          database and owners, once the site's key is known to be the right one
     responses      a kept response: its turn, its events, chains of them; response_rows: as a row
     conversations  items in their order
+    kept_requests  what is kept of requests where that is asked for
     background     responses that run without their client: claimed, alive, lost
     counts         how much is kept, and what failed
     sweeping       what is past its time, or whose owner is gone

@@ -57,6 +57,14 @@ CREATE TABLE IF NOT EXISTS memory_conversation_items (
     bytes INTEGER NOT NULL, plain_bytes INTEGER NOT NULL, sealed BLOB NOT NULL,
     PRIMARY KEY (conversation_id, seq), UNIQUE (conversation_id, item_id)
 );
+CREATE TABLE IF NOT EXISTS memory_requests (
+    kept_id TEXT PRIMARY KEY, request_id TEXT NOT NULL, owner TEXT NOT NULL, key_id TEXT NOT NULL,
+    at INTEGER NOT NULL, expires_at INTEGER NOT NULL, mode TEXT NOT NULL, path TEXT NOT NULL,
+    status INTEGER NOT NULL, bytes INTEGER NOT NULL, sealed BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS memory_requests_request ON memory_requests (request_id);
+CREATE INDEX IF NOT EXISTS memory_requests_owner ON memory_requests (owner, at);
+CREATE INDEX IF NOT EXISTS memory_requests_expiry ON memory_requests (expires_at);
 """
 
 

@@ -14,6 +14,7 @@ from server.memory.conversations import ConversationStore, KeptItem
 from server.memory.counts import Counts, counts_in
 from server.memory.database import FileMemory, MemoryDatabase, SharedMemory
 from server.memory.errors import MemoryFull, MemoryTrouble, NotKept
+from server.memory.kept_requests import KeptRequestStore
 from server.memory.owners import Owners
 from server.memory.response_rows import EventPart, KeptResponse
 from server.memory.responses import ResponseStore
@@ -44,15 +45,18 @@ class Memory:
         days: float,
         days_of: Mapping[str, float],
         most_open: int,
+        content_days: tuple[float, float] = (7.0, 30.0),
         keys: Callable[[], Sequence[Key]],
     ) -> None:
-        """`keys`: those of the site; blocks."""
+        """`keys`: those of the site; blocks. `content_days`: how long content of requests is kept,
+        and their shape."""
         owners = Owners(quota_bytes, days, days_of)
         self.vault = Vault(database, owners, key_path, makes_key=makes_key)
         self.responses = ResponseStore(self.vault)
         self.conversations = ConversationStore(self.vault)
         self.background = BackgroundStore(self.responses, node, most_open)
-        self.sweeper = Sweeper(self.responses, self.conversations)
+        self.requests = KeptRequestStore(self.vault, *content_days)
+        self.sweeper = Sweeper(self.responses, self.conversations, self.requests)
         self.running: Callable[[], Sequence[str]] = tuple
         """Ids of the background responses that this process runs."""
         self.counts: Counts | None = None
@@ -105,7 +109,7 @@ class Memory:
             log.warning("%d background responses had lost their server and have failed", lost)
         went = self.sweeper.sweep(self._keys_at_times())
         if went:
-            log.info("%d kept responses and conversations are past their time and gone", went)
+            log.info("%d kept things are past their time and gone", went)
         self.counts = self._counts()
 
     def _counts(self) -> Counts:
@@ -181,6 +185,7 @@ def forget_owner(data_dir: Path, ledger_url: str | None, owner: str) -> int:
     database, _ = where(data_dir, ledger_url, None)
     vault = Vault(database, Owners(0, 0.0), data_dir / FILE_NAME, makes_key=False)
     try:
-        return Sweeper(ResponseStore(vault), ConversationStore(vault)).forget(owner)
+        requests = KeptRequestStore(vault, 0.0, 0.0)
+        return Sweeper(ResponseStore(vault), ConversationStore(vault), requests).forget(owner)
     finally:
         database.close()

@@ -13,6 +13,7 @@ from server.ledger.database import Database
 from server.ledger.keys import Key
 from server.ledger.periods import DAY_S
 from server.memory.conversations import ConversationStore
+from server.memory.kept_requests import KeptRequestStore
 from server.memory.responses import ResponseStore
 
 SLICE: Final = 100
@@ -23,8 +24,14 @@ GRACE_S: Final = DAY_S
 class Sweeper:
     """Blocks: off the event loop, from any thread. Raises MemoryTrouble."""
 
-    def __init__(self, responses: ResponseStore, conversations: ConversationStore) -> None:
+    def __init__(
+        self,
+        responses: ResponseStore,
+        conversations: ConversationStore,
+        requests: KeptRequestStore,
+    ) -> None:
         self.responses, self.conversations = responses, conversations
+        self.requests = requests
         self.vault = responses.vault
 
     def sweep(self, keys: Iterable[Key]) -> int:
@@ -67,14 +74,14 @@ class Sweeper:
                 database,
                 database.query(_DUE_RESPONSES, (now, SLICE)),
                 database.query(_DUE_CONVERSATIONS, (now, SLICE)),
-            )
+            ) + self.requests.remove_due(database, SLICE)
 
     def _slice_of(self, database: Database, owner: str) -> int:
         return self._remove(
             database,
             database.query(_RESPONSES_OF, (owner, SLICE)),
             database.query(_CONVERSATIONS_OF, (owner, SLICE)),
-        )
+        ) + self.requests.remove_of(database, owner, SLICE)
 
     def _remove(
         self,

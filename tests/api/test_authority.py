@@ -72,6 +72,10 @@ EXPECTED: Final[dict[str, tuple[tuple[int, ...], ...]]] = {
     "GET /invoices/{number}.pdf": NO_INVOICE,
     "GET /requests": LIST,
     "GET /requests/{request_id}": READ,
+    "GET /kept-requests": (ALL, NONE, ALL, NONE, NONE),
+    "GET /requests/{request_id}/content": (
+        *((GONE, GONE, GONE), NONE, (GONE, GONE, GONE), NONE, NONE),
+    ),
     "GET /audit": SITE,
     "GET /audit/verify": SITE,
     "GET /models": LIST,

@@ -169,7 +169,8 @@ def used_once(name: str, owner: str) -> UsageRecord:
     )
 
 
-NOW = ("now", "now/events", "registry", "registry/{alias}")
+KEPT = ("kept-requests", "requests/{request_id}/content", "nodes")
+NOW = (*KEPT, "now", "now/events", "registry", "registry/{alias}")
 INVOICES = ("invoices", "invoices/preview", "invoices/{number}", "invoices/{number}.pdf")
 READ = (*NOW, *INVOICES, "me", "requests", "requests/{request_id}", "audit", "audit/verify")
 LISTED = ("get", "post")
@@ -185,6 +186,7 @@ async def test_openapi_describes_every_route_and_the_key_it_needs(site: AdminSit
         ("/admin/v1/members/{member}/invite", "post"),
         ("/admin/v1/members/{member}/sessions", "delete"),
         ("/admin/v1/members/{member}/sessions", "get"),
+        *((f"/admin/v1/nodes/{{node}}/{word}", "post") for word in ("drain", "undrain")),
         ("/admin/v1/keys", "get"),
         ("/admin/v1/keys", "post"),
         (one, "get"),

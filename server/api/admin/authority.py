@@ -55,6 +55,8 @@ AUTHORITY: Final[Mapping[str, Whom]] = {
     "GET /invoices/{number}.pdf": ABOVE,
     "GET /requests": EVERYBODY,
     "GET /requests/{request_id}": EVERYBODY,
+    "GET /kept-requests": CHIEFS,
+    "GET /requests/{request_id}/content": CHIEFS,
     "GET /audit": SITE,
     "GET /audit/verify": SITE,
     "GET /models": EVERYBODY,

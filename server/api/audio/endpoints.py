@@ -25,6 +25,7 @@ from server.api.decode import decoded, named_model
 from server.api.form_endpoint import FormEndpoint
 from server.api.generation import Generation
 from server.api.idempotency.taken import TakenBody
+from server.api.regions import check_region
 from server.api.services import Services
 from server.errors import ApiError
 from server.http.exchange import Exchange
@@ -110,7 +111,7 @@ class SpeechEndpoint(FormEndpoint, Generation[SpeechFields]):
             raise
         self._count_unknown(wire)
         spec = services.model(wire.model, admission.caller, self.task)
-        self._check_region(wire)
+        check_region(wire.region, self.services.registry.regions)
         check_speech(wire)
         record = self._record(exchange, admission.caller, wire, spec)
         await services.ledger.check_budget(record.key_id, record.currency)

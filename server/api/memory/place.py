@@ -40,6 +40,7 @@ def memory_of(settings: Settings, ledger: Ledger) -> Memory | None:
         days=settings.memory_days,
         days_of=days_of(settings.memory_days_of),
         most_open=settings.background_open,
+        content_days=(settings.content_days, settings.metadata_days),
         keys=keys,
     )
     memory.check()
