@@ -96,11 +96,6 @@ BODIES: Final[dict[str, dict[str, Any]]] = {
 }
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(autouse=True)
 def short_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who watches is let in, or not; what comes is looked at elsewhere."""

@@ -42,11 +42,6 @@ class InvoicingSite:
         return await self.site.ask(method, INVOICES + path, status, headers=headers, **options)
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Any]:
     with postgres_server() as running:

@@ -25,11 +25,6 @@ from tests.support.serving import Served, make_key, scripted, serving, wait_unti
 SLOW = {"text": " ".join(["word"] * 400), "token_delay_s": 0.02}
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     data_dir = tmp_path_factory.mktemp("data")

@@ -35,11 +35,6 @@ class PeopledSite:
         return str((await self.ask(who, method, path, status, body))["error"]["message"])
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Any]:
     with postgres_server() as running:

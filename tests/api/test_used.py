@@ -55,11 +55,6 @@ class UsedSite:
         )
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Any]:
     with postgres_server() as running:

@@ -29,11 +29,6 @@ TOKEN = {"X-CSRF-Token": "token"}
 SLOW = {"text": " ".join(["word"] * 500), "token_delay_s": 0.02}
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("data")

@@ -9,19 +9,13 @@ from playwright.sync_api import Browser, Page, expect
 
 from server.ledger.audit import verified
 from server.ledger.password_store import PasswordStore
-from tests.support.browser import chromium, needs_browser, tab
+from tests.support.browser import needs_browser, tab
 from tests.support.serving import Served, scripted, serving
 
 pytestmark = [needs_browser, pytest.mark.slow]
 
 PASSWORD = "a sentence that nobody says"
 ANSWER = "Fjords are long, and deep."
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -1,23 +1,16 @@
 """The frame of all pages as a browser has it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser
 
-from tests.support.browser import LAPTOP, PHONE, axe, chromium, needs_browser, tab
+from tests.support.browser import LAPTOP, PHONE, axe, needs_browser, tab
 from tests.support.given_session import GivenSessions
 from tests.support.serving import serving
 
 pytestmark = [needs_browser, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.mark.parametrize("size", [LAPTOP, PHONE], ids=["laptop", "phone"])

@@ -1,6 +1,5 @@
 """Keys in the console: made, shown once, changed, rotated, revoked."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,6 @@ pytestmark = pytest.mark.anyio
 
 KEYS, NEW = "/console/keys", "/console/keys/new"
 AUDITOR = Principal(kind="member", name="m_auditor", role="auditor", title="Alan")
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[AdminSite]:
-    async with admin_site(tmp_path, GivenSessions()) as site:
-        yield site
-
-
-@pytest.fixture
-def visitor(site: AdminSite) -> Visitor:
-    return Visitor(site.client)
 
 
 async def keys(site: AdminSite, **asked: Any) -> list[dict[str, Any]]:

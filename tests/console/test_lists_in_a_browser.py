@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser
 
-from tests.support.browser import LAPTOP, PHONE, axe, chromium, needs_browser, tab
+from tests.support.browser import LAPTOP, PHONE, axe, needs_browser, tab
 from tests.support.given_session import GivenSessions
 from tests.support.serving import Served, make_key, serving, wait_until
 
@@ -36,12 +36,6 @@ PAGES = (
     "/audit/verify",
 )
 LOOKS = [pytest.param(LAPTOP, "light", id="laptop"), pytest.param(PHONE, "dark", id="phone")]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

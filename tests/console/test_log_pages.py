@@ -1,6 +1,5 @@
 """The audit log, the last requests and usage in the console."""
 
-from collections.abc import AsyncIterator
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,17 +20,6 @@ pytestmark = pytest.mark.anyio
 
 AUDIT, REQUESTS, USAGE = "/console/audit", "/console/requests", "/console/usage"
 MEMBER = Principal(kind="member", name="m_member", role="member", owner="acme")
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[AdminSite]:
-    async with admin_site(tmp_path, GivenSessions()) as site:
-        yield site
-
-
-@pytest.fixture
-def visitor(site: AdminSite) -> Visitor:
-    return Visitor(site.client)
 
 
 async def changed_key(site: AdminSite) -> str:

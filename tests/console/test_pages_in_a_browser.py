@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from engines.base import Reasoning
-from tests.support.browser import LAPTOP, PHONE, Tab, axe, chromium, needs_browser, tab
+from tests.support.browser import LAPTOP, PHONE, Tab, axe, needs_browser, tab
 from tests.support.carded import CardedEngine, carded_memory
 from tests.support.console_people import person
 from tests.support.given_session import GivenSessions
@@ -25,12 +25,6 @@ HOSTILE = (
 SESSIONS = GivenSessions()
 PAGES = ("/console", "/console/models", "/console/models/hostile", "/console/chat")
 MOST_BYTES = 150_000
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Owners and members in the console: made, changed, taken out and brought back."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,17 +14,6 @@ pytestmark = pytest.mark.anyio
 OWNERS, MEMBERS = "/console/owners", "/console/members"
 NEW_OWNER, NEW_MEMBER = f"{OWNERS}/new", f"{MEMBERS}/new"
 AUDITOR = Principal(kind="member", name="m_auditor", role="auditor", title="Alan")
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[AdminSite]:
-    async with admin_site(tmp_path, GivenSessions()) as site:
-        yield site
-
-
-@pytest.fixture
-def visitor(site: AdminSite) -> Visitor:
-    return Visitor(site.client)
 
 
 async def test_an_owner_lives_its_life_in_the_console(site: AdminSite, visitor: Visitor) -> None:

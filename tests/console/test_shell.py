@@ -11,11 +11,6 @@ from tests.support.admin_site import admin_site
 from tests.support.given_session import GivenSessions
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.mark.anyio
 async def test_a_page_says_what_runs_and_forbids_all_that_is_not_its_own(tmp_path: Path) -> None:
     async with admin_site(tmp_path, GivenSessions()) as site:

@@ -36,11 +36,6 @@ class Site:
         return turn
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 def inside(turns: list[FairTurn]) -> list[bool]:
     return [turn.is_inside for turn in turns]
 

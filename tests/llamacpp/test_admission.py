@@ -85,11 +85,6 @@ class Site:
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def site(anyio_backend: str) -> AsyncIterator[Site]:
     site = Site()
     yield site

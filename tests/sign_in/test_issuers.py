@@ -37,11 +37,6 @@ RULES = [
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def issuer() -> Iterator[FakeIssuer]:
     with fake_issuer() as found:
         found.claims = {"name": "Ada Lovelace", "email": "ada@acme.example"}

@@ -32,11 +32,6 @@ SESSION = "fjord_session"
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[AdminSite]:
     async with admin_site(tmp_path) as found:
         yield found

@@ -23,11 +23,6 @@ from tests.support.sites import new_site, postgres_server
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     with postgres_server() as running:
