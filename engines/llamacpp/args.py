@@ -82,11 +82,15 @@ def common_params(
     return params
 
 
-def add_adapters(xllamacpp: Any, params: Any, paths: Sequence[str]) -> None:
-    """In the order of their numbers, each without effect until a request names it. Raises
-    EngineUnavailable where prompts are kept beside the slots, whoever's adapter has read them."""
-    if paths and params.cache_ram_mib:
+def check_goes_with_adapters(params: Any) -> None:
+    """Raises EngineUnavailable where prompts are kept beside the slots, whoever's adapter has read
+    them."""
+    if params.cache_ram_mib:
         raise EngineUnavailable("args.cache_ram_mib goes with no adapters; leave it out.")
+
+
+def add_adapters(xllamacpp: Any, params: Any, paths: Sequence[str]) -> None:
+    """In the order of their numbers, each without effect until a request names it."""
     params.lora_init_without_apply = True
     params.lora_adapters = [xllamacpp.CommonAdapterLoraInfo(path, 0.0) for path in paths]
 

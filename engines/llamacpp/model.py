@@ -27,7 +27,7 @@ from engines.host.quiet_import import link_shared, without_collections
 from engines.inputs import encodable, input_at
 from engines.llamacpp.adapter_trials import started
 from engines.llamacpp.adapters import LlamacppAdapters
-from engines.llamacpp.args import SOCKET, common_params
+from engines.llamacpp.args import SOCKET, check_goes_with_adapters, common_params
 from engines.llamacpp.cache_room import CacheRoom
 from engines.llamacpp.chat_template import ChatTemplate
 from engines.llamacpp.form_trial import FormTrial
@@ -73,6 +73,8 @@ class LlamacppModel:
         room = self._folder.path if self._folder else None
         with tempfile.TemporaryDirectory(dir=room, ignore_cleanup_errors=True) as made:
             self.adapters = LlamacppAdapters(spec.adapters, places or {}, path, Path(made))
+            if self.adapters.names:
+                check_goes_with_adapters(params)
             asked = self._asked(spec, path, metadata.trained_tokens)
             sizes = self._loaded(asked, begun)
         self.context_tokens: int = sizes["n_ctx"]

@@ -186,11 +186,13 @@ def _console(settings: Settings, ledger: Ledger, network: Network) -> ConsoleSai
     if not speaks_console(settings):
         return None
     address = settings.console_url or network.ops_url or network.page_url
-    try:
-        with told(), contextlib.closing(ledger.open_books()) as books:
-            link = first_admin_link(books, settings.data_dir, address)
-    except LedgerUnavailable:  # of a site that is away
-        link = None
+    link = None
+    with (
+        told(),
+        contextlib.suppress(LedgerUnavailable),  # of a site that is away
+        contextlib.closing(ledger.open_books()) as books,
+    ):
+        link = first_admin_link(books, settings.data_dir, address)
     return ConsoleSaid(f"{address.rstrip('/')}/console", link)
 
 
