@@ -19,6 +19,8 @@ ALL = {
     "budget": BUDGET,
     "currency": "NOK",
     "price_factor": "0.85",
+    "content": "metadata",
+    "content_until": None,
 }
 
 
