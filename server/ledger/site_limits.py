@@ -54,7 +54,7 @@ def answer_of(told: Any) -> SiteAnswer:
 
 def standing(limit: int, nodes: int) -> int:
     """What a node may use of a limit that it was told no share of."""
-    return max(min(limit, 1), limit // nodes)
+    return max(min(limit, 1), limit // max(nodes, 1))  # 0: all have left, this one too
 
 
 def gives_back(counts: Iterable[NodeCount], nodes: int, answer: SiteAnswer) -> bool:

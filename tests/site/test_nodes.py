@@ -148,7 +148,7 @@ def test_one_of_two_is_drained_behind_a_balancer_and_no_request_fails(site: Fron
         away = httpx.get(f"{site.nodes[1].url}/ready")
         assert (away.status_code, away.headers["Retry-After"]) == (503, "5")
         assert "keeps new work" in away.json()["refusing"]["drain"]
-        assert balancer.sent[site.nodes[0].url] > balancer.sent[site.nodes[1].url] >= 20
+        assert balancer.sent[site.nodes[0].url] >= balancer.sent[site.nodes[1].url] >= 20
         admin.post(f"/nodes/{drained['node_id']}/undrain")
         wait_until(lambda: httpx.get(f"{site.nodes[1].url}/ready").status_code == 200, "it is back")
     with site.books() as books:
