@@ -186,6 +186,7 @@ class Limiter:
         self, level_id: str, kind: LevelKind, title: str, defaults: KeyLimits
     ) -> RateAccount:
         account = RateAccount(level_id, kind, title, defaults, self.wall_clock, self.shares)
+        account.above = ()
         self.accounts[level_id] = account
         return account
 

@@ -8,15 +8,14 @@ from math import ceil
 
 from server.accounts.counted_level import CountedLevel
 from server.accounts.limit_exceeded import (
-    Clock,
     ConcurrencyLimited,
     Headers,
     LimitExceeded,
     RateLimited,
 )
 from server.accounts.rate_windows import MINUTE_S
-from server.accounts.site_shares import SHARE_S, SiteShares
-from server.ledger.records import Caller, KeyLimits, LevelKind
+from server.accounts.site_shares import SHARE_S
+from server.ledger.records import Caller
 
 
 @dataclass(slots=True, eq=False)
@@ -37,18 +36,8 @@ class RateAccount(CountedLevel):
 
     __slots__ = ("above",)
 
-    def __init__(
-        self,
-        level_id: str,
-        kind: LevelKind,
-        title: str,
-        defaults: KeyLimits,
-        wall_clock: Clock,
-        shares: SiteShares,
-    ) -> None:
-        super().__init__(level_id, kind, title, defaults, wall_clock, shares)
-        self.above: tuple[RateAccount, ...] = ()
-        """Of a key: the accounts of the limited levels above it, the nearest first."""
+    above: "tuple[RateAccount, ...]"
+    """Of a key: the accounts of the limited levels above it, the nearest first."""
 
     def headers(self, now: float) -> Headers:
         """X-RateLimit-*. Remaining counts the plain rate; the burst is extra. Reset is when the

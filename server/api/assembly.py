@@ -1,6 +1,9 @@
 """The parts that endpoints share, made and put together: one server's."""
 
+from collections.abc import Iterator
 from functools import partial
+
+from prometheus_client.registry import Collector
 
 from engines.audio.decoding import Decoder
 from engines.fleet.fleet import Fleet
@@ -21,6 +24,7 @@ from server.fairness.gates import Gates
 from server.ledger.backlog import backlog_of
 from server.ledger.ledger import Ledger
 from server.ledger_metrics import LedgerMetrics
+from server.memory.memory import Memory
 from server.memory_metrics import MemoryMetrics
 from server.metrics import Metrics
 from server.pictures.reading import PictureReader
@@ -42,17 +46,6 @@ def assembled(
     """The parts that endpoints share, each with its metrics."""
     supervisor = Supervisor()
     metrics = Metrics(registry.models, fleet.statuses, supervisor.requests)
-    gates = Gates(ring.weight_of)
-    disk_space = DiskSpace(settings.data_dir)
-    for part in (
-        BuildInfo(),
-        LedgerMetrics(lambda: backlog_of(ledger)),
-        QueueMetrics(supervisor.sequences, settings.queue_limit, gates.waiting),
-        disk_space,
-    ):
-        metrics.registry.register(part)
-    if traces is not None:
-        metrics.registry.register(traces)
     services = Services(
         settings=settings,
         registry=registry,
@@ -67,29 +60,46 @@ def assembled(
         ),
         metrics=metrics,
         supervisor=supervisor,
-        disk_space=disk_space,
+        disk_space=DiskSpace(settings.data_dir),
         node=node,
         pictures=PictureReader(settings.image_hosts, is_offline=settings.offline),
         decoder=Decoder(settings.audio_seconds),
         traces=traces,
-        gates=gates,
+        gates=Gates(ring.weight_of),
         memory=memory_of(settings, ledger),
     )
     address = settings.advertise
     services.site_node = SiteNode(ledger, services.limiter, fleet, supervisor, node, address)
     services.recorder = ContentRecorder(services.memory)
-    metrics.registry.register(services.recorder)
     services.batches = batch_runner(services)
     services.keyed = keyed_requests(settings, ledger, supervisor, metrics.keyed)
     if services.memory is not None:
-        services.background = BackgroundRunner(
-            services.memory,
-            services.limiter,
-            supervisor,
-            settings.background_timeout_s,
-            services.current,
-            services.model,
-        )
-        told = partial(told_of, services, services.memory)
-        metrics.registry.register(MemoryMetrics(told))
+        services.background = _background(services, services.memory)
+    for part in _collectors(services):
+        metrics.registry.register(part)
     return services
+
+
+def _background(services: Services, memory: Memory) -> BackgroundRunner:
+    return BackgroundRunner(
+        memory,
+        services.limiter,
+        services.supervisor,
+        services.settings.background_timeout_s,
+        services.current,
+        services.model,
+    )
+
+
+def _collectors(services: Services) -> Iterator[Collector]:
+    """What /metrics tells beside what is counted once a request."""
+    sequences, limit = services.supervisor.sequences, services.settings.queue_limit
+    yield BuildInfo()
+    yield LedgerMetrics(lambda: backlog_of(services.ledger))
+    yield QueueMetrics(sequences, limit, services.gates.waiting)
+    yield services.disk_space
+    yield services.recorder
+    if services.traces is not None:
+        yield services.traces
+    if services.memory is not None:
+        yield MemoryMetrics(partial(told_of, services, services.memory))

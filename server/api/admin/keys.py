@@ -30,21 +30,12 @@ from server.ledger.level_uses import level_uses
 
 
 def add_key_routes(router: APIRouter, Keys: Any, terms: Terms) -> None:
-    def bounds(keys: KeyStore, reach: Reach) -> Bounds:
-        return Bounds(keys.database, reach, terms.currency)
+    _add_reading(router, Keys, terms)
+    _add_changing(router, Keys, terms)
+    _add_ending(router, Keys, terms)
 
-    def used(keys: KeyStore, key: Key) -> KeyUsed:
-        return key_used(key, level_use(keys.database, key, terms.reserved()))
 
-    @router.post("/keys", status_code=201, summary="Make a key; its text is shown only now")
-    def create_key(body: KeyIn, keys: Keys, reach: Reached) -> KeyMade:
-        """A member's is of that member, a manager's of that owner: neither has to be said."""
-        key = by_alias(body, terms.names()).key()
-        bound = bounds(keys, reach)
-        with keys.database.writing("keys"):
-            bound.check_room()
-            return key_made(*keys.create(bound.new_key(key, body.model_fields_set)))
-
+def _add_reading(router: APIRouter, Keys: Any, terms: Terms) -> None:
     @router.get("/keys", summary="All keys, the oldest first", responses=TOTAL_HEADER)
     def list_keys(
         keys: Keys,
@@ -66,15 +57,34 @@ def add_key_routes(router: APIRouter, Keys: Any, terms: Terms) -> None:
 
     @router.get("/keys/{key_id:path}", summary="One key, by id or name")
     def show_key(key_id: str, keys: Keys, reach: Reached) -> KeyUsed:
-        return used(keys, key_of(reach.keys(keys), key_id))
+        key = key_of(reach.keys(keys), key_id)
+        return key_used(key, level_use(keys.database, key, terms.reserved()))
+
+
+def _add_changing(router: APIRouter, Keys: Any, terms: Terms) -> None:
+    @router.post("/keys", status_code=201, summary="Make a key; its text is shown only now")
+    def create_key(body: KeyIn, keys: Keys, reach: Reached) -> KeyMade:
+        """A member's is of that member, a manager's of that owner: neither has to be said."""
+        key = by_alias(body, terms.names()).key()
+        bound = Bounds(keys.database, reach, terms.currency)
+        with keys.database.writing("keys"):
+            bound.check_room()
+            return key_made(*keys.create(bound.new_key(key, body.model_fields_set)))
 
     @router.patch(
         "/keys/{key_id:path}", summary="Change the fields that are sent; null is the default"
     )
     def update_key(key_id: str, body: KeyPatch, keys: Keys, reach: Reached) -> KeyOut:
         found = key_of(reach.keys(keys), key_id).key_id
-        change = bounds(keys, reach).of_key(by_alias(body, terms.names()).apply)
-        return key_out(keys.update(found, change))
+        bound = Bounds(keys.database, reach, terms.currency)
+        return key_out(keys.update(found, bound.of_key(by_alias(body, terms.names()).apply)))
+
+
+def _add_ending(router: APIRouter, Keys: Any, terms: Terms) -> None:
+    def held(keys: KeyStore, reach: Reach, word: str) -> str:
+        found = key_of(reach.keys(keys), word)
+        Bounds(keys.database, reach, terms.currency).check_holder(found)
+        return found.key_id
 
     @router.post("/keys/{key_id:path}/rotate", summary="Give a key a new text")
     def rotate_key(
@@ -83,16 +93,11 @@ def add_key_routes(router: APIRouter, Keys: Any, terms: Terms) -> None:
         reach: Reached,
         grace_s: Annotated[float, Query(ge=0, le=MAX_GRACE_S)] = 0.0,
     ) -> KeyMade:
-        return key_made(*keys.rotate(_held(keys, reach, key_id), grace_s=grace_s))
+        return key_made(*keys.rotate(held(keys, reach, key_id), grace_s=grace_s))
 
     @router.delete("/keys/{key_id:path}", summary="Revoke a key, for ever; its records stay")
     def revoke_key(key_id: str, keys: Keys, reach: Reached) -> KeyOut:
-        return key_out(keys.revoke(_held(keys, reach, key_id)))
-
-    def _held(keys: KeyStore, reach: Reach, word: str) -> str:
-        found = key_of(reach.keys(keys), word)
-        bounds(keys, reach).check_holder(found)
-        return found.key_id
+        return key_out(keys.revoke(held(keys, reach, key_id)))
 
 
 def _narrowed(store: KeyStore, reach: Reach, owner: str | None, member: str | None) -> list[Key]:
