@@ -9,6 +9,7 @@ from server.ledger.keys import Key
 from server.ledger.member_store import MemberStore
 from server.ledger.owner_store import OwnerStore
 from server.ledger.tenants import MemberLevel, Role
+from tests.support.admin_site import AdminSite
 
 PEOPLE: Final[dict[str, tuple[Role, str | None]]] = {
     "root": ("admin", None),
@@ -54,3 +55,11 @@ def script_key(books: Database, key: Key) -> str:
         key_id="", name="script", owner=key.owner, member_id=key.member_id, service="admin"
     )
     return KeyStore(books).create(script)[1]
+
+
+async def asked(site: AdminSite, people: People) -> None:
+    """Each has asked for a model that is not there."""
+    body = {"model": "none", "messages": [{"role": "user", "content": "Hi"}]}
+    for name, text in people.texts.items():
+        headers = {"X-API-Key": text, "X-Request-Id": f"asked-by-{name}"}
+        await site.client.post("/v1/chat/completions", json=body, headers=headers)

@@ -7,10 +7,23 @@ from typing import Any
 import httpx
 
 from server.ledger.ledger import Ledger
+from server.ledger.member_store import MemberStore
 from server.ledger.password_store import PasswordStore
+from server.ledger.tenants import MemberLevel
 from tests.support.admin_site import AdminSite
+from tests.support.fake_issuer import FakeIssuer
 
 PASSWORD = "a sentence that nobody says"
+SESSION = "fjord_session"
+RULES = [
+    {"claim": "groups", "has": "ops", "role": "admin"},
+    {"claim": "realm_access.roles", "has": "fjord-auditor", "role": "auditor"},
+    {"claim": "groups", "has": "acme-leads", "role": "manager", "owner": "acme"},
+    {"claim": "groups", "has": "acme-devs", "role": "member", "owner": "acme"},
+    {"claim": "groups", "has": "us-devs", "role": "member", "owner": "us"},
+    {"claim": "groups", "has": "ghosts", "role": "member", "owner": "nowhere"},
+]
+"""Of the issuer Staff."""
 
 
 def token_of(page: httpx.Response) -> str:
@@ -52,3 +65,25 @@ async def signed_in(
     browser: httpx.AsyncClient, name: str = "Ada", password: str = PASSWORD, **more: str
 ) -> httpx.Response:
     return await send(browser, "/console/sign-in", name=name, password=password, **more)
+
+
+async def came_back(
+    browser: httpx.AsyncClient, issuer: FakeIssuer, code: str = "good", **changed: str
+) -> httpx.Response:
+    left = await browser.get("/console/sign-in/issuer", params={"name": "Staff"})
+    assert left.status_code == 303, left.text
+    query = issuer.came(left.headers["location"])
+    assert query["redirect_uri"] == "http://localhost/console/callback"
+    back = {"code": code, "state": query["state"]} | changed
+    return await browser.get("/console/callback", params=back)
+
+
+def members(site: AdminSite) -> list[MemberLevel]:
+    with closing(site.ledger.open_books()) as books:
+        return MemberStore(books).list()
+
+
+def new_member(site: AdminSite, **fields: str) -> MemberLevel:
+    said = {"member_id": "", "owner": "acme", "name": "Bob", "role": "member"} | fields
+    with closing(site.ledger.open_books()) as books:
+        return MemberStore(books).create(MemberLevel(**said))  # type: ignore[arg-type]
