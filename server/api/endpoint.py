@@ -62,10 +62,10 @@ class KeyedEndpoint:
         except Exception as exc:
             await self._fail(exchange, exc)
         else:
-            if caller.content is None:
-                await self.answer(exchange, caller)
-            else:
+            if caller.content:
                 exchange = await answer_copied(self, exchange, caller, receive, send)
+            else:
+                await self.answer(exchange, caller)
         line.status, line.code = exchange.status, exchange.code
 
     def _known(self, exchange: Exchange, line: RequestLine) -> Caller:

@@ -10,8 +10,9 @@ from typing import TypeVar
 from server.errors import ApiError, OtherForm, told
 from server.http.asgi import Message, Receive, Scope, Send
 from server.http.connection import connection_of
-from server.http.direct import DirectWriter, begin_stream
+from server.http.direct import DirectWriter
 from server.http.encoding import decoded_body, too_large
+from server.http.exchange_copy import stream_begun
 from server.http.request_log import ANSWER_HEADERS
 
 B = TypeVar("B", bytes, bytearray)
@@ -245,7 +246,7 @@ class Exchange:
         headers = [(b"content-type", media_type), *_STREAM_HEADERS, *self.headers]
         connection = connection_of(self.scope)
         if connection is not None and connection.writes_directly:
-            self.direct = begin_stream(self._send, headers, chunk)
+            self.direct = stream_begun(self._send, headers, chunk)
         if self.direct is None:
             head = {"type": "http.response.start", "status": 200, "headers": headers}
             await self._send(head)

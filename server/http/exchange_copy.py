@@ -1,6 +1,9 @@
 """What goes over the wire of one request, copied as it passes: the beginnings of both ways."""
 
+from collections.abc import Sequence
+
 from server.http.asgi import Message, Receive, Send
+from server.http.direct import DirectWriter, begin_stream
 
 
 class WireCopy:
@@ -22,15 +25,36 @@ class WireCopy:
         self.is_cut = self.is_cut or len(piece) > room
 
 
+class CopiedWriter(DirectWriter):
+    """Another's way, with a copy."""
+
+    __slots__ = ("_copy", "_writer")
+
+    def __init__(self, writer: DirectWriter, copy: WireCopy) -> None:
+        self._writer = writer
+        self._copy = copy
+        self.has_written = False
+
+    def is_ready(self) -> bool:
+        return self._writer.is_ready()
+
+    def write(self, chunk: bytes) -> None:
+        self.has_written = True
+        self._copy.take(chunk)
+        self._writer.write(chunk)
+
+    def expect_end(self, length: int) -> None:
+        self._writer.expect_end(length)
+
+
 class ExchangeCopy:
-    """Stands between an exchange and its server; a stream of it goes the way of ASGI's `send`."""
+    """Stands between an exchange and its server."""
 
     def __init__(self, receive: Receive, send: Send, most_body: int, most_answer: int) -> None:
         self._receive = receive
         self._send = send
         self.body = WireCopy(most_body)
         self.answer = WireCopy(most_answer)
-        self.status = 0
         self.content_type = b""
         """Of the answer."""
 
@@ -42,8 +66,28 @@ class ExchangeCopy:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
             self.content_type = dict(message["headers"]).get(b"content-type", b"")
         elif message["type"] == "http.response.body":
             self.answer.take(message.get("body", b""))
         await self._send(message)
+
+    def begin_stream(
+        self, headers: Sequence[tuple[bytes, bytes]], chunk: bytes
+    ) -> DirectWriter | None:
+        """As that of the `send` behind it."""
+        writer = begin_stream(self._send, headers, chunk)
+        if writer is None:
+            return None
+        self.content_type = dict(headers).get(b"content-type", b"")
+        self.answer.take(chunk)
+        return CopiedWriter(writer, self.answer)
+
+
+def stream_begun(
+    send: Send, headers: Sequence[tuple[bytes, bytes]], chunk: bytes
+) -> DirectWriter | None:
+    """As `begin_stream`, of a `send` that may be copied."""
+    copy = getattr(send, "__self__", None)
+    if isinstance(copy, ExchangeCopy):
+        return copy.begin_stream(headers, chunk)
+    return begin_stream(send, headers, chunk)

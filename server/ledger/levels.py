@@ -10,7 +10,7 @@ from server.ledger.tenants import OwnerLevel
 
 NO_LIMITS = KeyLimits()
 Kept: TypeAlias = tuple[ContentMode, float]
-"""What is kept of requests, and until when."""
+"""What a level says of content, and until when."""
 
 
 class Above:
@@ -29,7 +29,7 @@ class Above:
         self.models = narrowest(levels)
         self.currency: str | None = nearest("currency", levels)
         self.price_factor: int | None = nearest("price_factor", levels)
-        self.content = kept_content(levels)
+        self.content = said_of_content(levels)
         self.barred: str | None = nearest("barred", levels)
         """Why no key below may be used; None: it may."""
         owner = next((each for each in levels if isinstance(each, OwnerLevel)), None)
@@ -66,20 +66,22 @@ def limited(levels: Iterable[Allowance]) -> tuple[LimitedLevel, ...]:
     )
 
 
-def kept_content(levels: Iterable[Allowance]) -> Kept | None:
-    """What the nearest says; ("none", …) where one of them forbids it."""
-    said: list[Kept] = [
+def said_of_content(levels: Iterable[Allowance]) -> tuple[Kept, ...]:
+    """What each says that says something."""
+    return tuple(
         (each.content, inf if each.content_until is None else each.content_until)
         for each in levels
         if each.content is not None
-    ]
-    forbidden = next((kept for kept in said if kept[0] == "none"), None)
-    return forbidden or next(iter(said), None)
+    )
 
 
-def with_own_content(own: Allowance, above: Kept | None) -> Kept | None:
-    """Of a key, with what is above it; None: nothing is kept."""
-    found = kept_content((own,)) or above
-    if above is not None and above[0] == "none":
-        found = above
-    return None if found is None or found[0] == "none" else found
+def with_own_content(own: Allowance, above: tuple[Kept, ...]) -> tuple[Kept, ...]:
+    """Of a key, with what is above it; (): nothing is kept, ever."""
+    said = (*said_of_content((own,)), *above)
+    return () if ("none", inf) in said else said
+
+
+def kept_at(said: Iterable[Kept], now: float) -> ContentMode | None:
+    """What the nearest says whose time is not over; None where one forbids it, or none says it."""
+    found = [mode for mode, until in said if until > now]
+    return None if not found or "none" in found else found[0]

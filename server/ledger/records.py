@@ -64,8 +64,9 @@ class Caller:
     price_factor: int | None = None
     """In millionths; None: prices are the registry's."""
     is_admin: bool = False
-    content: "tuple[ContentMode, float] | None" = None
-    """What is kept of its requests, until when (Unix seconds); None: nothing."""
+    content: "tuple[tuple[ContentMode, float], ...]" = ()
+    """What the key and each level above it says of content, until when (Unix seconds), the nearest
+    first; (): nothing is kept."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -13,6 +13,8 @@ import pytest
 from server.accounts.auth import AuthFailed
 from server.ledger.audit import newest
 from server.ledger.key_store import KeyStore
+from server.ledger.levels import kept_at
+from tests.support.raw_http import connected, read_all, request
 from tests.support.serving import Served, make_key, scripted, serving, wait_until
 
 MARK = "a word that nobody else says"
@@ -56,8 +58,7 @@ def set_to(served: Served, key: str, **content: Any) -> str:
 
 
 def _mode(served: Served, key_id: str) -> str | None:
-    kept = served.services.ring.current(key_id).content
-    return None if kept is None else kept[0]
+    return kept_at(served.services.ring.current(key_id).content, time.time())
 
 
 def ask(served: Served, path: str = "/v1/chat/completions", **body: Any) -> httpx.Response:
@@ -187,6 +188,38 @@ def test_what_is_long_is_cut_and_says_so(served: Served) -> None:
     assert found["body_bytes"] > 1_200_000
 
 
+def test_a_cut_within_a_character_leaves_text(served: Served) -> None:
+    set_to(served, served.key, content="full")
+    for shift in ("", "x"):
+        text = shift + "å" * 600_000
+        body_ = json.dumps(CHAT | {"prompt": text}, ensure_ascii=False).encode()
+        httpx.post(f"{served.url}/v1/chat/completions", headers=served.headers, content=body_)
+    for one in kept(served, 2):
+        found = content(served, one["kept_id"])
+        assert found["body_is_cut"]
+        assert isinstance(found["body"], str)
+        assert found["body"].endswith("åå")
+
+
+@pytest.mark.parametrize("kind", ["multipart/form-data", "Multipart/Form-Data"])
+def test_of_a_form_its_size_is_kept(served: Served, kind: str) -> None:
+    set_to(served, served.key, content="full")
+    part = '--x\r\nContent-Disposition: form-data; name="purpose"\r\n\r\n' + MARK + "\r\n--x--\r\n"
+    headers = served.headers | {"content-type": kind + "; boundary=x"}
+    httpx.post(f"{served.url}/v1/files", headers=headers, content=part)
+    found = content(served, kept(served, 1)[0]["kept_id"])
+    assert (found["body"], found["body_bytes"]) == ("", len(part))
+
+
+def test_a_path_of_any_bytes_is_kept_as_text(served: Served) -> None:
+    set_to(served, served.key, content="full")
+    path = "/v1/responses/%00" + "x" * 5000 + "/cancel"
+    assert httpx.post(served.url + path, headers=served.headers).status_code == 404
+    [one] = kept(served, 1)
+    assert one["path"].startswith("/v1/responses/\ufffdx")
+    assert len(one["path"]) == 1000
+
+
 def test_packed_bodies_are_read(served: Served) -> None:
     import gzip
 
@@ -227,6 +260,28 @@ def test_without_a_memory_nothing_is_kept_and_nothing_is_said(tmp_path: Path) ->
         set_to(served, served.key, content="full")
         assert "x-content-kept" not in ask(served).headers
         assert kept(served, 0) == []
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+def test_a_stream_is_framed_as_it_is_without_a_copy(served: Served, version: str) -> None:
+    content_ = json.dumps(CHAT | {"stream": True}).encode()
+    lines = (f"Content-Length: {len(content_)}", "Connection: close")
+    heads, bodies = [], []
+    for mode in ("none", "full"):
+        set_to(served, served.key, content=mode)
+        with connected(served) as client:
+            client.sendall(request(served, *lines, version=version) + content_)
+            head, _, body = read_all(client).partition(b"\r\n\r\n")
+        heads.append(b"transfer-encoding" in head)
+        bodies.append(body)
+    assert heads == [version == "1.1"] * 2
+    assert [body.endswith(b"data: [DONE]\n\n") for body in bodies] == [version == "1.0"] * 2
+    [one] = kept(served, 1)
+    told = content(served, one["kept_id"])
+    assert told["answer"].endswith("data: [DONE]\n\n")
+    assert told["answer_type"].startswith("text/event-stream")
+    if version == "1.0":
+        assert told["answer"].encode() == bodies[1]
 
 
 def test_requests_of_one_id_are_two(served: Served) -> None:

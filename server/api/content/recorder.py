@@ -5,6 +5,7 @@ import asyncio
 import base64
 import logging
 import time
+from codecs import getincrementaldecoder
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any, Final
@@ -20,6 +21,7 @@ from server.http.encoding import decoded_body
 from server.http.exchange import Exchange
 from server.http.exchange_copy import ExchangeCopy, WireCopy
 from server.ids import new_id
+from server.ledger.levels import kept_at
 from server.ledger.records import Caller, ContentMode
 from server.memory.errors import MemoryFull, MemoryTrouble
 from server.memory.kept_requests import KeptRequest
@@ -28,6 +30,7 @@ from server.memory.memory import Memory
 HEADER: Final = b"x-content-kept"
 MOST_BYTES: Final = 2**20
 """Of a body, and of an answer."""
+MOST_PATH: Final = 1000
 MOST_WAITING: Final = 64
 STOP_S: Final = 5.0
 _KEPT: Final = "Requests whose content, or shape, was kept, by mode."
@@ -51,17 +54,16 @@ class ContentRecorder(Collector):
 
     def mode(self, caller: Caller) -> ContentMode | None:
         """What is kept of this caller's request now; None: nothing."""
-        if caller.content is None or self._store is None:
+        if self._store is None:
             return None
-        mode, until = caller.content
-        return mode if until > time.time() else None
+        return kept_at(caller.content, time.time())
 
     def begin(
         self, mode: ContentMode, scope: Scope, receive: Receive, send: Send
     ) -> tuple[ExchangeCopy, Receive, Send]:
         """Of a form, which may be a gigabyte, nothing is copied but its length."""
-        headers = dict(scope["headers"])
-        is_form = headers.get(b"content-type", b"").startswith(b"multipart/")
+        kinds = [value.lower() for name, value in scope["headers"] if name == b"content-type"]
+        is_form = any(kind.lstrip().startswith(b"multipart/") for kind in kinds)
         body = 0 if is_form else MOST_BYTES
         recording = ExchangeCopy(receive, send, body, MOST_BYTES if mode == "full" else 0)
         return recording, recording.receive, recording.send
@@ -77,7 +79,7 @@ class ContentRecorder(Collector):
             key_id=caller.key_id,
             at=int(time.time()),
             mode=mode,
-            path=exchange.scope["path"],
+            path=exchange.scope["path"].replace("\0", "\ufffd")[:MOST_PATH],
             status=exchange.status,
         )
         encoding = dict(exchange.scope["headers"]).get(b"content-encoding", b"")
@@ -150,9 +152,9 @@ def content_of(recording: ExchangeCopy, mode: ContentMode, encoding: bytes) -> d
     if mode != "full":
         return {"shape": shape_of(body), **sizes}
     return {
-        "body": _text(body),
+        "body": _text(body, is_cut=recording.body.is_cut),
         "body_is_cut": recording.body.is_cut,
-        "answer": _text(bytes(recording.answer.content)),
+        "answer": _text(bytes(recording.answer.content), is_cut=recording.answer.is_cut),
         "answer_is_cut": recording.answer.is_cut,
         "answer_type": recording.content_type.decode("latin-1"),
         **sizes,
@@ -170,8 +172,9 @@ def _unpacked(copy: WireCopy, encoding: bytes) -> bytes:
         return body
 
 
-def _text(content: bytes) -> str | dict[str, str]:
+def _text(content: bytes, *, is_cut: bool) -> str | dict[str, str]:
+    """Of a character that was cut in two nothing is told."""
     try:
-        return content.decode()
+        return getincrementaldecoder("utf-8")().decode(content, final=not is_cut)
     except UnicodeDecodeError:
         return {"base64": base64.b64encode(content).decode()}
