@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from engines.adapter import FindAdapter
-from engines.base import Adapter, Engine, EngineUnavailable
+from engines.base import Adapter, Engine, EngineBroken, EngineUnavailable
 from engines.fleet.pace import FetchPace
 from engines.host.child_job import Progress
 from engines.registry.adapters import AdapterUnavailable
@@ -26,6 +26,11 @@ WeightsProgress: TypeAlias = Callable[[EngineSpec, str, int | None, int | None],
 LIBRARIES = {"vllm": "vllm", "llamacpp": "xllamacpp"}
 
 
+def no_peer(spec: EngineSpec) -> Engine:
+    """Of a server without a site."""
+    raise EngineBroken("there is no site with other servers")
+
+
 class EngineBuilder:
     """How a fleet builds its engines. `progress` is called on the event loop."""
 
@@ -36,9 +41,12 @@ class EngineBuilder:
         *,
         stall_timeout_s: float = 600.0,
         verifies: bool = False,
+        peer: Callable[[EngineSpec], Engine] = no_peer,
     ) -> None:
         """A fetch that gets no further for `stall_timeout_s` ends with EngineUnavailable. With
-        `verifies` every byte is compared before an engine is built."""
+        `verifies` every byte is compared before an engine is built. `peer`: makes an engine that
+        stands on another node."""
+        self._peer = peer
         self._data_dir = data_dir
         self._verifies = verifies
         self._progress = progress
@@ -49,6 +57,8 @@ class EngineBuilder:
         """Of what is fetched now."""
 
     async def __call__(self, spec: EngineSpec) -> Engine:
+        if spec.kind == "peer":
+            return self._peer(spec)
         if spec.kind == "scripted":
             return _engine(spec, Path(), self.adapters, {})
         path = await self._fetched(spec)
@@ -142,3 +152,5 @@ def _engine(
             from engines.testing.scripted import ScriptedEngine
 
             return ScriptedEngine(spec, adapters)
+        case "peer":
+            raise EngineBroken("it stands on another node")

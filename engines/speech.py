@@ -22,7 +22,7 @@ class SpokenLanguage(msgspec.Struct):
 class Speech(msgspec.Struct, frozen=True, kw_only=True):
     """At most what the model hears at once."""
 
-    samples: bytes | memoryview
+    samples: memoryview
     """Little-endian, at SAMPLE_RATE."""
     tokens: int
     """Its part of what the recording is billed as input."""

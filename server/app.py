@@ -28,6 +28,7 @@ from server.api.openapi.docs import Documentation
 from server.api.openapi.document import DESCRIPTION, VERSION, completed
 from server.api.openapi.route import DescribedRoute
 from server.api.operations import OPERATIONS
+from server.api.peer.mounted import peer_paths
 from server.api.registry_file import Read, RegistryFileReader, add_registry_route
 from server.api.services import Services
 from server.api.unrouted import api_error, http_error, rendered, unexpected_error
@@ -120,6 +121,7 @@ def create_app(
         of_ops = [route for route in routes if "ops" in route.ports]
         ops = _app_of(services, [*of_ops, *admin.routes, *documents])
         app.ops = RequestLog(ops, traces)
+    app.hot = {**app.hot, **peer_paths(services)}
     logged = RequestLog(app, traces, recent.add)
     if speaks_console(settings):
         ops.router.routes.extend(console_routes(ops, logged, services, sessions))

@@ -13,31 +13,12 @@ from engines.fleet.device_memory import MemoryNeed
 from engines.fleet.outlook import Prospect, first_load_s
 from engines.fleet.pace import FetchPace
 from engines.fleet.replicas import Replicas, Wait
+from engines.fleet.running import Running
 from engines.fleet.sleep_state import SleepState
 from engines.fleet.view import EngineView, State
 from engines.registry.spec import EngineSpec
 
 log = logging.getLogger("fjord.fleet")
-
-
-@dataclass(slots=True, eq=False)
-class Running:
-    """One ready engine and the requests on it. A restart makes a new one, so that a lease which
-    outlives its engine cannot be counted on the next."""
-
-    engine: Engine
-    ready_at: float
-    leases: int = 0
-    patient_leases: int = 0
-    """Of those, the ones that yield to others."""
-    used_at: float = 0.0
-    """When the last request ended that does not yield, by the monotonic clock."""
-    patient_used_at: float = 0.0
-    """When the last one ended that does."""
-
-    @property
-    def last_used_at(self) -> float:
-        return max(self.used_at, self.patient_used_at)
 
 
 @dataclass(slots=True, eq=False)
@@ -240,6 +221,7 @@ class ManagedEngine:
             ready_at=current.ready_at if current else 0.0,
             used_at=current.used_at if current else 0.0,
             patient_used_at=current.patient_used_at if current else 0.0,
+            is_elsewhere=self.spec.kind == "peer",
             need=self.need,
             devices=self.devices,
             load_s=self.load_s,

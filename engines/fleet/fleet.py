@@ -27,7 +27,7 @@ from engines.fleet.backoff import Backoff
 from engines.fleet.claims import priced
 from engines.fleet.commands import OperatorCommands
 from engines.fleet.decisions import decide, is_short, next_time
-from engines.fleet.engine_state import ManagedEngine, Running
+from engines.fleet.engine_state import ManagedEngine
 from engines.fleet.inbox import Inbox
 from engines.fleet.lease import Lease
 from engines.fleet.node_memory import NodeMemory
@@ -38,6 +38,7 @@ from engines.fleet.renewal import Renewal
 from engines.fleet.replicas import no_prefixes
 from engines.fleet.reported import status_of
 from engines.fleet.routing import Prefixes
+from engines.fleet.running import Running
 from engines.fleet.shared_engines import by_alias, shared_engines
 from engines.fleet.shutdown import end_all
 from engines.fleet.sleep_rules import SleepRules

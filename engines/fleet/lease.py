@@ -15,10 +15,11 @@ from engines.base import (
     EngineOverloaded,
     EngineUnavailable,
 )
-from engines.fleet.engine_state import ManagedEngine, Running
+from engines.fleet.engine_state import ManagedEngine
 from engines.fleet.outlook import Outlook
 from engines.fleet.replicas import Wait, no_prefixes
 from engines.fleet.routing import Prefixes
+from engines.fleet.running import Running
 
 _RETRY_S = (1.0, 10.0, 3600.0)
 """When a client that waited long enough may ask again: at least, where nobody can say, at most."""

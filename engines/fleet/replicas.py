@@ -18,6 +18,8 @@ class Serving(Protocol):
 
     @property
     def leases(self) -> int: ...
+    @property
+    def is_reluctant(self) -> bool: ...
 
 
 class Replica(Protocol):
@@ -128,6 +130,7 @@ class Replicas(Generic[Member]):
         running, replica = managed.running, managed.spec.replica
         return ReplicaLoad(
             replica=replica,
+            is_reluctant=running is not None and running.is_reluctant,
             requests=running.leases if running else 0,
             takes_requests=running is not None,
             chosen_at=self._chosen_at.get(replica, 0),

@@ -26,6 +26,8 @@ class ReplicaLoad:
     """On it: those that run, and those that wait inside of it."""
     takes_requests: bool = True
     """It serves, is not known to be broken, and is not about to end or to sleep."""
+    is_reluctant: bool = False
+    """An operator keeps new work from it: it takes what no other can."""
     chosen_at: int = 0
     """When it was chosen last: a count that grows with each choice."""
 
@@ -37,6 +39,7 @@ def choose(replicas: Sequence[ReplicaLoad], warm: Sequence[int] = ()) -> int | N
     able = {each.replica: each for each in replicas if each.takes_requests}
     if not able:
         return None
+    able = {number: each for number, each in able.items() if not each.is_reluctant} or able
     least = min(each.requests for each in able.values())
     for replica in warm:
         if replica in able and able[replica].requests <= most_requests(least):

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from engines.fleet.engine_state import ManagedEngine
-from engines.registry.spec import ModelSpec
+from engines.registry.spec import EngineSpec, ModelSpec
 
 
 def shared_engines(models: Iterable[ModelSpec]) -> dict[str, ManagedEngine]:
@@ -12,13 +12,13 @@ def shared_engines(models: Iterable[ModelSpec]) -> dict[str, ManagedEngine]:
     share an engine the one that asks for most replicas counts."""
     shared: dict[str, list[ModelSpec]] = {}
     for model in models:
-        shared.setdefault(model.engine.key, []).append(model)
-    most = max((model.replicas for each in shared.values() for model in each), default=0)
+        shared.setdefault(_spec(model, 0).key, []).append(model)
+    most = max((_count(each) for each in shared.values()), default=0)
     found = [
         _engine(sharing, replica)
         for replica in range(most)
         for sharing in shared.values()
-        if replica < max(model.replicas for model in sharing)
+        if replica < _count(sharing)
     ]
     engines = {managed.spec.key: managed for managed in found}
     group_replicas(engines)
@@ -39,9 +39,18 @@ def group_replicas(engines: Mapping[str, ManagedEngine]) -> None:
             managed.replicas = replicas
 
 
+def _spec(model: ModelSpec, replica: int) -> EngineSpec:
+    return model.peer_engine(replica) if model.peers else replace(model.engine, replica=replica)
+
+
+def _count(sharing: Sequence[ModelSpec]) -> int:
+    """Of their engines. What other nodes serve has one for each of them."""
+    return max(len(model.peers) or model.replicas for model in sharing)
+
+
 def _engine(sharing: Sequence[ModelSpec], replica: int) -> ManagedEngine:
     return ManagedEngine(
-        spec=replace(sharing[0].engine, replica=replica),
+        spec=_spec(sharing[0], replica),
         aliases=tuple(model.alias for model in sharing),
         keep_ready=any(model.preload for model in sharing),
         is_pinned=any(model.is_pinned for model in sharing),

@@ -26,7 +26,8 @@ class Swap:
         """`asleep`: key -> level of those that fall asleep by this decision already."""
         self._engines, self._now, self._room, self._turns = engines, now, room, turns
         self._claims, self._asleep, self._levels = claims, asleep, dict(asleep)
-        moving = [e for e in engines if _is_moving(e) or e.key in asleep]
+        here = [e for e in engines if not e.is_elsewhere]
+        moving = [e for e in here if _is_moving(e) or e.key in asleep]
         self._going = [e for e in engines if _is_going(e) or e.key in asleep]
         self._leaving: list[EngineView] = []
         """Chosen to make room."""
@@ -51,6 +52,9 @@ class Swap:
 
     def _next(self, engine: EngineView) -> Iterator[Action]:
         need = engine.wanted
+        if engine.is_elsewhere:
+            yield Start(engine.key, ())
+            return
         if self._room is None or need is None:
             yield from self._start(engine, engine.devices)
             return

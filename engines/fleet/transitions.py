@@ -4,7 +4,8 @@ import logging
 import time
 
 from engines.fleet.backoff import Backoff
-from engines.fleet.engine_state import ManagedEngine, Running
+from engines.fleet.engine_state import ManagedEngine
+from engines.fleet.running import Running
 from engines.fleet.steps import StepFailure
 
 log = logging.getLogger("fjord.fleet")

@@ -47,6 +47,8 @@ class EngineView:
     """fetching: its weights are there."""
     is_final: bool = False
     """failed: it is not tried again."""
+    is_elsewhere: bool = False
+    """On another node: it starts beside whatever starts here."""
     need: MemoryNeed | None = None
     """None: it is taken to fit beside the others."""
     devices: tuple[int, ...] = ()

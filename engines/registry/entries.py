@@ -92,6 +92,7 @@ OtherName = Annotated[
     str, StringConstraints(pattern=ALIAS.replace("$", r"\*?$"), max_length=MOST_NAME)
 ]
 Keep = Annotated[float | Literal["pinned"], BeforeValidator(_keep)]
+NodeName = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 MOST_SHARED_PROMPTS = 32
 SharedPrompt = Annotated[str, StringConstraints(min_length=1, max_length=65_536)]
 PrefixCache = Literal["per_owner", "shared"]
@@ -216,6 +217,11 @@ class ModelEntry(_Strict):
     )
     start_timeout: Annotated[float, Field(gt=0, le=LONGEST_S)] | None = Field(
         None, description="seconds that the engine's start may take, like 1800, at most 366 days"
+    )
+    nodes: list[NodeName] = Field(
+        [],
+        max_length=MOST_REPLICAS,
+        description="names of the site's nodes (FJORD_NODE) that serve it; others ask them",
     )
     replicas: Annotated[int, Field(ge=1, le=MOST_REPLICAS)] = Field(
         1, description=f"how many equal engines serve it, 1 to {MOST_REPLICAS}"

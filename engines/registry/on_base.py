@@ -20,7 +20,7 @@ from engines.registry.yaml import Location
 
 OF_THE_BASE: Final = (
     *("source", "revision", "file", "projector", "engine", "task", "args", "also", "replicas"),
-    "images",
+    *("images", "nodes"),
 )
 """An adapter's entry has these of its base, and says none of them."""
 _INHERITED: Final = frozenset(

@@ -33,7 +33,7 @@ OF_THE_WEIGHTS = frozenset(
         *("adapter", "adapter_revision", "base", "revision", "file", "projector", "engine"),
         *("task", "args", "also"),
         *("dimensions", "reasoning", "reasoning_efforts", "tool_parser", "chat_template_kwargs"),
-        *("free_chat_template_kwargs", "start_timeout", "replicas", "images", "optional"),
+        *("free_chat_template_kwargs", "start_timeout", "nodes", "replicas", "images", "optional"),
     }
 )
 """Keys that speak of certain weights: an overlay that names another source starts without them."""
@@ -111,6 +111,7 @@ class Profile:
             is_pinned=entry.keep == PINNED,
             keep_s=entry.keep if isinstance(entry.keep, float) else None,
             start_timeout_s=entry.start_timeout,
+            nodes=tuple(dict.fromkeys(entry.nodes)),
             replicas=entry.replicas,
             owners=frozenset(entry.owners),
             shares_prefix_cache=entry.prefix_cache == "shared",

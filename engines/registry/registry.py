@@ -72,6 +72,16 @@ class Registry:
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", ModelNames(self.models))
 
+    def on_node(self, name: str) -> "Registry":
+        """As the site's node of that name serves it."""
+        models = {alias: model.on_node(name) for alias, model in self.models.items()}
+        return replace(self, models=MappingProxyType(models))
+
+    @property
+    def here(self) -> list[ModelSpec]:
+        """Those whose engines are this node's."""
+        return [model for model in self.models.values() if not model.peers]
+
     def price_in(self, currency: str, price: Price) -> Price | None:
         """A price of ours in `currency`, at our rate; None where we have none. Nothing costs
         nothing in every currency."""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeAlias
 
 from engines.base import FOUND, Adapter, Reasoning
@@ -34,9 +34,11 @@ class EngineSpec:
     `args` are the engine's own argument names, untouched (vLLM's AsyncEngineArgs for "vllm").
     """
 
-    kind: Literal["vllm", "llamacpp", "scripted"]
+    kind: Literal["vllm", "llamacpp", "scripted", "peer"]
+    """peer: the alias on another node of the site."""
     source: str
-    """Hub id, absolute path, or "package:<distribution>"; for "scripted" a free name."""
+    """Hub id, absolute path, or "package:<distribution>"; for "scripted" a free name, for "peer"
+    the alias."""
     revision: str | None = None
     file: str | None = None
     """llamacpp: the GGUF's file name inside a hub repository, folder or package."""
@@ -152,6 +154,10 @@ class ModelSpec:
     """How long it stays when nobody uses it; None: until another needs its memory."""
     start_timeout_s: float | None = None
     """How long its engine may take to start; None: as the server says."""
+    nodes: tuple[str, ...] = ()
+    """The nodes of the site whose engines serve it; empty: each has its own."""
+    peers: tuple[str, ...] = ()
+    """Those of them that this node asks, which has none; empty: it has."""
     replicas: int = 1
     """How many equal engines serve it, MOST_REPLICAS at most."""
     owners: frozenset[str] = frozenset()
@@ -184,6 +190,17 @@ class ModelSpec:
         """As `images`, on the engine that it has: without a projector llama.cpp reads text only."""
         is_blind = self.engine.kind == "llamacpp" and self.engine.projector is None
         return 0 if is_blind else self.images
+
+    def on_node(self, name: str) -> "ModelSpec":
+        """As the node of that name serves it."""
+        return self if not self.nodes or name in self.nodes else replace(self, peers=self.nodes)
+
+    def peer_engine(self, replica: int) -> EngineSpec:
+        """One of `peers`, as an engine of this node."""
+        args = {"nodes": list(self.peers)}
+        return EngineSpec(
+            kind="peer", source=self.alias, task=self.engine.task, args=args, replica=replica
+        )
 
     @property
     def preload(self) -> bool:

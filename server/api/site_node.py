@@ -126,6 +126,7 @@ class SiteNode:
         return [
             {"alias": alias, "state": e.state, "requests": e.leases, "waiting": e.waiting}
             for e in self._fleet.statuses()
+            if e.kind != "peer"
             for alias in e.aliases
         ]
 

@@ -106,7 +106,7 @@ def planned(
                 f"--aliases {name}: profile {registry.profile} has no such model"
                 f"{did_you_mean(name, registry.models)}; it has {', '.join(registry.models)}."
             )
-    chosen = [m for m in registry.models.values() if not wanted or m.alias in wanted]
+    chosen = [m for m in registry.here if not wanted or m.alias in wanted]
     asked = asked_of(chosen, settings.data_dir)
     return plan(asked, machine, MeasuredMemory(settings.data_dir))
 

@@ -1,5 +1,6 @@
 """Which models this server has: the registry's profile, or one's own from the command line."""
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,7 +43,8 @@ def open_registry(settings: Settings, machine: Machine | None = None) -> Registr
         path = registry_path(settings.registry)
         profile = settings.profile or fitting_profile(path, machine, settings.data_dir)
         registry = load_registry(path, profile, hub_folder(settings.data_dir))
-        return registry.with_engine(settings.engine) if settings.engine else registry
+        registry = registry.with_engine(settings.engine) if settings.engine else registry
+        return registry.on_node(node_name(settings))
     except RegistryError as error:
         raise CannotStart(str(error)) from None
 
@@ -51,8 +53,9 @@ def registry_to_serve(settings: Settings) -> Registry:
     """The same, where all that is loaded at the start can run. Raises CannotStart."""
     registry = open_registry(settings)
     is_own_choice = not (settings.profile or settings.model or settings.engine)
-    for kind in dict.fromkeys(m.engine.kind for m in registry.models.values()):
-        own = [m for m in registry.models.values() if m.engine.kind == kind]
+    _check_site(registry, settings)
+    for kind in dict.fromkeys(m.engine.kind for m in registry.here):
+        own = [m for m in registry.here if m.engine.kind == kind]
         if not any(m.preload for m in own) and len(own) < len(registry.models):
             continue
         library = missing_library(kind)
@@ -62,6 +65,22 @@ def registry_to_serve(settings: Settings) -> Registry:
             raise CannotStart(_not_installed(kind, library, own, registry))
     _check_packages(registry)
     return registry
+
+
+def node_name(settings: Settings) -> str:
+    """Of this server among those of its site."""
+    return settings.node or socket.gethostname()
+
+
+def _check_site(registry: Registry, settings: Settings) -> None:
+    """Other nodes are asked where the site's database says they are. Raises CannotStart."""
+    elsewhere = [model for model in registry.models.values() if model.peers]
+    if elsewhere and settings.ledger_url is None:
+        raise CannotStart(
+            f"{_few(elsewhere)} of profile {registry.profile}: `nodes` names servers of a site "
+            f"({', '.join(elsewhere[0].peers[:3])}), and this one, {node_name(settings)}, is of "
+            "none: --ledger-url has the site's PostgreSQL, FJORD_NODE this server's name."
+        )
 
 
 def _needs_card(models: list[ModelSpec]) -> bool:
@@ -85,7 +104,7 @@ def _check_card(models: list[ModelSpec], registry: Registry) -> None:
 
 def _check_packages(registry: Registry) -> None:
     """Weights that pip brings are here, or never come by themselves. Raises CannotStart."""
-    for model in registry.models.values():
+    for model in registry.here:
         package = model.engine.source.removeprefix(PACKAGE)
         if model.preload and package != model.engine.source and not is_installed(package):
             raise CannotStart(

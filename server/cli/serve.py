@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import socket
 import sys
 import threading
 import time
@@ -41,7 +40,7 @@ from server.cli.network import Network, listening
 from server.cli.no_card import old_driver
 from server.cli.offline import go_offline
 from server.cli.progress import SpokenProgress
-from server.cli.registry_choice import again, registry_to_serve
+from server.cli.registry_choice import again, node_name, registry_to_serve
 from server.cli.registry_facts import asked_of, never_fitting
 from server.cli.serve_log import has_reader, serve_log
 from server.cli.systemd import ServiceManager
@@ -51,6 +50,8 @@ from server.http.connection import Connection
 from server.http.request_log import RequestLog
 from server.ledger.errors import LedgerError, LedgerUnavailable
 from server.ledger.ledger import Ledger
+from server.peers.directory import Directory
+from server.peers.peers import Peers
 from server.refusal import CannotStart
 from server.settings import Settings
 from server.tracing.address import collector_address
@@ -78,14 +79,14 @@ def serve(settings: Settings) -> int:
     prepare_data_dir(settings.data_dir)
     with listening(settings) as network:
         registry = registry_to_serve(settings)
-        node = settings.node or socket.gethostname()
+        node = node_name(settings)
         traces = traces_to(collector, node)
         with (
             _ledger(settings, registry, node) as ledger,
             _token(settings) as token,
             serve_log(settings),
         ):
-            fleet = _fleet(settings, registry)
+            fleet = _fleet(settings, registry, ledger)
             app = create_app(
                 settings,
                 registry,
@@ -115,10 +116,10 @@ def serve(settings: Settings) -> int:
     return 0
 
 
-def _fleet(settings: Settings, registry: Registry) -> Fleet:
+def _fleet(settings: Settings, registry: Registry, ledger: Ledger) -> Fleet:
     """What never fits is told now."""
     machine = this_machine()
-    asked = asked_of(registry.models.values(), settings.data_dir, may_ask_hub=False)
+    asked = asked_of(registry.here, settings.data_dir, may_ask_hub=False)
     _tell_what_never_fits(asked, machine)
     if (complaint := old_driver()) is not None:
         log.warning("%s: they may not start", complaint)
@@ -127,6 +128,7 @@ def _fleet(settings: Settings, registry: Registry) -> Fleet:
         SpokenProgress(),
         stall_timeout_s=settings.fetch_stall_timeout_s,
         verifies=settings.verify,
+        peer=Peers(Directory(ledger.open_books)).engine,
     )
     return Fleet(
         registry.models.values(),

@@ -68,7 +68,7 @@ def list_command(
 ) -> None:
     """Say where every model's are, how large, under which licence."""
     settings = read_settings(registry=registry, profile=profile, engine=engine, data_dir=data_dir)
-    found = weights_of(open_registry(settings).models.values())
+    found = weights_of(open_registry(settings).here)
     if as_json:
         typer.echo(weights_as_json(found, settings.data_dir))
     else:
@@ -125,7 +125,7 @@ def remove(
 
 
 def _all_weights(registry: Registry) -> list[Weights]:
-    return weights_of(registry.models.values())
+    return weights_of(registry.here)
 
 
 def _is_from_hub(weights: Weights) -> bool:

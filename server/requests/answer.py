@@ -15,6 +15,7 @@ from server.fairness.gates import Gates
 from server.http.exchange import Exchange
 from server.ledger.ledger import Ledger
 from server.ledger.money import reserve_of
+from server.peers.on_behalf import on_behalf
 from server.requests.attempts import on_an_engine
 from server.requests.comments import loading, waiting
 from server.requests.gated import GatedTurn, in_fair_order
@@ -154,14 +155,15 @@ class GenerationRun(RequestRun[ApiError | None]):
     async def _on(self, engine: Engine) -> None:
         self._has_engine = True
         self.times.has_engine()
-        requests, prompts = await prepared(self.call, engine)
+        asked = on_behalf(engine, self.call.record, self.call.service_class)
+        requests, prompts = await prepared(self.call, asked)
         await self._reserve(requests)
         async with self._turn.at(engine, self.call.record.prompt_tokens, requests) as turn:
             in_order = in_fair_order(requests, turn)
-            self._engine = engine
+            self._engine = asked
             self.times.generates()
             self.on(Event.GENERATE)
-            async with aclosing(generated(engine, in_order, prompts, self)) as deltas:
+            async with aclosing(generated(asked, in_order, prompts, self)) as deltas:
                 await self._read(deltas)
         if not self._has_begun and self.why is None:
             raise RuntimeError("The engine ended an answer that it never began.")
@@ -220,10 +222,8 @@ class GenerationRun(RequestRun[ApiError | None]):
 
     def is_ready(self) -> bool:
         """As a Sink: whether an open answer's client keeps up, so that nobody need wait."""
-        if self.state is not _OPEN:
-            return False
-        if not self._is_stream:
-            return True
+        if self.state is not _OPEN or not self._is_stream:
+            return self.state is _OPEN
         direct = self.exchange.direct
         return direct is not None and direct.is_ready()
 

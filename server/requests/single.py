@@ -15,6 +15,7 @@ from server.http.exchange import Exchange
 from server.ledger.ledger import Ledger
 from server.ledger.money import reserve_of
 from server.ledger.records import UsageRecord
+from server.peers.on_behalf import on_behalf
 from server.requests.attempts import on_an_engine
 from server.requests.gated import GatedTurn
 from server.requests.outcomes import cut_error, end_of, explained
@@ -40,6 +41,7 @@ class SingleRun(RequestRun[bytes | ApiError]):
         "ledger",
         "most_tokens",
         "record",
+        "service_class",
         "wire_names",
         "work",
     )
@@ -70,6 +72,7 @@ class SingleRun(RequestRun[bytes | ApiError]):
         """What its body sets."""
         self.ledger = ledger
         """None: the request costs nothing and leaves no record."""
+        self.service_class: ServiceClass = service_class
         self._turn = None
         if gates is not None:
             self._turn = GatedTurn(gates, record, self.times, service_class)
@@ -111,11 +114,12 @@ class SingleRun(RequestRun[bytes | ApiError]):
     async def _on(self, engine: Engine) -> bytes:
         self.times.has_engine()
         await self._reserve()
+        asked = on_behalf(engine, self.record, self.service_class)
         if self._turn is None:
-            return await self.work(engine)
+            return await self.work(asked)
         async with self._turn.at(engine, self.most_tokens):
             self.times.generates()
-            return await self.work(engine)
+            return await self.work(asked)
 
     async def _reserve(self) -> None:
         if self.ledger is None or self._is_reserved:

@@ -36,6 +36,8 @@ from server.ledger.database import SqliteDatabase
 from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key
 from server.ledger.ledger import Ledger
+from server.peers.directory import Directory
+from server.peers.peers import Peers
 from server.settings import Settings
 from server.tracing.address import collector_address
 
@@ -80,6 +82,7 @@ _MORE = (
     "dimensions",
     "also_known_as",
     "images",
+    "nodes",
 )
 """What a ModelSpec says beside its engine and limits."""
 
@@ -112,12 +115,13 @@ def serving(
     rates: Mapping[str, int] | None = None,
     fleet: Mapping[str, Any] | None = None,
     sessions: Sessions | None = None,
+    port: int = 0,
 ) -> Iterator[Served]:
     """Serve `models` (default: one scripted alias) until the block ends. `fleet`: what the Fleet
     takes beside them. `sessions`: who has signed in to the console."""
     options: dict[str, Any] = {"settings": settings, "rates": rates, "fleet": fleet}
     app, served = prepared(data_dir, *models, build=build, sessions=sessions, **options)
-    with quick_polls(), running(app) as served.url:
+    with quick_polls(), running(app, port) as served.url:
         yield served
 
 
@@ -157,22 +161,25 @@ def prepared(
     made: list[Any] = []
 
     def remembered(spec: EngineSpec) -> Engine:
-        made.append(build(spec))
+        made.append(peers.engine(spec) if spec.kind == "peer" else build(spec))
         engine: Engine = made[-1]
         return engine
 
     empty_ledger(data_dir)
     options: dict[str, Any] = {"data_dir": data_dir, "drain_timeout_s": 2.0} | dict(settings or {})
     chosen = Settings(**options)
+    node = chosen.node or "test"
+    registry = registry.on_node(node)
     ledger = Ledger.open(
-        data_dir, node="test", currency=registry.currency, ledger_url=chosen.ledger_url
+        data_dir, node=node, currency=registry.currency, ledger_url=chosen.ledger_url
     )
+    peers = Peers(Directory(ledger.open_books))
     key = make_key(data_dir)
     how = {"backoff": Backoff(first_s=0.1)} | dict(fleet or {})
     engines = Fleet(registry.models.values(), remembered, **how)
     asked = None if chosen.otlp_endpoint is None else collector_address(chosen)
-    traces = traces_to(asked, "test")
-    more: dict[str, Any] = {"node": "test", "traces": traces, "sessions": sessions}
+    traces = traces_to(asked, node)
+    more: dict[str, Any] = {"node": node, "traces": traces, "sessions": sessions}
     app = create_app(chosen, registry, engines, ledger, KeyRing(), **more)
     return app, Served("", key, data_dir, services_of(app), made)
 
@@ -225,9 +232,9 @@ def _prepared_bytes() -> bytes:
 
 
 @contextlib.contextmanager
-def running(app: Any) -> Iterator[str]:
-    """uvicorn in a thread on a free port of loopback; yields the base URL."""
-    sock, server = _listening(app)
+def running(app: Any, port: int = 0) -> Iterator[str]:
+    """uvicorn in a thread on a port of loopback (0: a free one); yields the base URL."""
+    sock, server = _listening(app, port)
     # uvloop as in production.
     thread = threading.Thread(target=lambda: uvloop.run(server.serve([sock])), daemon=True)
     thread.start()
@@ -257,11 +264,11 @@ async def running_here(app: Any) -> AsyncIterator[str]:
             await asyncio.wait_for(serving, 60)
 
 
-def _listening(app: Any) -> tuple[socket.socket, "_Server"]:
+def _listening(app: Any, port: int = 0) -> tuple[socket.socket, "_Server"]:
     # By its number asyncio knows TCP, and sets TCP_NODELAY: else 40 ms a request.
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind(("127.0.0.1", 0))
+    sock.bind(("127.0.0.1", port))
     sock.listen(100)
     config = uvicorn.Config(
         app, log_level="error", http=Connection, lifespan="on", access_log=False

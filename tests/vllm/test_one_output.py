@@ -17,7 +17,7 @@ from engines.vllm.scores import scores
 from engines.vllm.speech import SpeechRenderer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.vllm]
-SECOND = Speech(samples=bytes(32_000), tokens=50, language=SpokenLanguage())
+SECOND = Speech(samples=memoryview(bytes(32_000)), tokens=50, language=SpokenLanguage())
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -41,6 +41,7 @@ class RegisteredModel(BaseModel):
     keep: str | None
     is_pinned: bool
     replicas: int
+    nodes: list[str] = Field(description="That serve it; empty: each that has it")
     input_modalities: list[Literal["text", "image", "audio"]]
     images: int = Field(description="The most pictures of one request")
     thinks: bool
@@ -161,6 +162,7 @@ def _limits(spec: ModelSpec) -> dict[str, Any]:
         "keep": None if spec.keep_s is None else duration_text(spec.keep_s),
         "is_pinned": spec.is_pinned,
         "replicas": spec.replicas,
+        "nodes": list(spec.nodes),
     }
 
 

@@ -30,7 +30,7 @@ def registry(settings: Settings) -> Iterator[Diagnosis]:
 
 
 def _libraries(opened: Registry) -> Iterator[Diagnosis]:
-    for kind in dict.fromkeys(model.engine.kind for model in opened.models.values()):
+    for kind in dict.fromkeys(model.engine.kind for model in opened.here):
         library = missing_library(kind)
         if library is not None:
             yield bad("engine", f"{library} is not installed", INSTALL.get(kind, ""))
@@ -64,7 +64,7 @@ def _quiet(what: str, done: int | None, total: int | None) -> None:
 
 def _fits(opened: Registry, settings: Settings) -> Diagnosis:
     """By what is known without a network."""
-    asked = asked_of(opened.models.values(), settings.data_dir, may_ask_hub=False)
+    asked = asked_of(opened.here, settings.data_dir, may_ask_hub=False)
     found = plan(asked, _machine(settings), MeasuredMemory(settings.data_dir))
     if found.never:
         names = _few([alias for each in found.never for alias in each.asked.aliases])

@@ -1,0 +1,12 @@
+"""What another server of the site asks of this one: prompts made, tokens generated, inputs read, on
+the engines that stand here. Who pays, and whether, the asker has settled; what it asks is in its
+record alone. The asking side is server/peers.
+
+door.py       who may ask, and what is said where it cannot be done
+questions.py  those with one answer: open, pulse, render, embed, score, abort
+held.py       prompts between their rendering and their generation
+answer.py     one generation: frames, as the engine makes them
+generate.py   its endpoint
+counted.py    for /metrics
+mounted.py    path -> what answers there
+"""

@@ -1,0 +1,35 @@
+"""Path -> what answers there, on a server of a site."""
+
+from collections.abc import Mapping
+
+from server.api.peer.answer import PeerAnswers
+from server.api.peer.door import PeerDoor
+from server.api.peer.generate import GenerateQuestion
+from server.api.peer.held import HeldPrompts
+from server.api.peer.questions import (
+    AbortQuestion,
+    EmbedQuestion,
+    OpenQuestion,
+    PulseQuestion,
+    RenderQuestion,
+    ScoreQuestion,
+)
+from server.api.services import Services
+from server.http.asgi import App
+from server.peers.wire import PATH
+
+
+def peer_paths(services: Services) -> Mapping[str, App]:
+    """None without a site: there is nobody who may ask."""
+    if services.ledger.ledger_url is None:
+        return {}
+    door, held, answers = PeerDoor(services), HeldPrompts(), PeerAnswers()
+    return {
+        f"{PATH}pulse": PulseQuestion(door),
+        f"{PATH}open": OpenQuestion(door),
+        f"{PATH}render": RenderQuestion(door, held),
+        f"{PATH}generate": GenerateQuestion(door, held, answers),
+        f"{PATH}abort": AbortQuestion(door, answers),
+        f"{PATH}embed": EmbedQuestion(door),
+        f"{PATH}score": ScoreQuestion(door),
+    }

@@ -1,0 +1,12 @@
+"""Other servers of the site, as engines of this one: what a front does not have, it asks of a node
+that has it. The way back is server/api/peer.
+
+wire.py        what is said, in msgpack
+errors.py      an engine's errors, said to another server and raised there
+connection.py  one HTTP/1.1 connection to a node, one exchange at a time
+client.py      the connections to one node, kept alive
+directory.py   a node's name -> its address; the site's password
+engine.py      an alias on a node: an Engine
+stream.py      an answer as it comes
+on_behalf.py   for whom it is asked: a node orders those who wait
+"""

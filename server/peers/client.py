@@ -1,0 +1,185 @@
+"""The connections to one node, kept alive and shared by all that ask it."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from typing import Final
+from urllib.parse import urlsplit
+
+from engines.base import EngineDead, EngineUnavailable
+from server.peers.connection import AnswerReader, PeerConnection, connected
+from server.peers.directory import Directory
+from server.peers.errors import WireError, heard_error
+from server.peers.wire import PATH, PROTOCOL, Pulse, decoder
+
+MOST_ANSWER: Final = 256 * 2**20
+PULSE_S: Final = 5.0
+"""A node that does not say in so long that it lives is gone."""
+_IDLE_S: Final = 60.0
+"""Less than the other side's patience with an idle connection."""
+_MOST_IDLE: Final = 256
+_FRESH_S: Final = 1.0
+ERRORS: Final = decoder(WireError)
+_PULSES: Final = decoder(Pulse)
+
+log = logging.getLogger("fjord.peers")
+
+
+class PeerLost(Exception):
+    """The connection, before the answer was whole. `is_untouched`: before any of it."""
+
+    def __init__(self, is_untouched: bool) -> None:
+        super().__init__("the connection was lost")
+        self.is_untouched = is_untouched
+
+
+class _Whole:
+    """A AnswerReader of an answer as one."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._pieces: list[bytes] = []
+        self._bytes = 0
+
+    def begun(self, status: int) -> None:
+        self.status = status
+
+    def came(self, data: bytes) -> None:
+        self._bytes += len(data)
+        if self._bytes > MOST_ANSWER:
+            raise ValueError("the answer is too long")
+        self._pieces.append(data)
+
+    def ended(self) -> None:
+        if not self.done.done():
+            self.done.set_result(b"".join(self._pieces))
+
+    def lost(self, is_untouched: bool) -> None:
+        if not self.done.done():
+            self.done.set_exception(PeerLost(is_untouched))
+
+
+class PeerClient:
+    """Of one node, for all its aliases."""
+
+    def __init__(self, node: str, directory: Directory) -> None:
+        self.node, self._directory = node, directory
+        self._address = ""
+        self._idle: deque[PeerConnection] = deque()
+        self._pulse: asyncio.Task[Pulse] | None = None
+        self._pulse_at = 0.0
+
+    async def find(self) -> None:
+        """Where it is now. Raises EngineUnavailable."""
+        address = await self._directory.address(self.node)
+        await self._directory.password()
+        if address != self._address:
+            self._address = address
+            self.close()
+
+    async def pulse(self, timeout_s: float) -> Pulse:
+        """That it lives; all who ask at once ask once. Raises EngineDead."""
+        known = self._pulse
+        if known is None or (known.done() and time.monotonic() - self._pulse_at > _FRESH_S):
+            self._pulse = known = asyncio.ensure_future(self._asked_pulse(timeout_s))
+            known.add_done_callback(_seen)
+        return await asyncio.shield(known)
+
+    async def _asked_pulse(self, timeout_s: float) -> Pulse:
+        try:
+            async with asyncio.timeout(min(timeout_s, PULSE_S)):
+                status, body = await self._answer("pulse", b"")
+        except TimeoutError:
+            raise EngineDead(f"the server {self.node} did not answer") from None
+        except (OSError, PeerLost) as error:
+            raise EngineDead(f"the server {self.node} cannot be reached") from error
+        finally:
+            self._pulse_at = time.monotonic()
+        if status != 200:
+            raise EngineDead(f"the server {self.node} answered {status}")
+        found: Pulse = _PULSES.decode(body)
+        return found
+
+    async def ask(self, what: str, body: bytes) -> bytes:
+        """Waits for as long as it takes, and ends when it is cancelled. Raises what the node's
+        engine raised, EngineDead where the node is gone."""
+        try:
+            status, answer = await self._answer(what, body)
+        except (OSError, TimeoutError, PeerLost) as error:
+            raise EngineDead(f"the server {self.node} cannot be reached") from error
+        if status != 200:
+            raise self.refusal(status, answer)
+        return answer
+
+    async def _answer(self, what: str, body: bytes) -> tuple[int, bytes]:
+        while True:
+            reading = _Whole()
+            connection = await self.begin(what, body, reading)
+            try:
+                answer = await reading.done
+            except PeerLost as error:
+                if error.is_untouched and connection.exchanges > 1:
+                    continue  # it was closed while it was idle
+                raise
+            except BaseException:
+                connection.close()
+                raise
+            self.give_back(connection)
+            return reading.status, answer
+
+    async def begin(self, what: str, body: bytes, reading: AnswerReader) -> PeerConnection:
+        """Ask, on a connection that is the caller's until it gives it back or closes it. Raises
+        OSError, TimeoutError."""
+        head = self._head(what, len(body), await self._directory.password())
+        connection = self._idle_one() or await connected(self._address)
+        connection.send(head, body, reading)
+        return connection
+
+    def give_back(self, connection: PeerConnection) -> None:
+        if connection.is_open and len(self._idle) < _MOST_IDLE:
+            connection.idle_since = time.monotonic()
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def refusal(self, status: int, body: bytes) -> Exception:
+        """What an answer that is none says."""
+        if status == 400:
+            return heard_error(ERRORS.decode(body), self.node)
+        if status == 401:
+            self._directory.forget_password()
+            return EngineUnavailable(f"the server {self.node} is of another site", 10.0)
+        if status == 426:
+            return EngineUnavailable(
+                f"the server {self.node} is of a version that asks and answers otherwise", 10.0
+            )
+        return EngineUnavailable(f"the server {self.node} answered {status}", 1.0)
+
+    def close(self) -> None:
+        """Those that are idle; they are made again for who asks next."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _idle_one(self) -> PeerConnection | None:
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open and time.monotonic() - connection.idle_since < _IDLE_S:
+                return connection
+            connection.close()
+        return None
+
+    def _head(self, what: str, length: int, password: str) -> bytes:
+        host = urlsplit(self._address).netloc
+        return (
+            f"POST {PATH}{what} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {password}\r\n"
+            f"x-fjord-peer: {PROTOCOL}\r\ncontent-type: application/msgpack\r\n"
+            f"content-length: {length}\r\n\r\n"
+        ).encode()
+
+
+def _seen(task: "asyncio.Task[Pulse]") -> None:
+    """Whoever asked may be gone."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,129 @@
+"""One HTTP/1.1 connection to a node, one exchange at a time."""
+
+import asyncio
+import socket
+import ssl
+from typing import Any, Final, Protocol, cast
+from urllib.parse import urlsplit
+
+import httptools
+
+CONNECT_S: Final = 3.0
+_SILENT_MS: Final = 8_000
+"""What was sent and is not acknowledged for so long ends the connection: a cut cable."""
+_KEEP_ALIVE: Final = {"TCP_KEEPIDLE": 4, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
+
+
+class AnswerReader(Protocol):
+    """Who reads an answer; all of it is called on the event loop, and must not block."""
+
+    def begun(self, status: int) -> None: ...
+    def came(self, data: bytes) -> None: ...
+    def ended(self) -> None:
+        """The answer is whole."""
+
+    def lost(self, is_untouched: bool) -> None:
+        """The connection is gone before that. `is_untouched`: nothing of an answer had come."""
+
+
+class PeerConnection(asyncio.Protocol):
+    def __init__(self) -> None:
+        self.exchanges = 0
+        self.idle_since = 0.0
+        self._transport: asyncio.Transport | None = None
+        self._parser: Any = None
+        self._reading: AnswerReader | None = None
+        self._has_answer = False
+        self.is_open = False
+
+    def send(self, head: bytes, body: bytes, reading: AnswerReader) -> None:
+        """Only while it is open and idle."""
+        assert self._transport is not None
+        self.exchanges += 1
+        self._reading, self._has_answer = reading, False
+        self._parser = httptools.HttpResponseParser(self)
+        self._transport.write(head + body)
+
+    def close(self) -> None:
+        """At once; whoever reads is told nothing more."""
+        self._reading = None
+        self.is_open = False
+        if self._transport is not None:
+            self._transport.abort()
+
+    def pause(self) -> None:
+        if self._transport is not None and self.is_open:
+            self._transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._transport is not None and self.is_open:
+            self._transport.resume_reading()
+
+    # asyncio's
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport, self.is_open = cast(asyncio.Transport, transport), True
+        _bound_its_silence(transport.get_extra_info("socket"))
+
+    def data_received(self, data: bytes) -> None:
+        if self._parser is None:
+            self.close()  # what nobody asked for
+            return
+        self._has_answer = True
+        try:
+            self._parser.feed_data(data)
+        except Exception:  # no HTTP, or what its reader made of it
+            self._fail()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._fail()
+
+    def _fail(self) -> None:
+        reading, self._reading = self._reading, None
+        self.close()
+        if reading is not None:
+            reading.lost(not self._has_answer)
+
+    # httptools'
+
+    def on_headers_complete(self) -> None:
+        if self._reading is not None:
+            self._reading.begun(self._parser.get_status_code())
+
+    def on_body(self, data: bytes) -> None:
+        if self._reading is not None:
+            self._reading.came(data)
+
+    def on_message_complete(self) -> None:
+        reading, self._reading = self._reading, None
+        if not self._parser.should_keep_alive():
+            self.close()
+        self._parser = None
+        if reading is not None:
+            reading.ended()
+
+
+async def connected(address: str) -> PeerConnection:
+    """Raises OSError, TimeoutError."""
+    parts = urlsplit(address)
+    is_tls = parts.scheme == "https"
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(CONNECT_S):
+        _, connection = await loop.create_connection(
+            PeerConnection,
+            parts.hostname or "",
+            parts.port or (443 if is_tls else 80),
+            ssl=ssl.create_default_context() if is_tls else None,
+        )
+    return connection
+
+
+def _bound_its_silence(connection: Any) -> None:
+    if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in _KEEP_ALIVE.items():
+        if hasattr(socket, name):
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENT_MS)

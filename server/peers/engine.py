@@ -1,0 +1,169 @@
+"""An alias on another server of the site: an Engine of this one."""
+
+import copy
+from collections.abc import AsyncGenerator, Sequence
+from typing import Final, NamedTuple
+
+from engines.base import (
+    Delta,
+    Embedding,
+    EngineDead,
+    EngineUnavailable,
+    GenerateRequest,
+    PairOptions,
+    Prompt,
+    Score,
+    Sink,
+    TextPair,
+    Truncation,
+)
+from server.peers.client import PeerClient, PeerLost
+from server.peers.stream import Gone, PeerStream
+from server.peers.wire import (
+    SCORES,
+    VECTORS,
+    AbortCall,
+    Asker,
+    EmbedCall,
+    GenerateCall,
+    OpenCall,
+    OpenedAlias,
+    RenderCall,
+    RenderedPrompt,
+    ScoreCall,
+    decoder,
+    encode,
+    heard_vector,
+    unpacked_ids,
+)
+
+PATIENCE_S: Final = 3600.0
+"""A node gives up a wait after so long, should this server have forgotten it."""
+PROMPT_TRIES: Final = 3
+_OPENED = decoder(OpenedAlias)
+_RENDERED = decoder(RenderedPrompt)
+
+
+class HeldPrompt(NamedTuple):
+    """What a node keeps for a few seconds."""
+
+    handle: str
+    request: GenerateRequest
+    """It makes it again."""
+
+
+class PeerEngine:
+    """Satisfies engines.base.Engine. Generates on the node, is billed here."""
+
+    def __init__(self, alias: str, client: PeerClient) -> None:
+        self.context_tokens = 0
+        self.is_reluctant = False
+        """An operator keeps new work from it: others are asked first."""
+        self._alias, self._client = alias, client
+        self._process = ""
+        self._streams: dict[str, PeerStream] = {}
+        """By the request's id."""
+        self._asker = Asker("", "")
+
+    def on_behalf_of(self, asker: Asker) -> "PeerEngine":
+        """The same, asked for somebody."""
+        other = copy.copy(self)
+        other._asker = asker
+        return other
+
+    async def start(self) -> None:
+        await self._client.find()
+        call = encode(OpenCall(self._alias, PATIENCE_S))
+        opened: OpenedAlias = _OPENED.decode(await self._client.ask("open", call))
+        self.context_tokens, self._process = opened.context_tokens, opened.process
+
+    async def stop(self) -> None:
+        for stream in list(self._streams.values()):
+            stream.end(EngineDead(f"the server {self._client.node} is asked no more"))
+        self._client.close()
+
+    async def check(self, timeout_s: float) -> None:
+        pulse = await self._client.pulse(timeout_s)
+        if pulse.process != self._process:
+            raise EngineDead(f"the server {self._client.node} started again")
+        self.is_reluctant = pulse.is_drained
+
+    async def render(self, request: GenerateRequest) -> Prompt:
+        call = RenderCall(self._alias, request, self._asker, PATIENCE_S)
+        found: RenderedPrompt = _RENDERED.decode(await self._client.ask("render", encode(call)))
+        if request.speech is not None:
+            request.speech.language.code = found.language
+        ids = unpacked_ids(found.token_ids)
+        return Prompt(token_ids=ids, rendered=HeldPrompt(found.held, request))
+
+    async def generate(
+        self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
+    ) -> AsyncGenerator[Delta, None]:
+        held: HeldPrompt = prompt.rendered
+        for left in reversed(range(PROMPT_TRIES)):
+            stream = PeerStream(self._client, sink)
+            self._streams[request.request_id] = stream
+            try:
+                await stream.begin(self._call(request, held))
+                async for delta in stream.deltas():
+                    yield delta
+                return
+            except Gone:  # it kept us waiting, or was asked on a connection that had ended
+                if not left:
+                    raise EngineUnavailable("The prompt was lost between two servers.") from None
+            except PeerLost as error:
+                await self._client.pulse(1e9)
+                if stream.has_begun or not left:
+                    raise EngineUnavailable(
+                        f"The connection to the server {self._client.node} was lost."
+                    ) from error
+            finally:
+                stream.close()
+                self._streams.pop(request.request_id, None)
+            held = (await self.render(held.request)).rendered
+
+    def _call(self, request: GenerateRequest, held: HeldPrompt) -> bytes:
+        return encode(GenerateCall(held.handle, request.sampling, request.priority, self._asker))
+
+    async def abort(self, request_id: str) -> None:
+        stream = self._streams.get(request_id)
+        if stream is None:
+            return
+        try:
+            await self._client.ask("abort", encode(AbortCall(request_id)))
+        except EngineDead as error:
+            stream.end(error)
+
+    async def embed(
+        self,
+        request_id: str,
+        inputs: Sequence[str | Sequence[int]],
+        truncation: Truncation | None = None,
+        cache_salt: str | None = None,
+    ) -> list[Embedding]:
+        call = EmbedCall(
+            self._alias,
+            request_id,
+            [each if isinstance(each, str) else list(each) for each in inputs],
+            truncation,
+            cache_salt,
+            self._asker,
+            PATIENCE_S,
+        )
+        return [
+            heard_vector(each)
+            for each in VECTORS.decode(await self._client.ask("embed", encode(call)))
+        ]
+
+    async def score(
+        self,
+        request_id: str,
+        pairs: Sequence[TextPair],
+        options: PairOptions,
+        cache_salt: str | None = None,
+    ) -> list[Score]:
+        call = ScoreCall(
+            self._alias, request_id, list(pairs), options, cache_salt, self._asker, PATIENCE_S
+        )
+        found: list[Score] = SCORES.decode(await self._client.ask("score", encode(call)))
+        return found

@@ -1,0 +1,215 @@
+"""What a front and the node that it asks say to each other, in msgpack."""
+
+import struct
+from array import array
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from engines.base import Delta, Embedding, GenerateRequest, PairOptions, Sampling, Score, TextPair
+from engines.content import Picture
+from engines.truncation import Truncation
+from server.fairness.turn import ServiceClass
+
+PROTOCOL: Final = 1
+"""Another one for other bytes: servers that differ do not ask each other."""
+PATH: Final = "/peer/v1/"
+MOST_FRAME: Final = 64 * 2**20
+_PICTURE: Final = 1
+_HEAD: Final = struct.Struct("<IB")
+PLAIN, FULL, END, ERROR = range(4)
+
+
+class Asker(msgspec.Struct, array_like=True, frozen=True):
+    """For whom a front asks, so that a node orders those who wait as it does its own."""
+
+    owner: str
+    key_id: str
+    service_class: ServiceClass = "standard"
+
+
+class OpenCall(msgspec.Struct, array_like=True, frozen=True):
+    """Is it there? It is loaded where it is not."""
+
+    alias: str
+    patience_s: float
+
+
+class OpenedAlias(msgspec.Struct, array_like=True, frozen=True):
+    context_tokens: int
+    process: str
+    """Of the node: another one after its restart."""
+
+
+class RenderCall(msgspec.Struct, array_like=True, frozen=True):
+    alias: str
+    request: GenerateRequest
+    asker: Asker
+    patience_s: float
+
+
+class RenderedPrompt(msgspec.Struct, array_like=True, frozen=True):
+    """The node keeps the prompt for a few seconds, under `held`."""
+
+    held: str
+    token_ids: bytes
+    """Of 4 bytes each, little-endian."""
+    language: str | None
+    """Of a recording's speech, as it was found in it."""
+
+
+class GenerateCall(msgspec.Struct, array_like=True, frozen=True):
+    """What the front has decided since; all else stands in the request that was rendered."""
+
+    held: str
+    sampling: Sampling
+    priority: int
+    asker: Asker
+
+
+class AbortCall(msgspec.Struct, array_like=True, frozen=True):
+    """What was generated so far comes with the answer."""
+
+    request_id: str
+
+
+class EmbedCall(msgspec.Struct, array_like=True, frozen=True):
+    alias: str
+    request_id: str
+    inputs: list[str | list[int]]
+    truncation: Truncation | None
+    cache_salt: str | None
+    asker: Asker
+    patience_s: float
+
+
+class Vector(msgspec.Struct, array_like=True, frozen=True):
+    """float32, little-endian."""
+
+    values: bytes
+    prompt_tokens: int
+    cached_tokens: int
+
+
+class ScoreCall(msgspec.Struct, array_like=True, frozen=True):
+    alias: str
+    request_id: str
+    pairs: list[TextPair]
+    options: PairOptions
+    cache_salt: str | None
+    asker: Asker
+    patience_s: float
+
+
+class Pulse(msgspec.Struct, array_like=True, frozen=True):
+    """Of a node that lives."""
+
+    process: str
+    is_drained: bool
+
+
+def _hook(value: Any) -> Any:
+    if isinstance(value, Picture):
+        told = (value.data, value.width, value.height, value.is_low, value.digest)
+        return msgspec.msgpack.Ext(_PICTURE, msgspec.msgpack.encode(told))
+    raise NotImplementedError(f"{type(value).__name__} cannot be told to another server")
+
+
+def _ext(code: int, data: memoryview) -> Any:
+    if code != _PICTURE:
+        raise ValueError(f"extension {code} is not known")
+    told = msgspec.msgpack.decode(data, type=tuple[bytes, int, int, bool, str])
+    data_, width, height, is_low, digest = told
+    return Picture(data_, width, height, is_low=is_low, sha256=digest.removesuffix("/low"))
+
+
+_ENCODER = msgspec.msgpack.Encoder(enc_hook=_hook)
+encode = _ENCODER.encode
+
+
+def decoder(kind: Any) -> "msgspec.msgpack.Decoder[Any]":
+    return msgspec.msgpack.Decoder(kind, ext_hook=_ext)
+
+
+def packed_ids(token_ids: Sequence[int]) -> bytes:
+    return array("I", token_ids).tobytes()
+
+
+def unpacked_ids(data: bytes) -> Sequence[int]:
+    found = array("I")
+    found.frombytes(data)
+    return found.tolist()
+
+
+def told_vector(found: Embedding) -> Vector:
+    values = array("f", found.vector).tobytes()
+    return Vector(values, found.prompt_tokens, found.cached_tokens)
+
+
+def heard_vector(told: Vector) -> Embedding:
+    values = array("f")
+    values.frombytes(told.values)
+    return Embedding(
+        vector=values.tolist(),
+        prompt_tokens=told.prompt_tokens,
+        cached_tokens=told.cached_tokens,
+    )
+
+
+VECTORS = decoder(list[Vector])
+SCORES = decoder(list[Score])
+_Plain = tuple[int, str, int, str, int]
+_PLAIN = msgspec.msgpack.Decoder(_Plain)
+_FULL = msgspec.msgpack.Decoder(Delta)
+
+
+def frame(kind: int, payload: bytes) -> bytes:
+    return _HEAD.pack(len(payload), kind) + payload
+
+
+def delta_frame(d: Delta) -> bytes:
+    """Most have text and tokens alone: those are told without names."""
+    if d.finish_reason is None and not (
+        d.tool_calls or d.logprobs or d.cached_tokens or d.prompt_logprobs
+    ):
+        plain = (d.index, d.text, d.token_count, d.reasoning, d.reasoning_token_count)
+        return frame(PLAIN, encode(plain))
+    return frame(FULL, encode(d))
+
+
+def heard_delta(kind: int, payload: bytes) -> Delta:
+    if kind == FULL:
+        found: Delta = _FULL.decode(payload)
+        return found
+    index, text, tokens, reasoning, thought = _PLAIN.decode(payload)
+    return Delta(
+        index=index,
+        text=text,
+        token_count=tokens,
+        reasoning=reasoning,
+        reasoning_token_count=thought,
+    )
+
+
+class FrameReader:
+    """Bytes as they come -> frames. Raises ValueError for one that is too long, or of no kind."""
+
+    __slots__ = ("_rest",)
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+        data = self._rest + data if self._rest else data
+        at = 0
+        while len(data) - at >= _HEAD.size:
+            length, kind = _HEAD.unpack_from(data, at)
+            if length > MOST_FRAME or kind > ERROR:
+                raise ValueError("what came is no frame")
+            end = at + _HEAD.size + length
+            if end > len(data):
+                break
+            yield kind, data[at + _HEAD.size : end]
+            at = end
+        self._rest = data[at:]

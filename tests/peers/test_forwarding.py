@@ -1,0 +1,161 @@
+"""A front without the model asks a node that has it: answers, bills and errors are the same."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from engines.base import EngineUnavailable
+from server.peers.client import PeerClient
+from server.peers.directory import Directory
+from server.peers.engine import PeerEngine
+from tests.support.peers import PeerSite, peer_site
+from tests.support.serving import read_records, scripted, wait_until
+from tests.support.sites import new_site, postgres_server
+
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+MODELS = (
+    scripted("m", text="one two three four", calls_tools=True),
+    scripted("thinks", text="so it is", reasoning_text="let me see"),
+    scripted("small", context_tokens=64, output_tokens=32),
+    scripted("slow", text="a " * 4000, token_delay_s=0.01),
+    scripted("vectors", task="embed"),
+    scripted("ranks", task="rerank"),
+)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Any]:
+    with postgres_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory, server: Any) -> Iterator[PeerSite]:
+    with peer_site(tmp_path_factory.mktemp("site"), new_site(server), *MODELS) as found:
+        yield found
+
+
+def without_ids(answer: dict[str, Any]) -> dict[str, Any]:
+    kept = {k: v for k, v in answer.items() if k not in ("id", "created")}
+    found: dict[str, Any] = json.loads(json.dumps(kept).replace(answer.get("id", "-"), ""))
+    return found
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"n": 3},
+        {"logprobs": True, "top_logprobs": 2},
+        {"max_tokens": 2},
+        {"stop": ["three"]},
+        {"tools": [TOOL]},
+        {"model": "thinks"},
+        {"response_format": {"type": "json_object"}},
+        {"text": "x" * 300_000},
+        {"model": "small", "max_tokens": 40},
+        {"model": "small", "text": "y " * 100},
+        {"model": "nobody"},
+        {"temperature": 3},
+    ],
+)
+def test_an_answer_is_the_same(site: PeerSite, more: dict[str, Any]) -> None:
+    here, there = site.chat(**more), site.chat(number=1, **more)
+    assert here.status_code == there.status_code
+    assert _told(here) == _told(there)
+
+
+def _told(answer: httpx.Response) -> Any:
+    found = answer.json()
+    found.get("error", {}).pop("request_id", None)
+    return without_ids(found)
+
+
+@pytest.mark.parametrize("more", [{}, {"n": 2}, {"tools": [TOOL]}, {"model": "thinks"}])
+def test_a_stream_is_the_same(site: PeerSite, more: dict[str, Any]) -> None:
+    body = {"stream": True, "stream_options": {"include_usage": True}, **more}
+    here, there = _events(site.chat(**body)), _events(site.chat(number=1, **body))
+    assert here == there
+    assert here[-1] == "[DONE]"
+
+
+def _events(answer: httpx.Response) -> list[Any]:
+    lines = [line[6:] for line in answer.text.splitlines() if line.startswith("data: ")]
+    return [line if line == "[DONE]" else without_ids(json.loads(line)) for line in lines]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"model": "vectors", "input": ["one", "two three"]}),
+        ("/v1/rerank", {"model": "ranks", "query": "q", "documents": ["one", "two q"]}),
+        ("/v1/completions", {"model": "m", "prompt": ["a b", "c"], "max_tokens": 3}),
+        ("/v1/completions", {"model": "m", "prompt": [1, 2, 3], "max_tokens": 3}),
+        ("/v1/tokenize", {"model": "m", "prompt": "one two three"}),
+        (
+            "/v1/messages",
+            {"model": "m", "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]},
+        ),
+    ],
+)
+def test_other_endpoints_are_the_same(site: PeerSite, path: str, body: dict[str, Any]) -> None:
+    here, there = site.post(path, **body), site.post(path, 1, **body)
+    assert (here.status_code, there.status_code) == (200, 200)
+    assert _rounded(without_ids(here.json())) == _rounded(without_ids(there.json()))
+
+
+def _rounded(found: Any) -> Any:
+    """Vectors are float32."""
+    return json.loads(json.dumps(found), parse_float=lambda text: round(float(text), 6))
+
+
+def test_it_is_billed_once_where_it_was_asked(site: PeerSite) -> None:
+    answer = site.chat("w " * 7)
+    usage, name = answer.json()["usage"], answer.headers["x-request-id"]
+    front, node = (read_records(server.data_dir) for server in site.nodes)
+    [record] = [each for each in front if each["record_id"] == name]
+    assert record["completion_tokens"] == usage["completion_tokens"] == 5
+    assert record["prompt_tokens"] == usage["prompt_tokens"]
+    assert record["amount"] == 4 * record["prompt_tokens"] + 12 * 5
+    assert not [each for each in node if name in each["record_id"]]
+
+
+def test_a_client_that_leaves_ends_it_on_the_node(site: PeerSite) -> None:
+    supervisor = site.nodes[1].services.supervisor
+    body = {"model": "slow", "messages": [{"role": "user", "content": "hi"}], "stream": True}
+    with httpx.stream(
+        "POST",
+        f"{site.nodes[0].url}/v1/chat/completions",
+        json=body,
+        headers={"X-API-Key": site.key},
+    ) as answer:
+        next(answer.iter_lines())
+        assert len(supervisor) == 1
+    wait_until(lambda: len(supervisor) == 0, "the node ends it", timeout_s=5)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({}, 401), ({"authorization": "Bearer nonsense"}, 401), ({"authorization": "x" * 9000}, 401)],
+)
+def test_strangers_are_refused(site: PeerSite, headers: dict[str, str], status: int) -> None:
+    for what in ("pulse", "open", "render", "generate", "abort", "embed", "score"):
+        url = f"{site.nodes[1].url}/peer/v1/{what}"
+        assert httpx.post(url, headers=headers).status_code == status
+
+
+def test_what_is_not_here_is_not_asked_of_a_third(site: PeerSite) -> None:
+    async def ask() -> None:
+        directory = Directory(site.nodes[1].services.ledger.open_books)
+        engine = PeerEngine("m", PeerClient("front-1", directory))
+        try:
+            with pytest.raises(EngineUnavailable, match="does not run m itself"):
+                await engine.start()
+        finally:
+            await engine.stop()
+
+    asyncio.run(ask())
