@@ -8,6 +8,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from engines.base import EngineDead, EngineUnavailable
+from server.peers.channel import Channel
 from server.peers.connection import AnswerReader, PeerConnection, connected
 from server.peers.directory import Directory
 from server.peers.errors import WireError, heard_error
@@ -70,6 +71,9 @@ class PeerClient:
         self._idle: deque[PeerConnection] = deque()
         self._pulse: asyncio.Task[Pulse] | None = None
         self._pulse_at = 0.0
+        self._channel: Channel | None = None
+        self._telling: set[asyncio.Task[bytes]] = set()
+        self._users: set[object] = set()
 
     async def find(self) -> None:
         """Where it is now. Raises EngineUnavailable."""
@@ -92,8 +96,10 @@ class PeerClient:
             async with asyncio.timeout(min(timeout_s, PULSE_S)):
                 status, body = await self._answer("pulse", b"")
         except TimeoutError:
+            self.close()
             raise EngineDead(f"the server {self.node} did not answer") from None
         except (OSError, PeerLost) as error:
+            self.close()
             raise EngineDead(f"the server {self.node} cannot be reached") from error
         finally:
             self._pulse_at = time.monotonic()
@@ -112,6 +118,37 @@ class PeerClient:
         if status != 200:
             raise self.refusal(status, answer)
         return answer
+
+    async def answer(self, what: str, body: bytes) -> tuple[int, bytes]:
+        """Status and body. Raises PeerLost."""
+        try:
+            return await self._answer(what, body)
+        except (OSError, TimeoutError):
+            raise PeerLost(is_untouched=True) from None
+
+    def tell(self, what: str, body: bytes) -> None:
+        """Nobody waits for what comes of it."""
+        task = asyncio.ensure_future(self.ask(what, body))
+        self._telling.add(task)
+        task.add_done_callback(self._told)
+
+    def _told(self, task: "asyncio.Task[bytes]") -> None:
+        self._telling.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    async def channel(self) -> Channel:
+        """The open one, else a new one. Raises OSError, TimeoutError."""
+        known = self._channel
+        if known is None or not known.is_open:
+            self._channel = known = Channel()
+            try:
+                known.connection = await self.begin("channel", b"", known)
+            except BaseException:
+                known.close()
+                raise
+        await known.opened()
+        return known
 
     async def _answer(self, what: str, body: bytes) -> tuple[int, bytes]:
         while True:
@@ -157,8 +194,19 @@ class PeerClient:
             )
         return EngineUnavailable(f"the server {self.node} answered {status}", 1.0)
 
+    def used_by(self, user: object) -> None:
+        """Until `left_by`; the last one closes everything."""
+        self._users.add(user)
+
+    def left_by(self, user: object) -> None:
+        self._users.discard(user)
+        if not self._users:
+            self.close()
+
     def close(self) -> None:
-        """Those that are idle; they are made again for who asks next."""
+        """The channel, and what is idle; they are made again for who asks next."""
+        if self._channel is not None:
+            self._channel.close()
         while self._idle:
             self._idle.pop().close()
 

@@ -22,7 +22,6 @@ from server.peers.stream import Gone, PeerStream
 from server.peers.wire import (
     SCORES,
     VECTORS,
-    AbortCall,
     Asker,
     EmbedCall,
     GenerateCall,
@@ -72,6 +71,7 @@ class PeerEngine:
         return other
 
     async def start(self) -> None:
+        self._client.used_by(self)
         await self._client.find()
         call = encode(OpenCall(self._alias, PATIENCE_S))
         opened: OpenedAlias = _OPENED.decode(await self._client.ask("open", call))
@@ -80,7 +80,7 @@ class PeerEngine:
     async def stop(self) -> None:
         for stream in list(self._streams.values()):
             stream.end(EngineDead(f"the server {self._client.node} is asked no more"))
-        self._client.close()
+        self._client.left_by(self)
 
     async def check(self, timeout_s: float) -> None:
         pulse = await self._client.pulse(timeout_s)
@@ -104,7 +104,8 @@ class PeerEngine:
             stream = PeerStream(self._client, sink)
             self._streams[request.request_id] = stream
             try:
-                await stream.begin(self._call(request, held))
+                channel = await stream.join()
+                await stream.begin(self._call(request, held, channel, stream.number))
                 async for delta in stream.deltas():
                     yield delta
                 return
@@ -122,15 +123,17 @@ class PeerEngine:
                 self._streams.pop(request.request_id, None)
             held = (await self.render(held.request)).rendered
 
-    def _call(self, request: GenerateRequest, held: HeldPrompt) -> bytes:
-        return encode(GenerateCall(held.handle, request.sampling, request.priority, self._asker))
+    def _call(self, request: GenerateRequest, held: HeldPrompt, channel: str, number: int) -> bytes:
+        how = (request.sampling, request.priority, self._asker)
+        return encode(GenerateCall(held.handle, channel, number, *how))
 
     async def abort(self, request_id: str) -> None:
         stream = self._streams.get(request_id)
-        if stream is None:
+        call = None if stream is None else stream.abort_call()
+        if stream is None or call is None:
             return
         try:
-            await self._client.ask("abort", encode(AbortCall(request_id)))
+            await self._client.ask("abort", call)
         except EngineDead as error:
             stream.end(error)
 

@@ -5,16 +5,13 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from typing import Final
 
-from engines.base import Delta, EngineUnavailable, Sink
+from engines.base import Delta, Sink
+from server.peers.channel import Channel
 from server.peers.client import ERRORS, PeerClient, PeerLost
-from server.peers.connection import PeerConnection
 from server.peers.errors import heard_error
-from server.peers.wire import END, ERROR, FrameReader, heard_delta
+from server.peers.wire import END, ERROR, AbortCall, encode, heard_delta
 
 GONE: Final = 410
-MOST_WAITING: Final = 1024
-"""Deltas that nobody has read; with more, the node is read no further, and gathers."""
-FEW_WAITING: Final = 64
 
 
 class Gone(Exception):
@@ -22,33 +19,41 @@ class Gone(Exception):
 
 
 class PeerStream:
-    """A AnswerReader of one. What a ready sink can take passes its reader by."""
+    """Hears one. What a ready sink can take passes its reader by; what waits for a slow reader is
+    bounded by the answer's length."""
 
     def __init__(self, client: PeerClient, sink: Sink | None) -> None:
         self._client, self._sink = client, sink
-        self._frames = FrameReader()
         self._waiting: deque[Delta] = deque()
         self._news: asyncio.Future[None] | None = None
-        self._connection: PeerConnection | None = None
-        self._status = 0
-        self._refusal = b""
         self._error: Exception | None = None
-        self._is_over = self._is_whole = self._is_paused = False
+        self._channel: Channel | None = None
+        self._is_over = False
+        self.number = 0
         self.has_begun = False
         """A delta has come."""
 
-    async def begin(self, call: bytes) -> None:
+    async def join(self) -> str:
+        """The name of the channel by which it will come, under `number`. Raises PeerLost."""
         try:
-            self._connection = await self._client.begin("generate", call, self)
+            self._channel = channel = await self._client.channel()
         except (OSError, TimeoutError):
             raise PeerLost(is_untouched=True) from None
+        self.number = channel.add(self)
+        return channel.name
+
+    async def begin(self, call: bytes) -> None:
+        """Raises PeerLost, Gone, and what the node says to it."""
+        status, refusal = await self._client.answer("generate", call)
+        if status == GONE:
+            raise Gone
+        if status != 200:
+            raise self._client.refusal(status, refusal)
 
     async def deltas(self) -> AsyncGenerator[Delta, None]:
-        """Raises PeerLost, Gone, and what the node's engine raised."""
+        """Raises PeerLost, and what the node's engine raised."""
         while True:
             while self._waiting:
-                if self._is_paused and len(self._waiting) <= FEW_WAITING:
-                    self._resume()
                 yield self._waiting.popleft()
             if self._is_over:
                 break
@@ -61,46 +66,36 @@ class PeerStream:
         """No more comes; who reads has what came so far, and then `error`."""
         if not self._is_over:
             self._is_over, self._error = True, error
-            self._wake()
+            news, self._news = self._news, None
+            if news is not None and not news.done():
+                news.set_result(None)
+
+    def abort_call(self) -> bytes | None:
+        """None: there is nothing to abort."""
+        if self._channel is None or self._is_over:
+            return None
+        return encode(AbortCall(self._channel.name, self.number))
 
     def close(self) -> None:
-        """Its reader is done with it: a node whose answer is not read to its end ends it."""
-        connection, self._connection = self._connection, None
-        if connection is None:
+        """Its reader is done with it, at its end or before."""
+        if self._channel is None:
             return
-        if self._is_whole and not self._is_paused:
-            self._client.give_back(connection)
+        self._channel.remove(self.number)
+        if (call := self.abort_call()) is not None:
+            self._client.tell("abort", call)
+        self._channel = None
+
+    # Hearing
+
+    def heard(self, kind: int, payload: bytes) -> None:
+        if kind == END:
+            self.end(None)
+        elif kind == ERROR:
+            self.end(heard_error(ERRORS.decode(payload), self._client.node))
         else:
-            connection.close()
+            self._take(heard_delta(kind, payload))
 
-    def _resume(self) -> None:
-        self._is_paused = False
-        if self._connection is not None:
-            self._connection.resume()
-
-    def _wake(self) -> None:
-        news, self._news = self._news, None
-        if news is not None and not news.done():
-            news.set_result(None)
-
-    # A AnswerReader
-
-    def begun(self, status: int) -> None:
-        self._status = status
-
-    def came(self, data: bytes) -> None:
-        if self._status != 200:
-            self._refusal += data
-            return
-        for kind, payload in self._frames.feed(data):
-            if kind == END:
-                self.end(None)
-            elif kind == ERROR:
-                self.end(heard_error(ERRORS.decode(payload), self._client.node))
-            else:
-                self._heard(heard_delta(kind, payload))
-
-    def _heard(self, delta: Delta) -> None:
+    def _take(self, delta: Delta) -> None:
         sink, is_first = self._sink, not self.has_begun
         self.has_begun = True
         if not (
@@ -113,19 +108,9 @@ class PeerStream:
             sink.take(delta)
             return
         self._waiting.append(delta)
-        self._wake()
-        if len(self._waiting) > MOST_WAITING and self._connection and not self._is_paused:
-            self._is_paused = True
-            self._connection.pause()
+        news, self._news = self._news, None
+        if news is not None and not news.done():
+            news.set_result(None)
 
-    def ended(self) -> None:
-        self._is_whole = True
-        if self._status == GONE:
-            self.end(Gone())
-        elif self._status != 200:
-            self.end(self._client.refusal(self._status, self._refusal))
-        else:  # without its last frame: the node was cut
-            self.end(EngineUnavailable(f"The server {self._client.node} ended the answer."))
-
-    def lost(self, is_untouched: bool) -> None:
-        self.end(PeerLost(is_untouched))
+    def lost(self) -> None:
+        self.end(PeerLost(is_untouched=False))

@@ -17,8 +17,8 @@ PROTOCOL: Final = 1
 PATH: Final = "/peer/v1/"
 MOST_FRAME: Final = 64 * 2**20
 _PICTURE: Final = 1
-_HEAD: Final = struct.Struct("<IB")
-PLAIN, FULL, END, ERROR = range(4)
+_HEAD: Final = struct.Struct("<IBI")
+PLAIN, FULL, END, ERROR, CHANNEL = range(5)
 
 
 class Asker(msgspec.Struct, array_like=True, frozen=True):
@@ -60,18 +60,22 @@ class RenderedPrompt(msgspec.Struct, array_like=True, frozen=True):
 
 
 class GenerateCall(msgspec.Struct, array_like=True, frozen=True):
-    """What the front has decided since; all else stands in the request that was rendered."""
+    """What the front has decided since; all else stands in the request that was rendered. What is
+    generated comes by the channel, under `number`."""
 
     held: str
+    channel: str
+    number: int
     sampling: Sampling
     priority: int
     asker: Asker
 
 
 class AbortCall(msgspec.Struct, array_like=True, frozen=True):
-    """What was generated so far comes with the answer."""
+    """What was generated so far comes by the channel, and then the end."""
 
-    request_id: str
+    channel: str
+    number: int
 
 
 class EmbedCall(msgspec.Struct, array_like=True, frozen=True):
@@ -164,18 +168,18 @@ _PLAIN = msgspec.msgpack.Decoder(_Plain)
 _FULL = msgspec.msgpack.Decoder(Delta)
 
 
-def frame(kind: int, payload: bytes) -> bytes:
-    return _HEAD.pack(len(payload), kind) + payload
+def frame(kind: int, number: int, payload: bytes = b"") -> bytes:
+    return _HEAD.pack(len(payload), kind, number) + payload
 
 
-def delta_frame(d: Delta) -> bytes:
+def delta_frame(number: int, d: Delta) -> bytes:
     """Most have text and tokens alone: those are told without names."""
     if d.finish_reason is None and not (
         d.tool_calls or d.logprobs or d.cached_tokens or d.prompt_logprobs
     ):
         plain = (d.index, d.text, d.token_count, d.reasoning, d.reasoning_token_count)
-        return frame(PLAIN, encode(plain))
-    return frame(FULL, encode(d))
+        return frame(PLAIN, number, encode(plain))
+    return frame(FULL, number, encode(d))
 
 
 def heard_delta(kind: int, payload: bytes) -> Delta:
@@ -200,16 +204,17 @@ class FrameReader:
     def __init__(self) -> None:
         self._rest = b""
 
-    def feed(self, data: bytes) -> Iterator[tuple[int, bytes]]:
+    def feed(self, data: bytes) -> Iterator[tuple[int, int, bytes]]:
+        """Kind, number, payload."""
         data = self._rest + data if self._rest else data
         at = 0
         while len(data) - at >= _HEAD.size:
-            length, kind = _HEAD.unpack_from(data, at)
-            if length > MOST_FRAME or kind > ERROR:
+            length, kind, number = _HEAD.unpack_from(data, at)
+            if length > MOST_FRAME or kind > CHANNEL:
                 raise ValueError("what came is no frame")
             end = at + _HEAD.size + length
             if end > len(data):
                 break
-            yield kind, data[at + _HEAD.size : end]
+            yield kind, number, data[at + _HEAD.size : end]
             at = end
         self._rest = data[at:]

@@ -3,21 +3,18 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
-from typing import Final
 
 from msgspec.structs import replace
 
 from engines.base import Delta, EngineError, EngineUnavailable
-from server.api.peer.door import MEDIA, refuse
+from server.api.peer.channel import NodeChannel
 from server.api.peer.held import Held
 from server.api.services import Services
-from server.fairness.gate import EngineLeft
 from server.http.exchange import Exchange
 from server.ledger.records import UsageRecord
 from server.peers.errors import told_error
-from server.peers.stream import GONE
 from server.peers.wire import END, ERROR, GenerateCall, delta_frame, encode, frame
 from server.requests.gated import GatedTurn, in_fair_order
 from server.requests.live import LiveRun, live_generation
@@ -26,57 +23,57 @@ from server.requests.run_state import ON_DELTA, ON_DELTA_READ, Event, State
 
 log = logging.getLogger("fjord.peers")
 
-SEND_S: Final = 10.0
-"""A front that takes nothing for so long is gone."""
 
+class ChannelExchange(Exchange):
+    """Of a request whose answer goes by the front's channel, which outlives it."""
 
-class PeerAnswers:
-    """Those that run, by the request's id."""
+    def watch_disconnect(self, left: Callable[[], None]) -> None:
+        """The channel cuts it."""
 
-    def __init__(self) -> None:
-        self._running: dict[str, PeerAnswer] = {}
+    def unwatch(self) -> None:
+        pass
 
-    def add(self, answer: "PeerAnswer") -> None:
-        self._running[answer.request.request_id] = answer
-
-    def remove(self, answer: "PeerAnswer") -> None:
-        self._running.pop(answer.request.request_id, None)
-
-    def abort(self, request_id: str) -> None:
-        """What is not known is over."""
-        if (answer := self._running.get(request_id)) is not None:
-            answer.abort_asked()
+    def drop(self) -> None:
+        """The channel bounds its front's time."""
 
 
 class PeerAnswer(RequestRun[Exception | None]):
     """One of them. The front keeps the record; this one's carries what is counted here."""
 
     __slots__ = (
+        "_channel",
         "_deadline",
         "_held",
         "_is_aborted",
         "_is_generating",
+        "_number",
         "_turn",
         "record",
         "request",
     )
 
     def __init__(
-        self, held: Held, call: GenerateCall, exchange: Exchange, services: Services
+        self,
+        held: Held,
+        call: GenerateCall,
+        channel: NodeChannel,
+        exchange: Exchange,
+        services: Services,
     ) -> None:
         request = replace(held.request, sampling=call.sampling, priority=call.priority)
         super().__init__(exchange, held.spec.alias, call.asker.owner, call.sampling.n)
         self._held, self.request = held, request
+        self._channel, self._number = channel, call.number
         self.record = _record(held, call)
         self._turn = GatedTurn(services.gates, self.record, self.times, call.asker.service_class)
-        self._deadline = time.monotonic() + services.settings.request_timeout_s + SEND_S
+        self._deadline = time.monotonic() + services.settings.request_timeout_s + STUCK_S
         self._is_aborted = self._is_generating = False
 
     def abort_asked(self) -> None:
         """What is there is told, and then its end."""
         self._is_aborted = True
         if self._is_generating:
-            self.begin(self._held.engine.abort(self.request.request_id))
+            self.abort()
         elif self.state is State.WAITING:
             self._cancel()
 
@@ -85,14 +82,11 @@ class PeerAnswer(RequestRun[Exception | None]):
 
     def tick(self, now: float) -> None:
         self.on(Event.TICK)
-        if self.why is not None:
-            if now - self._cut_at > STUCK_S:
-                self._cut_at = now
-                self.on(Event.STALLED if self.exchange.blocked_s(now) else Event.UNANSWERED)
-        elif now > self._deadline:
+        if self.why is not None and now - self._cut_at > STUCK_S:
+            self._cut_at = now
+            self.on(Event.UNANSWERED)
+        elif self.why is None and now > self._deadline:
             self.cut("timed_out")
-        elif self.exchange.blocked_s(now) > SEND_S:
-            self.on(Event.STALLED, "client_left")
 
     def live(self) -> LiveRun:
         return live_generation(self.record, self.times)
@@ -132,65 +126,40 @@ class PeerAnswer(RequestRun[Exception | None]):
         try:
             async for d in deltas:
                 self.state = ON_DELTA[self.state]
-                self._meter(d)
-                if self.why is None:
-                    await self._say(delta_frame(d))
+                self.take(d)
+                await self._channel.room()
                 self.state = ON_DELTA_READ[self.state]
         finally:
             self.on(Event.DELTA)
 
-    async def _say(self, chunk: bytes) -> None:
-        if self.exchange.started:
-            await self.exchange.write_soon(chunk)
-        else:
-            await self.exchange.open_stream(chunk, MEDIA)
-
     def is_ready(self) -> bool:
         """As a Sink."""
-        direct = self.exchange.direct
-        return self.state is State.OPEN and direct is not None and direct.is_ready()
+        return self.state is State.OPEN and self._channel.is_ready()
 
     def take(self, delta: Delta) -> None:
-        """As a Sink."""
-        self._meter(delta)
-        if (direct := self.exchange.direct) is not None:
-            direct.write(delta_frame(delta))
-
-    def _meter(self, d: Delta) -> None:
+        """As a Sink, and of what comes to its task."""
         record = self.record
         if record.ttft_s is None:
             record.ttft_s = self.times.elapsed_s()
-        record.completion_tokens += d.token_count
-        record.cached_tokens += d.cached_tokens
-        if d.finish_reason:
-            record.finish_reason = d.finish_reason
+        record.completion_tokens += delta.token_count
+        record.cached_tokens += delta.cached_tokens
+        if delta.finish_reason:
+            record.finish_reason = delta.finish_reason
+        if self.why is None:
+            self._channel.write(delta_frame(self._number, delta))
 
     async def _recorded(self, outcome: Exception | None) -> Exception | None:
         return outcome
 
     async def _answer(self, outcome: Exception | None) -> None:
-        exchange = self.exchange
         if self.why == "client_left":
-            exchange.status = exchange.status or 499
-        elif isinstance(outcome, EngineLeft) and not exchange.started:
-            await exchange.reply(GONE, b"")  # the front has it rendered by the next one
-        elif outcome is not None and not exchange.started:
-            await refuse(exchange, outcome)
-        else:
-            await self._close(outcome)
-
-    async def _close(self, outcome: Exception | None) -> None:
-        exchange = self.exchange
-        if not exchange.started:  # it was aborted before it began
-            await exchange.open_stream(media_type=MEDIA)
+            return
+        if self._is_aborted and not self._is_generating:
             for index in range(self.sequences):
-                await exchange.write(delta_frame(Delta(index=index, finish_reason="abort")))
-        end = frame(END, b"") if outcome is None else _told(outcome)
-        await exchange.write(end, more=False)
-
-
-def _told(error: Exception) -> bytes:
-    return frame(ERROR, encode(told_error(error)))
+                end = Delta(index=index, finish_reason="abort")
+                self._channel.write(delta_frame(self._number, end))
+        told = b"" if outcome is None else encode(told_error(outcome))
+        self._channel.write(frame(END if outcome is None else ERROR, self._number, told))
 
 
 def _record(held: Held, call: GenerateCall) -> UsageRecord:

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping
 
-from server.api.peer.answer import PeerAnswers
+from server.api.peer.channel import ChannelQuestion, NodeChannel
 from server.api.peer.door import PeerDoor
-from server.api.peer.generate import GenerateQuestion
+from server.api.peer.generate import AbortQuestion, GenerateQuestion
 from server.api.peer.held import HeldPrompts
 from server.api.peer.questions import (
-    AbortQuestion,
     EmbedQuestion,
     OpenQuestion,
     PulseQuestion,
@@ -23,13 +22,15 @@ def peer_paths(services: Services) -> Mapping[str, App]:
     """None without a site: there is nobody who may ask."""
     if services.ledger.ledger_url is None:
         return {}
-    door, held, answers = PeerDoor(services), HeldPrompts(), PeerAnswers()
+    door, held = PeerDoor(services), HeldPrompts()
+    channels: dict[str, NodeChannel] = {}
     return {
         f"{PATH}pulse": PulseQuestion(door),
         f"{PATH}open": OpenQuestion(door),
         f"{PATH}render": RenderQuestion(door, held),
-        f"{PATH}generate": GenerateQuestion(door, held, answers),
-        f"{PATH}abort": AbortQuestion(door, answers),
+        f"{PATH}channel": ChannelQuestion(door, channels),
+        f"{PATH}generate": GenerateQuestion(door, held, channels),
+        f"{PATH}abort": AbortQuestion(door, channels),
         f"{PATH}embed": EmbedQuestion(door),
         f"{PATH}score": ScoreQuestion(door),
     }

@@ -7,13 +7,11 @@ from msgspec.structs import replace
 
 from engines.base import Engine, GenerateRequest, Prompt
 from engines.registry.spec import ModelSpec
-from server.api.peer.answer import PeerAnswers
 from server.api.peer.door import PeerDoor, PeerQuestion, leased
 from server.api.peer.held import Held, HeldPrompts
 from server.fairness.gate import Gate
 from server.fairness.turn import FairTurn
 from server.peers.wire import (
-    AbortCall,
     EmbedCall,
     OpenCall,
     OpenedAlias,
@@ -97,17 +95,6 @@ class ScoreQuestion(PeerQuestion[ScoreCall]):
         cost = sum(len(pair.query) + len(pair.document) for pair in call.pairs)
         async with TurnToRead(self.door, call, cost) as engine:
             return await engine.score(call.request_id, call.pairs, call.options, call.cache_salt)
-
-
-class AbortQuestion(PeerQuestion[AbortCall]):
-    kind = AbortCall
-
-    def __init__(self, door: PeerDoor, answers: PeerAnswers) -> None:
-        super().__init__(door)
-        self._answers = answers
-
-    async def answer(self, call: AbortCall) -> None:
-        self._answers.abort(call.request_id)
 
 
 class TurnToRead:

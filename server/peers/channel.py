@@ -1,0 +1,86 @@
+"""One answer of a node that never ends: what it generates for this server, all requests together,
+so that a step of its engine is one read here."""
+
+import asyncio
+from typing import Final, Protocol
+
+from server.peers.connection import PeerConnection
+from server.peers.wire import CHANNEL, FrameReader
+
+OPEN_S: Final = 5.0
+
+
+class Hearing(Protocol):
+    """Who hears one request's frames."""
+
+    def heard(self, kind: int, payload: bytes) -> None: ...
+    def lost(self) -> None:
+        """The channel is gone."""
+
+
+class Channel:
+    """An AnswerReader of it."""
+
+    def __init__(self) -> None:
+        self.name = ""
+        """By which the node knows it."""
+        self.is_open = True
+        self.connection: PeerConnection | None = None
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._frames = FrameReader()
+        self._hearing: dict[int, Hearing] = {}
+        self._count = 0
+        self.status = 0
+        self.refusal = b""
+
+    async def opened(self) -> None:
+        """Raises OSError where it is refused or lost, TimeoutError."""
+        async with asyncio.timeout(OPEN_S):
+            await asyncio.shield(self._opened)
+        if not self.is_open:
+            raise ConnectionError("the channel was not opened")
+
+    def add(self, hearing: Hearing) -> int:
+        self._count = (self._count + 1) % 2**32
+        self._hearing[self._count] = hearing
+        return self._count
+
+    def remove(self, number: int) -> None:
+        self._hearing.pop(number, None)
+
+    def close(self) -> None:
+        """Who hears is told that it is lost."""
+        if self.connection is not None:
+            self.connection.close()
+        self._end()
+
+    def _end(self) -> None:
+        self.is_open = False
+        if not self._opened.done():
+            self._opened.set_result(None)
+        hearing, self._hearing = list(self._hearing.values()), {}
+        for each in hearing:
+            each.lost()
+
+    # An AnswerReader
+
+    def begun(self, status: int) -> None:
+        self.status = status
+
+    def came(self, data: bytes) -> None:
+        if self.status != 200:
+            self.refusal += data
+            return
+        for kind, number, payload in self._frames.feed(data):
+            if kind == CHANNEL:
+                self.name = payload.decode()
+                if not self._opened.done():
+                    self._opened.set_result(None)
+            elif (hearing := self._hearing.get(number)) is not None:
+                hearing.heard(kind, payload)
+
+    def ended(self) -> None:
+        self._end()
+
+    def lost(self, is_untouched: bool) -> None:
+        self._end()
