@@ -4,7 +4,7 @@ that has it. The way back is server/api/peer.
 wire.py        what is said, in msgpack
 errors.py      an engine's errors, said to another server and raised there
 connection.py  one HTTP/1.1 connection to a node, one exchange at a time
-channel.py     what a node generates for this server, in one answer
+channel.py     one exchange with a node that never ends: all generations go through it
 client.py      the connections to one node, kept alive
 directory.py   a node's name -> its address; the site's password
 peers.py       the nodes that are asked

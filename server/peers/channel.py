@@ -1,11 +1,11 @@
-"""One answer of a node that never ends: what it generates for this server, all requests together,
-so that a step of its engine is one read here."""
+"""One exchange with a node that never ends: prompts and generations are asked for in its body, all
+requests together, and come back in its answer, so that a step of an engine is one read here."""
 
 import asyncio
 from typing import Final, Protocol
 
 from server.peers.connection import PeerConnection
-from server.peers.wire import CHANNEL, FrameReader
+from server.peers.wire import OPENED, FrameReader, frame
 
 OPEN_S: Final = 5.0
 
@@ -19,11 +19,9 @@ class Hearing(Protocol):
 
 
 class Channel:
-    """An AnswerReader of it."""
+    """An AnswerReader of it. Belongs to the event loop."""
 
     def __init__(self) -> None:
-        self.name = ""
-        """By which the node knows it."""
         self.is_open = True
         self.connection: PeerConnection | None = None
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -40,10 +38,17 @@ class Channel:
         if not self.is_open:
             raise ConnectionError("the channel was not opened")
 
-    def add(self, hearing: Hearing) -> int:
+    def ask(self, kind: int, payload: bytes, hearing: Hearing) -> int:
+        """Under what number; until `remove`. Only while it is open."""
         self._count = (self._count + 1) % 2**32
         self._hearing[self._count] = hearing
+        self.say(kind, self._count, payload)
         return self._count
+
+    def say(self, kind: int, number: int, payload: bytes = b"") -> None:
+        """What nobody listens to when it is closed."""
+        if self.connection is not None and self.is_open:
+            self.connection.write_piece(frame(kind, number, payload))
 
     def remove(self, number: int) -> None:
         self._hearing.pop(number, None)
@@ -72,8 +77,7 @@ class Channel:
             self.refusal += data
             return
         for kind, number, payload in self._frames.feed(data):
-            if kind == CHANNEL:
-                self.name = payload.decode()
+            if kind == OPENED:
                 if not self._opened.done():
                     self._opened.set_result(None)
             elif (hearing := self._hearing.get(number)) is not None:

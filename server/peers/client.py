@@ -12,7 +12,7 @@ from server.peers.channel import Channel
 from server.peers.connection import AnswerReader, PeerConnection, connected
 from server.peers.directory import Directory
 from server.peers.errors import WireError, heard_error
-from server.peers.wire import PATH, PROTOCOL, Pulse, decoder
+from server.peers.wire import ABORT, ERROR, PATH, PROTOCOL, RENDER, Pulse, decoder
 
 MOST_ANSWER: Final = 256 * 2**20
 PULSE_S: Final = 5.0
@@ -21,6 +21,7 @@ _IDLE_S: Final = 60.0
 """Less than the other side's patience with an idle connection."""
 _MOST_IDLE: Final = 256
 _FRESH_S: Final = 1.0
+_IN_PIECES: Final = "transfer-encoding: chunked"
 ERRORS: Final = decoder(WireError)
 _PULSES: Final = decoder(Pulse)
 
@@ -62,6 +63,29 @@ class _Whole:
             self.done.set_exception(PeerLost(is_untouched))
 
 
+class _Reply:
+    """Hears one."""
+
+    def __init__(self, node: str) -> None:
+        self._node = node
+        self.is_here = False
+        self.done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def heard(self, kind: int, payload: bytes) -> None:
+        self.is_here = True
+        if self.done.done():
+            return
+        if kind == ERROR:
+            self.done.set_exception(heard_error(ERRORS.decode(payload), self._node))
+        else:
+            self.done.set_result(payload)
+
+    def lost(self) -> None:
+        self.is_here = True
+        if not self.done.done():
+            self.done.set_exception(PeerLost(is_untouched=False))
+
+
 class PeerClient:
     """Of one node, for all its aliases."""
 
@@ -72,7 +96,7 @@ class PeerClient:
         self._pulse: asyncio.Task[Pulse] | None = None
         self._pulse_at = 0.0
         self._channel: Channel | None = None
-        self._telling: set[asyncio.Task[bytes]] = set()
+        self._opening: set[asyncio.Task[None]] = set()
         self._users: set[object] = set()
 
     async def find(self) -> None:
@@ -119,36 +143,47 @@ class PeerClient:
             raise self.refusal(status, answer)
         return answer
 
-    async def answer(self, what: str, body: bytes) -> tuple[int, bytes]:
-        """Status and body. Raises PeerLost."""
+    async def rendered(self, call: bytes) -> bytes:
+        """The node's answer to a RenderCall. Raises as `ask` does."""
+        for _ in range(2):
+            channel = await self.open_channel()
+            reply = _Reply(self.node)
+            number = channel.ask(RENDER, call, reply)
+            try:
+                return await reply.done
+            except PeerLost:  # a node that lives gives another channel
+                continue
+            finally:
+                channel.remove(number)
+                if not reply.is_here:
+                    channel.say(ABORT, number)
+        raise EngineDead(f"the connection to the server {self.node} was lost")
+
+    async def open_channel(self) -> Channel:
+        """The open one, else a new one. Raises EngineDead."""
         try:
-            return await self._answer(what, body)
-        except (OSError, TimeoutError):
-            raise PeerLost(is_untouched=True) from None
+            return await self._opened()
+        except (OSError, TimeoutError) as error:
+            raise EngineDead(f"the server {self.node} cannot be reached") from error
 
-    def tell(self, what: str, body: bytes) -> None:
-        """Nobody waits for what comes of it."""
-        task = asyncio.ensure_future(self.ask(what, body))
-        self._telling.add(task)
-        task.add_done_callback(self._told)
-
-    def _told(self, task: "asyncio.Task[bytes]") -> None:
-        self._telling.discard(task)
-        if not task.cancelled():
-            task.exception()
-
-    async def channel(self) -> Channel:
-        """The open one, else a new one. Raises OSError, TimeoutError."""
+    async def _opened(self) -> Channel:
         known = self._channel
         if known is None or not known.is_open:
             self._channel = known = Channel()
-            try:
-                known.connection = await self.begin("channel", b"", known)
-            except BaseException:
-                known.close()
-                raise
+            task = asyncio.ensure_future(self._open(known))
+            self._opening.add(task)
+            task.add_done_callback(self._opening.discard)
         await known.opened()
         return known
+
+    async def _open(self, channel: Channel) -> None:
+        """Nobody who waits for it ends it by leaving."""
+        try:
+            head = self._head("channel", _IN_PIECES, await self._directory.password())
+            channel.connection = await connected(self._address)
+            channel.connection.send(head, b"", channel)
+        except (OSError, TimeoutError, EngineUnavailable):
+            channel.close()
 
     async def _answer(self, what: str, body: bytes) -> tuple[int, bytes]:
         while True:
@@ -169,7 +204,7 @@ class PeerClient:
     async def begin(self, what: str, body: bytes, reading: AnswerReader) -> PeerConnection:
         """Ask, on a connection that is the caller's until it gives it back or closes it. Raises
         OSError, TimeoutError."""
-        head = self._head(what, len(body), await self._directory.password())
+        head = self._head(what, f"content-length: {len(body)}", await self._directory.password())
         connection = self._idle_one() or await connected(self._address)
         connection.send(head, body, reading)
         return connection
@@ -218,12 +253,12 @@ class PeerClient:
             connection.close()
         return None
 
-    def _head(self, what: str, length: int, password: str) -> bytes:
+    def _head(self, what: str, length: str, password: str) -> bytes:
         host = urlsplit(self._address).netloc
         return (
             f"POST {PATH}{what} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {password}\r\n"
             f"x-fjord-peer: {PROTOCOL}\r\ncontent-type: application/msgpack\r\n"
-            f"content-length: {length}\r\n\r\n"
+            f"{length}\r\n\r\n"
         ).encode()
 
 

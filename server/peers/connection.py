@@ -44,20 +44,17 @@ class PeerConnection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._transport.write(head + body)
 
+    def write_piece(self, piece: bytes) -> None:
+        """More of a body that was begun without a length."""
+        if self._transport is not None:
+            self._transport.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+
     def close(self) -> None:
         """At once; whoever reads is told nothing more."""
         self._reading = None
         self.is_open = False
         if self._transport is not None:
             self._transport.abort()
-
-    def pause(self) -> None:
-        if self._transport is not None and self.is_open:
-            self._transport.pause_reading()
-
-    def resume(self) -> None:
-        if self._transport is not None and self.is_open:
-            self._transport.resume_reading()
 
     # asyncio's
 

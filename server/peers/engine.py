@@ -90,7 +90,7 @@ class PeerEngine:
 
     async def render(self, request: GenerateRequest) -> Prompt:
         call = RenderCall(self._alias, request, self._asker, PATIENCE_S)
-        found: RenderedPrompt = _RENDERED.decode(await self._client.ask("render", encode(call)))
+        found: RenderedPrompt = _RENDERED.decode(await self._client.rendered(encode(call)))
         if request.speech is not None:
             request.speech.language.code = found.language
         ids = unpacked_ids(found.token_ids)
@@ -101,12 +101,10 @@ class PeerEngine:
     ) -> AsyncGenerator[Delta, None]:
         held: HeldPrompt = prompt.rendered
         for left in reversed(range(PROMPT_TRIES)):
-            stream = PeerStream(self._client, sink)
+            stream = PeerStream(await self._client.open_channel(), self._client.node, sink)
             self._streams[request.request_id] = stream
             try:
-                channel = await stream.join()
-                await stream.begin(self._call(request, held, channel, stream.number))
-                async for delta in stream.deltas():
+                async for delta in stream.deltas(self._call(request, held)):
                     yield delta
                 return
             except Gone:  # it kept us waiting, or was asked on a connection that had ended
@@ -123,19 +121,12 @@ class PeerEngine:
                 self._streams.pop(request.request_id, None)
             held = (await self.render(held.request)).rendered
 
-    def _call(self, request: GenerateRequest, held: HeldPrompt, channel: str, number: int) -> bytes:
-        how = (request.sampling, request.priority, self._asker)
-        return encode(GenerateCall(held.handle, channel, number, *how))
+    def _call(self, request: GenerateRequest, held: HeldPrompt) -> bytes:
+        return encode(GenerateCall(held.handle, request.sampling, request.priority, self._asker))
 
     async def abort(self, request_id: str) -> None:
-        stream = self._streams.get(request_id)
-        call = None if stream is None else stream.abort_call()
-        if stream is None or call is None:
-            return
-        try:
-            await self._client.ask("abort", call)
-        except EngineDead as error:
-            stream.end(error)
+        if (stream := self._streams.get(request_id)) is not None:
+            stream.abort()
 
     async def embed(
         self,

@@ -18,7 +18,9 @@ PATH: Final = "/peer/v1/"
 MOST_FRAME: Final = 64 * 2**20
 _PICTURE: Final = 1
 _HEAD: Final = struct.Struct("<IBI")
-PLAIN, FULL, END, ERROR, CHANNEL = range(5)
+PLAIN, FULL, END, ERROR, GONE, OPENED, REPLY, RENDER, GENERATE, ABORT = range(10)
+"""Kinds of frames: of what is generated the first two, then how it ended; GONE: its prompt was kept
+no longer. OPENED says nothing more than that the channel is. The last three a front says."""
 
 
 class Asker(msgspec.Struct, array_like=True, frozen=True):
@@ -60,22 +62,12 @@ class RenderedPrompt(msgspec.Struct, array_like=True, frozen=True):
 
 
 class GenerateCall(msgspec.Struct, array_like=True, frozen=True):
-    """What the front has decided since; all else stands in the request that was rendered. What is
-    generated comes by the channel, under `number`."""
+    """What the front has decided since; all else stands in the request that was rendered."""
 
     held: str
-    channel: str
-    number: int
     sampling: Sampling
     priority: int
     asker: Asker
-
-
-class AbortCall(msgspec.Struct, array_like=True, frozen=True):
-    """What was generated so far comes by the channel, and then the end."""
-
-    channel: str
-    number: int
 
 
 class EmbedCall(msgspec.Struct, array_like=True, frozen=True):
@@ -199,22 +191,33 @@ def heard_delta(kind: int, payload: bytes) -> Delta:
 class FrameReader:
     """Bytes as they come -> frames. Raises ValueError for one that is too long, or of no kind."""
 
-    __slots__ = ("_rest",)
+    __slots__ = ("_most", "_needed", "_rest")
 
-    def __init__(self) -> None:
-        self._rest = b""
+    def __init__(self, most_bytes: int = MOST_FRAME) -> None:
+        """Of one frame."""
+        self._most = most_bytes
+        self._rest = bytearray()
+        self._needed = 0
 
     def feed(self, data: bytes) -> Iterator[tuple[int, int, bytes]]:
         """Kind, number, payload."""
-        data = self._rest + data if self._rest else data
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._needed:
+                return
+            data = bytes(self._rest)
+            self._rest.clear()
         at = 0
         while len(data) - at >= _HEAD.size:
             length, kind, number = _HEAD.unpack_from(data, at)
-            if length > MOST_FRAME or kind > CHANNEL:
+            if length > self._most or kind > ABORT:
                 raise ValueError("what came is no frame")
             end = at + _HEAD.size + length
             if end > len(data):
+                self._needed = end - at
                 break
             yield kind, number, data[at + _HEAD.size : end]
             at = end
-        self._rest = data[at:]
+        else:
+            self._needed = 0
+        self._rest += data[at:]

@@ -143,7 +143,7 @@ def test_a_client_that_leaves_ends_it_on_the_node(site: PeerSite) -> None:
     [({}, 401), ({"authorization": "Bearer nonsense"}, 401), ({"authorization": "x" * 9000}, 401)],
 )
 def test_strangers_are_refused(site: PeerSite, headers: dict[str, str], status: int) -> None:
-    for what in ("pulse", "open", "render", "generate", "abort", "embed", "score"):
+    for what in ("pulse", "open", "channel", "embed", "score"):
         url = f"{site.nodes[1].url}/peer/v1/{what}"
         assert httpx.post(url, headers=headers).status_code == status
 

@@ -3,11 +3,11 @@ the engines that stand here. Who pays, and whether, the asker has settled; what 
 record alone. The asking side is server/peers.
 
 door.py       who may ask, and what is said where it cannot be done
-questions.py  those with one answer: open, pulse, render, embed, score
-channel.py    what is generated for one front, in one answer that never ends
+questions.py  those with one answer: open, pulse, embed, score
+channel.py    what is said to one front, in one answer that never ends
+calls.py      what a front asks for by it: prompts, generations
 held.py       prompts between their rendering and their generation
 answer.py     one generation: frames, as the engine makes them
-generate.py   how it begins, and is aborted
 counted.py    for /metrics
 mounted.py    path -> what answers there
 """

@@ -12,10 +12,11 @@ from engines.base import Delta, EngineError, EngineUnavailable
 from server.api.peer.channel import NodeChannel
 from server.api.peer.held import Held
 from server.api.services import Services
+from server.fairness.gate import EngineLeft
 from server.http.exchange import Exchange
 from server.ledger.records import UsageRecord
 from server.peers.errors import told_error
-from server.peers.wire import END, ERROR, GenerateCall, delta_frame, encode, frame
+from server.peers.wire import END, ERROR, GONE, GenerateCall, delta_frame, encode, frame
 from server.requests.gated import GatedTurn, in_fair_order
 from server.requests.live import LiveRun, live_generation
 from server.requests.run import STUCK_S, RequestRun
@@ -56,6 +57,7 @@ class PeerAnswer(RequestRun[Exception | None]):
         self,
         held: Held,
         call: GenerateCall,
+        number: int,
         channel: NodeChannel,
         exchange: Exchange,
         services: Services,
@@ -63,7 +65,7 @@ class PeerAnswer(RequestRun[Exception | None]):
         request = replace(held.request, sampling=call.sampling, priority=call.priority)
         super().__init__(exchange, held.spec.alias, call.asker.owner, call.sampling.n)
         self._held, self.request = held, request
-        self._channel, self._number = channel, call.number
+        self._channel, self._number = channel, number
         self.record = _record(held, call)
         self._turn = GatedTurn(services.gates, self.record, self.times, call.asker.service_class)
         self._deadline = time.monotonic() + services.settings.request_timeout_s + STUCK_S
@@ -153,6 +155,9 @@ class PeerAnswer(RequestRun[Exception | None]):
 
     async def _answer(self, outcome: Exception | None) -> None:
         if self.why == "client_left":
+            return
+        if isinstance(outcome, EngineLeft) and self.record.ttft_s is None:
+            self._channel.write(frame(GONE, self._number))  # the next engine makes it again
             return
         if self._is_aborted and not self._is_generating:
             for index in range(self.sequences):

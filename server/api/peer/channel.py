@@ -1,20 +1,19 @@
-"""An answer to a front that never ends: what is generated for it, all its requests together. What a
-step of an engine makes for them goes out in one write."""
+"""A front's exchange that never ends: its body asks for prompts and generations, its answer has
+what comes of them, all requests together. What a step of an engine makes goes out in one write."""
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine
 from typing import Any, Final
 
-from server.api.peer.door import MEDIA, PeerDoor, PeerQuestion
+from server.api.peer.door import MEDIA
 from server.http.connection import connection_of
 from server.http.exchange import Exchange
-from server.ids import new_id
-from server.peers.wire import CHANNEL, frame
+from server.peers.wire import OPENED, frame
 from server.requests.run import RequestRun
 
 MOST_WAITING: Final = 4 * 2**20
 """Bytes that a front has not taken; with more, engines gather."""
-LOOK_S: Final = 1.0
 SEND_S: Final = 10.0
 """A front that takes nothing for so long is gone."""
 
@@ -23,40 +22,57 @@ class NodeChannel:
     """To one front. Belongs to the event loop."""
 
     def __init__(self, exchange: Exchange) -> None:
-        self.name = new_id(24)
         self._exchange = exchange
         self._pieces: list[bytes] = []
         self._bytes = 0
         self._is_scheduled = False
         self._sending: asyncio.Task[None] | None = None
-        self._room = asyncio.Event()
+        self._room, self._idle = asyncio.Event(), asyncio.Event()
         self._room.set()
-        self.left = asyncio.Event()
-        self._runs: dict[int, RequestRun[Any]] = {}
-        self._idle = asyncio.Event()
         self._idle.set()
+        self.is_lost = False
+        self._runs: dict[int, RequestRun[Any]] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
 
-    def add(self, number: int, run: RequestRun[Any]) -> None:
-        self._runs[number] = run
+    async def open(self) -> None:
+        await self._exchange.open_stream(frame(OPENED, 0), MEDIA)
+
+    # What is done for it
+
+    def begin(self, number: int, work: Coroutine[Any, Any, None]) -> None:
+        """In a task of its own, which the front can end by its number."""
+        task = asyncio.ensure_future(work)
+        self._tasks[number] = task
         self._idle.clear()
+        task.add_done_callback(lambda done: self._done(number, done))
 
-    def remove(self, number: int) -> None:
-        del self._runs[number]
-        if not self._runs:
+    def _done(self, number: int, task: "asyncio.Task[None]") -> None:
+        if self._tasks.get(number) is task:
+            del self._tasks[number]
+        if not self._tasks:
             self._idle.set()
+
+    def add_run(self, number: int, run: RequestRun[Any]) -> None:
+        self._runs[number] = run
+
+    def remove_run(self, number: int) -> None:
+        self._runs.pop(number, None)
 
     def run_of(self, number: int) -> RequestRun[Any] | None:
         return self._runs.get(number)
 
+    def cancel(self, number: int) -> None:
+        if (task := self._tasks.get(number)) is not None:
+            task.cancel()
+
     async def idle(self) -> None:
-        """Return when nothing is generated for it."""
+        """Return when nothing is done for it."""
         await self._idle.wait()
 
-    async def open(self) -> None:
-        await self._exchange.open_stream(frame(CHANNEL, 0, self.name.encode()), MEDIA)
+    # What is said to it
 
     def is_ready(self) -> bool:
-        return self._bytes < MOST_WAITING and not self.left.is_set()
+        return self._bytes < MOST_WAITING and not self.is_lost
 
     def write(self, piece: bytes) -> None:
         """Soon: with what else comes in this turn of the event loop."""
@@ -68,13 +84,13 @@ class NodeChannel:
 
     async def room(self) -> None:
         """Return when there is some, or nobody takes it any more."""
-        if not self.is_ready() and not self.left.is_set():
+        if self._bytes >= MOST_WAITING and not self.is_lost:
             self._room.clear()
             await self._room.wait()
 
     def _flush(self) -> None:
         self._is_scheduled = False
-        if self._sending is not None or not self._pieces or self.left.is_set():
+        if self._sending is not None or not self._pieces or self.is_lost:
             return
         direct = self._exchange.direct
         if direct is not None and direct.is_ready():
@@ -98,22 +114,28 @@ class NodeChannel:
             self._exchange.drop()
         finally:
             self._sending = None
-        if self._pieces:
-            self._flush()
+        self._flush()
 
     def look(self) -> None:
-        """A front that has ended its own side is gone."""
+        """Now and then: its body never ends, and a front that has ended its own side is gone."""
         connection = connection_of(self._exchange.scope)
-        if connection is not None and connection.is_half_closed:
+        if connection is None:
+            return
+        connection.body_goes_on()
+        if connection.is_half_closed:
             connection.cut()
 
     def lose(self) -> None:
-        """The front is gone: nobody hears what is generated for it."""
-        self.left.set()
+        """The front is gone: nobody hears what is done for it."""
+        self.is_lost = True
         self._room.set()
         self._pieces.clear()
-        for run in list(self._runs.values()):
-            run.cut("client_left")
+        for number, task in list(self._tasks.items()):
+            run = self._runs.get(number)
+            if run is not None:
+                run.cut("client_left")
+            else:
+                task.cancel()
 
     async def end(self) -> None:
         """With all that was written."""
@@ -122,39 +144,3 @@ class NodeChannel:
                 if self._sending is not None:
                     await asyncio.wait([self._sending])
                 await self._exchange.write(self._taken(), more=False)
-
-
-class ChannelQuestion(PeerQuestion[None]):
-    """A front asks for one, and keeps it open."""
-
-    def __init__(self, door: PeerDoor, channels: dict[str, NodeChannel]) -> None:
-        super().__init__(door)
-        self._channels = channels
-
-    async def serve(self, exchange: Exchange, call: None) -> None:
-        channel = NodeChannel(exchange)
-        exchange.watch_disconnect(channel.lose)
-        self._channels[channel.name] = channel
-        try:
-            await channel.open()
-            await self._until_over(channel)
-        finally:
-            exchange.unwatch()
-            del self._channels[channel.name]
-            channel.lose()
-
-    async def _until_over(self, channel: NodeChannel) -> None:
-        """The front has left, or this server has ended what it generates for it."""
-        drain = self.services.supervisor.drain_began
-        waits = [asyncio.ensure_future(each.wait()) for each in (channel.left, drain)]
-        try:
-            while not (channel.left.is_set() or drain.is_set()):
-                await asyncio.wait(waits, timeout=LOOK_S, return_when=asyncio.FIRST_COMPLETED)
-                channel.look()
-        finally:
-            for each in waits:
-                each.cancel()
-        if not channel.left.is_set():
-            await channel.idle()  # at the drain's end all is cut
-        if not channel.left.is_set():
-            await channel.end()

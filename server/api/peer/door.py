@@ -25,7 +25,7 @@ from server.peers.wire import PROTOCOL, decoder, encode
 log = logging.getLogger("fjord.peers")
 
 MEDIA = b"application/msgpack"
-_MORE_BYTES = 2**20
+MORE_BYTES = 2**20
 """Than a client's body, for what a front says around it."""
 
 C = TypeVar("C")
@@ -96,11 +96,14 @@ class PeerQuestion(Generic[C]):
         if exchange.scope["method"] != "POST":
             raise method_not_allowed(exchange.scope["method"], ["POST"])
         await self.door.check(exchange)
-        call = await self._call(exchange)
-        await self.serve(exchange, call)
+        await self.serve_admitted(exchange)
+
+    async def serve_admitted(self, exchange: Exchange) -> None:
+        """Answers. What it raises is told."""
+        await self.serve(exchange, await self._call(exchange))
 
     async def _call(self, exchange: Exchange) -> C:
-        body = await exchange.body(self.services.settings.max_body_bytes + _MORE_BYTES)
+        body = await exchange.body(self.services.settings.max_body_bytes + MORE_BYTES)
         if self._decoder is None:
             return None  # type: ignore[return-value]
         try:
@@ -110,7 +113,6 @@ class PeerQuestion(Generic[C]):
         return call
 
     async def serve(self, exchange: Exchange, call: C) -> None:
-        """Answers. What it raises is told."""
         task = asyncio.current_task()
         assert task is not None
         has_left = False

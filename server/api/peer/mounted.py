@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 
-from server.api.peer.channel import ChannelQuestion, NodeChannel
+from server.api.peer.calls import ChannelQuestion
 from server.api.peer.door import PeerDoor
-from server.api.peer.generate import AbortQuestion, GenerateQuestion
 from server.api.peer.held import HeldPrompts
 from server.api.peer.questions import (
     EmbedQuestion,
     OpenQuestion,
     PulseQuestion,
-    RenderQuestion,
     ScoreQuestion,
 )
 from server.api.services import Services
@@ -22,15 +20,11 @@ def peer_paths(services: Services) -> Mapping[str, App]:
     """None without a site: there is nobody who may ask."""
     if services.ledger.ledger_url is None:
         return {}
-    door, held = PeerDoor(services), HeldPrompts()
-    channels: dict[str, NodeChannel] = {}
+    door = PeerDoor(services)
     return {
         f"{PATH}pulse": PulseQuestion(door),
         f"{PATH}open": OpenQuestion(door),
-        f"{PATH}render": RenderQuestion(door, held),
-        f"{PATH}channel": ChannelQuestion(door, channels),
-        f"{PATH}generate": GenerateQuestion(door, held, channels),
-        f"{PATH}abort": AbortQuestion(door, channels),
+        f"{PATH}channel": ChannelQuestion(door, HeldPrompts()),
         f"{PATH}embed": EmbedQuestion(door),
         f"{PATH}score": ScoreQuestion(door),
     }

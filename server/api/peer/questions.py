@@ -1,14 +1,9 @@
 """Questions with one answer."""
 
-from contextlib import AsyncExitStack
 from typing import Any
 
-from msgspec.structs import replace
-
-from engines.base import Engine, GenerateRequest, Prompt
-from engines.registry.spec import ModelSpec
-from server.api.peer.door import PeerDoor, PeerQuestion, leased
-from server.api.peer.held import Held, HeldPrompts
+from engines.base import Engine
+from server.api.peer.door import PeerDoor, PeerQuestion
 from server.fairness.gate import Gate
 from server.fairness.turn import FairTurn
 from server.peers.wire import (
@@ -16,10 +11,7 @@ from server.peers.wire import (
     OpenCall,
     OpenedAlias,
     Pulse,
-    RenderCall,
-    RenderedPrompt,
     ScoreCall,
-    packed_ids,
     told_vector,
 )
 
@@ -43,37 +35,6 @@ class OpenQuestion(PeerQuestion[OpenCall]):
         spec = self.door.model(call.alias)
         async with self.door.lease(spec.alias, call.patience_s) as engine:
             return OpenedAlias(engine.context_tokens, self.services.site_node.process)
-
-
-class RenderQuestion(PeerQuestion[RenderCall]):
-    """The prompt, which is kept a while."""
-
-    kind = RenderCall
-
-    def __init__(self, door: PeerDoor, held: HeldPrompts) -> None:
-        super().__init__(door)
-        self._held = held
-
-    async def answer(self, call: RenderCall) -> RenderedPrompt:
-        spec = self.door.model(call.alias)
-        self._held.check_room()
-        self.door.check_queue(spec.alias, call.asker.owner)
-        request = self._as_here(call, spec)
-        async with AsyncExitStack() as stack:
-            engine = await leased(stack, self.door.lease(spec.alias, call.patience_s))
-            prompt = await engine.render(request)
-            return self._kept(Held(spec, engine, request, prompt, stack.pop_all()))
-
-    def _kept(self, held: Held) -> RenderedPrompt:
-        speech = held.request.speech
-        language = None if speech is None else speech.language.code
-        return RenderedPrompt(self._held.keep(held), _ids(held.prompt), language)
-
-    def _as_here(self, call: RenderCall, spec: ModelSpec) -> GenerateRequest:
-        """With this server's files, and its salt: an owner has one, whichever front asks."""
-        asked = call.request
-        salt = asked.cache_salt and self.services.prefix_salts.of(spec, call.asker.owner)
-        return replace(asked, adapter=spec.adapter, cache_salt=salt)
 
 
 class EmbedQuestion(PeerQuestion[EmbedCall]):
@@ -125,7 +86,3 @@ class TurnToRead:
             self._gate.leave(self._turn, self._tokens)
         await self._lease.__aexit__(kind, error, traceback)
         self._door.metrics.count(self._alias)
-
-
-def _ids(prompt: Prompt) -> bytes:
-    return packed_ids(prompt.token_ids)
