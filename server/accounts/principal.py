@@ -1,7 +1,8 @@
 """Who asks the admin API, in which role, and of whom it may speak."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from server.accounts.auth import AuthFailed
 from server.ledger.actors import ActorKind
@@ -10,6 +11,9 @@ from server.ledger.tenants import MemberLevel, Role
 
 PRINCIPAL: Final = "fjord.principal"
 """The scope's key of it. No client can set it: a connection's scope has none."""
+STILL_THERE: Final = "fjord.still_there"
+"""The scope's key of a function that says whether that is still so: what streams asks it."""
+StillThere: TypeAlias = Callable[[], Awaitable[bool]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import httpx
 from starlette.responses import Response
 
-from server.accounts.principal import PRINCIPAL, Principal
+from server.accounts.principal import PRINCIPAL, STILL_THERE, Principal, StillThere
 from server.console.passing import PassedOn
 from server.http.asgi import App, Receive, Scope, Send
 from server.http.request_log import LINE
@@ -56,9 +56,10 @@ class AdminClient:
             raise AdminRefusal(answer.status_code, answer.json().get("error", {}))
         return answer
 
-    def passed_on(self, path: str) -> Response:
+    def passed_on(self, path: str, still_there: StillThere) -> Response:
         """The whole answer as it comes, to the page's own request; also one that is refused."""
-        return PassedOn(self._app, f"/admin/v1{path}", {PRINCIPAL: self._principal})
+        said = {PRINCIPAL: self._principal, STILL_THERE: still_there}
+        return PassedOn(self._app, f"/admin/v1{path}", said)
 
     async def _as_person(self, scope: Scope, receive: Receive, send: Send) -> None:
         said = {PRINCIPAL: self._principal, LINE: self._scope[LINE]}

@@ -4,6 +4,7 @@ from starlette.routing import Route
 
 from server.api.services import Services
 from server.console.api_door import ApiDoor
+from server.console.no_page import no_page
 from server.console.routes import Console
 from server.console.session import Sessions
 from server.console.sign_in.book_sessions import BookSessions
@@ -26,5 +27,7 @@ def console_routes(
     port = None if settings.ops_port is None else settings.port
     told = url.rstrip("/") if url is not None and port is None else None
     door = ApiDoor(app=api, port=port, told_url=told, needs_key=not settings.no_auth)
-    console = Console(admin, own if sessions is None else sessions, door, url)
-    return [*console.routes(PAGES), *door_routes(own, console.pages, issuers, url)]
+    given: Sessions = own if sessions is None else sessions
+    console = Console(admin, given, door, url)
+    routes = [*console.routes(PAGES), *door_routes(own, console.pages, issuers, url)]
+    return [*routes, no_page(console.pages, given, routes)]

@@ -5,6 +5,7 @@ import hmac
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias
 from urllib.parse import urlencode
 
@@ -12,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from server.accounts.principal import StillThere
 from server.console.admin_client import AdminClient, AdminRefusal
 from server.console.api_door import ApiDoor
 from server.console.assets import Assets
@@ -20,6 +22,7 @@ from server.console.forms.sent_once import SentOnce
 from server.console.pages import Pages
 from server.console.session import Sessions, SignedIn
 from server.console.small_forms import BadForm, form_of, word_of
+from server.errors import ApiError
 from server.http.asgi import App
 from server.ledger.errors import LedgerUnavailable
 
@@ -41,6 +44,7 @@ class Visit:
     sent: SentOnce
     told_url: str | None
     """The console's address, where an operator has said it."""
+    still_there: StillThere
 
     def page(self, template: str, status: int = 200, **context: object) -> Response:
         return self.pages.page(self.request, template, self.signed_in, status, **context)
@@ -113,16 +117,24 @@ class Console:
                 pages=self.pages,
                 sent=self._sent,
                 told_url=self._told_url,
+                still_there=partial(self._is_still, request, signed_in),
             )
             try:
                 return await handler(visit)
             except BadForm as wrong:
                 return self._problem(request, signed_in, wrong.status, _HEADINGS[400], str(wrong))
-            except AdminRefusal as refusal:
+            except (AdminRefusal, ApiError) as refusal:
                 heading = _HEADINGS.get(refusal.status, "That did not work")
                 return self._problem(request, signed_in, refusal.status, heading, str(refusal))
 
         return answer
+
+    async def _is_still(self, request: Request, signed_in: SignedIn) -> bool:
+        """Whose page it was when it was asked for."""
+        try:
+            return await self._sessions.find(request) == signed_in
+        except LedgerUnavailable:
+            return False
 
     def _problem(
         self, request: Request, signed_in: SignedIn | None, status: int, heading: str, message: str

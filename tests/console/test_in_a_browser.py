@@ -6,9 +6,10 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Browser
 
+from server.accounts.principal import Principal
 from tests.support.browser import LAPTOP, PHONE, axe, needs_browser, tab
 from tests.support.given_session import GivenSessions
-from tests.support.serving import serving
+from tests.support.serving import scripted, serving
 
 pytestmark = [needs_browser, pytest.mark.slow]
 
@@ -37,3 +38,19 @@ def test_the_keyboard_finds_the_content_first(browser: Browser, tmp_path: Path) 
         shown.page.keyboard.press("Tab")
         shown.page.keyboard.press("Enter")
         assert shown.page.evaluate("document.activeElement.id") == "main"
+
+
+def test_longest_names_fit_a_phone_also_where_there_is_no_page(
+    browser: Browser, tmp_path: Path
+) -> None:
+    long = "w" * 200
+    somebody = Principal(kind="member", name="m_1", role="manager", owner=long, title=long)
+    with (
+        serving(tmp_path, scripted("m" * 150), sessions=GivenSessions(somebody)) as served,
+        tab(browser, served.url, size=PHONE, may_complain=True) as shown,
+    ):
+        for path in ("", "/models", f"/models/{'m' * 150}", f"/usage?owner={long}", f"/{long}"):
+            shown.page.goto(f"/console{path}")
+            shown.wants_no_sideways_scroll()
+        assert shown.page.title() == "Not found · Fjord"
+        assert axe(shown.page) == []

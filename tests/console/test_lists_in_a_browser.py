@@ -23,19 +23,27 @@ PAGES = (
     "/keys/{key}/rotate",
     "/keys/{key}/revoke",
     "/owners",
+    "/owners/new",
     "/owners/{owner}",
     "/owners/{owner}/edit",
     "/members",
+    "/members/new",
     "/members/{member}",
     "/members/{member}/edit",
     "/usage",
     "/usage?by=agent_id",
+    "/usage?by=key",
+    "/usage/invoices",
     "/requests",
     "/requests/{request}",
     "/audit",
     "/audit/verify",
 )
-LOOKS = [pytest.param(LAPTOP, "light", id="laptop"), pytest.param(PHONE, "dark", id="phone")]
+LOOKS = [
+    pytest.param(size, scheme, id=f"{name} {scheme}")
+    for name, size in (("laptop", LAPTOP), ("phone", PHONE))
+    for scheme in ("light", "dark")
+]
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,10 @@ import httpx
 import pytest
 
 from server.accounts.principal import Principal
+from server.api.admin.now import routes
 from tests.support.carded import CardedEngine, carded_memory
 from tests.support.given_session import ADMIN, GivenSessions
-from tests.support.serving import Served, scripted, serving, wait_until
+from tests.support.serving import Served, make_key, scripted, serving, wait_until
 
 SESSIONS = GivenSessions()
 NOBODY_SPECIAL = Principal(kind="member", name="m_2", role="member", owner="acme", title="Bo")
@@ -118,3 +119,30 @@ def test_the_pages_events_are_the_admin_apis(served: Served) -> None:
 def test_who_has_not_signed_in_gets_no_events(tmp_path: Path) -> None:
     with serving(tmp_path, sessions=GivenSessions(None)) as server:
         assert httpx.get(f"{server.url}/console/now/events").status_code == 303
+
+
+@pytest.mark.parametrize("principal", [None, NOBODY_SPECIAL], ids=["signed out", "another role"])
+def test_the_pages_events_end_with_the_session(
+    served: Served, monkeypatch: pytest.MonkeyPatch, principal: Principal | None
+) -> None:
+    monkeypatch.setattr(routes, "ASK_AGAIN_S", 0.0)
+    with httpx.stream("GET", f"{served.url}/console/now/events", timeout=10) as answer:
+        lines = answer.iter_lines()
+        next(line for line in lines if line.startswith("data: "))
+        SESSIONS.principal = principal
+        assert sum(line.startswith("data: ") for line in lines) <= 1
+
+
+def test_a_programs_events_end_when_its_key_is_revoked(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "ASK_AGAIN_S", 0.0)
+    admin = {"X-API-Key": make_key(served.data_dir, service="admin")}
+    url = f"{served.url}/admin/v1"
+    wait_until(lambda: httpx.get(f"{url}/me", headers=admin).is_success, "the key is known")
+    key_id = httpx.get(f"{url}/me", headers=admin).json()["name"]
+    with httpx.stream("GET", f"{url}/now/events", headers=admin, timeout=10) as answer:
+        lines = answer.iter_lines()
+        next(line for line in lines if line.startswith("data: "))
+        httpx.delete(f"{url}/keys/{key_id}", headers=admin).raise_for_status()
+        assert sum(line.startswith("data: ") for line in lines) <= 5

@@ -7,9 +7,10 @@ from typing import Literal
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from engines.base import Reasoning
+from server.api.admin.now import routes
 from tests.support.browser import LAPTOP, PHONE, Tab, axe, needs_browser, tab
 from tests.support.carded import CardedEngine, carded_memory
 from tests.support.console_people import person
@@ -193,6 +194,21 @@ def test_an_owners_people_see_no_figures_of_all(browser: Browser, served: Served
             say(page, "hei")
             is_over(page)
             assert "NOK" in page.locator(".answer").inner_text()
+    finally:
+        SESSIONS.principal = ada
+
+
+def test_who_has_signed_out_elsewhere_is_led_to_the_door(
+    browser: Browser, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routes, "ASK_AGAIN_S", 0.0)
+    ada = SESSIONS.principal
+    try:
+        with tab(browser, served.url, may_complain=True) as shown:
+            shown.page.goto("/console")
+            expect(shown.page.locator("#live")).to_have_text("live")
+            SESSIONS.principal = None
+            expect(shown.page).to_have_url(re.compile("/console/sign-in"))
     finally:
         SESSIONS.principal = ada
 

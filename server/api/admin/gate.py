@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Iterable
+from functools import partial
 from typing import Protocol
 
-from server.accounts.auth import KeyRing, presented_key
+from server.accounts.auth import AuthError, KeyRing, presented_key
 from server.accounts.operator_token import OPERATOR, is_token
-from server.accounts.principal import PRINCIPAL, Principal, principal_of
+from server.accounts.principal import PRINCIPAL, STILL_THERE, Principal, principal_of
 from server.errors import ApiError, to_api_error
 from server.http.asgi import App, Message, Receive, Scope, Send
 from server.http.exchange import ClientLeft, Exchange
@@ -50,6 +51,7 @@ class AdminGate:
         try:
             scope = exchange.scope
             who = scope[PRINCIPAL] = scope.get(PRINCIPAL) or self._principal(scope["headers"])
+            scope.setdefault(STILL_THERE, partial(self._is_still, who, scope["headers"]))
             line.note(**{"member" if who.kind == "member" else "key": who.name})
             _check_words(scope)
             return await exchange.body(MOST_BODY_BYTES)
@@ -69,6 +71,12 @@ class AdminGate:
         if is_token(presented_key(headers), self._token):
             return Principal(kind="operator", name=OPERATOR)
         return principal_of(self._ring.admin_key(headers))
+
+    async def _is_still(self, who: Principal, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        try:
+            return self._principal(headers) == who
+        except AuthError:
+            return False
 
     def _counting(self, send: Send) -> Send:
         async def counting(message: Message) -> None:

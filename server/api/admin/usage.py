@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from server.api.admin.reach import Reach, Reached
 from server.errors import ApiError
@@ -18,8 +18,10 @@ from server.ledger.export import csv_text, write_parquet
 from server.ledger.key_names import id_of
 from server.ledger.key_store import KeyStore
 from server.ledger.reports import Dimension, Line, Only, Period, usage, with_money
+from server.ledger.shown_names import shown_names
 
 MOST_DAYS: Final = 3_660
+KINDS: Final[tuple[Literal["key", "member"], ...]] = ("key", "member")
 MOST_LINES: Final = 200_000
 """Some 100 MB while they are summed."""
 TYPES: Final = {"csv": "text/csv; charset=utf-8", "parquet": "application/vnd.apache.parquet"}
@@ -31,6 +33,9 @@ class UsageReport(BaseModel):
     first: date
     last: date
     lines: list[dict[str, Any]]
+    names: dict[str, str] = Field(
+        description="Of the keys and members in the lines, by id; files have ids alone"
+    )
 
 
 def add_usage_route(router: APIRouter, Books: Any) -> None:
@@ -56,7 +61,8 @@ def add_usage_route(router: APIRouter, Books: Any) -> None:
         only = narrowed(books, reach, Only(owner=owner, key_id=key_id, alias=alias), member)
         lines = [] if only is None else _lines(books, period, by or ["day"], only)
         if form == "json":
-            return UsageReport(first=period.first, last=period.last, lines=lines)
+            names = _names(books, reach, lines)
+            return UsageReport(first=period.first, last=period.last, lines=lines, names=names)
         name = f"usage-{period.first}-{period.last}.{form}"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         body = "".join(csv_text(lines)).encode() if form == "csv" else _parquet(lines)
@@ -96,6 +102,15 @@ def _lines(books: Database, period: Period, by: list[Dimension], only: Only) -> 
         expected = "a shorter period, or fewer dimensions"
         raise ApiError.invalid(f"{error}", "by", None, expected) from None
     return [with_money(line) for line in found]
+
+
+def _names(books: Database, reach: Reach, lines: list[Line]) -> dict[str, str]:
+    """What is not there for who asks has none: an owner's key may be a person's of the site."""
+    found: dict[str, str] = {}
+    for kind in KINDS:
+        ids = [line[kind] for line in lines if kind in line]
+        found |= shown_names(books, kind, ids, owner=reach.owner, member_id=reach.member_id)
+    return found
 
 
 def _parquet(lines: Iterable[Line]) -> bytes:

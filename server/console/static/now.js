@@ -110,7 +110,14 @@ function watch() {
     if (source.readyState !== EventSource.CLOSED) return;
     source = null;
     again = setTimeout(watch, 5000);
+    leaveIfSignedOut();
   });
+}
+
+// The page itself then leads to the door.
+async function leaveIfSignedOut() {
+  const asked = await fetch("/console", { redirect: "manual" }).catch(() => null);
+  if (asked?.type === "opaqueredirect") location.replace("/console");
 }
 
 function rest() {

@@ -57,7 +57,7 @@ def _said(models: list[dict[str, Any]], command: str, alias: str) -> str:
 
 
 async def events(visit: Visit) -> Response:
-    return visit.admin.passed_on("/now/events")
+    return visit.admin.passed_on("/now/events", visit.still_there)
 
 
 async def command(visit: Visit) -> Response:

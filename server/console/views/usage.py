@@ -44,6 +44,7 @@ async def show_usage(visit: Visit) -> Response:
         "usage.html",
         list=_part(visit, asked, lines),
         sums=sums_of(lines),
+        names=report["names"] if report else {},
         asked=asked if report is None else {**asked, **_period(report)},
         groups=GROUPS,
         query=urlencode({name: text for name, text in asked.items() if text}),

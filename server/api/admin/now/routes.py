@@ -1,11 +1,13 @@
 """/admin/v1/now and /admin/v1/now/events."""
 
-from collections.abc import AsyncGenerator, Callable
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from typing import Final
 
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from server.accounts.principal import PRINCIPAL
+from server.accounts.principal import PRINCIPAL, STILL_THERE, StillThere
 from server.api.admin.models import known_to
 from server.api.admin.now.events import HEARTBEAT, EventStream, event
 from server.api.admin.now.look import Looks
@@ -16,6 +18,8 @@ from server.api.admin.reach import Reached
 from server.api.services import Services
 from server.http.recent_requests import RecentRequests
 
+ASK_AGAIN_S: Final = 3.0
+"""So often who watches is looked at again."""
 _EVENTS = {
     "description": "`event: now`, its data as `GET /admin/v1/now` without `history`, once a second "
     "for ten minutes at most; a comment where there is nothing to tell",
@@ -45,15 +49,33 @@ def add_now_routes(router: APIRouter, services: Services, recent: RecentRequests
         name, owner = request.scope[PRINCIPAL].name, reach.owner
         watching.check(name)
         names = await known_to(services, owner)
-        pieces = _pieces(watching, name, lambda now: seen_by(now, owner, names))
+        looks = _while_there(watching.looks(), request.scope[STILL_THERE])
+        pieces = _pieces(watching, name, looks, lambda now: seen_by(now, owner, names))
         return EventStream(pieces, services.settings.send_timeout_s)
 
 
+async def _while_there(
+    looks: AsyncIterator[Now | None], still_there: StillThere
+) -> AsyncIterator[Now | None]:
+    """Until their session has ended, their key is refused, or their role is another."""
+    loop = asyncio.get_running_loop()
+    asked_at = loop.time()
+    async for now in looks:
+        if loop.time() - asked_at >= ASK_AGAIN_S:
+            if not await still_there():
+                return
+            asked_at = loop.time()
+        yield now
+
+
 async def _pieces(
-    watching: Watching, name: str, seen: Callable[[Now], Now]
+    watching: Watching,
+    name: str,
+    looks: AsyncIterator[Now | None],
+    seen: Callable[[Now], Now],
 ) -> AsyncGenerator[bytes, None]:
     with watching.watcher(name):
-        async for now in watching.looks():
+        async for now in looks:
             if now is None:
                 yield HEARTBEAT
             else:
