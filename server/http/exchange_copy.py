@@ -1,5 +1,6 @@
 """What goes over the wire of one request, copied as it passes: the beginnings of both ways."""
 
+import time
 from collections.abc import Sequence
 
 from server.http.asgi import Message, Receive, Send
@@ -57,6 +58,7 @@ class ExchangeCopy:
         self.answer = WireCopy(most_answer)
         self.content_type = b""
         """Of the answer."""
+        self.began_at = time.monotonic()
 
     async def receive(self) -> Message:
         message = await self._receive()

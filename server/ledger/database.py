@@ -41,9 +41,11 @@ class Database(Protocol):
 class SqliteDatabase:
     """A node's own ledger file."""
 
-    def __init__(self, path: Path, *, read_only: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, read_only: bool = False, busy_timeout_s: float = 10.0
+    ) -> None:
         self.actor = at_this_machine()
-        self.connection = sqlite.connect(path, busy_timeout_s=10.0)
+        self.connection = sqlite.connect(path, busy_timeout_s=busy_timeout_s)
         if read_only:
             self.connection.execute("PRAGMA query_only = ON")
 

@@ -7,6 +7,7 @@ never waits for it; while the site is away the node goes on with what it was tol
 
 import asyncio
 import logging
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -31,6 +32,8 @@ RETRY_S = 2.0
 LOOP_S = 30.0
 """The event loop is waited for so long."""
 GOODBYE_S = 3.0
+LOCKED_S = 0.1
+"""The node's own ledger is waited for so long, as its site waits too."""
 TIMEOUT = "SET statement_timeout = 5000"
 EXCHANGE = "SELECT fjord_exchange(?, ?::jsonb, ?::jsonb)"
 
@@ -127,8 +130,12 @@ class NodeExchange:
         return gives_back(counts, facts.divisor, answer)
 
     def remember_nodes(self, nodes: int) -> None:
-        with closing(SqliteDatabase(self.path)) as local:
-            remember(local, SITE_NODES, str(nodes))
+        """Where the ledger is locked, or its disk full, the next turn tries again."""
+        try:
+            with closing(SqliteDatabase(self.path, busy_timeout_s=LOCKED_S)) as local:
+                remember(local, SITE_NODES, str(nodes))
+        except sqlite3.Error:
+            return
         self.nodes = nodes
 
     def exchanged(

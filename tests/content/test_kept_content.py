@@ -1,8 +1,10 @@
 """What is kept of requests, in each mode: by whom it was asked for, what it is, who may read it."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from server.accounts.auth import AuthFailed
 from server.ledger.audit import newest
 from server.ledger.key_store import KeyStore
 from server.ledger.levels import kept_at
+from server.memory.kept_requests import KeptRequest, KeptRequestStore
 from tests.support.raw_http import connected, read_all, request
 from tests.support.serving import Served, make_key, scripted, serving, wait_until
 
@@ -244,6 +247,38 @@ def test_it_lies_sealed_and_goes_with_its_owner(served: Served, mode: str) -> No
         gone = operator.get(f"/requests/{answer.headers['x-request-id']}/content")
         assert gone.status_code == 404
     assert kept(served, 0) == []
+
+
+def test_what_waits_or_runs_as_its_owner_is_forgotten_is_not_kept_after_all(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_to(served, served.key, content="full")
+    store, may_write = KeptRequestStore, threading.Event()
+    keep = store.keep
+
+    def slow(self: KeptRequestStore, one: KeptRequest) -> None:
+        assert may_write.wait(30)
+        keep(self, one)
+
+    monkeypatch.setattr(store, "keep", slow)
+    url = f"{served.url}/v1/chat/completions"
+    with (
+        httpx.stream("POST", url, headers=served.headers, json=CHAT | {"stream": True}) as running,
+        ThreadPoolExecutor(1) as pool,
+        admin(served) as operator,
+    ):
+        for _ in range(3):
+            ask(served)
+        forgetting = pool.submit(operator.delete, "/owners/tests/memory")
+        recorder = served.services.recorder
+        wait_until(lambda: "tests" in recorder._forgotten_at, "it is asked for")
+        assert not forgetting.done(), "what is being written is destroyed too"
+        may_write.set()
+        assert forgetting.result().json()["destroyed"] == 1
+        running.read()
+        after = ask(served)
+    [one] = kept(served, 1)
+    assert one["request_id"] == after.headers["x-request-id"]
 
 
 def test_a_full_owner_loses_content_and_no_request(tmp_path: Path) -> None:

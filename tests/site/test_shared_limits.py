@@ -256,3 +256,22 @@ def test_a_node_that_was_killed_and_starts_at_once_has_its_part_at_once(site: Vi
     settled(site, again, other)
     assert again.send(who, 200) == 0, "what the former process had told counts"
     assert again.send(caller("new", requests_per_minute=100, burst=0, **FAST), 200) == 50
+
+
+def test_the_last_nodes_of_a_site_end_and_its_next_ones_know_what_was_used(
+    site: VirtualSite,
+) -> None:
+    one, two = nodes_of(site, 2)
+    who = caller(requests_per_minute=100, burst=0, **FAST)
+    for _ in range(4):
+        one.send(who, 30)
+        two.send(who, 30)
+        turns(site, 0.5, one, two)
+    for node in (one, two, two):
+        node.exchange(state="stopped")
+    assert [row[0] for row in site.books.query("SELECT state FROM nodes")] == ["stopped"] * 2
+    assert two.limiter.shares.nodes == 1
+    again = VirtualNode(site, "n0/b")
+    settled(site, again)
+    again.send(who, 100)
+    assert site.most <= 100

@@ -35,6 +35,7 @@ def add_memory_route(router: APIRouter, services: Services) -> None:
         owner = await asyncio.to_thread(_noted, owner, actor_of(request.scope))
         destroyed = 0
         if (memory := services.memory) is not None:
+            await services.recorder.forget(owner)
             running = services.background.of_owner(owner)
             await asyncio.gather(*map(services.background.cancel, running))
             destroyed = await asked(memory.forget, owner)

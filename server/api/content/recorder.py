@@ -51,6 +51,9 @@ class ContentRecorder(Collector):
         self._kept = {"metadata": 0, "full": 0}
         self._dropped = dict.fromkeys(("busy", "full", "away", "failed"), 0)
         self._task: asyncio.Task[None] | None = None
+        self._writing = asyncio.Lock()
+        self._forgotten_at: dict[str, float] = {}
+        """By owner, as ExchangeCopy has its times."""
 
     def mode(self, caller: Caller) -> ContentMode | None:
         """What is kept of this caller's request now; None: nothing."""
@@ -88,6 +91,12 @@ class ContentRecorder(Collector):
         except asyncio.QueueFull:
             self._drop("busy")
 
+    async def forget(self, owner: str) -> None:
+        """Nothing of a request that has begun by now is written any more."""
+        self._forgotten_at[owner] = time.monotonic()
+        async with self._writing:
+            pass
+
     async def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="content")
 
@@ -106,7 +115,10 @@ class ContentRecorder(Collector):
         while True:
             recording, kept, encoding = await self._waiting.get()
             try:
-                await asyncio.to_thread(self._keep, recording, kept, encoding)
+                async with self._writing:
+                    if recording.began_at <= self._forgotten_at.get(kept.owner, -1.0):
+                        continue
+                    await asyncio.to_thread(self._keep, recording, kept, encoding)
                 self._kept[kept.mode] += 1
             except MemoryFull:
                 self._drop("full")

@@ -95,7 +95,7 @@ BEGIN
     DELETE FROM limit_shares s USING nodes n
         WHERE n.process = s.process AND n.seen_at < at - interval '70 seconds';
     DELETE FROM nodes WHERE seen_at < at - interval '1 day';
-    SELECT count(*) INTO live FROM nodes
+    SELECT greatest(count(*), 1) INTO live FROM nodes  -- 0: the last one says that it ends
         WHERE state <> 'stopped' AND seen_at > at - interval '10 seconds';
     SELECT * INTO mine FROM nodes WHERE process = me;
     SELECT mine.settles_at <= at AND NOT EXISTS (
