@@ -51,12 +51,19 @@ def _advertised(value: str) -> str:
     return value.rstrip("/")
 
 
+def _node_name(value: str) -> str:
+    if value and not (value.strip() and value.isprintable() and len(value) <= MOST_NODE_NAME):
+        raise ValueError(f"right would be a name of 1 to {MOST_NODE_NAME} printable characters")
+    return value.strip()
+
+
 Several = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)]
 Host = Annotated[str, AfterValidator(_host)]
 Origin = Annotated[str, AfterValidator(_origin)]
 ConsoleUrl = Annotated[str, AfterValidator(_console_url)]
 LONGEST_S = 366 * 86_400.0
 MOST_GB = 1e6
+MOST_NODE_NAME = 100
 MOST_AUDIO_MB, MOST_AUDIO_S = 1e4, 36_000.0
 Seconds = Annotated[float, Field(ge=0, le=LONGEST_S)]
 Limit = Annotated[float, Field(gt=0, le=LONGEST_S)]
@@ -173,7 +180,7 @@ class Settings(BaseSettings):
     """A node serves on its last known keys and budgets for so long while the site is away."""
     advertise: Annotated[str, AfterValidator(_advertised)] | None = None
     """http(s)://host:port where the site's other servers reach this one; None: it is not told."""
-    node: str | None = None
+    node: Annotated[str, AfterValidator(_node_name)] | None = None
     """This server's name in usage records; None: the host's name."""
     otlp_endpoint: str | None = None
     """Where traces of requests go, in OTLP over HTTP; None: where OpenTelemetry's variables say."""

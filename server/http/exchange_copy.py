@@ -10,20 +10,24 @@ from server.http.direct import DirectWriter, begin_stream
 class WireCopy:
     """The first bytes of one direction."""
 
-    __slots__ = ("content", "is_cut", "length", "most")
+    __slots__ = ("content", "has_ended", "length", "most")
 
     def __init__(self, most: int) -> None:
         self.most = most
         self.content = bytearray()
         self.length = 0
-        """Of all of it."""
-        self.is_cut = False
+        """Of all of it that came."""
+        self.has_ended = False
 
-    def take(self, piece: bytes) -> None:
+    @property
+    def is_cut(self) -> bool:
+        """It was longer, or its end never came: who sent or read it has left."""
+        return self.length > len(self.content) or bool(self.length and not self.has_ended)
+
+    def take(self, piece: bytes, *, is_last: bool = False) -> None:
         self.length += len(piece)
-        room = self.most - len(self.content)
-        self.content += piece[:room]
-        self.is_cut = self.is_cut or len(piece) > room
+        self.content += piece[: self.most - len(self.content)]
+        self.has_ended = is_last
 
 
 class CopiedWriter(DirectWriter):
@@ -63,14 +67,14 @@ class ExchangeCopy:
     async def receive(self) -> Message:
         message = await self._receive()
         if message["type"] == "http.request":
-            self.body.take(message.get("body", b""))
+            self.body.take(message.get("body", b""), is_last=not message.get("more_body"))
         return message
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.content_type = dict(message["headers"]).get(b"content-type", b"")
         elif message["type"] == "http.response.body":
-            self.answer.take(message.get("body", b""))
+            self.answer.take(message.get("body", b""), is_last=not message.get("more_body"))
         await self._send(message)
 
     def begin_stream(

@@ -52,8 +52,11 @@ class NodeStore:
         return [SiteNodeRow(**row) for row in self.database.named(LIST)]
 
     def find(self, word: str) -> SiteNodeRow:
-        """By name or id. Raises TenantNotFound, and TenantConflict where two have that name."""
-        found = [row for row in self.list() if word in (row.name, row.node_uid)]
+        """By id, or else by name. Raises TenantNotFound, and TenantConflict where two have that
+        name."""
+        rows = self.list()
+        found = [row for row in rows if row.node_uid == word]
+        found = found or [row for row in rows if row.name == word]
         if not found:
             raise TenantNotFound(f"No node of this site is called {word!r}.")
         if len(found) > 1:

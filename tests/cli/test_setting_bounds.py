@@ -61,3 +61,20 @@ def test_a_flag_is_named_as_help_names_it(flag: str, value: Any, said: str) -> N
     with pytest.raises(CannotStart) as refused:
         read_settings(**{flag: value})
     assert str(refused.value) == said
+
+
+@pytest.mark.parametrize("name", [" ", "a\tb", "a\x1b[2J", "a\udcff", "x" * 101])
+def test_a_nodes_name_is_one_that_is_shown_and_kept(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FJORD_NODE", name)
+    with pytest.raises(CannotStart, match="^FJORD_NODE .* 1 to 100 printable"):
+        read_settings()
+
+
+def test_a_nodes_name_may_have_a_hundred_characters_of_any_script(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("x" * 100, "gpu 1/å 機", ""):
+        monkeypatch.setenv("FJORD_NODE", name)
+        assert read_settings().node == name

@@ -297,6 +297,26 @@ def test_without_a_memory_nothing_is_kept_and_nothing_is_said(tmp_path: Path) ->
         assert kept(served, 0) == []
 
 
+def test_what_a_client_left_before_its_end_says_so(tmp_path: Path) -> None:
+    slow = scripted(text=" ".join(["word"] * 300), token_delay_s=0.02)
+    with serving(tmp_path, slow) as served:
+        set_to(served, served.key, content="full")
+        url = f"{served.url}/v1/chat/completions"
+        body_ = CHAT | {"stream": True, "max_tokens": 300}
+        with httpx.stream("POST", url, headers=served.headers, json=body_) as answer:
+            next(answer.iter_lines())
+        left = content(served, kept(served, 1)[0]["kept_id"])
+        assert (left["body_is_cut"], left["answer_is_cut"]) == (False, True)
+        assert "[DONE]" not in left["answer"]
+        with connected(served) as client:
+            client.sendall(request(served, "Content-Length: 500") + b'{"model": "half')
+        half = content(served, kept(served, 2)[0]["kept_id"])
+        assert (half["body"], half["body_is_cut"], half["body_bytes"]) == ('{"model": "half', True, 15)
+        whole = ask(served, max_tokens=2, stream=True)
+        told = content(served, whole.headers["x-request-id"])
+        assert (told["body_is_cut"], told["answer_is_cut"]) == (False, False)
+
+
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_a_stream_is_framed_as_it_is_without_a_copy(served: Served, version: str) -> None:
     content_ = json.dumps(CHAT | {"stream": True}).encode()

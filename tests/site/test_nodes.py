@@ -108,8 +108,17 @@ def test_two_nodes_of_one_name_are_told_apart_by_their_ids(site: Fronts) -> None
         assert refused.status_code == 400
         assert "2 nodes are called 'twin'" in refused.json()["error"]["message"]
         assert admin.post("/nodes/nobody/drain").status_code == 404
-        node_id = listed(admin)[1]["node_id"]
-        assert admin.post(f"/nodes/{node_id}/drain").json()["state"] == "draining"
+        node_id, other = (node["node_id"] for node in listed(admin))
+        with site.books() as books:
+            named = "UPDATE nodes SET name = ? WHERE node_uid = ?"
+            books.execute(named, (node_id, other))
+        drained = admin.post(f"/nodes/{node_id}/drain").json()
+        assert (drained["node_id"], drained["state"]) == (node_id, "draining"), "ids are first"
+        for _ in range(2):
+            assert admin.post(f"/nodes/{node_id}/undrain").json()["state"] == "serving"
+        with site.books() as books:
+            books.execute(named, ("rack/1 å", other))
+        assert admin.post("/nodes/rack%2F1%20%C3%A5/drain").json()["node_id"] == other
 
 
 class Balancer:

@@ -75,14 +75,14 @@ def add_node_routes(router: APIRouter, services: Services) -> None:
         return _shown(row, site_node)
 
     @router.post(
-        "/nodes/{node}/drain",
+        "/nodes/{node:path}/drain",
         summary="Keep new work from a server: its /ready is 503 until undrain or its next start",
     )
     async def drain_node(node: Named, request: Request, books: Books) -> Node:
         """It goes on with what it has, and answers what comes all the same."""
         return await told(node, request, books, True)
 
-    @router.post("/nodes/{node}/undrain", summary="Let it take new work again")
+    @router.post("/nodes/{node:path}/undrain", summary="Let it take new work again")
     async def undrain_node(node: Named, request: Request, books: Books) -> Node:
         return await told(node, request, books, False)
 
