@@ -32,10 +32,18 @@ RETRY_S = 2.0
 LOOP_S = 30.0
 """The event loop is waited for so long."""
 GOODBYE_S = 3.0
+MOST_TOLD = 300
+"""Characters of an error in the log."""
 LOCKED_S = 0.1
 """The node's own ledger is waited for so long, as its site waits too."""
 TIMEOUT = "SET statement_timeout = 5000"
 EXCHANGE = "SELECT fjord_exchange(?, ?::jsonb, ?::jsonb)"
+
+
+def told_shortly(error: Exception) -> str:
+    """Without the statement, which a refusal of a function's has with it."""
+    text = postgres.one_line(error).partition(" CONTEXT:")[0].partition(" LINE 1:")[0]
+    return text if len(text) <= MOST_TOLD else f"{text[:MOST_TOLD]}…"
 
 
 class NodeFacts(msgspec.Struct, kw_only=True):
@@ -160,7 +168,7 @@ class NodeExchange:
         if not self.is_away:
             log.warning(
                 "limits hold for this node's part of the site alone, its database is away: %s",
-                postgres.one_line(error),
+                told_shortly(error),
             )
         self.is_away = True
         with suppress(RuntimeError):  # the loop is closed

@@ -52,16 +52,26 @@ class KeptRequestStore:
             database.execute(_INSERT, values)
 
     def newest(
-        self, limit: int, *, owner: str | None, key_id: str | None, before: int | None
+        self,
+        limit: int,
+        *,
+        owner: str | None,
+        key_id: str | None,
+        before: int | None,
+        behind: str = "",
     ) -> list[KeptRequest]:
-        """Without their content."""
+        """Without their content. `behind`: also those of the second `before` whose ids come behind
+        this one."""
         if not self.vault.is_there:
             return []
-        wanted = {"owner = ?": owner, "key_id = ?": key_id, "at < ?": before}
-        given = {sql: value for sql, value in wanted.items() if value is not None}
-        where = " AND ".join(("expires_at > ?", *given))
+        wanted = {"owner = ?": owner, "key_id = ?": key_id}
+        given: dict[str, object] = {k: value for k, value in wanted.items() if value is not None}
+        where, words = " AND ".join(("expires_at > ?", *given)), [*given.values()]
+        if before is not None:
+            where += " AND (at < ? OR (at = ? AND kept_id > ?))" if behind else " AND at < ?"
+            words += [before, before, behind] if behind else [before]
         sql = f"{_SELECT} WHERE {where} ORDER BY at DESC, kept_id LIMIT ?"
-        parameters = (int(time.time()), *given.values(), min(limit, MOST_LISTED))
+        parameters = (int(time.time()), *words, min(limit, MOST_LISTED))
         with self.vault.transaction() as database:
             return [_from(row) for row in database.query(sql, parameters)]
 

@@ -68,7 +68,7 @@ def test_a_nodes_name_is_one_that_is_shown_and_kept(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FJORD_NODE", name)
-    with pytest.raises(CannotStart, match="^FJORD_NODE .* 1 to 100 printable"):
+    with pytest.raises(CannotStart, match=r"^FJORD_NODE .* 1 to 100 printable"):
         read_settings()
 
 

@@ -54,6 +54,14 @@ def test_two_nodes_keep_and_read_the_same(database: Any, tmp_path: Path) -> None
         path = f"/admin/v1/requests/{answer[0].headers['x-request-id']}/content"
         wait_until(lambda: operator.get(two.url + path).status_code == 200, "it is kept")
         assert "a secret of theirs" in operator.get(two.url + path).json()["content"]["body"]
+        listed = f"{two.url}/admin/v1/kept-requests"
+        [first, *_] = operator.get(listed).json()["requests"]
+        behind = {"before": first["at"] + 1, "behind": first["kept_id"]}
+        found = operator.get(listed, params={**behind, "owner": "acme"}).json()["requests"]
+        assert first["kept_id"] in [each["kept_id"] for each in found], "it is of a second before"
+        behind["before"] = first["at"]
+        found = operator.get(listed, params=behind).json()["requests"]
+        assert first["kept_id"] not in [each["kept_id"] for each in found]
         with closing(PostgresDatabase(postgres.connect(url))) as books:
             [(sealed,)] = books.query("SELECT sealed FROM memory_requests LIMIT 1")
         assert b"secret" not in bytes(sealed)

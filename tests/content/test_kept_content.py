@@ -311,7 +311,11 @@ def test_what_a_client_left_before_its_end_says_so(tmp_path: Path) -> None:
         with connected(served) as client:
             client.sendall(request(served, "Content-Length: 500") + b'{"model": "half')
         half = content(served, kept(served, 2)[0]["kept_id"])
-        assert (half["body"], half["body_is_cut"], half["body_bytes"]) == ('{"model": "half', True, 15)
+        assert (half["body"], half["body_is_cut"], half["body_bytes"]) == (
+            '{"model": "half',
+            True,
+            15,
+        )
         whole = ask(served, max_tokens=2, stream=True)
         told = content(served, whole.headers["x-request-id"])
         assert (told["body_is_cut"], told["answer_is_cut"]) == (False, False)
@@ -359,3 +363,25 @@ def test_every_way_in_is_kept(served: Served, path: str) -> None:
     [one] = kept(served, 1)
     assert one["path"] == path
     assert MARK in content(served, one["kept_id"])["body"]
+
+
+def test_a_list_page_by_page_has_each_once_also_of_one_second(served: Served) -> None:
+    store = served.services.memory.requests if served.services.memory else None
+    assert store is not None
+    made = {f"kept_{number}": 1000 + number // 5 for number in range(12)}
+    for kept_id, at in made.items():
+        facts: dict[str, Any] = {"kept_id": kept_id, "request_id": "r", "owner": "tests", "at": at}
+        store.keep(KeptRequest(**facts, key_id="k", mode="full", path="/", status=200))
+    seen: list[str] = []
+    where: dict[str, Any] = {}
+    with admin(served) as operator:
+        while found := operator.get("/kept-requests", params={"limit": 2, **where}).json():
+            if not found["requests"]:
+                break
+            seen += [one["kept_id"] for one in found["requests"]]
+            last = found["requests"][-1]
+            where = {"before": last["at"], "behind": last["kept_id"]}
+        assert sorted(seen) == sorted(made)
+        before = {"before": 1001}
+        older = operator.get("/kept-requests", params=before).json()["requests"]
+    assert {one["at"] for one in older} == {1000}

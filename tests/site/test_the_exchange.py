@@ -12,7 +12,7 @@ import pytest
 from server.ledger import node_exchange, sqlite
 from server.ledger.database import SqliteDatabase
 from server.ledger.meta import SITE_NODES, remembered
-from server.ledger.node_exchange import NodeExchange, NodeFacts, Told
+from server.ledger.node_exchange import NodeExchange, NodeFacts, Told, told_shortly
 from server.ledger.site_limits import SiteAnswer
 from tests.support.nodes import until
 
@@ -135,3 +135,9 @@ async def test_a_fault_of_ours_ends_no_exchange(tmp_path: Path) -> None:
         await until(lambda: heard.lost > 2)
         heard.tell_fails = False
         await until(more_than(heard, 3))
+
+
+def test_the_log_has_what_is_wrong_and_no_statement() -> None:
+    refusal = RuntimeError('cannot execute INSERT\nCONTEXT:  SQL statement "WITH told AS (…')
+    assert told_shortly(refusal) == "cannot execute INSERT"
+    assert len(told_shortly(RuntimeError("x" * 10_000))) == 301

@@ -16,6 +16,15 @@ from server.memory.kept_requests import KeptRequest
 
 At = Annotated[int | None, Query(ge=0, le=2**62, description="Only older ones: Unix seconds.")]
 
+Behind = Annotated[
+    str,
+    Query(
+        max_length=200,
+        description="With `before`, the `kept_id` of the last one that was listed: those of its "
+        "second that come behind it are listed too.",
+    ),
+]
+
 
 class KeptOne(BaseModel):
     """A request of which something is kept. Times in Unix seconds."""
@@ -59,6 +68,7 @@ def add_content_routes(router: APIRouter, Books: Any, services: Services) -> Non
         owner: str | None = None,
         key_id: Annotated[str | None, Query(description="By id.", max_length=200)] = None,
         before: At = None,
+        behind: Behind = "",
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> KeptRequests:
         """Without their content."""
@@ -67,7 +77,9 @@ def add_content_routes(router: APIRouter, Books: Any, services: Services) -> Non
         name = reach.owner if owner is None else reach.owner_word(books, owner)
         if reach.owner not in (None, name):
             return KeptRequests(requests=[])
-        found = services.memory.requests.newest(limit, owner=name, key_id=key_id, before=before)
+        found = services.memory.requests.newest(
+            limit, owner=name, key_id=key_id, before=before, behind=behind
+        )
         return KeptRequests(requests=[KeptOne(**_facts(each)) for each in found])
 
     @router.get("/requests/{request_id}/content", summary="What is kept of a request")
