@@ -71,6 +71,8 @@ class PageRoute:
     path: str
     handler: PageHandler
     methods: Sequence[str] = ("GET",)
+    takes_form: bool = True
+    """False: the body is the handler's to read, so that the token is in a header."""
 
 
 class Console:
@@ -91,18 +93,18 @@ class Console:
 
     def routes(self, page_routes: Sequence[PageRoute]) -> list[Route]:
         made = [
-            Route(f"/console{page.path}", self._answering(page.handler), methods=page.methods)
+            Route(f"/console{page.path}", self._answering(page), methods=page.methods)
             for page in page_routes
         ]
         return [self.assets.route(), *made]
 
-    def _answering(self, handler: PageHandler) -> Callable[[Request], Awaitable[Response]]:
+    def _answering(self, page: PageRoute) -> Callable[[Request], Awaitable[Response]]:
         async def answer(request: Request) -> Response:
             try:
                 signed_in = await self._sessions.find(request)
                 if signed_in is None:
                     return _to_the_door(request)
-                if not await _has_token(request, signed_in):
+                if not await _has_token(request, signed_in, page.takes_form):
                     return self._problem(request, signed_in, 403, _OUTDATED, _STALE)
             except BadForm as wrong:
                 return self._problem(request, None, wrong.status, _HEADINGS[400], str(wrong))
@@ -120,7 +122,7 @@ class Console:
                 still_there=partial(self._is_still, request, signed_in),
             )
             try:
-                return await handler(visit)
+                return await page.handler(visit)
             except BadForm as wrong:
                 return self._problem(request, signed_in, wrong.status, _HEADINGS[400], str(wrong))
             except (AdminRefusal, ApiError) as refusal:
@@ -168,11 +170,11 @@ def _next(request: Request) -> str:
     return urlencode({"next": f"{request.url.path}{query}"[:1000]})
 
 
-async def _has_token(request: Request, signed_in: SignedIn) -> bool:
+async def _has_token(request: Request, signed_in: SignedIn, takes_form: bool) -> bool:
     """In its headers, or in its form. Raises BadForm."""
     if request.method in _READING:
         return True
     token = request.headers.get("x-csrf-token")
     if token is None:
-        token = word_of(await form_of(request), "csrf")
+        token = word_of(await form_of(request), "csrf") if takes_form else ""
     return hmac.compare_digest(token.encode(), signed_in.csrf.encode())

@@ -145,9 +145,12 @@ def test_another_page_can_neither_ask_nor_make_keys(served: Served) -> None:
     key = made_key(served)
     url = f"{served.url}/console/chat"
     bearer = {"Authorization": of(key)["Authorization"]}
-    assert httpx.post(f"{url}/completions", json=asked(), headers=bearer).status_code == 415
+    assert httpx.post(f"{url}/completions", json=asked(), headers=bearer).status_code == 403
     assert httpx.post(f"{url}/key", data={"owner": "acme"}).status_code == 403
-    assert httpx.post(f"{url}/code", json=asked()).status_code == 415
+    assert httpx.post(f"{url}/code", json=asked()).status_code == 403
+    for path in ("completions", "code"):
+        form = httpx.post(f"{url}/{path}", data={"csrf": "token"}, headers=bearer)
+        assert form.status_code == 403, "the token is in a header, where no form of a page puts it"
     wrong = {"X-CSRF-Token": "another"}
     assert httpx.post(f"{url}/code", json=asked(), headers=wrong).status_code == 403
 

@@ -111,7 +111,7 @@ ROUTES = (
     PageRoute("/chat", chat),
     PageRoute("/chat/key", make_key, ("POST",)),
     PageRoute("/chat/key/end", end_key, ("POST",)),
-    PageRoute("/chat/completions", completions, ("POST",)),
+    PageRoute("/chat/completions", completions, ("POST",), takes_form=False),
     PageRoute("/chat/answers/{request_id}", answer),
-    PageRoute("/chat/code", code, ("POST",)),
+    PageRoute("/chat/code", code, ("POST",), takes_form=False),
 )
