@@ -48,6 +48,12 @@ class SessionRow:
     owner: str | None
     role: Role
 
+    @property
+    def is_to_be_seen(self) -> bool:
+        """Whether it is time to write that somebody is there."""
+        now = time.time()
+        return now - self.seen_at > SEEN_EVERY_S or self.seen_at > now
+
 
 class SessionStore:
     """On SQLite and on PostgreSQL."""
@@ -71,12 +77,12 @@ class SessionStore:
         now = time.time()
         rows = self.database.named(f"{SELECT} WHERE s.session_id = ?", (session_id,))
         found = next((row for row in map(_from, rows) if row is not None), None)
-        if found is None or not _holds(found, now):
-            return None
-        if now - found.seen_at > SEEN_EVERY_S or found.seen_at > now:
-            seen = "UPDATE sessions SET seen_at = ? WHERE session_id = ?"
-            self.database.execute(seen, (now, session_id))
-        return found
+        return None if found is None or not _holds(found, now) else found
+
+    def see(self, session_id: str) -> None:
+        """Somebody is there."""
+        seen = "UPDATE sessions SET seen_at = ? WHERE session_id = ?"
+        self.database.execute(seen, (time.time(), session_id))
 
     def of_member(self, member_id: str) -> list[SessionRow]:
         """Those that hold, the newest first."""

@@ -1,13 +1,18 @@
 """How a session ends, and what does not begin one."""
 
+import time
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from server.accounts.tenant_wire import MemberPatch, OwnerPatch
+from server.ledger import sqlite
+from server.ledger.database import SqliteDatabase
 from server.ledger.member_store import MemberStore
 from server.ledger.owner_store import OwnerStore
 from tests.support.admin_site import AdminSite
+from tests.support.nodes import until
 from tests.support.signing_in import (
     PASSWORD,
     SESSION,
@@ -121,3 +126,23 @@ async def test_ones_own_password_and_sessions(site: AdminSite) -> None:
         assert right.headers["location"] == "/console/account?done=1"
         assert (await other.get("/console")).status_code == 303
         assert "Done." in (await browser.get("/console/account?done=1")).text
+
+
+async def test_pages_are_there_while_the_ledger_is_locked(site: AdminSite, tmp_path: Path) -> None:
+    """So also while its disk is full: Now says so then."""
+    async with visitor(site) as browser:
+        await welcomed(site, browser)
+        with closing(SqliteDatabase(tmp_path / sqlite.FILE_NAME)) as other:
+            other.execute("UPDATE sessions SET seen_at = seen_at - 100")
+            [(before,)] = other.query("SELECT seen_at FROM sessions")
+            other.connection.execute("BEGIN IMMEDIATE")
+            began = time.monotonic()
+            for page in ("", "/keys", "/account"):
+                assert (await browser.get(f"/console{page}")).status_code == 200
+            assert time.monotonic() - began < 8, "nobody waits for the lock: it is tried for 10 s"
+            other.connection.execute("ROLLBACK")
+
+            def is_seen() -> bool:
+                return bool(other.query("SELECT seen_at FROM sessions")[0][0] > before)
+
+            await until(is_seen)

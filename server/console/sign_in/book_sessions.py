@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TypeVar
 
 from starlette.requests import Request
@@ -12,6 +12,7 @@ from server.console.session import SignedIn
 from server.console.sign_in.cookies import SESSION, Cookies
 from server.ledger.actors import Actor
 from server.ledger.database import Database
+from server.ledger.errors import LedgerUnavailable
 from server.ledger.password_store import hash_of_token
 from server.ledger.session_store import SessionRow, SessionStore
 from server.ledger.troubles import told_as_unavailable
@@ -28,6 +29,8 @@ class BookSessions:
         self._open_books = open_books
         self._is_secure = is_secure
         self._cookies: Cookies | None = None
+        self._seeing: asyncio.Task[None] | None = None
+        """One at a time."""
 
     async def cookies(self) -> Cookies:
         """Raises LedgerUnavailable."""
@@ -55,7 +58,14 @@ class BookSessions:
         row = await self.ask(None, lambda books: SessionStore(books).find(hash_of_token(token)))
         if row is None:
             return None
+        if row.is_to_be_seen and (self._seeing is None or self._seeing.done()):
+            self._seeing = asyncio.create_task(self._see(row.session_id))
         return SignedIn(principal_of(row), cookies.form_token(token))
+
+    async def _see(self, session_id: str) -> None:
+        """No page waits for a ledger that is locked or full; another visit writes it."""
+        with suppress(LedgerUnavailable):
+            await self.ask(None, lambda books: SessionStore(books).see(session_id))
 
     async def own_id(self, request: Request) -> str:
         """Of the session of this request; "": it has none."""
