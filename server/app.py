@@ -37,6 +37,7 @@ from server.console.session import Sessions
 from server.errors import ApiError
 from server.http.asgi import App, Receive, Scope, Send
 from server.http.connection import connection_state
+from server.http.head_answer import answer_head
 from server.http.host_header import check_host
 from server.http.recent_requests import RecentRequests
 from server.http.request_log import RequestLog, answer_headers, line_of
@@ -69,8 +70,12 @@ class FjordApp(FastAPI):
         if answer is not None:
             await answer(scope, receive, send)
             return
-        if scope["method"] == "HEAD":  # a GET whose body the server leaves out
-            scope = {**scope, "method": "GET"}
+        if scope["method"] == "HEAD":
+            await answer_head(self._answer, scope, receive, send)
+        else:
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         endpoint = self.hot.get(scope["path"])
         if endpoint is not None:
             line_of(scope).route = scope["path"]

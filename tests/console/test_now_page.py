@@ -146,3 +146,17 @@ def test_a_programs_events_end_when_its_key_is_revoked(
         next(line for line in lines if line.startswith("data: "))
         httpx.delete(f"{url}/keys/{key_id}", headers=admin).raise_for_status()
         assert sum(line.startswith("data: ") for line in lines) <= 5
+
+
+@pytest.mark.parametrize("path", ["/console/now/events", "/admin/v1/now/events"])
+def test_head_of_a_stream_is_its_head_and_no_stream(served: Served, path: str) -> None:
+    admin = {"X-API-Key": make_key(served.data_dir, service="admin")}
+    with httpx.Client(base_url=served.url, headers=admin, timeout=5) as client:
+        wait_until(lambda: client.get("/admin/v1/me").is_success, "the key is known")
+        for _ in range(10):
+            answer = client.head(path)
+            assert answer.status_code == 200
+            assert answer.headers["content-type"].startswith("text/event-stream")
+        assert client.get("/health").status_code == 200, "nothing of it is left on the connection"
+        with client.stream("GET", path) as stream:
+            assert stream.status_code == 200, "none of them watches any more"
