@@ -212,3 +212,12 @@ async def test_an_auditor_sees_all_and_no_button(tmp_path: Path) -> None:
             posted = [form.action for form in page.forms.values() if form.method == "post"]
             assert posted == ["/console/sign-out"]
             assert not [link for link in page.links if link.endswith(("/new", "/edit", "/rotate"))]
+
+
+@pytest.mark.parametrize("hours", ["1e999999", "9" * 4000, "NaN", "-1", "inf", "soon"])
+async def test_hours_that_are_none_are_refused_on_the_page(site: AdminSite, hours: str) -> None:
+    made = await site.ask("POST", "/admin/v1/keys", 201, json={"name": "n"})
+    path = f"/console/keys/{made['key_id']}/rotate"
+    page = await site.client.post(path, data={"csrf": "token", "grace_s": hours})
+    assert page.status_code == 400
+    assert "<h1" in page.text

@@ -1,6 +1,6 @@
 """Keys: a new text, and the end."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from starlette.responses import Response
 
@@ -34,7 +34,7 @@ def grace_s(hours: str) -> str:
     """In seconds; what is no number is left for the admin API to refuse."""
     try:
         seconds = Decimal(hours or "0") * HOUR_S
-    except InvalidOperation:
+    except ArithmeticError:  # no number, or one that is too large
         return hours
     return str(seconds)
 
