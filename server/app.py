@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute
 
 from engines.fleet.fleet import Fleet
 from engines.host.garbage import freeze_garbage
+from engines.joined.nodes import JoinedNodes
 from engines.registry.registry import Registry
 from server.accounts.auth import KeyRing
 from server.api.admin.gate import AdminGate
@@ -24,6 +25,7 @@ from server.api.admin.terms import Terms
 from server.api.assembly import assembled
 from server.api.endpoint import KeyedEndpoint
 from server.api.exposure import speaks_console, speaks_ollama
+from server.api.joined.link import joined_paths
 from server.api.openapi.docs import Documentation
 from server.api.openapi.document import DESCRIPTION, VERSION, completed
 from server.api.openapi.route import DescribedRoute
@@ -98,15 +100,19 @@ def create_app(
     *,
     node: str = "",
     operator_token: str = "",
+    node_token: str = "",
+    joined: JoinedNodes | None = None,
     read_registry: Read | None = None,
     traces: Traces | None = None,
     sessions: Sessions | None = None,
 ) -> RequestLog:
     """The ASGI application; its lifespan starts and stops ledger, fleet and supervisor.
-    `operator_token` opens the admin API beside admin keys; empty: nothing does. `read_registry`
+    `operator_token` opens the admin API beside admin keys; empty: nothing does. Machines join
+    `joined` with the `node_token`; empty: none may. `read_registry`
     reads the registry again; None: there is no file. `traces` takes each request that has ended.
     `sessions`: who has signed in to the console; None: as its books say."""
-    services = assembled(settings, registry, fleet, ledger, ring, node, traces)
+    nodes = JoinedNodes() if joined is None else joined
+    services = assembled(settings, registry, fleet, ledger, ring, node, traces, nodes)
     registry_file = RegistryFileReader(services, read_registry)
     reserved = ledger.budgets.reservations
     terms = Terms(lambda: services.registry.names, registry.currency, reserved)
@@ -126,7 +132,7 @@ def create_app(
         of_ops = [route for route in routes if "ops" in route.ports]
         ops = _app_of(services, [*of_ops, *admin.routes, *documents])
         app.ops = RequestLog(ops, traces)
-    app.hot = {**app.hot, **peer_paths(services)}
+    app.hot = {**app.hot, **peer_paths(services), **joined_paths(nodes, node_token)}
     logged = RequestLog(app, traces, recent.add)
     if speaks_console(settings):
         ops.router.routes.extend(console_routes(ops, logged, services, sessions))
@@ -195,6 +201,8 @@ async def _lifespan(app: FjordApp) -> AsyncIterator[Mapping[str, Any]]:
         stack.push_async_callback(services.keyed.stop)
         stack.callback(services.long_bodies.close)
         stack.push_async_callback(asyncio.to_thread, services.pictures.close)
+        await services.joined.start()
+        stack.push_async_callback(services.joined.stop)
         await services.fleet.start()
         stack.push_async_callback(services.fleet.stop)
         await services.supervisor.start()

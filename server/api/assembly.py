@@ -7,6 +7,7 @@ from prometheus_client.registry import Collector
 
 from engines.audio.decoding import Decoder
 from engines.fleet.fleet import Fleet
+from engines.joined.nodes import JoinedNodes
 from engines.registry.registry import Registry
 from server.accounts.auth import KeyRing
 from server.accounts.limits import Limiter
@@ -42,6 +43,7 @@ def assembled(
     ring: KeyRing,
     node: str,
     traces: Traces | None,
+    joined: JoinedNodes,
 ) -> Services:
     """The parts that endpoints share, each with its metrics."""
     supervisor = Supervisor()
@@ -65,6 +67,7 @@ def assembled(
         pictures=PictureReader(settings.image_hosts, is_offline=settings.offline),
         decoder=Decoder(settings.audio_seconds),
         traces=traces,
+        joined=joined,
         gates=Gates(ring.weight_of),
         memory=memory_of(settings, ledger),
     )

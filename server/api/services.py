@@ -10,6 +10,7 @@ from typing import ClassVar, Final
 from engines.audio.decoding import Decoder
 from engines.fleet.fleet import Fleet
 from engines.host.worker_threads import WorkerThreads
+from engines.joined.nodes import JoinedNodes
 from engines.registry.registry import Registry
 from engines.registry.spec import ModelSpec, Price, Task
 from server.accounts.auth import KeyRing, check_model
@@ -75,6 +76,8 @@ class Services:
     decoder: Decoder
     """Of recordings."""
     traces: Traces | None = None
+    joined: JoinedNodes = field(default_factory=JoinedNodes)
+    """Machines that run parts of engines."""
     gates: Gates = field(default_factory=Gates)
     """Of the engines: who is next on one that is full."""
     rejections: Rejections = field(default_factory=Rejections)

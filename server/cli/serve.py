@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Coroutine, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,10 +19,14 @@ from engines.build import EngineBuilder
 from engines.fleet.fleet import Fleet
 from engines.fleet.start_limit import StartLimit
 from engines.host.garbage import freeze_garbage
+from engines.joined.facts import facts_name, these_facts
+from engines.joined.nodes import JoinedNodes
 from engines.planning.machine import Machine, this_machine
 from engines.planning.plan import AskedEngine
 from engines.registry.registry import Registry
+from server import __version__
 from server.accounts.auth import KeyRing
+from server.accounts.node_token import node_token
 from server.accounts.operator_token import operator_token
 from server.api.exposure import speaks_console
 from server.api.registry_file import RegistryFileReader
@@ -76,6 +81,7 @@ def serve(settings: Settings) -> int:
     collector = collector_address(settings)
     if settings.offline:
         go_offline(settings, collector)
+    secret = node_token(settings.node_token, settings.node_token_file)
     prepare_data_dir(settings.data_dir)
     with listening(settings) as network:
         registry = registry_to_serve(settings)
@@ -86,6 +92,7 @@ def serve(settings: Settings) -> int:
             _token(settings) as token,
             serve_log(settings),
         ):
+            joined = JoinedNodes(partial(these_facts, facts_name(node), __version__))
             fleet = _fleet(settings, registry, ledger)
             app = create_app(
                 settings,
@@ -95,6 +102,8 @@ def serve(settings: Settings) -> int:
                 KeyRing(),
                 node=node,
                 operator_token=token,
+                node_token=secret,
+                joined=joined,
                 read_registry=again(settings, registry),
                 traces=traces,
             )

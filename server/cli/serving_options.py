@@ -142,6 +142,13 @@ Advertise = Annotated[
     str | None,
     typer.Option(metavar="URL", help="Where the site's other servers reach this one."),
 ]
+NodeTokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Let machines join that bring this secret (fjord node); its first line.",
+    ),
+]
 OtlpEndpoint = Annotated[
     str | None,
     typer.Option(

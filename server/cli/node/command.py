@@ -1,0 +1,100 @@
+"""`fjord node`: join a server, and run what it asks for until a signal."""
+
+import asyncio
+import contextlib
+import logging
+import re
+import signal
+import socket
+import textwrap
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from server import __version__
+from server.accounts.node_token import node_token
+from server.cli import serving_options as options
+from server.cli.apps import new_app
+from server.cli.tables import terminal_width
+from server.refusal import CannotStart
+from server.settings import Settings, read_settings
+
+app = new_app()
+
+Join = Annotated[
+    str,
+    typer.Option(metavar="URL", help="The server: http://HOST:PORT, or https://…"),
+]
+Name = Annotated[
+    str | None,
+    typer.Option(help="This node's name, unlike any other's. [default: the host's]"),
+]
+_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
+
+
+@app.command()
+def node(
+    join: Join,
+    name: Name = None,
+    node_token_file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The server's node token; or FJORD_NODE_TOKEN."),
+    ] = None,
+    data_dir: options.DataDir = None,
+    offline: options.Offline = None,
+    verify: options.Verify = None,
+) -> None:
+    """Lend this machine to a server, for models that need several.
+
+    It loads nothing until the server asks, and gives all back when it is ended: Ctrl-C. The server
+    and its nodes speak without encryption: for private networks only.
+    """
+    settings = read_settings(
+        node=name,
+        node_token_file=node_token_file,
+        data_dir=data_dir,
+        offline=offline,
+        verify=verify,
+    )
+    if not _URL.fullmatch(join):
+        raise CannotStart(f"--join {join[:100]} is wrong: right would be like http://gpu-1:8080.")
+    token = node_token(settings.node_token, settings.node_token_file)
+    if not token:
+        raise CannotStart(
+            "This node has no node token: give it the server's, with --node-token-file FILE or "
+            "FJORD_NODE_TOKEN."
+        )
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    asyncio.run(_run(join.rstrip("/"), token, settings))
+
+
+async def _run(head: str, token: str, settings: Settings) -> None:
+    from engines.joined.facts import facts_name, these_facts
+    from engines.joined.parts import NoParts
+    from server.cli.node.joining import Joining
+    from server.cli.node.tasks import node_tasks
+
+    parts = NoParts()
+    facts = these_facts(facts_name(settings.node or socket.gethostname()), __version__)
+    joining = Joining(head, token, facts, parts, node_tasks(), _say)
+    running = asyncio.ensure_future(joining.run())
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, running.cancel)
+    try:
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+            return
+        _say("It leaves.")
+    finally:
+        await parts.end_all()
+
+
+def _say(words: str) -> None:
+    """With the time, in the terminal's width."""
+    stamp = time.strftime("%H:%M:%S ")
+    lines = textwrap.wrap(words, max(20, min(terminal_width(), 200) - len(stamp))) or [""]
+    for i, line in enumerate(lines):
+        typer.echo((" " * len(stamp) if i else stamp) + line)

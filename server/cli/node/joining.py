@@ -1,0 +1,173 @@
+"""A node that stays joined: it comes back after whatever cuts its link, and ends what it runs where
+it does not."""
+
+import asyncio
+import contextlib
+import random
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from engines.joined.facts import JoinedFacts, free_bytes
+from engines.joined.parts import Parts
+from engines.joined.tasks import Task, TaskRunner
+from engines.joined.wire import (
+    BEAT_S,
+    LINK_VERSION,
+    Answer,
+    Ask,
+    BadMessage,
+    Bye,
+    Cancel,
+    HeadBeat,
+    Hello,
+    NodeBeat,
+    Welcome,
+    from_head,
+)
+from server.cli.node.head_link import HeadLink, LinkEnded, LinkRefused
+from server.refusal import CannotStart
+
+ORPHAN_S: Final = 8.0
+"""Without its head for so long, what it runs is ended: the head has given it up by then."""
+_FIRST_S, _LONGEST_S = 0.2, 5.0
+_FREE_EVERY: Final = 5
+"""Beats between two looks at the cards' memory."""
+
+
+class Joining:
+    """Belongs to the event loop. `say` shows a person each change, once."""
+
+    def __init__(
+        self,
+        head: str,
+        token: str,
+        facts: JoinedFacts,
+        parts: Parts,
+        tasks: Mapping[str, Task],
+        say: Callable[[str], None],
+    ) -> None:
+        self._head, self._token, self._facts = head, token, facts
+        self._parts, self._tasks = parts, tasks
+        self._say = say
+        self._said = ""
+        self._session = secrets.token_hex(8)
+        self._head_id = ""
+        self.local_address = ""
+        """By which the head was last reached."""
+        self._alone_since: float | None = time.monotonic()
+        self._free: tuple[int, ...] = ()
+
+    async def run(self) -> None:
+        """Until it is cancelled. Raises CannotStart where the head does not take it at first."""
+        guard = asyncio.create_task(self._guard(), name="orphans")
+        try:
+            wait_s = _FIRST_S
+            while True:
+                if await self._once():
+                    wait_s = _FIRST_S
+                await asyncio.sleep(wait_s * random.uniform(0.7, 1.0))
+                wait_s = min(_LONGEST_S, 2 * wait_s)
+        finally:
+            guard.cancel()
+
+    async def _once(self) -> bool:
+        """One link, from its beginning to its end; whether there was one."""
+        hello = Hello(
+            version=LINK_VERSION,
+            facts=self._facts,
+            session=self._session,
+            head=self._head_id,
+            parts=tuple(self._parts.states()),
+        )
+        try:
+            link = await HeadLink.opened(self._head, self._token, hello)
+        except LinkRefused as refusal:
+            if refusal.is_final and not self._head_id:
+                raise CannotStart(f"{self._head} refuses: {refusal}") from None
+            self._tell(f"{self._head} refuses: {refusal} Trying on.")
+        except (LinkEnded, OSError) as error:
+            self._tell(f"No link to {self._head}: {_why(error)}. Trying on.")
+        else:
+            await self._linked(link)
+            return True
+        return False
+
+    async def _linked(self, link: HeadLink) -> None:
+        self.local_address = link.local_address
+        runner = TaskRunner(self._tasks, lambda answer: _send(link, answer))
+        beats = asyncio.create_task(self._beat(link), name="beats")
+        try:
+            async for line in link.lines():
+                await self._heard(line, runner)
+        except (LinkEnded, BadMessage, OSError) as error:
+            self._tell(f"The link to {self._head} broke: {_why(error)}. Trying on.")
+        finally:
+            if self._alone_since is None:
+                self._alone_since = time.monotonic()
+            beats.cancel()
+            link.close()
+            await runner.stop()
+
+    async def _heard(self, line: bytes, runner: TaskRunner) -> None:
+        """Raises BadMessage."""
+        match from_head(line):
+            case Welcome() as welcome:
+                await self._welcomed(welcome)
+            case Ask() as ask:
+                runner.asked(ask)
+            case Cancel() as cancel:
+                runner.cancelled(cancel)
+            case Bye():
+                await self._parts.end_all()
+                raise LinkEnded("it has ended")
+            case HeadBeat():
+                pass
+
+    async def _welcomed(self, welcome: Welcome) -> None:
+        """What another head wanted, or this one wants no more, ends."""
+        is_same = welcome.head == self._head_id
+        self._head_id, self._alone_since = welcome.head, None
+        wanted = set(welcome.parts) if is_same else set()
+        self._tell(f"Joined {self._head} as {self._facts.name}, from {self.local_address}.")
+        await self._parts.end({each.id for each in self._parts.states()} - wanted)
+
+    async def _beat(self, link: HeadLink) -> None:
+        """Each second, and at once where something changed."""
+        count = 0
+        while True:
+            if self._facts.cards and count % _FREE_EVERY == 0:
+                self._free = await asyncio.to_thread(free_bytes)
+            count += 1
+            self._parts.changed.clear()
+            beat = NodeBeat(
+                parts=tuple(self._parts.states()), free=self._free, doing=self._parts.doing[:2000]
+            )
+            _send(link, beat)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._parts.changed.wait(), BEAT_S)
+
+    async def _guard(self) -> None:
+        while True:
+            await asyncio.sleep(BEAT_S / 2)
+            since = self._alone_since
+            if since is not None and time.monotonic() - since > ORPHAN_S and self._parts.states():
+                await self._parts.end_all()
+
+    def _tell(self, words: str) -> None:
+        if words != self._said:
+            self._said = words
+            self._say(words)
+
+
+def _send(link: HeadLink, message: NodeBeat | Answer) -> None:
+    """Who does not take it is cut off, and its reader tells."""
+    try:
+        link.send(message)
+    except LinkEnded:
+        link.close()
+
+
+def _why(error: Exception) -> str:
+    return (str(error) or type(error).__name__).rstrip(".")[:300]
