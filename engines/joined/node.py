@@ -11,14 +11,14 @@ from engines.errors import EngineUnavailable
 from engines.joined.facts import JoinedFacts
 from engines.joined.wire import (
     LOST_S,
-    Answer,
-    Ask,
     BadMessage,
     Cancel,
     FromNode,
     NodeBeat,
     PartState,
     Said,
+    TaskAnswer,
+    TaskAsked,
     line_of_message,
     plain,
 )
@@ -26,7 +26,7 @@ from engines.joined.wire import (
 MOST_ASKED: Final = 64
 """Tasks of one node at a time."""
 _GRACE_S = 5.0
-"""The node itself keeps an Ask's time; its word that it is over may take so long."""
+"""The node itself keeps a TaskAsked's time; its word that it is over may take so long."""
 
 
 class NodeLost(EngineUnavailable):
@@ -37,7 +37,7 @@ class TaskFailed(EngineUnavailable):
     """A node could not do what it was asked; its words say why."""
 
 
-class Outbox:
+class NodeOutbox:
     """What waits to be sent to a node; who does not take it is cut off."""
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class JoinedNode:
         self.doing = ""
         self.silent_s = 0.0
         self.is_lost = False
-        self.outbox: Outbox | None = None
+        self.outbox: NodeOutbox | None = None
         """None: it is not connected."""
         self._ids = itertools.count(1)
         self._asked: dict[int, asyncio.Future[dict[str, Any]]] = {}
@@ -80,15 +80,15 @@ class JoinedNode:
     def is_connected(self) -> bool:
         return self.outbox is not None and not self.is_lost
 
-    def connected(self, address: str, head_address: str) -> Outbox:
+    def connected(self, address: str, head_address: str) -> NodeOutbox:
         """A new connection of it; one that was there ends."""
         self.disconnected(self.outbox)
         self.address, self.head_address = address, head_address
         self.silent_s, self.is_lost = 0.0, False
-        self.outbox = outbox = Outbox()
+        self.outbox = outbox = NodeOutbox()
         return outbox
 
-    def disconnected(self, outbox: Outbox | None) -> None:
+    def disconnected(self, outbox: NodeOutbox | None) -> None:
         """That connection ended, if it is the one it has."""
         if outbox is None or self.outbox is not outbox:
             return
@@ -106,7 +106,7 @@ class JoinedNode:
                 self.parts = {part.id: part for part in message.parts}
                 self.free, self.doing = message.free, message.doing
                 self._tell_ends()
-            case Answer():
+            case TaskAnswer():
                 self._answered(message)
             case _:
                 raise BadMessage("a second hello")
@@ -140,7 +140,7 @@ class JoinedNode:
                 words = part.words or ("it is frozen" if part.state == "frozen" else "it ended")
                 self._watched.pop(part.id)(f"{self.name}: {words}")
 
-    def _answered(self, answer: Answer) -> None:
+    def _answered(self, answer: TaskAnswer) -> None:
         """One that nobody waits for is ignored: it was on its way."""
         future = self._asked.get(answer.id)
         if future is None or future.done():
@@ -164,7 +164,9 @@ class JoinedNode:
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
         self._asked[number] = future
         try:
-            message = Ask(id=number, task=task, arguments=plain(arguments), timeout_s=timeout_s)
+            message = TaskAsked(
+                id=number, task=task, arguments=plain(arguments), timeout_s=timeout_s
+            )
             outbox.put(message)
             async with asyncio.timeout(timeout_s + _GRACE_S):
                 return await future

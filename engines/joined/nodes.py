@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from engines.joined.facts import JoinedFacts
-from engines.joined.node import JoinedNode, NodeLost, Outbox
-from engines.joined.wire import LINK_VERSION, Hello, Welcome
+from engines.joined.node import JoinedNode, NodeLost, NodeOutbox
+from engines.joined.wire import LINK_VERSION, Hello, NodeWelcome
 
 MOST_NODES: Final = 256
 _LOOK_S: Final = 0.5
@@ -69,7 +69,7 @@ class JoinedNodes:
         """Returns once a node came, went, or told something."""
         await self._changed.wait()
 
-    def join(self, hello: Hello, address: str, head_address: str) -> tuple[JoinedNode, Outbox]:
+    def join(self, hello: Hello, address: str, head_address: str) -> tuple[JoinedNode, NodeOutbox]:
         """It is connected from now on; its outbox has the welcome. Raises NotLetIn."""
         node = self._admitted(hello)
         if node.session != hello.session or hello.head != self.head:
@@ -77,7 +77,7 @@ class JoinedNodes:
                 node.lose("it started anew")
             node = self._nodes[node.name] = JoinedNode(hello.facts, hello.session)
         outbox = node.connected(address, head_address)
-        outbox.put(Welcome(head=self.head, parts=tuple(sorted(node.wanted))))
+        outbox.put(NodeWelcome(head=self.head, parts=tuple(sorted(node.wanted))))
         self._lost_at.pop(node.name, None)
         self._tell()
         return node, outbox
@@ -107,7 +107,7 @@ class JoinedNodes:
         """It told something."""
         self._tell()
 
-    def left(self, node: JoinedNode, outbox: Outbox) -> None:
+    def left(self, node: JoinedNode, outbox: NodeOutbox) -> None:
         """That connection of it ended."""
         node.disconnected(outbox)
         self._tell()

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from engines.errors import EngineError
-from engines.joined.wire import Answer, Ask, BadMessage, Cancel, line_of_message, plain
+from engines.joined.wire import BadMessage, Cancel, TaskAnswer, TaskAsked, line_of_message, plain
 
 Task: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 """Arguments -> a result, both as JSON has them. Raises EngineError, ValueError, TypeError, KeyError
@@ -21,15 +21,15 @@ log = logging.getLogger("fjord.node")
 class TaskRunner:
     """Belongs to the event loop. `send` gets each answer."""
 
-    def __init__(self, tasks: Mapping[str, Task], send: Callable[[Answer], None]) -> None:
+    def __init__(self, tasks: Mapping[str, Task], send: Callable[[TaskAnswer], None]) -> None:
         self._tasks, self._send = tasks, send
         self._running: dict[int, asyncio.Task[None]] = {}
 
-    def asked(self, ask: Ask) -> None:
+    def asked(self, ask: TaskAsked) -> None:
         if len(self._running) >= MOST_AT_ONCE:
-            self._send(Answer(id=ask.id, error=f"{MOST_AT_ONCE} tasks run here already"))
+            self._send(TaskAnswer(id=ask.id, error=f"{MOST_AT_ONCE} tasks run here already"))
         elif ask.task not in self._tasks:
-            self._send(Answer(id=ask.id, error=f"no task here is called {ask.task}"))
+            self._send(TaskAnswer(id=ask.id, error=f"no task here is called {ask.task}"))
         elif ask.id not in self._running:
             task = asyncio.create_task(self._answer(ask), name=f"task {ask.task}")
             self._running[ask.id] = task
@@ -46,10 +46,12 @@ class TaskRunner:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
-    async def _answer(self, ask: Ask) -> None:
+    async def _answer(self, ask: TaskAsked) -> None:
         try:
             async with asyncio.timeout(ask.timeout_s):
-                answer = Answer(id=ask.id, result=plain(await self._tasks[ask.task](ask.arguments)))
+                answer = TaskAnswer(
+                    id=ask.id, result=plain(await self._tasks[ask.task](ask.arguments))
+                )
             line_of_message(answer)
         except TimeoutError:
             answer = _failed(ask, f"{ask.task} took longer than {ask.timeout_s:g} s")
@@ -61,5 +63,5 @@ class TaskRunner:
         self._send(answer)
 
 
-def _failed(ask: Ask, words: str) -> Answer:
-    return Answer(id=ask.id, error=words[:_MOST_WORDS])
+def _failed(ask: TaskAsked, words: str) -> TaskAnswer:
+    return TaskAnswer(id=ask.id, error=words[:_MOST_WORDS])

@@ -54,15 +54,15 @@ class NodeBeat(msgspec.Struct, frozen=True, kw_only=True, tag="beat", tag_field=
     """What it works at for its head, in words."""
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True, tag="answer", tag_field="is"):
-    """Of an Ask: a result, or why there is none."""
+class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True, tag="answer", tag_field="is"):
+    """Of a TaskAsked: a result, or why there is none."""
 
     id: Number
     result: dict[str, Any] | None = None
     error: Annotated[str, Meta(max_length=2000)] = ""
 
 
-class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome", tag_field="is"):
+class NodeWelcome(msgspec.Struct, frozen=True, kw_only=True, tag="welcome", tag_field="is"):
     """A head's first word. The node ends what parts are not named."""
 
     head: Id
@@ -74,7 +74,7 @@ class HeadBeat(msgspec.Struct, frozen=True, tag="beat", tag_field="is"):
     """It lives."""
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True, tag="ask", tag_field="is"):
+class TaskAsked(msgspec.Struct, frozen=True, kw_only=True, tag="ask", tag_field="is"):
     """Do a named task."""
 
     id: Number
@@ -84,7 +84,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True, tag="ask", tag_field="is"):
 
 
 class Cancel(msgspec.Struct, frozen=True, kw_only=True, tag="cancel", tag_field="is"):
-    """Nobody waits for an Ask's answer any more."""
+    """Nobody waits for a TaskAsked's answer any more."""
 
     id: Number
 
@@ -93,8 +93,8 @@ class Bye(msgspec.Struct, frozen=True, tag="bye", tag_field="is"):
     """The head ends, and with it every part."""
 
 
-FromNode: TypeAlias = Hello | NodeBeat | Answer
-FromHead: TypeAlias = Welcome | HeadBeat | Ask | Cancel | Bye
+FromNode: TypeAlias = Hello | NodeBeat | TaskAnswer
+FromHead: TypeAlias = NodeWelcome | HeadBeat | TaskAsked | Cancel | Bye
 Said: TypeAlias = FromNode | FromHead
 
 _FROM_NODE = msgspec.json.Decoder(FromNode)
@@ -138,7 +138,7 @@ def plain(result: Mapping[str, Any]) -> dict[str, Any]:
     return told
 
 
-class Lines:
+class MessageLines:
     """Bytes as they come -> whole lines, without their ends."""
 
     def __init__(self) -> None:

@@ -10,9 +10,9 @@ import httpx
 import pytest
 
 from engines.joined.node import NodeLost, TaskFailed
-from engines.joined.wire import LOST_S, MOST_LINE, Hello, Lines, line_of_message
+from engines.joined.wire import LOST_S, MOST_LINE, Hello, MessageLines, line_of_message
 from server.cli.node import joining as node_side
-from server.cli.node.head_link import HeadLink, LinkEnded, LinkRefused
+from server.cli.node.head_link import HeadLink, HeadLinkEnded, LinkRefused
 from server.refusal import CannotStart
 from tests.support.joining import TOKEN, facts, joined, joining, linked_head, until
 
@@ -148,7 +148,7 @@ async def test_a_node_that_is_silent_is_lost_though_its_link_is_open() -> None:
         began = loop.time()
         await until(nodes, lambda: node.is_lost, "it is lost")
         assert loop.time() - began < LOST_S + 2
-        with pytest.raises(LinkEnded):
+        with pytest.raises(HeadLinkEnded):
             async for _ in link.lines():
                 pass
         link.close()
@@ -207,7 +207,7 @@ async def test_a_link_that_is_cut_anywhere_leaves_nothing() -> None:
 
 def test_lines_are_whole_whatever_pieces_they_come_in() -> None:
     for size in (1, 2, 7, 100):
-        lines, text, found = Lines(), b"one\n\ntwo\nthree", []
+        lines, text, found = MessageLines(), b"one\n\ntwo\nthree", []
         for start in range(0, len(text), size):
             found += lines.feed(text[start : start + size])
         assert found == [b"one", b"two"]

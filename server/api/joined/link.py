@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from starlette.routing import Route
 
-from engines.joined.node import JoinedNode, NodeLost, Outbox
+from engines.joined.node import JoinedNode, NodeLost, NodeOutbox
 from engines.joined.nodes import JoinedNodes, NotLetIn
 from engines.joined.wire import (
     BEAT_S,
@@ -18,7 +18,7 @@ from engines.joined.wire import (
     Bye,
     HeadBeat,
     Hello,
-    Lines,
+    MessageLines,
     from_node,
     line_of_message,
 )
@@ -92,7 +92,7 @@ class NodeLink:
             log.info("the link of node %s has ended", node.name)
 
     async def _linked(
-        self, exchange: Exchange, lines: AsyncIterator[bytes], node: JoinedNode, outbox: Outbox
+        self, exchange: Exchange, lines: AsyncIterator[bytes], node: JoinedNode, outbox: NodeOutbox
     ) -> None:
         """Until either side ends it."""
         hearing = asyncio.ensure_future(self._hear(lines, node))
@@ -118,7 +118,7 @@ class NodeLink:
 
 async def _messages(exchange: Exchange) -> AsyncIterator[bytes]:
     """Each message as it comes; a link's body has no end, so it gets its time anew with each."""
-    lines = Lines()
+    lines = MessageLines()
     async for piece in exchange.body_in_pieces(1):
         if (connection := connection_of(exchange.scope)) is not None:
             connection.body_goes_on()
@@ -138,7 +138,7 @@ async def _hello(lines: AsyncIterator[bytes]) -> Hello:
     return said
 
 
-async def _send(exchange: Exchange, node: JoinedNode, outbox: Outbox) -> None:
+async def _send(exchange: Exchange, node: JoinedNode, outbox: NodeOutbox) -> None:
     """What waits for it, or a beat where nothing does, until it has another connection."""
     while node.outbox is outbox:
         try:

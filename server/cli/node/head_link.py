@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import httptools
 
-from engines.joined.wire import LOST_S, MOST_LINE, Hello, Lines, Said, line_of_message
+from engines.joined.wire import LOST_S, MOST_LINE, Hello, MessageLines, Said, line_of_message
 from server import __version__
 from server.cli.link import Link
 
@@ -20,11 +20,11 @@ _MOST_WAITING: Final = 4 * MOST_LINE
 _FINAL: Final = (400, 401, 403, 404, 405)
 
 
-class LinkEnded(Exception):
+class HeadLinkEnded(Exception):
     """The message says why."""
 
 
-class LinkRefused(LinkEnded):
+class LinkRefused(HeadLinkEnded):
     """In the head's words. `is_final`: it would refuse again."""
 
     def __init__(self, message: str, *, is_final: bool) -> None:
@@ -43,7 +43,7 @@ class HeadLink:
 
     @classmethod
     async def opened(cls, head: str, token: str, hello: Hello) -> "HeadLink":
-        """Raises LinkEnded, LinkRefused, OSError, within OPEN_S."""
+        """Raises HeadLinkEnded, LinkRefused, OSError, within OPEN_S."""
         try:
             async with asyncio.timeout(OPEN_S):
                 link = cls(*await _connected(head))
@@ -54,7 +54,7 @@ class HeadLink:
                     raise
                 return link
         except TimeoutError:
-            raise LinkEnded(f"it did not answer within {OPEN_S:g} s") from None
+            raise HeadLinkEnded(f"it did not answer within {OPEN_S:g} s") from None
 
     async def _begun(self, head: str, token: str, hello: Hello) -> None:
         self._writer.write(_request(head, token))
@@ -66,7 +66,7 @@ class HeadLink:
 
     async def _refused(self, status: int) -> None:
         while not self._answer.is_whole and len(self._answer.body) < MOST_LINE:
-            with contextlib.suppress(LinkEnded):
+            with contextlib.suppress(HeadLinkEnded):
                 await self._fed()
                 continue
             break
@@ -76,35 +76,35 @@ class HeadLink:
         raise LinkRefused(words, is_final=status in _FINAL)
 
     def send(self, message: Said) -> None:
-        """Raises LinkEnded where the head takes nothing; BadMessage."""
+        """Raises HeadLinkEnded where the head takes nothing; BadMessage."""
         line = line_of_message(message)
         if self._writer.transport.get_write_buffer_size() > _MOST_WAITING:
-            raise LinkEnded("the head takes no more messages")
+            raise HeadLinkEnded("the head takes no more messages")
         self._writer.write(b"%x\r\n%b\r\n" % (len(line), line))
 
     async def lines(self) -> AsyncIterator[bytes]:
-        """The head's messages. Raises LinkEnded, BadMessage, OSError at its end."""
-        lines = Lines()
+        """The head's messages. Raises HeadLinkEnded, BadMessage, OSError at its end."""
+        lines = MessageLines()
         while True:
             body, self._answer.body = self._answer.body, bytearray()
             for line in lines.feed(bytes(body)):
                 yield line
             if self._answer.is_whole:
-                raise LinkEnded("the head has ended it")
+                raise HeadLinkEnded("the head has ended it")
             try:
                 async with asyncio.timeout(LOST_S):
                     await self._fed()
             except TimeoutError:
-                raise LinkEnded(f"the head was not heard for {LOST_S:g} s") from None
+                raise HeadLinkEnded(f"the head was not heard for {LOST_S:g} s") from None
 
     async def _fed(self) -> None:
         piece = await self._reader.read(_PIECE)
         if not piece:
-            raise LinkEnded("the connection was closed")
+            raise HeadLinkEnded("the connection was closed")
         try:
             self._parser.feed_data(piece)
         except httptools.HttpParserError:
-            raise LinkEnded("what answers there is no Fjord server") from None
+            raise HeadLinkEnded("what answers there is no Fjord server") from None
 
     def close(self) -> None:
         self._writer.transport.abort()

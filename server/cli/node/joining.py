@@ -15,18 +15,18 @@ from engines.joined.tasks import Task, TaskRunner
 from engines.joined.wire import (
     BEAT_S,
     LINK_VERSION,
-    Answer,
-    Ask,
     BadMessage,
     Bye,
     Cancel,
     HeadBeat,
     Hello,
     NodeBeat,
-    Welcome,
+    NodeWelcome,
+    TaskAnswer,
+    TaskAsked,
     from_head,
 )
-from server.cli.node.head_link import HeadLink, LinkEnded, LinkRefused
+from server.cli.node.head_link import HeadLink, HeadLinkEnded, LinkRefused
 from server.refusal import CannotStart
 
 ORPHAN_S: Final = 8.0
@@ -87,7 +87,7 @@ class Joining:
             if refusal.is_final and not self._head_id:
                 raise CannotStart(f"{self._head} refuses: {refusal}") from None
             self._tell(f"{self._head} refuses: {refusal} Trying on.")
-        except (LinkEnded, OSError) as error:
+        except (HeadLinkEnded, OSError) as error:
             self._tell(f"No link to {self._head}: {_why(error)}. Trying on.")
         else:
             await self._linked(link)
@@ -101,7 +101,7 @@ class Joining:
         try:
             async for line in link.lines():
                 await self._heard(line, runner)
-        except (LinkEnded, BadMessage, OSError) as error:
+        except (HeadLinkEnded, BadMessage, OSError) as error:
             self._tell(f"The link to {self._head} broke: {_why(error)}. Trying on.")
         finally:
             if self._alone_since is None:
@@ -113,19 +113,19 @@ class Joining:
     async def _heard(self, line: bytes, runner: TaskRunner) -> None:
         """Raises BadMessage."""
         match from_head(line):
-            case Welcome() as welcome:
+            case NodeWelcome() as welcome:
                 await self._welcomed(welcome)
-            case Ask() as ask:
+            case TaskAsked() as ask:
                 runner.asked(ask)
             case Cancel() as cancel:
                 runner.cancelled(cancel)
             case Bye():
                 await self._parts.end_all()
-                raise LinkEnded("it has ended")
+                raise HeadLinkEnded("it has ended")
             case HeadBeat():
                 pass
 
-    async def _welcomed(self, welcome: Welcome) -> None:
+    async def _welcomed(self, welcome: NodeWelcome) -> None:
         """What another head wanted, or this one wants no more, ends."""
         is_same = welcome.head == self._head_id
         self._head_id, self._alone_since = welcome.head, None
@@ -161,11 +161,11 @@ class Joining:
             self._say(words)
 
 
-def _send(link: HeadLink, message: NodeBeat | Answer) -> None:
+def _send(link: HeadLink, message: NodeBeat | TaskAnswer) -> None:
     """Who does not take it is cut off, and its reader tells."""
     try:
         link.send(message)
-    except LinkEnded:
+    except HeadLinkEnded:
         link.close()
 
 
