@@ -11,7 +11,9 @@ from engines.adapter import FindAdapter
 from engines.base import Adapter, Engine, EngineBroken, EngineUnavailable
 from engines.fleet.pace import FetchPace
 from engines.host.child_job import Progress
+from engines.joined.nodes import JoinedNodes
 from engines.registry.adapters import AdapterUnavailable
+from engines.registry.several_machines import machines
 from engines.registry.spec import EngineSpec
 from engines.weights.adapter_files import AdapterFiles
 from engines.weights.background import in_background
@@ -42,13 +44,14 @@ class EngineBuilder:
         stall_timeout_s: float = 600.0,
         verifies: bool = False,
         peer: Callable[[EngineSpec], Engine] = no_peer,
+        nodes: JoinedNodes | None = None,
     ) -> None:
         """A fetch that gets no further for `stall_timeout_s` ends with EngineUnavailable. With
         `verifies` every byte is compared before an engine is built. `peer`: makes an engine that
-        stands on another node."""
+        stands on another node. `nodes`: machines that run parts of engines; None: none do."""
         self._peer = peer
         self._data_dir = data_dir
-        self._verifies = verifies
+        self._verifies, self._nodes = verifies, nodes
         self._progress = progress
         self._stall_timeout_s = stall_timeout_s
         self.adapters = AdapterFiles(data_dir, stall_timeout_s=stall_timeout_s, verifies=verifies)
@@ -60,10 +63,10 @@ class EngineBuilder:
         if spec.kind == "peer":
             return self._peer(spec)
         if spec.kind == "scripted":
-            return _engine(spec, Path(), self.adapters, {})
+            return _engine(spec, Path(), self.adapters, {}, None)
         path = await self._fetched(spec)
         self._weights_bytes[spec.key] = weights_bytes(path, spec.projector)
-        return _engine(spec, path, self.adapters, await self._places(spec))
+        return _engine(spec, path, self.adapters, await self._places(spec), self._nodes)
 
     async def _places(self, spec: EngineSpec) -> dict[str, Path]:
         """Of its adapters, by name, without those that cannot be had."""
@@ -136,10 +139,20 @@ def missing_library(kind: str) -> str | None:
 
 
 def _engine(
-    spec: EngineSpec, path: Path, adapters: FindAdapter, places: Mapping[str, Path]
+    spec: EngineSpec,
+    path: Path,
+    adapters: FindAdapter,
+    places: Mapping[str, Path],
+    nodes: JoinedNodes | None,
 ) -> Engine:
     """Engines are imported here and nowhere else: vLLM alone takes seconds."""
     match spec.kind:
+        case "vllm" if machines(spec.args) > 1:
+            from engines.vllm.headless.engine import SpanningEngine
+
+            if nodes is None:
+                raise EngineUnavailable("It needs other machines, which only `fjord serve` has.")
+            return SpanningEngine(spec, str(path), nodes, find_adapter=adapters)
         case "vllm":
             from engines.vllm.engine import VllmEngine
 

@@ -60,8 +60,8 @@ class JoinedNode:
         self.address = self.head_address = ""
         """Its own, and the head's by which it came."""
         self.parts: Mapping[str, PartState] = {}
-        self.wanted: set[str] = set()
-        """Parts that the head has started there."""
+        self.wanted: dict[str, int] = {}
+        """Parts that the head has there -> cards of each."""
         self.free: tuple[int, ...] = ()
         self.doing = ""
         self.silent_s = 0.0
@@ -132,7 +132,7 @@ class JoinedNode:
 
     def unwatch(self, part: str) -> None:
         self._watched.pop(part, None)
-        self.wanted.discard(part)
+        self.wanted.pop(part, None)
 
     def _tell_ends(self) -> None:
         for part in self.parts.values():

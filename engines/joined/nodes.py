@@ -32,6 +32,8 @@ class JoinedNodes:
     def __init__(self, facts: Callable[[], JoinedFacts] | None = None) -> None:
         self.head = secrets.token_hex(8)
         """Another one after each start."""
+        self.address = "http://HEAD:8080"
+        """Where nodes join, as people are told it."""
         self._facts = facts
         self._known: JoinedFacts | None = None
         self._nodes: dict[str, JoinedNode] = {}
@@ -55,6 +57,11 @@ class JoinedNodes:
                 raise NodeLost("this server takes no nodes")
             self._known = await asyncio.to_thread(self._facts)
         return self._known
+
+    @property
+    def boot(self) -> str:
+        """This machine's, once `facts` was asked."""
+        return "" if self._known is None else self._known.boot
 
     @property
     def all(self) -> Sequence[JoinedNode]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from engines.registry.several_machines import machine_errors
 from engines.registry.spec import LLAMACPP_CONTEXT_TOKENS
 from engines.registry.vllm_names import (
     unknown_arguments,
@@ -16,7 +17,10 @@ def argument_errors(kind: str, args: Mapping[str, Any], context: int) -> list[tu
     """(argument, what is wrong) for names the engine lacks, a parser that does not exist, and a
     context it cannot hold."""
     known = vllm_argument_names() if kind == "vllm" else frozenset()
-    wrong = unknown_arguments(args, known) if known else []
+    own = list(machine_errors(args)) if kind == "vllm" else []
+    told = {name for name, _ in own}
+    others = [name for name in args if name.replace("-", "_") not in told]
+    wrong = own + (unknown_arguments(others, known) if known else [])
     parser = args.get("reasoning_parser") if kind == "vllm" else None
     if parser and parser not in vllm_reasoning_parser_names():
         complaint = unknown_parser(str(parser), vllm_reasoning_parser_names())

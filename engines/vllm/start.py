@@ -28,6 +28,7 @@ from engines.vllm.environment import (
 from engines.vllm.fastpath.switch import is_fast_path_on
 from engines.vllm.fastpath.token_batching_start import batch_at_source
 from engines.vllm.form_trial import compile_limit_s
+from engines.vllm.headless.addresses import among_machines
 from engines.vllm.one_process import in_one_process
 from engines.vllm.render import Renderer
 from engines.vllm.start_failure import failure_log, why_it_failed
@@ -91,6 +92,7 @@ def _load(spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
         _turn(processes),
         failure_log(is_local, shows_warnings=has_gpu()) as log_file,
         without_hub(path),
+        among_machines(spec.args),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")  # its libraries' own, at import; ours may be errors

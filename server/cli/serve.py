@@ -93,7 +93,7 @@ def serve(settings: Settings) -> int:
             serve_log(settings),
         ):
             joined = JoinedNodes(partial(these_facts, facts_name(node), __version__))
-            fleet = _fleet(settings, registry, ledger)
+            fleet = _fleet(settings, registry, ledger, joined)
             app = create_app(
                 settings,
                 registry,
@@ -125,7 +125,9 @@ def serve(settings: Settings) -> int:
     return 0
 
 
-def _fleet(settings: Settings, registry: Registry, ledger: Ledger) -> Fleet:
+def _fleet(
+    settings: Settings, registry: Registry, ledger: Ledger, joined: JoinedNodes
+) -> Fleet:
     """What never fits is told now."""
     machine = this_machine()
     asked = asked_of(registry.here, settings.data_dir, may_ask_hub=False)
@@ -138,6 +140,7 @@ def _fleet(settings: Settings, registry: Registry, ledger: Ledger) -> Fleet:
         stall_timeout_s=settings.fetch_stall_timeout_s,
         verifies=settings.verify,
         peer=Peers(Directory(ledger.open_books)).engine,
+        nodes=joined,
     )
     return Fleet(
         registry.models.values(),

@@ -8,11 +8,15 @@ import signal
 import socket
 import textwrap
 import time
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from engines.host.child_job import Progress
+from engines.joined.facts import JoinedFacts
+from engines.registry.spec import EngineSpec
 from server import __version__
 from server.accounts.node_token import node_token
 from server.cli import serving_options as options
@@ -72,13 +76,16 @@ def node(
 
 async def _run(head: str, token: str, settings: Settings) -> None:
     from engines.joined.facts import facts_name, these_facts
-    from engines.joined.parts import NoParts
+    from engines.vllm.headless.parts import HeadlessParts
     from server.cli.node.joining import Joining
     from server.cli.node.tasks import node_tasks
 
-    parts = NoParts()
     facts = these_facts(facts_name(settings.node or socket.gethostname()), __version__)
-    joining = Joining(head, token, facts, parts, node_tasks(), _say)
+    parts = HeadlessParts(
+        partial(_weights, settings), len(facts.cards), lambda: joining.local_address, _say
+    )
+    joining = Joining(head, token, facts, parts, node_tasks(parts), _say)
+    _say(_facts_told(facts))
     running = asyncio.ensure_future(joining.run())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -90,6 +97,28 @@ async def _run(head: str, token: str, settings: Settings) -> None:
         _say("It leaves.")
     finally:
         await parts.end_all()
+
+
+def _weights(settings: Settings, spec: EngineSpec, told: Progress) -> Path:
+    """Where they are on this machine, as a server of its own would have them."""
+    from engines.weights.refusal import refuse_what_never_fits
+    from engines.weights.resolve import resolve
+    from engines.weights.verifying import refuse_damaged
+
+    refuse_what_never_fits(spec, settings.data_dir, told)
+    path = resolve(spec, settings.data_dir, told)
+    if settings.verify:
+        refuse_damaged(spec, path, told)
+    return path
+
+
+def _facts_told(facts: JoinedFacts) -> str:
+    names = [f"{card.name} {card.total / 2**30:.0f} GB" for card in facts.cards]
+    cards = ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names))
+    return (
+        f"{facts.name}: Fjord {facts.fjord}, vLLM {facts.vllm}, torch {facts.torch}; "
+        f"{cards or 'no cards'}."
+    )
 
 
 def _say(words: str) -> None:

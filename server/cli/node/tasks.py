@@ -4,10 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from engines.joined.tasks import Task
+from engines.vllm.headless.parts import HeadlessParts
 
 
-def node_tasks() -> Mapping[str, Task]:
-    return {**TASKS}
+def node_tasks(parts: HeadlessParts | None = None) -> Mapping[str, Task]:
+    """`parts`: what runs there; None: nothing does."""
+    return {**TASKS, **({} if parts is None else parts.tasks)}
 
 
 async def _echo(arguments: Mapping[str, Any]) -> Mapping[str, Any]:

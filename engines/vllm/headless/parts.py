@@ -1,0 +1,174 @@
+"""All parts of a node, and the tasks by which its head starts and ends them."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from engines.errors import EngineUnavailable
+from engines.joined.tasks import Task
+from engines.joined.wire import MOST_HALVES, PartState
+from engines.planning.engine_arguments import vllm_arguments
+from engines.registry.spec import EngineSpec
+from engines.vllm.headless.addresses import network_variables, overlaid
+from engines.vllm.headless.part import Part
+from engines.weights.background import in_background
+from engines.weights.fingerprint import fingerprint
+
+Resolve: TypeAlias = Callable[[EngineSpec, Callable[[str, int | None, int | None], None]], Path]
+"""Where a spec's weights are on this machine, fetched where need be. Blocks."""
+_KEPT_S: Final = 30.0
+"""How long a part that has ended is told of."""
+REACH_S: Final = 5.0
+
+
+class HeadlessParts:
+    """Belongs to the event loop. Satisfies engines.joined.parts.Parts."""
+
+    def __init__(
+        self,
+        resolve: Resolve,
+        cards: int,
+        address: Callable[[], str],
+        say: Callable[[str], None] = lambda words: None,
+    ) -> None:
+        """`cards`: how many this machine has. `address`: this machine's own, by which its head is
+        reached."""
+        self.changed = asyncio.Event()
+        self.doing = ""
+        self._resolve, self._cards, self._address = resolve, cards, address
+        self._say = say
+        self._parts: dict[str, Part] = {}
+        self._paths: dict[str, str] = {}
+        """Of weights that the head has asked for, by the engine's key."""
+
+    @property
+    def tasks(self) -> Mapping[str, Task]:
+        return {
+            "part.weights": self._weights,
+            "part.start": self._start,
+            "part.ready": self._ready,
+            "part.end": self._end,
+            "part.reach": self._reach,
+            "part.listen": self._listen,
+        }
+
+    def states(self) -> Sequence[PartState]:
+        now = time.monotonic()
+        for part in list(self._parts.values()):
+            if part.ended_at is not None and now - part.ended_at > _KEPT_S:
+                del self._parts[part.id]
+        return [part.state for part in self._parts.values()]
+
+    async def end(self, parts: Iterable[str]) -> None:
+        going = [part for name in parts if (part := self._parts.pop(name, None)) is not None]
+        await asyncio.gather(*(part.end() for part in going))
+        for part in going:
+            if part.ended_at is None:
+                self._say(f"{part.engine}: its part was ended.")
+        if going:
+            self.changed.set()
+
+    async def end_all(self) -> None:
+        await self.end(list(self._parts))
+
+    async def _weights(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        spec = _spec(arguments)
+        working = in_background(
+            lambda told: self._resolve(spec, told), self._told, f"weights {spec.key}"
+        )
+        try:
+            path = await working
+        finally:
+            working.cancel()
+            self.doing = ""
+        self._paths[spec.group] = str(path)
+        return msgspec.to_builtins(await asyncio.to_thread(fingerprint, spec, path))  # type: ignore[no-any-return]
+
+    def _told(self, what: str, done: int | None, total: int | None) -> None:
+        share = f" {100 * (done or 0) // total} %" if total else ""
+        self.doing = f"{what}{share}"[:500]
+
+    async def _start(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Raises EngineUnavailable, OSError."""
+        spec, name = _spec(arguments), str(arguments["part"])
+        path = self._paths.get(spec.group)
+        if path is None:
+            raise EngineUnavailable("its weights were not asked for")
+        if name in self._parts or len(self.states()) >= MOST_HALVES:
+            raise EngineUnavailable("it has that part, or too many, already")
+        cards = self._free_cards(vllm_arguments(spec).cards_here)
+        part = Part(name, spec.key, cards, lambda: self._has_changed(name))
+        self._parts[name] = part
+        more = {**dict(arguments["arguments"]), **({"device_ids": list(cards)} if cards else {})}
+        told = {"spec": msgspec.to_builtins(spec), "path": path, "arguments": more}
+        try:
+            await part.start(told, overlaid(network_variables(self._address())))
+        except BaseException:
+            del self._parts[name]
+            raise
+        rank, count = more["node_rank"], more["nnodes"]
+        self._say(f"{spec.key}: part {rank + 1} of {count} starts.")
+        self.changed.set()
+        return {}
+
+    def _free_cards(self, count: int) -> tuple[int, ...]:
+        """Raises EngineUnavailable."""
+        if not self._cards:
+            return ()
+        taken = {card for part in self._parts.values() for card in part.cards}
+        free = [card for card in range(self._cards) if card not in taken]
+        if len(free) < count:
+            raise EngineUnavailable(f"it needs {count} cards, and {len(free)} are free here")
+        return tuple(free[:count])
+
+    def _has_changed(self, name: str) -> None:
+        self.changed.set()
+        if (part := self._parts.get(name)) is not None and part.state.words:
+            self._say(f"{part.engine}: {part.state.words}")
+
+    async def _ready(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        if (part := self._parts.get(str(arguments["part"]))) is not None:
+            part.is_ready()
+            self._say(f"{part.engine}: it serves.")
+        return {}
+
+    async def _end(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        await self.end([str(arguments["part"])])
+        return {}
+
+    async def _reach(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Whether this machine reaches a port of its head. Raises OSError, TimeoutError."""
+        await reached(str(arguments["address"]), int(arguments["port"]))
+        return {}
+
+    async def _listen(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A port of this machine that is open for a moment."""
+        address = self._address()
+        server = await asyncio.start_server(lambda reader, writer: writer.close(), address, 0)
+        asyncio.get_running_loop().call_later(2 * REACH_S, server.close)
+        return {"address": address, "port": server.sockets[0].getsockname()[1]}
+
+
+async def reached(address: str, port: int) -> None:
+    """Raises EngineUnavailable."""
+    try:
+        async with asyncio.timeout(REACH_S):
+            _, writer = await asyncio.open_connection(address, port)
+    except TimeoutError:
+        raise EngineUnavailable(f"{address}:{port} does not answer") from None
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+        raise EngineUnavailable(f"{address}:{port} is not reached: {why}") from None
+    writer.close()
+
+
+def _spec(arguments: Mapping[str, Any]) -> EngineSpec:
+    """Raises EngineUnavailable for what no node runs."""
+    spec = msgspec.convert(arguments["spec"], EngineSpec)
+    if spec.kind != "vllm":
+        raise EngineUnavailable(f"a node runs parts of vLLM, and nothing of {spec.kind}")
+    return spec
