@@ -4,6 +4,7 @@ from typing import Literal
 
 from engines.fleet.engine_state import ManagedEngine
 from engines.fleet.status import EngineStatus
+from engines.fleet.waiting import waiting_of
 from engines.stats import EngineStats, HasStats
 
 
@@ -16,6 +17,7 @@ def status_of(managed: ManagedEngine) -> EngineStatus:
         state="stopping" if managed.is_broken else managed.state,
         since=managed.since,
         reason=managed.reason,
+        waits_for=waiting_of(managed.engine) if managed.state == "starting" else None,
         leases=managed.current.leases if managed.current else 0,
         waiting=len(managed.replicas.waiters) if managed.is_first else 0,
         restarts=managed.restarts,

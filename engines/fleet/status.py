@@ -26,6 +26,8 @@ class EngineStatus:
     waiting: int
     restarts: int
     is_preloaded: bool
+    waits_for: str | None = None
+    """starting: what it waits for that is not on this machine, in words."""
     is_hopeless: bool = False
     """It can never start on this machine, and is not tried again."""
     stats: EngineStats | None = None

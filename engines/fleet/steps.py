@@ -12,6 +12,7 @@ from engines.base import Engine, EngineBroken, EngineError, EngineNeverFits, Eng
 from engines.fleet.engine_state import ManagedEngine
 from engines.fleet.node_memory import NodeMemory
 from engines.fleet.start_limit import StartLimit
+from engines.fleet.waiting import with_waiting
 from engines.registry.spec import EngineSpec
 
 Build: TypeAlias = Callable[[EngineSpec], Awaitable[Engine] | Engine]
@@ -63,7 +64,8 @@ class EngineSteps:
         await self._memory.placed(managed, engine)
         began = time.monotonic()
         limit_s = managed.start_timeout_s or self._limit.seconds(self._weights_bytes(managed.spec))
-        failure = await failure_of(managed, within(limit_s, engine.start(), "its start"))
+        failed = await failure_of(managed, within(limit_s, engine.start(), "its start"))
+        failure = with_waiting(failed, engine)
         managed.load_s = time.monotonic() - began
         if failure is None:
             await self._memory.measure(managed, engine)

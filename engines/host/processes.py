@@ -101,7 +101,7 @@ class ProcessTree:
             self._ended = True
             processes = _with_descendants(self._adopted.values())
             _kill(processes)
-        if not _wait_gone(processes, GONE_S):
+        if not wait_gone(processes, GONE_S):
             log.error("killed processes are still there: %s", self.pids)
         if self._reaper is not None:
             self._reaper.kill()
@@ -109,7 +109,7 @@ class ProcessTree:
 
     def wait(self, timeout_s: float) -> bool:
         """Wait for every process to end by itself; whether they did."""
-        return _wait_gone(_with_descendants(self._adopted.values()), timeout_s)
+        return wait_gone(_with_descendants(self._adopted.values()), timeout_s)
 
 
 def _start_reaper(mark: str) -> subprocess.Popen[bytes]:
@@ -143,8 +143,8 @@ def _with_descendants(roots: Iterable[psutil.Process]) -> list[psutil.Process]:
     return list(by_pid.values())
 
 
-def _wait_gone(processes: list[psutil.Process], timeout_s: float) -> bool:
-    """Whether they ended in time. A zombie has: an orphaned grandchild stays one until init looks
+def wait_gone(processes: list[psutil.Process], timeout_s: float) -> bool:
+    """Whether they ended in time; blocks. A zombie has: an orphaned grandchild stays one until init looks
     after it, which took a second and more where pid 1 is slow."""
     deadline, left = time.monotonic() + timeout_s, processes
     while left and time.monotonic() < deadline:

@@ -14,6 +14,7 @@ from engines.joined.wire import (
     BadMessage,
     Cancel,
     FromNode,
+    Leave,
     NodeBeat,
     PartState,
     Said,
@@ -106,6 +107,8 @@ class JoinedNode:
                 self.parts = {part.id: part for part in message.parts}
                 self.free, self.doing = message.free, message.doing
                 self._tell_ends()
+            case Leave():
+                self.lose("it has left")
             case TaskAnswer():
                 self._answered(message)
             case _:

@@ -54,6 +54,10 @@ class NodeBeat(msgspec.Struct, frozen=True, kw_only=True, tag="beat", tag_field=
     """What it works at for its head, in words."""
 
 
+class Leave(msgspec.Struct, frozen=True, tag="leave", tag_field="is"):
+    """It ends, and with it every part it has."""
+
+
 class TaskAnswer(msgspec.Struct, frozen=True, kw_only=True, tag="answer", tag_field="is"):
     """Of a TaskAsked: a result, or why there is none."""
 
@@ -93,7 +97,7 @@ class Bye(msgspec.Struct, frozen=True, tag="bye", tag_field="is"):
     """The head ends, and with it every part."""
 
 
-FromNode: TypeAlias = Hello | NodeBeat | TaskAnswer
+FromNode: TypeAlias = Hello | NodeBeat | Leave | TaskAnswer
 FromHead: TypeAlias = NodeWelcome | HeadBeat | TaskAsked | Cancel | Bye
 Said: TypeAlias = FromNode | FromHead
 

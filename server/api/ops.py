@@ -103,6 +103,8 @@ def _shown(engine: EngineStatus) -> EngineState:
 
 
 def _reason(engine: EngineStatus) -> str | None:
+    if engine.waits_for is not None:
+        return "It waits for another machine; the server's log says for what."
     if engine.reason is None:
         return None
     what = "could not be loaded" if engine.state == "failed" else "broke and is replaced"

@@ -4,6 +4,7 @@ ended together."""
 import asyncio
 import contextlib
 import ipaddress
+import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -29,6 +30,8 @@ _ASK_S: Final = 20.0
 _END_S: Final = 4.0
 _PLACED: Final = ("device_ids",)
 """Arguments that say where the head's own part stands."""
+
+log = logging.getLogger("fjord.vllm")
 
 
 class NodeGroup:
@@ -105,8 +108,9 @@ class NodeGroup:
                 if len(fit) >= self._count:
                     break
                 if len(able) >= self._count:
+                    self.waits_for = None
                     raise EngineUnavailable("; ".join(_unfit(able, here)))
-                self.waits_for = self._waiting(self._count - len(fit))
+                self._wait_for(self._waiting(self._count - len(fit)))
                 await changed
             finally:
                 changed.cancel()
@@ -125,15 +129,18 @@ class NodeGroup:
         nodes = "1 more node" if missing == 1 else f"{missing} more nodes"
         return f"waits for {nodes}: fjord node --join {self._nodes.address}"
 
+    def _wait_for(self, what: str) -> None:
+        if what != self.waits_for:
+            log.info("engine %s %s", self._spec.key, what)
+        self.waits_for = what
+
     async def _compare_weights(self) -> None:
         spec = {"spec": msgspec.to_builtins(self._spec)}
         here = await asyncio.to_thread(fingerprint, self._spec, Path(self._path))
         names = ", ".join(node.name for node, _ in self._members)
-        self.waits_for = f"waits for the weights on {names}"
-        try:
-            await self._of_each(lambda _, node, __: self._same(node, spec, here))
-        finally:
-            self.waits_for = None
+        self._wait_for(f"waits for the weights on {names}")
+        await self._of_each(lambda _, node, __: self._same(node, spec, here))
+        self.waits_for = None
 
     async def _same(self, node: JoinedNode, spec: Mapping[str, Any], here: WeightsPrint) -> None:
         found = await node.ask("part.weights", spec, _WEIGHTS_S)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from typing import Any, Final
 import psutil
 
 from engines.host.child_job import REPOSITORY
+from engines.host.processes import wait_gone
 from engines.joined.wire import PartState
 
 WHY: Final = "fjord: "
@@ -22,6 +24,8 @@ LOOK_S: Final = 1.0
 _FROZEN_LOOKS: Final = 3
 _LINES, _LINE = 20, 400
 _GONE_S: Final = 10.0
+
+log = logging.getLogger("fjord.node")
 
 
 class Part:
@@ -69,12 +73,10 @@ class Part:
         self._is_killed = True
         if self._process is None:
             return
+        tree = _tree(self._process.pid)
         _kill_group(self._process.pid)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_GONE_S):
-                await self._process.wait()
-                while _is_group_there(self._process.pid):  # noqa: ASYNC110 - others' processes
-                    await asyncio.sleep(0.02)
+        if not await asyncio.to_thread(wait_gone, tree, _GONE_S):
+            log.error("killed processes of %s are still there", self.engine)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -130,21 +132,16 @@ def _kill_group(leader: int) -> None:
         os.killpg(leader, signal.SIGKILL)
 
 
-def _is_group_there(leader: int) -> bool:
-    try:
-        os.killpg(leader, 0)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
+def _tree(leader: int) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(leader)
+        return [process, *process.children(recursive=True)]
+    return []
 
 
 def _is_stopped(leader: int) -> bool:
     """Whether it, or one of its children, was stopped by a signal."""
-    with contextlib.suppress(psutil.Error):
-        process = psutil.Process(leader)
-        tree = [process, *process.children(recursive=True)]
-        return any(_status(each) == psutil.STATUS_STOPPED for each in tree)
-    return False
+    return any(_status(each) == psutil.STATUS_STOPPED for each in _tree(leader))
 
 
 def _status(process: psutil.Process) -> str:

@@ -53,7 +53,7 @@ class OperatedModel(BaseModel):
     replicas: int = Field(description="Equal engines that the registry asks for")
     ready_replicas: int = Field(description="Those of them that serve")
     for_s: float = Field(description="Seconds in that state")
-    reason: str | None = Field(description="Why it failed, or broke last")
+    reason: str | None = Field(description="Why it failed, or broke last; what its start waits for")
     command: str | None = Field(description="load, unload or sleep, while it is under way")
     load: Load = Field(description="The registry's: when it is loaded")
     preload: bool
@@ -198,7 +198,7 @@ def _of_engines(alias: str, engines: Sequence[EngineStatus]) -> dict[str, Any]:
         "replicas": len(engines),
         "ready_replicas": sum(engine.state == "ready" for engine in engines),
         "for_s": round(time.time() - first.since, 1),
-        "reason": next((engine.reason for engine in engines if engine.reason), None),
+        "reason": next(filter(None, (each.waits_for or each.reason for each in engines)), None),
         "command": next(iter(commands), None),
         "is_open": alias not in first.closed,
         "is_pinned": first.is_pinned,

@@ -82,6 +82,11 @@ class HeadLink:
             raise HeadLinkEnded("the head takes no more messages")
         self._writer.write(b"%x\r\n%b\r\n" % (len(line), line))
 
+    async def sent(self) -> None:
+        """Returns once the head's machine has taken all of it, or nearly."""
+        self._writer.transport.set_write_buffer_limits(0)
+        await self._writer.drain()
+
     async def lines(self) -> AsyncIterator[bytes]:
         """The head's messages. Raises HeadLinkEnded, BadMessage, OSError at its end."""
         lines = MessageLines()

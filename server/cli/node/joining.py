@@ -20,6 +20,7 @@ from engines.joined.wire import (
     Cancel,
     HeadBeat,
     Hello,
+    Leave,
     NodeBeat,
     NodeWelcome,
     TaskAnswer,
@@ -32,6 +33,7 @@ from server.refusal import CannotStart
 ORPHAN_S: Final = 8.0
 """Without its head for so long, what it runs is ended: the head has given it up by then."""
 _FIRST_S, _LONGEST_S = 0.2, 5.0
+_LEAVE_S: Final = 0.5
 _FREE_EVERY: Final = 5
 """Beats between two looks at the cards' memory."""
 
@@ -101,6 +103,9 @@ class Joining:
         try:
             async for line in link.lines():
                 await self._heard(line, runner)
+        except asyncio.CancelledError:
+            await _leave(link)
+            raise
         except (HeadLinkEnded, BadMessage, OSError) as error:
             self._tell(f"The link to {self._head} broke: {_why(error)}. Trying on.")
         finally:
@@ -159,6 +164,12 @@ class Joining:
         if words != self._said:
             self._said = words
             self._say(words)
+
+
+async def _leave(link: HeadLink) -> None:
+    with contextlib.suppress(HeadLinkEnded, OSError, TimeoutError):
+        link.send(Leave())
+        await asyncio.wait_for(link.sent(), _LEAVE_S)
 
 
 def _send(link: HeadLink, message: NodeBeat | TaskAnswer) -> None:
