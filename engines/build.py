@@ -17,6 +17,7 @@ from engines.registry.several_machines import machines
 from engines.registry.spec import EngineSpec
 from engines.weights.adapter_files import AdapterFiles
 from engines.weights.background import in_background
+from engines.weights.fingerprint import fingerprint
 from engines.weights.refusal import refuse_what_never_fits
 from engines.weights.resolve import resolve
 from engines.weights.size import weights_bytes
@@ -64,7 +65,7 @@ class EngineBuilder:
             return self._peer(spec)
         if spec.kind == "scripted":
             return _engine(spec, Path(), self.adapters, {}, None)
-        path = await self._fetched(spec)
+        path = await self.fetched(spec)
         self._weights_bytes[spec.key] = weights_bytes(path, spec.projector)
         return _engine(spec, path, self.adapters, await self._places(spec), self._nodes)
 
@@ -87,7 +88,8 @@ class EngineBuilder:
         """Of its weights, while they are fetched."""
         return self._paces.get(spec.key)
 
-    async def _fetched(self, spec: EngineSpec) -> Path:
+    async def fetched(self, spec: EngineSpec) -> Path:
+        """Where its weights are on this machine. Raises EngineUnavailable."""
         self._paces[spec.key] = FetchPace.begun("", None, None, time.monotonic())
         fetching = in_background(
             lambda told: self._resolved(spec, told),
@@ -152,7 +154,7 @@ def _engine(
 
             if nodes is None:
                 raise EngineUnavailable("It needs other machines, which only `fjord serve` has.")
-            return SpanningEngine(spec, str(path), nodes, find_adapter=adapters)
+            return SpanningEngine(spec, str(path), nodes, fingerprint, find_adapter=adapters)
         case "vllm":
             from engines.vllm.engine import VllmEngine
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from inspect import isawaitable
 from typing import TypeAlias
 
@@ -12,7 +12,7 @@ from engines.base import Engine, EngineBroken, EngineError, EngineNeverFits, Eng
 from engines.fleet.engine_state import ManagedEngine
 from engines.fleet.node_memory import NodeMemory
 from engines.fleet.start_limit import StartLimit
-from engines.fleet.waiting import with_waiting
+from engines.fleet.waiting import waiting_of
 from engines.registry.spec import EngineSpec
 
 Build: TypeAlias = Callable[[EngineSpec], Awaitable[Engine] | Engine]
@@ -65,7 +65,7 @@ class EngineSteps:
         began = time.monotonic()
         limit_s = managed.start_timeout_s or self._limit.seconds(self._weights_bytes(managed.spec))
         failed = await failure_of(managed, within(limit_s, engine.start(), "its start"))
-        failure = with_waiting(failed, engine)
+        failure = _with_waiting(failed, engine)
         managed.load_s = time.monotonic() - began
         if failure is None:
             await self._memory.measure(managed, engine)
@@ -111,3 +111,11 @@ async def failure_of(managed: ManagedEngine, step: Awaitable[None]) -> StepFailu
         log.exception("engine %s failed", managed.spec.key)
         return StepFailure(f"its engine raised {type(error).__name__}; the server's log says more")
     return None
+
+
+def _with_waiting(failure: StepFailure | None, engine: Engine) -> StepFailure | None:
+    """A failure, and what the start still waited for then."""
+    waits = waiting_of(engine)
+    if failure is None or waits is None:
+        return failure
+    return replace(failure, reason=f"{failure.reason}: it {waits}")

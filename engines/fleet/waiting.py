@@ -1,12 +1,8 @@
 """What an engine's start waits for that is not on this machine; an engine need not tell it."""
 
-from dataclasses import replace
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from engines.base import Engine
-
-if TYPE_CHECKING:
-    from engines.fleet.steps import StepFailure
 
 
 @runtime_checkable
@@ -20,11 +16,3 @@ class Waits(Protocol):
 
 def waiting_of(engine: Engine | None) -> str | None:
     return engine.waits_for if isinstance(engine, Waits) else None
-
-
-def with_waiting(failure: "StepFailure | None", engine: Engine) -> "StepFailure | None":
-    """A failure, and what the start still waited for then."""
-    waits = waiting_of(engine)
-    if failure is None or waits is None:
-        return failure
-    return replace(failure, reason=f"{failure.reason}: it {waits}")

@@ -144,8 +144,8 @@ def _with_descendants(roots: Iterable[psutil.Process]) -> list[psutil.Process]:
 
 
 def wait_gone(processes: list[psutil.Process], timeout_s: float) -> bool:
-    """Whether they ended in time; blocks. A zombie has: an orphaned grandchild stays one until init looks
-    after it, which took a second and more where pid 1 is slow."""
+    """Whether they ended in time; blocks. A zombie has: an orphaned grandchild stays one until init
+    looks after it, which took a second and more where pid 1 is slow."""
     deadline, left = time.monotonic() + timeout_s, processes
     while left and time.monotonic() < deadline:
         left = [p for p in psutil.wait_procs(left, timeout=0.05)[1] if _is_alive(p)]

@@ -12,6 +12,8 @@ class Parts(Protocol):
 
     changed: asyncio.Event
     """Set whenever there is news."""
+    address: str
+    """This machine's, by which its head was last reached."""
     doing: str
     """What is worked at for the head, in words; "": nothing."""
 
@@ -29,7 +31,8 @@ class NoParts:
     """Of a node that runs nothing."""
 
     def __init__(self) -> None:
-        self.changed, self.doing = asyncio.Event(), ""
+        self.changed = asyncio.Event()
+        self.address = self.doing = ""
 
     def states(self) -> Sequence[PartState]:
         return ()

@@ -28,7 +28,7 @@ from engines.vllm.environment import (
 from engines.vllm.fastpath.switch import is_fast_path_on
 from engines.vllm.fastpath.token_batching_start import batch_at_source
 from engines.vllm.form_trial import compile_limit_s
-from engines.vllm.headless.addresses import among_machines
+from engines.vllm.network import among_machines
 from engines.vllm.one_process import in_one_process
 from engines.vllm.render import Renderer
 from engines.vllm.start_failure import failure_log, why_it_failed

@@ -1,13 +1,13 @@
-"""Whether two machines would read the same weights: sizes and samples of their files, and the
-hashes that were kept when they were fetched."""
+"""What tells a folder of weights from another: sizes and samples of its files, and the hashes that
+were kept when they were fetched."""
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from engines.errors import EngineUnavailable
+from engines.joined.weights_print import WeightsPrint
 from engines.registry.spec import Source
 from engines.weights.manifest import BadManifest, read_manifest
 from engines.weights.store import selection_of
@@ -20,15 +20,6 @@ MOST_FILES: Final = 1000
 """Of more the rest is one entry."""
 _WHOLE: Final = 2**20
 _SAMPLE: Final = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WeightsPrint:
-    """`files`: name -> size and a hash of the whole file, or of its first and last 64 KiB where it
-    is larger than 1 MiB. `manifest`: a hash of what was fetched, byte for byte; "": not known."""
-
-    files: Mapping[str, str] = field(default_factory=dict)
-    manifest: str = ""
 
 
 def fingerprint(spec: Source, folder: Path) -> WeightsPrint:
@@ -45,20 +36,6 @@ def fingerprint(spec: Source, folder: Path) -> WeightsPrint:
     except OSError as error:
         why = f"The weights of {spec.source} cannot be read: {error.strerror}"
         raise EngineUnavailable(why) from None
-
-
-def difference(there: WeightsPrint, here: WeightsPrint) -> str | None:
-    """What is another file there, in words; None: both are the same."""
-    if there.manifest and here.manifest:
-        return None if there.manifest == here.manifest else "another commit of them was fetched"
-    for name in sorted({*there.files, *here.files}):
-        if name not in there.files:
-            return f"{name} is missing there"
-        if name not in here.files:
-            return f"{name} is there, and not here"
-        if there.files[name] != here.files[name]:
-            return f"{name} is another file there"
-    return None
 
 
 def _names(folder: Path) -> Iterator[str]:

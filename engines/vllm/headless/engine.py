@@ -8,6 +8,7 @@ from typing import Any, Final
 from engines.adapter import FindAdapter, own_folder
 from engines.base import EngineDead, EngineError, EngineUnavailable
 from engines.joined.nodes import JoinedNodes
+from engines.joined.weights_print import TellWeights
 from engines.planning.engine_arguments import vllm_arguments
 from engines.registry.spec import EngineSpec
 from engines.vllm.engine import Load, VllmEngine
@@ -26,11 +27,12 @@ class SpanningEngine(VllmEngine):
         spec: EngineSpec,
         path: str,
         nodes: JoinedNodes,
+        prints: TellWeights,
         load: Load = load,
         find_adapter: FindAdapter = own_folder,
     ) -> None:
         super().__init__(spec, path, load, find_adapter)
-        self._nodes = nodes
+        self._nodes, self._prints = nodes, prints
         self._group: NodeGroup | None = None
 
     @property
@@ -39,7 +41,7 @@ class SpanningEngine(VllmEngine):
         return None if self._group is None else self._group.waits_for
 
     async def start(self) -> None:
-        self._group = group = NodeGroup(self._nodes, self._spec, self._path)
+        self._group = group = NodeGroup(self._nodes, self._prints, self._spec, self._path)
         try:
             self._spec = replace(self._spec, args={**self._spec.args, **await group.begin()})
             await self._start_beside(group)

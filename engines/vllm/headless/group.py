@@ -17,12 +17,12 @@ from engines.errors import EngineUnavailable
 from engines.joined.facts import differences
 from engines.joined.node import JoinedNode
 from engines.joined.nodes import JoinedNodes
+from engines.joined.weights_print import TellWeights, WeightsPrint, difference
 from engines.planning.engine_arguments import vllm_arguments
 from engines.registry.several_machines import machines
 from engines.registry.spec import EngineSpec
-from engines.vllm.headless.addresses import free_port
 from engines.vllm.headless.parts import REACH_S, reached
-from engines.weights.fingerprint import WeightsPrint, difference, fingerprint
+from engines.vllm.network import free_port
 
 _WEIGHTS_S: Final = 7 * 86_400.0
 """The engine's start has its own time."""
@@ -37,8 +37,10 @@ log = logging.getLogger("fjord.vllm")
 class NodeGroup:
     """Belongs to the event loop; made anew with each start."""
 
-    def __init__(self, nodes: JoinedNodes, spec: EngineSpec, path: str) -> None:
-        self._nodes, self._path = nodes, path
+    def __init__(
+        self, nodes: JoinedNodes, prints: TellWeights, spec: EngineSpec, path: str
+    ) -> None:
+        self._nodes, self._prints, self._path = nodes, prints, path
         self._spec = replace(spec, args=_without(spec.args, _PLACED))
         self._count = machines(spec.args) - 1
         self._cards = vllm_arguments(spec).cards_here
@@ -136,7 +138,7 @@ class NodeGroup:
 
     async def _compare_weights(self) -> None:
         spec = {"spec": msgspec.to_builtins(self._spec)}
-        here = await asyncio.to_thread(fingerprint, self._spec, Path(self._path))
+        here = await asyncio.to_thread(self._prints, self._spec, Path(self._path))
         names = ", ".join(node.name for node, _ in self._members)
         self._wait_for(f"waits for the weights on {names}")
         await self._of_each(lambda _, node, __: self._same(node, spec, here))

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -10,16 +10,15 @@ import msgspec
 
 from engines.errors import EngineUnavailable
 from engines.joined.tasks import Task
+from engines.joined.weights_print import TellWeights
 from engines.joined.wire import MOST_HALVES, PartState
 from engines.planning.engine_arguments import vllm_arguments
 from engines.registry.spec import EngineSpec
-from engines.vllm.headless.addresses import network_variables, overlaid
 from engines.vllm.headless.part import Part
-from engines.weights.background import in_background
-from engines.weights.fingerprint import fingerprint
+from engines.vllm.network import network_variables, overlaid
 
-Resolve: TypeAlias = Callable[[EngineSpec, Callable[[str, int | None, int | None], None]], Path]
-"""Where a spec's weights are on this machine, fetched where need be. Blocks."""
+FindWeights: TypeAlias = Callable[[EngineSpec], Awaitable[Path]]
+"""Where a spec's weights are on this machine, fetched where need be."""
 _KEPT_S: Final = 30.0
 """How long a part that has ended is told of."""
 REACH_S: Final = 5.0
@@ -30,16 +29,17 @@ class HeadlessParts:
 
     def __init__(
         self,
-        resolve: Resolve,
+        find: FindWeights,
+        prints: TellWeights,
         cards: int,
-        address: Callable[[], str],
         say: Callable[[str], None] = lambda words: None,
     ) -> None:
-        """`cards`: how many this machine has. `address`: this machine's own, by which its head is
-        reached."""
+        """`cards`: how many this machine has."""
         self.changed = asyncio.Event()
         self.doing = ""
-        self._resolve, self._cards, self._address = resolve, cards, address
+        self._find, self._prints = find, prints
+        self._cards = cards
+        self.address = ""
         self._say = say
         self._parts: dict[str, Part] = {}
         self._paths: dict[str, str] = {}
@@ -77,18 +77,18 @@ class HeadlessParts:
 
     async def _weights(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         spec = _spec(arguments)
-        working = in_background(
-            lambda told: self._resolve(spec, told), self._told, f"weights {spec.key}"
-        )
         try:
-            path = await working
+            path = await self._find(spec)
         finally:
-            working.cancel()
             self.doing = ""
         self._paths[spec.group] = str(path)
-        return msgspec.to_builtins(await asyncio.to_thread(fingerprint, spec, path))  # type: ignore[no-any-return]
+        told: dict[str, Any] = msgspec.to_builtins(
+            await asyncio.to_thread(self._prints, spec, path)
+        )
+        return told
 
-    def _told(self, what: str, done: int | None, total: int | None) -> None:
+    def told(self, what: str, done: int | None, total: int | None) -> None:
+        """What is done for weights now; bytes or steps done, of how many."""
         share = f" {100 * (done or 0) // total} %" if total else ""
         self.doing = f"{what}{share}"[:500]
 
@@ -106,7 +106,7 @@ class HeadlessParts:
         more = {**dict(arguments["arguments"]), **({"device_ids": list(cards)} if cards else {})}
         told = {"spec": msgspec.to_builtins(spec), "path": path, "arguments": more}
         try:
-            await part.start(told, overlaid(network_variables(self._address())))
+            await part.start(told, overlaid(network_variables(self.address)))
         except BaseException:
             del self._parts[name]
             raise
@@ -147,7 +147,7 @@ class HeadlessParts:
 
     async def _listen(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """A port of this machine that is open for a moment."""
-        address = self._address()
+        address = self.address
         server = await asyncio.start_server(lambda reader, writer: writer.close(), address, 0)
         asyncio.get_running_loop().call_later(2 * REACH_S, server.close)
         return {"address": address, "port": server.sockets[0].getsockname()[1]}

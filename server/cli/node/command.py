@@ -8,15 +8,12 @@ import signal
 import socket
 import textwrap
 import time
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from engines.host.child_job import Progress
 from engines.joined.facts import JoinedFacts
-from engines.registry.spec import EngineSpec
 from server import __version__
 from server.accounts.node_token import node_token
 from server.cli import serving_options as options
@@ -75,15 +72,22 @@ def node(
 
 
 async def _run(head: str, token: str, settings: Settings) -> None:
+    from engines.build import EngineBuilder
     from engines.joined.facts import facts_name, these_facts
     from engines.vllm.headless.parts import HeadlessParts
+    from engines.weights.fingerprint import fingerprint
     from server.cli.node.joining import Joining
     from server.cli.node.tasks import node_tasks
 
     facts = these_facts(facts_name(settings.node or socket.gethostname()), __version__)
-    parts = HeadlessParts(
-        partial(_weights, settings), len(facts.cards), lambda: joining.local_address, _say
+    parts: HeadlessParts
+    builder = EngineBuilder(
+        settings.data_dir,
+        lambda _, *step: parts.told(*step),
+        stall_timeout_s=settings.fetch_stall_timeout_s,
+        verifies=settings.verify,
     )
+    parts = HeadlessParts(builder.fetched, fingerprint, len(facts.cards), _say)
     joining = Joining(head, token, facts, parts, node_tasks(parts), _say)
     _say(_facts_told(facts))
     running = asyncio.ensure_future(joining.run())
@@ -97,19 +101,6 @@ async def _run(head: str, token: str, settings: Settings) -> None:
         _say("It leaves.")
     finally:
         await parts.end_all()
-
-
-def _weights(settings: Settings, spec: EngineSpec, told: Progress) -> Path:
-    """Where they are on this machine, as a server of its own would have them."""
-    from engines.weights.refusal import refuse_what_never_fits
-    from engines.weights.resolve import resolve
-    from engines.weights.verifying import refuse_damaged
-
-    refuse_what_never_fits(spec, settings.data_dir, told)
-    path = resolve(spec, settings.data_dir, told)
-    if settings.verify:
-        refuse_damaged(spec, path, told)
-    return path
 
 
 def _facts_told(facts: JoinedFacts) -> str:

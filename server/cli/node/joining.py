@@ -56,8 +56,6 @@ class Joining:
         self._said = ""
         self._session = secrets.token_hex(8)
         self._head_id = ""
-        self.local_address = ""
-        """By which the head was last reached."""
         self._alone_since: float | None = time.monotonic()
         self._free: tuple[int, ...] = ()
 
@@ -97,7 +95,7 @@ class Joining:
         return False
 
     async def _linked(self, link: HeadLink) -> None:
-        self.local_address = link.local_address
+        self._parts.address = link.local_address
         runner = TaskRunner(self._tasks, lambda answer: _send(link, answer))
         beats = asyncio.create_task(self._beat(link), name="beats")
         try:
@@ -135,7 +133,7 @@ class Joining:
         is_same = welcome.head == self._head_id
         self._head_id, self._alone_since = welcome.head, None
         wanted = set(welcome.parts) if is_same else set()
-        self._tell(f"Joined {self._head} as {self._facts.name}, from {self.local_address}.")
+        self._tell(f"Joined {self._head} as {self._facts.name}, from {self._parts.address}.")
         await self._parts.end({each.id for each in self._parts.states()} - wanted)
 
     async def _beat(self, link: HeadLink) -> None:
