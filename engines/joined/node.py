@@ -14,8 +14,8 @@ from engines.joined.wire import (
     BadMessage,
     Cancel,
     FromNode,
-    Leave,
     NodeBeat,
+    NodeLeave,
     PartState,
     Said,
     TaskAnswer,
@@ -107,7 +107,7 @@ class JoinedNode:
                 self.parts = {part.id: part for part in message.parts}
                 self.free, self.doing = message.free, message.doing
                 self._tell_ends()
-            case Leave():
+            case NodeLeave():
                 self.lose("it has left")
             case TaskAnswer():
                 self._answered(message)

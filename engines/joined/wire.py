@@ -54,7 +54,7 @@ class NodeBeat(msgspec.Struct, frozen=True, kw_only=True, tag="beat", tag_field=
     """What it works at for its head, in words."""
 
 
-class Leave(msgspec.Struct, frozen=True, tag="leave", tag_field="is"):
+class NodeLeave(msgspec.Struct, frozen=True, tag="leave", tag_field="is"):
     """It ends, and with it every part it has."""
 
 
@@ -97,7 +97,7 @@ class Bye(msgspec.Struct, frozen=True, tag="bye", tag_field="is"):
     """The head ends, and with it every part."""
 
 
-FromNode: TypeAlias = Hello | NodeBeat | Leave | TaskAnswer
+FromNode: TypeAlias = Hello | NodeBeat | NodeLeave | TaskAnswer
 FromHead: TypeAlias = NodeWelcome | HeadBeat | TaskAsked | Cancel | Bye
 Said: TypeAlias = FromNode | FromHead
 

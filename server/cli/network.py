@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import shlex
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,6 +58,13 @@ class Network:
     def page_url(self) -> str:
         """For a browser; on a Unix socket alone whatever stands before it."""
         return "http://localhost" if self.port is None else self._url(self.port, self._name())
+
+    @property
+    def join_url(self) -> str:
+        """For other machines: where it listens at every address, by this machine's name."""
+        if self.port is not None and self.host in ("0.0.0.0", "::"):
+            return self._url(self.port, self._name_of_all())
+        return self.page_url
 
     @property
     def ops_url(self) -> str | None:
@@ -117,6 +125,10 @@ class Network:
             write_note(data_dir, self._note())
         except OSError as error:
             log.warning("commands on this machine expect the old certificate: %s", error)
+
+    def _name_of_all(self) -> str:
+        name = self._name()
+        return socket.gethostname() if name == self.host else name
 
     def _name(self) -> str:
         name = None if self.certificate is None else self.certificate.newest.name

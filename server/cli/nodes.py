@@ -7,9 +7,9 @@ from urllib.parse import quote
 
 import typer
 
-from engines.registry.durations import duration_text
 from server.cli import server_address
 from server.cli.apps import new_app
+from server.cli.joined_nodes import age_text, show_joined
 from server.cli.models import AdminKey, AsJson, DataDir
 from server.cli.operator_client import operator_client
 from server.cli.tables import Column, show_table
@@ -49,7 +49,12 @@ def nodes(
             raise CannotStart(f"Options stand after the command: fjord nodes {command} NODE …")
         return
     with operator_client(url, port, data_dir, api_key) as server:
-        _show(server.get("/admin/v1/nodes")["nodes"], as_json)
+        found = server.get("/admin/v1/nodes")
+    if as_json:
+        typer.echo(json.dumps(found["nodes"] + found["joined"], indent=2))
+        return
+    _show(found["nodes"], as_json)
+    show_joined(found["joined"])
 
 
 def _add(command: str, text: str) -> None:
@@ -87,8 +92,8 @@ def _row(node: dict[str, Any]) -> list[str]:
     models = node["models"] if is_there else []
     return [
         node["name"] + (" (here)" if node["is_here"] else ""),
-        node["state"] if is_there else f"{node['state']} {_age(node['silent_s'])}",
-        _age(node["for_s"]) if is_there else "",
+        node["state"] if is_there else f"{node['state']} {age_text(node['silent_s'])}",
+        age_text(node["for_s"]) if is_there else "",
         str(sum(model["requests"] for model in models)),
         str(sum(model["waiting"] for model in models)),
         node["version"],
@@ -100,9 +105,3 @@ def _row(node: dict[str, Any]) -> list[str]:
 
 def _model(model: dict[str, Any]) -> str:
     return str(model["alias"]) + ("" if model["state"] == "ready" else f" {model['state']}")
-
-
-def _age(seconds: float) -> str:
-    """In its largest whole unit."""
-    unit_s = next((each for each in (86_400, 3600, 60) if seconds >= each), 1)
-    return duration_text(float(max(1, int(seconds)) // unit_s * unit_s))

@@ -93,6 +93,7 @@ def serve(settings: Settings) -> int:
             serve_log(settings),
         ):
             joined = JoinedNodes(partial(these_facts, facts_name(node), __version__))
+            joined.address = settings.advertise or network.join_url
             fleet = _fleet(settings, registry, ledger, joined)
             app = create_app(
                 settings,

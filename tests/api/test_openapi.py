@@ -109,7 +109,6 @@ def test_routing_metrics_and_document_come_of_one_table(app: FjordApp) -> None:
         "/openapi.json",
         "/docs",
         "/docs/{name}",
-        "/internal/v1/join",
     }
     for operation in (o for o in OPERATIONS if o.needs_key):
         first, *rest = (

@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from starlette.applications import Starlette
+from starlette.routing import Route
 
 from engines.joined.facts import JoinedFacts
 from engines.joined.node import JoinedNode
 from engines.joined.nodes import JoinedNodes
 from engines.joined.parts import NoParts, Parts
 from engines.joined.tasks import Task
-from server.api.joined.link import joined_routes
+from server.api.joined.link import joined_paths
 from server.cli.node.joining import Joining
 from server.cli.node.tasks import node_tasks
 from server.http.connection import connection_state
@@ -39,7 +40,8 @@ async def linked_head(token: str = TOKEN) -> AsyncIterator[tuple[JoinedNodes, st
         yield connection_state(10.0)
         await nodes.stop()
 
-    app = Starlette(routes=joined_routes(nodes, token), lifespan=lifespan)
+    routes = [Route(path, link) for path, link in joined_paths(nodes, token).items()]
+    app = Starlette(routes=routes, lifespan=lifespan)
     async with running_here(RequestLog(app)) as url:
         yield nodes, url
 

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi import Path as InPath
 from pydantic import BaseModel, Field
 
+from server.api.admin.joined import JoinedMachine, joined_machine
 from server.api.audited import actor_of, noted
 from server.api.services import Services
 from server.api.site_node import SiteNode
@@ -45,6 +46,9 @@ class Node(BaseModel):
 
 class Nodes(BaseModel):
     nodes: list[Node]
+    joined: list[JoinedMachine] = Field(
+        description="Machines that run parts of this server's engines (fjord node)"
+    )
 
 
 def add_node_routes(router: APIRouter, services: Services) -> None:
@@ -64,7 +68,10 @@ def add_node_routes(router: APIRouter, services: Services) -> None:
     )
     def list_nodes(books: Books) -> Nodes:
         rows = [site_node.row()] if books is None else NodeStore(books).list()
-        return Nodes(nodes=[_shown(row, site_node) for row in rows])
+        return Nodes(
+            nodes=[_shown(row, site_node) for row in rows],
+            joined=[joined_machine(each) for each in services.joined.all],
+        )
 
     async def told(node: str, request: Request, books: Database | None, is_drained: bool) -> Node:
         if books is None:

@@ -4,10 +4,8 @@ answer, both for as long as it is joined."""
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
-
-from starlette.routing import Route
 
 from engines.joined.node import JoinedNode, NodeLost, NodeOutbox
 from engines.joined.nodes import JoinedNodes, NotLetIn
@@ -24,8 +22,8 @@ from engines.joined.wire import (
 )
 from server.accounts.auth import AuthFailed, presented_key
 from server.accounts.operator_token import is_token
-from server.errors import ApiError, to_api_error
-from server.http.asgi import Receive, Scope, Send
+from server.errors import ApiError, method_not_allowed, to_api_error
+from server.http.asgi import App, Receive, Scope, Send
 from server.http.connection import connection_of
 from server.http.exchange import ClientLeft, Exchange
 from server.http.request_log import line_of
@@ -44,9 +42,9 @@ _BEAT = line_of_message(HeadBeat())
 log = logging.getLogger("fjord.nodes")
 
 
-def joined_routes(nodes: JoinedNodes, token: str) -> list[Route]:
+def joined_paths(nodes: JoinedNodes, token: str) -> Mapping[str, App]:
     """Where nodes join; `token` empty: none may."""
-    return [Route(PATH, NodeLink(nodes, token), methods=["POST"])]
+    return {PATH: NodeLink(nodes, token)}
 
 
 class NodeLink:
@@ -59,6 +57,8 @@ class NodeLink:
         line = line_of(scope)
         exchange = Exchange(scope, receive, send, line.request_id)
         try:
+            if scope["method"] != "POST":
+                raise method_not_allowed(scope["method"], ["POST"])
             self._check_token(scope)
             await self._joined(exchange)
         except ClientLeft:

@@ -20,8 +20,8 @@ from engines.joined.wire import (
     Cancel,
     HeadBeat,
     Hello,
-    Leave,
     NodeBeat,
+    NodeLeave,
     NodeWelcome,
     TaskAnswer,
     TaskAsked,
@@ -166,7 +166,7 @@ class Joining:
 
 async def _leave(link: HeadLink) -> None:
     with contextlib.suppress(HeadLinkEnded, OSError, TimeoutError):
-        link.send(Leave())
+        link.send(NodeLeave())
         await asyncio.wait_for(link.sent(), _LEAVE_S)
 
 
