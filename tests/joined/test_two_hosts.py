@@ -26,7 +26,12 @@ from tests.support.two_hosts import Host, skip_without_hosts, two_hosts
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
 STARTS_S, ENDS_S = 200.0, 15.0
-SMALL = {"kv_cache_memory_bytes": 16 * 2**20, "max_num_seqs": 8, "dtype": "float32"}
+SMALL = {
+    "max_model_len": 1024,
+    "kv_cache_memory_bytes": 16 * 2**20,
+    "max_num_seqs": 8,
+    "dtype": "float32",
+}
 REGISTRY = """\
 models:
   both: {{source: {path}, engine: vllm, context: 1K, output: 900, preload: true, args: {both}}}
@@ -76,7 +81,8 @@ class Site:
     def until(self, holds: Any, what: str, within_s: float) -> dict[str, Any]:
         deadline = time.monotonic() + within_s
         while not holds(model := self.model()):
-            assert time.monotonic() < deadline, (what, model, self.said(), self.server.said)
+            assert time.monotonic() < deadline, f"{what}: {model}\n{self.said()}"
+            assert model["state"] != "failed" or within_s < STARTS_S, f"{model}\n{self.said()}"
             time.sleep(0.2)
         return model
 

@@ -6,7 +6,9 @@ import json
 import logging
 import os
 import signal
+import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -20,9 +22,10 @@ from engines.joined.wire import PartState
 
 WHY: Final = "fjord: "
 """Before the one line in which it says itself why it ends."""
+POLL_S: Final = 0.1
 LOOK_S: Final = 1.0
-_FROZEN_LOOKS: Final = 3
-_LINES, _LINE = 20, 400
+FROZEN_S: Final = 2.0
+_LINES, _LINE, _LONGEST_LINE = 20, 400, 2**16
 _GONE_S: Final = 10.0
 
 log = logging.getLogger("fjord.node")
@@ -31,37 +34,36 @@ log = logging.getLogger("fjord.node")
 class Part:
     """Belongs to the event loop. `changed` is called with each change of its state."""
 
-    def __init__(self, part: str, engine: str, cards: tuple[int, ...], changed: Any) -> None:
+    def __init__(
+        self, part: str, engine: str, cards: tuple[int, ...], changed: Callable[[], None]
+    ) -> None:
         self.id, self.engine, self.cards = part, engine, cards
-        self._changed: Callable[[], None] = changed
+        self._changed = changed
         self.state = PartState(id=part, engine=engine, state="starting")
         self.ended_at: float | None = None
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._last: deque[str] = deque(maxlen=_LINES)
-        self._frozen_looks = 0
-        self._tasks: list[asyncio.Task[None]] = []
-        self._is_killed = False
+        self._stopped_since: float | None = None
+        self._watching: asyncio.Task[None] | None = None
 
-    async def start(self, told: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+    def start(self, told: Mapping[str, Any], environment: Mapping[str, str]) -> None:
         """Raises OSError."""
         paths = [REPOSITORY, *filter(None, [environment.get("PYTHONPATH")])]
-        self._process = process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "engines.vllm.headless",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+        self._process = process = subprocess.Popen(
+            [sys.executable, "-m", "engines.vllm.headless"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             start_new_session=True,  # a terminal's Ctrl-C is the node's to hear
             env={**environment, "PYTHONPATH": os.pathsep.join(paths)},
-            limit=2**20,
         )
+        reading = threading.Thread(target=self._read, args=(process,), daemon=True)
+        reading.start()
         assert process.stdin is not None
-        process.stdin.write(json.dumps(told).encode() + b"\n")
-        self._tasks = [
-            asyncio.create_task(each, name=f"part {self.id}")
-            for each in (self._read(process), self._watch(process))
-        ]
+        with contextlib.suppress(BrokenPipeError):  # it has ended, and its last words say why
+            process.stdin.write(json.dumps(told).encode() + b"\n")
+            process.stdin.flush()
+        self._watching = asyncio.create_task(self._watch(process, reading), name=f"part {self.id}")
 
     def is_ready(self) -> None:
         """The engine that it is a part of serves."""
@@ -70,45 +72,47 @@ class Part:
 
     async def end(self) -> None:
         """Kill it with all its children; returns once they are gone."""
-        self._is_killed = True
-        if self._process is None:
-            return
-        tree = _tree(self._process.pid)
-        _kill_group(self._process.pid)
-        if not await asyncio.to_thread(wait_gone, tree, _GONE_S):
+        if self._watching is not None:
+            self._watching.cancel()
+        if self._process is not None:
+            await asyncio.to_thread(self._kill, self._process)
+
+    def _kill(self, process: "subprocess.Popen[bytes]") -> None:
+        tree = _tree(process.pid)
+        _kill_group(process.pid)
+        if not wait_gone(tree, _GONE_S):
             log.error("killed processes of %s are still there", self.engine)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        process.poll()
+        for pipe in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError, ValueError):
+                assert pipe is not None
+                pipe.close()
 
-    async def _read(self, process: asyncio.subprocess.Process) -> None:
+    def _read(self, process: "subprocess.Popen[bytes]") -> None:
         assert process.stdout is not None
-        while True:
-            try:
-                line = await process.stdout.readline()
-            except ValueError:  # longer than the limit
-                continue
-            if not line:
-                return
-            if text := line.decode(errors="replace").strip():
-                self._last.append(text[:_LINE])
+        with contextlib.suppress(OSError, ValueError):  # closed meanwhile
+            while line := process.stdout.readline(_LONGEST_LINE):
+                if text := line.decode(errors="replace").strip():
+                    self._last.append(text[:_LINE])
 
-    async def _watch(self, process: asyncio.subprocess.Process) -> None:
-        ending = asyncio.ensure_future(process.wait())
-        while not (await asyncio.wait([ending], timeout=LOOK_S))[0]:
-            self._look(process.pid)
+    async def _watch(self, process: "subprocess.Popen[bytes]", reading: threading.Thread) -> None:
+        looked_at = 0.0
+        while process.poll() is None:
+            await asyncio.sleep(POLL_S)
+            if (now := time.monotonic()) - looked_at >= LOOK_S:
+                looked_at = now
+                self._look(process.pid, now)
         _kill_group(process.pid)  # workers outlive it where it was killed
-        await asyncio.wait(self._tasks[:1], timeout=LOOK_S)
-        if not self._is_killed:
-            self.ended_at = time.monotonic()
-            self._become("ended", self._why(process.returncode))
+        await asyncio.to_thread(reading.join, 1.0)
+        self.ended_at = time.monotonic()
+        self._become("ended", self._why(process.returncode))
 
-    def _look(self, process: int) -> None:
+    def _look(self, process: int, now: float) -> None:
         if not _is_stopped(process):
-            self._frozen_looks = 0
-            return
-        self._frozen_looks += 1
-        if self._frozen_looks == _FROZEN_LOOKS and self.state.state != "ended":
+            self._stopped_since = None
+        elif self._stopped_since is None:
+            self._stopped_since = now
+        elif now - self._stopped_since >= FROZEN_S and self.state.state != "frozen":
             self._become("frozen", "a process of its part stands still (SIGSTOP)")
 
     def _why(self, status: int | None) -> str:

@@ -106,7 +106,7 @@ class HeadlessParts:
         more = {**dict(arguments["arguments"]), **({"device_ids": list(cards)} if cards else {})}
         told = {"spec": msgspec.to_builtins(spec), "path": path, "arguments": more}
         try:
-            await part.start(told, overlaid(network_variables(self.address)))
+            part.start(told, overlaid(network_variables(self.address)))
         except BaseException:
             del self._parts[name]
             raise
