@@ -20,6 +20,7 @@ from engines.host.child_job import REPOSITORY
 from engines.host.processes import wait_gone
 from engines.joined.wire import PartState
 
+COMMAND: Final = (sys.executable, "-m", "engines.vllm.headless")
 WHY: Final = "fjord: "
 """Before the one line in which it says itself why it ends."""
 POLL_S: Final = 0.1
@@ -50,7 +51,7 @@ class Part:
         """Raises OSError."""
         paths = [REPOSITORY, *filter(None, [environment.get("PYTHONPATH")])]
         self._process = process = subprocess.Popen(
-            [sys.executable, "-m", "engines.vllm.headless"],
+            COMMAND,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -83,15 +84,15 @@ class Part:
         if not wait_gone(tree, _GONE_S):
             log.error("killed processes of %s are still there", self.engine)
         process.poll()
-        for pipe in (process.stdin, process.stdout):
-            with contextlib.suppress(OSError, ValueError):
-                assert pipe is not None
-                pipe.close()
+        assert process.stdin is not None
+        with contextlib.suppress(OSError):
+            process.stdin.close()
 
     def _read(self, process: "subprocess.Popen[bytes]") -> None:
+        """Until the last of its children has closed it."""
         assert process.stdout is not None
-        with contextlib.suppress(OSError, ValueError):  # closed meanwhile
-            while line := process.stdout.readline(_LONGEST_LINE):
+        with process.stdout as output:
+            while line := output.readline(_LONGEST_LINE):
                 if text := line.decode(errors="replace").strip():
                     self._last.append(text[:_LINE])
 

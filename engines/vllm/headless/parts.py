@@ -146,11 +146,16 @@ class HeadlessParts:
         return {}
 
     async def _listen(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A port of this machine that is open for a moment."""
-        address = self.address
-        server = await asyncio.start_server(lambda reader, writer: writer.close(), address, 0)
-        asyncio.get_running_loop().call_later(2 * REACH_S, server.close)
-        return {"address": address, "port": server.sockets[0].getsockname()[1]}
+        """A port of this machine that is open for one connection, or a moment."""
+        server = await asyncio.start_server(lambda _, writer: seen(writer), self.address, 0)
+        timer = asyncio.get_running_loop().call_later(2 * REACH_S, server.close)
+
+        def seen(writer: asyncio.StreamWriter) -> None:
+            writer.close()
+            timer.cancel()
+            server.close()
+
+        return {"address": self.address, "port": server.sockets[0].getsockname()[1]}
 
 
 async def reached(address: str, port: int) -> None:
