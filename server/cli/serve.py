@@ -126,9 +126,7 @@ def serve(settings: Settings) -> int:
     return 0
 
 
-def _fleet(
-    settings: Settings, registry: Registry, ledger: Ledger, joined: JoinedNodes
-) -> Fleet:
+def _fleet(settings: Settings, registry: Registry, ledger: Ledger, joined: JoinedNodes) -> Fleet:
     """What never fits is told now."""
     machine = this_machine()
     asked = asked_of(registry.here, settings.data_dir, may_ask_hub=False)

@@ -59,6 +59,8 @@ class NodeLink:
         try:
             if scope["method"] != "POST":
                 raise method_not_allowed(scope["method"], ["POST"])
+            if scope["method"] != "POST":
+                raise method_not_allowed(scope["method"], ["POST"])
             self._check_token(scope)
             await self._joined(exchange)
         except ClientLeft:
