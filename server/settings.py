@@ -182,6 +182,8 @@ class Settings(BaseSettings):
     """http(s)://host:port where the site's other servers reach this one; None: it is not told."""
     node: Annotated[str, AfterValidator(_node_name)] | None = None
     """This server's name in usage records; None: the host's name."""
+    join: Annotated[str, AfterValidator(_advertised)] | None = None
+    """fjord node: http(s)://host:port of the server that this machine joins."""
     node_token: str | None = Field(None, repr=False)
     """The secret with which machines join as parts of engines (fjord node); None: none may."""
     node_token_file: Path | None = None

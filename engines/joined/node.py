@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from engines.errors import EngineUnavailable
 from engines.joined.facts import JoinedFacts
@@ -76,6 +76,11 @@ class JoinedNode:
     @property
     def name(self) -> str:
         return self.facts.name
+
+    @property
+    def state(self) -> Literal["joined", "away", "lost"]:
+        """away: its link is down for a moment. lost: what it ran is given up."""
+        return "lost" if self.is_lost else "joined" if self.is_connected else "away"
 
     @property
     def is_connected(self) -> bool:

@@ -22,6 +22,7 @@ from server.api.site_node import SiteNode
 from server.build_info import BuildInfo
 from server.disk_space import DiskSpace
 from server.fairness.gates import Gates
+from server.joined_metrics import JoinedMetrics
 from server.ledger.backlog import backlog_of
 from server.ledger.ledger import Ledger
 from server.ledger_metrics import LedgerMetrics
@@ -100,6 +101,7 @@ def _collectors(services: Services) -> Iterator[Collector]:
     yield BuildInfo()
     yield LedgerMetrics(lambda: backlog_of(services.ledger))
     yield QueueMetrics(sequences, limit, services.gates.waiting)
+    yield JoinedMetrics(lambda: (each.state for each in services.joined.all))
     yield services.disk_space
     yield services.recorder
     if services.traces is not None:

@@ -16,6 +16,7 @@ from engines.fleet.fleet import Fleet
 from engines.testing.scripted import ScriptedEngine
 from server.accounts.auth import KeyRing
 from server.api.endpoint import KeyedEndpoint
+from server.api.joined.link import PATH as JOIN
 from server.api.openapi import examples
 from server.api.openapi.route import DescribedRoute
 from server.api.operations import OPERATIONS
@@ -136,10 +137,13 @@ async def test_what_answers_is_past_fastapi_and_its_middleware(app: FjordApp) ->
     apart = ("files", "batches", "conversations")
     hot = [o for o in OPERATIONS if o.needs_key and o.tag not in apart]
     served_hot = {p for o in hot for p in o.paths if "{" not in p}
-    assert set(app.hot) == served_hot
+    assert set(app.hot) == served_hot | {JOIN}
     transport = httpx.ASGITransport(RequestLog(app))
     async with httpx.AsyncClient(transport=transport, base_url="http://fjord") as client:
+        assert (await client.post(JOIN)).status_code == 403
         for path, endpoint in app.hot.items():
+            if path == JOIN:
+                continue
             assert isinstance(endpoint, KeyedEndpoint)
             assert (await client.request(endpoint.method, path)).status_code == 401
     assert app.middleware_stack is None  # FastAPI makes it at the first call that it gets

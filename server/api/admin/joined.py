@@ -43,7 +43,7 @@ def joined_machine(node: JoinedNode) -> JoinedMachine:
     facts = node.facts
     return JoinedMachine(
         name=node.name,
-        state="lost" if node.is_lost else "joined" if node.is_connected else "away",
+        state=node.state,
         address=node.address,
         for_s=round(time.monotonic() - node.since, 1),
         silent_s=round(node.silent_s, 1),

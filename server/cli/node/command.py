@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import re
 import signal
 import socket
 import textwrap
@@ -25,19 +24,18 @@ from server.settings import Settings, read_settings
 app = new_app()
 
 Join = Annotated[
-    str,
-    typer.Option(metavar="URL", help="The server: http://HOST:PORT, or https://…"),
+    str | None,
+    typer.Option(metavar="URL", help="The server: http://HOST:PORT, or https://…; or FJORD_JOIN."),
 ]
 Name = Annotated[
     str | None,
     typer.Option(help="This node's name, unlike any other's. [default: the host's]"),
 ]
-_URL = re.compile(r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?/?")
 
 
 @app.command()
 def node(
-    join: Join,
+    join: Join = None,
     name: Name = None,
     node_token_file: Annotated[
         Path | None,
@@ -53,14 +51,15 @@ def node(
     and its nodes speak without encryption: for private networks only.
     """
     settings = read_settings(
+        join=join,
         node=name,
         node_token_file=node_token_file,
         data_dir=data_dir,
         offline=offline,
         verify=verify,
     )
-    if not _URL.fullmatch(join):
-        raise CannotStart(f"--join {join[:100]} is wrong: right would be like http://gpu-1:8080.")
+    if settings.join is None:
+        raise CannotStart("Which server? Right would be like --join http://gpu-1:8080.")
     token = node_token(settings.node_token, settings.node_token_file)
     if not token:
         raise CannotStart(
@@ -68,7 +67,7 @@ def node(
             "FJORD_NODE_TOKEN."
         )
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
-    asyncio.run(_run(join.rstrip("/"), token, settings))
+    asyncio.run(_run(settings.join, token, settings))
 
 
 async def _run(head: str, token: str, settings: Settings) -> None:
