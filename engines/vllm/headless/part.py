@@ -28,6 +28,7 @@ LOOK_S: Final = 1.0
 FROZEN_S: Final = 2.0
 _LINES, _LINE, _LONGEST_LINE = 20, 400, 2**16
 _GONE_S: Final = 10.0
+_REAPED_S: Final = 2.0
 
 log = logging.getLogger("fjord.node")
 
@@ -83,7 +84,8 @@ class Part:
         _kill_group(process.pid)
         if not wait_gone(tree, _GONE_S):
             log.error("killed processes of %s are still there", self.engine)
-        process.poll()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_REAPED_S)  # its threads may end after it
         assert process.stdin is not None
         with contextlib.suppress(OSError):
             process.stdin.close()
