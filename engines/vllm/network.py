@@ -1,6 +1,7 @@
 """By which address and interface the parts of an engine speak with each other."""
 
 import contextlib
+import ipaddress
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -9,7 +10,6 @@ from typing import Any
 import psutil
 
 from engines.registry.vllm_names import by_keyword
-from engines.vllm.environment import variable_set
 
 
 def network_variables(address: str) -> dict[str, str]:
@@ -32,10 +32,39 @@ def interface_of(address: str) -> str | None:
 def among_machines(args: Mapping[str, Any]) -> Iterator[None]:
     """The head's variables while it starts, where `args` are an engine's on several machines."""
     address = by_keyword(args).get("master_addr")
-    with contextlib.ExitStack() as stack:
-        for name, value in network_variables(address).items() if address else ():
-            stack.enter_context(variable_set(name, value))
+    wanted = {} if not address else _unset(network_variables(address), os.environ)
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
         yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def overlaid(variables: Mapping[str, str]) -> dict[str, str]:
+    """This process' environment and `variables`; what an operator has set stays."""
+    return {**os.environ, **_unset(variables, os.environ)}
+
+
+def is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address.split("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def _unset(variables: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Those that nobody has set; a loopback address, which a server without a network sets for
+    engines of its own, is none."""
+    return {
+        name: value
+        for name, value in variables.items()
+        if name not in environment or is_loopback(environment[name])
+    }
 
 
 def free_port(address: str) -> int:
@@ -47,8 +76,3 @@ def free_port(address: str) -> int:
 def _listening(address: str) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     return socket.create_server((address, 0), family=family)
-
-
-def overlaid(variables: Mapping[str, str]) -> dict[str, str]:
-    """This process' environment and `variables`; what an operator has set stays."""
-    return {**variables, **os.environ}

@@ -9,8 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
+from engines.joined import node as node_module
 from engines.joined.node import NodeLost, TaskFailed
-from engines.joined.wire import LOST_S, MOST_LINE, Hello, MessageLines, line_of_message
+from engines.joined.wire import MOST_LINE, Hello, MessageLines, line_of_message
 from server.cli.node import joining as node_side
 from server.cli.node.head_link import HeadLink, HeadLinkEnded, LinkRefused
 from server.refusal import CannotStart
@@ -21,6 +22,13 @@ pytestmark = pytest.mark.anyio
 
 def hello(name: str = "gpu-2", **more: Any) -> Hello:
     return Hello(facts=facts(name), session="s", **{"version": 1, **more})
+
+
+@pytest.fixture
+def quickly_lost(monkeypatch: pytest.MonkeyPatch) -> float:
+    """After so many seconds."""
+    monkeypatch.setattr(node_module, "LOST_S", 0.6)
+    return 0.6
 
 
 async def test_a_node_joins_and_answers_what_it_is_asked() -> None:
@@ -122,7 +130,7 @@ async def test_a_node_comes_back_once_its_link_has_broken_and_says_so_once() -> 
     assert [line.split(" ")[0] for line in said][:4] == ["Joined", "The"] * 2
 
 
-async def test_a_node_whose_link_breaks_is_lost_only_after_a_while() -> None:
+async def test_a_node_whose_link_breaks_is_lost_only_after_a_while(quickly_lost: float) -> None:
     why: list[str] = []
     async with linked_head() as (nodes, url):
         link = await HeadLink.opened(url, TOKEN, hello())
@@ -135,19 +143,19 @@ async def test_a_node_whose_link_breaks_is_lost_only_after_a_while() -> None:
             await asking
         assert not node.is_lost
         await until(nodes, lambda: node.is_lost, "it is lost")
-        assert why == [f"gpu-2: it was not heard for {LOST_S:g} s"]
+        assert why == [f"gpu-2: it was not heard for {quickly_lost:g} s"]
         with pytest.raises(NodeLost):
             await node.ask("echo", {}, 1)
 
 
-async def test_a_node_that_is_silent_is_lost_though_its_link_is_open() -> None:
+async def test_a_node_that_is_silent_is_lost_though_its_link_is_open(quickly_lost: float) -> None:
     async with linked_head() as (nodes, url):
         link = await HeadLink.opened(url, TOKEN, hello())
         node = await joined(nodes)
         loop = asyncio.get_running_loop()
         began = loop.time()
         await until(nodes, lambda: node.is_lost, "it is lost")
-        assert loop.time() - began < LOST_S + 2
+        assert loop.time() - began < quickly_lost + 2
         with pytest.raises(HeadLinkEnded):
             async for _ in link.lines():
                 pass

@@ -3,7 +3,6 @@ ended together."""
 
 import asyncio
 import contextlib
-import ipaddress
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -22,7 +21,7 @@ from engines.planning.engine_arguments import vllm_arguments
 from engines.registry.several_machines import machines
 from engines.registry.spec import EngineSpec
 from engines.vllm.headless.parts import REACH_S, reached
-from engines.vllm.network import free_port
+from engines.vllm.network import free_port, is_loopback
 
 _WEIGHTS_S: Final = 7 * 86_400.0
 """The engine's start has its own time."""
@@ -160,8 +159,8 @@ class NodeGroup:
         machine's own."""
         node = self._members[0][0]
         for each, _ in self._members:
-            is_own = not each.head_address or _is_loopback(each.head_address)
-            if is_own and not _is_loopback(each.address):
+            is_own = not each.head_address or is_loopback(each.head_address)
+            if is_own and not is_loopback(each.address):
                 break
             if is_own and each.facts.boot != self._nodes.boot:
                 break
@@ -225,10 +224,3 @@ def _unfit(nodes: Sequence[JoinedNode], here: Any) -> Iterator[str]:
 
 def _without(args: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
     return {name: value for name, value in args.items() if name not in names}
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address.split("%")[0]).is_loopback
-    except ValueError:
-        return False

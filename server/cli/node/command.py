@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import textwrap
@@ -17,6 +18,7 @@ from server import __version__
 from server.accounts.node_token import node_token
 from server.cli import serving_options as options
 from server.cli.apps import new_app
+from server.cli.offline import VARIABLES
 from server.cli.tables import terminal_width
 from server.refusal import CannotStart
 from server.settings import Settings, read_settings
@@ -66,6 +68,8 @@ def node(
             "This node has no node token: give it the server's, with --node-token-file FILE or "
             "FJORD_NODE_TOKEN."
         )
+    if settings.offline:
+        os.environ.update(VARIABLES)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     asyncio.run(_run(settings.join, token, settings))
 
