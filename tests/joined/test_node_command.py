@@ -9,10 +9,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
+from tests.support.certificates import made
 from tests.support.joining import TOKEN
 from tests.support.serve_process import FJORD, Server, environment, fjord, serving, with_registry
 from tests.support.serving import wait_until
@@ -132,6 +134,19 @@ def test_what_is_no_fjord_server_is_said_to_be_none(tmp_path: Path) -> None:
             with connection:
                 connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
                 wait_until(lambda: "is no Fjord server" in _words(tmp_path), "it says so")
+            assert node.poll() is None
+
+
+def test_a_node_joins_over_tls_where_it_trusts_the_certificate(tmp_path: Path) -> None:
+    home = with_registry(tmp_path)
+    cert, key = (str(path) for path in made().lie_at(home))
+    files = ("--tls-cert", cert, "--tls-key", key)
+    with serving(home, *files, FJORD_NODE_TOKEN=TOKEN) as server:
+        url = f"https://127.0.0.1:{urlsplit(server.url()).port}"
+        with running_node(home, url):
+            wait_until(lambda: "CERTIFICATE_VERIFY_FAILED" in _words(home), "it does not trust it")
+        with running_node(home, url, SSL_CERT_FILE=cert) as node:
+            wait_until(lambda: "Joined https://127.0.0.1" in _words(home), "it joins")
             assert node.poll() is None
 
 
