@@ -72,6 +72,8 @@ class JoinedNode:
         self._ids = itertools.count(1)
         self._asked: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._watched: dict[str, Callable[[str], None]] = {}
+        self._begun: set[str] = set()
+        """Of those, the ones that it told to have started."""
 
     @property
     def name(self) -> str:
@@ -130,6 +132,7 @@ class JoinedNode:
         self.is_lost = True
         self.disconnected(self.outbox)
         watched, self._watched = self._watched, {}
+        self._begun.clear()
         self.wanted.clear()
         for ended in watched.values():
             ended(f"{self.name}: {why}")
@@ -138,7 +141,13 @@ class JoinedNode:
         """Call `ended` once, with why, when the part there ended or froze, or the node is lost."""
         self._watched[part] = ended
 
+    def has_begun(self, part: str) -> None:
+        """It is to be told of in each beat from now on: a node may have ended it by itself while
+        the head stood still."""
+        self._begun.add(part)
+
     def unwatch(self, part: str) -> None:
+        self._begun.discard(part)
         self._watched.pop(part, None)
         self.wanted.pop(part, None)
 
@@ -147,6 +156,10 @@ class JoinedNode:
             if part.state in ("ended", "frozen") and part.id in self._watched:
                 words = part.words or ("it is frozen" if part.state == "frozen" else "it ended")
                 self._watched.pop(part.id)(f"{self.name}: {words}")
+        for gone in self._begun - self.parts.keys():
+            self._begun.discard(gone)
+            if (ended := self._watched.pop(gone, None)) is not None:
+                ended(f"{self.name}: it has its part no more")
 
     def _answered(self, answer: TaskAnswer) -> None:
         """One that nobody waits for is ignored: it was on its way."""

@@ -14,6 +14,7 @@ from engines.joined.facts import JoinedCard, JoinedFacts
 from engines.joined.nodes import JoinedNodes
 from engines.joined.wire import PartState
 from engines.registry.spec import EngineSpec
+from engines.vllm.headless.engine import SpanningEngine
 from engines.vllm.headless.group import NodeGroup
 from engines.vllm.headless.parts import HeadlessParts
 from engines.weights.fingerprint import fingerprint
@@ -47,10 +48,13 @@ class FakeParts(HeadlessParts):
 
     async def _note(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         self.started.append(arguments)
+        part = PartState(id=arguments["part"], engine="e", state="starting")
+        self.told_states = [*self.told_states, part]
         return {}
 
     async def _note_end(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         self.ended.append(arguments["part"])
+        self.told_states = [each for each in self.told_states if each.id != arguments["part"]]
         return {}
 
     def states(self) -> list[PartState]:
@@ -175,6 +179,7 @@ async def test_a_part_that_ends_freezes_or_whose_node_leaves_is_the_end_of_all(p
     for state, words in (
         ("ended", "gpu-2: no memory"),
         ("frozen", "gpu-2: no memory"),
+        ("none", "gpu-2: it has its part no more"),
         ("", "gpu-2: it has left"),
     ):
         group = pair.group()
@@ -183,10 +188,10 @@ async def test_a_part_that_ends_freezes_or_whose_node_leaves_is_the_end_of_all(p
             part = pair.parts.started[-1]["part"]
             if state:
                 told: Any = {"id": part, "engine": "e", "state": state, "words": "no memory"}
-                pair.parts.told_states = [PartState(**told)]
+                pair.parts.told_states = [] if state == "none" else [PartState(**told)]
                 pair.parts.changed.set()
                 assert await asyncio.wait_for(group.lost, 5) == words
-            pair.parts.told_states = []
+                pair.parts.told_states = []
         assert await asyncio.wait_for(group.lost, 5) == words
         await group.end()
         await until(pair.nodes, lambda: not pair.nodes.connected, "the node has left")
@@ -235,6 +240,41 @@ async def test_a_node_that_came_through_a_tunnel_is_refused_in_words(pair: Pair)
     async with one_node(pair):
         with pytest.raises(EngineUnavailable, match=r"reached this server at 127\.0\.0\.1"):
             await asyncio.wait_for(pair.group().begin(), 20)
+
+
+async def test_an_engine_whose_start_ends_leaves_no_part_and_says_what_it_was_about(
+    pair: Pair,
+) -> None:
+    async def never(*_: Any) -> Any:
+        await asyncio.sleep(60)
+
+    async def fails(*_: Any) -> Any:
+        raise EngineUnavailable("vLLM refuses it")
+
+    def engine(load: Any) -> SpanningEngine:
+        return SpanningEngine(SPEC, str(pair.here), pair.nodes, fingerprint, load)
+
+    def parts_run() -> bool:
+        return len(pair.parts.started) == len(pair.parts.ended) + 1
+
+    async with one_node(pair):
+        given_up = engine(never)
+        starting = asyncio.ensure_future(given_up.start())
+        await until(pair.nodes, parts_run, "its part starts")
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+        assert given_up.waits_for == "waits for its parts, here and on gpu-2"
+        assert not parts_run()
+        with pytest.raises(EngineUnavailable, match="vLLM refuses it"):
+            await engine(fails).start()
+        assert not parts_run()
+        left = engine(never)
+        starting = asyncio.ensure_future(left.start())
+        await until(pair.nodes, parts_run, "its part starts")
+    with pytest.raises(EngineUnavailable, match="gpu-2: it has left"):
+        await starting
+    assert left.waits_for is None
 
 
 async def _nowhere(_: Mapping[str, Any]) -> Mapping[str, Any]:

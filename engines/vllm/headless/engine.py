@@ -45,7 +45,9 @@ class SpanningEngine(VllmEngine):
         try:
             self._spec = replace(self._spec, args={**self._spec.args, **await group.begin()})
             await self._start_beside(group)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError):
+                group.gave_up()
             await asyncio.shield(group.end())
             raise
         self._memory = tuple(self._memory)[: vllm_arguments(self._spec).cards_here]

@@ -64,17 +64,14 @@ class NodeGroup:
             "distributed_executor_backend": "mp",
         }
         await self._of_each(
-            lambda rank, node, part: node.ask(
-                "part.start",
-                {
-                    "part": part,
-                    "spec": msgspec.to_builtins(self._spec),
-                    "arguments": {**told, "node_rank": rank},
-                },
-                _ASK_S,
-            )
+            lambda rank, node, part: self._start(node, part, {**told, "node_rank": rank})
         )
         return {**told, "node_rank": 0}
+
+    async def _start(self, node: JoinedNode, part: str, told: Mapping[str, Any]) -> None:
+        spec = msgspec.to_builtins(self._spec)
+        await node.ask("part.start", {"part": part, "spec": spec, "arguments": told}, _ASK_S)
+        node.has_begun(part)
 
     async def is_ready(self) -> None:
         """The engine serves."""
@@ -92,6 +89,12 @@ class NodeGroup:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_END_S):
                 await asyncio.gather(*asked, return_exceptions=True)
+
+    def gave_up(self) -> None:
+        """Its start had no more time: what it was about."""
+        if self.waits_for is None:
+            names = ", ".join(node.name for node, _ in self._members)
+            self.waits_for = f"waits for its parts, here and on {names}"
 
     def _lose(self, why: str) -> None:
         if not self.lost.done():

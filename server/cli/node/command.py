@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import textwrap
 import time
 from pathlib import Path
@@ -102,6 +103,9 @@ async def _run(head: str, token: str, settings: Settings) -> None:
             await running
             return
         _say("It leaves.")
+        await parts.end_all()
+        sys.stdout.flush()
+        os._exit(0)  # a thread may wait for a driver, or a hub
     finally:
         await parts.end_all()
 
