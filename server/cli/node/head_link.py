@@ -78,6 +78,8 @@ class HeadLink:
     def send(self, message: Said) -> None:
         """Raises HeadLinkEnded where the head takes nothing; BadMessage."""
         line = line_of_message(message)
+        if self._writer.transport.is_closing():
+            raise HeadLinkEnded("the connection was closed")
         if self._writer.transport.get_write_buffer_size() > _MOST_WAITING:
             raise HeadLinkEnded("the head takes no more messages")
         self._writer.write(b"%x\r\n%b\r\n" % (len(line), line))
