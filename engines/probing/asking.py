@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -11,6 +11,8 @@ from engines.probing.channel import ProbedNode, ProbeFailed
 from engines.probing.wire import Struct, read
 
 T = TypeVar("T")
+GRACE_S: Final = 6.0
+"""A channel keeps the time itself; one that does not is left."""
 
 
 async def ask(
@@ -22,7 +24,11 @@ async def ask(
 ) -> Struct:
     """Raises EngineError."""
     arguments: Mapping[str, Any] = {} if question is None else msgspec.to_builtins(question)
-    answer = await node.channel.ask(task, arguments, timeout_s)
+    try:
+        async with asyncio.timeout(timeout_s + GRACE_S):
+            answer = await node.channel.ask(task, arguments, timeout_s)
+    except TimeoutError:
+        raise ProbeFailed(f"no answer within {timeout_s:g} s") from None
     try:
         return read(answer, form)
     except ValueError as error:

@@ -50,7 +50,7 @@ def versions(node: str, told: NodeTold, head: NodeTold, head_name: str) -> Probe
 def clock(node: str, offset_s: float, unsure_s: float, head_name: str) -> ProbeFinding:
     """`offset_s`: how far it is ahead of the head's, measured to `unsure_s`."""
     if abs(offset_s) - unsure_s <= SKEW_S:
-        words = f"{offset_s * 1000:+.0f} ms to {head_name}'s, give or take {unsure_s * 1000:.0f}"
+        words = f"{offset_s * 1000:+.1f} ms to {head_name}'s, give or take {unsure_s * 1000:.1f}"
         return ProbeFinding(node=node, name="clock", state="ok", words=words)
     words = f"{abs(offset_s):.0f} s {'ahead of' if offset_s > 0 else 'behind'} {head_name}'s"
     remedy = "let chrony or systemd-timesyncd set both by one source"
@@ -127,4 +127,4 @@ def _of_weights(
     known = bool(found.hashes and head.hashes)
     if (found.hashes != head.hashes) if known else (found.sizes != head.sizes):
         return "bad", f"has other files than on {head_name}", "pull it anew on both"
-    return "ok", f"{size}, {'the same' if known else 'as large as'} as on {head_name}", ""
+    return "ok", f"{size}, {'the same' if known else 'as large'} as on {head_name}", ""

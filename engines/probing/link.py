@@ -112,6 +112,11 @@ class LinkChannel:
         self._turn = asyncio.Lock()
         self._broken = ""
 
+    @property
+    def is_broken(self) -> bool:
+        """Nothing can be asked any more."""
+        return bool(self._broken)
+
     async def ask(
         self, task: str, arguments: Mapping[str, Any], timeout_s: float
     ) -> Mapping[str, Any]:

@@ -28,6 +28,10 @@ class ProbeListeners:
         self._connections = 0
         self._end: asyncio.TimerHandle | None = None
 
+    @property
+    def are_open(self) -> bool:
+        return bool(self._servers)
+
     async def open(
         self, number: bytes, ports: Sequence[int], free: int, seconds: float
     ) -> tuple[dict[int, str], list[int]]:
@@ -37,14 +41,15 @@ class ProbeListeners:
         self._number = number
         loop = asyncio.get_running_loop()
         self._end = loop.call_later(seconds, self.close)
-        said = {port: await self._listen(port) for port in ports}
+        said = {port: await self.listen(port) for port in ports}
         chosen = []
         for _ in range(free):
-            if not await self._listen(0):
+            if not await self.listen(0):
                 chosen.append(int(self._servers[-1].sockets[0].getsockname()[1]))
         return said, chosen
 
-    async def _listen(self, port: int) -> str:
+    async def listen(self, port: int) -> str:
+        """Why not; "": it does. 0: on one that the system chooses."""
         try:
             found = _bound(port)
         except OSError as error:
@@ -71,7 +76,7 @@ class ProbeListeners:
             if wanted == SEND:
                 async with asyncio.timeout(SENDING_S):
                     await _send(writer)
-        except (OSError, TimeoutError):
+        except (OSError, TimeoutError, asyncio.CancelledError):  # the last: the loop ends
             pass
         finally:
             self._connections -= 1

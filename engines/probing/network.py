@@ -12,7 +12,7 @@ from engines.probing.listeners import MOST_PORTS, NUMBER_BYTES
 from engines.probing.paths import Paths, TriedPorts, address, ports
 from engines.probing.reaching import Outcome, ReachTarget
 from engines.probing.told import NodeTold
-from engines.probing.wire import LISTEN, REACH, Listen, Listening, Reach, ReachedAll
+from engines.probing.wire import LISTEN, REACH, Listen, Listening, ReachedAll, TryPorts
 
 ASK_S: Final = 10.0
 STOP_S: Final = 2.0
@@ -32,6 +32,8 @@ class ProbedNetwork:
         self._numbers = {name: secrets.token_hex(NUMBER_BYTES) for name in self._nodes}
         self._listening: dict[str, Listening] = {}
         self.paths = {node.name: Paths(node.name, told[node.name], node.address) for node in nodes}
+        self._tried: dict[str, dict[str, dict[int, Outcome]]] = {}
+        """Of whose ports, then by whom."""
         self.found: list[ProbeFinding] = []
 
     async def probe(self) -> None:
@@ -65,8 +67,8 @@ class ProbedNetwork:
             seconds=LISTEN_S,
         )
         said = await ask(node, LISTEN, asked, Listening, ASK_S)
-        if len(said.ports) != len(self._wanted):
-            raise ProbeFailed("its answer has another length")
+        if len(said.ports) != len(self._wanted) or len(said.free) != FREE_PORTS:
+            raise ProbeFailed("it cannot listen on as many ports")
         return said
 
     async def _stop_listening(self, node: ProbedNode) -> Listening:
@@ -92,7 +94,7 @@ class ProbedNetwork:
         return tuple(dict.fromkeys([*([port] if port else []), *said.free[:1]]))
 
     async def _ports(self) -> None:
-        tried: dict[str, dict[str, dict[int, Outcome]]] = {name: {} for name in self._listening}
+        self._tried = {name: {} for name in self._listening}
         targets = []
         for to, said in self._listening.items():
             open_ = [port for port, why in zip(self._wanted, said.ports, strict=True) if not why]
@@ -101,10 +103,10 @@ class ProbedNetwork:
                 target = ReachTarget(address=where, ports=each, number=self._numbers[to])
                 targets.append((to, target))
         for by, to, target, outcomes in await self._reach(targets):
-            tried[to][by] = dict(zip(target.ports, outcomes, strict=True))
+            self._tried[to][by] = dict(zip(target.ports, outcomes, strict=True))
         for to, said in self._listening.items():
             wanted = dict(zip(self._wanted, said.ports, strict=True))
-            self.found += ports(TriedPorts(self.paths[to], wanted, said.free, tried[to]))
+            self.found += ports(TriedPorts(self.paths[to], wanted, said.free, self._tried[to]))
 
     async def _reach(
         self, targets: Sequence[tuple[str, ReachTarget]]
@@ -113,7 +115,7 @@ class ProbedNetwork:
 
         async def by(node: ProbedNode) -> list[tuple[str, str, ReachTarget, tuple[Outcome, ...]]]:
             others = [(to, target) for to, target in targets if to != node.name]
-            asked = Reach(targets=tuple(target for _, target in others))
+            asked = TryPorts(targets=tuple(target for _, target in others))
             said = (await ask(node, REACH, asked, ReachedAll, REACH_S)).reached
             told = [len(each.outcomes) for each in said]
             if told != [len(target.ports) for _, target in others]:
@@ -132,16 +134,22 @@ class ProbedNetwork:
         """Of each with the head, one after the other, both ways."""
         head, *others = self._nodes.values()
         for node in others:
-            ends = LinkEnd(node, self._target(node.name)), LinkEnd(head, self._target(head.name))
+            ends = (
+                LinkEnd(node, self._target(node.name, head.name)),
+                LinkEnd(head, self._target(head.name, node.name)),
+            )
             mtus = tuple(self.paths[end.node.name].mtu for end in ends)
             if (found := await link(*ends, mtus)) is not None:
                 self.found.append(found)
 
-    def _target(self, name: str) -> ReachTarget | None:
-        port, where = self.port_of(name), self.paths[name].chosen
-        if not where or port is None:
+    def _target(self, name: str, by: str) -> ReachTarget | None:
+        """A port of it that the other reached."""
+        reached = self._tried.get(name, {}).get(by, {})
+        open_ = [port for port, outcome in reached.items() if outcome == "ok"]
+        if not open_:
             return None
-        return ReachTarget(address=where, ports=(port,), number=self._numbers[name])
+        where, number = self.paths[name].chosen, self._numbers[name]
+        return ReachTarget(address=where, ports=(open_[-1],), number=number)
 
     def _add(self, name: str, what: str, why: str) -> None:
         self.found.append(ProbeFinding(node=name, name=what, state="bad", words=why))

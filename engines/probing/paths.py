@@ -82,7 +82,7 @@ def address(paths: Paths) -> ProbeFinding:
         words = f"all reach {words}, of several: {shown}"
         return _finding(paths, "note", words, f"set {_settings(paths)}")
     if paths.told.own != paths.chosen:
-        words += f", reached by all; it would take {paths.told.own or 'none'} itself"
+        words += f", reached by all; by itself it would take {paths.told.own or 'none'}"
         return _finding(paths, "note", words, f"set {_settings(paths)}")
     return _finding(paths, "ok", f"{words}, reached by all")
 

@@ -24,10 +24,10 @@ from engines.probing.wire import (
     WEIGHTS,
     Listen,
     LookFor,
-    Reach,
     ReachedAll,
     SeenAll,
     Transfer,
+    TryPorts,
     read,
 )
 
@@ -40,9 +40,10 @@ class Prober:
         tell: Callable[[], NodeTold],
         data_dir: Path,
         clock: Callable[[], float] = time.time,
+        listeners: ProbeListeners | None = None,
     ) -> None:
         self._tell, self._data_dir, self._clock = tell, data_dir, clock
-        self._listeners = ProbeListeners()
+        self._listeners = listeners or ProbeListeners()
 
     def tasks(self) -> Mapping[str, ProbeTask]:
         """By their names."""
@@ -72,7 +73,7 @@ class Prober:
         return {"ports": [ports[port] for port in asked.ports], "free": free}
 
     async def _reached(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
-        return _fields(ReachedAll(reached=tuple(await reach(read(arguments, Reach).targets))))
+        return _fields(ReachedAll(reached=tuple(await reach(read(arguments, TryPorts).targets))))
 
     async def _transferred(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         return _fields(await transfer(read(arguments, Transfer).target))

@@ -33,7 +33,7 @@ class ReachTarget(msgspec.Struct, frozen=True, kw_only=True):
     number: Number
 
 
-class Reached(msgspec.Struct, frozen=True, kw_only=True):
+class PortOutcomes(msgspec.Struct, frozen=True, kw_only=True):
     """Of one target, in the order of its ports."""
 
     outcomes: Annotated[tuple[Outcome, ...], Meta(max_length=MOST_PORTS)]
@@ -52,7 +52,7 @@ class Transferred(msgspec.Struct, frozen=True, kw_only=True):
         return self.bytes * 8 / 1e6 / self.seconds if self.seconds else 0.0
 
 
-async def reach(targets: Sequence[ReachTarget], connect_s: float = CONNECT_S) -> list[Reached]:
+async def reach(targets: Sequence[ReachTarget], connect_s: float = CONNECT_S) -> list[PortOutcomes]:
     """All at once, within rounds of `connect_s`."""
     room = asyncio.Semaphore(AT_ONCE)
 
@@ -62,7 +62,7 @@ async def reach(targets: Sequence[ReachTarget], connect_s: float = CONNECT_S) ->
 
     tasks = [[asyncio.ensure_future(one(each, port)) for port in each.ports] for each in targets]
     try:
-        return [Reached(outcomes=tuple(await asyncio.gather(*each))) for each in tasks]
+        return [PortOutcomes(outcomes=tuple(await asyncio.gather(*each))) for each in tasks]
     finally:
         for task in (task for each in tasks for task in each):
             task.cancel()

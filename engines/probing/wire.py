@@ -7,7 +7,7 @@ from msgspec import Meta
 
 from engines.probing.files import MOST_MODELS, SeenWeights, WantedWeights
 from engines.probing.listeners import MOST_PORTS
-from engines.probing.reaching import MOST_TARGETS, Number, Port, Reached, ReachTarget
+from engines.probing.reaching import MOST_TARGETS, Number, Port, PortOutcomes, ReachTarget
 
 TELL: Final = "probe-tell"
 CLOCK: Final = "probe-clock"
@@ -36,7 +36,7 @@ class Listening(msgspec.Struct, frozen=True, kw_only=True):
     free: Annotated[tuple[Port, ...], Meta(max_length=MOST_FREE)]
 
 
-class Reach(msgspec.Struct, frozen=True, kw_only=True):
+class TryPorts(msgspec.Struct, frozen=True, kw_only=True):
     """Try them all."""
 
     targets: Annotated[tuple[ReachTarget, ...], Meta(max_length=MOST_TARGETS)]
@@ -45,7 +45,7 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
 class ReachedAll(msgspec.Struct, frozen=True, kw_only=True):
     """In the order of the targets."""
 
-    reached: Annotated[tuple[Reached, ...], Meta(max_length=MOST_TARGETS)]
+    reached: Annotated[tuple[PortOutcomes, ...], Meta(max_length=MOST_TARGETS)]
 
 
 class Transfer(msgspec.Struct, frozen=True, kw_only=True):

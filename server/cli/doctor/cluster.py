@@ -72,7 +72,7 @@ async def _come(host: str, port: int, name: str, secret: str, wait_s: float, pro
     try:
         link = await arrived(host, port, secret, wait_s)
         _say("it is there: what it finds, it shows")
-        own, all_ = await answer_all(link, name, prober.tasks(), wait_s + BOUND_S)
+        own, all_ = await answer_all(link, name, prober.tasks())
     except ProbeFailed as error:
         raise CannotStart(f"{host}:{port}: {printable(str(error))}.") from None
     finally:
@@ -149,10 +149,11 @@ def ports_of(text: str) -> Sequence[int]:
     """`29500,5000-5010`. Raises CannotStart."""
     found: list[int] = []
     for part in filter(None, text.split(",")):
-        first, _, last = part.partition("-")
-        if not (_is_port(first) and _is_port(last or first) and int(first) <= int(last or first)):
+        first, dash, last = part.partition("-")
+        last = last if dash else first
+        if not (_is_port(first) and _is_port(last) and int(first) <= int(last)):
             raise CannotStart(_wrong_ports(part))
-        found += range(int(first), min(int(last or first), int(first) + MOST_WANTED) + 1)
+        found += range(int(first), min(int(last), int(first) + MOST_WANTED) + 1)
     if len(set(found)) > MOST_WANTED:
         raise CannotStart(_wrong_ports(text))
     return sorted(set(found))
