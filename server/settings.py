@@ -182,6 +182,10 @@ class Settings(BaseSettings):
     """http(s)://host:port where the site's other servers reach this one; None: it is not told."""
     node: Annotated[str, AfterValidator(_node_name)] | None = None
     """This server's name in usage records; None: the host's name."""
+    node_token: str | None = Field(None, repr=False)
+    """The secret with which machines join as parts of engines (fjord node); None: none may."""
+    node_token_file: Path | None = None
+    """A file whose first line it is."""
     otlp_endpoint: str | None = None
     """Where traces of requests go, in OTLP over HTTP; None: where OpenTelemetry's variables say."""
     url: str | None = None

@@ -47,8 +47,8 @@ class SeenWeights(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def wanted(spec: Source) -> WantedWeights | None:
-    """None: a scripted engine has none."""
-    if spec.kind == "scripted":
+    """None: it has no files here."""
+    if spec.kind == "scripted" or spec.kind == "peer":
         return None
     return WantedWeights(
         kind=spec.kind,

@@ -130,6 +130,7 @@ def test_every_setting_is_the_charts_or_the_operators() -> None:
     own = {name.lower() for name in re.findall(r"FJORD_([A-Z_]+)", text)}
     of_the_image = {"data_dir", "weights_dir", "port"}
     of_commands, of_no_pod = {"url", "api_key"}, {"uds", "uds_mode", "no_auth", "advertise"}
+    of_no_pod |= {"node_token", "node_token_file"}
     assert own - {"port"} == {
         *("drain_timeout_s", "host", "ledger_url", "node", "ops_host", "ops_port", "profile"),
         *("registry", "tls_cert", "tls_key", "memory_key"),

@@ -2,12 +2,10 @@
 
 import asyncio
 import json
-import os
 import socket
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import typer
@@ -42,7 +40,6 @@ class ClusterFlags:
     nodes: int
     ports: str
     wait_s: float
-    token_file: Path | None
     as_json: bool
 
 
@@ -52,7 +49,7 @@ def look_at_cluster(flags: ClusterFlags, settings: Settings) -> int:
         raise CannotStart(
             "--cluster needs --listen on one machine, and that machine's HOST:PORT on the others."
         )
-    secret = node_token(os.environ.get("FJORD_NODE_TOKEN"), flags.token_file)
+    secret = node_token(settings.node_token, settings.node_token_file)
     if not secret:
         raise CannotStart(
             "--cluster needs a secret that all machines have, in FJORD_NODE_TOKEN or "

@@ -35,7 +35,6 @@ NodeTokenFile: TypeAlias = Annotated[
     Path | None,
     typer.Option(
         "--node-token-file",
-        envvar="FJORD_NODE_TOKEN_FILE",
         metavar="FILE",
         help="With --cluster: the secret that all machines have, or in FJORD_NODE_TOKEN.",
     ),

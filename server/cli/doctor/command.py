@@ -101,6 +101,7 @@ def doctor(
         engine_memory_gb=engine_memory_gb,
         offline=offline,
         ledger_url=ledger_url,
+        node_token_file=node_token_file,
     )
     if cluster:
         flags = ClusterFlags(
@@ -109,7 +110,6 @@ def doctor(
             nodes=nodes,
             ports=ports,
             wait_s=wait,
-            token_file=node_token_file,
             as_json=as_json,
         )
         raise typer.Exit(look_at_cluster(flags, settings))
