@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -159,15 +159,37 @@ async def answer_all(
 async def _answer_each(
     link: ProbeLink, tasks: Mapping[str, ProbeTask], silent_s: float
 ) -> tuple[int, int]:
-    while True:
-        try:
-            async with asyncio.timeout(silent_s):
-                asked = await link.receive()
-        except TimeoutError:
-            raise ProbeFailed(f"the head asks nothing for {silent_s:g} s") from None
-        if "over" in asked:
-            return _count(asked["over"]), _count(asked.get("all"))
-        await link.send(await _answer(asked, tasks))
+    """A head that goes away ends what it asked for."""
+    hearing = asyncio.ensure_future(link.receive())
+    try:
+        while True:
+            await asyncio.wait([hearing], timeout=silent_s)
+            if not hearing.done():
+                raise ProbeFailed(f"the head asks nothing for {silent_s:g} s")
+            asked = hearing.result()
+            if "over" in asked:
+                return _count(asked["over"]), _count(asked.get("all"))
+            hearing = asyncio.ensure_future(link.receive())
+            await link.send(await _unless_it_leaves(hearing, _answer(asked, tasks)))
+    finally:
+        hearing.cancel()
+        await asyncio.gather(hearing, return_exceptions=True)
+
+
+async def _unless_it_leaves(
+    hearing: "asyncio.Future[dict[str, Any]]", answer: Coroutine[Any, Any, dict[str, Any]]
+) -> dict[str, Any]:
+    """Raises ProbeFailed once the link ends: nothing else comes before the answer has gone."""
+    answering = asyncio.ensure_future(answer)
+    try:
+        await asyncio.wait([hearing, answering], return_when=asyncio.FIRST_COMPLETED)
+        if not answering.done():
+            hearing.result()
+            raise ProbeFailed("the head asks two things at once")
+        return answering.result()
+    finally:
+        answering.cancel()
+        await asyncio.gather(answering, return_exceptions=True)
 
 
 async def _answer(asked: Mapping[str, Any], tasks: Mapping[str, ProbeTask]) -> dict[str, Any]:
