@@ -31,6 +31,7 @@ class ProbedNetwork:
         self._told, self._wanted = told, tuple(wanted)
         self._numbers = {name: secrets.token_hex(NUMBER_BYTES) for name in self._nodes}
         self._listening: dict[str, Listening] = {}
+        self._lost: set[str] = set()
         self.paths = {node.name: Paths(node.name, told[node.name], node.address) for node in nodes}
         self._tried: dict[str, dict[str, dict[int, Outcome]]] = {}
         """Of whose ports, then by whom."""
@@ -57,7 +58,7 @@ class ProbedNetwork:
     async def _listen(self) -> None:
         self._listening, failed = await of_all(self._nodes.values(), self._listen_on)
         for name, why in failed.items():
-            self._add(name, "ports", why)
+            self._lose(name, why)
 
     async def _listen_on(self, node: ProbedNode) -> Listening:
         asked = Listen(
@@ -125,9 +126,10 @@ class ProbedNetwork:
                 for (to, target), each in zip(others, said, strict=True)
             ]
 
-        reached, failed = await of_all(self._nodes.values(), by)
+        asked = (node for name, node in self._nodes.items() if name not in self._lost)
+        reached, failed = await of_all(asked, by)
         for name, why in failed.items():
-            self._add(name, "ports", f"it could not try others: {why}")
+            self._lose(name, f"it could not try others: {why}")
         return [each for tried in reached.values() for each in tried]
 
     async def _links(self) -> None:
@@ -151,5 +153,7 @@ class ProbedNetwork:
         where, number = self.paths[name].chosen, self._numbers[name]
         return ReachTarget(address=where, ports=(open_[-1],), number=number)
 
-    def _add(self, name: str, what: str, why: str) -> None:
-        self.found.append(ProbeFinding(node=name, name=what, state="bad", words=why))
+    def _lose(self, name: str, why: str) -> None:
+        """It is asked no more, and said to be bad once."""
+        self._lost.add(name)
+        self.found.append(ProbeFinding(node=name, name="ports", state="bad", words=why))

@@ -129,6 +129,13 @@ async def test_one_that_says_nothing_is_waited_for_within_the_bound(
     assert late.words == "not all was probed within 0.5 s"
 
 
+@pytest.mark.parametrize("task", [LISTEN, REACH])
+async def test_who_is_lost_is_said_to_be_once(tmp_path: Path, task: str) -> None:
+    found = await looked(tmp_path, task, "failed")
+    assert len([each for each in found if (each.node, each.state) == ("two", "bad")]) == 1
+    assert bad(found) == {("two", "ports")}
+
+
 async def test_a_head_that_fails_itself_says_so(tmp_path: Path) -> None:
     _, head = machine("one", "127.0.0.1", tmp_path)
     _, node = machine("two", "127.0.0.2", tmp_path)
