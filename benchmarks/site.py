@@ -33,7 +33,7 @@ from tests.support.sites import new_site, postgres_server
 
 RESULTS = Path(__file__).parent / "results"
 KEYS, ACTIVE_KEYS = 10_000, 200
-QUIET_S = BUSY_S = 20.0
+QUIET_S = BUSY_S = 15.0
 LIMITS = (4, 60, 300)
 BUDGETS = ((2_000, 100), (20_000, 100))
 

@@ -233,6 +233,7 @@ class DatabaseLoad:
     """A second and server."""
 
     servers: int
+    requests: float
     transactions: float
     statements_ms: float
     """That statements ran, as the database counts it."""
@@ -244,9 +245,8 @@ def database_load(site: MeasuredSite, seconds: float, busy: bool, keys: Sequence
     """While nothing is asked, or all servers are, with all these keys by turns."""
     servers = len(site.site.processes)
     began, before, cpu = time.monotonic(), _counted(site), site.database_cpu_s()
-    if busy:
-        _steady(site, seconds, keys)
-    else:
+    asked = _steady(site, seconds, keys) if busy else 0
+    if not busy:
         time.sleep(seconds)
     time.sleep(1.1)  # the database tells its counts once a second
     passed, after = time.monotonic() - began, _counted(site)
@@ -254,6 +254,7 @@ def database_load(site: MeasuredSite, seconds: float, busy: bool, keys: Sequence
     return asdict(
         DatabaseLoad(
             servers=servers,
+            requests=round(asked * share, 2),
             transactions=round((after[0] - before[0]) * share, 2),
             statements_ms=round((after[1] - before[1]) * share, 2),
             cpu_ms=round(1000 * (site.database_cpu_s() - cpu) * share, 2),
@@ -268,8 +269,8 @@ def _counted(site: MeasuredSite) -> tuple[float, float]:
     return float(count), float(active_ms)
 
 
-def _steady(site: MeasuredSite, seconds: float, keys: Sequence[str]) -> None:
-    """Each server some requests a second, of one token, with another key each time."""
+def _steady(site: MeasuredSite, seconds: float, keys: Sequence[str]) -> int:
+    """Each server some requests a second, of one token, with another key each time; how many."""
     addresses = [site.site.address(name) for name in site.site.processes]
     asked = json.loads(body("hi", 1)) | {"stream": False, "stream_options": None}
     deadline = time.monotonic() + seconds
@@ -281,6 +282,7 @@ def _steady(site: MeasuredSite, seconds: float, keys: Sequence[str]) -> None:
             http.post(f"{address}{PATH}", json=asked, headers={"X-API-Key": key})
             number += 1
             time.sleep(0.01)
+    return number
 
 
 @contextmanager

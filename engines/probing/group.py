@@ -68,7 +68,8 @@ def _findings(
             words = f"{len(names)} machines met in {shaken[name].seconds:.1f} s"
             yield ProbeFinding(node=name, name=backend, state="ok", words=words)
         else:
-            remedy = REMEDY.format(backend.upper())
+            is_gone = failed[name].startswith(("no answer", "its link"))
+            remedy = "" if is_gone else REMEDY.format(backend.upper())
             yield ProbeFinding(
                 node=name, name=backend, state="bad", words=failed[name], remedy=remedy
             )
