@@ -68,8 +68,15 @@ def _findings(
             words = f"{len(names)} machines met in {shaken[name].seconds:.1f} s"
             yield ProbeFinding(node=name, name=backend, state="ok", words=words)
         else:
-            is_gone = failed[name].startswith(("no answer", "its link"))
-            remedy = "" if is_gone else REMEDY.format(backend.upper())
+            remedy = _remedy(backend, failed[name])
             yield ProbeFinding(
                 node=name, name=backend, state="bad", words=failed[name], remedy=remedy
             )
+
+
+def _remedy(backend: Backend, why: str) -> str:
+    if why.startswith(("no answer", "its link")):
+        return ""
+    if "NCCL built in" in why:
+        return "install torch as it is built for CUDA"
+    return REMEDY.format(backend.upper())

@@ -17,6 +17,7 @@ from engines.probing.findings import ProbeFinding
 from engines.probing.listeners import MOST_PORTS
 from engines.probing.preflight import BOUND_S, Preflight, Wishes
 from engines.probing.prober import Prober
+from engines.probing.ray_nodes import ray_nodes
 from engines.probing.told import told_here
 from server import __version__
 from server.accounts.node_token import node_token
@@ -28,6 +29,7 @@ from server.refusal import CannotStart
 from server.settings import Settings
 
 PORT: Final = 8790
+RAY: Final = "ray"
 MOST_WANTED: Final = MOST_PORTS // 2
 
 
@@ -47,8 +49,11 @@ def look_at_cluster(flags: ClusterFlags, settings: Settings) -> int:
     """The exit status. Raises CannotStart."""
     if flags.where is None and not flags.listens:
         raise CannotStart(
-            "--cluster needs --listen on one machine, and that machine's HOST:PORT on the others."
+            "--cluster needs --listen on one machine, and that machine's HOST:PORT on the others; "
+            "or, on a machine of a Ray cluster, `fjord doctor --cluster ray`."
         )
+    if flags.where == RAY and not flags.listens:
+        return _in_ray(flags, settings)
     secret = node_token(settings.node_token, settings.node_token_file)
     if not secret:
         raise CannotStart(
@@ -56,12 +61,57 @@ def look_at_cluster(flags: ClusterFlags, settings: Settings) -> int:
             "--node-token-file: make one with `openssl rand -hex 32`."
         )
     host, port = _address(flags.where, needs_host=not flags.listens)
-    name = (settings.node or socket.gethostname())[:64]
-    prober = Prober(lambda: told_here(name, __version__), settings.data_dir)
+    name, prober = _name(settings), _prober(settings)
     if not flags.listens:
         return asyncio.run(_come(host, port, name, secret, flags.wait_s, prober))
-    wishes = Wishes(ports=ports_of(flags.ports), models=_models(settings))
+    wishes = _wishes(flags, settings)
     return asyncio.run(_head(host, port, name, secret, flags, prober, wishes))
+
+
+def _in_ray(flags: ClusterFlags, settings: Settings) -> int:
+    """Ray reaches all machines; nothing runs on the others."""
+    name, wishes = _name(settings), _wishes(flags, settings)
+    prober = _prober(settings)
+    try:
+        with ray_nodes(__version__, settings.data_dir, (name,)) as machines:
+            if not machines.others:
+                raise CannotStart("This machine is the Ray cluster's only one.")
+            own = ProbedNode(name, OwnChannel(prober.tasks()), machines.address)
+            found = asyncio.run(_probed(own, machines.others, wishes, prober))
+    except ProbeFailed as error:
+        raise CannotStart(f"--cluster ray: {printable(str(error))}.") from None
+    return _told(found, flags)
+
+
+def _name(settings: Settings) -> str:
+    return (settings.node or socket.gethostname())[:64]
+
+
+def _prober(settings: Settings) -> Prober:
+    return Prober(lambda: told_here(_name(settings), __version__), settings.data_dir)
+
+
+def _wishes(flags: ClusterFlags, settings: Settings) -> Wishes:
+    return Wishes(ports=ports_of(flags.ports), models=_models(settings))
+
+
+async def _probed(
+    own: ProbedNode, others: Sequence[ProbedNode], wishes: Wishes, prober: Prober
+) -> list[ProbeFinding]:
+    _say(f"probing {len(others) + 1} machines, within {BOUND_S:g} s")
+    try:
+        return await Preflight([own, *others], wishes, doing=_doing).run()
+    finally:
+        prober.close()
+
+
+def _told(found: Sequence[ProbeFinding], flags: ClusterFlags) -> int:
+    """The exit status."""
+    if flags.as_json:
+        typer.echo(json.dumps(as_document(found)))
+    else:
+        show(found)
+    return 1 if any(each.state == "bad" for each in found) else 0
 
 
 async def _come(host: str, port: int, name: str, secret: str, wait_s: float, prober: Prober) -> int:
@@ -99,11 +149,7 @@ async def _head(
         raise CannotStart(f"--listen {where} cannot be: {error.strerror or error}.") from None
     finally:
         prober.close()
-    if flags.as_json:
-        typer.echo(json.dumps(as_document(found)))
-    else:
-        show(found)
-    return 1 if bad else 0
+    return _told(found, flags)
 
 
 async def _found(
@@ -120,8 +166,7 @@ async def _found(
         )
     if nodes:
         own = ProbedNode(name, OwnChannel(prober.tasks()), door.own_address)
-        _say(f"probing {len(nodes) + 1} machines, within {BOUND_S:g} s")
-        found += await Preflight([own, *nodes], wishes, doing=_doing).run()
+        found += await _probed(own, nodes, wishes, prober)
     return found
 
 

@@ -9,7 +9,7 @@ Where: TypeAlias = Annotated[
     str | None,
     typer.Argument(
         metavar="[HEAD:PORT]",
-        help="With --cluster: the machine to come to; with --listen, where to wait.",
+        help="With --cluster: the machine to come to, or ray; with --listen, where to wait.",
         show_default=False,
     ),
 ]
