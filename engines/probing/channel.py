@@ -15,7 +15,7 @@ class ProbeFailed(EngineError):
     """A machine was not asked, or did not answer; the words say why."""
 
 
-class Channel(Protocol):
+class ProbeChannel(Protocol):
     """To one machine."""
 
     async def ask(
@@ -30,7 +30,7 @@ class ProbedNode:
     """One of the machines."""
 
     name: str
-    channel: Channel
+    channel: ProbeChannel
     address: str = ""
     """By which its link came; "": it came by none."""
 
