@@ -1,11 +1,13 @@
 """The secret that a server and the nodes that join it have in common."""
 
+import os
 import re
 from pathlib import Path
 from typing import Final
 
 from server.refusal import CannotStart
 
+VARIABLE: Final = "FJORD_NODE_TOKEN"
 SHORTEST: Final = 16
 LONGEST: Final = 1024
 _FORM: Final = re.compile(r"[!-~]+")
@@ -13,8 +15,9 @@ _MAKE = "make one with `openssl rand -hex 32`"
 
 
 def node_token(token: str | None, file: Path | None) -> str:
-    """From the environment, or the first line of a file; "": there is none. Raises CannotStart,
-    which never says it."""
+    """From the environment, which has it no more then (engines' processes need not know it), or the
+    first line of a file; "": there is none. Raises CannotStart, which never says it."""
+    os.environ.pop(VARIABLE, None)
     if token and file is not None:
         raise CannotStart(
             "FJORD_NODE_TOKEN and --node-token-file are both given: one of them is enough."
