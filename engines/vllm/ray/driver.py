@@ -1,0 +1,72 @@
+"""Runs as a process of its own: one Ray job, asked and told over a pipe.
+
+Ray ends a process whose cluster is gone, and a job's actors and placement groups end with its
+process: so neither may be the front's. When the pipe closes this process is gone at once.
+
+    python -m engines.vllm.ray.driver FD
+"""
+
+import os
+import sys
+import threading
+from multiprocessing.connection import Connection
+from queue import SimpleQueue
+from typing import Any, NoReturn
+
+from engines.vllm.ray.failure import NodeFailure, words
+from engines.vllm.ray.job import EngineJob
+from engines.vllm.ray.observing import observe
+from engines.vllm.ray.wire import Ask, Failed, Joined
+
+
+def main() -> None:
+    pipe = Connection(int(sys.argv[1]))
+    asks: SimpleQueue[Ask] = SimpleQueue()
+    threading.Thread(target=_hear, args=(pipe, asks), daemon=True).start()
+    try:
+        _do(pipe, asks.get())
+    except NodeFailure as error:
+        pipe.send(Failed(str(error)))
+    except BaseException as error:
+        pipe.send(Failed(words(error)))
+    _end(0)
+
+
+def _hear(pipe: "Connection[Any, Any]", asks: "SimpleQueue[Ask]") -> NoReturn:
+    try:
+        while True:
+            asks.put(pipe.recv())
+    except (EOFError, OSError):
+        pass
+    _end(0)
+
+
+def _end(status: int) -> NoReturn:
+    """Whatever a library does at its end could hang: Ray sees the socket close."""
+    os._exit(status)
+
+
+def _do(pipe: "Connection[Any, Any]", ask: Ask) -> None:
+    import ray
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    ray.init(
+        address=ask.address or "auto",
+        namespace=f"fjord-{os.getpid()}",
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
+    import engines.vllm.ray.remote as remote
+
+    ray.cloudpickle.register_pickle_by_value(remote)
+    own = None if ask.is_client else ray.get_runtime_context().get_node_id()
+    address = ray.util.get_node_ip_address()
+    pipe.send(Joined(own_node=own, address=address))
+    if ask.engine is None:
+        observe(pipe, own)
+    else:
+        EngineJob(pipe, ask.engine).run()
+
+
+if __name__ == "__main__":
+    main()
