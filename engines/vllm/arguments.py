@@ -32,7 +32,8 @@ _VLLM_RENDERERS = RENDERERS if (os.cpu_count() or 1) > 4 else 1
 def engine_arguments(
     spec: EngineSpec, path: str, known: set[str], is_cpu: bool | None = None
 ) -> dict[str, Any]:
-    """AsyncEngineArgs' keywords: ours, then the spec's over them. `is_cpu` None: as vLLM is here."""
+    """AsyncEngineArgs' keywords: ours, then the spec's over them. `is_cpu`: of vLLM on the machine
+    that it is for; None: this one."""
     is_elsewhere = is_cpu is not None
     is_cpu = on_cpu() if is_cpu is None else is_cpu
     given = {k: v for k, v in given_arguments(spec).items() if k not in OWN_ARGUMENTS}

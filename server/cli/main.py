@@ -114,6 +114,7 @@ def serve(
     verify: options.Verify = None,
     ledger_url: options.LedgerUrl = None,
     advertise: options.Advertise = None,
+    cluster: options.Cluster = None,
     otlp_endpoint: options.OtlpEndpoint = None,
     log_level: options.LogLevel = None,
     log_format: options.LogFormat = None,

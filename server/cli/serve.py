@@ -21,12 +21,14 @@ from engines.host.garbage import freeze_garbage
 from engines.planning.machine import Machine, this_machine
 from engines.planning.plan import AskedEngine
 from engines.registry.registry import Registry
+from engines.vllm.ray.cluster import RayCluster
 from server.accounts.auth import KeyRing
 from server.accounts.operator_token import operator_token
 from server.api.exposure import speaks_console
 from server.api.registry_file import RegistryFileReader
 from server.app import FjordApp, create_app
 from server.cli.announce import Announcement, ConsoleSaid, announce
+from server.cli.clustered import clustered, with_cluster
 from server.cli.console_link import first_admin_link
 from server.cli.drained_server import DrainedServer
 from server.cli.engine_memory import node_memory, sleep_rules
@@ -85,8 +87,9 @@ def serve(settings: Settings) -> int:
             _ledger(settings, registry, node) as ledger,
             _token(settings) as token,
             serve_log(settings),
+            clustered(settings, registry) as cluster,
         ):
-            fleet = _fleet(settings, registry, ledger)
+            fleet = _fleet(settings, registry, ledger, cluster)
             app = create_app(
                 settings,
                 registry,
@@ -116,9 +119,11 @@ def serve(settings: Settings) -> int:
     return 0
 
 
-def _fleet(settings: Settings, registry: Registry, ledger: Ledger) -> Fleet:
+def _fleet(
+    settings: Settings, registry: Registry, ledger: Ledger, cluster: RayCluster | None
+) -> Fleet:
     """What never fits is told now."""
-    machine = this_machine()
+    machine = with_cluster(this_machine(), cluster)
     asked = asked_of(registry.here, settings.data_dir, may_ask_hub=False)
     _tell_what_never_fits(asked, machine)
     if (complaint := old_driver()) is not None:
@@ -129,6 +134,8 @@ def _fleet(settings: Settings, registry: Registry, ledger: Ledger) -> Fleet:
         stall_timeout_s=settings.fetch_stall_timeout_s,
         verifies=settings.verify,
         peer=Peers(Directory(ledger.open_books)).engine,
+        cluster=cluster,
+        machine=lambda: machine,
     )
     return Fleet(
         registry.models.values(),
@@ -138,7 +145,7 @@ def _fleet(settings: Settings, registry: Registry, ledger: Ledger) -> Fleet:
         begin_adapter=builder.adapters.begin,
         load_timeout_s=settings.load_timeout_s,
         start_limit=StartLimit.of(settings.start_timeout_s),
-        memory=node_memory(settings, asked, machine),
+        memory=node_memory(settings, asked, machine, cluster),
         sleeping=sleep_rules(settings),
         on_ready=freeze_garbage,
     )

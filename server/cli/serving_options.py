@@ -142,6 +142,10 @@ Advertise = Annotated[
     str | None,
     typer.Option(metavar="URL", help="Where the site's other servers reach this one."),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(metavar="ray", help="vLLM's engines stand on this cluster's machines too."),
+]
 OtlpEndpoint = Annotated[
     str | None,
     typer.Option(

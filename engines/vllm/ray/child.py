@@ -49,15 +49,25 @@ class Driver:
 
     def joined(self) -> Joined:
         """Raises EngineUnavailable."""
-        return self._first(Joined, JOIN_S, f"Ray's cluster did not answer within {JOIN_S:g} s")
+        joined: Joined = self._first(
+            Joined, JOIN_S, f"Ray's cluster did not answer within {JOIN_S:g} s"
+        )
+        return joined
 
     def loaded(self, limit_s: float) -> Loaded:
         """Raises EngineUnavailable."""
-        return self._first(Loaded, limit_s, f"its start took longer than {limit_s:g} s")
+        loaded: Loaded = self._first(Loaded, limit_s, f"its start took longer than {limit_s:g} s")
+        return loaded
 
     def nodes(self, limit_s: float) -> Nodes:
         """Raises EngineUnavailable."""
-        return self._first(Nodes, limit_s, f"Ray told of no node within {limit_s:g} s")
+        nodes: Nodes = self._first(Nodes, limit_s, f"Ray told of no node within {limit_s:g} s")
+        return nodes
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it runs and was heard a moment ago."""
+        return self._failure is None and time.monotonic() - self._heard <= SILENT_S
 
     def check(self) -> None:
         """Raises EngineDead where it is over, or silent."""

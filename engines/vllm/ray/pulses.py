@@ -1,4 +1,4 @@
-"""Whether nodes answer: asked of an actor on each, since Ray itself takes half a minute to notice."""
+"""Whether nodes answer: asked of an actor on each, as Ray itself takes half a minute to notice."""
 
 import time
 from collections.abc import Iterable

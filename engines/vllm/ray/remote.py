@@ -131,7 +131,7 @@ def _core(config: Any, executor: Any, made: Any, sockets: tuple[str, str]) -> An
     from vllm.v1.engine.core import EngineCoreProc
     from vllm.v1.engine.utils import EngineZmqAddresses
 
-    class Core(EngineCoreProc):
+    class Core(EngineCoreProc):  # type: ignore[misc]
         """Knows the front's addresses, so that there is nothing to shake hands about."""
 
         @contextlib.contextmanager
