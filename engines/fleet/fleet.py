@@ -92,8 +92,7 @@ class Fleet:
         other."""
         self.load_timeout_s = load_timeout_s
         self._weights_bytes, self._pace = weights_bytes, pace
-        self._check_interval_s = check_interval_s
-        self._check_timeout_s = check_timeout_s
+        self._check_interval_s, self._check_timeout_s = check_interval_s, check_timeout_s
         self._stop_timeout_s = stop_timeout_s
         self._replace_timeout_s = replace_timeout_s
         self.memory = memory = memory or NodeMemory()
@@ -125,8 +124,8 @@ class Fleet:
     async def start(self) -> None:
         """Returns at once; preloads go on in the background, one after another."""
         if self._owner is None:
-            self.renewal.begin_adapters(self._first_models)
             self.memory.watch(self.look_again)
+            self.renewal.begin_adapters(self._first_models)
             self._owner = asyncio.create_task(self._own(), name="fleet")
 
     async def stop(self, timeout_s: float | None = None) -> None:
