@@ -19,8 +19,9 @@ from engines.vllm.ray.wire import Ask, Node, Nodes, Seat, Told
 
 log = logging.getLogger("fjord.ray")
 
-FIRST_LOOK_S = 25.0
-"""How long nodes may take to tell what they have, at the start."""
+FIRST_LOOK_S, NODES_S = 25.0, 15.0
+"""How long nodes may take to tell what they have, at the start; and to join the cluster, where it
+has none with cards yet."""
 _AGAIN_S = 3.0
 
 
@@ -102,13 +103,13 @@ class RayCluster:
         return Driver(Ask(address=self._address), self._hear)
 
     def _first_look(self) -> tuple[Node, ...]:
-        """Until each node has told what it has, or the time is over."""
-        ends, nodes = time.monotonic() + FIRST_LOOK_S, self._driver.nodes(FIRST_LOOK_S).nodes
-        while not (nodes and all(node.answers for node in nodes)) and time.monotonic() < ends:
-            time.sleep(0.05)
-            nodes = self._driver.nodes(0.0).nodes
-            if not nodes and time.monotonic() > ends - FIRST_LOOK_S + 5.0:
+        """Once each has told what it has, or the time is over."""
+        ends, nodes = time.monotonic() + NODES_S, self._driver.nodes(FIRST_LOOK_S).nodes
+        while not (nodes and all(node.answers for node in nodes)):
+            if time.monotonic() > ends + (bool(nodes) * (FIRST_LOOK_S - NODES_S)):
                 break
+            time.sleep(0.05)
+            nodes = self._driver.nodes(FIRST_LOOK_S).nodes
         return tuple(node for node in nodes if node.answers)
 
     def _refuse_empty(self, nodes: Sequence[Node]) -> None:
