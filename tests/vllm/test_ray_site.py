@@ -87,7 +87,8 @@ class Streams:
             "logit_bias": {LETTER: 100},
             "stream_options": {"include_usage": True, "continuous_usage_stats": True},
         }
-        headers, events, rest = {"X-API-Key": self._key}, [], b""
+        headers, rest = {"X-API-Key": self._key}, b""
+        events: list[Any] = []
         url = f"{self._url}/v1/chat/completions"
         async with client.stream("POST", url, json=body, headers=headers) as answer:
             assert answer.status_code == 200, await answer.aread()
@@ -135,8 +136,10 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     (folder / "model_registry.yaml").write_text(REGISTRY.format(source=source))
     with two_hosts() as hosts, ray_site(hosts) as site:
         site.start()
-        command = site.one.argv(FJORD)
-        with serving(folder, command=command, **LIMITS, **site.variables()) as server:
+        command, variables = site.one.argv(FJORD), LIMITS | site.variables()
+        with serving(
+            folder, command=command, at_terminal=False, has_port=True, **variables
+        ) as server:
             server.until("Ready", 120)
             found = Front(site, server)
             wait_for(lambda: found.ready() == 2, "both replicas serve", 120)

@@ -161,12 +161,17 @@ class RayCluster:
             time.sleep(_AGAIN_S / 3)
             if self._driver.is_well or self._is_ended:
                 continue
-            self._take(())
-            self._say(f"the Ray cluster is away: {self._driver.failure or 'its driver is silent'}")
+            self._is_away(self._driver.failure or "its driver is silent")
             self._driver.end()
             time.sleep(_AGAIN_S)
             if not self._is_ended:
                 self._driver = self._observer()
+
+    def _is_away(self, why: str) -> None:
+        was_here = any(slot.is_here for slot in self._slots)
+        self._take(())
+        if was_here:
+            log.warning("the Ray cluster is away: %s", why)
 
     def _say_changes(
         self, before: Sequence[tuple[str, bool]], after: Sequence[tuple[str, bool]]

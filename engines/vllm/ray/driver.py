@@ -7,6 +7,7 @@ process: so neither may be the front's. When the pipe closes this process is gon
 """
 
 import os
+import socket
 import sys
 import threading
 from multiprocessing.connection import Connection
@@ -17,6 +18,8 @@ from engines.vllm.ray.failure import NodeFailure, words
 from engines.vllm.ray.job import EngineJob
 from engines.vllm.ray.observing import observe
 from engines.vllm.ray.wire import Ask, Failed, Joined
+
+_CONNECT_S = 3.0
 
 
 def main() -> None:
@@ -46,7 +49,18 @@ def _end(status: int) -> NoReturn:
     os._exit(status)
 
 
+def _reach(address: str) -> None:
+    """Ray would look for it for half a minute."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
+    except (OSError, ValueError) as error:
+        raise NodeFailure(f"nothing answers at {address}: {error}") from error
+
+
 def _do(pipe: "Connection[Any, Any]", ask: Ask) -> None:
+    if ask.address is not None:
+        _reach(ask.address)
     import ray
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"

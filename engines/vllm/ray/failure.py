@@ -4,7 +4,7 @@ import re
 
 _NOISE = re.compile(r"\x1b\[[0-9;]*m|^\s*(File|\^+|~+)\b.*$", re.MULTILINE)
 _LAST = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception|Exit)): ?(.*)$", re.MULTILINE)
-_MOST = 400
+_MOST = 300
 
 
 class NodeFailure(Exception):

@@ -146,6 +146,9 @@ class EngineJob:
 
         try:
             return ray.get(ref)
+        except ray.exceptions.RayActorError as error:
+            said = words(error)
+            raise NodeFailure(f"its process on {self._where} is gone ({said})") from error
         except ray.exceptions.RayError as error:
             raise NodeFailure(f"on {self._where}: {words(error)}") from error
 
