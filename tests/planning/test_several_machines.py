@@ -1,6 +1,7 @@
 """A plan over the cards of several machines."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,7 @@ def machine(*nodes: str) -> Machine:
     return Machine(cards=tuple(cards), host_bytes=2**40)
 
 
-def asked(replicas: int = 1, source: str = "large", **args: object) -> AskedEngine:
+def asked(replicas: int = 1, source: str = "large", **args: Any) -> AskedEngine:
     facts = shipped_facts("mistralai/Mixtral-8x7B-Instruct-v0.1")
     spec = EngineSpec(kind="vllm", source=source, args=dict(args))
     return AskedEngine(spec=spec, aliases=(source,), facts=facts, replicas=replicas)
@@ -67,7 +68,7 @@ def test_the_servers_own_cards_are_never_half_of_an_engine() -> None:
 
 
 @pytest.mark.parametrize("args", [{"device_ids": [0]}, {"nnodes": 2}, {"data_parallel_size": 2}])
-def test_what_is_placed_already_stays_here(args: dict[str, object]) -> None:
+def test_what_is_placed_already_stays_here(args: dict[str, Any]) -> None:
     one = asked(tensor_parallel_size=2, **args)
     assert one.facts is not None
     assert fit(one.spec, one.facts, machine("", "8x80")).demand.claims == {}

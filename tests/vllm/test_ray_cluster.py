@@ -117,7 +117,9 @@ def test_other_versions_are_said_and_not_used(
     found = joined(node(2), node(3, vllm="0.31.0", python="3.12.1"))
     assert {card.node for card in found.cards} == {"10.0.0.2"}
     assert "Python 3.12, not 3.11; vLLM 0.31.0, not 0.32.0): it is not used" in caplog.text
-    with pytest.raises(NoCluster, match=r"no node of the Ray cluster can be used: node 10\.0\.0\.2"):
+    with pytest.raises(
+        NoCluster, match=r"no node of the Ray cluster can be used: node 10\.0\.0\.2"
+    ):
         joined(node(2, ray="2.59.0"))
     assert Told_.last.is_ended
     assert unequal(node(2, python="3.11.9"), HERE) is None

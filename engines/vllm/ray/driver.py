@@ -6,6 +6,7 @@ process: so neither may be the front's. When the pipe closes this process is gon
     python -m engines.vllm.ray.driver FD
 """
 
+import contextlib
 import os
 import socket
 import sys
@@ -20,6 +21,7 @@ from engines.vllm.ray.observing import observe
 from engines.vllm.ray.wire import Ask, Failed, Joined
 
 _CONNECT_S = 3.0
+LEAVE_S = 3.0
 
 
 def main() -> None:
@@ -37,30 +39,42 @@ def main() -> None:
 
 def _hear(pipe: "Connection[Any, Any]", asks: "SimpleQueue[Ask]") -> NoReturn:
     try:
-        while True:
-            asks.put(pipe.recv())
+        while (ask := pipe.recv()) is not None:
+            asks.put(ask)
     except (EOFError, OSError):
         pass
     _end(0)
 
 
 def _end(status: int) -> NoReturn:
-    """Whatever a library does at its end could hang: Ray sees the socket close."""
+    """Whatever a library does at its end could hang: Ray sees the socket close. Through its client
+    port it would wait for half a minute for this process to come again, so that it is told."""
+    if "ray.util.client" in sys.modules:
+        leaving = threading.Thread(target=_disconnect, daemon=True)
+        leaving.start()
+        leaving.join(LEAVE_S)
     os._exit(status)
 
 
-def _reach(address: str) -> None:
-    """Ray would look for it for half a minute."""
+def _disconnect() -> None:
+    import ray
+
+    with contextlib.suppress(Exception):
+        ray.util.disconnect()
+
+
+def _reach(address: str) -> str:
+    """This machine's address on the way there. Ray would look for it for half a minute."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S).close()
+        with socket.create_connection((host.strip("[]"), int(port)), _CONNECT_S) as way:
+            return str(way.getsockname()[0])
     except (OSError, ValueError) as error:
         raise NodeFailure(f"nothing answers at {address}: {error}") from error
 
 
 def _do(pipe: "Connection[Any, Any]", ask: Ask) -> None:
-    if ask.address is not None:
-        _reach(ask.address)
+    way = None if ask.address is None else _reach(ask.address)
     import ray
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -74,7 +88,8 @@ def _do(pipe: "Connection[Any, Any]", ask: Ask) -> None:
 
     ray.cloudpickle.register_pickle_by_value(remote)
     own = None if ask.is_client else ray.get_runtime_context().get_node_id()
-    address = ray.util.get_node_ip_address()
+    known = way if way and ask.is_client else str(ray.util.get_node_ip_address())
+    address = os.environ.get("VLLM_HOST_IP") or known
     pipe.send(Joined(own_node=own, address=address))
     if ask.engine is None:
         observe(pipe, own)

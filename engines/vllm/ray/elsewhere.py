@@ -38,6 +38,11 @@ class RemoteCore:
         if self._driver is not None:
             self._driver.check()
 
+    def end(self) -> None:
+        """Idempotent; blocks for seconds at most."""
+        if self._driver is not None:
+            self._driver.end()
+
     def make(self, spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
         """An AsyncLLM that is ready. Blocks. Raises EngineUnavailable."""
         with turn(processes):

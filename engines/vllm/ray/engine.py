@@ -2,6 +2,7 @@
 
 import asyncio
 from functools import partial
+from typing import Any
 
 from engines.adapter import FindAdapter, own_folder
 from engines.base import EngineDead
@@ -51,6 +52,11 @@ class ClusterEngine(VllmEngine):
             raise
         finally:
             asked.cancel()
+
+    def _end(self, llm: Any) -> None:
+        if self._core is not None:
+            self._core.end()
+        super()._end(llm)
 
     def sleep_refusal(self) -> str | None:
         if self._core is not None:
