@@ -184,6 +184,6 @@ def test_of_a_remote_traceback_the_last_error_is_said() -> None:
         "ValueError: a head\n\nThe above\n\n"
         "torch.OutOfMemoryError: CUDA out of\n memory"
     )
-    assert words(RuntimeError(text)) == "OutOfMemoryError: CUDA out of"
+    assert words(RuntimeError(text)) == "OutOfMemoryError: CUDA out of memory"
     assert words(RuntimeError("plain")) == "RuntimeError: plain"
     assert len(words(RuntimeError("x" * 9000))) < 320

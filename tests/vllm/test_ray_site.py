@@ -1,4 +1,4 @@
-"""A whole `fjord serve` with a replica on another host, by Ray: its engine killed, the host cut off.
+"""A whole `fjord serve` with a replica on another host, by Ray: its engine killed, the host cut.
 One start of cluster and server for all of it; the figures of the ledger at its end."""
 
 import asyncio

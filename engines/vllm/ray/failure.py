@@ -12,9 +12,10 @@ class NodeFailure(Exception):
 
 
 def words(error: BaseException) -> str:
-    """The innermost exception of a remote traceback."""
+    """The last exception of a remote traceback, to its end."""
     text = _NOISE.sub("", str(error))
-    found = _LAST.findall(text)
-    name, message = found[-1] if found else (type(error).__name__, text)
+    found = list(_LAST.finditer(text))
+    name = found[-1][1] if found else type(error).__name__
+    message = text[found[-1].start(2) :] if found else text
     line = " ".join(f"{name.rsplit('.', 1)[-1]}: {message}".split())
     return line if len(line) <= _MOST else f"{line[:_MOST]}…"
