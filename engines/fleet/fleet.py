@@ -99,8 +99,7 @@ class Fleet:
         self._steps = EngineSteps(build, start_limit or StartLimit(), weights_bytes, memory)
         self._backoff = backoff or Backoff()
         self._on_ready = on_ready
-        self._turns = turns or TurnRules()
-        self._sleeping = sleeping or SleepRules()
+        self._turns, self._sleeping = turns or TurnRules(), sleeping or SleepRules()
         self.is_short = False
         self._first_models = tuple(models)
         self._engines = shared_engines(self._first_models)
