@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 ENGINE ?=
+CLUSTER ?=
 ARGS   ?=
 # A bundle (docs/bundle.md) and the key that must have signed it.
 BUNDLE ?=
@@ -13,7 +14,7 @@ TORCH  := 2.13.0
 HAS_GPU := $(shell nvidia-smi -L 2>/dev/null | grep -q 'GPU ' && echo yes)
 # What is installed: on a GPU vLLM's CUDA build; without one llama.cpp alone, unless vLLM is asked
 # for. Tests want vLLM everywhere.
-SERVE_SET := $(if $(HAS_GPU),cuda,$(if $(filter vllm,$(ENGINE)),cpu,laptop))
+SERVE_SET := $(if $(HAS_GPU),cuda,$(if $(filter vllm,$(ENGINE))$(CLUSTER),cpu,laptop))
 TEST_SET  := $(if $(HAS_GPU),cuda,cpu)
 
 RUN := $(VENV)/bin/python
@@ -31,6 +32,7 @@ SAY := @printf '\033[1m==>\033[0m %s\n'
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 	@echo '  ARGS="--port 9000" passes flags to serve, test and bench; ENGINE=vllm serves with vLLM without a GPU.'
+	@echo '  CLUSTER=ray installs Ray too, and joins the cluster of this machine (docs/cluster.md).'
 	@echo '  BUNDLE=FILE serves what a bundle carries, without a network; KEY=PUB: it must be signed by that key.'
 
 ifneq ($(BUNDLE),)
@@ -40,8 +42,8 @@ serve: $(VENV)/.made
 	@cmp -s $(DATA)/bundle/manifest.json $(VENV)/.bundle || $(MAKE) --no-print-directory bundle-wheels
 	@$(RUN) -m server serve --offline --registry $(DATA)/bundle/model_registry.yaml $(ARGS)
 else
-serve: $(VENV)/.$(SERVE_SET) ## Set up what is missing, then serve on 127.0.0.1:8080
-	@$(RUN) -m server serve $(if $(ENGINE),--engine $(ENGINE)) $(ARGS)
+serve: $(VENV)/.$(SERVE_SET) $(if $(CLUSTER),$(VENV)/.ray) ## Set up what is missing, then serve on 127.0.0.1:8080
+	@$(RUN) -m server serve $(if $(ENGINE),--engine $(ENGINE)) $(if $(CLUSTER),--cluster $(CLUSTER)) $(ARGS)
 endif
 
 setup: $(VENV)/.$(SERVE_SET) ## Set up alone: packages, embedded model, first key
@@ -91,6 +93,7 @@ lock: $(VENV)/.dev ## Renew the locks in requirements/ from their .in files
 	$(LOCK) $(LEAN) requirements/cpu.in -o requirements/cpu.txt
 	$(LOCK) $(LEAN) -c requirements/cpu.txt requirements/laptop.in -o requirements/laptop.txt
 	$(LOCK) $(LEAN) requirements/dev.in -o requirements/dev.txt
+	$(LOCK) $(LEAN) requirements/ray.in -o requirements/ray.txt
 	$(LOCK) requirements/cuda.in -o requirements/cuda.txt
 	for set in $(CLIENTS) bench-litellm; do $(LOCK) requirements/$$set.in -o requirements/$$set.txt; done
 
@@ -142,10 +145,16 @@ $(VENV)/.cuda: requirements/cuda.txt | $(VENV)/.made
 	@$(PIP) --require-hashes -r $<
 	@touch $@
 
+$(VENV)/.ray: requirements/ray.txt | $(VENV)/.$(SERVE_SET)
+	$(SAY) 'installing Ray (75 MB)'
+	@$(PIP) --require-hashes -r $<
+	@touch $@
+
 # After the set: where both name a package, the test tools follow the versions that are served.
-$(VENV)/.dev: requirements/dev.txt $(VENV)/.$(TEST_SET)
+$(VENV)/.dev: requirements/dev.txt requirements/ray.txt $(VENV)/.$(TEST_SET)
 	$(SAY) 'installing the test tools'
 	@$(PIP) --require-hashes -r $<
+	@$(PIP) --require-hashes -r requirements/ray.txt
 	$(if $(HAS_GPU),@$(PIP) --require-hashes -r requirements/laptop.txt)
 	$(if $(HAS_GPU),@$(PIP) --require-hashes -r requirements/cuda.txt)
 	@touch $@

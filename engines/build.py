@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-from engines.adapter import FindAdapter
 from engines.base import Adapter, Engine, EngineBroken, EngineUnavailable
 from engines.fleet.pace import FetchPace
 from engines.host.child_job import Progress
 from engines.joined.nodes import JoinedNodes
+from engines.planning.engine_arguments import is_bound_here
+from engines.planning.machine import Machine, this_machine
 from engines.registry.adapters import AdapterUnavailable
 from engines.registry.several_machines import machines
 from engines.registry.spec import EngineSpec
+from engines.vllm.ray.cluster import RayCluster
 from engines.weights.adapter_files import AdapterFiles
 from engines.weights.background import in_background
 from engines.weights.fingerprint import fingerprint
@@ -44,13 +46,16 @@ class EngineBuilder:
         *,
         stall_timeout_s: float = 600.0,
         verifies: bool = False,
+        cluster: RayCluster | None = None,
+        machine: Callable[[], Machine] = this_machine,
         peer: Callable[[EngineSpec], Engine] = no_peer,
         nodes: JoinedNodes | None = None,
     ) -> None:
         """A fetch that gets no further for `stall_timeout_s` ends with EngineUnavailable. With
-        `verifies` every byte is compared before an engine is built. `peer`: makes an engine that
-        stands on another node. `nodes`: machines that run parts of engines; None: none do."""
-        self._peer = peer
+        `verifies` every byte is compared before an engine is built. `machine`: what they may stand
+        on, the cards of `cluster` among it. `peer`: makes an engine that stands on another node.
+        `nodes`: machines that run parts of engines; None: none do."""
+        self._cluster, self._machine, self._peer = cluster, machine, peer
         self._data_dir = data_dir
         self._verifies, self._nodes = verifies, nodes
         self._progress = progress
@@ -64,10 +69,42 @@ class EngineBuilder:
         if spec.kind == "peer":
             return self._peer(spec)
         if spec.kind == "scripted":
-            return _engine(spec, Path(), self.adapters, {}, None)
+            return self._engine(spec, Path(), {})
         path = await self.fetched(spec)
         self._weights_bytes[spec.key] = weights_bytes(path, spec.projector)
-        return _engine(spec, path, self.adapters, await self._places(spec), self._nodes)
+        return self._engine(spec, path, await self._places(spec))
+
+    def _engine(self, spec: EngineSpec, path: Path, places: Mapping[str, Path]) -> Engine:
+        """Engines are imported here and nowhere else: vLLM alone takes seconds."""
+        match spec.kind:
+            case "vllm" if self._cluster is not None and not is_bound_here(spec):
+                from engines.vllm.ray.engine import ClusterEngine
+
+                return ClusterEngine(spec, str(path), self._cluster, self.adapters)
+            case "vllm" if machines(spec.args) > 1:
+                from engines.vllm.headless.engine import SpanningEngine
+
+                if (nodes := self._nodes) is None:
+                    raise EngineUnavailable(
+                        "It needs other machines, which only `fjord serve` has."
+                    )
+                return SpanningEngine(
+                    spec, str(path), nodes, fingerprint, find_adapter=self.adapters
+                )
+            case "vllm":
+                from engines.vllm.engine import VllmEngine
+
+                return VllmEngine(spec, str(path), find_adapter=self.adapters)
+            case "llamacpp":
+                from engines.llamacpp.engine import LlamacppEngine
+
+                return LlamacppEngine(spec, path, places)
+            case "scripted":
+                from engines.testing.scripted import ScriptedEngine
+
+                return ScriptedEngine(spec, self.adapters)
+            case "peer":
+                raise EngineBroken("it stands on another node")
 
     async def _places(self, spec: EngineSpec) -> dict[str, Path]:
         """Of its adapters, by name, without those that cannot be had."""
@@ -105,7 +142,7 @@ class EngineBuilder:
             del self._paces[spec.key]
 
     def _resolved(self, spec: EngineSpec, told: Progress) -> Path:
-        refuse_what_never_fits(spec, self._data_dir, told)
+        refuse_what_never_fits(spec, self._data_dir, told, self._machine)
         path = resolve(spec, self._data_dir, told)
         if self._verifies:
             refuse_damaged(spec, path, told)
@@ -138,34 +175,3 @@ def missing_library(kind: str) -> str | None:
         return None if importlib.util.find_spec(library) else library
     except (ImportError, ValueError):
         return library
-
-
-def _engine(
-    spec: EngineSpec,
-    path: Path,
-    adapters: FindAdapter,
-    places: Mapping[str, Path],
-    nodes: JoinedNodes | None,
-) -> Engine:
-    """Engines are imported here and nowhere else: vLLM alone takes seconds."""
-    match spec.kind:
-        case "vllm" if machines(spec.args) > 1:
-            from engines.vllm.headless.engine import SpanningEngine
-
-            if nodes is None:
-                raise EngineUnavailable("It needs other machines, which only `fjord serve` has.")
-            return SpanningEngine(spec, str(path), nodes, fingerprint, find_adapter=adapters)
-        case "vllm":
-            from engines.vllm.engine import VllmEngine
-
-            return VllmEngine(spec, str(path), find_adapter=adapters)
-        case "llamacpp":
-            from engines.llamacpp.engine import LlamacppEngine
-
-            return LlamacppEngine(spec, path, places)
-        case "scripted":
-            from engines.testing.scripted import ScriptedEngine
-
-            return ScriptedEngine(spec, adapters)
-        case "peer":
-            raise EngineBroken("it stands on another node")

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from engines.registry.cluster import ClusterName
 from engines.registry.complaints import complaint, shown
 from server.refusal import CannotStart
 
@@ -180,6 +181,8 @@ class Settings(BaseSettings):
     """A node serves on its last known keys and budgets for so long while the site is away."""
     advertise: Annotated[str, AfterValidator(_advertised)] | None = None
     """http(s)://host:port where the site's other servers reach this one; None: it is not told."""
+    cluster: ClusterName | None = None
+    """ray, or ray://HOST:PORT: where vLLM's engines may stand too; None: as the registry says."""
     node: Annotated[str, AfterValidator(_node_name)] | None = None
     """This server's name in usage records; None: the host's name."""
     join: Annotated[str, AfterValidator(_advertised)] | None = None

@@ -92,16 +92,14 @@ class Fleet:
         other."""
         self.load_timeout_s = load_timeout_s
         self._weights_bytes, self._pace = weights_bytes, pace
-        self._check_interval_s = check_interval_s
-        self._check_timeout_s = check_timeout_s
+        self._check_interval_s, self._check_timeout_s = check_interval_s, check_timeout_s
         self._stop_timeout_s = stop_timeout_s
         self._replace_timeout_s = replace_timeout_s
         self.memory = memory = memory or NodeMemory()
         self._steps = EngineSteps(build, start_limit or StartLimit(), weights_bytes, memory)
         self._backoff = backoff or Backoff()
         self._on_ready = on_ready
-        self._room, self._turns = memory.room, turns or TurnRules()
-        self._sleeping = sleeping or SleepRules()
+        self._turns, self._sleeping = turns or TurnRules(), sleeping or SleepRules()
         self.is_short = False
         self._first_models = tuple(models)
         self._engines = shared_engines(self._first_models)
@@ -125,6 +123,7 @@ class Fleet:
     async def start(self) -> None:
         """Returns at once; preloads go on in the background, one after another."""
         if self._owner is None:
+            self.memory.watch(self.look_again)
             self.renewal.begin_adapters(self._first_models)
             self._owner = asyncio.create_task(self._own(), name="fleet")
 
@@ -165,10 +164,11 @@ class Fleet:
     def outlooks(self, aliases: Iterable[str]) -> dict[str, Outlook]:
         """Of each; for several over one snapshot, as that takes most of the time."""
         engines = {alias: self._by_alias[alias].replicas.first for alias in aliases}
-        views = priced([e.view() for e in self._engines.values()], self._room, self._sleeping)
+        room = self.memory.room
+        views = priced([e.view() for e in self._engines.values()], room, self._sleeping)
         ways = {e.spec.key: self._way(e) for e in self._engines.values()}
         keys = {e.spec.key for e in engines.values() if not e.is_removed}
-        of = outlooks(keys, views, ways, time.monotonic(), self._room, self._turns)
+        of = outlooks(keys, views, ways, time.monotonic(), room, self._turns)
         return {alias: of.get(e.spec.key) or Outlook(state=e.state) for alias, e in engines.items()}
 
     def _way(self, managed: ManagedEngine) -> Prospect:
@@ -176,8 +176,8 @@ class Fleet:
 
     def raise_if_pinned_out(self, alias: str) -> None:
         """Raises EngineNotLoaded where it has no room for as long as others are pinned."""
-        views = [e.view() for e in self._engines.values()]
-        refuse_pinned_out(alias, self._by_alias[alias].replicas.first.view(), views, self._room)
+        views, room = [e.view() for e in self._engines.values()], self.memory.room
+        refuse_pinned_out(alias, self._by_alias[alias].replicas.first.view(), views, room)
 
     def statuses(self) -> list[EngineStatus]:
         return [status_of(managed) for managed in self._engines.values() if not managed.is_gone]
@@ -201,11 +201,11 @@ class Fleet:
 
     async def _step(self) -> None:
         now = time.monotonic()
-        views = [managed.view() for managed in self._engines.values()]
-        for action in decide(views, now, self._room, self._turns, self._sleeping):
+        views, room = [e.view() for e in self._engines.values()], self.memory.room
+        for action in decide(views, now, room, self._turns, self._sleeping):
             self.act(action)
-        self.is_short = is_short(views, self._room)
-        until = next_time(views, now, self._room, self._turns, self._sleeping)
+        self.is_short = is_short(views, room)
+        until = next_time(views, now, room, self._turns, self._sleeping)
         await self._inbox.hear(until)
 
     def act(self, action: Action) -> None:

@@ -5,6 +5,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Protocol, runtime_checkable
 
 from engines.base import Engine
@@ -34,6 +35,16 @@ class Placeable(Protocol):
         whole card that it may take."""
 
 
+class Elsewhere(Protocol):
+    """Cards of other machines."""
+
+    def absent(self) -> frozenset[int]:
+        """Those of machines that do not answer now, by their indices."""
+
+    def on_change(self, changed: Callable[[], object]) -> None:
+        """Have it called, in any thread, whenever `absent` has changed."""
+
+
 class NodeMemory:
     """`room` None: every engine is taken to fit beside the others."""
 
@@ -45,13 +56,29 @@ class NodeMemory:
         wait_s: float = 90.0,
         note: Note = lambda spec, cards, uses: None,
         plan: FleetPlan | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         """`need`, `note` and `free_bytes` (of each card, whoever holds the rest) may block: they
         are asked in threads. A killed engine's memory is waited for at most `wait_s`. `plan`: what
-        was planned at the start; None: nothing was."""
-        self.room, self._need, self.free_bytes, self._wait_s = room, need, free_bytes, wait_s
+        was planned at the start; None: nothing was. `elsewhere`: the machines whose cards `room`
+        counts too."""
+        self._room, self._need, self.free_bytes, self._wait_s = room, need, free_bytes, wait_s
         self.plan = plan
         self._note = note
+        self._elsewhere = elsewhere
+
+    @property
+    def room(self) -> DeviceMemory | None:
+        """As it is now: another machine may be away."""
+        if self._room is None or self._elsewhere is None:
+            return self._room
+        return replace(self._room, absent=self._elsewhere.absent())
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Have `changed` called on this loop whenever `room` has changed."""
+        loop = asyncio.get_running_loop()
+        if self._elsewhere is not None:
+            self._elsewhere.on_change(lambda: loop.call_soon_threadsafe(changed))
 
     def first_look(self, managed: ManagedEngine) -> None:
         """What it needs, as far as that is known before its weights are here. May block."""

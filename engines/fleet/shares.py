@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from engines.fleet.device_memory import DeviceMemory, MemoryNeed
 from engines.memory_in_use import MemoryInUse
-from engines.planning.demands import capacity, fit
-from engines.planning.engine_arguments import UTILISATION, vllm_arguments
+from engines.planning.demands import Fit, capacity, fit
+from engines.planning.engine_arguments import UTILISATION, is_bound_here, vllm_arguments
 from engines.planning.facts import ModelFacts
 from engines.planning.machine import Machine
 from engines.planning.measured import MeasuredMemory, measured_on
@@ -46,7 +46,7 @@ class NodeShares:
         sizes = tuple(capacity(card) for card in machine.cards)
         beside = [card.total_bytes - size for card, size in zip(machine.cards, sizes, strict=True)]
         spare = tuple(int(left * _SPARE_PART) for left in beside)
-        self.room = DeviceMemory(sizes, host_bytes or found, UTILISATION, spare)
+        self.room = DeviceMemory(sizes, host_bytes or found, UTILISATION, spare, machine.nodes)
         self.plan = plan([each for each in asked if each.facts], machine, measured)
         self._planned = {each.asked.spec.key: each for each in self.plan.engines}
         self._asleep = {
@@ -65,7 +65,9 @@ class NodeShares:
             need: MemoryNeed | None = self._planned_need(placed)
         else:
             need = self._unknown(spec) if facts is None else self._alone(spec, facts)
-        return need if need is None else self._with_sleep(need, spec, facts)
+        if need is None:
+            return None
+        return self._with_sleep(replace(need, is_bound=is_bound_here(spec)), spec, facts)
 
     def _with_sleep(
         self, need: MemoryNeed, spec: EngineSpec, facts: ModelFacts | None
@@ -94,7 +96,8 @@ class NodeShares:
         spec, found = placed.asked.spec, placed.fit
         assert found is not None
         assert placed.asked.facts is not None
-        if not placed.turn or not found.demand.claims or not self._may_grow(spec):
+        is_whole = self.room.is_elsewhere(max(placed.cards, default=0))
+        if not placed.turn or not found.demand.claims or not self._may_grow(spec) or is_whole:
             return self._alone(spec, placed.asked.facts, placed.cards)
         need = found.need
         cache = max(need.stream_bytes, placed.kv_bytes - self._left_to_sleepers(spec))
@@ -121,17 +124,24 @@ class NodeShares:
     ) -> MemoryNeed:
         """What a plan finds too large by its estimates is tried alone: what is certain was refused
         before it was fetched."""
-        demand = fit(spec, facts, self._machine, self._measured).demand
+        found = fit(spec, facts, self._machine, self._measured)
+        demand = found.demand
         if not demand.world:
             return MemoryNeed(devices=0, host_bytes=self._of_host(demand.host_bytes))
         if not demand.claims:
             return self._whole(demand.world, self._of_host(demand.host_bytes))
         return MemoryNeed(
-            bytes_each=max(demand.claims.values()),
+            bytes_each=self._here(found),
             devices=demand.world,
             host_bytes=self._of_host(demand.host_bytes),
             preferred=preferred,
         )
+
+    def _here(self, found: Fit) -> int:
+        """Of a card here, though on other machines it has them whole."""
+        kinds = list(dict.fromkeys(self._machine.cards))
+        claims = [size for kind, size in found.demand.claims.items() if not kinds[kind].node]
+        return max(claims, default=found.need.least_bytes)
 
     def _unknown(self, spec: EngineSpec) -> MemoryNeed | None:
         """Alone on its cards; in the machine's memory nobody can say."""

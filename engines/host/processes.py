@@ -68,6 +68,15 @@ class ProcessTree:
             thread.join()
             self._adopt()
 
+    def adopt(self, pid: int) -> None:
+        """A process that ends by itself when the front does."""
+        process = _process(pid)
+        with self._lock:
+            if process is not None:
+                self._adopted[pid] = process
+            if self._ended:
+                _kill(self._adopted.values())
+
     def _adopt_until(self, done: threading.Event) -> None:
         known, looked_at = self._before, 0.0
         while not done.wait(ADOPT_EVERY_S):

@@ -31,6 +31,8 @@ class Card:
     label_gb: float
     name: str = ""
     """Empty: only its size is known."""
+    node: str = ""
+    """The machine that it is in; empty: this one. Elsewhere an engine has its cards whole."""
 
     def __str__(self) -> str:
         return f"{self.name} {self.label_gb:g} GB".strip()

@@ -2,7 +2,7 @@
 
 from engines.planning.cards import Card
 from engines.planning.demands import gb
-from engines.planning.engine_arguments import vllm_arguments
+from engines.planning.engine_arguments import is_bound_here, vllm_arguments
 from engines.planning.facts import ModelFacts
 from engines.planning.machine import Machine
 from engines.planning.need import card_weights_bytes, on_card
@@ -16,6 +16,8 @@ def never_fits(spec: EngineSpec, facts: ModelFacts, machine: Machine) -> str | N
     args = vllm_arguments(spec)
     if spec.kind != "vllm" or args.is_elsewhere:
         return None
+    if is_bound_here(spec):
+        machine = machine.here
     if not machine.cards:
         return _in_memory(facts.weights_bytes(args.dtype), machine.host_bytes)
     if args.cards_here > len(machine.cards):

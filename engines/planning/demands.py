@@ -1,9 +1,16 @@
 """One engine on one machine -> what it takes there, or why it never can be there."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from engines.planning.cards import Card
-from engines.planning.engine_arguments import UTILISATION, VllmArguments, vllm_arguments
+from engines.planning.engine_arguments import (
+    UTILISATION,
+    VllmArguments,
+    is_bound_here,
+    vllm_arguments,
+)
 from engines.planning.facts import ModelFacts
 from engines.planning.lora import copies_bytes
 from engines.planning.machine import Machine
@@ -31,6 +38,7 @@ def room_of(machine: Machine) -> Room:
         kinds=tuple(kinds.index(card) for card in machine.cards),
         bytes=tuple(capacity(card) for card in machine.cards),
         host_bytes=machine.host_bytes,
+        nodes=machine.nodes,
     )
 
 
@@ -43,6 +51,8 @@ def fit(
     spec: EngineSpec, facts: ModelFacts, machine: Machine, measured: MeasuredMemory | None = None
 ) -> Fit:
     """Alone on the machine. llama.cpp's layers are on cards only where its arguments say so."""
+    if is_bound_here(spec):
+        machine = machine.here
     if spec.kind == "llamacpp":
         return _llamacpp(spec, facts, machine)
     args = vllm_arguments(spec)
@@ -69,7 +79,7 @@ def fit_vllm(
         if lack(card, need, args) is None
     }
     largest = max(range(len(kinds)), key=lambda i: kinds[i].total_bytes)
-    able = sum(kinds.index(card) in claims for card in machine.cards)
+    able = _together([card for card in machine.cards if kinds.index(card) in claims])
     return Fit(
         demand=Demand(
             key=spec.key,
@@ -82,6 +92,13 @@ def fit_vllm(
         or lack(kinds[largest], needs[largest], args)
         or _too_few(able, len(machine.cards), args.cards_here),
     )
+
+
+def _together(cards: Sequence[Card]) -> int:
+    """How many one engine can have: of one machine, or of all others than this one."""
+    elsewhere = [card for card in cards if card.node]
+    homes = Counter(card.node for card in cards)
+    return max(len(elsewhere), max(homes.values(), default=0))
 
 
 def lack(card: Card, need: Need, args: VllmArguments) -> str | None:
@@ -107,7 +124,10 @@ def gb(count: int) -> str:
 
 
 def _claim(card: Card, need: Need, args: VllmArguments) -> int:
-    """An engine that is told its share takes it, however little it needs."""
+    """An engine that is told its share takes it, however little it needs; on another machine it has
+    its cards whole."""
+    if card.node:
+        return capacity(card)
     if args.utilisation is None:
         return need.least_bytes
     return min(capacity(card), int(args.utilisation * card.total_bytes))

@@ -12,6 +12,10 @@ from engines.registry.spec import EngineSpec
 from engines.registry.vllm_names import by_keyword
 
 _KEPT_ELSEWHERE = ("cpu_offload_gb", "data_parallel_size_local", "data_parallel_address")
+_PLACED = (
+    *("device_ids", "nnodes", "data_parallel_size", "distributed_executor_backend"),
+    *(*_KEPT_ELSEWHERE, "data_parallel_backend", "kv_transfer_config"),
+)
 _BACKENDS = ("distributed_executor_backend", "data_parallel_backend")
 UTILISATION = 0.92
 """vLLM's gpu_memory_utilization where nobody says otherwise."""
@@ -87,6 +91,12 @@ def vllm_arguments(spec: EngineSpec) -> VllmArguments:
         is_elsewhere=any(given.get(name) for name in _KEPT_ELSEWHERE)
         or any(given.get(name) == "ray" for name in _BACKENDS),
     )
+
+
+def is_bound_here(spec: EngineSpec) -> bool:
+    """Whether it can stand on this machine alone: another library's, or its arguments say where."""
+    given = by_keyword(spec.args)
+    return spec.kind != "vllm" or any(given.get(name) not in (None, 1) for name in _PLACED)
 
 
 def default_batch(card_bytes: int, card_name: str) -> tuple[int, int]:

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -28,6 +28,17 @@ class Machine:
     cpu_dtype: str = "BF16"
     """What vLLM computes in on its CPU."""
     cpu_cache_bytes: int = CACHE_BYTES
+
+    @property
+    def here(self) -> "Machine":
+        """Without the cards of other machines, which come behind its own."""
+        return replace(self, cards=tuple(card for card in self.cards if not card.node))
+
+    @property
+    def nodes(self) -> tuple[int, ...]:
+        """Of each card the number of its machine, 0 this one."""
+        names = list(dict.fromkeys(["", *(card.node for card in self.cards)]))
+        return tuple(names.index(card.node) for card in self.cards)
 
 
 def this_machine(environment: Mapping[str, str] = os.environ) -> Machine:
@@ -101,8 +112,18 @@ def _listed(memory: str) -> list[list[str]]:
         )
     except (OSError, subprocess.TimeoutExpired):
         return []
-    rows = [[cell.strip() for cell in row] for row in csv.reader(asked.stdout.splitlines())]
+    return _rows(asked.stdout)
+
+
+def _rows(listed: str) -> list[list[str]]:
+    rows = [[cell.strip() for cell in row] for row in csv.reader(listed.splitlines())]
     return [row for row in rows if len(row) == 4 and row[3].isdigit()]
+
+
+def cards_elsewhere(listed: str, node: str, count: int) -> tuple[Card, ...]:
+    """The first `count` of what nvidia-smi lists on another machine."""
+    rows = [row for row in _rows(listed) if int(row[3])][:count]
+    return tuple(replace(_card(row), node=node) for row in rows)
 
 
 def _card(row: Sequence[str]) -> Card:

@@ -32,6 +32,20 @@ class Room:
     kinds: tuple[int, ...]
     bytes: tuple[int, ...]
     host_bytes: int | None = None
+    nodes: tuple[int, ...] = ()
+    """Of each card the number of its machine, 0 this one; empty: all are here."""
+
+    def homes(self, able: Sequence[int], world: int, claims: Mapping[int, int]) -> list[list[int]]:
+        """Of the cards `able` to take an engine, those that it may stand on together: of one
+        machine, and of several others only where no machine has enough, however empty."""
+        if not any(self.nodes):
+            return [list(able)]
+        numbers = range(max(self.nodes) + 1)
+        cards = [card for card, kind in enumerate(self.kinds) if kind in claims]
+        whole = max(sum(self.nodes[card] == n for card in cards) for n in numbers)
+        if whole >= world:
+            return [[card for card in able if self.nodes[card] == n] for n in numbers]
+        return [[card for card in able if self.nodes[card]]]
 
 
 Placement: TypeAlias = dict[str, tuple[int, ...]]
@@ -63,6 +77,7 @@ class _Search:
 
     def __init__(self, demands: Sequence[Demand], room: Room) -> None:
         self._demands = demands
+        self._room = room
         self._kinds = room.kinds
         self._free = list(room.bytes)
         self._failed: set[tuple[int, tuple[tuple[int, int], ...]]] = set()
@@ -108,8 +123,9 @@ class _Search:
         def likeness(card: int) -> tuple[int, int]:
             return (-self._free[card], self._kinds[card])
 
-        alike = [list(cards) for _, cards in groupby(sorted(able, key=likeness), likeness)]
-        return _picks(alike, demand.world)
+        for home in self._room.homes(able, demand.world, demand.claims):
+            alike = [list(cards) for _, cards in groupby(sorted(home, key=likeness), likeness)]
+            yield from _picks(alike, demand.world)
 
 
 def _picks(alike: Sequence[Sequence[int]], count: int) -> Iterator[tuple[int, ...]]:

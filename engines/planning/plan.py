@@ -171,11 +171,14 @@ def _placed(
     groups: list[list[Demand]], machine: Machine, needs: dict[str, Need]
 ) -> dict[str, _Place]:
     found: dict[str, _Place] = {}
+    kinds = room_of(machine).kinds
     for turn, group in enumerate(groups, 1):
         cards = place(group, room_of(machine)) or {}
         left = _left(group, cards, machine)
         for demand in group:
-            found[demand.key] = _place(turn, demand, cards[demand.key], needs[demand.key], left)
+            own = cards[demand.key]
+            least = min((demand.claims[kinds[card]] for card in own), default=0)
+            found[demand.key] = _place(turn, own, least, needs[demand.key], left)
     return found
 
 
@@ -195,17 +198,18 @@ def _left(
 
 def _place(
     turn: int,
-    demand: Demand,
     cards: tuple[int, ...],
+    claimed: int,
     need: Need,
     left: dict[int, tuple[int, int]],
 ) -> _Place:
-    if not demand.claims:
+    """`claimed`: bytes of each of its cards."""
+    if not claimed:
         return _Place(
             turn, cards, need.streams(need.least_bytes), need.kv_bytes or need.stream_bytes
         )
     beyond = min(left[card][0] // left[card][1] for card in cards)
-    room = min(demand.claims.values()) + beyond
+    room = claimed + beyond
     kv_bytes = need.kv_bytes or room - need.weights_bytes - need.reserve_bytes
     return _Place(turn, cards, need.streams(room), kv_bytes)
 

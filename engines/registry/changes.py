@@ -33,6 +33,7 @@ _OF_THE_FILE = (
     "regions",
     "batch_price_factor",
     "list_other_names",
+    "cluster",
     "access",
     "seller",
 )

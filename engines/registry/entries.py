@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from engines.registry.access import AccessEntry
+from engines.registry.cluster import ClusterName
 from engines.registry.complaints import GGUF_NAME
 from engines.registry.currency import CURRENCIES, Currency
 from engines.registry.durations import LONGEST_S, seconds_of
@@ -285,6 +286,7 @@ class RegistryFile(_Strict):
         None, description="{name: …, address: …, organisation_number: …, vat_percent: …}"
     )
     list_other_names: bool = Field(False, description="true: the models list shows other names too")
+    cluster: ClusterName | None = Field(None, description="ray, or ray://HOST:PORT")
     access: AccessEntry = Field(AccessEntry(), description="{issuers: [{name: …, issuer: …}]}")
     batch: BatchEntry = Field(BatchEntry(), description='{price_factor: "0.5"}')
     models: dict[Alias, ModelEntry] = Field(description="alias to model")

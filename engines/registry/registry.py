@@ -65,6 +65,8 @@ class Registry:
     """How people sign in, beside passwords."""
     list_other_names: bool = False
     """Whether the models list shows what models are also known as."""
+    cluster: str | None = None
+    """The cluster whose machines vLLM's engines may stand on too."""
     seller: SellerEntry | None = None
     """Of its invoices."""
     names: ModelNames = field(init=False, repr=False, compare=False)
@@ -135,6 +137,7 @@ def load_registry(path: Path, profile: str | None = None, here: HubFolder = nowh
         batch_price_factor=document.file.batch.price_factor,
         access=document.file.access,
         list_other_names=document.file.list_other_names,
+        cluster=document.file.cluster,
         seller=document.file.seller,
     )
 

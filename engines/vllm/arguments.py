@@ -29,10 +29,15 @@ _VLLM_RENDERERS = RENDERERS if (os.cpu_count() or 1) > 4 else 1
 """... of which so many may go vLLM's way, each with a tokenizer of its own (SmolLM2's: 65 MiB)."""
 
 
-def engine_arguments(spec: EngineSpec, path: str, known: set[str]) -> dict[str, Any]:
-    """AsyncEngineArgs' keywords: ours, then the spec's over them."""
+def engine_arguments(
+    spec: EngineSpec, path: str, known: set[str], is_cpu: bool | None = None
+) -> dict[str, Any]:
+    """AsyncEngineArgs' keywords: ours, then the spec's over them. `is_cpu`: of vLLM on the machine
+    that it is for; None: this one."""
+    is_elsewhere = is_cpu is not None
+    is_cpu = on_cpu() if is_cpu is None else is_cpu
     given = {k: v for k, v in given_arguments(spec).items() if k not in OWN_ARGUMENTS}
-    if DEVICES not in known or on_cpu():
+    if DEVICES not in known or is_cpu:
         given.pop(DEVICES, None)
     check_names(given, known)
     arguments: dict[str, Any] = {
@@ -47,7 +52,7 @@ def engine_arguments(spec: EngineSpec, path: str, known: set[str]) -> dict[str, 
         # Compact JSON: small models otherwise write spaces until their tokens are used up.
         "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
     }
-    if not uses_ray(spec):
+    if not (is_elsewhere or uses_ray(spec)):
         arguments["worker_extension_cls"] = EXTENSION
     if spec.revision is not None and not Path(path).is_dir():
         arguments |= {"revision": spec.revision, "tokenizer_revision": spec.revision}
@@ -56,9 +61,9 @@ def engine_arguments(spec: EngineSpec, path: str, known: set[str]) -> dict[str, 
     arguments |= reasoning_config(spec, given)
     if spec.task == "rerank":
         arguments |= reranker_arguments(_config(path))
-    if on_cpu():
+    if is_cpu:
         arguments |= cpu_arguments(path)
-        if given.get("enable_lora"):
+        if given.get("enable_lora") and not is_elsewhere:
             arguments["worker_extension_cls"] = EXTENSION_WITH_ADAPTERS
     if spec.images:
         given |= picture_arguments(spec.images, given)

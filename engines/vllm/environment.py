@@ -45,15 +45,19 @@ def without_compiler(is_wanted: bool) -> contextlib.AbstractContextManager[None]
     return variable_set("TORCHDYNAMO_DISABLE", "1", is_wanted)
 
 
+VARIABLES = {
+    "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+"""Wherever vLLM runs for us."""
+
+
 def set_environment() -> None:
     """For good: vLLM reads most of it only at its first import. What is set already stays."""
-    variables = {
-        "VLLM_WORKER_MULTIPROC_METHOD": "spawn",
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-        "VLLM_LOGGING_LEVEL": "WARNING",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
+    variables = dict(VARIABLES)
     if (os.cpu_count() or 1) <= 4:
         # vLLM leaves one core to the front by default: of two that is half (165 against 255
         # tokens/s with SmolLM2 at 32 streams).

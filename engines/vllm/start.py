@@ -4,13 +4,14 @@ import asyncio
 import concurrent.futures
 import contextlib
 import gc
+import importlib
 import os
 import threading
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeAlias
 
 from engines.base import EngineUnavailable
 from engines.host.library import whole_library
@@ -33,6 +34,8 @@ from engines.vllm.one_process import in_one_process
 from engines.vllm.render import Renderer
 from engines.vllm.start_failure import failure_log, why_it_failed
 
+Make: TypeAlias = Callable[[EngineSpec, str, ProcessTree], Any]
+
 TORCH = (
     ("lib/libtorch_global_deps.so", os.RTLD_GLOBAL),
     ("lib/libtorch_python.so", os.RTLD_LOCAL),
@@ -43,13 +46,15 @@ _ONE_AT_A_TIME = threading.Lock()
 """Starting reads and writes the process' environment, and children are told apart by time."""
 
 
-async def load(spec: EngineSpec, path: str, processes: ProcessTree) -> tuple[Any, Renderer]:
+async def load(
+    spec: EngineSpec, path: str, processes: ProcessTree, make: Make | None = None
+) -> tuple[Any, Renderer]:
     """Start the engine; returns its AsyncLLM, with what renders its prompts. Ending `processes`
-    meanwhile makes this raise."""
+    meanwhile makes this raise. `make`: its AsyncLLM in another way; it blocks, in a thread."""
     ready: concurrent.futures.Future[tuple[Any, Renderer]] = concurrent.futures.Future()
     # A daemon thread of its own: a start that was given up must not keep the process from
     # exiting, and what it blocks (SIGINT) must not leak into a pool's thread.
-    arguments = (ready, spec, path, processes)
+    arguments = (ready, spec, path, processes, make or _load)
     threading.Thread(target=_run, args=arguments, name="vllm-load", daemon=True).start()
     try:
         return await asyncio.wrap_future(ready)
@@ -64,10 +69,11 @@ def _run(
     spec: EngineSpec,
     path: str,
     processes: ProcessTree,
+    make: Make,
 ) -> None:
     llm = None
     try:
-        llm = _load(spec, path, processes)
+        llm = make(spec, path, processes)
         renderer = Renderer(llm, vllm_renderers(spec), is_fast_path_on(spec.args))
     except BaseException as error:
         _discard(llm, processes)
@@ -89,7 +95,7 @@ def _discard(llm: Any, processes: ProcessTree) -> None:
 def _load(spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
     is_local = not uses_ray(spec)
     with (
-        _turn(processes),
+        turn(processes),
         failure_log(is_local, shows_warnings=has_gpu()) as log_file,
         without_hub(path),
         among_machines(spec.args),
@@ -107,22 +113,33 @@ def _load(spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
             if processes.ended:
                 raise EngineUnavailable("The engine was stopped while it started.") from None
             raise EngineUnavailable(why_it_failed(error, log_file, path)) from error
-        # Without the freeze every full collection walks torch's and vLLM's 600,000 objects: pauses
-        # of 100 ms between tokens. Without the collection, one such pause, what is garbage now
-        # would stay for ever.
-        gc.collect()
-        gc.freeze()
+        freeze_libraries()
         return llm
 
 
-def _started(spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
+def freeze_libraries() -> None:
+    """Without the freeze every full collection walks torch's and vLLM's 600,000 objects: pauses of
+    100 ms between tokens. Without the collection, one such pause, what is garbage now would stay
+    for ever."""
+    gc.collect()
+    gc.freeze()
+
+
+def import_vllm() -> None:
+    """As quickly as can be, with its environment."""
     set_environment()
     with whole_library("vllm"), without_collections("vllm"):
         link_shared("torch", TORCH, unless="lib/libtorch_cuda.so")
-        from vllm.config import StructuredOutputsConfig
-        from vllm.engine.arg_utils import AsyncEngineArgs
-        from vllm.usage.usage_lib import UsageContext
-        from vllm.v1.engine.async_llm import AsyncLLM
+        importlib.import_module("vllm.engine.arg_utils")
+        importlib.import_module("vllm.v1.engine.async_llm")
+
+
+def _started(spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
+    import_vllm()
+    from vllm.config import StructuredOutputsConfig
+    from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.usage.usage_lib import UsageContext
+    from vllm.v1.engine.async_llm import AsyncLLM
 
     is_fast = is_fast_path_on(spec.args)
     compile_limit_s(spec.args)  # a wrong one is told before anything starts
@@ -147,7 +164,7 @@ def _started(spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
 
 
 @contextlib.contextmanager
-def _turn(processes: ProcessTree) -> Iterator[None]:
+def turn(processes: ProcessTree) -> Iterator[None]:
     while not _ONE_AT_A_TIME.acquire(timeout=0.1):
         if processes.ended:
             raise EngineUnavailable("The engine was stopped before its start began.")

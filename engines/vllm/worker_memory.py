@@ -66,6 +66,8 @@ def _stored_bytes(tensors: Iterable[Any]) -> int:
 
 async def memory_in_use(llm: Any) -> tuple[MemoryInUse, ...]:
     """Of each worker, in the order of its ranks; none where they cannot tell."""
+    if not llm.vllm_config.parallel_config.worker_extension_cls:  # on other machines
+        return ()
     try:
         async with asyncio.timeout(_ANSWER_S):
             rows = await llm.collective_rpc(_METHOD)

@@ -73,6 +73,8 @@ class RegistryFileReader:
                 f"currency: {new.currency} instead of {own} needs a restart: what is billed now "
                 f"is in {own}."
             )
+        if new.cluster != self._services.registry.cluster:
+            raise CannotStart("cluster: another one needs a restart: engines stand on this one.")
         return new
 
     async def _hold(self, new: Registry, change: RegistryChange) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from engines.fleet.node_memory import NodeMemory
+from engines.fleet.node_memory import Elsewhere, NodeMemory
 from engines.fleet.shares import NodeShares
 from engines.fleet.sleep_rules import SleepRules
 from engines.planning.facts import FactsUnknown, ModelFacts
@@ -16,7 +16,12 @@ from engines.weights.description import model_facts
 from server.settings import Settings
 
 
-def node_memory(settings: Settings, asked: Sequence[AskedEngine], machine: Machine) -> NodeMemory:
+def node_memory(
+    settings: Settings,
+    asked: Sequence[AskedEngine],
+    machine: Machine,
+    elsewhere: Elsewhere | None = None,
+) -> NodeMemory:
     """Asks no hub: what a model takes that is not here yet, and does not ship with the registry, is
     looked at once it is."""
     shares = NodeShares(
@@ -26,7 +31,14 @@ def node_memory(settings: Settings, asked: Sequence[AskedEngine], machine: Machi
         MeasuredMemory(settings.data_dir),
         _bytes(settings.engine_memory_gb),
     )
-    return NodeMemory(shares.room, shares.need, free_card_bytes, note=shares.note, plan=shares.plan)
+    return NodeMemory(
+        shares.room,
+        shares.need,
+        free_card_bytes,
+        note=shares.note,
+        plan=shares.plan,
+        elsewhere=elsewhere,
+    )
 
 
 def sleep_rules(settings: Settings) -> SleepRules:

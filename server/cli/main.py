@@ -116,6 +116,7 @@ def serve(
     ledger_url: options.LedgerUrl = None,
     advertise: options.Advertise = None,
     node_token_file: options.NodeTokenFile = None,
+    cluster: options.Cluster = None,
     otlp_endpoint: options.OtlpEndpoint = None,
     log_level: options.LogLevel = None,
     log_format: options.LogFormat = None,

@@ -59,7 +59,8 @@ def registry_to_serve(settings: Settings) -> Registry:
         if not any(m.preload for m in own) and len(own) < len(registry.models):
             continue
         library = missing_library(kind)
-        if _needs_card(own) or (library is not None and is_own_choice):
+        is_here = (settings.cluster or registry.cluster) is None
+        if (is_here and _needs_card(own)) or (library is not None and is_own_choice):
             _check_card(own, registry)
         if library is not None:
             raise CannotStart(_not_installed(kind, library, own, registry))

@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -15,14 +15,9 @@ from typing import Any, cast
 import uvicorn
 import uvloop
 
-from engines.build import EngineBuilder
 from engines.fleet.fleet import Fleet
-from engines.fleet.start_limit import StartLimit
-from engines.host.garbage import freeze_garbage
 from engines.joined.facts import facts_name, these_facts
 from engines.joined.nodes import JoinedNodes
-from engines.planning.machine import Machine, this_machine
-from engines.planning.plan import AskedEngine
 from engines.registry.registry import Registry
 from server import __version__
 from server.accounts.auth import KeyRing
@@ -32,9 +27,9 @@ from server.api.exposure import speaks_console
 from server.api.registry_file import RegistryFileReader
 from server.app import FjordApp, create_app
 from server.cli.announce import Announcement, ConsoleSaid, announce
+from server.cli.clustered import clustered
 from server.cli.console_link import first_admin_link
 from server.cli.drained_server import DrainedServer
-from server.cli.engine_memory import node_memory, sleep_rules
 from server.cli.first_start import (
     check_exposure,
     first_key,
@@ -42,12 +37,10 @@ from server.cli.first_start import (
     raise_open_files,
 )
 from server.cli.network import Network, listening
-from server.cli.no_card import old_driver
 from server.cli.offline import go_offline
-from server.cli.progress import SpokenProgress
 from server.cli.registry_choice import again, node_name, registry_to_serve
-from server.cli.registry_facts import asked_of, never_fitting
 from server.cli.serve_log import has_reader, serve_log
+from server.cli.served_fleet import fleet_to_serve
 from server.cli.systemd import ServiceManager
 from server.cli.tracing import traces_to
 from server.cli.trouble import told
@@ -55,8 +48,6 @@ from server.http.connection import Connection
 from server.http.request_log import RequestLog
 from server.ledger.errors import LedgerError, LedgerUnavailable
 from server.ledger.ledger import Ledger
-from server.peers.directory import Directory
-from server.peers.peers import Peers
 from server.refusal import CannotStart
 from server.settings import Settings
 from server.tracing.address import collector_address
@@ -91,10 +82,11 @@ def serve(settings: Settings) -> int:
             _ledger(settings, registry, node) as ledger,
             _token(settings) as token,
             serve_log(settings),
+            clustered(settings, registry) as cluster,
         ):
             joined = JoinedNodes(partial(these_facts, facts_name(node), __version__))
             joined.address = settings.advertise or network.join_url
-            fleet = _fleet(settings, registry, ledger, joined)
+            fleet = fleet_to_serve(settings, registry, ledger, joined, cluster)
             app = create_app(
                 settings,
                 registry,
@@ -124,41 +116,6 @@ def serve(settings: Settings) -> int:
                 _run(app, network, settings.drain_timeout_s, fleet, announcement)
     leave_stuck_threads(0)
     return 0
-
-
-def _fleet(settings: Settings, registry: Registry, ledger: Ledger, joined: JoinedNodes) -> Fleet:
-    """What never fits is told now."""
-    machine = this_machine()
-    asked = asked_of(registry.here, settings.data_dir, may_ask_hub=False)
-    _tell_what_never_fits(asked, machine)
-    if (complaint := old_driver()) is not None:
-        log.warning("%s: they may not start", complaint)
-    builder = EngineBuilder(
-        settings.data_dir,
-        SpokenProgress(),
-        stall_timeout_s=settings.fetch_stall_timeout_s,
-        verifies=settings.verify,
-        peer=Peers(Directory(ledger.open_books)).engine,
-        nodes=joined,
-    )
-    return Fleet(
-        registry.models.values(),
-        builder,
-        weights_bytes=builder.weights_bytes,
-        pace=builder.pace,
-        begin_adapter=builder.adapters.begin,
-        load_timeout_s=settings.load_timeout_s,
-        start_limit=StartLimit.of(settings.start_timeout_s),
-        memory=node_memory(settings, asked, machine),
-        sleeping=sleep_rules(settings),
-        on_ready=freeze_garbage,
-    )
-
-
-def _tell_what_never_fits(asked: Sequence[AskedEngine], machine: Machine) -> None:
-    """Once, before anything is fetched; the fleet refuses them when they are asked for."""
-    for line in never_fitting(asked, machine):
-        log.warning("%s; `fjord plan` says what would fit", line)
 
 
 @contextlib.contextmanager

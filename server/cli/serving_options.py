@@ -149,6 +149,10 @@ NodeTokenFile = Annotated[
         help="Let machines join that bring this secret (fjord node); its first line.",
     ),
 ]
+Cluster = Annotated[
+    str | None,
+    typer.Option(metavar="ray", help="vLLM's engines stand on this cluster's machines too."),
+]
 OtlpEndpoint = Annotated[
     str | None,
     typer.Option(

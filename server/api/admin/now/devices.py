@@ -65,7 +65,7 @@ def _card(
     return _device(
         [on_device(e, index) for e in engines if index in e.devices],
         card=index,
-        name=str(card),
+        name=f"{card} in {card.node}" if card.node else str(card),
         total=card.total_bytes,
         usable=capacity(card),
         used=None if used is None else max(0, used),
