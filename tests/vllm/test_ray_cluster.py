@@ -14,7 +14,7 @@ from engines.vllm.ray import cluster as module
 from engines.vllm.ray.cluster import NoCluster, RayCluster, join
 from engines.vllm.ray.failure import words
 from engines.vllm.ray.unequal import unequal
-from engines.vllm.ray.wire import Joined, Node, Nodes, Seat, Told
+from engines.vllm.ray.wire import Joined, RayNode, RayNodes, Seat, Told
 from tests.support.serve_process import fjord
 
 H100 = "0, GPU-a, NVIDIA H100, 81559\n1, GPU-b, NVIDIA H100, 81559\n"
@@ -25,7 +25,7 @@ HERE = {"python": "3.11.7", "ray": "2.60.0", "vllm": "0.32.0", "is_cpu": False}
 class Told_:
     """In a driver's place: tells what a test has it tell."""
 
-    first: tuple[Node, ...] = ()
+    first: tuple[RayNode, ...] = ()
     failure: str | None = None
     refusal = ""
     is_well = True
@@ -41,18 +41,18 @@ class Told_:
             raise EngineUnavailable(self.refusal)
         return Joined(own_node="a", address="10.0.0.1")
 
-    def nodes(self, limit_s: float) -> Nodes:
-        return Nodes(self.first)
+    def nodes(self, limit_s: float) -> RayNodes:
+        return RayNodes(self.first)
 
     def end(self) -> None:
         self.is_ended = True
 
 
-def node(number: int, cards: str = H100, **facts: Any) -> Node:
+def node(number: int, cards: str = H100, **facts: Any) -> RayNode:
     address = f"10.0.0.{number}"
     told = {**HERE, "cards": cards, **facts}
     gpus = len(cards.splitlines())
-    return Node(node=f"n{number}", name="", address=address, gpus=gpus, facts=told)
+    return RayNode(node=f"n{number}", name="", address=address, gpus=gpus, facts=told)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def joined(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., RayCluster
     monkeypatch.setattr(module, "FIRST_LOOK_S", 0.1)
     made: list[RayCluster] = []
 
-    def join_(*nodes: Node, own: int = 1, refusal: str = "") -> RayCluster:
+    def join_(*nodes: RayNode, own: int = 1, refusal: str = "") -> RayCluster:
         monkeypatch.setattr(Told_, "first", nodes)
         monkeypatch.setattr(Told_, "refusal", refusal)
         made.append(RayCluster("head:6379", own))
@@ -87,9 +87,9 @@ def test_cards_follow_this_machines_and_know_their_node(joined: Callable[..., Ra
 def test_what_does_not_answer_is_away_until_it_answers(joined: Callable[..., RayCluster]) -> None:
     found, changes = joined(node(2), node(3, L4)), []
     found.on_change(lambda: changes.append(found.absent()))
-    silent = Node(node="n3", name="", address="10.0.0.3", gpus=1)
+    silent = RayNode(node="n3", name="", address="10.0.0.3", gpus=1)
     for nodes in ((node(2), silent), (node(2), silent), (), (node(2), node(3, L4))):
-        Told_.last.tell(Nodes(nodes))
+        Told_.last.tell(RayNodes(nodes))
     assert changes == [frozenset({3}), frozenset({1, 2, 3}), frozenset()]
 
 
@@ -97,16 +97,16 @@ def test_an_equal_machine_takes_the_place_of_one_that_is_gone(
     joined: Callable[..., RayCluster], caplog: pytest.LogCaptureFixture
 ) -> None:
     found = joined(node(2), node(3, L4))
-    Told_.last.tell(Nodes((node(2), node(3, L4), node(4))))
+    Told_.last.tell(RayNodes((node(2), node(3, L4), node(4))))
     assert "node 10.0.0.4 came" in caplog.text
-    Told_.last.tell(Nodes((node(4), node(3, L4))))
+    Told_.last.tell(RayNodes((node(4), node(3, L4))))
     assert found.absent() == frozenset()
     place = found.place((1,))
     assert place is not None
     assert place.seats[0].node == "10.0.0.4"
-    Told_.last.tell(Nodes((node(2), node(3, L4), node(4))))
+    Told_.last.tell(RayNodes((node(2), node(3, L4), node(4))))
     assert found.absent() == frozenset()
-    Told_.last.tell(Nodes((node(5, L4), node(4))))
+    Told_.last.tell(RayNodes((node(5, L4), node(4))))
     assert found.place((3,)) is not None
     assert found.absent() == frozenset()
 
@@ -126,9 +126,9 @@ def test_other_versions_are_said_and_not_used(
     assert "vLLM is missing" in str(unequal(node(2, vllm=None), HERE))
 
 
-@pytest.mark.parametrize("nodes", [(), (Node(node="n", name="", address="10.0.0.2", gpus=1),)])
+@pytest.mark.parametrize("nodes", [(), (RayNode(node="n", name="", address="10.0.0.2", gpus=1),)])
 def test_a_cluster_without_cards_is_said(
-    joined: Callable[..., RayCluster], nodes: tuple[Node, ...]
+    joined: Callable[..., RayCluster], nodes: tuple[RayNode, ...]
 ) -> None:
     with pytest.raises(NoCluster, match="no other machine with a GPU that answers: `ray status`"):
         joined(*nodes)

@@ -163,7 +163,7 @@ def test_an_engine_is_killed_then_its_host_is_cut_off_and_nothing_is_lost(front:
     wait_for(lambda: front.ready() == 2, "the host's replica is there again", 120)
     # Nothing of Ray's or ours outlives a front that nobody asked.
     front.server.process.kill()
-    wait_for(lambda: not front.site.engines() and not actors("Pulse"), "no actor is left", 20)
+    wait_for(lambda: not front.site.engines() and not actors("RayPulse"), "no actor is left", 20)
 
 
 def is_cut(events: list[Any]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from engines.base import EngineDead, EngineUnavailable
 from engines.host.child_job import REPOSITORY
-from engines.vllm.ray.wire import Ask, Failed, Joined, Loaded, Nodes, Told
+from engines.vllm.ray.wire import Failed, Joined, Loaded, RayAsk, RayNodes, Told
 
 SILENT_S = 7.0
 """A driver that tells nothing for so long is frozen, or its cluster is. It tells twice a second."""
@@ -25,7 +25,7 @@ _MODULE = "engines.vllm.ray.driver"
 class Driver:
     """Thread-safe. Its process ends with `end`, and with this process."""
 
-    def __init__(self, ask: Ask, on_told: Callable[[Told], None] = lambda told: None) -> None:
+    def __init__(self, ask: RayAsk, on_told: Callable[[Told], None] = lambda told: None) -> None:
         """`on_told` is called in a thread of its own."""
         own, other = Pipe()
         self._pipe: Connection[Any, Any] = own
@@ -61,9 +61,11 @@ class Driver:
         loaded: Loaded = self._first(Loaded, limit_s, f"its start took longer than {limit_s:g} s")
         return loaded
 
-    def nodes(self, limit_s: float) -> Nodes:
+    def nodes(self, limit_s: float) -> RayNodes:
         """Raises EngineUnavailable."""
-        nodes: Nodes = self._first(Nodes, limit_s, f"Ray told of no node within {limit_s:g} s")
+        nodes: RayNodes = self._first(
+            RayNodes, limit_s, f"Ray told of no node within {limit_s:g} s"
+        )
         return nodes
 
     @property

@@ -12,10 +12,10 @@ from engines.base import EngineUnavailable
 from engines.planning.cards import Card
 from engines.planning.machine import cards_elsewhere
 from engines.vllm.ray.child import Driver
-from engines.vllm.ray.place import Place
+from engines.vllm.ray.place import RayPlace
 from engines.vllm.ray.remote import machine_facts
 from engines.vllm.ray.unequal import unequal
-from engines.vllm.ray.wire import Ask, Node, Nodes, Seat, Told
+from engines.vllm.ray.wire import RayAsk, RayNode, RayNodes, Seat, Told
 
 log = logging.getLogger("fjord.ray")
 
@@ -81,7 +81,7 @@ class RayCluster:
         """Have it called, in a thread, whenever `absent` has changed."""
         self._changed.append(changed)
 
-    def place(self, cards: Sequence[int]) -> Place | None:
+    def place(self, cards: Sequence[int]) -> RayPlace | None:
         """Of an engine on these cards of the plan; None: they are this machine's."""
         wanted = [card - self._own for card in cards if card >= self._own]
         if not wanted:
@@ -90,7 +90,7 @@ class RayCluster:
             owners = [slot.address for slot in self._slots for _ in slot.cards]
         nodes = [owners[card] for card in wanted]
         seats = tuple(Seat(node=n, cards=nodes.count(n)) for n in dict.fromkeys(nodes))
-        return Place(
+        return RayPlace(
             seats=seats, front=self._joined.address, cluster=self._address, is_cpu=self._is_cpu
         )
 
@@ -100,9 +100,9 @@ class RayCluster:
         self._driver.end()
 
     def _observer(self) -> Driver:
-        return Driver(Ask(address=self._address), self._hear)
+        return Driver(RayAsk(address=self._address), self._hear)
 
-    def _first_look(self) -> tuple[Node, ...]:
+    def _first_look(self) -> tuple[RayNode, ...]:
         """Once each has told what it has, or the time is over."""
         ends, nodes = time.monotonic() + NODES_S, self._driver.nodes(FIRST_LOOK_S).nodes
         while not (nodes and all(node.answers for node in nodes)):
@@ -112,7 +112,7 @@ class RayCluster:
             nodes = self._driver.nodes(FIRST_LOOK_S).nodes
         return tuple(node for node in nodes if node.answers)
 
-    def _refuse_empty(self, nodes: Sequence[Node]) -> None:
+    def _refuse_empty(self, nodes: Sequence[RayNode]) -> None:
         if self.cards:
             return
         if reasons := [reason for node in nodes if (reason := unequal(node, _HERE))]:
@@ -123,10 +123,10 @@ class RayCluster:
         )
 
     def _hear(self, told: Told) -> None:
-        if isinstance(told, Nodes) and hasattr(self, "_is_cpu"):
+        if isinstance(told, RayNodes) and hasattr(self, "_is_cpu"):
             self._take([node for node in told.nodes if node.answers])
 
-    def _take(self, nodes: Sequence[Node]) -> None:
+    def _take(self, nodes: Sequence[RayNode]) -> None:
         self._say_unequal(nodes)
         able = [node for node in nodes if not unequal(node, _HERE)]
         with self._lock:
@@ -138,7 +138,7 @@ class RayCluster:
             for changed in self._changed:
                 changed()
 
-    def _seat(self, nodes: Sequence[Node]) -> None:
+    def _seat(self, nodes: Sequence[RayNode]) -> None:
         """Those that are known where they were; an unknown one where an equal one is away."""
         answering = {node.address for node in nodes}
         for slot in self._slots:
@@ -147,7 +147,7 @@ class RayCluster:
             if node.address not in {slot.address for slot in self._slots}:
                 self._seat_anew(node)
 
-    def _seat_anew(self, node: Node) -> None:
+    def _seat_anew(self, node: RayNode) -> None:
         like = _kinds(cards_of(node))
         free = (s for s in self._slots if not s.is_here and _kinds(s.cards) == like)
         if (slot := next(free, None)) is not None:
@@ -179,7 +179,7 @@ class RayCluster:
         for address, is_here in set(after) - set(before):
             log.warning("node %s %s", address, "answers" if is_here else "does not answer")
 
-    def _say_unequal(self, nodes: Sequence[Node]) -> None:
+    def _say_unequal(self, nodes: Sequence[RayNode]) -> None:
         for node in nodes:
             if reason := unequal(node, _HERE):
                 self._say(f"{reason}: it is not used")
@@ -191,7 +191,7 @@ class RayCluster:
             log.warning("%s", line)
 
 
-def cards_of(node: Node) -> tuple[Card, ...]:
+def cards_of(node: RayNode) -> tuple[Card, ...]:
     """Those that Ray may give away of what nvidia-smi lists there."""
     return cards_elsewhere(node.facts["cards"], node.address, node.gpus)
 

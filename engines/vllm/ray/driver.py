@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 from engines.vllm.ray.failure import NodeFailure, words
 from engines.vllm.ray.job import EngineJob
 from engines.vllm.ray.observing import observe
-from engines.vllm.ray.wire import Ask, Failed, Joined
+from engines.vllm.ray.wire import Failed, Joined, RayAsk
 
 _CONNECT_S = 3.0
 LEAVE_S = 3.0
@@ -26,7 +26,7 @@ LEAVE_S = 3.0
 
 def main() -> None:
     pipe = Connection(int(sys.argv[1]))
-    asks: SimpleQueue[Ask] = SimpleQueue()
+    asks: SimpleQueue[RayAsk] = SimpleQueue()
     threading.Thread(target=_hear, args=(pipe, asks), daemon=True).start()
     try:
         _do(pipe, asks.get())
@@ -37,7 +37,7 @@ def main() -> None:
     _end(0)
 
 
-def _hear(pipe: "Connection[Any, Any]", asks: "SimpleQueue[Ask]") -> NoReturn:
+def _hear(pipe: "Connection[Any, Any]", asks: "SimpleQueue[RayAsk]") -> NoReturn:
     try:
         while (ask := pipe.recv()) is not None:
             asks.put(ask)
@@ -73,7 +73,7 @@ def _reach(address: str) -> str:
         raise NodeFailure(f"nothing answers at {address}: {error}") from error
 
 
-def _do(pipe: "Connection[Any, Any]", ask: Ask) -> None:
+def _do(pipe: "Connection[Any, Any]", ask: RayAsk) -> None:
     way = None if ask.address is None else _reach(ask.address)
     import ray
 

@@ -17,8 +17,8 @@ from engines.registry.spec import EngineSpec
 from engines.vllm.arguments import engine_arguments
 from engines.vllm.environment import VARIABLES
 from engines.vllm.ray.child import Driver
-from engines.vllm.ray.place import Place
-from engines.vllm.ray.wire import Ask, AskedOfNodes
+from engines.vllm.ray.place import RayPlace
+from engines.vllm.ray.wire import AskedOfNodes, RayAsk
 from engines.vllm.start import freeze_libraries, import_vllm, turn
 
 _LONGEST_START_S = 7200.0
@@ -29,7 +29,7 @@ _MULTIPLE = ("mp", "ray")
 class RemoteCore:
     """One engine's core at its place."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: RayPlace) -> None:
         self._place = place
         self._driver: Driver | None = None
 
@@ -61,7 +61,7 @@ class RemoteCore:
             for listener in sockets:
                 listener.close()
 
-    def _ask(self, spec: EngineSpec, path: str, sockets: tuple[Any, Any]) -> Ask:
+    def _ask(self, spec: EngineSpec, path: str, sockets: tuple[Any, Any]) -> RayAsk:
         asked = AskedOfNodes(
             seats=self._place.seats,
             arguments=_arguments(spec, path, self._place),
@@ -72,7 +72,7 @@ class RemoteCore:
             revision=spec.revision,
             start_s=_LONGEST_START_S,
         )
-        return Ask(address=self._place.cluster, engine=asked)
+        return RayAsk(address=self._place.cluster, engine=asked)
 
 
 def _environment() -> dict[str, str]:
@@ -82,7 +82,7 @@ def _environment() -> dict[str, str]:
     return {**VARIABLES, **{k: v for k, v in own.items() if k not in of_a_node}}
 
 
-def _arguments(spec: EngineSpec, path: str, place: Place) -> dict[str, Any]:
+def _arguments(spec: EngineSpec, path: str, place: RayPlace) -> dict[str, Any]:
     from vllm.engine.arg_utils import AsyncEngineArgs
 
     known = {field.name for field in fields(AsyncEngineArgs)}

@@ -6,14 +6,14 @@ from typing import Any
 
 from engines.vllm.ray.pulses import Pulses, on_node
 from engines.vllm.ray.remote import machine_facts
-from engines.vllm.ray.wire import Alive, Node, Nodes
+from engines.vllm.ray.wire import Alive, RayNode, RayNodes
 
 
 def observe(pipe: "Connection[Any, Any]", own: str | None) -> None:
-    """For ever: `Nodes` at first and whenever they change, else `Alive`."""
+    """For ever: `RayNodes` at first and whenever they change, else `Alive`."""
     seen, told = _Seen(), None
     while True:
-        now = Nodes(tuple(seen.nodes(own)))
+        now = RayNodes(tuple(seen.nodes(own)))
         pipe.send(Alive() if now == told else now)
         told = now
         seen.pulses.beat()
@@ -27,7 +27,7 @@ class _Seen:
         self._asked: dict[str, Any] = {}
         self._facts: dict[str, Mapping[str, Any]] = {}
 
-    def nodes(self, own: str | None) -> Iterator[Node]:
+    def nodes(self, own: str | None) -> Iterator[RayNode]:
         listed = [row for row in _listed() if row["NodeID"] != own]
         self.pulses.watch(row["NodeID"] for row in listed)
         answering = {row["NodeID"] for row in listed} - set(self.pulses.silent())
@@ -49,8 +49,8 @@ class _Seen:
                 self._facts |= {node: facts} if (facts := _facts(ref)) else {}
 
 
-def _node(row: Mapping[str, Any], facts: Mapping[str, Any]) -> Node:
-    return Node(
+def _node(row: Mapping[str, Any], facts: Mapping[str, Any]) -> RayNode:
+    return RayNode(
         node=row["NodeID"],
         name=row.get("NodeManagerHostname", ""),
         address=row["NodeManagerAddress"],

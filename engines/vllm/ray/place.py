@@ -6,7 +6,7 @@ from engines.vllm.ray.wire import Seat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class RayPlace:
     """`cluster`: as ray.init takes it; `front`: this machine's address as the nodes reach it."""
 
     seats: tuple[Seat, ...]

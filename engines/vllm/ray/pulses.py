@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from engines.vllm.ray.remote import Pulse
+from engines.vllm.ray.remote import RayPulse
 
 SILENT_S = 5.0
 """A node that answers nothing for so long is gone. An answer takes milliseconds, on a busy machine
@@ -72,7 +72,7 @@ def pulse_on(node: str) -> Any:
     """An actor there."""
     import ray
 
-    return ray.remote(Pulse).options(num_cpus=0, scheduling_strategy=on_node(node)).remote()
+    return ray.remote(RayPulse).options(num_cpus=0, scheduling_strategy=on_node(node)).remote()
 
 
 def on_node(node: str) -> Any:

@@ -49,7 +49,7 @@ def _listed() -> str:
         return ""
 
 
-class Pulse:
+class RayPulse:
     """An actor that answers as long as its machine does."""
 
     def beat(self) -> None:

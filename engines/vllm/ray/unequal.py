@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from engines.vllm.ray.wire import Node
+from engines.vllm.ray.wire import RayNode
 
 
-def unequal(node: Node, here: Mapping[str, Any]) -> str | None:
+def unequal(node: RayNode, here: Mapping[str, Any]) -> str | None:
     """Which node has what instead of what; None: they are equal."""
     found = [
         f"{name} {_short(name, there) or 'is missing'}, not {_short(name, here[key])}"

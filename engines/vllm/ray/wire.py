@@ -32,7 +32,7 @@ class AskedOfNodes:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class RayAsk:
     """`address` as ray.init takes it, None: the cluster that this machine belongs to. Without an
     engine the driver tells of the nodes."""
 
@@ -74,7 +74,7 @@ class Alive:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
+class RayNode:
     """`facts`: as remote.machine_facts told them; empty: it does not answer."""
 
     node: str
@@ -89,10 +89,10 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Nodes:
+class RayNodes:
     """All of the cluster that are said to be alive, without the front's own."""
 
-    nodes: tuple[Node, ...]
+    nodes: tuple[RayNode, ...]
 
 
-Told: TypeAlias = Joined | Failed | Loaded | Alive | Nodes
+Told: TypeAlias = Joined | Failed | Loaded | Alive | RayNodes

@@ -34,10 +34,9 @@ C = TypeVar("C")
 class PeerDoor:
     """What all that answers here shares."""
 
-    def __init__(self, services: Services) -> None:
-        self.services = services
+    def __init__(self, services: Services, metrics: PeerMetrics) -> None:
+        self.services, self.metrics = services, metrics
         self.directory = Directory(services.ledger.open_books)
-        self.metrics = PeerMetrics(services.metrics.registry)
 
     async def check(self, exchange: Exchange) -> None:
         """Raises ApiError 401, 426, EngineUnavailable."""
