@@ -10,6 +10,7 @@ import msgspec
 from engines.adapter import Adapter
 from engines.errors import (
     ContextLengthExceeded,
+    EngineBehindDead,
     EngineBroken,
     EngineDead,
     EngineError,
@@ -34,6 +35,7 @@ __all__ = [
     "Delta",
     "Embedding",
     "Engine",
+    "EngineBehindDead",
     "EngineBroken",
     "EngineDead",
     "EngineError",

@@ -11,6 +11,7 @@ EngineError
 │   └── EngineLoadTimeout     it did not become ready in time
 ├── RequestKillsEngines      several engines ended under this request; it gets no other
 ├── EngineDead                its process or thread is gone; never recovers
+│   └── EngineBehindDead      of several behind it, one is gone; it serves on
 └── EngineHung                it is there and does not answer
 """
 
@@ -115,6 +116,10 @@ class EngineNeverFits(EngineBroken):
 
 class EngineDead(EngineError):
     """The engine's process or thread is gone. This object never recovers; build a new one."""
+
+
+class EngineBehindDead(EngineDead):
+    """Of the engines that another server has, the one that this request ran on; others run on."""
 
 
 class RequestKillsEngines(EngineError):

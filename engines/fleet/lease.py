@@ -9,6 +9,7 @@ from typing import Protocol
 
 from engines.base import (
     Engine,
+    EngineBehindDead,
     EngineDead,
     EngineHung,
     EngineLoadTimeout,
@@ -122,6 +123,8 @@ class Lease:
         is_idle = running.leases == running.patient_leases
         if is_idle and (self._fleet.is_short or self._managed.is_unwanted):
             self._fleet.look_again()
+        if isinstance(error, EngineBehindDead):
+            return
         if isinstance(error, EngineDead | EngineHung):
             self._fleet.broke(self._managed, running, str(error))
         elif isinstance(error, EngineOverloaded):

@@ -1,12 +1,14 @@
 """An alias on another server of the site: an Engine of this one."""
 
 import copy
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from engines.base import (
     Delta,
     Embedding,
+    EngineBehindDead,
     EngineDead,
     EngineUnavailable,
     GenerateRequest,
@@ -51,18 +53,29 @@ class HeldPrompt(NamedTuple):
     """It makes it again."""
 
 
+class Standing:
+    """Of an alias on a node, as all know it who ask there."""
+
+    is_reluctant = False
+    """An operator keeps new work from the node, or its engine is not there now: others are asked
+    first."""
+
+
 class PeerEngine:
     """Satisfies engines.base.Engine. Generates on the node, is billed here."""
 
     def __init__(self, alias: str, client: PeerClient) -> None:
         self.context_tokens = 0
-        self.is_reluctant = False
-        """An operator keeps new work from it: others are asked first."""
+        self._standing = Standing()
         self._alias, self._client = alias, client
         self._process = ""
         self._streams: dict[str, PeerStream] = {}
         """By the request's id."""
         self._asker = Asker("", "")
+
+    @property
+    def is_reluctant(self) -> bool:
+        return self._standing.is_reluctant
 
     def on_behalf_of(self, asker: Asker) -> "PeerEngine":
         """The same, asked for somebody."""
@@ -86,11 +99,13 @@ class PeerEngine:
         pulse = await self._client.pulse(timeout_s)
         if pulse.process != self._process:
             raise EngineDead(f"the server {self._client.node} started again")
-        self.is_reluctant = pulse.is_drained
+        self._standing.is_reluctant = pulse.is_drained or self._alias in pulse.away
 
     async def render(self, request: GenerateRequest) -> Prompt:
         call = RenderCall(self._alias, request, self._asker, PATIENCE_S)
-        found: RenderedPrompt = _RENDERED.decode(await self._client.rendered(encode(call)))
+        with self._noting_death():
+            reply = await self._client.rendered(encode(call))
+        found: RenderedPrompt = _RENDERED.decode(reply)
         if request.speech is not None:
             request.speech.language.code = found.language
         ids = unpacked_ids(found.token_ids)
@@ -104,8 +119,9 @@ class PeerEngine:
             stream = PeerStream(await self._client.open_channel(), self._client.node, sink)
             self._streams[request.request_id] = stream
             try:
-                async for delta in stream.deltas(self._call(request, held)):
-                    yield delta
+                with self._noting_death():
+                    async for delta in stream.deltas(self._call(request, held)):
+                        yield delta
                 return
             except Gone:  # it kept us waiting, or was asked on a connection that had ended
                 if not left:
@@ -120,6 +136,15 @@ class PeerEngine:
                 stream.close()
                 self._streams.pop(request.request_id, None)
             held = (await self.render(held.request)).rendered
+
+    @contextmanager
+    def _noting_death(self) -> Iterator[None]:
+        """Who asks next asks another node, while there is one."""
+        try:
+            yield
+        except EngineBehindDead:
+            self._standing.is_reluctant = True
+            raise
 
     def _call(self, request: GenerateRequest, held: HeldPrompt) -> bytes:
         return encode(GenerateCall(held.handle, request.sampling, request.priority, self._asker))
@@ -144,10 +169,9 @@ class PeerEngine:
             self._asker,
             PATIENCE_S,
         )
-        return [
-            heard_vector(each)
-            for each in VECTORS.decode(await self._client.ask("embed", encode(call)))
-        ]
+        with self._noting_death():
+            reply = await self._client.ask("embed", encode(call))
+        return [heard_vector(each) for each in VECTORS.decode(reply)]
 
     async def score(
         self,
@@ -159,5 +183,7 @@ class PeerEngine:
         call = ScoreCall(
             self._alias, request_id, list(pairs), options, cache_salt, self._asker, PATIENCE_S
         )
-        found: list[Score] = SCORES.decode(await self._client.ask("score", encode(call)))
+        with self._noting_death():
+            reply = await self._client.ask("score", encode(call))
+        found: list[Score] = SCORES.decode(reply)
         return found

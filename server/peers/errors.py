@@ -5,7 +5,13 @@ from typing import Any, Final
 import msgspec
 
 from engines import errors
-from engines.errors import EngineError, EngineUnavailable
+from engines.errors import (
+    EngineBehindDead,
+    EngineDead,
+    EngineError,
+    EngineHung,
+    EngineUnavailable,
+)
 
 _KNOWN: Final = {
     name: kind
@@ -32,10 +38,12 @@ def told_error(error: Exception) -> WireError:
 
 
 def heard_error(told: WireError, node: str) -> Exception:
-    """As the node's engine raised it."""
+    """As the node's engine raised it; where that one died, the node did not."""
     kind = _KNOWN.get(told.name)
     if kind is None:
         return EngineUnavailable(f"The server {node} failed; its log says why.", 1.0)
+    if issubclass(kind, EngineDead | EngineHung):
+        return EngineBehindDead(told.message)
     error = kind.__new__(kind)
     Exception.__init__(error, told.message)
     vars(error).update(told.facts)

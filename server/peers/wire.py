@@ -103,6 +103,8 @@ class Pulse(msgspec.Struct, array_like=True, frozen=True):
 
     process: str
     is_drained: bool
+    away: list[str]
+    """Aliases that no engine of it serves now."""
 
 
 def _hook(value: Any) -> Any:

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import httpx
 import pytest
 
 from tests.support.peer_processes import Heard, ProcessSite, process_site
-from tests.support.serving import wait_until
+from tests.support.peers import peer_site
+from tests.support.serving import scripted, wait_until
 from tests.support.sites import new_site, postgres_server
 
 pytestmark = pytest.mark.slow
@@ -141,3 +143,15 @@ def tokens_of(site: ProcessSite, name: str) -> float:
     text = httpx.get(f"{site.address(name)}/metrics").text
     found = re.findall(r"^fjord_peer_requests_total\S* (\S+)$", text, re.M)
     return sum(map(float, found))
+
+
+def test_an_engine_of_a_node_dies_and_its_other_streams_go_on(tmp_path: Path, server: Any) -> None:
+    """Each of the node's two engines dies after so many tokens, of all that run on it together."""
+    text = "word " * 150
+    models = scripted("m", text=text, token_delay_s=0.005, die_after_tokens=600, replicas=2)
+    with peer_site(tmp_path, new_site(server), models) as site, ThreadPoolExecutor(9) as pool:
+        answers = list(pool.map(lambda n: site.chat(f"c{n}"), range(9)))
+        front = site.nodes[0].services.fleet.statuses()
+        assert [status.restarts for status in front] == [0]
+        assert {answer.status_code for answer in answers} <= {200, 503}
+        wait_until(lambda: site.chat(max_tokens=2).status_code == 200, "it serves again")

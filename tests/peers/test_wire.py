@@ -9,7 +9,9 @@ from engines.base import (
     ContextLengthExceeded,
     Delta,
     Embedding,
+    EngineBehindDead,
     EngineDead,
+    EngineHung,
     EngineLoadTimeout,
     EngineOverloaded,
     EngineUnavailable,
@@ -144,12 +146,18 @@ def test_pictures_and_recordings_are_the_same() -> None:
         EngineUnavailable("away", 3.0),
         EngineLoadTimeout("late", 4.0, {"state": "starting", "eta_s": None}),
         RequestKillsEngines(2),
-        EngineDead("gone"),
     ],
 )
 def test_an_engines_error_is_the_same(error: Exception) -> None:
     found = heard_error(decoder(WireError).decode(encode(told_error(error))), "gpu-1")
     assert (type(found), str(found), vars(found)) == (type(error), str(error), vars(error))
+
+
+@pytest.mark.parametrize("error", [EngineDead("gone"), EngineHung("silent")])
+def test_an_engine_that_died_there_is_not_the_node(error: Exception) -> None:
+    found = heard_error(decoder(WireError).decode(encode(told_error(error))), "gpu-1")
+    assert type(found) is EngineBehindDead
+    assert str(found) == str(error)
 
 
 def test_another_error_is_told_without_its_words() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,12 @@ RAY = str(Path(sys.executable).with_name("ray"))
 
 
 @pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as found:
+        yield found
+
+
+@pytest.fixture
 def folder() -> Iterator[Path]:
     """A short path: Ray's sockets lie there."""
     made = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))
@@ -32,9 +39,10 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(made, ignore_errors=True)
 
 
-def start(host: Host, folder: Path, *words: str) -> None:
+def start(stack: ExitStack, host: Host, folder: Path, *words: str) -> None:
+    """Until the stack's end."""
     bare = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-    host.popen(
+    process = host.popen(
         [
             *(RAY, "start", *words, "--node-ip-address", host.address, "--block"),
             *("--temp-dir", str(folder / host.name[-1]), "--num-cpus", "2"),
@@ -44,6 +52,8 @@ def start(host: Host, folder: Path, *words: str) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    stack.callback(process.wait, 30)
+    stack.callback(process.terminate)
 
 
 def machines(host: Host, around: dict[str, str]) -> int:
@@ -56,14 +66,14 @@ def machines(host: Host, around: dict[str, str]) -> int:
 @pytest.mark.slow
 @pytest.mark.vllm
 def test_a_machine_of_the_cluster_is_asked_by_ray(
-    hosts: tuple[Host, Host], folder: Path, tmp_path: Path
+    hosts: tuple[Host, Host], folder: Path, stack: ExitStack, tmp_path: Path
 ) -> None:
     one, two = hosts
     address = f"{one.address}:{PORT}"
-    start(one, folder, "--head", "--port", str(PORT), "--include-dashboard", "false")
+    start(stack, one, folder, "--head", "--port", str(PORT), "--include-dashboard", "false")
     around = environment(RAY_ADDRESS=address, RAY_USAGE_STATS_ENABLED="0", FJORD_NODE="gpu-1")
     wait_until(lambda: machines(one, around) == 1, "Ray's head is there", timeout_s=60)
-    start(two, folder, "--address", address)
+    start(stack, two, folder, "--address", address)
     wait_until(lambda: machines(one, around) == 2, "both are there", timeout_s=60)
     with_registry(tmp_path)
     argv = [*FJORD, "doctor", "--cluster", "ray", "--json"]

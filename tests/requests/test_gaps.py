@@ -55,6 +55,7 @@ READS_BODIES = {
     "server/api/admin/gate.py",
     "server/api/batches/endpoints.py",  # 64 KiB at most
     "server/api/ollama/lists.py",  # 64 KiB at most
+    "server/api/peer/door.py",  # another server's msgpack
     "server/api/memory/conversations.py",  # a request's most, decoded as one
 }
 

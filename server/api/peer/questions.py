@@ -22,8 +22,10 @@ class PulseQuestion(PeerQuestion[None]):
     """Does it live?"""
 
     async def answer(self, call: None) -> Pulse:
-        node = self.services.site_node
-        return Pulse(node.process, node.is_drained)
+        node, statuses = self.services.site_node, self.services.fleet.statuses()
+        up = {alias for status in statuses if status.state == "ready" for alias in status.aliases}
+        away = {alias for status in statuses for alias in status.aliases} - up
+        return Pulse(node.process, node.is_drained, sorted(away))
 
 
 class OpenQuestion(PeerQuestion[OpenCall]):
