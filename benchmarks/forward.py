@@ -43,7 +43,9 @@ CASES = [
     Case(streams=64, requests=256, output_tokens=128),
     Case(streams=64, requests=256, output_tokens=128, stream=False),
     Case(streams=256, requests=512, output_tokens=128),
+    Case(streams=65, requests=130, output_tokens=768),
 ]
+"""The last: long answers, of which a request's own cost is a small part."""
 DOORS = ("node", "front")
 NODE = "gpu-1"
 
