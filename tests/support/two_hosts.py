@@ -96,16 +96,16 @@ class Host:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.01)
-            self._reap()
         self._reap()
         _ip("netns", "delete", self.name)
 
     def _reap(self) -> None:
+        """A process that is on its way out is no longer in the namespace, and not yet dead."""
         for child in self._children:
-            if child.poll() is not None:
-                for pipe in (child.stdin, child.stdout, child.stderr):
-                    if pipe is not None:
-                        pipe.close()
+            child.wait(END_S)
+            for pipe in (child.stdin, child.stdout, child.stderr):
+                if pipe is not None:
+                    pipe.close()
 
 
 @contextmanager
