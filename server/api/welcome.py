@@ -44,11 +44,14 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Fjord</title>
 <link rel="icon" href="data:,">
-<style>body{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:4em auto;padding:0 1em}</style>
+<style>body{font:16px/1.5 system-ui,sans-serif;max-width:40em;margin:4em auto;padding:0 1em}
+@media (prefers-color-scheme:dark){html{background:#14181c;color:#e8eaed}a{color:#8ab4f8}}</style>
 </head>
 <body>
+<main>
 <h1>Fjord</h1>
 {lines}
+</main>
 </body>
 </html>
 """
