@@ -28,8 +28,7 @@ class Channel:
         self._frames = FrameReader()
         self._hearing: dict[int, Hearing] = {}
         self._count = 0
-        self.status = 0
-        self.refusal = b""
+        self._status = 0
 
     async def opened(self) -> None:
         """Raises OSError where it is refused or lost, TimeoutError."""
@@ -70,11 +69,10 @@ class Channel:
     # An AnswerReader
 
     def begun(self, status: int) -> None:
-        self.status = status
+        self._status = status
 
     def came(self, data: bytes) -> None:
-        if self.status != 200:
-            self.refusal += data
+        if self._status != 200:
             return
         for kind, number, payload in self._frames.feed(data):
             if kind == OPENED:

@@ -107,7 +107,7 @@ class PeerClient:
             self._address = address
             self.close()
 
-    async def pulse(self, timeout_s: float) -> Pulse:
+    async def pulse(self, timeout_s: float = PULSE_S) -> Pulse:
         """That it lives; all who ask at once ask once. Raises EngineDead."""
         known = self._pulse
         if known is None or (known.done() and time.monotonic() - self._pulse_at > _FRESH_S):

@@ -1,17 +1,20 @@
 """One HTTP/1.1 connection to a node, one exchange at a time."""
 
 import asyncio
-import socket
 import ssl
 from typing import Any, Final, Protocol, cast
 from urllib.parse import urlsplit
 
 import httptools
 
+from engines.host.tcp import keep_alive
+
 CONNECT_S: Final = 3.0
-_SILENT_MS: Final = 8_000
-"""What was sent and is not acknowledged for so long ends the connection: a cut cable."""
-_KEEP_ALIVE: Final = {"TCP_KEEPIDLE": 4, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3}
+_OPTIONS: Final = {
+    **{"TCP_KEEPIDLE": 4, "TCP_KEEPINTVL": 2, "TCP_KEEPCNT": 3},
+    "TCP_USER_TIMEOUT": 8_000,
+}
+"""What was sent and is not acknowledged for so long (ms) ends the connection: a cut cable."""
 
 
 class AnswerReader(Protocol):
@@ -60,7 +63,7 @@ class PeerConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport, self.is_open = cast(asyncio.Transport, transport), True
-        _bound_its_silence(transport.get_extra_info("socket"))
+        keep_alive(transport, _OPTIONS)
 
     def data_received(self, data: bytes) -> None:
         if self._parser is None:
@@ -113,14 +116,3 @@ async def connected(address: str) -> PeerConnection:
             ssl=ssl.create_default_context() if is_tls else None,
         )
     return connection
-
-
-def _bound_its_silence(connection: Any) -> None:
-    if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
-        return
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in _KEEP_ALIVE.items():
-        if hasattr(socket, name):
-            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENT_MS)

@@ -127,7 +127,7 @@ class PeerEngine:
                 if not left:
                     raise EngineUnavailable("The prompt was lost between two servers.") from None
             except PeerLost as error:
-                await self._client.pulse(1e9)
+                await self._client.pulse()
                 if stream.has_begun or not left:
                     raise EngineUnavailable(
                         f"The connection to the server {self._client.node} was lost."

@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from engines.base import EngineError, GenerateRequest, Prompt
+from engines.base import EngineError, GenerateRequest
 from engines.registry.spec import ModelSpec
 from server.api.peer.answer import ChannelExchange, PeerAnswer
 from server.api.peer.channel import NodeChannel
-from server.api.peer.door import MORE_BYTES, PeerDoor, PeerQuestion, leased
+from server.api.peer.door import MORE_BYTES, PeerDoor, PeerQuestion
 from server.api.peer.held import Held, HeldPrompts
 from server.http.exchange import ClientLeft, Exchange
 from server.peers.errors import told_error
@@ -117,14 +117,15 @@ class ChannelQuestion(PeerQuestion[None]):
         self.door.check_queue(spec.alias, call.asker.owner)
         request = self._as_here(call, spec)
         async with AsyncExitStack() as stack:
-            engine = await leased(stack, self.door.lease(spec.alias, call.patience_s))
+            engine = await stack.enter_async_context(self.door.lease(spec.alias, call.patience_s))
             prompt = await engine.render(request)
             return self._kept(Held(spec, engine, request, prompt, stack.pop_all()))
 
     def _kept(self, held: Held) -> RenderedPrompt:
         speech = held.request.speech
         language = None if speech is None else speech.language.code
-        return RenderedPrompt(self._held.keep(held), _ids(held.prompt), language)
+        ids = packed_ids(held.prompt.token_ids)
+        return RenderedPrompt(self._held.keep(held), ids, language)
 
     def _as_here(self, call: RenderCall, spec: ModelSpec) -> GenerateRequest:
         """With this server's files, and its salt: an owner has one, whichever front asks."""
@@ -152,10 +153,6 @@ class ChannelQuestion(PeerQuestion[None]):
         finally:
             channel.remove_run(number)
             self.door.metrics.count(answer.alias, answer.record.completion_tokens)
-
-
-def _ids(prompt: Prompt) -> bytes:
-    return packed_ids(prompt.token_ids)
 
 
 async def _never(*message: Any) -> Any:

@@ -4,12 +4,11 @@ import asyncio
 import hmac
 import logging
 import time
-from contextlib import AsyncExitStack
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from engines.base import Engine, EngineError, EngineOverloaded, EngineUnavailable
+from engines.base import EngineError, EngineOverloaded, EngineUnavailable
 from engines.fleet.fleet import Lease
 from engines.registry.spec import ModelSpec
 from server.api.peer.counted import PeerMetrics
@@ -153,7 +152,3 @@ async def refuse(exchange: Exchange, error: Exception) -> None:
         await exchange.reply(400, encode(told_error(error)), MEDIA)
         return
     await exchange.fail(told)
-
-
-async def leased(stack: AsyncExitStack, lease: Lease) -> Engine:
-    return await stack.enter_async_context(lease)
