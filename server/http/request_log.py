@@ -24,7 +24,7 @@ ANSWER_HEADERS = "fjord.answer_headers"
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _PROBES = frozenset({"/health", "/ready", "/metrics"})
-_API_PREFIX = "/v1/"
+_UNWRAPPED = ("/v1/", "/peer/v1/")
 _LINKS = "/console/welcome/"
 """What follows is a secret: whoever has it sets a password."""
 _LEFT = 499
@@ -71,8 +71,9 @@ Ended: TypeAlias = Callable[[Scope, RequestLine, float], None]
 class RequestLog:
     """ASGI app around the whole server: takes a sane X-Request-Id or makes one, logs one line.
 
-    Requests under /v1/ get the server's own `send`, unwrapped: a wrapper costs a hop per streamed
-    chunk. Their handler sets the line's status and the answer's X-Request-Id header itself.
+    Requests under /v1/, and other servers', get the server's own `send`, unwrapped: a wrapper costs
+    a hop per streamed chunk. Their handler sets the line's status and the answer's X-Request-Id
+    header itself.
     """
 
     def __init__(self, app: App, traces: Traces | None = None, ended: Ended | None = None) -> None:
@@ -87,7 +88,7 @@ class RequestLog:
             return
         line = scope[LINE] = RequestLine(request_id_of(scope["headers"]))
         began = time.monotonic()
-        is_api = scope["path"].startswith(_API_PREFIX)
+        is_api = scope["path"].startswith(_UNWRAPPED)
         try:
             await self.app(scope, receive, send if is_api else partial(_send_noted, scope, send))
         except Exception:

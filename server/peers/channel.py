@@ -29,6 +29,8 @@ class Channel:
         self._hearing: dict[int, Hearing] = {}
         self._count = 0
         self._status = 0
+        self._loop = asyncio.get_running_loop()
+        self._said: list[bytes] = []
 
     async def opened(self) -> None:
         """Raises OSError where it is refused or lost, TimeoutError."""
@@ -45,9 +47,16 @@ class Channel:
         return self._count
 
     def say(self, kind: int, number: int, payload: bytes = b"") -> None:
-        """What nobody listens to when it is closed."""
+        """With what else is said in this turn of the event loop. What nobody listens to when it is
+        closed."""
+        if not self._said:
+            self._loop.call_soon(self._flush)
+        self._said.append(frame(kind, number, payload))
+
+    def _flush(self) -> None:
+        said, self._said = self._said, []
         if self.connection is not None and self.is_open:
-            self.connection.write_piece(frame(kind, number, payload))
+            self.connection.write_piece(b"".join(said))
 
     def remove(self, number: int) -> None:
         self._hearing.pop(number, None)

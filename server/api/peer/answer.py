@@ -141,14 +141,15 @@ class PeerAnswer(RequestRun[Exception | None]):
     def take(self, delta: Delta) -> None:
         """As a Sink, and of what comes to its task."""
         record = self.record
-        if record.ttft_s is None:
+        is_first = record.ttft_s is None
+        if is_first:
             record.ttft_s = self.times.elapsed_s()
         record.completion_tokens += delta.token_count
         record.cached_tokens += delta.cached_tokens
         if delta.finish_reason:
             record.finish_reason = delta.finish_reason
         if self.why is None:
-            self._channel.write(delta_frame(self._number, delta))
+            self._channel.write(delta_frame(self._number, delta), is_urgent=is_first)
 
     async def _recorded(self, outcome: Exception | None) -> Exception | None:
         return outcome

@@ -14,6 +14,7 @@ from server.requests.run import RequestRun
 
 MOST_WAITING: Final = 4 * 2**20
 """Bytes that a front has not taken; with more, engines gather."""
+GATHER_S: Final = 0.004
 SEND_S: Final = 10.0
 """A front that takes nothing for so long is gone."""
 
@@ -25,7 +26,10 @@ class NodeChannel:
         self._exchange = exchange
         self._pieces: list[bytes] = []
         self._bytes = 0
-        self._is_scheduled = False
+        self._loop = asyncio.get_running_loop()
+        self._next: asyncio.Handle | None = None
+        self._is_next_soon = False
+        self._wrote_at = 0.0
         self._sending: asyncio.Task[None] | None = None
         self._room, self._idle = asyncio.Event(), asyncio.Event()
         self._room.set()
@@ -74,13 +78,20 @@ class NodeChannel:
     def is_ready(self) -> bool:
         return self._bytes < MOST_WAITING and not self.is_lost
 
-    def write(self, piece: bytes) -> None:
-        """Soon: with what else comes in this turn of the event loop."""
+    def write(self, piece: bytes, *, is_urgent: bool = True) -> None:
+        """With what else comes in this turn of the event loop; what is not urgent, with what comes
+        until GATHER_S after the write before: each wakes both servers."""
         self._pieces.append(piece)
         self._bytes += len(piece)
-        if not self._is_scheduled:
-            self._is_scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush)
+        if self._is_next_soon:
+            return
+        if is_urgent or self._loop.time() - self._wrote_at >= GATHER_S:
+            if self._next is not None:
+                self._next.cancel()
+            self._is_next_soon = True
+            self._next = self._loop.call_soon(self._flush)
+        elif self._next is None:
+            self._next = self._loop.call_at(self._wrote_at + GATHER_S, self._flush)
 
     async def room(self) -> None:
         """Return when there is some, or nobody takes it any more."""
@@ -89,7 +100,7 @@ class NodeChannel:
             await self._room.wait()
 
     def _flush(self) -> None:
-        self._is_scheduled = False
+        self._next, self._is_next_soon = None, False
         if self._sending is not None or not self._pieces or self.is_lost:
             return
         direct = self._exchange.direct
@@ -102,6 +113,7 @@ class NodeChannel:
         data = b"".join(self._pieces)
         self._pieces.clear()
         self._bytes = 0
+        self._wrote_at = self._loop.time()
         self._room.set()
         return data
 
