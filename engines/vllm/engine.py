@@ -40,6 +40,7 @@ from engines.vllm.prefix_salt import PrefixSalt
 from engines.vllm.render import Renderer
 from engines.vllm.render_threads import RenderThreads
 from engines.vllm.scheduler_stats import SchedulerStatsReader
+from engines.vllm.short_prompts import ShortPrompts
 from engines.vllm.silence import Pace, is_answered, patience_s
 from engines.vllm.sleeping import fall_asleep, sleep_refusal, wake_up
 from engines.vllm.sockets import close_sockets
@@ -72,6 +73,7 @@ class VllmEngine(EngineFigures, PoolingCalls):
         self._read_tokens = 0
         self._vocabulary: Vocabulary | None = None
         self._renderer: Renderer | None = None
+        self._short_prompts: ShortPrompts | None = None
         self._speech: SpeechRenderer | None = None
         self._grammars = JsonGrammars()
         self._adapters = LoadedAdapters(spec, Path(path), find_adapter)
@@ -114,6 +116,7 @@ class VllmEngine(EngineFigures, PoolingCalls):
     async def _begin(self, llm: Any, renderer: Renderer) -> None:
         self.context_tokens = llm.model_config.max_model_len
         self._vocabulary = Vocabulary(llm.tokenizer)
+        self._short_prompts = ShortPrompts(renderer)
         self._prefix_salt = PrefixSalt(renderer, self._threads.ordinary)
         self._trials = form_trials(llm, self._spec)
         self._scheduler_stats.attach(llm)
@@ -196,14 +199,13 @@ class VllmEngine(EngineFigures, PoolingCalls):
         self._alive()
         renderer = self._renderer
         assert renderer is not None
-        threads = self._threads.of_request(request)
         try:
             if request.speech is not None:
                 return await heard(self._speech, request)
-            if request.messages is not None:
-                rendered = await threads(renderer.chat, request)
-            else:
-                [rendered] = await threads(renderer.prompts, [request.prompt or ""], request.is_cut)
+            rendered = None if self._short_prompts is None else self._short_prompts.of(request)
+            if rendered is None:
+                threads = self._threads.of_request(request)
+                rendered = await threads(renderer.prompt, request)
         except Exception as error:
             self._raise(rendering_error(error, _brought_by(request)), error)
         if self._prefix_salt is not None:

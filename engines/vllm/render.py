@@ -29,7 +29,7 @@ from engines.inputs import encodable, input_at
 from engines.text_bound import TextBound, all_texts, kept_texts, longest_token_bytes
 from engines.truncation import FIELD, TextEnds
 from engines.vllm.pictures import with_pixels
-from engines.vllm.plain_render import plain_renderer, rust_tokenizer
+from engines.vllm.plain_render import PlainRenderer, plain_renderer, rust_tokenizer
 from engines.vllm.worker_limits import check_token_ids
 
 _END: Mapping[PromptEnd, Mapping[str, bool]] = {
@@ -60,39 +60,61 @@ class Renderer:
         self._text_bound = TextBound(llm.model_config.max_model_len, longest)
         self._is_system_first = leaves_out_later_system(self._chat_text)
         """Its template leaves out system messages that are not first."""
-        self._plain = None
+        self.plain: PlainRenderer | None = None
         if is_plain_tried and not getattr(
             llm.model_config, "enable_prompt_embeds", False
         ):  # marks in the text
-            self._plain = plain_renderer(
+            self.plain = plain_renderer(
                 llm.tokenizer,
                 llm.renderer.default_cmpl_tok_params.add_special_tokens,
                 lambda messages: self._vllm_chat(messages, {}),
                 lambda text: self._vllm_prompts([text])[0],
             )
 
+    def prompt(self, request: GenerateRequest) -> Mapping[str, Any]:
+        """Its messages, text or token ids. Blocks. Raises InvalidRequest."""
+        if request.messages is not None:
+            return self.chat(request)
+        return self.prompts([request.prompt or ""], request.is_cut)[0]
+
+    def plain_chat(self, request: GenerateRequest) -> Mapping[str, Any] | None:
+        """`chat` past vLLM; None: not this one. Raises InvalidRequest."""
+        rendered = self._plainly(request, self._messages(request))
+        return None if rendered is None else self._held(rendered, "messages")
+
     def chat(self, request: GenerateRequest) -> Mapping[str, Any]:
         """The chat template applied, and tokenised. Blocks. Raises InvalidRequest."""
         return self._held(self._chat(request), "messages")
 
     def _chat(self, request: GenerateRequest) -> Mapping[str, Any]:
-        self._check_chat(request)
+        messages = self._messages(request)
+        if (rendered := self._plainly(request, messages)) is not None:
+            return rendered
         request = self.tools.with_parser(request)
-        messages, switches = self.tools.messages(request), request.chat_template_kwargs
-        if self._is_system_first:
-            messages = all_first([dict(message) for message in messages]) or messages
-        if self._plain is not None and not request.tools and request.prompt_end == "answer":
-            rendered = self._plain.chat(messages, switches)
-            if rendered is not None:
-                return rendered
         messages = with_pixels(messages, request.cache_salt)
         template = tool_template(request, self._published)
-        switches = {**_END[request.prompt_end], **switches}
+        switches = {**_END[request.prompt_end], **request.chat_template_kwargs}
         # None, and not an empty list, where the template should not speak of tools.
         tools = [openai_tool(tool) for tool in self.tools.shown(request)] or None
         return first_accepted(
             lambda form: self._vllm_chat(form, switches, tools, template), messages
         )
+
+    def _messages(self, request: GenerateRequest) -> Sequence[Mapping[str, Any]]:
+        """The messages as a template has them."""
+        self._check_chat(request)
+        messages = self.tools.messages(self.tools.with_parser(request))
+        if self._is_system_first:
+            return all_first([dict(message) for message in messages]) or messages
+        return messages
+
+    def _plainly(
+        self, request: GenerateRequest, messages: Sequence[Mapping[str, Any]]
+    ) -> Mapping[str, Any] | None:
+        """Past vLLM, where that may be."""
+        if self.plain is None or request.tools or request.prompt_end != "answer":
+            return None
+        return self.plain.chat(messages, request.chat_template_kwargs)
 
     def inputs(
         self, inputs: Sequence[str | Sequence[int]], truncation: Truncation | None
@@ -147,11 +169,11 @@ class Renderer:
         for index, prompt in enumerate(prompts):
             with input_at(index):
                 self._check_prompt(prompt, is_cut)
-        if self._plain is None or not prompts:
+        if self.plain is None or not prompts:
             rendered = self._vllm_prompts(prompts)
         else:
             rendered = [
-                self._plain.text(prompt)
+                self.plain.text(prompt)
                 if prompt and isinstance(prompt, str)
                 else self._vllm_prompts([prompt])[0]
                 for prompt in prompts

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import zmq
 
 from engines.host.processes import ProcessTree
 from engines.registry.spec import EngineSpec
@@ -21,6 +22,13 @@ from engines.vllm.environment import set_environment, without_hub
 from engines.vllm.render import Renderer
 
 
+class _Socket(zmq.Socket[bytes]):
+    """Nothing comes by it."""
+
+    def __del__(self) -> None:
+        self.close(linger=0)
+
+
 class EngineCore:
     """In the place of vLLM's AsyncMPClient. Each answer is its prompt, read over and over."""
 
@@ -28,6 +36,8 @@ class EngineCore:
         self.resources = SimpleNamespace(
             engine_dead=False, output_queue_task=None, stats_update_task=None, ctx=self
         )
+        self.input_socket = _Socket(zmq.Context.instance(), zmq.ROUTER)
+        self.resources.output_socket = _Socket(zmq.Context.instance(), zmq.PULL)
         self.ctx = SimpleNamespace(_sockets=())
         self.requests: dict[str, Any] = {}
         self._has_requests = asyncio.Event()

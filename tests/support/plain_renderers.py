@@ -59,7 +59,7 @@ class Counting(Renderer):
 
     @property
     def is_plain(self) -> bool:
-        return self._plain is not None
+        return self.plain is not None
 
     def vllms_chat(self, messages: Chat, switches: Mapping[str, Any] | None = None) -> Any:
         return super()._vllm_chat(messages, switches or {})

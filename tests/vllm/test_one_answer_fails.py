@@ -215,7 +215,7 @@ async def test_a_render_that_waits_while_the_engine_stops_hears_of_a_dead_engine
     await engine._threads.of_length(0)(int)  # they run
     await asyncio.to_thread(engine._threads.close)
     with pytest.raises(EngineDead, match="stopped"):
-        await engine.render(ask())
+        await engine.render(ask("a long one " * 100))
 
 
 async def test_a_wake_that_fails_is_done_again(

@@ -79,13 +79,19 @@ SHARED: Mapping[Owner, tuple[str, ...]] = {
 }
 """There too. What is gone of these has prompts salted whole, and ends nothing else."""
 
+MESSAGES: Mapping[Owner, tuple[str, ...]] = {
+    ("vllm.v1.engine.core_client", "AsyncMPClient"): ("input_socket", "resources"),
+    ("vllm.v1.engine.core_client", "BackgroundResources"): ("output_socket",),
+}
+"""In the server's. What is gone of these leaves messages to pyzmq, and ends nothing else."""
+
 CONFIGURATION: Mapping[Owner, tuple[str, ...]] = {
     ("vllm.config.vllm", "VllmConfig"): ("scheduler_config",),
     ("vllm.config.scheduler", "SchedulerConfig"): ("get_scheduler_cls", "scheduler_cls"),
 }
 """While an engine is configured."""
 
-CLASSES = (FRONT, ENGINE_PROCESS, STATISTICS, FORMS, SHARED, CONFIGURATION)
+CLASSES = (FRONT, ENGINE_PROCESS, STATISTICS, FORMS, SHARED, MESSAGES, CONFIGURATION)
 
 IMPORTS: Mapping[str, tuple[str, ...]] = {
     "vllm.sampling_params": ("RequestOutputKind",),

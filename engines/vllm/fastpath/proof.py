@@ -15,6 +15,7 @@ from typing import Any
 from engines.base import GenerateRequest, Prompt
 from engines.vllm.fastpath.fast_path import FastPath, remember_end_token
 from engines.vllm.fastpath.left_out import leave_out
+from engines.vllm.fastpath.messages import quicken
 from engines.vllm.fastpath.output_router import OutputRouter, can_route
 from engines.vllm.fastpath.probes import Probes, Render, answer_of, differences
 from engines.vllm.fastpath.request_copies import RequestCopies
@@ -54,6 +55,10 @@ async def proven_fast_path(llm: Any, vocabulary: Vocabulary, render: Render) -> 
     copies = await _proven_copies(llm, probes, processed)
     remember_end_token(llm)
     router.attach()
+    try:
+        quicken(llm.engine_core)
+    except Exception as error:
+        leave_out("messages past asynchronous sockets", error)
     return FastPath(copies or processed, router)
 
 
