@@ -40,6 +40,16 @@ class ChoiceReader:
     def has_begun(self) -> bool:
         return self._counted > 0
 
+    @property
+    def has_news(self) -> bool:
+        """`take` may have something."""
+        return bool(self._texts or self.finish_reason) and not self.is_finished
+
+    @property
+    def is_under_way(self) -> bool:
+        """Its first delta was taken, and its next is not the last."""
+        return self._delivered > 0 and self.finish_reason is None
+
     def add(self, chunk: Chunk) -> None:
         new_tokens = 0
         if chunk.timings is not None:

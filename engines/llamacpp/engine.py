@@ -61,9 +61,13 @@ class LlamacppEngine:
         self._places = own if places is None else places
         self.context_tokens = 0
         self._running: _Running | None = None
-        self.generated_tokens = 0
-        """Of all requests so far: the model's own ids."""
+        self._read_tokens = 0
         self._runs: dict[str, Run] = {}
+
+    @property
+    def generated_tokens(self) -> int:
+        """Of all requests so far: the model's own ids."""
+        return self._read_tokens + sum(run.taken_tokens for run in self._runs.values())
 
     async def start(self) -> None:
         model = await loaded(self.spec, self.path, self._places)
@@ -102,23 +106,24 @@ class LlamacppEngine:
             return without_tokens(self._generated(with_a_token(request), prompt))
         if is_searched(request):
             return stopped(self._generated(without_stops(request), prompt), request.sampling)
-        return self._generated(request, prompt)
+        return self._generated(request, prompt, sink)
 
     async def _generated(
-        self, request: GenerateRequest, prompt: Prompt
+        self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
     ) -> AsyncGenerator[Delta, None]:
         running = self._alive()
         workers = running.forms if _may_have_form(request) else running.workers
-        run = await workers(_run, running, request, prompt)
+        run = await workers(_run, running, request, prompt, sink)
         self._alive()
         self._runs[request.request_id] = run
         try:
             run.submit(running.slots)
             while not run.is_finished:
                 for delta in await run.deltas():
-                    self.generated_tokens += delta.token_count
+                    self._read_tokens += delta.token_count
                     yield delta
         finally:
+            self._read_tokens += run.taken_tokens
             del self._runs[request.request_id]
             run.cancel(running.slots)
 
@@ -201,7 +206,7 @@ def _may_have_form(request: GenerateRequest) -> bool:
     return request.structure is not None or bool(request.tools)
 
 
-def _run(running: "_Running", request: GenerateRequest, prompt: Prompt) -> Run:
+def _run(running: "_Running", request: GenerateRequest, prompt: Prompt, sink: Sink | None) -> Run:
     """Raises InvalidRequest."""
     model = running.model
     request = model.tools.with_parser(request)
@@ -234,7 +239,7 @@ def _run(running: "_Running", request: GenerateRequest, prompt: Prompt) -> Run:
         )
         for first, size in _groups(model, s, prompt.token_count)
     ]
-    return Run(tasks, [_choice(request, index, marks) for index in range(s.n)])
+    return Run(tasks, [_choice(request, index, marks) for index in range(s.n)], sink)
 
 
 def _groups(model: LlamacppModel, s: Sampling, prompt_tokens: int) -> list[tuple[int, int]]:

@@ -1,7 +1,6 @@
 """One request on llama.cpp: its choices' chunks in, deltas out."""
 
 import asyncio
-from collections import deque
 
 from engines.base import (
     ContextLengthExceeded,
@@ -9,6 +8,7 @@ from engines.base import (
     EngineDead,
     EngineError,
     EngineOverloaded,
+    Sink,
 )
 from engines.llamacpp.admission import SlotQueue
 from engines.llamacpp.deltas import ChoiceReader
@@ -19,12 +19,18 @@ from engines.llamacpp.wire import DECODER, Chunk, Failure
 class Run:
     """A request under way: its calls, each for some of its choices. Lives on the event loop."""
 
-    def __init__(self, tasks: list[Task], choices: list[ChoiceReader]) -> None:
+    def __init__(
+        self, tasks: list[Task], choices: list[ChoiceReader], sink: Sink | None = None
+    ) -> None:
+        """Between a choice's first delta and its last, `sink` has what it can take at once: to wake
+        the reader for a token costs as much as the token."""
         self._tasks = tasks
         self._choices = choices
-        self._arrived: deque[tuple[Task, Item]] = deque()
+        self._sink = sink
         self._waiter: asyncio.Future[None] | None = None
-        self._error: EngineError | None = None
+        self._error: Exception | None = None
+        self.taken_tokens = 0
+        """By the sink."""
 
     def submit(self, slots: SlotQueue) -> None:
         for task in self._tasks:
@@ -46,32 +52,48 @@ class Run:
     async def deltas(self) -> list[Delta]:
         """What arrived since the last call, merged to one delta a choice; waits for something."""
         while True:
+            if found := [delta for choice in self._choices if (delta := choice.take())]:
+                return found
             if self._error is not None:
                 raise self._error
-            if self._arrived:
-                return self._read()
             self._waiter = asyncio.get_running_loop().create_future()
             await self._waiter
 
     def _receive(self, task: Task, item: Item) -> None:
-        self._arrived.append((task, item))
-        self._wake()
+        if self._error is not None:
+            return
+        try:
+            self._read(task, item)
+        except Exception as error:
+            self._error = error
+        if self._error is not None or not self._is_taken():
+            self._wake()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    def _read(self) -> list[Delta]:
-        while self._arrived:
-            task, item = self._arrived.popleft()
-            if isinstance(item, bytes):
-                self._add(task, DECODER.decode(item))
-            elif isinstance(item, list):
-                for chunk in item:
-                    self._add(task, DECODER.decode(chunk))
-            elif not isinstance(item, str):
-                self._end(task, item)
-        return [delta for choice in self._choices if (delta := choice.take())]
+    def _is_taken(self) -> bool:
+        """Whether nothing is left for the reader."""
+        sink = self._sink
+        for choice in self._choices:
+            if not choice.has_news:
+                continue
+            if sink is None or not choice.is_under_way or not sink.is_ready():
+                return False
+            if (delta := choice.take()) is not None:
+                self.taken_tokens += delta.token_count
+                sink.take(delta)
+        return True
+
+    def _read(self, task: Task, item: Item) -> None:
+        if isinstance(item, bytes):
+            self._add(task, DECODER.decode(item))
+        elif isinstance(item, list):
+            for chunk in item:
+                self._add(task, DECODER.decode(chunk))
+        elif not isinstance(item, str):
+            self._end(task, item)
 
     def _add(self, task: Task, chunk: Chunk) -> None:
         if chunk.error is not None:
