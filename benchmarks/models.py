@@ -26,7 +26,7 @@ class Model:
     engine_args: Mapping[str, Any] = field(default_factory=dict)
 
 
-MODELS = "tiny, deep, smollm2, llama8b, wide, wide-tiny"
+MODELS = "tiny, tiny-40k, deep, smollm2, llama8b, wide, wide-tiny"
 
 
 def make_model(name: str, folder: Path) -> Model:
@@ -34,6 +34,8 @@ def make_model(name: str, folder: Path) -> Model:
     match name:
         case "tiny":
             return _tiny(folder / "tiny")
+        case "tiny-40k":
+            return _tiny_40k(folder / "tiny-40k")
         case "deep":
             return _deep(folder / "deep")
         case "smollm2":
@@ -57,6 +59,15 @@ def _tiny(folder: Path) -> Model:
         folder=folder,
         engine_args=_on_cpu("float32") | {"max_model_len": 8192},
     )
+
+
+def _tiny_40k(folder: Path) -> Model:
+    """The tiny one, for prompts of 32,768 tokens."""
+    model, most = _tiny(folder), 40_960
+    config = json.loads((folder / "config.json").read_text())
+    _write(folder / "config.json", config | {"max_position_embeddings": most})
+    arguments = {**model.engine_args, "max_model_len": most}
+    return Model(name="tiny-40k", folder=folder, engine_args=arguments)
 
 
 def _deep(folder: Path) -> Model:
