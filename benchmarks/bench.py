@@ -25,6 +25,7 @@ from benchmarks.load import Load, Outcome
 from benchmarks.machine import surroundings
 from benchmarks.models import Model, make_model
 from benchmarks.offline import offline
+from benchmarks.processes import DidNotStart
 from benchmarks.report import save, show, show_ratios
 from benchmarks.servers import (
     FJORD,
@@ -38,7 +39,6 @@ from benchmarks.servers import (
     RUST_EVEN,
     VLLM,
     VLLM_EVEN,
-    DidNotStart,
     Server,
     Side,
     another_version,
