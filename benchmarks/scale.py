@@ -26,7 +26,7 @@ from typing import Any, TypeAlias
 
 from benchmarks.machine import surroundings
 from benchmarks.scale_crowd import Crowd
-from benchmarks.scale_site import FULL, OPEN, SEATS, Site, asked, new_key, serving
+from benchmarks.scale_site import FULL, MOST_RUN, OPEN, Site, asked, new_key, serving
 from server.ledger.keys import hash_of
 from server.ledger.sqlite import prepared_ledger
 
@@ -61,7 +61,7 @@ async def held(alias: str, counts: Sequence[int], idle_s: float) -> list[Row]:
 def _is_there(site: Site, crowd: Crowd, alias: str, count: int) -> bool:
     if alias == OPEN:
         return crowd.has_begun == count
-    return site.metric("fjord_requests_waiting") >= count - SEATS
+    return site.metric("fjord_requests_waiting") >= count - MOST_RUN
 
 
 def _row(site: Site, count: int, cpu_us: float, least_mib: float, idle_s: float) -> Row:
