@@ -1,7 +1,7 @@
 """The headline through other generators: vLLM's own `bench serve`, and that of its Rust binary.
 
 They know nothing of our load generator. The one parses every chunk as JSON in Python, on the same
-cores: where these are few, look at the front's CPU before tokens/s. The other takes a fifth of it.
+cores: where these are few, look at the front's CPU before tokens/s. The other takes a tenth of it.
 """
 
 import argparse

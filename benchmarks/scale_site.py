@@ -80,8 +80,9 @@ class Site:
         time.sleep(seconds)
         return round((self.cost().cpu_s - before) / (time.monotonic() - began), 4)
 
-    def beside(self, requests: int = REQUESTS) -> Beside:
-        """What small requests cost; each with the next key."""
+    def beside(self, requests: int = 0) -> Beside:
+        """What small requests cost, REQUESTS of them or so many; each with the next key."""
+        requests = requests or REQUESTS
         body = json.dumps(asked(QUICK) | {"max_tokens": 1})
         load = Load(
             host="127.0.0.1",
