@@ -41,10 +41,10 @@ def make_model(name: str, folder: Path) -> Model:
         case "smollm2":
             return _smollm2(folder)
         case "llama8b":
-            return _without_weights(folder / "llama8b", _LLAMA8B, {"dtype": "bfloat16"})
+            return _llama8b(folder / "llama8b")
         case "qwen0.6b":
-            arguments = _on_cpu("bfloat16") | {"enforce_eager": False}
-            return _without_weights(folder / "qwen0.6b", _LLAMA8B | _QWEN06B, arguments)
+            arguments = _on_cpu("bfloat16") | {"enforce_eager": False, "max_model_len": 8192}
+            return _wide(folder / "qwen0.6b", _QWEN06B, arguments)
         case "wide":
             return _wide(folder / "wide", _WIDE, {"dtype": "bfloat16"})
         case "wide-tiny":
@@ -92,20 +92,23 @@ def _smollm2(folder: Path) -> Model:
     )
 
 
-def _without_weights(folder: Path, sizes: dict[str, Any], engine_args: Mapping[str, Any]) -> Model:
-    """A shape whose weights the engine draws itself (`load_format: dummy`)."""
+def _llama8b(folder: Path) -> Model:
+    """Llama-3.1-8B's shape; weights are random (`load_format: dummy`), 16 GB on the card."""
     folder.mkdir(parents=True, exist_ok=True)
     template = json.loads((make_llama(folder / "seed") / "tokenizer_config.json").read_text())
-    specials = tuple(template[f"{name}_token"] for name in _ENDS)
-    first_special = sizes["vocab_size"] - len(specials)
-    write_tokenizer(folder / "tokenizer.json", first_special, specials)
-    template["model_max_length"] = sizes["max_position_embeddings"]
+    specials = tuple(template[f"{name}_token"] for name in ("eos", "bos", "pad"))
+    write_tokenizer(folder / "tokenizer.json", _LLAMA8B["vocab_size"] - len(specials), specials)
+    template["model_max_length"] = _LLAMA8B["max_position_embeddings"]
     _write(folder / "tokenizer_config.json", template)
+    first_special = _LLAMA8B["vocab_size"] - len(specials)
     ends = {"eos_token_id": first_special, "bos_token_id": first_special + 1}
-    _write(folder / "config.json", sizes | ends)
+    _write(folder / "config.json", _LLAMA8B | ends)
     _write(folder / "generation_config.json", ends)
-    arguments = {"load_format": "dummy", **engine_args, "max_model_len": 8192}
-    return Model(name=folder.name, folder=folder, engine_args=arguments)
+    return Model(
+        name="llama8b",
+        folder=folder,
+        engine_args={"load_format": "dummy", "dtype": "bfloat16", "max_model_len": 8192},
+    )
 
 
 def _wide(folder: Path, sizes: Mapping[str, Any], engine_args: Mapping[str, Any]) -> Model:
@@ -138,6 +141,15 @@ _WIDE = {
     "head_dim": 64,
 }
 """Llama-3.2-1B's shape: 1.3 G parameters, 2.6 GB in bfloat16."""
+_QWEN06B = {
+    "hidden_size": 1024,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+}
+"""Qwen3-0.6B's shape: 0.6 G parameters, 1.2 GB in bfloat16."""
 _LLAMA8B: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",
@@ -157,18 +169,6 @@ _LLAMA8B: dict[str, Any] = {
     "tie_word_embeddings": False,
     "torch_dtype": "bfloat16",
 }
-
-
-_QWEN06B = {
-    "hidden_size": 1024,
-    "intermediate_size": 3072,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 16,
-    "vocab_size": _WIDE_VOCABULARY,
-    "max_position_embeddings": 40_960,
-    "tie_word_embeddings": True,
-}
-"""Qwen3-0.6B's shape: 0.6 G parameters."""
 
 
 def _on_cpu(dtype: str) -> dict[str, Any]:

@@ -4,23 +4,21 @@ what it holds."""
 import json
 import os
 import re
-import signal
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 
 from benchmarks.figures import percentile
 from benchmarks.front import Cost, front_cost
 from benchmarks.generator import drive
 from benchmarks.load import Load
-from benchmarks.processes import free_port
+from benchmarks.processes import free_port, stop
 from benchmarks.servers import ROOT
 from benchmarks.soak import fjord, wait_until_ready
 from server.ledger.sqlite import prepared_ledger
@@ -54,9 +52,10 @@ class Beside:
     """Small whole requests of another model."""
 
     cpu_us: float
-    """Of the server, a request."""
+    """Of the server, a request, less what it takes when all are still."""
     p50_ms: float
     p99_ms: float
+    most_ms: float
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,7 +79,7 @@ class Site:
         time.sleep(seconds)
         return round((self.cost().cpu_s - before) / (time.monotonic() - began), 4)
 
-    def beside(self, requests: int = 0) -> Beside:
+    def beside(self, requests: int = 0, idle_share: float = 0.0) -> Beside:
         """What small requests cost, REQUESTS of them or so many; each with the next key."""
         requests = requests or REQUESTS
         body = json.dumps(asked(QUICK) | {"max_tokens": 1})
@@ -93,14 +92,16 @@ class Site:
             bodies=[body] * requests,
             keys=self.keys,
         )
-        before = self.cost().cpu_s
+        before, began = self.cost().cpu_s, time.monotonic()
         outcome = drive(load)
+        spent_s = self.cost().cpu_s - before - idle_share * (time.monotonic() - began)
         if outcome.errors:
             raise SystemExit(f"A request beside was not answered: {outcome.errors[0]}")
         return Beside(
-            cpu_us=round(1e6 * (self.cost().cpu_s - before) / requests, 1),
+            cpu_us=round(1e6 * spent_s / requests, 1),
             p50_ms=round(1e3 * percentile(outcome.total_s, 50), 2),
             p99_ms=round(1e3 * percentile(outcome.total_s, 99), 2),
+            most_ms=round(1e3 * max(outcome.total_s), 2),
         )
 
     def metric(self, name: str) -> float:
@@ -138,10 +139,7 @@ def serving(folder: Path, keys: Sequence[str] = ()) -> Iterator[Site]:
         site.beside(20)
         yield site
     finally:
-        process.send_signal(signal.SIGINT)
-        with suppress(psutil.TimeoutExpired, subprocess.TimeoutExpired):
-            process.wait(60)
-        process.kill()
+        stop(process)
 
 
 def new_key(places: Sequence[str]) -> str:

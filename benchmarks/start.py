@@ -4,8 +4,8 @@ in turn; a first time, with every cache empty, and a second time with what the f
     python -m benchmarks.start [--rounds 3] [--sides fjord,vllm] [--eager] [--without-second-engine]
         [--json benchmarks/results/start.json]
 
-Weights are drawn by the engine (`load_format: dummy`), so no disk is measured; packages are read
-once before. Each start has its own caches and data directory, and the second start the same ones.
+Weights of a seed (1.2 GB) and packages are read from the disk once before. Each first start has its
+own caches and data directory, and the second start the same ones.
 Then: an engine starts while another one of the same server streams (benchmarks/load_gaps.py).
 """
 
@@ -85,8 +85,12 @@ def tree_cpu_s(pid: int) -> float:
     return float(sum(t.user + t.system + t.children_user + t.children_system for t in times))
 
 
-def read_packages() -> None:
-    """From the disk into memory, so that nobody's first start does it."""
+def read_all(model: Model) -> None:
+    """Weights and packages, from the disk into memory: so that nobody's first start does it."""
+    for path in model.folder.glob("*.safetensors"):
+        with path.open("rb") as weights:
+            while weights.read(1 << 24):
+                pass
     for module in READ_BEFORE:
         command = [sys.executable, "-c", f"import {module}"]
         subprocess.run(command, check=True, cwd=ROOT, capture_output=True)
@@ -146,7 +150,7 @@ def main() -> None:
     model = make_model(given.model, given.data.resolve())
     arguments = {**model.engine_args} | ({"enforce_eager": True} if given.eager else {})
     model = replace(model, engine_args=arguments)
-    read_packages()
+    read_all(model)
     document = {**around, "model": model.name, "engine_args": arguments, "compilers": compilers()}
     for number in range(given.rounds):
         for side in sides[:: 1 if number % 2 == 0 else -1]:
