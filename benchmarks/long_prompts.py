@@ -103,10 +103,10 @@ async def arriving(port: int, headers: Mapping[str, str], prompts: Sequence[str]
     arrived, url = Arrivals(), f"http://127.0.0.1:{port}/v1/chat/completions"
     limits = httpx.Limits(max_connections=None)
     async with httpx.AsyncClient(headers=headers, timeout=None, limits=limits) as client:
-        asked = []
-        for prompt in prompts:
+        asked, began = [], time.monotonic()
+        for number, prompt in enumerate(prompts, 1):
             asked.append(asyncio.create_task(_ask(client, url, prompt, arrived)))
-            await asyncio.sleep(1 / A_SECOND)
+            await asyncio.sleep(began + number / A_SECOND - time.monotonic())
         for each in asked:
             each.cancel()
         await asyncio.gather(*asked, return_exceptions=True)

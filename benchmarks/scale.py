@@ -17,7 +17,7 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict
@@ -195,18 +195,19 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server goes with us
     _raise_file_limit(max(0, *given.open, *given.queued) + MORE_FILES)
     found: dict[str, Any] = surroundings()
-    if given.open:
-        found["open streams"] = _told(asyncio.run(held(OPEN, given.open, given.idle_s)))
-    if given.queued:
-        found["queued requests"] = _told(asyncio.run(held(FULL, given.queued, given.idle_s)))
-    if given.keys:
-        found["keys"] = _told([with_keys(count, given.idle_s) for count in given.keys])
-    given.json.write_text(json.dumps(found, indent=1) + "\n")
+    for kind, rows in measured(given):
+        found[kind] = {"rows": rows, "flat": flat(rows)}
+        given.json.write_text(json.dumps(found, indent=1) + "\n")
     print(table(found))
 
 
-def _told(rows: list[Row]) -> Row:
-    return {"rows": rows, "flat": flat(rows)}
+def measured(given: argparse.Namespace) -> Iterator[tuple[str, list[Row]]]:
+    if given.open:
+        yield "open streams", asyncio.run(held(OPEN, given.open, given.idle_s))
+    if given.queued:
+        yield "queued requests", asyncio.run(held(FULL, given.queued, given.idle_s))
+    if given.keys:
+        yield "keys", [with_keys(count, given.idle_s) for count in given.keys]
 
 
 def _numbers(text: str) -> tuple[int, ...]:

@@ -63,7 +63,7 @@ def started(side: Side, model: Model, folder: Path) -> list[Start]:
         kept.mkdir()
         places = {variable: str(caches / place) for variable, place in CACHES.items()}
         cold = replace(side, environment={**side.environment, **places})
-        return [_started(cold, model, Path(name), kept, which) for which in (FIRST, SECOND)]
+        return [_started(cold, model, folder, kept, which) for which in (FIRST, SECOND)]
 
 
 def _started(side: Side, model: Model, folder: Path, kept: Path, which: str) -> Start:
