@@ -46,10 +46,8 @@ def cases_of(model: str, *, quick: bool = False) -> list[Case]:
     if model == "smollm2":
         return [
             Case(streams=1, requests=3, output_tokens=64),
-            Case(streams=16, requests=32, output_tokens=64),
             Case(streams=32, requests=64, output_tokens=64),
             Case(streams=32, requests=64, output_tokens=64, stream=False),
-            Case(streams=1, requests=2, output_tokens=32, prompt_tokens=LONG_TOKENS),
         ]
     return [
         Case(streams=1, requests=8, output_tokens=128),
@@ -58,7 +56,6 @@ def cases_of(model: str, *, quick: bool = False) -> list[Case]:
         Case(streams=256, requests=768, output_tokens=128),
         Case(streams=512, requests=1024, output_tokens=128),
         Case(streams=64, requests=256, output_tokens=128, stream=False),
-        Case(streams=16, requests=48, output_tokens=128, prompt_tokens=LONG_TOKENS),
         Case(streams=64, requests=128, output_tokens=128, prompt_tokens=LONG_TOKENS),
     ]
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -43,17 +44,47 @@ models:
 profiles:
   embedded: {{}}
 """
+BODY = json.dumps(
+    {
+        "model": ALIAS,
+        "messages": [{"role": "user", "content": "on and on"}],
+        "max_tokens": 400,
+        "ignore_eos": True,
+        "stream": True,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What an engine is given."""
+
+    context: str
+    """Of a request, as the registry has it."""
+    model: str = "tiny"
+    """Of vLLM: its name in benchmarks/models.py."""
+    cells: int = 65_536
+    """Of llama.cpp's cache, for all sequences together."""
+
+
+SIZES = {"scripted": Sizes("32K"), "llamacpp": Sizes("32K"), "vllm": Sizes("8K")}
 
 
 @contextmanager
 def serving(
-    engine: str, folder: Path, streams: int = STREAMS, others: str = ""
+    engine: str,
+    folder: Path,
+    streams: int = STREAMS,
+    others: str = "",
+    *,
+    sizes: Sizes | None = None,
+    least_s: float = 0.010,
 ) -> Iterator[tuple[int, dict[str, str]]]:
     """A server and its streams: the port, and a good key's header. `others`: lines of the registry,
-    models beside the one that the streams are of."""
+    models beside the one that the streams are of. Gaps over `least_s` are written."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = int(free.getsockname()[1])
-    (folder / "registry.yaml").write_text(_registry(engine, folder, others))
+    (folder / "registry.yaml").write_text(_registry(engine, folder, others, sizes or SIZES[engine]))
     data = ["--data-dir", str(folder / "data")]
     prepared_ledger(folder / "data")
     make = [sys.executable, "-m", "server", "keys", "create", "--name", "gaps", "--json", *data]
@@ -71,7 +102,15 @@ def serving(
         )
     try:
         wait_until_ready(server, port)
-        with _streams(port, headers, folder / "gaps", streams):
+        crowd = Crowd(
+            port=port,
+            headers=headers,
+            streams=streams,
+            body=BODY,
+            file=str(folder / "gaps"),
+            least_s=least_s,
+        )
+        with _streams(crowd):
             yield port, headers
     except BaseException:
         print((folder / "log").read_text()[-3000:], file=sys.stderr)
@@ -84,17 +123,7 @@ def serving(
 
 
 @contextmanager
-def _streams(port: int, headers: dict[str, str], file: Path, streams: int) -> Iterator[None]:
-    asked = {
-        "model": ALIAS,
-        "messages": [{"role": "user", "content": "on and on"}],
-        "max_tokens": 400,
-        "ignore_eos": True,
-        "stream": True,
-    }
-    crowd = Crowd(
-        port=port, headers=headers, streams=streams, body=json.dumps(asked), file=str(file)
-    )
+def _streams(crowd: Crowd) -> Iterator[None]:
     command = [sys.executable, "-m", "benchmarks.gap_streams"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, cwd=ROOT)
     assert process.stdin is not None
@@ -109,15 +138,16 @@ def _streams(port: int, headers: dict[str, str], file: Path, streams: int) -> It
         process.wait()
 
 
-def _registry(engine: str, folder: Path, others: str) -> str:
+def _registry(engine: str, folder: Path, others: str, sizes: Sizes) -> str:
     match engine:
         case "scripted":
             args = {"text": "the boats come home ", "token_delay_s": TOKEN_DELAY_S}
-            return MODEL % ("nowhere", engine, json.dumps(args), "32K", others)
+            return MODEL % ("nowhere", engine, json.dumps(args), sizes.context, others)
         case "llamacpp":
             path = make_gguf(gguf_path(), folder / "tiny.gguf")
             threads = {"cpuparams.n_threads": 1, "cpuparams_batch.n_threads": 1}
-            sizes = {"n_ctx": 65_536, "n_parallel": STREAMS + MORE_SLOTS}
-            return MODEL % (path, engine, json.dumps(threads | sizes), "32K", others)
-    model = make_model("tiny", folder)
-    return MODEL % (model.folder, engine, json.dumps(dict(model.engine_args)), "8K", others)
+            room = {"n_ctx": sizes.cells, "n_parallel": STREAMS + MORE_SLOTS}
+            return MODEL % (path, engine, json.dumps(threads | room), sizes.context, others)
+    model = make_model(sizes.model, folder)
+    arguments = json.dumps(dict(model.engine_args))
+    return MODEL % (model.folder, engine, arguments, sizes.context, others)

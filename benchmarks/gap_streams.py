@@ -1,19 +1,18 @@
 """Streams that never end, in a process of its own: reads a Crowd as JSON from stdin, and writes a
-line for every gap between two chunks that is over 10 ms: its end (time.monotonic) and its ms.
+line for every gap between two chunks that is over `least_s`: its end (time.monotonic) and its ms.
 Beside it, in FILE.lateness, what its own loop is kept for (benchmarks/loop_probe.py)."""
 
 import asyncio
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, TextIO
 
 import msgspec
 import uvloop
 
 from benchmarks.loop_probe import Probe
-
-LEAST_S = 0.010
 
 
 class Crowd(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,14 +24,16 @@ class Crowd(msgspec.Struct, frozen=True, kw_only=True):
     body: str
     file: str
     """Where the gaps go."""
+    least_s: float = 0.010
+    """Of a gap that is written."""
 
 
 class Stream(asyncio.Protocol):
     """One connection: its next request when the last has ended. A gap is inside one answer."""
 
-    def __init__(self, raw: bytes, write: "Writer") -> None:
+    def __init__(self, raw: bytes, write: "Writer", least_s: float) -> None:
         self._raw = raw
-        self._write = write
+        self._write, self._least_s = write, least_s
         self._stamp = 0.0
 
     def connection_made(self, transport: Any) -> None:
@@ -43,7 +44,7 @@ class Stream(asyncio.Protocol):
         now = time.monotonic()
         if data.startswith(b"HTTP/1.1") and not data.startswith(b"HTTP/1.1 200"):
             sys.exit(f"a stream was refused: {data[-300:]!r}")
-        if self._stamp and now - self._stamp > LEAST_S:
+        if self._stamp and now - self._stamp > self._least_s:
             self._write(now, now - self._stamp)
         self._stamp = now
         if data.endswith(b"0\r\n\r\n"):
@@ -73,8 +74,9 @@ async def _run(crowd: Crowd) -> None:
     write = Writer(crowd.file)
     loop = asyncio.get_running_loop()
     Probe(loop, write.beside("lateness"))
+    make = partial(Stream, raw, write, crowd.least_s)
     for _ in range(crowd.streams):
-        await loop.create_connection(lambda: Stream(raw, write), "127.0.0.1", crowd.port)
+        await loop.create_connection(make, "127.0.0.1", crowd.port)
     await loop.create_future()
 
 

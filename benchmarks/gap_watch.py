@@ -62,6 +62,10 @@ class GapWatch:
         """The longest as a client has it, whatever it was for."""
         return round(max((gap.ms for gap in self._within(began, ended)), default=0.0), 1)
 
+    def gaps_s(self, began: float, ended: float) -> list[float]:
+        """All that are written, in seconds."""
+        return [gap.ms / 1e3 for gap in self._within(began, ended)]
+
     def _within(self, began: float, ended: float) -> list[Row]:
         return [gap for gap in _rows(self._gaps) if began <= gap.at <= ended]
 

@@ -12,7 +12,6 @@ import json
 import os
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
+
+from benchmarks.processes import free_port, status
 
 LOCK = Path(__file__).resolve().parent.parent / "requirements" / "bench-litellm.txt"
 HEALTH = "/health/liveliness"
@@ -80,7 +81,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, _ended)
     signal.signal(signal.SIGTERM, _ended)
     try:
-        port = _free_port()
+        port = free_port()
         children.append(_vllm(given.model, given.alias, port, flags))
         _wait_for(port, children[0])
         file = given.folder / "litellm.json"
@@ -112,14 +113,7 @@ def _litellm(python: str, file: Path, port: int) -> subprocess.Popen[bytes]:
     return subprocess.Popen([*command, "--telemetry", "False"], env=environment)
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
-
-
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    from benchmarks.servers import status
-
     end = time.monotonic() + READY_S
     while status(port, "/health") != 200:
         if process.poll() is not None or time.monotonic() > end:

@@ -34,6 +34,8 @@ class Load(msgspec.Struct, frozen=True, kw_only=True):
     streams: int
     bodies: Sequence[str]
     limit_s: float = 120.0
+    keys: Sequence[str] = ()
+    """Each request comes with the next of them; none: `headers` has one."""
 
 
 class Outcome(msgspec.Struct, kw_only=True):
@@ -132,7 +134,7 @@ class Run:
     """The requests that are left, and what was measured."""
 
     def __init__(self, load: Load) -> None:
-        self._raw = [_request(load, body) for body in load.bodies]
+        self._raw = [_request(load, body, i) for i, body in enumerate(load.bodies)]
         self._raw.reverse()
         self._load = load
         self._open = 0
@@ -174,13 +176,15 @@ class Run:
         )
 
 
-def _request(load: Load, body: str) -> bytes:
+def _request(load: Load, body: str, number: int) -> bytes:
     raw = body.encode()
+    key = {"X-API-Key": load.keys[number % len(load.keys)]} if load.keys else {}
     headers = {
         "Host": f"{load.host}:{load.port}",
         "Content-Type": "application/json",
         "Content-Length": str(len(raw)),
         **load.headers,
+        **key,
     }
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"POST {load.path} HTTP/1.1\r\n{lines}\r\n".encode() + raw

@@ -26,7 +26,7 @@ class Model:
     engine_args: Mapping[str, Any] = field(default_factory=dict)
 
 
-MODELS = "tiny, deep, smollm2, llama8b, wide, wide-tiny"
+MODELS = "tiny, tiny-40k, deep, smollm2, qwen0.6b, llama8b, wide, wide-tiny"
 
 
 def make_model(name: str, folder: Path) -> Model:
@@ -34,12 +34,17 @@ def make_model(name: str, folder: Path) -> Model:
     match name:
         case "tiny":
             return _tiny(folder / "tiny")
+        case "tiny-40k":
+            return _tiny_40k(folder / "tiny-40k")
         case "deep":
             return _deep(folder / "deep")
         case "smollm2":
             return _smollm2(folder)
         case "llama8b":
             return _llama8b(folder / "llama8b")
+        case "qwen0.6b":
+            arguments = _on_cpu("bfloat16") | {"enforce_eager": False, "max_model_len": 8192}
+            return _wide(folder / "qwen0.6b", _QWEN06B, arguments)
         case "wide":
             return _wide(folder / "wide", _WIDE, {"dtype": "bfloat16"})
         case "wide-tiny":
@@ -57,6 +62,15 @@ def _tiny(folder: Path) -> Model:
         folder=folder,
         engine_args=_on_cpu("float32") | {"max_model_len": 8192},
     )
+
+
+def _tiny_40k(folder: Path) -> Model:
+    """The tiny one, for prompts of 32,768 tokens."""
+    model, most = _tiny(folder), 40_960
+    config = json.loads((folder / "config.json").read_text())
+    _write(folder / "config.json", config | {"max_position_embeddings": most})
+    arguments = {**model.engine_args, "max_model_len": most}
+    return Model(name="tiny-40k", folder=folder, engine_args=arguments)
 
 
 def _deep(folder: Path) -> Model:
@@ -127,6 +141,15 @@ _WIDE = {
     "head_dim": 64,
 }
 """Llama-3.2-1B's shape: 1.3 G parameters, 2.6 GB in bfloat16."""
+_QWEN06B = {
+    "hidden_size": 1024,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 28,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+}
+"""Qwen3-0.6B's shape: 0.6 G parameters, 1.2 GB in bfloat16."""
 _LLAMA8B: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
     "model_type": "llama",

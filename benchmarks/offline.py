@@ -17,7 +17,8 @@ import msgspec
 from benchmarks.cases import WARM_UP, Case, bodies
 from benchmarks.load import Outcome
 from benchmarks.models import Model
-from benchmarks.servers import ROOT, DidNotStart, engine_environment
+from benchmarks.processes import DidNotStart
+from benchmarks.servers import ROOT, engine_environment
 
 LIMIT_S = 600.0
 

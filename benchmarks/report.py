@@ -72,9 +72,13 @@ RATIOS = {
 
 def show(document: Document) -> None:
     """Both tables on the terminal."""
-    console = Console(width=None if Console().is_terminal else 150)
+    console = _console()
     console.print(_table("medians", HEAD, list(_rows(document))))
     console.print(_table("targets", TARGET_HEAD, list(_target_rows(document))))
+
+
+def _console() -> Console:
+    return Console(width=None if Console().is_terminal else 150)
 
 
 def show_ratios(document: Document) -> None:
@@ -83,7 +87,7 @@ def show_ratios(document: Document) -> None:
         [row["case"], row["against"], *(_times(row.get(name)) for name in RATIOS)]
         for row in ratios(document["medians"])
     ]
-    Console().print(_table("Fjord over …", ["streams", "server", *RATIOS.values()], rows))
+    _console().print(_table("Fjord over …", ["streams", "server", *RATIOS.values()], rows))
 
 
 def ratios(medians: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -1,30 +1,24 @@
 """Starts a server as its users do, waits until it serves, and stops it with all its processes."""
 
-import http.client
 import json
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from benchmarks import litellm_proxy, rust_front
 from benchmarks.models import Model
+from benchmarks.processes import DidNotStart, free_port, stop, wait_until
 
 ROOT = Path(__file__).resolve().parent.parent
 ALIAS = "bench"
-READY_S = 400.0
-STOP_S = 20.0
 
 PREPARE_LEDGER = """
 import pathlib, sys
@@ -35,10 +29,6 @@ except ImportError:  # an older version: its `keys create` makes the ledger
 prepared_ledger(pathlib.Path(sys.argv[1]))
 """
 """Each version makes the ledger of its own schema."""
-
-
-class DidNotStart(Exception):
-    """With the end of the server's log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,11 +83,12 @@ class Server:
 
 
 @contextmanager
-def serving(side: Side, model: Model, folder: Path) -> Iterator[Server]:
-    """Serve `model` as ALIAS; its log and data lie under `folder`. Raises DidNotStart."""
+def serving(side: Side, model: Model, folder: Path, kept: Path | None = None) -> Iterator[Server]:
+    """Serve `model` as ALIAS; its log and data lie under `folder`. `kept`: a data directory that is
+    there already, and stays. Raises DidNotStart."""
     folder.mkdir(parents=True, exist_ok=True)
-    port, environment = _free_port(), _environment(side) | _rust(side, folder)
-    data_dir = Path(tempfile.mkdtemp(prefix="data-", dir=folder))
+    port, environment = free_port(), _environment(side) | _rust(side, folder)
+    data_dir = kept or Path(tempfile.mkdtemp(prefix="data-", dir=folder))
     log = folder / f"{side.kind}.log"
     headers: Mapping[str, str] = {}
     if side.kind == "fjord":
@@ -118,9 +109,9 @@ def serving(side: Side, model: Model, folder: Path) -> Iterator[Server]:
         )
     try:
         alive = litellm_proxy.HEALTH if side.kind == "litellm" else "/health"
-        health_s = _until(process, port, alive, began, log)
+        health_s = wait_until(process, port, alive, began, log)
         path = "/ready" if side.kind == "fjord" else alive
-        ready_s = _until(process, port, path, began, log)
+        ready_s = wait_until(process, port, path, began, log)
         yield Server(
             pid=process.pid,
             port=port,
@@ -130,8 +121,9 @@ def serving(side: Side, model: Model, folder: Path) -> Iterator[Server]:
             log=log,
         )
     finally:
-        _stop(process)
-        shutil.rmtree(data_dir, ignore_errors=True)
+        stop(process)
+        if kept is None:
+            shutil.rmtree(data_dir, ignore_errors=True)
 
 
 def _command(side: Side, model: Model, port: int, data_dir: Path, folder: Path) -> list[str]:
@@ -247,53 +239,3 @@ def _in_checkout(side: Side, *arguments: str) -> str:
         env=_environment(side),
     )
     return done.stdout
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
-
-
-def _until(
-    process: subprocess.Popen[bytes], port: int, path: str, began: float, log: Path
-) -> float:
-    while (waited := time.monotonic() - began) < READY_S:
-        if process.poll() is not None:
-            raise DidNotStart(f"exit status {process.returncode}; {log} ends:\n{_tail(log)}")
-        if status(port, path) == 200:
-            return time.monotonic() - began
-        time.sleep(0.1 if waited < 5 else 0.25)
-    raise DidNotStart(f"not ready after {READY_S:g} s; {log} ends:\n{_tail(log)}")
-
-
-def status(port: int, path: str) -> int:
-    """0: nobody is there."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status
-    except OSError:
-        return 0
-    finally:
-        connection.close()
-
-
-def _tail(log: Path) -> str:
-    return log.read_bytes()[-3000:].decode(errors="replace")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask, then kill what is left of the tree."""
-    tree: list[psutil.Process] = []
-    with suppress(psutil.NoSuchProcess):
-        root = psutil.Process(process.pid)
-        tree = [root, *root.children(recursive=True)]
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_S)
-    _, alive = psutil.wait_procs(tree, timeout=5)
-    for one in alive:
-        with suppress(psutil.NoSuchProcess):
-            one.kill()
-    process.wait()

@@ -1,9 +1,11 @@
 """The figures that must be reached, each a ratio of Fjord to another server, or an absolute."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
+from benchmarks.cases import cases_of
 from benchmarks.figures import Medians, Started
 from benchmarks.servers import FJORD, FJORD_PER_TOKEN, RUST, RUST_EVEN, VLLM
 
@@ -43,9 +45,8 @@ def _cpu(
     model: str = "tiny",
     against: str = VLLM.name,
 ) -> Target:
-    form = "a token a chunk" if side == FJORD_PER_TOKEN.name else "as shipped"
     return Target(
-        label=f"front CPU µs a token, {streams} streams, {form}",
+        label=f"front CPU µs a token, {streams} streams, {FORMS[side]}",
         model=model,
         case=f"{streams} streamed",
         figure="front_us_per_token",
@@ -56,7 +57,14 @@ def _cpu(
 
 
 def _tiny(
-    label: str, case: str, figure: str, bound: float, *, at_most: bool, against: str = VLLM.name
+    label: str,
+    case: str,
+    figure: str,
+    bound: float,
+    *,
+    at_most: bool,
+    against: str = VLLM.name,
+    side: str = FJORD.name,
 ) -> Target:
     return Target(
         label=label,
@@ -65,28 +73,47 @@ def _tiny(
         figure=figure,
         bound=bound,
         at_most=at_most,
+        side=side,
         against=against,
     )
 
 
-def _against_rust() -> list[Target]:
-    """As shipped, but for tokens/s: those with the same threads."""
-    found = [_cpu(streams, 0.25, against=RUST.name) for streams in (64, 256, 512)]
-    found += [_cpu(n, 0.8, FJORD_PER_TOKEN.name, against=RUST.name) for n in (64, 256, 512)]
-    found.append(_cpu(1, 1.0, against=RUST.name))
-    for streams in (64, 256, 512):
-        case = f"{streams} streamed"
-        label = f"streamed tokens/s, {streams} streams"
-        even = RUST_EVEN.name
-        found.append(_tiny(label, case, "tokens_per_s", 1.0, at_most=False, against=even))
-        for name, figure in _TIMES.items():
-            label = f"{name}, {streams} streams"
-            found.append(_tiny(label, case, figure, 1.0, at_most=True, against=RUST.name))
+def _against_rust() -> Iterator[Target]:
+    """Costs and times as both are shipped; what is done in a second with the same threads."""
+    yield from (_cpu(streams, 0.25, against=RUST.name) for streams in CROWDS)
+    yield from (_cpu(n, 0.8, FJORD_PER_TOKEN.name, against=RUST.name) for n in CROWDS)
+    yield _cpu(1, 1.0, against=RUST.name)
+    for side, form in FORMS.items():
+        for streams, (name, figure) in product(CROWDS, _TIMES.items()):
+            label, case = f"{name}, {streams} streams, {form}", f"{streams} streamed"
+            yield _tiny(label, case, figure, 1.0, at_most=True, against=RUST.name, side=side)
     label = "whole answers, requests/s, 64 in flight"
-    found.append(_tiny(label, "64 whole", "requests_per_s", 1.0, at_most=False, against=RUST.name))
-    return found
+    yield _tiny(label, "64 whole", "requests_per_s", 1.0, at_most=False, against=RUST.name)
+    yield from _rates_against_rust()
 
 
+def _rates_against_rust() -> Iterator[Target]:
+    """Everywhere: in each case of both models that both sides have."""
+    yield from (_rate("tiny", case.name) for case in cases_of("tiny"))
+    yield from (_rate("tiny", f"{n} streamed", FJORD_PER_TOKEN.name) for n in CROWDS)
+    yield from (_rate("smollm2", case.name) for case in cases_of("smollm2"))
+
+
+def _rate(model: str, case: str, side: str = FJORD.name) -> Target:
+    return Target(
+        label=f"{model} tokens/s, {case}, {FORMS[side]}, the same threads",
+        model=model,
+        case=case,
+        figure="tokens_per_s",
+        bound=1.0,
+        at_most=False,
+        side=side,
+        against=RUST_EVEN.name,
+    )
+
+
+CROWDS = (64, 256, 512)
+FORMS = {FJORD.name: "as shipped", FJORD_PER_TOKEN.name: "a token a chunk"}
 _TIMES = {"TTFT p50": "ttft_p50_ms", "TTFT p99": "ttft_p99_ms", "ITL p99": "itl_p99_ms"}
 
 

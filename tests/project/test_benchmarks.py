@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from benchmarks.bench import SIDES
+from benchmarks.bench import SIDES, belongs, cases_for
 from benchmarks.cases import Case, bodies, cases_of
 from benchmarks.figures import FIGURES, Measured, Started, as_json, measured, medians, percentile
 from benchmarks.front import Cost
@@ -20,7 +20,7 @@ from benchmarks.plot import COLOURS
 from benchmarks.readme import DOCS, README, inserted, newest, section, whole_section
 from benchmarks.report import markdown, ratios
 from benchmarks.servers import FJORD, RUST, VLLM, command_line
-from benchmarks.targets import verdicts
+from benchmarks.targets import TARGETS, verdicts
 from tests.support.long_command import called
 
 OUTCOME = Outcome(
@@ -119,6 +119,19 @@ def test_a_target_is_a_ratio_to_vllms_own_server(cpu_s: float, is_reached: bool)
     [cost] = [v for v in verdicts(found, []) if v.label.startswith("front CPU")]
     assert cost.ratio == pytest.approx(cpu_s * 10)
     assert (cost.bound, cost.reached) == ("≤ 0.28 ×", is_reached)
+
+
+def test_what_a_target_needs_is_measured_on_both_sides() -> None:
+    named = {side.name: side for side in SIDES.values()}
+    for target in TARGETS:
+        for side in (named[target.side], named[target.against]):
+            ran = [case.name for case in cases_for(side, cases_of(target.model))]
+            assert belongs(side, target.model), target
+            assert target.case in ran, target
+
+
+def test_no_two_targets_have_one_name() -> None:
+    assert len({(target.label, target.against) for target in TARGETS}) == len(TARGETS)
 
 
 def test_a_case_that_only_one_side_ran_has_no_verdict() -> None:

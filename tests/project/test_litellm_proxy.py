@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks import litellm_proxy
 from benchmarks.litellm_proxy import LOCK, NoProxy, configuration, proxy_python
-from benchmarks.servers import LITELLM, DidNotStart, serving
+from benchmarks.processes import DidNotStart
+from benchmarks.servers import LITELLM, serving
 
 
 @pytest.fixture

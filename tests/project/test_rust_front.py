@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from benchmarks import rust_front
+from benchmarks.processes import DidNotStart
 from benchmarks.rust_front import NoRustFront
-from benchmarks.servers import RUST, DidNotStart, serving
+from benchmarks.servers import RUST, serving
 
 
 def wheel(folder: Path, member: str) -> Path:
