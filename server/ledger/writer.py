@@ -1,8 +1,8 @@
 """Group commit: one thread writes everything that waits in one transaction, then the next.
 
-An idle writer commits at once (0.3 ms). A busy one waits for more, the longer the busier, unless
-somebody waits for what is queued: a commit costs 0.25 to 0.5 ms of CPU whether it holds one record
-or twenty. A record that cannot be written stays in memory and is tried again until it can.
+An idle writer commits at once (0.3 ms). A busy one waits for more, as gathering.py says, unless
+somebody waits for what is queued. A record that cannot be written stays in memory and is tried
+again until it can.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from typing import Any, TypeAlias
 
 from server.ledger import sqlite
 from server.ledger.errors import DuplicateRecord, LedgerError, LedgerUnavailable
+from server.ledger.gathering import Gathering
 from server.ledger.progress import REMEMBER
 from server.ledger.records import UsageRecord
 from server.ledger.sqlite_rows import INSERT_OPEN, INSERT_RECORDS, SqliteRows
@@ -28,12 +29,6 @@ log = logging.getLogger("fjord.ledger")
 
 BATCH = 2000
 RETRY_S = 0.25
-FEW_IN_FLIGHT = 8
-"""With more requests open than this, commits wait for companions."""
-GATHER_S = 0.0004
-"""... so long for each of them, ..."""
-MOST_GATHER_S = 0.05
-"""... and never longer."""
 PATIENCE_S = 5.0
 """A finished record waits so long for a sick disk before its request is told."""
 
@@ -115,11 +110,14 @@ class Writer:
                     self.tell([op], refusal)
 
     def run(self) -> None:
+        gathering = Gathering()
         while not self.is_stopping:
-            self.turn(self.take())
-            if (busy := self.in_flight()) > FEW_IN_FLIGHT:
+            batch = self.take()
+            self.turn(batch)
+            gathering.wrote(len(batch))
+            if wait_s := gathering.wait_s(self.in_flight()):
                 # What comes meanwhile wakes nobody, and shares a commit.
-                self.is_urgent.wait(min(MOST_GATHER_S, GATHER_S * busy))
+                self.is_urgent.wait(wait_s)
                 self.is_urgent.clear()
         last_try_at = time.monotonic() + self.patience_s
         while self.kept and time.monotonic() < last_try_at:
