@@ -277,6 +277,13 @@ def local(path: Path, kind: Any = "vllm", file: str | None = None) -> EngineSpec
     return EngineSpec(kind=kind, source=str(path), file=file)
 
 
+def test_weights_that_vllm_draws_need_not_be_there(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    args = {"load_format": "dummy"}
+    drawn = EngineSpec(kind="vllm", source=str(tmp_path), args=args)
+    assert resolve(drawn, tmp_path / "data", lambda *_: None, {}) == tmp_path
+
+
 def test_a_local_folder_is_taken_as_it_is(tmp_path: Path) -> None:
     for missing in ("is not there", "has no config.json", "holds no weights"):
         with pytest.raises(EngineUnavailable, match=missing):
