@@ -34,6 +34,8 @@ class JoinedNodes:
         """Another one after each start."""
         self.address = "http://HEAD:8080"
         """Where nodes join, as people are told it."""
+        self.takes_nodes = False
+        """It has a token with which they may."""
         self._facts = facts
         self._known: JoinedFacts | None = None
         self._nodes: dict[str, JoinedNode] = {}

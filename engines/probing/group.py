@@ -12,6 +12,8 @@ from engines.probing.told import NONE
 from engines.probing.wire import HANDSHAKE, Shaken
 
 SHAKE_S: Final = 20.0
+FREE_CARD: Final = 2 * 2**30
+"""A CUDA context and NCCL's buffers, which must take nothing of an engine that serves."""
 Backend = Literal["gloo", "nccl"]
 REMEDY: Final = "set {}_SOCKET_IFNAME to the interface that its address line names, on all machines"
 
@@ -23,6 +25,8 @@ def untried(backend: Backend, paths: Mapping[str, Paths], is_reached: bool) -> s
             return f"torch is not installed on {each.node}"
         if backend == "nccl" and not each.told.cards:
             return f"no card on {each.node}"
+        if backend == "nccl" and each.told.cards[0].free < FREE_CARD:
+            return f"card 0 of {each.node} has no room beside what runs on it"
     return None if is_reached else "addresses and ports come first"
 
 
@@ -75,7 +79,7 @@ def _findings(
 
 
 def _remedy(backend: Backend, why: str) -> str:
-    if why.startswith(("no answer", "its link")):
+    if why.startswith(("no answer", "its link", "it is away")):
         return ""
     if "NCCL built in" in why:
         return "install torch as it is built for CUDA"

@@ -11,6 +11,8 @@ from engines.probing.told import NodeTold
 OF_CONTAINERS: Final = ("docker", "br-", "veth", "virbr", "cni", "flannel", "cali", "lxc")
 """Interfaces of one machine alone, by how their names begin."""
 NAMED: Final = 6
+MOST_TRIED: Final = 8
+"""Of a machine's addresses: a host of containers has hundreds."""
 REMEDY: Final[Mapping[Outcome, str]] = {
     "filtered": "let it through: the firewall of {to}, or of what is between, drops it from {by}",
     "refused": "let it through: the firewall of {to} refuses it from {by}, or {at} is another's",
@@ -32,14 +34,15 @@ class Paths:
 
     @property
     def candidates(self) -> list[str]:
-        """Its addresses that another machine may reach, the likeliest first."""
+        """Its addresses that another machine may reach, the likeliest first, a few."""
         found = [
             address
             for address, interface in self.told.addresses.items()
             if not interface.startswith(OF_CONTAINERS)
         ]
         first = (self.told.choices.get("VLLM_HOST_IP", ""), self.hint, self.told.own)
-        return sorted(found, key=lambda a: first.index(a) if a in first else len(first))
+        found.sort(key=lambda a: first.index(a) if a in first else len(first))
+        return found[:MOST_TRIED]
 
     @property
     def chosen(self) -> str:

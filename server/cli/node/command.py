@@ -78,6 +78,8 @@ def node(
 async def _run(head: str, token: str, settings: Settings) -> None:
     from engines.build import EngineBuilder
     from engines.joined.facts import facts_name, these_facts
+    from engines.probing.prober import Prober
+    from engines.probing.told import told_here
     from engines.vllm.headless.parts import HeadlessParts
     from engines.weights.fingerprint import fingerprint
     from server.cli.node.joining import Joining
@@ -92,7 +94,9 @@ async def _run(head: str, token: str, settings: Settings) -> None:
         verifies=settings.verify,
     )
     parts = HeadlessParts(builder.fetched, fingerprint, len(facts.cards), _say)
-    joining = Joining(head, token, facts, parts, node_tasks(parts), _say)
+    prober = Prober(lambda: told_here(facts.name, __version__), settings.data_dir)
+    tasks = node_tasks(parts, prober)
+    joining = Joining(head, token, facts, parts, tasks, _say, parted=prober.close)
     _say(_facts_told(facts))
     running = asyncio.ensure_future(joining.run())
     loop = asyncio.get_running_loop()

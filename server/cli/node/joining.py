@@ -49,10 +49,12 @@ class Joining:
         parts: Parts,
         tasks: Mapping[str, Task],
         say: Callable[[str], None],
+        parted: Callable[[], None] = lambda: None,
     ) -> None:
+        """`parted` is called whenever the link has ended."""
         self._head, self._token, self._facts = head, token, facts
         self._parts, self._tasks = parts, tasks
-        self._say = say
+        self._say, self._parted = say, parted
         self._said = ""
         self._session = secrets.token_hex(8)
         self._head_id = ""
@@ -112,6 +114,7 @@ class Joining:
             beats.cancel()
             link.close()
             await runner.stop()
+            self._parted()
 
     async def _heard(self, line: bytes, runner: TaskRunner) -> None:
         """Raises BadMessage."""
