@@ -57,7 +57,7 @@ __all__ = ["Build", "Fleet", "Lease"]
 log = logging.getLogger("fjord.fleet")
 
 _STUMBLE_S = 0.2
-"""A pause after an unexpected error: one that comes again would fill the log."""
+"""A pause after an unexpected error, so that one that comes again does not fill the log."""
 
 
 class Fleet:
@@ -278,9 +278,8 @@ class Fleet:
         failure = await self._steps.build(managed)
         if failure is None:
             self._tell(managed.was_fetched)
-            return
-        await self._steps.stop(managed, self._replace_timeout_s)
-        self._tell(lambda: load_has_failed(managed, failure, self._backoff))
+        else:
+            self._tell(lambda: load_has_failed(managed, failure, self._backoff))
 
     async def _load(self, managed: ManagedEngine) -> None:
         engine = managed.engine

@@ -20,6 +20,9 @@ Build: TypeAlias = Callable[[EngineSpec], Awaitable[Engine] | Engine]
 raises EngineUnavailable with the reason in words."""
 
 
+_UNSTARTED_S = 10.0
+"""To stop an engine that was not started."""
+
 log = logging.getLogger("fjord.fleet")
 
 
@@ -79,7 +82,10 @@ class EngineSteps:
     async def _waited(self, managed: ManagedEngine, engine: Waits) -> StepFailure | None:
         """As long as a start may take; it holds no memory meanwhile."""
         waiting = within(self._limit_s(managed), engine.others_here(), "its wait for others")
-        return _with_waiting(await failure_of(managed, waiting), engine)
+        failure = _with_waiting(await failure_of(managed, waiting), engine)
+        if failure is not None:
+            await self.stop(managed, _UNSTARTED_S)
+        return failure
 
     async def stop(self, managed: ManagedEngine, timeout_s: float) -> None:
         """Never hangs: whatever an engine does at its end, the fleet goes on."""

@@ -59,12 +59,9 @@ class Part:
             start_new_session=True,  # a terminal's Ctrl-C is the node's to hear
             env={**environment, "PYTHONPATH": os.pathsep.join(paths)},
         )
-        reading = threading.Thread(target=self._read, args=(process,), daemon=True)
+        line = json.dumps(told).encode() + b"\n"
+        reading = threading.Thread(target=self._talk, args=(process, line), daemon=True)
         reading.start()
-        assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it has ended, and its last words say why
-            process.stdin.write(json.dumps(told).encode() + b"\n")
-            process.stdin.flush()
         self._watching = asyncio.create_task(self._watch(process, reading), name=f"part {self.id}")
 
     def is_ready(self) -> None:
@@ -90,9 +87,14 @@ class Part:
         with contextlib.suppress(OSError):
             process.stdin.close()
 
-    def _read(self, process: "subprocess.Popen[bytes]") -> None:
-        """Until the last of its children has closed it."""
+    def _talk(self, process: "subprocess.Popen[bytes]", line: bytes) -> None:
+        """Tell it what to do, as soon as it takes that; read until the last of its children has
+        closed its end."""
+        assert process.stdin is not None
         assert process.stdout is not None
+        with contextlib.suppress(OSError, ValueError):  # it has ended: its last words say why
+            process.stdin.write(line)
+            process.stdin.flush()
         with process.stdout as output:
             while line := output.readline(_LONGEST_LINE):
                 if text := line.decode(errors="replace").strip():

@@ -20,7 +20,7 @@ from server.accounts.node_token import node_token
 from server.cli import serving_options as options
 from server.cli.apps import new_app
 from server.cli.offline import VARIABLES
-from server.cli.tables import terminal_width
+from server.cli.tables import printable, terminal_width
 from server.refusal import CannotStart
 from server.settings import Settings, read_settings
 
@@ -126,6 +126,8 @@ def _facts_told(facts: JoinedFacts) -> str:
 def _say(words: str) -> None:
     """With the time, in the terminal's width."""
     stamp = time.strftime("%H:%M:%S ")
-    lines = textwrap.wrap(words, max(20, min(terminal_width(), 200) - len(stamp))) or [""]
-    for i, line in enumerate(lines):
-        typer.echo((" " * len(stamp) if i else stamp) + line)
+    width = max(20, min(terminal_width(), 200) - len(stamp))
+    lines = textwrap.wrap(printable(words), width) or [""]
+    with contextlib.suppress(OSError):  # a log's disk is full, or nobody reads: it works on
+        for i, line in enumerate(lines):
+            typer.echo((" " * len(stamp) if i else stamp) + line)
