@@ -34,6 +34,8 @@ class ProbedNode:
     channel: ProbeChannel
     address: str = ""
     """By which its link came; "": it came by none."""
+    is_joined: bool = False
+    """Fjord has its engines speak by that address."""
 
 
 class OwnChannel:

@@ -43,7 +43,9 @@ def _in_its_words(why: str, name: str) -> str:
 def probed_nodes(nodes: Sequence[JoinedNode]) -> list[ProbedNode]:
     """Those that are connected."""
     there = [node for node in nodes if node.is_connected]
-    return [ProbedNode(node.name, JoinedChannel(node), node.address) for node in there]
+    return [
+        ProbedNode(node.name, JoinedChannel(node), node.address, is_joined=True) for node in there
+    ]
 
 
 def not_there(nodes: Sequence[JoinedNode]) -> list[ProbeFinding]:

@@ -31,6 +31,12 @@ class Paths:
     """The address by which its link came."""
     reached: dict[str, dict[str, Outcome]] = field(default_factory=dict)
     """By address, then by who tried."""
+    is_joined: bool = False
+    """Its engines speak by the hint, which Fjord sets."""
+
+    @property
+    def is_settled(self) -> bool:
+        return self.is_joined and self.hint in self.told.addresses
 
     @property
     def candidates(self) -> list[str]:
@@ -46,7 +52,9 @@ class Paths:
 
     @property
     def chosen(self) -> str:
-        """What all others reach, else most; "": it has none."""
+        """What its engines take anyway, or all others reach, else most; "": it has none."""
+        if self.is_settled:
+            return self.hint
 
         def reached(address: str) -> int:
             return sum(each == "ok" for each in self.reached.get(address, {}).values())
@@ -79,6 +87,8 @@ def address(paths: Paths) -> ProbeFinding:
     if (wrong := _wrong_choice(paths)) is not None:
         return _finding(paths, "bad", wrong, f"set {_settings(paths)}")
     words = f"{paths.chosen} ({paths.interface})"
+    if paths.is_settled:
+        return _finding(paths, "ok", f"{words}, by which it has joined, reached by all")
     if _is_chosen(paths):
         return _finding(paths, "ok", f"{words}, reached by all")
     if len({paths.told.addresses[a] for a in paths.candidates}) > 1:
@@ -105,6 +115,8 @@ def _wrong_choice(paths: Paths) -> str | None:
     """Of its environment."""
     said = paths.told.choices
     if (own := said.get("VLLM_HOST_IP", "")) and own != paths.chosen:
+        if paths.is_settled:
+            return f"VLLM_HOST_IP={own} is not {paths.chosen}, by which it has joined"
         known = "not reached by all" if own in paths.told.addresses else "none of its addresses"
         return f"VLLM_HOST_IP={own} is {known}"
     for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from engines.joined import node as node_module
 from engines.joined import nodes as nodes_module
+from engines.joined.facts import JoinedCard
 from engines.joined.node import NodeLost, TaskFailed
 from engines.joined.nodes import JoinedNodes, NotLetIn
 from engines.joined.wire import (
@@ -25,6 +27,7 @@ from server.api.joined.link import addresses_of
 from server.cli.node import joining as node_side
 from server.cli.node.head_link import HeadLink, HeadLinkEnded, LinkRefused
 from server.refusal import CannotStart
+from tests.support import joining as support
 from tests.support.joining import TOKEN, facts, joined, joining, linked_head, until
 
 pytestmark = pytest.mark.anyio
@@ -182,6 +185,27 @@ def test_addresses_are_those_that_interfaces_have(told: str, plain: str) -> None
     scope = {"client": (told, 5), "server": (told, 8080)}
     assert addresses_of(scope) == (plain, plain)
     assert addresses_of({"client": None}) == ("", "")
+
+
+async def test_a_driver_that_does_not_answer_makes_no_node_silent(
+    monkeypatch: pytest.MonkeyPatch, quickly_lost: float
+) -> None:
+    answers = threading.Event()
+
+    def never() -> tuple[int, ...]:
+        answers.wait(20)
+        return (7,)
+
+    monkeypatch.setattr(node_side, "free_bytes", never)
+    monkeypatch.setattr(node_side, "BEAT_S", 0.1)
+    card = JoinedCard(name="H100", total=80 * 2**30)
+    monkeypatch.setattr(support, "facts", lambda name="gpu-2": facts(name, cards=(card,)))
+    async with linked_head() as (nodes, url), joining(url):
+        node = await joined(nodes)
+        await asyncio.sleep(2 * quickly_lost)
+        assert (node.is_connected, node.free) == (True, ())
+        answers.set()
+        await until(nodes, lambda: node.free == (7,), "the driver's answer is told")
 
 
 async def test_words_that_are_no_text_are_told_all_the_same() -> None:

@@ -112,6 +112,7 @@ def test_a_server_and_a_node_that_are_well_meet_in_a_handshake(head: Head) -> No
     assert lines.index("gpu-1") < lines.index("gpu-2")
     assert shown.count("\nok   gloo       2 machines met in ") == 2
     assert "ok   ports      2 free ones, from all" in lines
+    assert "(eth0), by which it has joined, reached by all" in " ".join(shown.split())
     assert "one folder with gpu-1" in " ".join(shown.split())
     assert "the handshake of gloo" in said
     assert TOKEN not in shown + said

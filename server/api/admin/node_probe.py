@@ -119,7 +119,7 @@ class NodeProbe:
         name = _head_name(self._services.node, others)
         prober = Prober(lambda: told_here(name, __version__), self._services.settings.data_dir)
         address = next((each.head_address for each in nodes if each.head_address), "")
-        own = ProbedNode(name, OwnChannel(prober.tasks()), address)
+        own = ProbedNode(name, OwnChannel(prober.tasks()), address, is_joined=True)
         wishes = Wishes(ports=sorted(set(ports)), models=self._models())
         doing.put_nowait(f"probing {len(others) + 1} machines, within {BOUND_S:g} s")
         try:

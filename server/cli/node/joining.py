@@ -34,8 +34,8 @@ ORPHAN_S: Final = 8.0
 """Without its head for so long, what it runs is ended: the head has given it up by then."""
 _FIRST_S, _LONGEST_S = 0.2, 5.0
 _LEAVE_S: Final = 0.5
-_FREE_EVERY: Final = 5
-"""Beats between two looks at the cards' memory."""
+FREE_S: Final = 5.0
+"""Between two looks at the cards' memory."""
 
 
 class Joining:
@@ -63,7 +63,9 @@ class Joining:
 
     async def run(self) -> None:
         """Until it is cancelled. Raises CannotStart where the head does not take it at first."""
-        guard = asyncio.create_task(self._guard(), name="orphans")
+        beside = [asyncio.create_task(self._guard(), name="orphans")]
+        if self._facts.cards:
+            beside.append(asyncio.create_task(self._look_at_cards(), name="cards"))
         try:
             wait_s = _FIRST_S
             while True:
@@ -72,7 +74,8 @@ class Joining:
                 await asyncio.sleep(wait_s * random.uniform(0.7, 1.0))
                 wait_s = min(_LONGEST_S, 2 * wait_s)
         finally:
-            guard.cancel()
+            for each in beside:
+                each.cancel()
 
     async def _once(self) -> bool:
         """One link, from its beginning to its end; whether there was one."""
@@ -141,11 +144,7 @@ class Joining:
 
     async def _beat(self, link: HeadLink) -> None:
         """Each second, and at once where something changed."""
-        count = 0
         while True:
-            if self._facts.cards and count % _FREE_EVERY == 0:
-                self._free = await asyncio.to_thread(free_bytes)
-            count += 1
             self._parts.changed.clear()
             beat = NodeBeat(
                 parts=tuple(self._parts.states()), free=self._free, doing=self._parts.doing[:2000]
@@ -153,6 +152,13 @@ class Joining:
             _send(link, beat)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._parts.changed.wait(), BEAT_S)
+
+    async def _look_at_cards(self) -> None:
+        """Beside the beats: a driver that is slow to answer is no node that is lost."""
+        while True:
+            self._free = await asyncio.to_thread(free_bytes)
+            self._parts.changed.set()
+            await asyncio.sleep(FREE_S)
 
     async def _guard(self) -> None:
         while True:
