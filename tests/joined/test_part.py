@@ -2,18 +2,15 @@
 
 import asyncio
 import signal
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import psutil
 import pytest
 
 from engines.vllm.headless import part as module
 from engines.vllm.headless.part import Part
-from tests.support.serving import wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -118,33 +115,3 @@ async def test_without_its_node_it_ends_by_itself(monkeypatch: pytest.MonkeyPatc
         assert part._process.stdin is not None
         part._process.stdin.close()
         assert not psutil.wait_procs([process, child], timeout=10)[1]
-
-
-NODE = """
-import subprocess, sys
-child = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE, start_new_session=True)
-print(child.pid, flush=True)
-child.wait()
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone wakes it")
-def test_a_frozen_part_ends_with_a_node_that_is_killed() -> None:
-    node = subprocess.Popen([sys.executable, "-c", NODE, *module.COMMAND], stdout=subprocess.PIPE)
-    assert node.stdout is not None
-    with node.stdout as told:
-        part = psutil.Process(int(told.readline()))
-    try:
-        wait_until(lambda: _reads_its_input(part), "it waits for what it is to do")
-        part.suspend()
-        node.kill()
-        node.wait()
-        assert not psutil.wait_procs([part], timeout=10)[1]
-    finally:
-        if part.is_running():
-            part.kill()
-
-
-def _reads_its_input(process: psutil.Process) -> bool:
-    """By its system call: `0 0x0`, read of descriptor 0."""
-    return Path(f"/proc/{process.pid}/syscall").read_text().startswith("0 0x0 ")
