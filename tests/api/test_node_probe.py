@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from engines.joined.nodes import JoinedNodes
-from engines.joined.wire import LINK_VERSION, Hello
+from engines.joined.wire import LINK_VERSION, Hello, TaskAnswer
 from tests.support.admin_site import AdminSite, admin_site
 from tests.support.joining import facts
 
@@ -69,6 +69,30 @@ async def test_one_that_leaves_while_it_is_asked_and_one_that_left_before(tmp_pa
         assert [node["node"] for node in nodes][1:] == ["gpu-1", "gpu-0"]
         assert _told(nodes[1]) == [("answers", "bad", "it is away: its link ended")]
         assert _told(nodes[2]) == [("answers", "note", "it has joined, and is there no more")]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("no task here is called probe-tell", "it does not know this probe: install the same"),
+        ("[Errno 28] No space left on device", "[Errno 28] No space left on device"),
+        ("x" * 2000, "x" * 400),
+    ],
+)
+async def test_what_a_node_cannot_do_is_its_line(tmp_path: Path, error: str, words: str) -> None:
+    async with admin_site(tmp_path) as site:
+        there = joined(site, 1).all[0]
+        asking = asyncio.ensure_future(site.client.post(PROBE))
+        assert there.outbox is not None
+        while b"probe-tell" not in (line := await there.outbox.lines.get()):
+            pass
+        there.heard(TaskAnswer(id=json.loads(line)["id"], error=error))
+        found = (await asking).text.partition("event: found\ndata: ")[2]
+        node = json.loads(found)["nodes"][1]
+        [(name, state, said)] = _told(node)
+        assert (node["node"], name, state) == ("gpu-0", "answers", "bad")
+        assert said.startswith(words)
+        assert len(said) <= 400
 
 
 def _told(node: dict[str, Any]) -> list[tuple[str, str, str]]:

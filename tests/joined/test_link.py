@@ -350,6 +350,20 @@ async def test_a_node_refused_later_than_at_first_tries_on(monkeypatch: pytest.M
         await joined(nodes)
 
 
+async def test_a_head_that_ends_each_link_at_once_is_not_stormed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(node_side, "_FIRST_S", 0.02)
+    monkeypatch.setattr(node_side, "_LONGEST_S", 0.3)
+    came: list[float] = []
+    async with linked_head() as (nodes, url), joining(url):
+        while len(came) < 8:
+            node = await joined(nodes)
+            came.append(asyncio.get_running_loop().time())
+            node.disconnected(node.outbox)
+        assert came[-1] - came[-2] > 0.2
+
+
 def _node(url: str, token: str) -> node_side.Joining:
     from engines.joined.parts import NoParts
 

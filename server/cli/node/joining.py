@@ -33,6 +33,7 @@ from server.refusal import CannotStart
 ORPHAN_S: Final = 8.0
 """Without its head for so long, what it runs is ended: the head has given it up by then."""
 _FIRST_S, _LONGEST_S = 0.2, 5.0
+_LASTED_S: Final = 1.0
 _LEAVE_S: Final = 0.5
 FREE_S: Final = 5.0
 """Between two looks at the cards' memory."""
@@ -69,8 +70,9 @@ class Joining:
         try:
             wait_s = _FIRST_S
             while True:
-                if await self._once():
-                    wait_s = _FIRST_S
+                began = time.monotonic()
+                if await self._once() and time.monotonic() - began > _LASTED_S:
+                    wait_s = _FIRST_S  # a head that ends each link at once is not stormed
                 await asyncio.sleep(wait_s * random.uniform(0.7, 1.0))
                 wait_s = min(_LONGEST_S, 2 * wait_s)
         finally:
