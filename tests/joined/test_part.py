@@ -1,6 +1,7 @@
 """A part's process on a node, of a script instead of vLLM: its end, its freezing, its children."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -74,6 +75,18 @@ async def test_killed_it_is_told_though_a_child_holds_its_pipe(
         await until("ended")
         assert part.state.words.startswith("its part ended by SIGKILL")
         assert not psutil.wait_procs([child], timeout=5)[1]
+
+
+async def test_one_that_has_just_died_says_why_though_it_is_to_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The head may notice first."""
+    async with started(monkeypatch) as (part, process, _):
+        await _child(part)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - unseen
+        await part.end()
+        assert part.state.words.startswith("its part ended by SIGKILL")
 
 
 async def test_a_child_that_stands_still_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
