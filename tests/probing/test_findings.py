@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engines.probing import findings
+from engines.probing import findings, group
 from engines.probing.files import SeenWeights, WantedWeights, seen_weights
 from engines.probing.findings import GIB, ProbeFinding
 from engines.probing.paths import Paths, TriedPorts, address, ports
@@ -87,6 +87,13 @@ def test_memory_and_cards() -> None:
 
 def paths(reached: dict[str, dict[str, Outcome]], hint: str = "", **changed: Any) -> Paths:
     return Paths("gpu-2", told(**changed), hint, reached)
+
+
+def test_who_waited_in_a_handshake_for_one_that_left_is_told_so() -> None:
+    failed = {"gpu-1": "Timed out after 21 seconds", "gpu-2": "it is away: its link ended"}
+    one, two = group._findings("gloo", ["gpu-1", "gpu-2"], {}, failed)
+    assert (one.state, one.remedy) == ("bad", "gpu-2 left meanwhile")
+    assert (two.state, two.remedy) == ("bad", "")
 
 
 def test_one_that_has_joined_speaks_by_the_address_of_its_link() -> None:
