@@ -112,6 +112,7 @@ def create_app(
     reads the registry again; None: there is no file. `traces` takes each request that has ended.
     `sessions`: who has signed in to the console; None: as its books say."""
     nodes = JoinedNodes() if joined is None else joined
+    nodes.takes_nodes = bool(node_token)
     services = assembled(settings, registry, fleet, ledger, ring, node, traces, nodes)
     registry_file = RegistryFileReader(services, read_registry)
     reserved = ledger.budgets.reservations

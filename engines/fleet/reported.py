@@ -7,6 +7,8 @@ from engines.fleet.status import EngineStatus
 from engines.fleet.waiting import waiting_of
 from engines.stats import EngineStats, HasStats
 
+_COMING = ("fetching", "starting")
+
 
 def status_of(managed: ManagedEngine) -> EngineStatus:
     return EngineStatus(
@@ -17,7 +19,7 @@ def status_of(managed: ManagedEngine) -> EngineStatus:
         state="stopping" if managed.is_broken else managed.state,
         since=managed.since,
         reason=managed.reason,
-        waits_for=waiting_of(managed.engine) if managed.state == "starting" else None,
+        waits_for=waiting_of(managed.engine) if managed.state in _COMING else None,
         leases=managed.current.leases if managed.current else 0,
         waiting=len(managed.replicas.waiters) if managed.is_first else 0,
         restarts=managed.restarts,

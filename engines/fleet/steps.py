@@ -12,13 +12,16 @@ from engines.base import Engine, EngineBroken, EngineError, EngineNeverFits, Eng
 from engines.fleet.engine_state import ManagedEngine
 from engines.fleet.node_memory import NodeMemory
 from engines.fleet.start_limit import StartLimit
-from engines.fleet.waiting import waiting_of
+from engines.fleet.waiting import Waits, waiting_of
 from engines.registry.spec import EngineSpec
 
 Build: TypeAlias = Callable[[EngineSpec], Awaitable[Engine] | Engine]
 """Makes an engine that is not started yet. May take long (weights are fetched) when awaited;
 raises EngineUnavailable with the reason in words."""
 
+
+_UNSTARTED_S = 10.0
+"""To stop an engine that was not started."""
 
 log = logging.getLogger("fjord.fleet")
 
@@ -50,6 +53,8 @@ class EngineSteps:
 
     async def build(self, managed: ManagedEngine) -> StepFailure | None:
         failure = await failure_of(managed, self._built(managed))
+        if failure is None and isinstance(managed.engine, Waits):
+            failure = await self._waited(managed, managed.engine)
         if failure is None:
             await self._memory.look(managed)
             managed.sleep.weights_bytes = self._host_weights_bytes(managed)
@@ -63,12 +68,23 @@ class EngineSteps:
     async def start(self, managed: ManagedEngine, engine: Engine) -> StepFailure | None:
         await self._memory.placed(managed, engine)
         began = time.monotonic()
-        limit_s = managed.start_timeout_s or self._limit.seconds(self._weights_bytes(managed.spec))
-        failed = await failure_of(managed, within(limit_s, engine.start(), "its start"))
+        start = within(self._limit_s(managed), engine.start(), "its start")
+        failed = await failure_of(managed, start)
         failure = _with_waiting(failed, engine)
         managed.load_s = time.monotonic() - began
         if failure is None:
             await self._memory.measure(managed, engine)
+        return failure
+
+    def _limit_s(self, managed: ManagedEngine) -> float:
+        return managed.start_timeout_s or self._limit.seconds(self._weights_bytes(managed.spec))
+
+    async def _waited(self, managed: ManagedEngine, engine: Waits) -> StepFailure | None:
+        """As long as a start may take; it holds no memory meanwhile."""
+        waiting = within(self._limit_s(managed), engine.others_here(), "its wait for others")
+        failure = _with_waiting(await failure_of(managed, waiting), engine)
+        if failure is not None:
+            await self.stop(managed, _UNSTARTED_S)
         return failure
 
     async def stop(self, managed: ManagedEngine, timeout_s: float) -> None:
@@ -113,7 +129,7 @@ async def failure_of(managed: ManagedEngine, step: Awaitable[None]) -> StepFailu
     return None
 
 
-def _with_waiting(failure: StepFailure | None, engine: Engine) -> StepFailure | None:
+def _with_waiting(failure: StepFailure | None, engine: Engine | Waits) -> StepFailure | None:
     """A failure, and what the start still waited for then."""
     waits = waiting_of(engine)
     if failure is None or waits is None:

@@ -1,4 +1,4 @@
-"""What an engine's start waits for that is not on this machine; an engine need not tell it."""
+"""What an engine waits for that is not on this machine; an engine need not wait for anything."""
 
 from typing import Protocol, runtime_checkable
 
@@ -13,6 +13,10 @@ class Waits(Protocol):
     def waits_for(self) -> str | None:
         """In words, `waits for …`; None: nothing now."""
 
+    async def others_here(self) -> None:
+        """Returns once it may start: before that it is given no memory, and hinders nobody. Raises
+        EngineUnavailable where it never will with what is there."""
 
-def waiting_of(engine: Engine | None) -> str | None:
+
+def waiting_of(engine: Engine | Waits | None) -> str | None:
     return engine.waits_for if isinstance(engine, Waits) else None

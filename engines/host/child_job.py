@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
+from engines.host.woken import woken_with_parents_end
+
 Progress: TypeAlias = Callable[[str, int | None, int | None], None]
 """(what is being done, bytes or steps done, of how many); raising in it ends the work.
 It comes at least every REPEAT_S, in the thread that waits."""
@@ -45,6 +47,7 @@ def run_child_job(
 def child_job(work: Callable[[Sequence[str], Progress], str]) -> None:
     """The child's end, for `if __name__ == "__main__":`. ChildJobFailed is for people."""
     # Libraries print where they like: what they say goes to stderr, the pipe is ours alone.
+    woken_with_parents_end()
     pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     threading.Thread(target=_die_with_parent, daemon=True).start()

@@ -1,12 +1,10 @@
 """One of our modules as a child process that is kept and answers questions, one after another: work
 that takes too long or too much memory is ended with it. Both ends of the pipe are in this file."""
 
-import ctypes
 import json
 import math
 import os
 import selectors
-import signal
 import subprocess
 import sys
 import threading
@@ -19,9 +17,9 @@ import psutil
 
 from engines.host.child_job import REPOSITORY
 from engines.host.confined import bound_memory
+from engines.host.woken import woken_with_parents_end
 
 _PARENT = "FJORD_PARENT_PID"
-_PR_SET_PDEATHSIG = 1
 _POLL_S = 0.05
 _START_S = 120.0
 _AGAIN_S = 10.0
@@ -156,11 +154,9 @@ class WarmChild:
 
 def end_with_parent() -> None:
     """The child's first step: it ends when its parent does, also in the middle of its start or an
-    answer, and frozen: Linux wakes it when the thread that started it ends, which wakes nobody who
-    is awake."""
+    answer, and frozen."""
     parent = int(os.environ[_PARENT])
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGCONT)
+    woken_with_parents_end()
     threading.Thread(target=_die_with_parent, args=(parent,), daemon=True).start()
 
 

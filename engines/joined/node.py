@@ -66,7 +66,8 @@ class JoinedNode:
         self.free: tuple[int, ...] = ()
         self.doing = ""
         self.silent_s = 0.0
-        self.is_lost = False
+        self.lost_at: float | None = None
+        """By the monotonic clock."""
         self.outbox: NodeOutbox | None = None
         """None: it is not connected."""
         self._ids = itertools.count(1)
@@ -85,6 +86,10 @@ class JoinedNode:
         return "lost" if self.is_lost else "joined" if self.is_connected else "away"
 
     @property
+    def is_lost(self) -> bool:
+        return self.lost_at is not None
+
+    @property
     def is_connected(self) -> bool:
         return self.outbox is not None and not self.is_lost
 
@@ -92,7 +97,7 @@ class JoinedNode:
         """A new connection of it; one that was there ends."""
         self.disconnected(self.outbox)
         self.address, self.head_address = address, head_address
-        self.silent_s, self.is_lost = 0.0, False
+        self.silent_s, self.lost_at = 0.0, None
         self.outbox = outbox = NodeOutbox()
         return outbox
 
@@ -129,7 +134,7 @@ class JoinedNode:
 
     def lose(self, why: str) -> None:
         """Nothing that it runs counts any more."""
-        self.is_lost = True
+        self.lost_at = time.monotonic()
         self.disconnected(self.outbox)
         watched, self._watched = self._watched, {}
         self._begun.clear()

@@ -26,6 +26,15 @@ class NotLetIn(Exception):
         self.is_passing = is_passing
 
 
+def _is_another(known: JoinedNode, hello: Hello, address: str) -> bool:
+    """A second node of its name. One whose link is down for a moment keeps its name, but for a
+    process that is started anew on its machine."""
+    if known.is_lost or known.session == hello.session:
+        return False
+    is_same_machine = (known.facts.boot, known.address) == (hello.facts.boot, address)
+    return known.is_connected or not is_same_machine
+
+
 class JoinedNodes:
     """Belongs to the event loop. `facts`: of this machine, the head."""
 
@@ -34,10 +43,11 @@ class JoinedNodes:
         """Another one after each start."""
         self.address = "http://HEAD:8080"
         """Where nodes join, as people are told it."""
+        self.takes_nodes = False
+        """It has a token with which they may."""
         self._facts = facts
         self._known: JoinedFacts | None = None
         self._nodes: dict[str, JoinedNode] = {}
-        self._lost_at: dict[str, float] = {}
         self._changed = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
 
@@ -78,18 +88,17 @@ class JoinedNodes:
 
     def join(self, hello: Hello, address: str, head_address: str) -> tuple[JoinedNode, NodeOutbox]:
         """It is connected from now on; its outbox has the welcome. Raises NotLetIn."""
-        node = self._admitted(hello)
+        node = self._admitted(hello, address)
         if node.session != hello.session or hello.head != self.head:
             if not node.is_lost and node.wanted:  # its process is another one: its parts are gone
                 node.lose("it started anew")
             node = self._nodes[node.name] = JoinedNode(hello.facts, hello.session)
         outbox = node.connected(address, head_address)
         outbox.put(NodeWelcome(head=self.head, parts=tuple(sorted(node.wanted))))
-        self._lost_at.pop(node.name, None)
         self._tell()
         return node, outbox
 
-    def _admitted(self, hello: Hello) -> JoinedNode:
+    def _admitted(self, hello: Hello, address: str) -> JoinedNode:
         if hello.version != LINK_VERSION:
             raise NotLetIn(
                 f"This node's link has version {hello.version}, and this server's "
@@ -98,11 +107,12 @@ class JoinedNodes:
         name = hello.facts.name
         known = self._nodes.get(name)
         if known is None:
-            self._forget_old()
+            if len(self._nodes) >= MOST_NODES:
+                self._forget(time.monotonic())
             if len(self._nodes) >= MOST_NODES:
                 raise NotLetIn(f"{MOST_NODES} nodes have joined already.", is_passing=True)
             return JoinedNode(hello.facts, hello.session)
-        if known.is_connected and known.session != hello.session:
+        if _is_another(known, hello, address):
             raise NotLetIn(
                 f"A node called {name} has joined from {known.address}: give this one another "
                 "name with --name. (One that has just ended is forgotten in a few seconds.)",
@@ -138,20 +148,19 @@ class JoinedNodes:
             await asyncio.sleep(_LOOK_S)
             now = time.monotonic()
             for node in list(self._nodes.values()):
-                self._look_at(node, min(now - before, _MOST_COUNTED_S), now)
+                self._look_at(node, min(now - before, _MOST_COUNTED_S))
+            self._forget(now - _KEPT_S)
             before = now
 
-    def _look_at(self, node: JoinedNode, passed_s: float, now: float) -> None:
+    def _look_at(self, node: JoinedNode, passed_s: float) -> None:
         if node.is_lost:
             return
         node.was_silent(passed_s)
         if node.is_lost:
-            self._lost_at[node.name] = now
             self._tell()
 
-    def _forget_old(self) -> None:
-        now = time.monotonic()
-        for name, at in list(self._lost_at.items()):
-            if now - at > _KEPT_S or len(self._nodes) >= MOST_NODES:
-                self._nodes.pop(name, None)
-                del self._lost_at[name]
+    def _forget(self, until: float) -> None:
+        """Those that were lost by then."""
+        for node in list(self._nodes.values()):
+            if node.lost_at is not None and node.lost_at <= until:
+                del self._nodes[node.name]

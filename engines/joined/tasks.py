@@ -64,4 +64,6 @@ class TaskRunner:
 
 
 def _failed(ask: TaskAsked, words: str) -> TaskAnswer:
-    return TaskAnswer(id=ask.id, error=words[:_MOST_WORDS])
+    """Words of a path that is no UTF-8 could not be sent."""
+    sendable = words.encode(errors="replace").decode()
+    return TaskAnswer(id=ask.id, error=sendable[:_MOST_WORDS])

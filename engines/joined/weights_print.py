@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from engines.registry.spec import EngineSpec
 
@@ -17,6 +17,8 @@ class WeightsPrint:
     manifest: str = ""
 
 
+_SHOWN: Final = 200
+
 TellWeights: TypeAlias = Callable[[EngineSpec, Path], WeightsPrint]
 """Of a folder that holds a spec's. Blocks. Raises EngineUnavailable."""
 
@@ -26,10 +28,11 @@ def difference(there: WeightsPrint, here: WeightsPrint) -> str | None:
     if there.manifest and here.manifest:
         return None if there.manifest == here.manifest else "another commit of them was fetched"
     for name in sorted({*there.files, *here.files}):
+        shown = name[:_SHOWN]
         if name not in there.files:
-            return f"{name} is missing there"
+            return f"{shown} is missing there"
         if name not in here.files:
-            return f"{name} is there, and not here"
+            return f"{shown} is there, and not here"
         if there.files[name] != here.files[name]:
-            return f"{name} is another file there"
+            return f"{shown} is another file there"
     return None

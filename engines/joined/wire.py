@@ -150,9 +150,16 @@ class MessageLines:
 
     def feed(self, piece: bytes) -> list[bytes]:
         """Raises BadMessage once a line is longer than any message."""
-        self._rest += piece
-        *whole, rest = self._rest.split(b"\n")
-        if any(len(line) >= MOST_LINE for line in (*whole, rest)):
+        first, *more = piece.split(b"\n")
+        self._rest += first  # what is there already is not read again
+        whole = []
+        for begun in more:
+            whole.append(self._bounded())
+            self._rest = bytearray(begun)
+        self._bounded()
+        return [line for line in whole if line]
+
+    def _bounded(self) -> bytes:
+        if len(self._rest) >= MOST_LINE:
             raise BadMessage(f"a message longer than {MOST_LINE} bytes")
-        self._rest = rest
-        return [bytes(line) for line in whole if line]
+        return bytes(self._rest)

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from engines.errors import EngineError
 
 ProbeTask: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 """Arguments -> a result, both as JSON has them. Raises ValueError for arguments that are wrong."""
+OTHER_FJORD: Final = "it does not know this probe: install the same Fjord on all"
 
 
 class ProbeFailed(EngineError):
@@ -33,6 +34,8 @@ class ProbedNode:
     channel: ProbeChannel
     address: str = ""
     """By which its link came; "": it came by none."""
+    is_joined: bool = False
+    """Fjord has its engines speak by that address."""
 
 
 class OwnChannel:
@@ -52,7 +55,7 @@ async def answered(
 ) -> Mapping[str, Any]:
     """Raises ProbeFailed, whatever goes wrong."""
     if task not in tasks:
-        raise ProbeFailed("it does not know this probe: install the same Fjord on all")
+        raise ProbeFailed(OTHER_FJORD)
     try:
         async with asyncio.timeout(timeout_s):
             return await tasks[task](arguments)

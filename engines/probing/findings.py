@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
+from itertools import groupby
+from typing import Any, Final, Literal, TypeAlias
 
 from engines.probing.files import SeenWeights
 from engines.probing.told import NONE, NodeTold
@@ -26,6 +27,19 @@ class ProbeFinding:
     state: ProbeState
     words: str
     remedy: str = ""
+
+
+def findings_document(found: Sequence[ProbeFinding]) -> dict[str, Any]:
+    """For programs; node by node, as they come."""
+    nodes = [
+        {"node": name, "checks": [_check(each) for each in of_node]}
+        for name, of_node in groupby(found, key=lambda each: each.node)
+    ]
+    return {"bad": sum(each.state == "bad" for each in found), "nodes": nodes}
+
+
+def _check(each: ProbeFinding) -> dict[str, str]:
+    return {"name": each.name, "state": each.state, "words": each.words, "remedy": each.remedy}
 
 
 def versions(node: str, told: NodeTold, head: NodeTold, head_name: str) -> ProbeFinding:

@@ -12,6 +12,9 @@ from engines.probing.told import NONE
 from engines.probing.wire import HANDSHAKE, Shaken
 
 SHAKE_S: Final = 20.0
+AWAY: Final = ("its link", "it is away")
+FREE_CARD: Final = 2 * 2**30
+"""A CUDA context and NCCL's buffers, which must take nothing of an engine that serves."""
 Backend = Literal["gloo", "nccl"]
 REMEDY: Final = "set {}_SOCKET_IFNAME to the interface that its address line names, on all machines"
 
@@ -23,6 +26,8 @@ def untried(backend: Backend, paths: Mapping[str, Paths], is_reached: bool) -> s
             return f"torch is not installed on {each.node}"
         if backend == "nccl" and not each.told.cards:
             return f"no card on {each.node}"
+        if backend == "nccl" and each.told.cards[0].free < FREE_CARD:
+            return f"card 0 of {each.node} has no room beside what runs on it"
     return None if is_reached else "addresses and ports come first"
 
 
@@ -63,19 +68,21 @@ def _findings(
     shaken: Mapping[str, Shaken],
     failed: Mapping[str, str],
 ) -> Iterator[ProbeFinding]:
+    away = [name for name, why in failed.items() if why.startswith(AWAY)]
     for name in names:
         if name in shaken:
             words = f"{len(names)} machines met in {shaken[name].seconds:.1f} s"
             yield ProbeFinding(node=name, name=backend, state="ok", words=words)
         else:
-            remedy = _remedy(backend, failed[name])
+            others = ", ".join(each for each in away if each != name)
+            remedy = f"{others} left meanwhile" if others else _remedy(backend, failed[name])
             yield ProbeFinding(
                 node=name, name=backend, state="bad", words=failed[name], remedy=remedy
             )
 
 
 def _remedy(backend: Backend, why: str) -> str:
-    if why.startswith(("no answer", "its link")):
+    if why.startswith(("no answer", *AWAY)):
         return ""
     if "NCCL built in" in why:
         return "install torch as it is built for CUDA"

@@ -32,7 +32,10 @@ class ProbedNetwork:
         self._numbers = {name: secrets.token_hex(NUMBER_BYTES) for name in self._nodes}
         self._listening: dict[str, Listening] = {}
         self._lost: set[str] = set()
-        self.paths = {node.name: Paths(node.name, told[node.name], node.address) for node in nodes}
+        self.paths = {
+            node.name: Paths(node.name, told[node.name], node.address, is_joined=node.is_joined)
+            for node in nodes
+        }
         self._tried: dict[str, dict[str, dict[int, Outcome]]] = {}
         """Of whose ports, then by whom."""
         self.found: list[ProbeFinding] = []

@@ -11,6 +11,8 @@ from engines.probing.told import NodeTold
 OF_CONTAINERS: Final = ("docker", "br-", "veth", "virbr", "cni", "flannel", "cali", "lxc")
 """Interfaces of one machine alone, by how their names begin."""
 NAMED: Final = 6
+MOST_TRIED: Final = 8
+"""Of a machine's addresses: a host of containers has hundreds."""
 REMEDY: Final[Mapping[Outcome, str]] = {
     "filtered": "let it through: the firewall of {to}, or of what is between, drops it from {by}",
     "refused": "let it through: the firewall of {to} refuses it from {by}, or {at} is another's",
@@ -29,21 +31,30 @@ class Paths:
     """The address by which its link came."""
     reached: dict[str, dict[str, Outcome]] = field(default_factory=dict)
     """By address, then by who tried."""
+    is_joined: bool = False
+    """Its engines speak by the hint, which Fjord sets."""
+
+    @property
+    def is_settled(self) -> bool:
+        return self.is_joined and self.hint in self.told.addresses
 
     @property
     def candidates(self) -> list[str]:
-        """Its addresses that another machine may reach, the likeliest first."""
+        """Its addresses that another machine may reach, the likeliest first, a few."""
         found = [
             address
             for address, interface in self.told.addresses.items()
             if not interface.startswith(OF_CONTAINERS)
         ]
         first = (self.told.choices.get("VLLM_HOST_IP", ""), self.hint, self.told.own)
-        return sorted(found, key=lambda a: first.index(a) if a in first else len(first))
+        found.sort(key=lambda a: first.index(a) if a in first else len(first))
+        return found[:MOST_TRIED]
 
     @property
     def chosen(self) -> str:
-        """What all others reach, else most; "": it has none."""
+        """What its engines take anyway, or all others reach, else most; "": it has none."""
+        if self.is_settled:
+            return self.hint
 
         def reached(address: str) -> int:
             return sum(each == "ok" for each in self.reached.get(address, {}).values())
@@ -76,6 +87,8 @@ def address(paths: Paths) -> ProbeFinding:
     if (wrong := _wrong_choice(paths)) is not None:
         return _finding(paths, "bad", wrong, f"set {_settings(paths)}")
     words = f"{paths.chosen} ({paths.interface})"
+    if paths.is_settled:
+        return _finding(paths, "ok", f"{words}, by which it has joined, reached by all")
     if _is_chosen(paths):
         return _finding(paths, "ok", f"{words}, reached by all")
     if len({paths.told.addresses[a] for a in paths.candidates}) > 1:
@@ -102,6 +115,8 @@ def _wrong_choice(paths: Paths) -> str | None:
     """Of its environment."""
     said = paths.told.choices
     if (own := said.get("VLLM_HOST_IP", "")) and own != paths.chosen:
+        if paths.is_settled:
+            return f"VLLM_HOST_IP={own} is not {paths.chosen}, by which it has joined"
         known = "not reached by all" if own in paths.told.addresses else "none of its addresses"
         return f"VLLM_HOST_IP={own} is {known}"
     for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):

@@ -1,8 +1,10 @@
 """A running server's /admin/v1, as its operator asks it: by the token of its data directory,
 or with an admin key."""
 
+import contextlib
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeAlias
 from urllib.parse import quote
@@ -17,6 +19,7 @@ from server.settings import read_settings
 Model: TypeAlias = dict[str, Any]
 """An OperatedModel."""
 _PATH = "/admin/v1/models"
+_REFUSED = (401, 403)
 _POLL_S = (0.1, 2.0)
 """At first, and for what takes long."""
 
@@ -48,6 +51,29 @@ class OperatorClient:
         found: dict[str, Any] = self._asked("POST", path)
         return found
 
+    def events(self, method: str, path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Server-sent events, as they come. Raises CannotStart, also where they break off."""
+        for key in self._keys:
+            with self._stream(method, path, key) as answer:
+                if answer.status_code not in _REFUSED:
+                    yield from self._events(answer)
+                    return
+                answer.read()
+        raise self._not_its_operator(answer)
+
+    def _events(self, answer: httpx.Response) -> Iterator[tuple[str, dict[str, Any]]]:
+        if not answer.is_success:
+            answer.read()
+            raise CannotStart(_message(answer))
+        kind = ""
+        with self._answering():
+            for line in answer.iter_lines():
+                name, _, value = line.partition(": ")
+                if name == "event":
+                    kind = value
+                elif name == "data":
+                    yield kind, json.loads(value)
+
     def models(self) -> list[Model]:
         """All, in the registry's order."""
         found: list[Model] = self._asked("GET", _PATH)["models"]
@@ -78,20 +104,36 @@ class OperatorClient:
             model = next(each for each in self.models() if each["alias"] == alias)
 
     def _asked(self, method: str, path: str) -> Any:
-        for key in self._address.operator_keys or ("",):
-            answer = self._answer(method, path, key)
-            if answer.status_code not in (401, 403):
+        for key in self._keys:
+            with self._answering():
+                answer = self._http.request(method, path, headers=_headers(key))
+            if answer.status_code not in _REFUSED:
                 return _body(answer, str(self._address.ops))
-        raise NotItsOperator(
+        raise self._not_its_operator(answer)
+
+    @property
+    def _keys(self) -> Sequence[str]:
+        return self._address.operator_keys or ("",)
+
+    def _not_its_operator(self, answer: httpx.Response) -> NotItsOperator:
+        return NotItsOperator(
             f"The server at {self._address.ops} does not take this for its operator: "
             f"{_message(answer)} Run it as the server's user with its --data-dir, or give an "
             "admin key (`fjord keys create --admin`) with --api-key."
         )
 
-    def _answer(self, method: str, path: str, key: str) -> httpx.Response:
+    @contextlib.contextmanager
+    def _stream(self, method: str, path: str, key: str) -> Iterator[httpx.Response]:
+        with contextlib.ExitStack() as stack:
+            with self._answering():
+                answer = stack.enter_context(self._http.stream(method, path, headers=_headers(key)))
+            yield answer
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
         try:
-            return self._http.request(method, path, headers={"X-API-Key": key} if key else {})
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            yield
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             why = str(error) or type(error).__name__
             raise CannotStart(f"No Fjord server answers at {self._address.ops}: {why}.") from None
 
@@ -116,6 +158,10 @@ def state_of(model: Model) -> str:
     if model["state"] == "cold" and not model["is_open"]:
         return "closed"
     return str(model["state"])
+
+
+def _headers(key: str) -> dict[str, str]:
+    return {"X-API-Key": key} if key else {}
 
 
 def _body(answer: httpx.Response, url: str) -> Any:

@@ -77,6 +77,7 @@ EXPECTED: Final[dict[str, tuple[tuple[int, ...], ...]]] = {
     "GET /models": LIST,
     **{f"POST /models/{{alias}}/{command}": NO_MODEL for command in COMMANDS},
     "GET /nodes": SITE,
+    "POST /nodes/probe": NO_MODEL,
     "POST /nodes/{node}/drain": NO_MODEL,
     "POST /nodes/{node}/undrain": NO_MODEL,
     "GET /now": LIST,

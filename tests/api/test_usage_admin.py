@@ -187,6 +187,7 @@ async def test_openapi_describes_every_route_and_the_key_it_needs(site: AdminSit
         ("/admin/v1/members/{member}/sessions", "delete"),
         ("/admin/v1/members/{member}/sessions", "get"),
         *((f"/admin/v1/nodes/{{node}}/{word}", "post") for word in ("drain", "undrain")),
+        ("/admin/v1/nodes/probe", "post"),
         ("/admin/v1/keys", "get"),
         ("/admin/v1/keys", "post"),
         (one, "get"),

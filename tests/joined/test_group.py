@@ -92,10 +92,16 @@ async def one_node(pair: Pair, **how: Any) -> AsyncIterator[None]:
         yield
 
 
+async def begun(group: NodeGroup) -> Mapping[str, Any]:
+    """As the fleet has it."""
+    await group.others_here()
+    return await group.begin()
+
+
 async def test_a_start_waits_for_its_node_in_words_and_tells_it_what_to_run(pair: Pair) -> None:
     pair.nodes.address = "http://gpu-1:8080"
     group = pair.group()
-    beginning = asyncio.ensure_future(group.begin())
+    beginning = asyncio.ensure_future(begun(group))
     await until(pair.nodes, lambda: group.waits_for is not None, "it waits")
     assert group.waits_for == "waits for 1 more node: fjord node --join http://gpu-1:8080"
     async with one_node(pair):
@@ -130,7 +136,7 @@ async def test_other_versions_are_told_by_name(
     async with one_node(pair):
         await joined(pair.nodes)
         with pytest.raises(EngineUnavailable, match=words):
-            await asyncio.wait_for(pair.group().begin(), 20)
+            await asyncio.wait_for(begun(pair.group()), 20)
 
 
 @pytest.mark.parametrize("change", ["other", "missing", "longer", "more"])
@@ -149,7 +155,7 @@ async def test_other_weights_are_told_by_file(pair: Pair, change: str) -> None:
     async with one_node(pair):
         group = pair.group()
         with pytest.raises(EngineUnavailable, match=f"gpu-2 has other weights.*{file.name} is"):
-            await asyncio.wait_for(group.begin(), 20)
+            await asyncio.wait_for(begun(group), 20)
         await group.end()
         assert not pair.parts.started
 
@@ -170,7 +176,7 @@ async def test_what_a_node_says_of_its_weights_or_of_a_shut_port_is_the_reason(p
         async with one_node(pair, tasks=tasks):
             group = pair.group()
             with pytest.raises(EngineUnavailable, match=words):
-                await asyncio.wait_for(group.begin(), 20)
+                await asyncio.wait_for(begun(group), 20)
             await group.end()
         await until(pair.nodes, lambda: not pair.nodes.connected, "the node has left")
 
@@ -184,7 +190,7 @@ async def test_a_part_that_ends_freezes_or_whose_node_leaves_is_the_end_of_all(p
     ):
         group = pair.group()
         async with one_node(pair):
-            await asyncio.wait_for(group.begin(), 20)
+            await asyncio.wait_for(begun(group), 20)
             part = pair.parts.started[-1]["part"]
             if state:
                 told: Any = {"id": part, "engine": "e", "state": state, "words": "no memory"}
@@ -204,7 +210,7 @@ async def test_a_node_that_leaves_while_it_fetches_ends_the_start(pair: Pair) ->
 
     group = pair.group()
     async with one_node(pair, tasks={"part.weights": fetches}):
-        beginning = asyncio.ensure_future(group.begin())
+        beginning = asyncio.ensure_future(begun(group))
         waits = "waits for the weights on gpu-2"
         await until(pair.nodes, lambda: group.waits_for == waits, "it fetches")
     with pytest.raises(EngineUnavailable, match="gpu-2"):
@@ -223,8 +229,8 @@ async def test_cards_that_another_engine_has_are_none_for_this_one(
         first, second = pair.group(), pair.group()
         third = pair.group(replace(SPEC, args={**SPEC.args, "tensor_parallel_size": 4}))
         for group in (first, second):
-            await asyncio.wait_for(group.begin(), 20)
-        waiting = asyncio.ensure_future(third.begin())
+            await asyncio.wait_for(begun(group), 20)
+        waiting = asyncio.ensure_future(begun(third))
         await until(pair.nodes, lambda: third.waits_for is not None, "no card is free")
         await first.end()
         assert not waiting.done()
@@ -234,12 +240,40 @@ async def test_cards_that_another_engine_has_are_none_for_this_one(
         await third.end()
 
 
+async def test_a_start_whose_node_has_left_meanwhile_does_not_wait_for_another(
+    pair: Pair,
+) -> None:
+    """It would hold its cards: the fleet has it wait anew without them."""
+    left = pair.group()
+    async with one_node(pair):
+        await asyncio.wait_for(left.others_here(), 20)
+    with pytest.raises(EngineUnavailable, match="it waits for 1 more node: fjord node --join"):
+        await asyncio.wait_for(left.begin(), 20)
+
+
+async def test_weights_are_compared_once_a_process(pair: Pair) -> None:
+    asked: list[Any] = []
+
+    async def told(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        asked.append(arguments)
+        found: Mapping[str, Any] = await pair.parts.tasks["part.weights"](arguments)
+        return found
+
+    async with one_node(pair, tasks={"part.weights": told}):
+        group = pair.group()
+        await asyncio.wait_for(begun(group), 20)
+        await group.end()
+        assert len(asked) == 1
+        await asyncio.wait_for(pair.group().others_here(), 20)
+        assert len(asked) == 2
+
+
 async def test_a_node_that_came_through_a_tunnel_is_refused_in_words(pair: Pair) -> None:
     """It reaches the head at a loopback address, which is its own as well."""
     pair.nodes._facts = lambda: facts("head", boot="another machine")
     async with one_node(pair):
         with pytest.raises(EngineUnavailable, match=r"reached this server at 127\.0\.0\.1"):
-            await asyncio.wait_for(pair.group().begin(), 20)
+            await asyncio.wait_for(begun(pair.group()), 20)
 
 
 async def test_an_engine_whose_start_ends_leaves_no_part_and_says_what_it_was_about(
@@ -258,6 +292,7 @@ async def test_an_engine_whose_start_ends_leaves_no_part_and_says_what_it_was_ab
         return len(pair.parts.started) == len(pair.parts.ended) + 1
 
     async with one_node(pair):
+        await joined(pair.nodes)
         given_up = engine(never)
         starting = asyncio.ensure_future(given_up.start())
         await until(pair.nodes, parts_run, "its part starts")

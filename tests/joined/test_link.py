@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,11 +11,23 @@ import httpx
 import pytest
 
 from engines.joined import node as node_module
+from engines.joined import nodes as nodes_module
+from engines.joined.facts import JoinedCard
 from engines.joined.node import NodeLost, TaskFailed
-from engines.joined.wire import MOST_LINE, Hello, MessageLines, line_of_message
+from engines.joined.nodes import JoinedNodes, NotLetIn
+from engines.joined.wire import (
+    MOST_LINE,
+    BadMessage,
+    Hello,
+    MessageLines,
+    NodeLeave,
+    line_of_message,
+)
+from server.api.joined.link import addresses_of
 from server.cli.node import joining as node_side
 from server.cli.node.head_link import HeadLink, HeadLinkEnded, LinkRefused
 from server.refusal import CannotStart
+from tests.support import joining as support
 from tests.support.joining import TOKEN, facts, joined, joining, linked_head, until
 
 pytestmark = pytest.mark.anyio
@@ -118,6 +131,93 @@ async def test_of_two_nodes_of_one_name_the_first_stays() -> None:
             assert await first.ask("echo", {}, 5) == {}
 
 
+async def test_a_name_is_kept_for_one_whose_link_is_down_for_a_moment() -> None:
+    """A second node of its name asks on and on: it would end the engine of the first."""
+    lost: list[str] = []
+    nodes = JoinedNodes()
+    first, _ = nodes.join(hello(), "10.0.0.2", "10.0.0.1")
+    first.watch("part", lost.append)
+    first.wanted["part"] = 1
+    first.disconnected(first.outbox)
+    for another, address in ((facts("gpu-2", boot="b2"), "10.0.0.2"), (facts("gpu-2"), "10.0.0.3")):
+        with pytest.raises(NotLetIn, match="another name") as refusal:
+            nodes.join(Hello(version=1, facts=another, session="s2"), address, "10.0.0.1")
+        assert refusal.value.is_passing
+    assert not lost
+    again, outbox = nodes.join(hello(head=nodes.head), "10.0.0.2", "10.0.0.1")
+    assert again is first
+    assert b"part" in outbox.lines.get_nowait()
+    first.disconnected(first.outbox)
+    anew = Hello(version=1, facts=facts("gpu-2"), session="s2")
+    assert nodes.join(anew, "10.0.0.2", "10.0.0.1")[0] is not first
+    assert lost == ["gpu-2: it started anew"]
+
+
+async def test_nodes_that_left_make_room_for_others_and_are_told_for_a_day(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A job of Slurm has other machines each time."""
+    nodes = JoinedNodes()
+    for number in range(3 * nodes_module.MOST_NODES):
+        node, _ = nodes.join(hello(f"n{number}"), "10.0.0.2", "10.0.0.1")
+        node.heard(NodeLeave())
+    assert len(nodes.all) <= nodes_module.MOST_NODES
+    there, _ = nodes.join(hello("there"), "10.0.0.2", "10.0.0.1")
+    monkeypatch.setattr(nodes_module, "_KEPT_S", 0.0)
+    monkeypatch.setattr(nodes_module, "_LOOK_S", 0.01)
+    await nodes.start()
+    await until(nodes, lambda: nodes.all == [there], "those that left are forgotten")
+    await nodes.stop()
+
+
+@pytest.mark.parametrize(
+    ("told", "plain"),
+    [
+        ("::ffff:10.0.0.1", "10.0.0.1"),
+        ("10.0.0.1", "10.0.0.1"),
+        ("fd00::1", "fd00::1"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("", ""),
+        ("testclient", "testclient"),
+    ],
+)
+def test_addresses_are_those_that_interfaces_have(told: str, plain: str) -> None:
+    scope = {"client": (told, 5), "server": (told, 8080)}
+    assert addresses_of(scope) == (plain, plain)
+    assert addresses_of({"client": None}) == ("", "")
+
+
+async def test_a_driver_that_does_not_answer_makes_no_node_silent(
+    monkeypatch: pytest.MonkeyPatch, quickly_lost: float
+) -> None:
+    answers = threading.Event()
+
+    def never() -> tuple[int, ...]:
+        answers.wait(20)
+        return (7,)
+
+    monkeypatch.setattr(node_side, "free_bytes", never)
+    monkeypatch.setattr(node_side, "BEAT_S", 0.1)
+    card = JoinedCard(name="H100", total=80 * 2**30)
+    monkeypatch.setattr(support, "facts", lambda name="gpu-2": facts(name, cards=(card,)))
+    async with linked_head() as (nodes, url), joining(url):
+        node = await joined(nodes)
+        await asyncio.sleep(2 * quickly_lost)
+        assert (node.is_connected, node.free) == (True, ())
+        answers.set()
+        await until(nodes, lambda: node.free == (7,), "the driver's answer is told")
+
+
+async def test_words_that_are_no_text_are_told_all_the_same() -> None:
+    async def fails(_: Mapping[str, Any]) -> Mapping[str, Any]:
+        raise OSError(b"/weights/\xff is not there".decode(errors="surrogateescape"))
+
+    async with linked_head() as (nodes, url), joining(url, tasks={"fails": fails}):
+        node = await joined(nodes)
+        with pytest.raises(TaskFailed, match=r"/weights/. is not there"):
+            await node.ask("fails", {}, 5)
+
+
 async def test_a_node_comes_back_once_its_link_has_broken_and_says_so_once() -> None:
     said: list[str] = []
     async with linked_head() as (nodes, url), joining(url, said=said):
@@ -213,6 +313,16 @@ async def test_a_link_that_is_cut_anywhere_leaves_nothing() -> None:
             assert nodes.connected == [node]
 
 
+def test_a_line_has_its_bound_whatever_pieces_it_comes_in() -> None:
+    lines = MessageLines()
+    for _ in range(MOST_LINE - 1):
+        assert lines.feed(b"x") == []
+    assert lines.feed(b"\n") == [b"x" * (MOST_LINE - 1)]
+    lines.feed(b"x" * (MOST_LINE - 1))
+    with pytest.raises(BadMessage):
+        lines.feed(b"x\n")
+
+
 def test_lines_are_whole_whatever_pieces_they_come_in() -> None:
     for size in (1, 2, 7, 100):
         lines, text, found = MessageLines(), b"one\n\ntwo\nthree", []
@@ -238,6 +348,20 @@ async def test_a_node_refused_later_than_at_first_tries_on(monkeypatch: pytest.M
         assert said[2].endswith("refuses: No. Trying on.")
         monkeypatch.undo()
         await joined(nodes)
+
+
+async def test_a_head_that_ends_each_link_at_once_is_not_stormed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(node_side, "_FIRST_S", 0.02)
+    monkeypatch.setattr(node_side, "_LONGEST_S", 0.3)
+    came: list[float] = []
+    async with linked_head() as (nodes, url), joining(url):
+        while len(came) < 8:
+            node = await joined(nodes)
+            came.append(asyncio.get_running_loop().time())
+            node.disconnected(node.outbox)
+        assert came[-1] - came[-2] > 0.2
 
 
 def _node(url: str, token: str) -> node_side.Joining:

@@ -134,7 +134,29 @@ def test_what_is_no_fjord_server_is_said_to_be_none(tmp_path: Path) -> None:
             with connection:
                 connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
                 wait_until(lambda: "is no Fjord server" in _words(tmp_path), "it says so")
+            connection = other.accept()[0]
+            with connection:
+                body = b'{"error": {"message": "\\u001b[31mred"}}'
+                connection.sendall(b"HTTP/1.1 503 No\r\nContent-Length: %d\r\n\r\n" % len(body))
+                connection.sendall(body)
+                wait_until(lambda: "refuses: ?[31mred" in _words(tmp_path), "it says that")
             assert node.poll() is None
+
+
+def test_a_node_whose_log_has_no_room_works_on(site: Server) -> None:
+    url = f"http://127.0.0.1:{site.port}"
+    command = [*FJORD, "node", "--join", url, "--name", "gpu-2"]
+    with open("/dev/full", "wb") as full:
+        node = subprocess.Popen(
+            command, cwd=site.home, env=environment(FJORD_NODE_TOKEN=TOKEN), stdout=full
+        )
+    try:
+        wait_until(lambda: states(site) == ["joined"], "it joins")
+        node.send_signal(signal.SIGINT)
+        assert node.wait(5) == 0
+    finally:
+        node.kill()
+        node.wait()
 
 
 def test_a_node_joins_over_tls_where_it_trusts_the_certificate(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A part's process on a node, of a script instead of vLLM: its end, its freezing, its children."""
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -76,6 +77,18 @@ async def test_killed_it_is_told_though_a_child_holds_its_pipe(
         assert not psutil.wait_procs([child], timeout=5)[1]
 
 
+async def test_one_that_has_just_died_says_why_though_it_is_to_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The head may notice first."""
+    async with started(monkeypatch) as (part, process, _):
+        await _child(part)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - unseen
+        await part.end()
+        assert part.state.words.startswith("its part ended by SIGKILL")
+
+
 async def test_a_child_that_stands_still_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LOOK_S", 0.1)
     monkeypatch.setattr(module, "FROZEN_S", 0.3)
@@ -84,6 +97,16 @@ async def test_a_child_that_stands_still_is_told(monkeypatch: pytest.MonkeyPatch
         child.send_signal(signal.SIGSTOP)
         await until("frozen")
         assert "SIGSTOP" in part.state.words
+
+
+async def test_one_that_does_not_read_what_it_is_told_holds_nobody_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "COMMAND", [sys.executable, "-c", "import time; time.sleep(100)"])
+    part = Part("p", "vllm:m", (), lambda: None)
+    part.start({"spec": "x" * 500_000}, {"PATH": "/usr/bin"})
+    async with asyncio.timeout(5):
+        await part.end()
 
 
 async def test_its_end_takes_all_with_it_and_is_no_news(monkeypatch: pytest.MonkeyPatch) -> None:

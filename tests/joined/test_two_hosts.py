@@ -129,8 +129,9 @@ def _end(server: Server) -> None:
 
 def test_a_start_says_that_it_waits_for_a_node_and_how_one_joins(site: Site) -> None:
     model = site.until(lambda m: m["reason"], "it says what it waits for", 60)
-    assert model["state"] == "starting"
+    assert model["state"] == "fetching"
     assert model["reason"] == f"waits for 1 more node: fjord node --join {site.url}"
+    assert site.answer("one", QUESTIONS[0]), "it keeps no other engine from starting"
 
 
 def test_two_hosts_answer_exactly_as_one(site: Site) -> None:
@@ -183,7 +184,7 @@ def test_a_node_leaves_within_two_seconds_with_all_that_it_ran(site: Site) -> No
     assert time.monotonic() - began < 3
     assert not psutil.wait_procs(tree, timeout=1)[1]
     model = site.until(lambda m: m["reason"], "it says why", 20)
-    assert model["state"] in ("failed", "starting", "stopping", "cold")
+    assert model["state"] in ("failed", "fetching", "starting", "stopping", "cold")
 
 
 def _part_of(site: Site) -> psutil.Process:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from engines.probing import findings
+from engines.probing import findings, group
 from engines.probing.files import SeenWeights, WantedWeights, seen_weights
 from engines.probing.findings import GIB, ProbeFinding
 from engines.probing.paths import Paths, TriedPorts, address, ports
@@ -87,6 +87,37 @@ def test_memory_and_cards() -> None:
 
 def paths(reached: dict[str, dict[str, Outcome]], hint: str = "", **changed: Any) -> Paths:
     return Paths("gpu-2", told(**changed), hint, reached)
+
+
+def test_who_waited_in_a_handshake_for_one_that_left_is_told_so() -> None:
+    failed = {"gpu-1": "Timed out after 21 seconds", "gpu-2": "it is away: its link ended"}
+    one, two = group._findings("gloo", ["gpu-1", "gpu-2"], {}, failed)
+    assert (one.state, one.remedy) == ("bad", "gpu-2 left meanwhile")
+    assert (two.state, two.remedy) == ("bad", "")
+
+
+def test_one_that_has_joined_speaks_by_the_address_of_its_link() -> None:
+    both: dict[str, Any] = {"interfaces": (IB, ETH), "own": "10.9.0.2"}
+    reached: Any = {"10.0.0.2": {"gpu-1": "ok"}, "10.9.0.2": {"gpu-1": "ok"}}
+    joined = Paths("gpu-2", told(**both), "10.0.0.2", reached, is_joined=True)
+    words = "10.0.0.2 (eth0), by which it has joined, reached by all"
+    assert shown(address(joined)) == ("ok", words)
+    closed = with_(joined, reached={**reached, "10.0.0.2": {"gpu-1": "ok", "gpu-3": "filtered"}})
+    assert shown(address(closed)) == ("bad", "10.0.0.2 is not reached from gpu-3")
+    chosen = with_(joined, told=told(**both, choices={"VLLM_HOST_IP": "10.9.0.2"}))
+    words = "VLLM_HOST_IP=10.9.0.2 is not 10.0.0.2, by which it has joined"
+    assert shown(address(chosen)) == ("bad", words)
+    behind_another = with_(joined, hint="192.0.2.7")
+    assert address(behind_another).state == "note"
+
+
+def test_of_a_host_of_many_containers_a_few_addresses_are_tried() -> None:
+    many = tuple(
+        ProbedInterface(name=f"eth{i}", addresses=(f"10.1.{i}.2", f"10.2.{i}.2")) for i in range(32)
+    )
+    found = Paths("gpu-2", told(interfaces=many, own="10.2.31.2"), "10.1.30.2").candidates
+    assert found[:2] == ["10.1.30.2", "10.2.31.2"]
+    assert len(found) == 8
 
 
 def test_an_address_that_all_reach_is_taken_the_links_first() -> None:

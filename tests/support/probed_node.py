@@ -1,5 +1,6 @@
-"""`python -m tests.support.probed_node HOST:PORT NAME WHAT`: a node of `fjord doctor --cluster`
-that is not as it should be. WHAT in JSON: `versions`, `clock_s` (ahead), `not_there` (ports)."""
+"""`python -m tests.support.probed_node WHERE NAME WHAT`: a node of `fjord doctor --cluster` that is
+not as it should be. WHERE: the HOST:PORT of one that listens, or the URL of a server, to join it.
+WHAT in JSON: `versions`, `clock_s` (ahead), `not_there` (ports)."""
 
 import asyncio
 import json
@@ -11,11 +12,15 @@ from typing import Any
 
 import msgspec
 
+from engines.joined.facts import these_facts
+from engines.joined.parts import NoParts
 from engines.probing.door import answer_all, arrived
 from engines.probing.listeners import ProbeListeners
 from engines.probing.prober import Prober
 from engines.probing.told import NodeTold, told_here
 from server import __version__
+from server.cli.node.joining import Joining
+from server.cli.node.tasks import node_tasks
 
 TOKEN = "a-secret-of-this-test-alone"
 
@@ -50,5 +55,14 @@ async def come(where: str, name: str, what: dict[str, Any]) -> int:
     return (await answer_all(link, name, broken(name, what).tasks()))[0]
 
 
+async def join(url: str, name: str, what: dict[str, Any]) -> int:
+    """Until it is killed."""
+    tasks = node_tasks(None, broken(name, what))
+    facts = these_facts(name, __version__)
+    await Joining(url, TOKEN, facts, NoParts(), tasks, lambda words: None).run()
+    return 0
+
+
 if __name__ == "__main__":
-    print(asyncio.run(come(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))))  # noqa: T201
+    way = join if sys.argv[1].startswith("http") else come
+    print(asyncio.run(way(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))))  # noqa: T201

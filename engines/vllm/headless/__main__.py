@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from engines.errors import EngineUnavailable
+from engines.host.woken import woken_with_parents_end
 from engines.registry.spec import EngineSpec
 from engines.vllm.arguments import engine_arguments, on_cpu
 from engines.vllm.environment import set_environment, without_compiler, without_hub
@@ -23,6 +24,7 @@ from engines.vllm.start_failure import failure_log, why_it_failed
 
 
 def main() -> None:
+    woken_with_parents_end()
     told = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_the_node, daemon=True).start()
     warnings.simplefilter("ignore")

@@ -37,11 +37,16 @@ class SpanningEngine(VllmEngine):
 
     @property
     def waits_for(self) -> str | None:
-        """What its start waits for, in words."""
+        """What it waits for, in words."""
         return None if self._group is None else self._group.waits_for
 
+    async def others_here(self) -> None:
+        self._group = NodeGroup(self._nodes, self._prints, self._spec, self._path)
+        await self._group.others_here()
+
     async def start(self) -> None:
-        self._group = group = NodeGroup(self._nodes, self._prints, self._spec, self._path)
+        group = self._group or NodeGroup(self._nodes, self._prints, self._spec, self._path)
+        self._group = group
         try:
             self._spec = replace(self._spec, args={**self._spec.args, **await group.begin()})
             await self._start_beside(group)

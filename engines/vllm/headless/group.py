@@ -44,17 +44,27 @@ class NodeGroup:
         self._count = machines(spec.args) - 1
         self._cards = vllm_arguments(spec).cards_here
         self._members: list[tuple[JoinedNode, str]] = []
+        self._compared: list[JoinedNode] = []
         self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Why it is no engine any more, once it is not."""
         self.waits_for: str | None = None
         """What its start waits for, in words."""
 
+    async def others_here(self) -> None:
+        """As many nodes as it needs are there, with the same versions and weights; they are taken
+        by `begin`. Raises EngineUnavailable where those that are there can be none of them."""
+        while len(fit := await self._fitting()) < self._count:
+            await self._more(self._count - len(fit))
+        await self._compare_weights(fit[: self._count])
+
     async def begin(self) -> Mapping[str, Any]:
         """Start the parts of all nodes; returns what the head's own part is told beside its
         arguments. Raises EngineUnavailable, and leaves nothing then, once `end` was called."""
-        await self._gather()
-        self.waits_for = None
-        await self._compare_weights()
+        fit = await self._fitting()
+        if len(fit) < self._count:
+            raise EngineUnavailable(f"it {self._waiting(self._count - len(fit))}")
+        self._take(fit[: self._count])
+        await first_end(self.lost, self._compare_weights([node for node, _ in self._members]))
         address = self._master_address()
         await self._reach(address)
         told = {
@@ -100,26 +110,24 @@ class NodeGroup:
         if not self.lost.done():
             self.lost.set_result(why)
 
-    async def _gather(self) -> None:
-        """Wait for as many nodes as it needs, and take them. Raises EngineUnavailable where those
-        that are there can be none of them."""
+    async def _fitting(self) -> list[JoinedNode]:
+        """Nodes that it might take, the best first. Raises EngineUnavailable where there are
+        enough, and too few of them have this server's versions."""
         here = await self._nodes.facts()
-        while True:
-            changed = asyncio.ensure_future(self._nodes.changed())
-            try:
-                able = [node for node in self._nodes.connected if self._has_room(node)]
-                fit = [node for node in able if not list(differences(node.facts, here))]
-                if len(fit) >= self._count:
-                    break
-                if len(able) >= self._count:
-                    self.waits_for = None
-                    raise EngineUnavailable("; ".join(_unfit(able, here)))
-                self._wait_for(self._waiting(self._count - len(fit)))
-                await changed
-            finally:
-                changed.cancel()
-        fit.sort(key=lambda node: (len(node.wanted), node.name))
-        for node in fit[: self._count]:
+        able = [node for node in self._nodes.connected if self._has_room(node)]
+        fit = [node for node in able if not list(differences(node.facts, here))]
+        if len(fit) < self._count <= len(able):
+            self.waits_for = None
+            raise EngineUnavailable("; ".join(_unfit(able, here)))
+        return sorted(fit, key=lambda node: (len(node.wanted), node.name))
+
+    async def _more(self, missing: int) -> None:
+        """Until something has changed."""
+        self._wait_for(self._waiting(missing))
+        await self._nodes.changed()
+
+    def _take(self, nodes: Sequence[JoinedNode]) -> None:
+        for node in nodes:
             part = f"{self._spec.key}-{secrets.token_hex(4)}"
             node.wanted[part] = self._cards
             self._members.append((node, part))
@@ -138,12 +146,16 @@ class NodeGroup:
             log.info("engine %s %s", self._spec.key, what)
         self.waits_for = what
 
-    async def _compare_weights(self) -> None:
+    async def _compare_weights(self, nodes: Sequence[JoinedNode]) -> None:
+        """Of those that were not compared before: a node that has them may read them all anew."""
+        new = [node for node in nodes if node not in self._compared]
+        if not new:
+            return
         spec = {"spec": msgspec.to_builtins(self._spec)}
         here = await asyncio.to_thread(self._prints, self._spec, Path(self._path))
-        names = ", ".join(node.name for node, _ in self._members)
-        self._wait_for(f"waits for the weights on {names}")
-        await self._of_each(lambda _, node, __: self._same(node, spec, here))
+        self._wait_for(f"waits for the weights on {', '.join(node.name for node in new)}")
+        await _all_or_first([self._same(node, spec, here) for node in new])
+        self._compared += new
         self.waits_for = None
 
     async def _same(self, node: JoinedNode, spec: Mapping[str, Any], here: WeightsPrint) -> None:
@@ -188,21 +200,24 @@ class NodeGroup:
             await node.ask("part.reach", {"address": address, "port": port}, REACH_S + 2)
             found = await node.ask("part.listen", {}, REACH_S)
             await reached(str(found["address"]), int(found["port"]))
-        except (EngineUnavailable, KeyError, ValueError) as error:
+        except (EngineUnavailable, KeyError, TypeError, ValueError, OverflowError) as error:
             words = f"{error}; all ports between the machines of an engine have to be open"
             raise EngineUnavailable(f"Between {node.name} and this server: {words}") from None
 
     async def _of_each(self, asked: Callable[[int, JoinedNode, str], Awaitable[Any]]) -> None:
         """Of all at once, by rank; the first failure, or loss, ends all."""
-        work = [
-            asyncio.ensure_future(asked(rank, node, part))
-            for rank, (node, part) in enumerate(self._members, 1)
-        ]
-        try:
-            await first_end(self.lost, asyncio.gather(*work))
-        finally:
-            for each in work:
-                each.cancel()
+        work = [asked(rank, node, part) for rank, (node, part) in enumerate(self._members, 1)]
+        await first_end(self.lost, _all_or_first(work))
+
+
+async def _all_or_first(work: Sequence[Awaitable[Any]]) -> None:
+    """The first failure ends all."""
+    running = [asyncio.ensure_future(each) for each in work]
+    try:
+        await asyncio.gather(*running)
+    finally:
+        for each in running:
+            each.cancel()
 
 
 async def first_end(lost: "asyncio.Future[str]", work: Awaitable[Any]) -> None:

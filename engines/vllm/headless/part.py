@@ -47,6 +47,7 @@ class Part:
         self._last: deque[str] = deque(maxlen=_LINES)
         self._stopped_since: float | None = None
         self._watching: asyncio.Task[None] | None = None
+        self._reading: threading.Thread | None = None
 
     def start(self, told: Mapping[str, Any], environment: Mapping[str, str]) -> None:
         """Raises OSError."""
@@ -59,13 +60,10 @@ class Part:
             start_new_session=True,  # a terminal's Ctrl-C is the node's to hear
             env={**environment, "PYTHONPATH": os.pathsep.join(paths)},
         )
-        reading = threading.Thread(target=self._read, args=(process,), daemon=True)
-        reading.start()
-        assert process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # it has ended, and its last words say why
-            process.stdin.write(json.dumps(told).encode() + b"\n")
-            process.stdin.flush()
-        self._watching = asyncio.create_task(self._watch(process, reading), name=f"part {self.id}")
+        line = json.dumps(told).encode() + b"\n"
+        self._reading = threading.Thread(target=self._talk, args=(process, line), daemon=True)
+        self._reading.start()
+        self._watching = asyncio.create_task(self._watch(process), name=f"part {self.id}")
 
     def is_ready(self) -> None:
         """The engine that it is a part of serves."""
@@ -73,11 +71,15 @@ class Part:
             self._become("running")
 
     async def end(self) -> None:
-        """Kill it with all its children; returns once they are gone."""
+        """Kill it with all its children; returns once they are gone. One that has just ended by
+        itself has said why all the same."""
         if self._watching is not None:
             self._watching.cancel()
-        if self._process is not None:
-            await asyncio.to_thread(self._kill, self._process)
+        if (process := self._process) is None:
+            return
+        if process.poll() is not None and self.ended_at is None:
+            await self._has_ended(process)
+        await asyncio.to_thread(self._kill, process)
 
     def _kill(self, process: "subprocess.Popen[bytes]") -> None:
         tree = _tree(process.pid)
@@ -90,23 +92,32 @@ class Part:
         with contextlib.suppress(OSError):
             process.stdin.close()
 
-    def _read(self, process: "subprocess.Popen[bytes]") -> None:
-        """Until the last of its children has closed it."""
+    def _talk(self, process: "subprocess.Popen[bytes]", line: bytes) -> None:
+        """Tell it what to do, as soon as it takes that; read until the last of its children has
+        closed its end."""
+        assert process.stdin is not None
         assert process.stdout is not None
+        with contextlib.suppress(OSError, ValueError):  # it has ended: its last words say why
+            process.stdin.write(line)
+            process.stdin.flush()
         with process.stdout as output:
             while line := output.readline(_LONGEST_LINE):
                 if text := line.decode(errors="replace").strip():
                     self._last.append(text[:_LINE])
 
-    async def _watch(self, process: "subprocess.Popen[bytes]", reading: threading.Thread) -> None:
+    async def _watch(self, process: "subprocess.Popen[bytes]") -> None:
         looked_at = 0.0
         while process.poll() is None:
             await asyncio.sleep(POLL_S)
             if (now := time.monotonic()) - looked_at >= LOOK_S:
                 looked_at = now
                 self._look(process.pid, now)
+        await self._has_ended(process)
+
+    async def _has_ended(self, process: "subprocess.Popen[bytes]") -> None:
         _kill_group(process.pid)  # workers outlive it where it was killed
-        await asyncio.to_thread(reading.join, 1.0)
+        if self._reading is not None:
+            await asyncio.to_thread(self._reading.join, 1.0)
         self.ended_at = time.monotonic()
         self._become("ended", self._why(process.returncode))
 

@@ -65,10 +65,10 @@ class HeadlessParts:
 
     async def end(self, parts: Iterable[str]) -> None:
         going = [part for name in parts if (part := self._parts.pop(name, None)) is not None]
+        running = [part for part in going if part.ended_at is None]
         await asyncio.gather(*(part.end() for part in going))
-        for part in going:
-            if part.ended_at is None:
-                self._say(f"{part.engine}: its part was ended.")
+        for part in running:
+            self._say(f"{part.engine}: {part.state.words or 'its part was ended.'}")
         if going:
             self.changed.set()
 

@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any, NoReturn
 
+from engines.host.woken import woken_with_parents_end
 from engines.vllm.ray.failure import NodeFailure, words
 from engines.vllm.ray.job import EngineJob
 from engines.vllm.ray.observing import observe
@@ -25,6 +26,7 @@ LEAVE_S = 3.0
 
 
 def main() -> None:
+    woken_with_parents_end()
     pipe = Connection(int(sys.argv[1]))
     asks: SimpleQueue[RayAsk] = SimpleQueue()
     threading.Thread(target=_hear, args=(pipe, asks), daemon=True).start()

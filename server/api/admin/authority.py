@@ -62,6 +62,7 @@ AUTHORITY: Final[Mapping[str, Whom]] = {
     "GET /models": EVERYBODY,
     **{f"POST /models/{{alias}}/{command}": ADMIN for command in COMMANDS},
     "GET /nodes": SITE,
+    "POST /nodes/probe": ADMIN,
     "POST /nodes/{node}/drain": ADMIN,
     "POST /nodes/{node}/undrain": ADMIN,
     "GET /now": EVERYBODY,

@@ -7,6 +7,7 @@ from server.accounts.auth import KeyRing
 from server.api.admin.content import add_content_routes
 from server.api.admin.memory import add_memory_route
 from server.api.admin.models import add_model_routes
+from server.api.admin.node_probe import add_node_probe_route
 from server.api.admin.nodes import add_node_routes
 from server.api.admin.now.routes import add_now_routes
 from server.api.admin.registry import add_running_registry_routes
@@ -26,3 +27,4 @@ def add_served_routes(
     add_request_routes(router, recent, ring)
     add_now_routes(router, services, recent)
     add_node_routes(router, services)
+    add_node_probe_route(router, services)

@@ -3,6 +3,7 @@ answer, both for as long as it is joined."""
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
@@ -59,8 +60,6 @@ class NodeLink:
         try:
             if scope["method"] != "POST":
                 raise method_not_allowed(scope["method"], ["POST"])
-            if scope["method"] != "POST":
-                raise method_not_allowed(scope["method"], ["POST"])
             self._check_token(scope)
             await self._joined(exchange)
         except ClientLeft:
@@ -84,7 +83,7 @@ class NodeLink:
     async def _joined(self, exchange: Exchange) -> None:
         lines = _messages(exchange)
         hello = await _hello(lines)
-        node, outbox = self._nodes.join(hello, *_addresses(exchange.scope))
+        node, outbox = self._nodes.join(hello, *addresses_of(exchange.scope))
         log.info("node %s has joined from %s", node.name, node.address)
         try:
             await exchange.open_stream(media_type=MESSAGES)
@@ -167,10 +166,21 @@ def _raise_first(results: Sequence[Any]) -> None:
             raise result
 
 
-def _addresses(scope: Scope) -> tuple[str, str]:
+def addresses_of(scope: Scope) -> tuple[str, str]:
     """The node's, and the head's by which it came; "": on a Unix socket."""
     client, server = scope.get("client"), scope.get("server")
-    return (client[0] if client else "", server[0] if server else "")
+    return (
+        _plain_address(client[0]) if client else "",
+        _plain_address(server[0]) if server else "",
+    )
+
+
+def _plain_address(address: str) -> str:
+    """A server on `::` has IPv4's as `::ffff:10.0.0.1`, which no interface has."""
+    with contextlib.suppress(ValueError):
+        mapped = getattr(ipaddress.ip_address(address), "ipv4_mapped", None)
+        return address if mapped is None else str(mapped)
+    return address
 
 
 async def _refuse(exchange: Exchange, exc: Exception) -> None:

@@ -1,7 +1,6 @@
 """`fjord doctor --cluster`: one machine waits for the others and asks them; they come to it."""
 
 import asyncio
-import json
 import socket
 from collections import Counter
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from engines.probing.told import told_here
 from server import __version__
 from server.accounts.node_token import node_token
 from server.cli.chosen_models import chosen_models, weights_of
-from server.cli.doctor.cluster_shown import as_document, show
+from server.cli.doctor.cluster_shown import told
 from server.cli.registry_choice import open_registry
 from server.cli.tables import printable
 from server.refusal import CannotStart
@@ -47,11 +46,6 @@ class ClusterFlags:
 
 def look_at_cluster(flags: ClusterFlags, settings: Settings) -> int:
     """The exit status. Raises CannotStart."""
-    if flags.where is None and not flags.listens:
-        raise CannotStart(
-            "--cluster needs --listen on one machine, and that machine's HOST:PORT on the others; "
-            "or, on a machine of a Ray cluster, `fjord doctor --cluster ray`."
-        )
     if flags.where == RAY and not flags.listens:
         return _in_ray(flags, settings)
     secret = node_token(settings.node_token, settings.node_token_file)
@@ -80,7 +74,7 @@ def _in_ray(flags: ClusterFlags, settings: Settings) -> int:
             found = asyncio.run(_probed(own, machines.others, wishes, prober))
     except ProbeFailed as error:
         raise CannotStart(f"--cluster ray: {printable(str(error))}.") from None
-    return _told(found, flags)
+    return told(found, as_json=flags.as_json)
 
 
 def _name(settings: Settings) -> str:
@@ -103,15 +97,6 @@ async def _probed(
         return await Preflight([own, *others], wishes, doing=_doing).run()
     finally:
         prober.close()
-
-
-def _told(found: Sequence[ProbeFinding], flags: ClusterFlags) -> int:
-    """The exit status."""
-    if flags.as_json:
-        typer.echo(json.dumps(as_document(found)))
-    else:
-        show(found)
-    return 1 if any(each.state == "bad" for each in found) else 0
 
 
 async def _come(host: str, port: int, name: str, secret: str, wait_s: float, prober: Prober) -> int:
@@ -149,7 +134,7 @@ async def _head(
         raise CannotStart(f"--listen {where} cannot be: {error.strerror or error}.") from None
     finally:
         prober.close()
-    return _told(found, flags)
+    return told(found, as_json=flags.as_json)
 
 
 async def _found(
@@ -187,17 +172,17 @@ def _models(settings: Settings) -> dict[str, WantedWeights]:
     return {shown: each for shown, each in found.items() if each is not None}
 
 
-def ports_of(text: str) -> Sequence[int]:
+def ports_of(text: str | None) -> Sequence[int]:
     """`29500,5000-5010`. Raises CannotStart."""
     found: list[int] = []
-    for part in filter(None, text.split(",")):
+    for part in filter(None, (text or "").split(",")):
         first, dash, last = part.partition("-")
         last = last if dash else first
         if not (_is_port(first) and _is_port(last) and int(first) <= int(last)):
             raise CannotStart(_wrong_ports(part))
         found += range(int(first), min(int(last), int(first) + MOST_WANTED) + 1)
     if len(set(found)) > MOST_WANTED:
-        raise CannotStart(_wrong_ports(text))
+        raise CannotStart(_wrong_ports(text or ""))
     return sorted(set(found))
 
 

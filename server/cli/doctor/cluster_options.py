@@ -23,10 +23,22 @@ Nodes: TypeAlias = Annotated[
     int, typer.Option(min=2, max=16, help="With --listen: how many machines, this one too.")
 ]
 Ports: TypeAlias = Annotated[
-    str,
+    str | None,
     typer.Option(
-        metavar="PORT,FIRST-LAST", help="With --listen: what a start will use, 32 at most."
+        metavar="PORT,FIRST-LAST",
+        help="With --cluster: what a start will use, 32 at most. [with --listen: 29500]",
     ),
+]
+Only: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--node", metavar="NAME", help="With --cluster: of those that joined, this one."),
+]
+Url: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--url", help="With --cluster: the server whose nodes to ask, if not this one's."),
+]
+AdminKey: TypeAlias = Annotated[
+    str | None, typer.Option("--api-key", help="An admin key of it; on its machine none is needed.")
 ]
 Wait: TypeAlias = Annotated[
     float, typer.Option(min=1, max=3600, help="With --cluster: seconds to wait for each other.")

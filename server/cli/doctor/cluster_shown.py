@@ -1,13 +1,13 @@
 """What was found of several machines: a line each under their names, or one document."""
 
+import json
 import textwrap
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
 
 import typer
 
-from engines.probing.findings import ProbeFinding
+from engines.probing.findings import ProbeFinding, findings_document
 from server.cli.tables import printable, terminal_width
 
 MARKS = {"ok": "ok", "note": "note", "bad": "BAD"}
@@ -16,17 +16,13 @@ INDENT = 16
 MOST_WORDS = 1000
 
 
-def as_document(found: Sequence[ProbeFinding]) -> dict[str, Any]:
-    """For programs."""
-    nodes = [
-        {"node": name, "checks": [_check(each) for each in of_node]}
-        for name, of_node in groupby(found, key=lambda each: each.node)
-    ]
-    return {"bad": sum(each.state == "bad" for each in found), "nodes": nodes}
-
-
-def _check(each: ProbeFinding) -> dict[str, str]:
-    return {"name": each.name, "state": each.state, "words": each.words, "remedy": each.remedy}
+def told(found: Sequence[ProbeFinding], *, as_json: bool) -> int:
+    """The exit status."""
+    if as_json:
+        typer.echo(json.dumps(findings_document(found)))
+    else:
+        show(found)
+    return 1 if any(each.state == "bad" for each in found) else 0
 
 
 def show(found: Sequence[ProbeFinding]) -> None:

@@ -10,9 +10,11 @@ import typer
 from server.cli import serving_options as options
 from server.cli.apps import new_app
 from server.cli.doctor import cluster_options, listening
-from server.cli.doctor.cluster import ClusterFlags, look_at_cluster
+from server.cli.doctor.cluster import ClusterFlags, look_at_cluster, ports_of
+from server.cli.doctor.cluster_shown import told
 from server.cli.doctor.diagnosis import Check, Diagnosis, diagnoses
 from server.cli.doctor.hardware import cards, compilers, cuda, memory, shared_memory
+from server.cli.doctor.joined import joined_findings, server_of
 from server.cli.doctor.limits import open_files, processes
 from server.cli.doctor.models import registry
 from server.cli.doctor.place import data_dir, ledger, weights_dir
@@ -55,7 +57,10 @@ def doctor(
     cluster: cluster_options.Cluster = False,
     listen: cluster_options.Listening = False,
     nodes: cluster_options.Nodes = 2,
-    ports: cluster_options.Ports = "29500",
+    ports: cluster_options.Ports = None,
+    node: cluster_options.Only = None,
+    url: cluster_options.Url = None,
+    api_key: cluster_options.AdminKey = None,
     wait: cluster_options.Wait = 600.0,
     node_token_file: cluster_options.NodeTokenFile = None,
     host: options.Host = None,
@@ -81,9 +86,16 @@ def doctor(
     a note, or BAD with what would be right; exit status 1 where one is bad. Nothing is changed,
     fetched or loaded; weights that are here are read once.
 
-    With --cluster it looks whether several machines can run one engine: `fjord doctor --cluster
-    --listen` on one of them, `fjord doctor --cluster HEAD:PORT` on each other, with one node token.
+    With --cluster it looks whether several machines can run one engine: a server and the nodes
+    that have joined it (`fjord node --join`). Before there is one: `fjord doctor --cluster
+    --listen` on one machine, `fjord doctor --cluster HEAD:PORT` on each other, with one node token.
     """
+    if cluster and where is None and not listen:
+        server = server_of(url, port, data_dir, api_key)
+        probed = joined_findings(server, ports_of(ports), node or ())
+        raise typer.Exit(told(probed, as_json=as_json))
+    if url is not None or api_key is not None or node:
+        raise CannotStart("--url, --api-key and --node are for `fjord doctor --cluster` alone.")
     settings = read_settings(
         host=host,
         port=port,
@@ -108,7 +120,7 @@ def doctor(
             where=where,
             listens=listen,
             nodes=nodes,
-            ports=ports,
+            ports="29500" if ports is None else ports,
             wait_s=wait,
             as_json=as_json,
         )

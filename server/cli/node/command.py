@@ -20,7 +20,7 @@ from server.accounts.node_token import node_token
 from server.cli import serving_options as options
 from server.cli.apps import new_app
 from server.cli.offline import VARIABLES
-from server.cli.tables import terminal_width
+from server.cli.tables import printable, terminal_width
 from server.refusal import CannotStart
 from server.settings import Settings, read_settings
 
@@ -78,6 +78,8 @@ def node(
 async def _run(head: str, token: str, settings: Settings) -> None:
     from engines.build import EngineBuilder
     from engines.joined.facts import facts_name, these_facts
+    from engines.probing.prober import Prober
+    from engines.probing.told import told_here
     from engines.vllm.headless.parts import HeadlessParts
     from engines.weights.fingerprint import fingerprint
     from server.cli.node.joining import Joining
@@ -92,7 +94,9 @@ async def _run(head: str, token: str, settings: Settings) -> None:
         verifies=settings.verify,
     )
     parts = HeadlessParts(builder.fetched, fingerprint, len(facts.cards), _say)
-    joining = Joining(head, token, facts, parts, node_tasks(parts), _say)
+    prober = Prober(lambda: told_here(facts.name, __version__), settings.data_dir)
+    tasks = node_tasks(parts, prober)
+    joining = Joining(head, token, facts, parts, tasks, _say, parted=prober.close)
     _say(_facts_told(facts))
     running = asyncio.ensure_future(joining.run())
     loop = asyncio.get_running_loop()
@@ -122,6 +126,8 @@ def _facts_told(facts: JoinedFacts) -> str:
 def _say(words: str) -> None:
     """With the time, in the terminal's width."""
     stamp = time.strftime("%H:%M:%S ")
-    lines = textwrap.wrap(words, max(20, min(terminal_width(), 200) - len(stamp))) or [""]
-    for i, line in enumerate(lines):
-        typer.echo((" " * len(stamp) if i else stamp) + line)
+    width = max(20, min(terminal_width(), 200) - len(stamp))
+    lines = textwrap.wrap(printable(words), width) or [""]
+    with contextlib.suppress(OSError):  # a log's disk is full, or nobody reads: it works on
+        for i, line in enumerate(lines):
+            typer.echo((" " * len(stamp) if i else stamp) + line)

@@ -33,9 +33,10 @@ from server.refusal import CannotStart
 ORPHAN_S: Final = 8.0
 """Without its head for so long, what it runs is ended: the head has given it up by then."""
 _FIRST_S, _LONGEST_S = 0.2, 5.0
+_LASTED_S: Final = 1.0
 _LEAVE_S: Final = 0.5
-_FREE_EVERY: Final = 5
-"""Beats between two looks at the cards' memory."""
+FREE_S: Final = 5.0
+"""Between two looks at the cards' memory."""
 
 
 class Joining:
@@ -49,10 +50,12 @@ class Joining:
         parts: Parts,
         tasks: Mapping[str, Task],
         say: Callable[[str], None],
+        parted: Callable[[], None] = lambda: None,
     ) -> None:
+        """`parted` is called whenever the link has ended."""
         self._head, self._token, self._facts = head, token, facts
         self._parts, self._tasks = parts, tasks
-        self._say = say
+        self._say, self._parted = say, parted
         self._said = ""
         self._session = secrets.token_hex(8)
         self._head_id = ""
@@ -61,16 +64,20 @@ class Joining:
 
     async def run(self) -> None:
         """Until it is cancelled. Raises CannotStart where the head does not take it at first."""
-        guard = asyncio.create_task(self._guard(), name="orphans")
+        beside = [asyncio.create_task(self._guard(), name="orphans")]
+        if self._facts.cards:
+            beside.append(asyncio.create_task(self._look_at_cards(), name="cards"))
         try:
             wait_s = _FIRST_S
             while True:
-                if await self._once():
-                    wait_s = _FIRST_S
+                began = time.monotonic()
+                if await self._once() and time.monotonic() - began > _LASTED_S:
+                    wait_s = _FIRST_S  # a head that ends each link at once is not stormed
                 await asyncio.sleep(wait_s * random.uniform(0.7, 1.0))
                 wait_s = min(_LONGEST_S, 2 * wait_s)
         finally:
-            guard.cancel()
+            for each in beside:
+                each.cancel()
 
     async def _once(self) -> bool:
         """One link, from its beginning to its end; whether there was one."""
@@ -112,6 +119,7 @@ class Joining:
             beats.cancel()
             link.close()
             await runner.stop()
+            self._parted()
 
     async def _heard(self, line: bytes, runner: TaskRunner) -> None:
         """Raises BadMessage."""
@@ -138,11 +146,7 @@ class Joining:
 
     async def _beat(self, link: HeadLink) -> None:
         """Each second, and at once where something changed."""
-        count = 0
         while True:
-            if self._facts.cards and count % _FREE_EVERY == 0:
-                self._free = await asyncio.to_thread(free_bytes)
-            count += 1
             self._parts.changed.clear()
             beat = NodeBeat(
                 parts=tuple(self._parts.states()), free=self._free, doing=self._parts.doing[:2000]
@@ -150,6 +154,13 @@ class Joining:
             _send(link, beat)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._parts.changed.wait(), BEAT_S)
+
+    async def _look_at_cards(self) -> None:
+        """Beside the beats: a driver that is slow to answer is no node that is lost."""
+        while True:
+            self._free = await asyncio.to_thread(free_bytes)
+            self._parts.changed.set()
+            await asyncio.sleep(FREE_S)
 
     async def _guard(self) -> None:
         while True:
