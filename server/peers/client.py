@@ -1,20 +1,30 @@
 """The connections to one node, kept alive and shared by all that ask it."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
 from typing import Final
 from urllib.parse import urlsplit
 
-from engines.base import EngineDead, EngineUnavailable
+from engines.base import EngineDead, EngineUnavailable, InvalidRequest
 from server.peers.channel import Channel
 from server.peers.connection import AnswerReader, PeerConnection, connected
 from server.peers.directory import Directory
-from server.peers.errors import WireError, heard_error
-from server.peers.wire import ABORT, ERROR, PATH, PROTOCOL, RENDER, Pulse, decoder
+from server.peers.errors import heard_error
+from server.peers.replies import ERRORS, PeerLost, Reply, WholeAnswer
+from server.peers.wire import (
+    ABORT,
+    LET_GO,
+    MOST_FRAME,
+    PATH,
+    PROTOCOL,
+    RENDER,
+    Pulse,
+    decoder,
+)
 
-MOST_ANSWER: Final = 256 * 2**20
 PULSE_S: Final = 5.0
 """A node that does not say in so long that it lives is gone."""
 _IDLE_S: Final = 60.0
@@ -22,68 +32,9 @@ _IDLE_S: Final = 60.0
 _MOST_IDLE: Final = 256
 _FRESH_S: Final = 1.0
 _IN_PIECES: Final = "transfer-encoding: chunked"
-ERRORS: Final = decoder(WireError)
 _PULSES: Final = decoder(Pulse)
 
 log = logging.getLogger("fjord.peers")
-
-
-class PeerLost(Exception):
-    """The connection, before the answer was whole. `is_untouched`: before any of it."""
-
-    def __init__(self, is_untouched: bool) -> None:
-        super().__init__("the connection was lost")
-        self.is_untouched = is_untouched
-
-
-class _Whole:
-    """A AnswerReader of an answer as one."""
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._pieces: list[bytes] = []
-        self._bytes = 0
-
-    def begun(self, status: int) -> None:
-        self.status = status
-
-    def came(self, data: bytes) -> None:
-        self._bytes += len(data)
-        if self._bytes > MOST_ANSWER:
-            raise ValueError("the answer is too long")
-        self._pieces.append(data)
-
-    def ended(self) -> None:
-        if not self.done.done():
-            self.done.set_result(b"".join(self._pieces))
-
-    def lost(self, is_untouched: bool) -> None:
-        if not self.done.done():
-            self.done.set_exception(PeerLost(is_untouched))
-
-
-class _Reply:
-    """Hears one."""
-
-    def __init__(self, node: str) -> None:
-        self._node = node
-        self.is_here = False
-        self.done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-    def heard(self, kind: int, payload: bytes) -> None:
-        self.is_here = True
-        if self.done.done():
-            return
-        if kind == ERROR:
-            self.done.set_exception(heard_error(ERRORS.decode(payload), self._node))
-        else:
-            self.done.set_result(payload)
-
-    def lost(self) -> None:
-        self.is_here = True
-        if not self.done.done():
-            self.done.set_exception(PeerLost(is_untouched=False))
 
 
 class PeerClient:
@@ -135,6 +86,7 @@ class PeerClient:
     async def ask(self, what: str, body: bytes) -> bytes:
         """Waits for as long as it takes, and ends when it is cancelled. Raises what the node's
         engine raised, EngineDead where the node is gone."""
+        _check_length(body)
         try:
             status, answer = await self._answer(what, body)
         except (OSError, TimeoutError, PeerLost) as error:
@@ -145,9 +97,10 @@ class PeerClient:
 
     async def rendered(self, call: bytes) -> bytes:
         """The node's answer to a RenderCall. Raises as `ask` does."""
+        _check_length(call)
         for _ in range(2):
             channel = await self.open_channel()
-            reply = _Reply(self.node)
+            reply = Reply(self.node)
             number = channel.ask(RENDER, call, reply)
             try:
                 return await reply.done
@@ -158,6 +111,12 @@ class PeerClient:
                 if not reply.is_here:
                     channel.say(ABORT, number)
         raise EngineDead(f"the connection to the server {self.node} was lost")
+
+    def let_go(self, handle: str) -> None:
+        """Of a prompt that is not generated; from any thread, as garbage is collected in any."""
+        if (channel := self._channel) is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                channel.loop.call_soon_threadsafe(channel.say, LET_GO, 0, handle.encode())
 
     async def open_channel(self) -> Channel:
         """The open one, else a new one. Raises EngineDead."""
@@ -187,7 +146,7 @@ class PeerClient:
 
     async def _answer(self, what: str, body: bytes) -> tuple[int, bytes]:
         while True:
-            reading = _Whole()
+            reading = WholeAnswer()
             connection = await self.begin(what, body, reading)
             try:
                 answer = await reading.done
@@ -260,6 +219,13 @@ class PeerClient:
             f"x-fjord-peer: {PROTOCOL}\r\ncontent-type: application/msgpack\r\n"
             f"{length}\r\n\r\n"
         ).encode()
+
+
+def _check_length(call: bytes) -> None:
+    """Raises InvalidRequest."""
+    if len(call) > MOST_FRAME:
+        message = f"The request is too long for the server that has the model: {len(call)} bytes."
+        raise InvalidRequest(message, expected=f"at most {MOST_FRAME} bytes")
 
 
 def _seen(task: "asyncio.Task[Pulse]") -> None:

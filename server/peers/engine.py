@@ -3,7 +3,7 @@
 import copy
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, NamedTuple
+from typing import Final
 
 from engines.base import (
     Delta,
@@ -19,7 +19,8 @@ from engines.base import (
     TextPair,
     Truncation,
 )
-from server.peers.client import PeerClient, PeerLost
+from server.peers.client import PeerClient
+from server.peers.replies import PeerLost
 from server.peers.stream import Gone, PeerStream
 from server.peers.wire import (
     SCORES,
@@ -45,12 +46,24 @@ _OPENED = decoder(OpenedAlias)
 _RENDERED = decoder(RenderedPrompt)
 
 
-class HeldPrompt(NamedTuple):
-    """What a node keeps for a few seconds."""
+class HeldPrompt:
+    """What a node keeps for a few seconds, and lets go as soon as nobody here wants it any more."""
 
-    handle: str
-    request: GenerateRequest
-    """It makes it again."""
+    __slots__ = ("_client", "_handle", "request")
+
+    def __init__(self, handle: str, request: GenerateRequest, client: PeerClient) -> None:
+        self._handle, self._client = handle, client
+        self.request = request
+        """It makes it again."""
+
+    def taken(self) -> str:
+        """Its handle, to be generated."""
+        handle, self._handle = self._handle, ""
+        return handle
+
+    def __del__(self) -> None:
+        if self._handle:
+            self._client.let_go(self._handle)
 
 
 class Standing:
@@ -109,14 +122,15 @@ class PeerEngine:
         if request.speech is not None:
             request.speech.language.code = found.language
         ids = unpacked_ids(found.token_ids)
-        return Prompt(token_ids=ids, rendered=HeldPrompt(found.held, request))
+        return Prompt(token_ids=ids, rendered=HeldPrompt(found.held, request, self._client))
 
     async def generate(
         self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
     ) -> AsyncGenerator[Delta, None]:
         held: HeldPrompt = prompt.rendered
         for left in reversed(range(PROMPT_TRIES)):
-            stream = PeerStream(await self._client.open_channel(), self._client.node, sink)
+            channel = await self._client.open_channel()
+            stream = PeerStream(channel, self._client.node, sink, request.sampling.n)
             self._streams[request.request_id] = stream
             try:
                 with self._noting_death():
@@ -147,7 +161,7 @@ class PeerEngine:
             raise
 
     def _call(self, request: GenerateRequest, held: HeldPrompt) -> bytes:
-        return encode(GenerateCall(held.handle, request.sampling, request.priority, self._asker))
+        return encode(GenerateCall(held.taken(), request.sampling, request.priority, self._asker))
 
     async def abort(self, request_id: str) -> None:
         if (stream := self._streams.get(request_id)) is not None:

@@ -17,7 +17,13 @@ from tests.support.serving import read_records, scripted, wait_until
 from tests.support.sites import new_site, postgres_server
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+HUGE = {"enum": [2**64, -(2**63) - 1]}
+NESTED: dict[str, Any] = {}
+for _ in range(200):
+    NESTED = {"a": NESTED}
 MODELS = (
+    scripted("full", overload_above=0),
+    scripted("free", free_chat_template_kwargs=True),
     scripted("m", text="one two three four", calls_tools=True),
     scripted("thinks", text="so it is", reasoning_text="let me see"),
     scripted("small", context_tokens=64, output_tokens=32),
@@ -60,6 +66,10 @@ def without_ids(answer: dict[str, Any]) -> dict[str, Any]:
         {"model": "small", "max_tokens": 40},
         {"model": "small", "text": "y " * 100},
         {"model": "nobody"},
+        {"model": "full"},
+        {"model": "free", "chat_template_kwargs": {"a": 10**40}},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": HUGE}}},
+        {"model": "free", "chat_template_kwargs": {"a": NESTED}},
         {"temperature": 3},
     ],
 )
@@ -93,6 +103,8 @@ def _events(answer: httpx.Response) -> list[Any]:
     [
         ("/v1/embeddings", {"model": "vectors", "input": ["one", "two three"]}),
         ("/v1/rerank", {"model": "ranks", "query": "q", "documents": ["one", "two q"]}),
+        ("/v1/rerank", {"model": "ranks", "query": "q" * 18_000, "documents": ["d"] * 1000}),
+        ("/v1/score", {"model": "ranks", "text_1": "q" * 18_000, "text_2": ["d"] * 1000}),
         ("/v1/completions", {"model": "m", "prompt": ["a b", "c"], "max_tokens": 3}),
         ("/v1/completions", {"model": "m", "prompt": [1, 2, 3], "max_tokens": 3}),
         ("/v1/tokenize", {"model": "m", "prompt": "one two three"}),

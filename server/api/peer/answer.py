@@ -8,7 +8,7 @@ from contextlib import aclosing
 
 from msgspec.structs import replace
 
-from engines.base import Delta, EngineError, EngineUnavailable
+from engines.base import Delta, EngineError, EngineUnavailable, InvalidRequest
 from server.api.peer.channel import NodeChannel
 from server.api.peer.held import Held
 from server.api.services import Services
@@ -16,7 +16,16 @@ from server.fairness.gate import EngineLeft
 from server.http.exchange import Exchange
 from server.ledger.records import UsageRecord
 from server.peers.errors import told_error
-from server.peers.wire import END, ERROR, GONE, GenerateCall, delta_frame, encode, frame
+from server.peers.wire import (
+    END,
+    ERROR,
+    GONE,
+    MOST_FRAME,
+    GenerateCall,
+    delta_frame,
+    encode,
+    frame,
+)
 from server.requests.gated import GatedTurn, in_fair_order
 from server.requests.live import LiveRun, live_generation
 from server.requests.run import STUCK_S, RequestRun
@@ -149,7 +158,8 @@ class PeerAnswer(RequestRun[Exception | None]):
         if delta.finish_reason:
             record.finish_reason = delta.finish_reason
         if self.why is None:
-            self._channel.write(delta_frame(self._number, delta), is_urgent=is_first)
+            piece = _of_bounded_length(delta_frame(self._number, delta))
+            self._channel.write(piece, is_urgent=is_first)
 
     async def _recorded(self, outcome: Exception | None) -> Exception | None:
         return outcome
@@ -166,6 +176,14 @@ class PeerAnswer(RequestRun[Exception | None]):
                 self._channel.write(delta_frame(self._number, end))
         told = b"" if outcome is None else encode(told_error(outcome))
         self._channel.write(frame(END if outcome is None else ERROR, self._number, told))
+
+
+def _of_bounded_length(piece: bytes) -> bytes:
+    """Raises InvalidRequest: a prompt's log probabilities can be longer than any other answer."""
+    if len(piece) > MOST_FRAME:
+        message = f"The answer is too long for the way from the model: {len(piece)} bytes at once."
+        raise InvalidRequest(message, "logprobs", "fewer log probabilities, or a shorter prompt")
+    return piece
 
 
 def _record(held: Held, call: GenerateCall) -> UsageRecord:

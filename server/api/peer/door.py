@@ -17,15 +17,14 @@ from server.errors import ApiError, method_not_allowed, to_api_error
 from server.http.asgi import Receive, Scope, Send
 from server.http.exchange import ClientLeft, Exchange
 from server.http.request_log import line_of
+from server.ids import new_id
 from server.peers.directory import Directory
 from server.peers.errors import told_error
-from server.peers.wire import PROTOCOL, decoder, encode
+from server.peers.wire import MOST_FRAME, PROTOCOL, decoder, encode
 
 log = logging.getLogger("fjord.peers")
 
 MEDIA = b"application/msgpack"
-MORE_BYTES = 2**20
-"""Than a client's body, for what a front says around it."""
 
 C = TypeVar("C")
 
@@ -63,10 +62,16 @@ class PeerDoor:
         try:
             self.services.check_queue(alias, owner)
         except ApiError as error:
-            raise EngineOverloaded(error.message, 2.0) from None
+            raise EngineOverloaded(error.message, 2.0, error.details) from None
 
     def lease(self, alias: str, patience_s: float) -> Lease:
         return self.services.fleet.lease(alias, time.monotonic() + patience_s)
+
+
+def own_name(request_id: str) -> str:
+    """Of what an engine here does for a front's request: what comes again after a lost connection
+    is not ended with what went before."""
+    return f"{request_id}.{new_id(8)}"
 
 
 class PeerQuestion(Generic[C]):
@@ -101,7 +106,7 @@ class PeerQuestion(Generic[C]):
         await self.serve(exchange, await self._call(exchange))
 
     async def _call(self, exchange: Exchange) -> C:
-        body = await exchange.body(self.services.settings.max_body_bytes + MORE_BYTES)
+        body = await exchange.body(MOST_FRAME)
         if self._decoder is None:
             return None  # type: ignore[return-value]
         try:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from engines.base import Engine
-from server.api.peer.door import PeerDoor, PeerQuestion
+from server.api.peer.door import PeerDoor, PeerQuestion, own_name
 from server.fairness.gate import Gate
 from server.fairness.turn import FairTurn
 from server.peers.wire import (
@@ -46,7 +46,7 @@ class EmbedQuestion(PeerQuestion[EmbedCall]):
         cost = sum(map(len, call.inputs))
         async with TurnToRead(self.door, call, cost) as engine:
             found = await engine.embed(
-                call.request_id, call.inputs, call.truncation, call.cache_salt
+                own_name(call.request_id), call.inputs, call.truncation, call.cache_salt
             )
         return [told_vector(each) for each in found]
 
@@ -57,7 +57,8 @@ class ScoreQuestion(PeerQuestion[ScoreCall]):
     async def answer(self, call: ScoreCall) -> Any:
         cost = sum(len(pair.query) + len(pair.document) for pair in call.pairs)
         async with TurnToRead(self.door, call, cost) as engine:
-            return await engine.score(call.request_id, call.pairs, call.options, call.cache_salt)
+            name = own_name(call.request_id)
+            return await engine.score(name, call.pairs, call.options, call.cache_salt)
 
 
 class TurnToRead:

@@ -1,0 +1,201 @@
+"""A node that answers what makes no sense: no other request is hurt by it, and nothing waits."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import msgspec
+import pytest
+
+from engines.base import Delta, EngineUnavailable, GenerateRequest, Sampling
+from server.peers.client import PeerClient
+from server.peers.engine import PeerEngine
+from server.peers.wire import (
+    ABORT,
+    END,
+    ERROR,
+    FULL,
+    GENERATE,
+    LET_GO,
+    OPENED,
+    PLAIN,
+    RENDER,
+    REPLY,
+    FrameReader,
+    GenerateCall,
+    RenderedPrompt,
+    decoder,
+    delta_frame,
+    encode,
+    frame,
+    packed_ids,
+)
+
+GENERATES = decoder(GenerateCall)
+Answers = Callable[[int], list[bytes]]
+
+
+class OddNode:
+    """Renders as a node does; what it says of a generation, `answers` has by the request's handle.
+    `heard`: kinds and payloads of all that it was told."""
+
+    def __init__(self, answers: dict[str, Answers]) -> None:
+        self.answers = answers
+        self.heard: list[tuple[int, int, bytes]] = []
+        self.channels = 0
+        self.address_ = ""
+        self.writers: list[asyncio.StreamWriter] = []
+        self._news = asyncio.Event()
+
+    async def until(self, kind: int, payload: bytes = b"") -> None:
+        """It has heard that."""
+        async with asyncio.timeout(10):
+            while not any(each[0] == kind and each[2] == payload for each in self.heard):
+                self._news.clear()
+                await self._news.wait()
+
+    async def address(self, node: str) -> str:
+        """As a Directory."""
+        return self.address_
+
+    async def password(self) -> str:
+        return "secret"
+
+    def forget_password(self) -> None:
+        pass
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        self.channels += 1
+        self.writers.append(writer)
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        self.say(writer, frame(OPENED, 0))
+        frames = FrameReader()
+        try:
+            while True:
+                length = int(await reader.readuntil(b"\r\n"), 16)
+                data = (await reader.readexactly(length + 2))[:-2]
+                for kind, number, payload in frames.feed(data):
+                    self.answer(writer, kind, number, payload)
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+
+    def answer(self, writer: asyncio.StreamWriter, kind: int, number: int, payload: bytes) -> None:
+        self.heard.append((kind, number, payload))
+        self._news.set()
+        if kind == RENDER:
+            told = msgspec.msgpack.decode(payload)[1]["request_id"]
+            found = RenderedPrompt(told, packed_ids([1, 2]), None)
+            self.say(writer, frame(REPLY, number, encode(found)))
+        elif kind == GENERATE:
+            handle = GENERATES.decode(payload).held
+            for piece in self.answers[handle](number):
+                self.say(writer, piece)
+
+    def say(self, writer: asyncio.StreamWriter, data: bytes) -> None:
+        writer.write(b"%x\r\n%b\r\n" % (len(data), data))
+
+
+@asynccontextmanager
+async def asked(**answers: Answers) -> AsyncIterator[tuple[OddNode, PeerEngine]]:
+    node = OddNode(answers)
+    server = await asyncio.start_server(node.serve, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    node.address_ = f"http://{host}:{port}"
+    told: Any = node
+    client = PeerClient("gpu-1", told)
+    engine = PeerEngine("m", client)
+    await client.find()
+    try:
+        yield node, engine
+    finally:
+        client.close()
+        server.close()
+        for writer in node.writers:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+
+def request(name: str, tokens: int = 5) -> GenerateRequest:
+    sampling = Sampling(max_tokens=tokens)
+    return GenerateRequest(request_id=name, sampling=sampling, prompt="hi")
+
+
+async def generated(engine: PeerEngine, name: str) -> list[Delta]:
+    asked_for = request(name)
+    prompt = await engine.render(asked_for)
+    return [delta async for delta in engine.generate(asked_for, prompt)]
+
+
+def text(number: int, said: str) -> bytes:
+    return delta_frame(number, Delta(text=said, token_count=1))
+
+
+def whole(number: int) -> list[bytes]:
+    last = Delta(finish_reason="stop", token_count=1)
+    return [text(number, "good"), delta_frame(number, last), frame(END, number)]
+
+
+def plain(*values: Any) -> bytes:
+    return msgspec.msgpack.encode(values)
+
+
+ODD: dict[str, Answers] = {
+    "garbage": lambda number: [frame(PLAIN, number, b"\xc1nonsense")],
+    "garbage_in_full": lambda number: [frame(FULL, number, b"\xc1nonsense")],
+    "a_reply": lambda number: [frame(REPLY, number, b"")],
+    "a_question": lambda number: [frame(RENDER, number, b"")],
+    "no_error": lambda number: [frame(ERROR, number, b"nonsense")],
+    "negative_tokens": lambda number: [frame(PLAIN, number, plain(0, "a", -5, "", 0))],
+    "negative_index": lambda number: [frame(PLAIN, number, plain(-1, "a", 1, "", 0))],
+    "negative_in_full": lambda number: [delta_frame(number, Delta(cached_tokens=-5))],
+    "an_index_beyond": lambda number: [delta_frame(number, Delta(index=1, token_count=1))],
+    "an_index_beyond_in_full": lambda number: [
+        delta_frame(number, Delta(index=1, token_count=1, finish_reason="stop"))
+    ],
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("which", ODD)
+async def test_an_odd_answer_ends_its_own_request_alone(which: str) -> None:
+    async with asked(odd=ODD[which], good=whole) as (node, engine):
+        prompt = await engine.render(request("good"))
+        with pytest.raises(EngineUnavailable, match="gpu-1 answered what is not understood"):
+            await asyncio.wait_for(generated(engine, "odd"), 5)
+        found = [delta async for delta in engine.generate(request("good"), prompt)]
+        assert "".join(delta.text for delta in found) == "good"
+        assert node.channels == 1
+
+
+@pytest.mark.anyio
+async def test_what_comes_behind_an_end_is_nothing() -> None:
+    def answers(number: int) -> list[bytes]:
+        return [*whole(number), text(number, "more"), frame(END, number), *whole(number + 1)]
+
+    async with asked(good=answers) as (_, engine):
+        for _ in range(2):
+            found = await generated(engine, "good")
+            assert [delta.text for delta in found] == ["good", ""]
+            assert sum(delta.token_count for delta in found) == 2
+
+
+@pytest.mark.anyio
+async def test_an_odd_answer_is_aborted_on_the_node() -> None:
+    async with asked(odd=ODD["garbage"]) as (node, engine):
+        with pytest.raises(EngineUnavailable):
+            await generated(engine, "odd")
+        await node.until(ABORT)
+
+
+@pytest.mark.anyio
+async def test_a_prompt_that_nobody_generates_is_let_go_and_another_is_not() -> None:
+    async with asked(good=whole) as (node, engine):
+        prompt = await engine.render(request("unwanted"))
+        await generated(engine, "good")
+        assert not [each for each in node.heard if each[0] == LET_GO]
+        del prompt
+        await node.until(LET_GO, b"unwanted")
+        assert [each[2] for each in node.heard if each[0] == LET_GO] == [b"unwanted"]
