@@ -1,6 +1,8 @@
 """An alias on another server of the site: an Engine of this one."""
 
 import copy
+import math
+import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
@@ -39,8 +41,10 @@ from server.peers.wire import (
     unpacked_ids,
 )
 
-PATIENCE_S: Final = 3600.0
-"""A node gives up a wait after so long, should this server have forgotten it."""
+PATIENCE_S: Final = 7 * 86400.0
+"""A node gives up a wait after so long at most, should this server have forgotten it."""
+_ON_ITS_WAY_S: Final = 0.2
+"""A node that gives up says so before the request's own deadline passes here."""
 PROMPT_TRIES: Final = 3
 _OPENED = decoder(OpenedAlias)
 _RENDERED = decoder(RenderedPrompt)
@@ -84,17 +88,22 @@ class PeerEngine:
         self._process = ""
         self._streams: dict[str, PeerStream] = {}
         """By the request's id."""
-        self._asker = Asker("", "")
+        self._asker, self._deadline = Asker("", ""), math.inf
 
     @property
     def is_reluctant(self) -> bool:
         return self._standing.is_reluctant
 
-    def on_behalf_of(self, asker: Asker) -> "PeerEngine":
-        """The same, asked for somebody."""
+    def on_behalf_of(self, asker: Asker, deadline: float) -> "PeerEngine":
+        """The same, asked for somebody, who waits until `deadline` (time.monotonic())."""
         other = copy.copy(self)
-        other._asker = asker
+        other._asker, other._deadline = asker, deadline
         return other
+
+    @property
+    def _patience_s(self) -> float:
+        left = self._deadline - time.monotonic() - _ON_ITS_WAY_S
+        return max(_ON_ITS_WAY_S, min(left, PATIENCE_S))
 
     async def start(self) -> None:
         self._client.used_by(self)
@@ -115,7 +124,7 @@ class PeerEngine:
         self._standing.is_reluctant = pulse.is_drained or self._alias in pulse.away
 
     async def render(self, request: GenerateRequest) -> Prompt:
-        call = RenderCall(self._alias, request, self._asker, PATIENCE_S)
+        call = RenderCall(self._alias, request, self._asker, self._patience_s)
         with self._noting_death():
             reply = await self._client.rendered(encode(call))
         found: RenderedPrompt = _RENDERED.decode(reply)
@@ -161,7 +170,8 @@ class PeerEngine:
             raise
 
     def _call(self, request: GenerateRequest, held: HeldPrompt) -> bytes:
-        return encode(GenerateCall(held.taken(), request.sampling, request.priority, self._asker))
+        sampling, left_s = request.sampling, self._patience_s
+        return encode(GenerateCall(held.taken(), sampling, request.priority, self._asker, left_s))
 
     async def abort(self, request_id: str) -> None:
         if (stream := self._streams.get(request_id)) is not None:
@@ -181,7 +191,7 @@ class PeerEngine:
             truncation,
             cache_salt,
             self._asker,
-            PATIENCE_S,
+            self._patience_s,
         )
         with self._noting_death():
             reply = await self._client.ask("embed", encode(call))
@@ -194,9 +204,8 @@ class PeerEngine:
         options: PairOptions,
         cache_salt: str | None = None,
     ) -> list[Score]:
-        call = ScoreCall(
-            self._alias, request_id, list(pairs), options, cache_salt, self._asker, PATIENCE_S
-        )
+        asked = self._asker, self._patience_s
+        call = ScoreCall(self._alias, request_id, list(pairs), options, cache_salt, *asked)
         with self._noting_death():
             reply = await self._client.ask("score", encode(call))
         found: list[Score] = SCORES.decode(reply)

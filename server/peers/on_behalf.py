@@ -1,5 +1,7 @@
 """For whom an engine is asked, where it is another server's."""
 
+from typing import Protocol
+
 from engines.base import Engine
 from server.fairness.turn import ServiceClass
 from server.ledger.records import UsageRecord
@@ -7,8 +9,22 @@ from server.peers.engine import PeerEngine
 from server.peers.wire import Asker
 
 
-def on_behalf(engine: Engine, record: UsageRecord, service_class: ServiceClass) -> Engine:
+class EngineAsker(Protocol):
+    """What is known of a request that asks an engine."""
+
+    @property
+    def record(self) -> UsageRecord: ...
+    @property
+    def service_class(self) -> ServiceClass: ...
+    @property
+    def deadline(self) -> float:
+        """time.monotonic() at which it ends."""
+
+
+def on_behalf(engine: Engine, asked: EngineAsker) -> Engine:
     """The engine as it is asked for this request."""
     if not isinstance(engine, PeerEngine):
         return engine
-    return engine.on_behalf_of(Asker(record.owner, record.key_id, service_class))
+    record = asked.record
+    asker = Asker(record.owner, record.key_id, asked.service_class)
+    return engine.on_behalf_of(asker, asked.deadline)

@@ -71,6 +71,8 @@ class GenerateCall(msgspec.Struct, array_like=True, frozen=True):
     sampling: Sampling
     priority: int
     asker: Asker
+    patience_s: float
+    """So long the front's client will wait for all of it."""
 
 
 class EmbedCall(msgspec.Struct, array_like=True, frozen=True):

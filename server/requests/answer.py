@@ -155,7 +155,7 @@ class GenerationRun(RequestRun[ApiError | None]):
     async def _on(self, engine: Engine) -> None:
         self._has_engine = True
         self.times.has_engine()
-        asked = on_behalf(engine, self.call.record, self.call.service_class)
+        asked = on_behalf(engine, self.call)
         requests, prompts = await prepared(self.call, asked)
         await self._reserve(requests)
         async with self._turn.at(engine, self.call.record.prompt_tokens, requests) as turn:

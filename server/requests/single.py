@@ -114,7 +114,7 @@ class SingleRun(RequestRun[bytes | ApiError]):
     async def _on(self, engine: Engine) -> bytes:
         self.times.has_engine()
         await self._reserve()
-        asked = on_behalf(engine, self.record, self.service_class)
+        asked = on_behalf(engine, self)
         if self._turn is None:
             return await self.work(asked)
         async with self._turn.at(engine, self.most_tokens):

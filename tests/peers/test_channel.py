@@ -118,7 +118,7 @@ def call(alias: str = "m", text: str = "hi") -> RenderCall:
 
 
 def generates(held: str) -> bytes:
-    return encode(GenerateCall(held, Sampling(max_tokens=4000), 0, ASKER))
+    return encode(GenerateCall(held, Sampling(max_tokens=4000), 0, ASKER, 60.0))
 
 
 @contextmanager

@@ -150,6 +150,18 @@ def test_a_client_that_leaves_ends_it_on_the_node(site: PeerSite) -> None:
     wait_until(lambda: len(supervisor) == 0, "the node ends it", timeout_s=5)
 
 
+def test_the_nodes_own_patience_with_its_clients_is_not_the_fronts(
+    site: PeerSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = site.nodes[1].services
+    hasty = node.settings.model_copy(update={"request_timeout_s": 0.0})
+    monkeypatch.setattr(node, "settings", hasty)
+    monkeypatch.setattr("server.api.peer.answer.STUCK_S", 0.0)
+    answer = site.chat(model="slow", max_tokens=100)
+    assert answer.status_code == 200
+    assert answer.json()["usage"]["completion_tokens"] == 100
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [({}, 401), ({"authorization": "Bearer nonsense"}, 401), ({"authorization": "x" * 9000}, 401)],

@@ -77,7 +77,7 @@ class PeerAnswer(RequestRun[Exception | None]):
         self._channel, self._number = channel, number
         self.record = _record(held, call)
         self._turn = GatedTurn(services.gates, self.record, self.times, call.asker.service_class)
-        self._deadline = time.monotonic() + services.settings.request_timeout_s + STUCK_S
+        self._deadline = time.monotonic() + call.patience_s + STUCK_S
         self._is_aborted = self._is_generating = False
 
     def abort_asked(self) -> None:
