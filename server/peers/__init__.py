@@ -12,5 +12,4 @@ directory.py   a node's name -> its address; the site's password
 peers.py       the nodes that are asked
 engine.py      an alias on a node: an Engine
 stream.py      an answer as it comes
-on_behalf.py   for whom it is asked: a node orders those who wait
 """

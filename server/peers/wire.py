@@ -32,6 +32,8 @@ class Asker(msgspec.Struct, array_like=True, frozen=True):
     owner: str
     key_id: str
     service_class: ServiceClass = "standard"
+    trace: tuple[str, str] = ("", "")
+    """The traceparent and tracestate of what the front does for it; "": nobody traces it."""
 
 
 class OpenCall(msgspec.Struct, array_like=True, frozen=True):

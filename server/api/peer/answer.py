@@ -10,7 +10,9 @@ from msgspec.structs import replace
 
 from engines.base import Delta, EngineError, EngineUnavailable, InvalidRequest
 from server.api.peer.channel import NodeChannel
+from server.api.peer.door import trace_headers
 from server.api.peer.held import Held
+from server.api.peer.traced import traced_answer
 from server.api.services import Services
 from server.fairness.gate import EngineLeft
 from server.http.exchange import Exchange
@@ -28,8 +30,10 @@ from server.peers.wire import (
 )
 from server.requests.gated import GatedTurn, in_fair_order
 from server.requests.live import LiveRun, live_generation
+from server.requests.outcomes import end_of
 from server.requests.run import STUCK_S, RequestRun
 from server.requests.run_state import ON_DELTA, ON_DELTA_READ, Event, State
+from server.tracing.facts import TracedRequest
 
 log = logging.getLogger("fjord.peers")
 
@@ -51,6 +55,7 @@ class PeerAnswer(RequestRun[Exception | None]):
     """One of them. The front keeps the record; this one's carries what is counted here."""
 
     __slots__ = (
+        "_asker",
         "_channel",
         "_deadline",
         "_held",
@@ -75,7 +80,7 @@ class PeerAnswer(RequestRun[Exception | None]):
         super().__init__(exchange, held.spec.alias, call.asker.owner, call.sampling.n)
         self._held, self.request = held, request
         self._channel, self._number = channel, number
-        self.record = _record(held, call)
+        self.record, self._asker = _record(held, call), call.asker
         self._turn = GatedTurn(services.gates, self.record, self.times, call.asker.service_class)
         self._deadline = time.monotonic() + call.patience_s + STUCK_S
         self._is_aborted = self._is_generating = False
@@ -98,6 +103,12 @@ class PeerAnswer(RequestRun[Exception | None]):
             self.on(Event.UNANSWERED)
         elif self.why is None and now > self._deadline:
             self.cut("timed_out")
+
+    def traced(self) -> TracedRequest:
+        """What a trace says of it, once it has ended."""
+        scope, headers = self.exchange.scope, trace_headers(self._asker)
+        code = self.exchange.code
+        return traced_answer(scope, headers, self.record, self.times, self.request, code)
 
     def live(self) -> LiveRun:
         return live_generation(self.record, self.times)
@@ -162,6 +173,11 @@ class PeerAnswer(RequestRun[Exception | None]):
             self._channel.write(piece, is_urgent=is_first)
 
     async def _recorded(self, outcome: Exception | None) -> Exception | None:
+        record = self.record
+        record.duration_s = self.times.elapsed_s()
+        has_begun = record.ttft_s is not None
+        record.end = self.why or ("ok" if outcome is None else end_of(outcome, has_begun=has_begun))
+        self.exchange.code = "" if outcome is None else type(outcome).__name__
         return outcome
 
     async def _answer(self, outcome: Exception | None) -> None:

@@ -15,6 +15,7 @@ from server.api.peer.channel import NodeChannel
 from server.api.peer.door import PeerDoor, PeerQuestion, own_name
 from server.api.peer.held import Held, HeldPrompts
 from server.http.exchange import ClientLeft, Exchange
+from server.http.request_log import line_of
 from server.peers.errors import told_error
 from server.peers.wire import (
     ABORT,
@@ -49,6 +50,7 @@ class ChannelQuestion(PeerQuestion[None]):
         self._held = held
 
     async def serve_admitted(self, exchange: Exchange) -> None:
+        line_of(exchange.scope).traces = None  # each generation has a trace, and a front's
         channel = NodeChannel(exchange)
         await channel.open()
         reading = asyncio.ensure_future(self._read(exchange, channel))
@@ -164,6 +166,8 @@ class ChannelQuestion(PeerQuestion[None]):
             log.exception("request %s failed", answer.request.request_id)
         finally:
             channel.remove_run(number)
+            if self.services.traces is not None:
+                self.services.traces.ended(answer.traced())
             self.door.metrics.count(answer.alias, answer.record.completion_tokens)
 
 

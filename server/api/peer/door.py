@@ -16,11 +16,11 @@ from server.api.services import Services
 from server.errors import ApiError, method_not_allowed, to_api_error
 from server.http.asgi import Receive, Scope, Send
 from server.http.exchange import ClientLeft, Exchange
-from server.http.request_log import line_of
+from server.http.request_log import TraceHeaders, line_of
 from server.ids import new_id
 from server.peers.directory import Directory
 from server.peers.errors import told_error
-from server.peers.wire import MOST_FRAME, PROTOCOL, decoder, encode
+from server.peers.wire import MOST_FRAME, PROTOCOL, Asker, decoder, encode
 
 log = logging.getLogger("fjord.peers")
 
@@ -68,6 +68,11 @@ class PeerDoor:
         return self.services.fleet.lease(alias, time.monotonic() + patience_s)
 
 
+def trace_headers(asker: Asker) -> TraceHeaders:
+    traceparent, tracestate = (text.encode("latin-1", "ignore") for text in asker.trace)
+    return [traceparent] if traceparent else [], [tracestate] if tracestate else []
+
+
 def own_name(request_id: str) -> str:
     """Of what an engine here does for a front's request: what comes again after a lost connection
     is not ended with what went before."""
@@ -103,7 +108,10 @@ class PeerQuestion(Generic[C]):
 
     async def serve_admitted(self, exchange: Exchange) -> None:
         """Answers. What it raises is told."""
-        await self.serve(exchange, await self._call(exchange))
+        call = await self._call(exchange)
+        if (asker := getattr(call, "asker", None)) is not None:
+            line_of(exchange.scope).caller = trace_headers(asker)
+        await self.serve(exchange, call)
 
     async def _call(self, exchange: Exchange) -> C:
         body = await exchange.body(MOST_FRAME)
