@@ -5,12 +5,13 @@ import contextlib
 import logging
 import time
 from collections import deque
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from engines.base import EngineDead, EngineUnavailable, InvalidRequest
 from server.peers.channel import Channel
-from server.peers.connection import AnswerReader, PeerConnection, connected
+from server.peers.connection import AnswerReader, PeerConnection, connected, unreached
 from server.peers.directory import Directory
 from server.peers.errors import heard_error
 from server.peers.replies import ERRORS, PeerLost, Reply, WholeAnswer
@@ -27,6 +28,8 @@ from server.peers.wire import (
 
 PULSE_S: Final = 5.0
 """A node that does not say in so long that it lives is gone."""
+LOOK_S: Final = 2.0
+"""So often a node that has not answered is asked whether it lives."""
 _IDLE_S: Final = 60.0
 """Less than the other side's patience with an idle connection."""
 _MOST_IDLE: Final = 256
@@ -35,6 +38,7 @@ _IN_PIECES: Final = "transfer-encoding: chunked"
 _PULSES: Final = decoder(Pulse)
 
 log = logging.getLogger("fjord.peers")
+T = TypeVar("T")
 
 
 class PeerClient:
@@ -75,7 +79,7 @@ class PeerClient:
             raise EngineDead(f"the server {self.node} did not answer") from None
         except (OSError, PeerLost) as error:
             self.close()
-            raise EngineDead(f"the server {self.node} cannot be reached") from error
+            raise self._unreached(error) from error
         finally:
             self._pulse_at = time.monotonic()
         if status != 200:
@@ -84,16 +88,29 @@ class PeerClient:
         return found
 
     async def ask(self, what: str, body: bytes) -> bytes:
-        """Waits for as long as it takes, and ends when it is cancelled. Raises what the node's
-        engine raised, EngineDead where the node is gone."""
+        """Waits for as long as the node lives, and ends when it is cancelled. Raises what the
+        node's engine raised, EngineDead where the node is gone."""
         _check_length(body)
         try:
-            status, answer = await self._answer(what, body)
-        except (OSError, TimeoutError, PeerLost) as error:
-            raise EngineDead(f"the server {self.node} cannot be reached") from error
+            status, answer = await self._while_it_lives(self._answer(what, body))
+        except (OSError, PeerLost) as error:
+            raise self._unreached(error) from error
         if status != 200:
             raise self.refusal(status, answer)
         return answer
+
+    async def _while_it_lives(self, answer: Coroutine[Any, Any, T]) -> T:
+        """A node that freezes keeps its connections."""
+        asked = asyncio.ensure_future(answer)
+        try:
+            while not (await asyncio.wait([asked], timeout=LOOK_S))[0]:
+                await self.pulse()
+            return asked.result()
+        finally:
+            asked.cancel()
+
+    def _unreached(self, error: Exception) -> EngineDead:
+        return EngineDead(f"the server {self.node} cannot be reached: {unreached(error)}")
 
     async def rendered(self, call: bytes) -> bytes:
         """The node's answer to a RenderCall. Raises as `ask` does."""
@@ -122,8 +139,10 @@ class PeerClient:
         """The open one, else a new one. Raises EngineDead."""
         try:
             return await self._opened()
-        except (OSError, TimeoutError) as error:
-            raise EngineDead(f"the server {self.node} cannot be reached") from error
+        except OSError as error:
+            if self._channel is not None:
+                self._channel.close()  # who asks next makes another
+            raise self._unreached(error) from error
 
     async def _opened(self) -> Channel:
         known = self._channel

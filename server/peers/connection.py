@@ -1,6 +1,8 @@
 """One HTTP/1.1 connection to a node, one exchange at a time."""
 
 import asyncio
+import os
+import socket
 import ssl
 from typing import Any, Final, Protocol, cast
 from urllib.parse import urlsplit
@@ -101,6 +103,25 @@ class PeerConnection(asyncio.Protocol):
         self._parser = None
         if reading is not None:
             reading.ended()
+
+
+def unreached(error: Exception) -> str:
+    """Why, in words without an address."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return (
+                f"its certificate is not trusted here ({error.verify_message}); SSL_CERT_FILE "
+                "may name who signed it"
+            )
+        case ssl.SSLError():
+            return "it does not speak TLS as its address says"
+        case TimeoutError():
+            return "it does not answer"
+        case socket.gaierror():
+            return "its name is not known here"
+        case OSError(errno=int() as number):
+            return os.strerror(number)
+    return "the connection was lost"
 
 
 async def connected(address: str) -> PeerConnection:

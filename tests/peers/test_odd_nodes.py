@@ -1,14 +1,17 @@
 """A node that answers what makes no sense: no other request is hurt by it, and nothing waits."""
 
 import asyncio
+import re
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from engines.base import Delta, EngineUnavailable, GenerateRequest, Sampling
+from engines.base import Delta, EngineDead, EngineUnavailable, GenerateRequest, Sampling
 from server.peers.client import PeerClient
 from server.peers.engine import PeerEngine
 from server.peers.wire import (
@@ -19,11 +22,13 @@ from server.peers.wire import (
     GENERATE,
     LET_GO,
     OPENED,
+    PATH,
     PLAIN,
     RENDER,
     REPLY,
     FrameReader,
     GenerateCall,
+    Pulse,
     RenderedPrompt,
     decoder,
     delta_frame,
@@ -31,6 +36,8 @@ from server.peers.wire import (
     frame,
     packed_ids,
 )
+from tests.support.certificates import made
+from tests.support.peers import free_port
 
 GENERATES = decoder(GenerateCall)
 Answers = Callable[[int], list[bytes]]
@@ -45,6 +52,9 @@ class OddNode:
         self.heard: list[tuple[int, int, bytes]] = []
         self.channels = 0
         self.address_ = ""
+        self.asked: list[str] = []
+        self.lives = 0
+        """So many pulses are answered."""
         self.writers: list[asyncio.StreamWriter] = []
         self._news = asyncio.Event()
 
@@ -66,7 +76,22 @@ class OddNode:
         pass
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
+        with suppress(asyncio.IncompleteReadError):
+            head = await reader.readuntil(b"\r\n\r\n")
+            await self.serve_one(head.split()[1].decode().removeprefix(PATH), reader, writer)
+
+    async def serve_one(
+        self, what: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        if what != "channel":
+            self.writers.append(writer)
+            self.asked.append(what)
+            if what == "pulse" and self.lives:
+                pulse = encode(Pulse("p", False, []))
+                writer.write(b"HTTP/1.1 200 OK\r\nconnection: close\r\n")
+                writer.write(b"content-length: %d\r\n\r\n" % len(pulse) + pulse)
+                self.lives -= 1
+            return
         self.channels += 1
         self.writers.append(writer)
         writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
@@ -199,3 +224,39 @@ async def test_a_prompt_that_nobody_generates_is_let_go_and_another_is_not() -> 
         del prompt
         await node.until(LET_GO, b"unwanted")
         assert [each[2] for each in node.heard if each[0] == LET_GO] == [b"unwanted"]
+
+
+@pytest.mark.anyio
+async def test_a_node_that_freezes_is_waited_for_while_it_lives(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, seconds in (("LOOK_S", 0.05), ("PULSE_S", 0.2), ("_FRESH_S", 0.0)):
+        monkeypatch.setattr(f"server.peers.client.{name}", seconds)
+    async with asked() as (node, engine):
+        node.lives = 3
+        for ask in (lambda: engine.embed("r", ["a"]), engine.start):
+            with pytest.raises(EngineDead, match="gpu-1 did not answer"):
+                await asyncio.wait_for(ask(), 10)
+        assert node.asked.count("pulse") >= 4
+        assert node.lives == 0
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("scheme", "why"),
+    [("https", "not trusted here (self-signed certificate); SSL_CERT_FILE"), ("http", "refused")],
+)
+async def test_why_a_node_is_not_reached_is_told(scheme: str, why: str, tmp_path: Path) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(*made().lie_at(tmp_path))
+    node = OddNode({})
+    server = await asyncio.start_server(node.serve, "127.0.0.1", 0, ssl=context)
+    port = server.sockets[0].getsockname()[1] if scheme == "https" else free_port()
+    node.address_ = f"{scheme}://127.0.0.1:{port}"
+    told: Any = node
+    try:
+        with pytest.raises(EngineDead, match=re.escape(why)) as caught:
+            await PeerEngine("m", PeerClient("gpu-1", told)).start()
+        assert "127.0.0.1" not in str(caught.value)
+    finally:
+        server.close()
