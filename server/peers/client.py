@@ -164,6 +164,13 @@ class PeerClient:
             channel.close()
 
     async def _answer(self, what: str, body: bytes) -> tuple[int, bytes]:
+        status, answer = await self._answer_once(what, body)
+        if status != 401:
+            return status, answer
+        self._directory.forget_password()  # it may be another by now
+        return await self._answer_once(what, body)
+
+    async def _answer_once(self, what: str, body: bytes) -> tuple[int, bytes]:
         while True:
             reading = WholeAnswer()
             connection = await self.begin(what, body, reading)
@@ -199,7 +206,6 @@ class PeerClient:
         if status == 400:
             return heard_error(ERRORS.decode(body), self.node)
         if status == 401:
-            self._directory.forget_password()
             return EngineUnavailable(f"the server {self.node} is of another site", 10.0)
         if status == 426:
             return EngineUnavailable(

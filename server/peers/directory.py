@@ -1,7 +1,9 @@
 """Where the site's nodes are, and the password that they know each other by: both in its books."""
 
 import asyncio
+import hmac
 import secrets
+import time
 from collections.abc import Callable
 from contextlib import closing
 from typing import Final, TypeVar
@@ -13,6 +15,7 @@ from server.ledger.meta import remember, remembered
 from server.ledger.node_store import NodeStore
 from server.ledger.site_limits import GONE_S
 
+LOOK_AGAIN_S: Final = 1.0
 _NAME: Final = "peer_password"
 T = TypeVar("T")
 
@@ -23,6 +26,7 @@ class Directory:
     def __init__(self, open_books: Callable[[], Database]) -> None:
         self._open_books = open_books
         self._password = ""
+        self._looked_at = -LOOK_AGAIN_S
 
     async def address(self, node: str) -> str:
         """Like http://gpu-1:8080. Raises EngineUnavailable with the reason."""
@@ -35,8 +39,19 @@ class Directory:
         return self._password
 
     def forget_password(self) -> None:
-        """The site may have another one: it is another database."""
+        """The site may have another one."""
         self._password = ""
+
+    async def is_password(self, given: str) -> bool:
+        """Whether the site knows its servers by it; one that was changed is looked up, at most once
+        in LOOK_AGAIN_S, whatever strangers try. Raises EngineUnavailable."""
+        if hmac.compare_digest(given.encode(), (await self.password()).encode()):
+            return True
+        if time.monotonic() - self._looked_at < LOOK_AGAIN_S:
+            return False
+        self._looked_at = time.monotonic()
+        self._password = found = await self._asked(_password)
+        return hmac.compare_digest(given.encode(), found.encode())
 
     async def _asked(self, question: Callable[[Database], T]) -> T:
         def asked() -> T:

@@ -3,15 +3,18 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
 from engines.base import EngineUnavailable
+from server.ledger.meta import remember
 from server.peers.client import PeerClient
 from server.peers.directory import Directory
 from server.peers.engine import PeerEngine
+from server.peers.wire import PROTOCOL
 from tests.support.peers import PeerSite, peer_site
 from tests.support.serving import read_records, scripted, wait_until
 from tests.support.sites import new_site, postgres_server
@@ -170,6 +173,28 @@ def test_strangers_are_refused(site: PeerSite, headers: dict[str, str], status: 
     for what in ("pulse", "open", "channel", "embed", "score"):
         url = f"{site.nodes[1].url}/peer/v1/{what}"
         assert httpx.post(url, headers=headers).status_code == status
+
+
+def test_the_sites_password_is_changed_and_nothing_is_cut(
+    site: PeerSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.peers.directory.LOOK_AGAIN_S", 0.0)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(site.chat, model="slow", max_tokens=150)
+        wait_until(lambda: len(site.nodes[1].services.supervisor) == 1, "it generates")
+        with site.books() as books, books.writing("meta"):
+            remember(books, "peer_password", "another")
+        strangers = {"authorization": "Bearer stranger"}
+        url = f"{site.nodes[1].url}/peer/v1/pulse"
+        assert httpx.post(url, headers=strangers).status_code == 401
+        known = {"authorization": "Bearer another", "x-fjord-peer": str(PROTOCOL)}
+        assert httpx.post(url, headers=known).status_code == 200
+        answer = site.post("/v1/embeddings", model="vectors", input="hi")
+        assert answer.status_code == 200
+        assert running.result(20).status_code == 200
+    assert [status.restarts for status in site.nodes[0].services.fleet.statuses()] == [0] * len(
+        site.nodes[0].services.fleet.statuses()
+    )
 
 
 def test_what_is_not_here_is_not_asked_of_a_third(site: PeerSite) -> None:

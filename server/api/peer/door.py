@@ -1,7 +1,6 @@
 """Who may ask, and what is said where it cannot be done."""
 
 import asyncio
-import hmac
 import logging
 import time
 from typing import Any, Generic, TypeVar
@@ -38,9 +37,9 @@ class PeerDoor:
 
     async def check(self, exchange: Exchange) -> None:
         """Raises ApiError 401, 426, EngineUnavailable."""
-        given = exchange.header(b"authorization") or b""
-        expected = f"Bearer {await self.directory.password()}".encode()
-        if not hmac.compare_digest(given, expected):
+        given = (exchange.header(b"authorization") or b"").decode("latin-1")
+        kind, _, password = given.partition(" ")
+        if kind != "Bearer" or not await self.directory.is_password(password):
             raise ApiError(401, "AUTH_FAILED", "Servers of this site alone may ask here.")
         if exchange.header(b"x-fjord-peer") != str(PROTOCOL).encode():
             message = f"This server is asked in version {PROTOCOL} of its servers' protocol."
