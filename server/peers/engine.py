@@ -21,6 +21,7 @@ from engines.base import (
     TextPair,
     Truncation,
 )
+from server.fairness.gate import TurnPlace
 from server.peers.client import PeerClient
 from server.peers.replies import PeerLost
 from server.peers.stream import Gone, PeerStream
@@ -172,6 +173,11 @@ class PeerEngine:
     def _call(self, request: GenerateRequest, held: HeldPrompt) -> bytes:
         sampling, left_s = request.sampling, self._patience_s
         return encode(GenerateCall(held.taken(), sampling, request.priority, self._asker, left_s))
+
+    def place(self, request_id: str) -> TurnPlace | None:
+        """Where a request waits for its turn on the node; None: it does not, as far as is known."""
+        stream = self._streams.get(request_id)
+        return None if stream is None or stream.has_begun else stream.place
 
     async def abort(self, request_id: str) -> None:
         if (stream := self._streams.get(request_id)) is not None:

@@ -4,13 +4,18 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator
+from typing import Final
+
+import msgspec
 
 from engines.base import Delta, Sink
+from server.fairness.gate import TurnPlace
 from server.peers.channel import Channel
 from server.peers.errors import heard_error
 from server.peers.replies import ERRORS, PeerLost, not_understood
-from server.peers.wire import ABORT, END, ERROR, FULL, GENERATE, GONE, PLAIN, heard_delta
+from server.peers.wire import ABORT, END, ERROR, FULL, GENERATE, GONE, PLACE, PLAIN, heard_delta
 
+_PLACE: Final = msgspec.msgpack.Decoder(TurnPlace)
 log = logging.getLogger("fjord.peers")
 
 
@@ -32,6 +37,8 @@ class PeerStream:
         self._number = 0
         self.has_begun = False
         """A delta has come."""
+        self.place: TurnPlace | None = None
+        """Where it waits on the node for its turn, until a delta comes."""
 
     async def deltas(self, call: bytes) -> AsyncGenerator[Delta, None]:
         """Of a GenerateCall. Raises PeerLost, Gone, and what the node's engine raised."""
@@ -87,6 +94,8 @@ class PeerStream:
             self.end(Gone())
         elif kind == ERROR:
             self.end(heard_error(ERRORS.decode(payload), self._node))
+        elif kind == PLACE:
+            self.place = _PLACE.decode(payload)
         elif kind in (PLAIN, FULL):
             delta = heard_delta(kind, payload)
             if delta.index >= self._choices:

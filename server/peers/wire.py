@@ -20,10 +20,11 @@ MOST_FRAME: Final = 256 * 2**20
 """Bytes of a frame, and of a question and its answer: more than any request that a front takes."""
 _PICTURE, _INTEGER = 1, 2
 _HEAD: Final = struct.Struct("<IBI")
-PLAIN, FULL, END, ERROR, GONE, OPENED, REPLY, RENDER, GENERATE, ABORT, LET_GO = range(11)
+PLAIN, FULL, END, ERROR, GONE, OPENED, REPLY, RENDER, GENERATE, ABORT, LET_GO, PLACE = range(12)
 """Kinds of frames: of what is generated the first two, then how it ended; GONE: its prompt was kept
-no longer. OPENED says nothing more than that the channel is. The last four a front says; LET_GO
-that it will not have a prompt generated, whose handle is its payload."""
+no longer. OPENED says nothing more than that the channel is. RENDER, GENERATE, ABORT and LET_GO a
+front says; the last, that it will not have a prompt generated, whose handle is its payload. PLACE:
+where a request waits for its turn, until its first delta."""
 
 
 class Asker(msgspec.Struct, array_like=True, frozen=True):
@@ -232,7 +233,7 @@ class FrameReader:
         at = 0
         while len(data) - at >= _HEAD.size:
             length, kind, number = _HEAD.unpack_from(data, at)
-            if length > self._most or kind > LET_GO:
+            if length > self._most or kind > PLACE:
                 raise ValueError("what came is no frame")
             end = at + _HEAD.size + length
             if end > len(data):

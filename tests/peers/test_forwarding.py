@@ -26,6 +26,7 @@ for _ in range(200):
     NESTED = {"a": NESTED}
 MODELS = (
     scripted("full", overload_above=0),
+    scripted("one", seats=1, text="a " * 75, token_delay_s=0.02),
     scripted("free", free_chat_template_kwargs=True),
     scripted("m", text="one two three four", calls_tools=True),
     scripted("thinks", text="so it is", reasoning_text="let me see"),
@@ -173,6 +174,31 @@ def test_strangers_are_refused(site: PeerSite, headers: dict[str, str], status: 
     for what in ("pulse", "open", "channel", "embed", "score"):
         url = f"{site.nodes[1].url}/peer/v1/{what}"
         assert httpx.post(url, headers=headers).status_code == status
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_who_waits_for_a_turn_is_told_its_place(
+    site: PeerSite, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    here, node = site.nodes[number].services, site.nodes[1].services
+    chatty = here.settings.model_copy(update={"keep_alive_s": 0.1})
+    monkeypatch.setattr(here, "settings", chatty)
+    with ThreadPoolExecutor(3) as pool:
+        pool.submit(site.chat, model="one", number=1)
+        wait_until(lambda: node.supervisor.in_flight("one") == 1, "its seat is taken")
+        pool.submit(site.chat, model="one", number=1)
+        wait_until(lambda: node.supervisor.in_flight("one") == 2, "its margin is taken")
+        first = pool.submit(site.chat, model="one", number=number, stream=True)
+        wait_until(lambda: node.supervisor.in_flight("one") == 3, "one waits")
+        body = {"model": "one", "messages": [{"role": "user", "content": "hi"}]}
+        late = httpx.post(
+            f"{site.nodes[number].url}/v1/chat/completions",
+            json=body,
+            headers={"X-API-Key": site.key, "X-Request-Timeout": "1"},
+        )
+        assert late.status_code == 504
+        assert late.json()["error"]["details"] == {"position": 2, "owner_position": 2}
+        assert ": waiting position=1 owner_position=1\n" in first.result(20).text
 
 
 def test_the_sites_password_is_changed_and_nothing_is_cut(

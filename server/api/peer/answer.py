@@ -14,7 +14,7 @@ from server.api.peer.door import trace_headers
 from server.api.peer.held import Held
 from server.api.peer.traced import traced_answer
 from server.api.services import Services
-from server.fairness.gate import EngineLeft
+from server.fairness.gate import EngineLeft, TurnPlace
 from server.http.exchange import Exchange
 from server.ledger.records import UsageRecord
 from server.peers.errors import told_error
@@ -23,6 +23,7 @@ from server.peers.wire import (
     ERROR,
     GONE,
     MOST_FRAME,
+    PLACE,
     GenerateCall,
     delta_frame,
     encode,
@@ -62,6 +63,7 @@ class PeerAnswer(RequestRun[Exception | None]):
         "_is_aborted",
         "_is_generating",
         "_number",
+        "_told_place",
         "_turn",
         "record",
         "request",
@@ -84,6 +86,7 @@ class PeerAnswer(RequestRun[Exception | None]):
         self._turn = GatedTurn(services.gates, self.record, self.times, call.asker.service_class)
         self._deadline = time.monotonic() + call.patience_s + STUCK_S
         self._is_aborted = self._is_generating = False
+        self._told_place: TurnPlace | None = None
 
     def abort_asked(self) -> None:
         """What is there is told, and then its end."""
@@ -103,6 +106,9 @@ class PeerAnswer(RequestRun[Exception | None]):
             self.on(Event.UNANSWERED)
         elif self.why is None and now > self._deadline:
             self.cut("timed_out")
+        elif (place := self._turn.place) != self._told_place and place is not None:
+            self._told_place = place
+            self._channel.write(frame(PLACE, self._number, encode(place)))
 
     def traced(self) -> TracedRequest:
         """What a trace says of it, once it has ended."""
