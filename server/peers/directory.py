@@ -20,17 +20,30 @@ _NAME: Final = "peer_password"
 T = TypeVar("T")
 
 
+class DatabaseAway(EngineUnavailable):
+    """Nobody can be asked where the site's nodes are."""
+
+
 class Directory:
     """Every method asks the database in a thread."""
 
     def __init__(self, open_books: Callable[[], Database]) -> None:
         self._open_books = open_books
         self._password = ""
+        self._addresses: dict[str, str] = {}
         self._looked_at = -LOOK_AGAIN_S
 
     async def address(self, node: str) -> str:
-        """Like http://gpu-1:8080. Raises EngineUnavailable with the reason."""
-        return await self._asked(lambda books: _address(books, node))
+        """Like http://gpu-1:8080; while the database is away, where it was last. Raises
+        EngineUnavailable with the reason."""
+        try:
+            found = await self._asked(lambda books: _address(books, node))
+        except DatabaseAway:
+            if node not in self._addresses:
+                raise
+            return self._addresses[node]
+        self._addresses[node] = found
+        return found
 
     async def password(self) -> str:
         """Made when it is first asked for."""
@@ -61,7 +74,7 @@ class Directory:
         try:
             return await asyncio.to_thread(asked)
         except LedgerError as error:
-            raise EngineUnavailable("the site's database cannot be asked for its nodes") from error
+            raise DatabaseAway("the site's database cannot be asked for its nodes") from error
 
 
 def _address(books: Database, node: str) -> str:

@@ -304,6 +304,17 @@ def test_what_nobody_hears_ends(site: PeerSite, how: str) -> None:
     wait_until(lambda: len(supervisor) == 0, "it ends", timeout_s=10)
 
 
+def test_what_is_ended_before_it_began_is_told_its_end(site: PeerSite) -> None:
+    supervisor = site.nodes[1].services.supervisor
+    with talking(site) as talk:
+        held = talk.rendered(1, "slow")
+        talk.say(frame(GENERATE, 2, generates(held.held)) + frame(ABORT, 2))
+        assert heard_all(talk, 2)[-1] == END
+        talk.say(frame(RENDER, 3, encode(call("slow"))) + frame(ABORT, 3))
+        talk.rendered(4)
+        wait_until(lambda: len(supervisor) == 0, "it ends", timeout_s=10)
+
+
 def test_numbers_that_nobody_knows_are_nothing(site: PeerSite) -> None:
     with talking(site) as talk:
         for number in (0, 7, 2**32 - 1):

@@ -101,6 +101,8 @@ class PeerAnswer(RequestRun[Exception | None]):
 
     def tick(self, now: float) -> None:
         self.on(Event.TICK)
+        if self._is_aborted and self.state in (State.READING, State.OPEN):
+            self.abort()  # the engine may not have had it yet
         if self.why is not None and now - self._cut_at > STUCK_S:
             self._cut_at = now
             self.on(Event.UNANSWERED)
@@ -125,7 +127,8 @@ class PeerAnswer(RequestRun[Exception | None]):
         error: Exception | None = None
         try:
             async with self._held.lease:
-                await self._generate()
+                if not self._is_aborted:
+                    await self._generate()
         except asyncio.CancelledError:
             if self._is_aborted and self.why is None and self._task is not None:
                 self._task.uncancel()
