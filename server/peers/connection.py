@@ -128,12 +128,36 @@ async def connected(address: str) -> PeerConnection:
     """Raises OSError, TimeoutError."""
     parts = urlsplit(address)
     is_tls = parts.scheme == "https"
+    trusted = await _trust.context() if is_tls else None
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(CONNECT_S):
-        _, connection = await loop.create_connection(
-            PeerConnection,
-            parts.hostname or "",
-            parts.port or (443 if is_tls else 80),
-            ssl=ssl.create_default_context() if is_tls else None,
-        )
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            _, connection = await loop.create_connection(
+                PeerConnection,
+                parts.hostname or "",
+                parts.port or (443 if is_tls else 80),
+                ssl=trusted,
+            )
+    except ssl.SSLCertVerificationError:
+        _trust.forget()
+        raise
     return connection
+
+
+class _Trust:
+    """Whose certificates are trusted here. To read them takes 170 ms, so it is done in a thread and
+    once, and again after a certificate that was not trusted: the file may be another by now."""
+
+    def __init__(self) -> None:
+        self._known: ssl.SSLContext | None = None
+
+    async def context(self) -> ssl.SSLContext:
+        if self._known is None:
+            self._known = await asyncio.to_thread(ssl.create_default_context)
+        return self._known
+
+    def forget(self) -> None:
+        self._known = None
+
+
+_trust: Final = _Trust()

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from engines.base import Delta, EngineDead, EngineUnavailable, GenerateRequest, Sampling
+from server.peers import connection
 from server.peers.client import PeerClient
 from server.peers.engine import PeerEngine
 from server.peers.wire import (
@@ -260,3 +261,32 @@ async def test_why_a_node_is_not_reached_is_told(scheme: str, why: str, tmp_path
         assert "127.0.0.1" not in str(caught.value)
     finally:
         server.close()
+
+
+@pytest.mark.anyio
+async def test_whose_certificates_are_trusted_is_read_once_and_again_after_a_refusal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads = []
+    real = ssl.create_default_context
+
+    def counted() -> ssl.SSLContext:
+        reads.append(1)
+        return real()
+
+    context = real(ssl.Purpose.CLIENT_AUTH)
+    paths = made().lie_at(tmp_path)
+    context.load_cert_chain(*paths)
+    monkeypatch.setattr(connection, "_trust", connection._Trust())
+    monkeypatch.setattr(ssl, "create_default_context", counted)
+    node = OddNode({})
+    server = await asyncio.start_server(node.serve, "127.0.0.1", 0, ssl=context)
+    address = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await connection.connected(address)
+    monkeypatch.setenv("SSL_CERT_FILE", str(paths[0]))
+    made_here = [await connection.connected(address) for _ in range(3)]
+    assert len(reads) == 2
+    for each in made_here:
+        each.close()
+    server.close()
