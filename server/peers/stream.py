@@ -88,7 +88,12 @@ class PeerStream:
 
     def _hear(self, kind: int, payload: bytes) -> None:
         """Raises what decoding does, and what reading a delta that makes no sense."""
-        if kind == END:
+        if kind in (PLAIN, FULL):
+            delta = heard_delta(kind, payload)
+            if delta.index >= self._choices:
+                raise ValueError(f"a delta of choice {delta.index} of {self._choices}")
+            self._take(delta)
+        elif kind == END:
             self.end(None)
         elif kind == GONE:
             self.end(Gone())
@@ -96,11 +101,6 @@ class PeerStream:
             self.end(heard_error(ERRORS.decode(payload), self._node))
         elif kind == PLACE:
             self.place = _PLACE.decode(payload)
-        elif kind in (PLAIN, FULL):
-            delta = heard_delta(kind, payload)
-            if delta.index >= self._choices:
-                raise ValueError(f"a delta of choice {delta.index} of {self._choices}")
-            self._take(delta)
         else:
             raise ValueError(f"a frame of kind {kind} is no part of an answer")
 
