@@ -13,8 +13,7 @@ from engines.base import EngineDead, EngineUnavailable, InvalidRequest
 from server.peers.channel import Channel
 from server.peers.connection import AnswerReader, PeerConnection, connected, unreached
 from server.peers.directory import Directory
-from server.peers.errors import heard_error
-from server.peers.replies import ERRORS, PeerLost, Reply, WholeAnswer
+from server.peers.replies import PeerLost, Reply, WholeAnswer, told_by, understood
 from server.peers.wire import (
     ABORT,
     LET_GO,
@@ -84,7 +83,7 @@ class PeerClient:
             self._pulse_at = time.monotonic()
         if status != 200:
             raise EngineDead(f"the server {self.node} answered {status}")
-        found: Pulse = _PULSES.decode(body)
+        found: Pulse = understood(self.node, _PULSES.decode, body)
         return found
 
     async def ask(self, what: str, body: bytes) -> bytes:
@@ -204,7 +203,7 @@ class PeerClient:
     def refusal(self, status: int, body: bytes) -> Exception:
         """What an answer that is none says."""
         if status == 400:
-            return heard_error(ERRORS.decode(body), self.node)
+            return told_by(self.node, body)
         if status == 401:
             return EngineUnavailable(f"the server {self.node} is of another site", 10.0)
         if status == 426:

@@ -23,7 +23,7 @@ from engines.base import (
 )
 from server.fairness.gate import TurnPlace
 from server.peers.client import PeerClient
-from server.peers.replies import PeerLost
+from server.peers.replies import PeerLost, understood
 from server.peers.stream import Gone, PeerStream
 from server.peers.wire import (
     SCORES,
@@ -110,7 +110,8 @@ class PeerEngine:
         self._client.used_by(self)
         await self._client.find()
         call = encode(OpenCall(self._alias, PATIENCE_S))
-        opened: OpenedAlias = _OPENED.decode(await self._client.ask("open", call))
+        answer = await self._client.ask("open", call)
+        opened: OpenedAlias = understood(self._client.node, _OPENED.decode, answer)
         self.context_tokens, self._process = opened.context_tokens, opened.process
 
     async def stop(self) -> None:
@@ -128,10 +129,10 @@ class PeerEngine:
         call = RenderCall(self._alias, request, self._asker, self._patience_s)
         with self._noting_death():
             reply = await self._client.rendered(encode(call))
-        found: RenderedPrompt = _RENDERED.decode(reply)
+        found: RenderedPrompt = understood(self._client.node, _RENDERED.decode, reply)
         if request.speech is not None:
             request.speech.language.code = found.language
-        ids = unpacked_ids(found.token_ids)
+        ids = understood(self._client.node, unpacked_ids, found.token_ids)
         return Prompt(token_ids=ids, rendered=HeldPrompt(found.held, request, self._client))
 
     async def generate(
@@ -201,7 +202,7 @@ class PeerEngine:
         )
         with self._noting_death():
             reply = await self._client.ask("embed", encode(call))
-        return [heard_vector(each) for each in VECTORS.decode(reply)]
+        return understood(self._client.node, _heard_vectors, reply)
 
     async def score(
         self,
@@ -214,5 +215,9 @@ class PeerEngine:
         call = ScoreCall(self._alias, request_id, list(pairs), options, cache_salt, *asked)
         with self._noting_death():
             reply = await self._client.ask("score", encode(call))
-        found: list[Score] = SCORES.decode(reply)
+        found: list[Score] = understood(self._client.node, SCORES.decode, reply)
         return found
+
+
+def _heard_vectors(reply: bytes) -> list[Embedding]:
+    return [heard_vector(each) for each in VECTORS.decode(reply)]

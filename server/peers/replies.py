@@ -1,13 +1,17 @@
 """What a node answers to one question."""
 
 import asyncio
-from typing import Final
+import logging
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from engines.base import EngineUnavailable
 from server.peers.errors import WireError, heard_error
 from server.peers.wire import ERROR, MOST_FRAME, REPLY, decoder
 
 ERRORS: Final = decoder(WireError)
+T = TypeVar("T")
+log = logging.getLogger("fjord.peers")
 
 
 class PeerLost(Exception):
@@ -58,7 +62,7 @@ class Reply:
         if self.done.done():
             return
         if kind == ERROR:
-            self.done.set_exception(heard_error(ERRORS.decode(payload), self._node))
+            self.done.set_exception(told_by(self._node, payload))
         elif kind == REPLY:
             self.done.set_result(payload)
         else:
@@ -68,6 +72,23 @@ class Reply:
         self.is_here = True
         if not self.done.done():
             self.done.set_exception(PeerLost(is_untouched=False))
+
+
+def told_by(node: str, payload: bytes) -> Exception:
+    """The error that it told, or that this is none."""
+    try:
+        return heard_error(ERRORS.decode(payload), node)
+    except Exception:
+        return not_understood(node)
+
+
+def understood(node: str, read: Callable[[bytes], T], data: bytes) -> T:
+    """What its answer says. Raises EngineUnavailable where it says nothing that is known."""
+    try:
+        return read(data)
+    except Exception:
+        log.exception("what %s answered is not understood", node)
+        raise not_understood(node) from None
 
 
 def not_understood(node: str) -> EngineUnavailable:

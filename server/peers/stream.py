@@ -11,8 +11,7 @@ import msgspec
 from engines.base import Delta, Sink
 from server.fairness.gate import TurnPlace
 from server.peers.channel import Channel
-from server.peers.errors import heard_error
-from server.peers.replies import ERRORS, PeerLost, not_understood
+from server.peers.replies import PeerLost, not_understood, told_by
 from server.peers.wire import ABORT, END, ERROR, FULL, GENERATE, GONE, PLACE, PLAIN, heard_delta
 
 _PLACE: Final = msgspec.msgpack.Decoder(TurnPlace)
@@ -98,7 +97,7 @@ class PeerStream:
         elif kind == GONE:
             self.end(Gone())
         elif kind == ERROR:
-            self.end(heard_error(ERRORS.decode(payload), self._node))
+            self.end(told_by(self._node, payload))
         elif kind == PLACE:
             self.place = _PLACE.decode(payload)
         else:

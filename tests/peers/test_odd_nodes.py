@@ -54,6 +54,8 @@ class OddNode:
         self.channels = 0
         self.address_ = ""
         self.asked: list[str] = []
+        self.rendered: tuple[int, bytes] | None = None
+        """What is answered to a prompt, if not as it should be: a frame's kind, its payload."""
         self.lives = 0
         """So many pulses are answered."""
         self.writers: list[asyncio.StreamWriter] = []
@@ -110,7 +112,10 @@ class OddNode:
     def answer(self, writer: asyncio.StreamWriter, kind: int, number: int, payload: bytes) -> None:
         self.heard.append((kind, number, payload))
         self._news.set()
-        if kind == RENDER:
+        if kind == RENDER and self.rendered is not None:
+            odd, said = self.rendered
+            self.say(writer, frame(odd, number, said))
+        elif kind == RENDER:
             told = msgspec.msgpack.decode(payload)[1]["request_id"]
             found = RenderedPrompt(told, packed_ids([1, 2]), None)
             self.say(writer, frame(REPLY, number, encode(found)))
@@ -290,3 +295,26 @@ async def test_whose_certificates_are_trusted_is_read_once_and_again_after_a_ref
     for each in made_here:
         each.close()
     server.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (REPLY, b""),
+        (REPLY, b"\xc1nonsense"),
+        (REPLY, encode(RenderedPrompt("h", b"abc", None))),
+        (ERROR, b"nonsense"),
+        (END, b""),
+        (PLAIN, plain(0, "a", 1, "", 0)),
+    ],
+)
+async def test_an_odd_prompt_hurts_its_own_request_alone(answer: tuple[int, bytes]) -> None:
+    async with asked(good=whole) as (node, engine):
+        prompt = await engine.render(request("good"))
+        node.rendered = answer
+        with pytest.raises(EngineUnavailable, match="gpu-1 answered what is not understood"):
+            await asyncio.wait_for(engine.render(request("odd")), 5)
+        found = [delta async for delta in engine.generate(request("good"), prompt)]
+        assert len(found) == 2
+        assert node.channels == 1
