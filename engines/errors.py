@@ -72,11 +72,18 @@ class ContextLengthExceeded(InvalidRequest):
 
 
 class EngineOverloaded(EngineError):
-    """The engine's queue is full; asking again after `retry_after_s` seconds is sensible."""
+    """The engine's queue is full; asking again after `retry_after_s` seconds is sensible. `facts`:
+    of the queue, fit for a client."""
 
-    def __init__(self, message: str, retry_after_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        message: str,
+        retry_after_s: float = 1.0,
+        facts: Mapping[str, str | int | None] | None = None,
+    ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.facts = facts
 
 
 class EngineUnavailable(EngineError):

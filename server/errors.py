@@ -235,7 +235,9 @@ def to_api_error(exc: BaseException) -> ApiError:
             expected = exc.expected or _EXPECTED
             return ApiError.invalid(str(exc), exc.param, exc.provided, expected)
         case EngineOverloaded():
-            return ApiError.retry(503, "OVERLOADED", str(exc), exc.retry_after_s)
+            error = ApiError.retry(503, "OVERLOADED", str(exc), exc.retry_after_s)
+            error.details = exc.facts
+            return error
         case EngineLoadTimeout():
             error = ApiError.retry(503, "MODEL_LOAD_TIMEOUT", str(exc), exc.retry_after_s)
             error.details = exc.facts

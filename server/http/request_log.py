@@ -14,7 +14,13 @@ from typing import Any, TypeAlias
 from server.http.asgi import App, Message, Receive, Scope, Send
 from server.ids import new_id
 from server.ledger.records import UsageRecord
-from server.tracing.facts import TracedRequest, TracedWork, Traces
+from server.tracing.facts import (
+    MOST_CONTEXT_BYTES,
+    SpanPlace,
+    TracedRequest,
+    TracedWork,
+    Traces,
+)
 
 LINE = "fjord.line"
 """The scope's key of this request's RequestLine."""
@@ -23,7 +29,7 @@ ANSWER_HEADERS = "fjord.answer_headers"
 """The scope's key of headers that this request's answer must carry, whatever it is."""
 
 _SANE_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
-_PROBES = frozenset({"/health", "/ready", "/metrics"})
+_PROBES = frozenset({"/health", "/ready", "/metrics", "/peer/v1/pulse"})
 _UNWRAPPED = ("/v1/", "/peer/v1/")
 _LINKS = "/console/welcome/"
 """What follows is a secret: whoever has it sets a password."""
@@ -36,10 +42,17 @@ log = logging.getLogger("fjord.request")
 class RequestLine:
     """What one request's log line says. The handler notes what it knows; nobody else writes."""
 
-    __slots__ = ("code", "facts", "owner", "record", "request_id", "route", "status", "work")
+    __slots__ = (
+        *("caller", "code", "facts", "owner", "place", "record"),
+        *("request_id", "route", "status", "traces", "work"),
+    )
 
-    def __init__(self, request_id: str) -> None:
-        self.request_id = request_id
+    def __init__(self, request_id: str, traces: Traces | None = None) -> None:
+        self.request_id, self.traces = request_id, traces
+        self.caller: TraceHeaders | None = None
+        """The trace that it is part of, where it was not told by headers."""
+        self.place: SpanPlace | None = None
+        """Of its work in its trace, where another server was told of it."""
         self.status = 0
         """0: nothing was answered, the client left first."""
         self.code = ""
@@ -65,6 +78,8 @@ def line_of(scope: Scope) -> RequestLine:
     return line
 
 
+TraceHeaders: TypeAlias = tuple[list[bytes], list[bytes]]
+"""Of traceparent and of tracestate, as they came."""
 Ended: TypeAlias = Callable[[Scope, RequestLine, float], None]
 
 
@@ -86,7 +101,7 @@ class RequestLog:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        line = scope[LINE] = RequestLine(request_id_of(scope["headers"]))
+        line = scope[LINE] = RequestLine(request_id_of(scope["headers"]), self.traces)
         began = time.monotonic()
         is_api = scope["path"].startswith(_UNWRAPPED)
         try:
@@ -99,8 +114,8 @@ class RequestLog:
             _log_request(scope, line, time.monotonic() - began)
             if self._ended is not None:
                 self._ended(scope, line, began)
-            if self.traces is not None and not _is_probe(scope, line):
-                self.traces.ended(traced_request(scope, line, began))
+            if line.traces is not None and not _is_probe(scope, line):
+                line.traces.ended(traced_request(scope, line, began))
 
 
 def request_id_of(headers: list[tuple[bytes, bytes]]) -> str:
@@ -154,7 +169,7 @@ def _shown(path: str) -> str:
 def traced_request(scope: Scope, line: RequestLine, began: float) -> TracedRequest:
     """What its trace says of the exchange. Headers but for the trace's own stay here."""
     route = getattr(scope.get("route"), "path_format", "")
-    headers = scope["headers"]
+    traceparent, tracestate = line.caller or _trace_headers(scope)
     return TracedRequest(
         request_id=line.request_id,
         method=scope["method"],
@@ -163,12 +178,35 @@ def traced_request(scope: Scope, line: RequestLine, began: float) -> TracedReque
         route=line.route or route.replace(":path}", "}"),
         status=0 if line.status == _LEFT else line.status,
         code=line.code,
-        traceparent=[value for name, value in headers if name == b"traceparent"],
-        tracestate=[value for name, value in headers if name == b"tracestate"],
+        traceparent=traceparent,
+        tracestate=tracestate,
         began=began,
         ended=time.monotonic(),
         ended_at_ns=time.time_ns(),
         work=line.work,
+        place=line.place,
+    )
+
+
+def trace_context(scope: Scope) -> tuple[str, str]:
+    """The traceparent and tracestate for what another server does of this request; "": nobody
+    traces it."""
+    line: RequestLine | None = scope.get(LINE)
+    traceparent, tracestate = _trace_headers(scope)
+    if line is not None and line.traces is not None:
+        line.place = line.place or line.traces.place(traceparent, tracestate)
+        return line.place.traceparent, line.place.tracestate
+    said = b"".join(traceparent), b",".join(tracestate)
+    if len(traceparent) != 1 or max(map(len, said)) > MOST_CONTEXT_BYTES:
+        return "", ""
+    return said[0].decode("latin-1"), said[1].decode("latin-1")
+
+
+def _trace_headers(scope: Scope) -> TraceHeaders:
+    headers = scope["headers"]
+    return (
+        [value for name, value in headers if name == b"traceparent"],
+        [value for name, value in headers if name == b"tracestate"],
     )
 
 

@@ -24,12 +24,12 @@ class Channel:
     def __init__(self) -> None:
         self.is_open = True
         self.connection: PeerConnection | None = None
-        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.loop = asyncio.get_running_loop()
+        self._opened: asyncio.Future[None] = self.loop.create_future()
         self._frames = FrameReader()
         self._hearing: dict[int, Hearing] = {}
         self._count = 0
         self._status = 0
-        self._loop = asyncio.get_running_loop()
         self._said: list[bytes] = []
 
     async def opened(self) -> None:
@@ -50,7 +50,7 @@ class Channel:
         """With what else is said in this turn of the event loop. What nobody listens to when it is
         closed."""
         if not self._said:
-            self._loop.call_soon(self._flush)
+            self.loop.call_soon(self._flush)
         self._said.append(frame(kind, number, payload))
 
     def _flush(self) -> None:

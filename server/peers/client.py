@@ -1,89 +1,43 @@
 """The connections to one node, kept alive and shared by all that ask it."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections import deque
-from typing import Final
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from engines.base import EngineDead, EngineUnavailable
+from engines.base import EngineDead, EngineUnavailable, InvalidRequest
 from server.peers.channel import Channel
-from server.peers.connection import AnswerReader, PeerConnection, connected
+from server.peers.connection import AnswerReader, PeerConnection, connected, unreached
 from server.peers.directory import Directory
-from server.peers.errors import WireError, heard_error
-from server.peers.wire import ABORT, ERROR, PATH, PROTOCOL, RENDER, Pulse, decoder
+from server.peers.replies import PeerLost, Reply, WholeAnswer, told_by, understood
+from server.peers.wire import (
+    ABORT,
+    LET_GO,
+    MOST_FRAME,
+    PATH,
+    PROTOCOL,
+    RENDER,
+    Pulse,
+    decoder,
+)
 
-MOST_ANSWER: Final = 256 * 2**20
 PULSE_S: Final = 5.0
 """A node that does not say in so long that it lives is gone."""
+LOOK_S: Final = 2.0
+"""So often a node that has not answered is asked whether it lives."""
 _IDLE_S: Final = 60.0
 """Less than the other side's patience with an idle connection."""
 _MOST_IDLE: Final = 256
 _FRESH_S: Final = 1.0
 _IN_PIECES: Final = "transfer-encoding: chunked"
-ERRORS: Final = decoder(WireError)
 _PULSES: Final = decoder(Pulse)
 
 log = logging.getLogger("fjord.peers")
-
-
-class PeerLost(Exception):
-    """The connection, before the answer was whole. `is_untouched`: before any of it."""
-
-    def __init__(self, is_untouched: bool) -> None:
-        super().__init__("the connection was lost")
-        self.is_untouched = is_untouched
-
-
-class _Whole:
-    """A AnswerReader of an answer as one."""
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._pieces: list[bytes] = []
-        self._bytes = 0
-
-    def begun(self, status: int) -> None:
-        self.status = status
-
-    def came(self, data: bytes) -> None:
-        self._bytes += len(data)
-        if self._bytes > MOST_ANSWER:
-            raise ValueError("the answer is too long")
-        self._pieces.append(data)
-
-    def ended(self) -> None:
-        if not self.done.done():
-            self.done.set_result(b"".join(self._pieces))
-
-    def lost(self, is_untouched: bool) -> None:
-        if not self.done.done():
-            self.done.set_exception(PeerLost(is_untouched))
-
-
-class _Reply:
-    """Hears one."""
-
-    def __init__(self, node: str) -> None:
-        self._node = node
-        self.is_here = False
-        self.done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-
-    def heard(self, kind: int, payload: bytes) -> None:
-        self.is_here = True
-        if self.done.done():
-            return
-        if kind == ERROR:
-            self.done.set_exception(heard_error(ERRORS.decode(payload), self._node))
-        else:
-            self.done.set_result(payload)
-
-    def lost(self) -> None:
-        self.is_here = True
-        if not self.done.done():
-            self.done.set_exception(PeerLost(is_untouched=False))
+T = TypeVar("T")
 
 
 class PeerClient:
@@ -124,30 +78,45 @@ class PeerClient:
             raise EngineDead(f"the server {self.node} did not answer") from None
         except (OSError, PeerLost) as error:
             self.close()
-            raise EngineDead(f"the server {self.node} cannot be reached") from error
+            raise self._unreached(error) from error
         finally:
             self._pulse_at = time.monotonic()
         if status != 200:
             raise EngineDead(f"the server {self.node} answered {status}")
-        found: Pulse = _PULSES.decode(body)
+        found: Pulse = understood(self.node, _PULSES.decode, body)
         return found
 
     async def ask(self, what: str, body: bytes) -> bytes:
-        """Waits for as long as it takes, and ends when it is cancelled. Raises what the node's
-        engine raised, EngineDead where the node is gone."""
+        """Waits for as long as the node lives, and ends when it is cancelled. Raises what the
+        node's engine raised, EngineDead where the node is gone."""
+        _check_length(body)
         try:
-            status, answer = await self._answer(what, body)
-        except (OSError, TimeoutError, PeerLost) as error:
-            raise EngineDead(f"the server {self.node} cannot be reached") from error
+            status, answer = await self._while_it_lives(self._answer(what, body))
+        except (OSError, PeerLost) as error:
+            raise self._unreached(error) from error
         if status != 200:
             raise self.refusal(status, answer)
         return answer
 
+    async def _while_it_lives(self, answer: Coroutine[Any, Any, T]) -> T:
+        """A node that freezes keeps its connections."""
+        asked = asyncio.ensure_future(answer)
+        try:
+            while not (await asyncio.wait([asked], timeout=LOOK_S))[0]:
+                await self.pulse()
+            return asked.result()
+        finally:
+            asked.cancel()
+
+    def _unreached(self, error: Exception) -> EngineDead:
+        return EngineDead(f"the server {self.node} cannot be reached: {unreached(error)}")
+
     async def rendered(self, call: bytes) -> bytes:
         """The node's answer to a RenderCall. Raises as `ask` does."""
+        _check_length(call)
         for _ in range(2):
             channel = await self.open_channel()
-            reply = _Reply(self.node)
+            reply = Reply(self.node)
             number = channel.ask(RENDER, call, reply)
             try:
                 return await reply.done
@@ -159,12 +128,20 @@ class PeerClient:
                     channel.say(ABORT, number)
         raise EngineDead(f"the connection to the server {self.node} was lost")
 
+    def let_go(self, handle: str) -> None:
+        """Of a prompt that is not generated; from any thread, as garbage is collected in any."""
+        if (channel := self._channel) is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                channel.loop.call_soon_threadsafe(channel.say, LET_GO, 0, handle.encode())
+
     async def open_channel(self) -> Channel:
         """The open one, else a new one. Raises EngineDead."""
         try:
             return await self._opened()
-        except (OSError, TimeoutError) as error:
-            raise EngineDead(f"the server {self.node} cannot be reached") from error
+        except OSError as error:
+            if self._channel is not None:
+                self._channel.close()  # who asks next makes another
+            raise self._unreached(error) from error
 
     async def _opened(self) -> Channel:
         known = self._channel
@@ -186,8 +163,15 @@ class PeerClient:
             channel.close()
 
     async def _answer(self, what: str, body: bytes) -> tuple[int, bytes]:
+        status, answer = await self._answer_once(what, body)
+        if status != 401:
+            return status, answer
+        self._directory.forget_password()  # it may be another by now
+        return await self._answer_once(what, body)
+
+    async def _answer_once(self, what: str, body: bytes) -> tuple[int, bytes]:
         while True:
-            reading = _Whole()
+            reading = WholeAnswer()
             connection = await self.begin(what, body, reading)
             try:
                 answer = await reading.done
@@ -219,9 +203,8 @@ class PeerClient:
     def refusal(self, status: int, body: bytes) -> Exception:
         """What an answer that is none says."""
         if status == 400:
-            return heard_error(ERRORS.decode(body), self.node)
+            return told_by(self.node, body)
         if status == 401:
-            self._directory.forget_password()
             return EngineUnavailable(f"the server {self.node} is of another site", 10.0)
         if status == 426:
             return EngineUnavailable(
@@ -260,6 +243,13 @@ class PeerClient:
             f"x-fjord-peer: {PROTOCOL}\r\ncontent-type: application/msgpack\r\n"
             f"{length}\r\n\r\n"
         ).encode()
+
+
+def _check_length(call: bytes) -> None:
+    """Raises InvalidRequest."""
+    if len(call) > MOST_FRAME:
+        message = f"The request is too long for the server that has the model: {len(call)} bytes."
+        raise InvalidRequest(message, expected=f"at most {MOST_FRAME} bytes")
 
 
 def _seen(task: "asyncio.Task[Pulse]") -> None:

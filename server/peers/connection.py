@@ -1,6 +1,8 @@
 """One HTTP/1.1 connection to a node, one exchange at a time."""
 
 import asyncio
+import os
+import socket
 import ssl
 from typing import Any, Final, Protocol, cast
 from urllib.parse import urlsplit
@@ -103,16 +105,59 @@ class PeerConnection(asyncio.Protocol):
             reading.ended()
 
 
+def unreached(error: Exception) -> str:
+    """Why, in words without an address."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return (
+                f"its certificate is not trusted here ({error.verify_message}); SSL_CERT_FILE "
+                "may name who signed it"
+            )
+        case ssl.SSLError():
+            return "it does not speak TLS as its address says"
+        case TimeoutError():
+            return "it does not answer"
+        case socket.gaierror():
+            return "its name is not known here"
+        case OSError(errno=int() as number):
+            return os.strerror(number)
+    return "the connection was lost"
+
+
 async def connected(address: str) -> PeerConnection:
     """Raises OSError, TimeoutError."""
     parts = urlsplit(address)
     is_tls = parts.scheme == "https"
+    trusted = await _trust.context() if is_tls else None
     loop = asyncio.get_running_loop()
-    async with asyncio.timeout(CONNECT_S):
-        _, connection = await loop.create_connection(
-            PeerConnection,
-            parts.hostname or "",
-            parts.port or (443 if is_tls else 80),
-            ssl=ssl.create_default_context() if is_tls else None,
-        )
+    try:
+        async with asyncio.timeout(CONNECT_S):
+            _, connection = await loop.create_connection(
+                PeerConnection,
+                parts.hostname or "",
+                parts.port or (443 if is_tls else 80),
+                ssl=trusted,
+            )
+    except ssl.SSLCertVerificationError:
+        _trust.forget()
+        raise
     return connection
+
+
+class _Trust:
+    """Whose certificates are trusted here. To read them takes 170 ms, so it is done in a thread and
+    once, and again after a certificate that was not trusted: the file may be another by now."""
+
+    def __init__(self) -> None:
+        self._known: ssl.SSLContext | None = None
+
+    async def context(self) -> ssl.SSLContext:
+        if self._known is None:
+            self._known = await asyncio.to_thread(ssl.create_default_context)
+        return self._known
+
+    def forget(self) -> None:
+        self._known = None
+
+
+_trust: Final = _Trust()

@@ -1,7 +1,9 @@
 """Where the site's nodes are, and the password that they know each other by: both in its books."""
 
 import asyncio
+import hmac
 import secrets
+import time
 from collections.abc import Callable
 from contextlib import closing
 from typing import Final, TypeVar
@@ -13,8 +15,13 @@ from server.ledger.meta import remember, remembered
 from server.ledger.node_store import NodeStore
 from server.ledger.site_limits import GONE_S
 
+LOOK_AGAIN_S: Final = 1.0
 _NAME: Final = "peer_password"
 T = TypeVar("T")
+
+
+class DatabaseAway(EngineUnavailable):
+    """Nobody can be asked where the site's nodes are."""
 
 
 class Directory:
@@ -23,10 +30,20 @@ class Directory:
     def __init__(self, open_books: Callable[[], Database]) -> None:
         self._open_books = open_books
         self._password = ""
+        self._addresses: dict[str, str] = {}
+        self._looked_at = -LOOK_AGAIN_S
 
     async def address(self, node: str) -> str:
-        """Like http://gpu-1:8080. Raises EngineUnavailable with the reason."""
-        return await self._asked(lambda books: _address(books, node))
+        """Like http://gpu-1:8080; while the database is away, where it was last. Raises
+        EngineUnavailable with the reason."""
+        try:
+            found = await self._asked(lambda books: _address(books, node))
+        except DatabaseAway:
+            if node not in self._addresses:
+                raise
+            return self._addresses[node]
+        self._addresses[node] = found
+        return found
 
     async def password(self) -> str:
         """Made when it is first asked for."""
@@ -35,8 +52,19 @@ class Directory:
         return self._password
 
     def forget_password(self) -> None:
-        """The site may have another one: it is another database."""
+        """The site may have another one."""
         self._password = ""
+
+    async def is_password(self, given: str) -> bool:
+        """Whether the site knows its servers by it; one that was changed is looked up, at most once
+        in LOOK_AGAIN_S, whatever strangers try. Raises EngineUnavailable."""
+        if hmac.compare_digest(given.encode(), (await self.password()).encode()):
+            return True
+        if time.monotonic() - self._looked_at < LOOK_AGAIN_S:
+            return False
+        self._looked_at = time.monotonic()
+        self._password = found = await self._asked(_password)
+        return hmac.compare_digest(given.encode(), found.encode())
 
     async def _asked(self, question: Callable[[Database], T]) -> T:
         def asked() -> T:
@@ -46,7 +74,7 @@ class Directory:
         try:
             return await asyncio.to_thread(asked)
         except LedgerError as error:
-            raise EngineUnavailable("the site's database cannot be asked for its nodes") from error
+            raise DatabaseAway("the site's database cannot be asked for its nodes") from error
 
 
 def _address(books: Database, node: str) -> str:

@@ -1,9 +1,11 @@
 """An alias on another server of the site: an Engine of this one."""
 
 import copy
+import math
+import time
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, NamedTuple
+from typing import Final
 
 from engines.base import (
     Delta,
@@ -19,7 +21,9 @@ from engines.base import (
     TextPair,
     Truncation,
 )
-from server.peers.client import PeerClient, PeerLost
+from server.fairness.gate import TurnPlace
+from server.peers.client import PeerClient
+from server.peers.replies import PeerLost, understood
 from server.peers.stream import Gone, PeerStream
 from server.peers.wire import (
     SCORES,
@@ -38,19 +42,33 @@ from server.peers.wire import (
     unpacked_ids,
 )
 
-PATIENCE_S: Final = 3600.0
-"""A node gives up a wait after so long, should this server have forgotten it."""
+PATIENCE_S: Final = 7 * 86400.0
+"""A node gives up a wait after so long at most, should this server have forgotten it."""
+_ON_ITS_WAY_S: Final = 0.2
+"""A node that gives up says so before the request's own deadline passes here."""
 PROMPT_TRIES: Final = 3
 _OPENED = decoder(OpenedAlias)
 _RENDERED = decoder(RenderedPrompt)
 
 
-class HeldPrompt(NamedTuple):
-    """What a node keeps for a few seconds."""
+class HeldPrompt:
+    """What a node keeps for a few seconds, and lets go as soon as nobody here wants it any more."""
 
-    handle: str
-    request: GenerateRequest
-    """It makes it again."""
+    __slots__ = ("_client", "_handle", "request")
+
+    def __init__(self, handle: str, request: GenerateRequest, client: PeerClient) -> None:
+        self._handle, self._client = handle, client
+        self.request = request
+        """It makes it again."""
+
+    def taken(self) -> str:
+        """Its handle, to be generated."""
+        handle, self._handle = self._handle, ""
+        return handle
+
+    def __del__(self) -> None:
+        if self._handle:
+            self._client.let_go(self._handle)
 
 
 class Standing:
@@ -71,23 +89,29 @@ class PeerEngine:
         self._process = ""
         self._streams: dict[str, PeerStream] = {}
         """By the request's id."""
-        self._asker = Asker("", "")
+        self._asker, self._deadline = Asker("", ""), math.inf
 
     @property
     def is_reluctant(self) -> bool:
         return self._standing.is_reluctant
 
-    def on_behalf_of(self, asker: Asker) -> "PeerEngine":
-        """The same, asked for somebody."""
+    def on_behalf_of(self, asker: Asker, deadline: float) -> "PeerEngine":
+        """The same, asked for somebody, who waits until `deadline` (time.monotonic())."""
         other = copy.copy(self)
-        other._asker = asker
+        other._asker, other._deadline = asker, deadline
         return other
+
+    @property
+    def _patience_s(self) -> float:
+        left = self._deadline - time.monotonic() - _ON_ITS_WAY_S
+        return max(_ON_ITS_WAY_S, min(left, PATIENCE_S))
 
     async def start(self) -> None:
         self._client.used_by(self)
         await self._client.find()
         call = encode(OpenCall(self._alias, PATIENCE_S))
-        opened: OpenedAlias = _OPENED.decode(await self._client.ask("open", call))
+        answer = await self._client.ask("open", call)
+        opened: OpenedAlias = understood(self._client.node, _OPENED.decode, answer)
         self.context_tokens, self._process = opened.context_tokens, opened.process
 
     async def stop(self) -> None:
@@ -102,21 +126,22 @@ class PeerEngine:
         self._standing.is_reluctant = pulse.is_drained or self._alias in pulse.away
 
     async def render(self, request: GenerateRequest) -> Prompt:
-        call = RenderCall(self._alias, request, self._asker, PATIENCE_S)
+        call = RenderCall(self._alias, request, self._asker, self._patience_s)
         with self._noting_death():
             reply = await self._client.rendered(encode(call))
-        found: RenderedPrompt = _RENDERED.decode(reply)
+        found: RenderedPrompt = understood(self._client.node, _RENDERED.decode, reply)
         if request.speech is not None:
             request.speech.language.code = found.language
-        ids = unpacked_ids(found.token_ids)
-        return Prompt(token_ids=ids, rendered=HeldPrompt(found.held, request))
+        ids = understood(self._client.node, unpacked_ids, found.token_ids)
+        return Prompt(token_ids=ids, rendered=HeldPrompt(found.held, request, self._client))
 
     async def generate(
         self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
     ) -> AsyncGenerator[Delta, None]:
         held: HeldPrompt = prompt.rendered
         for left in reversed(range(PROMPT_TRIES)):
-            stream = PeerStream(await self._client.open_channel(), self._client.node, sink)
+            channel = await self._client.open_channel()
+            stream = PeerStream(channel, self._client.node, sink, request.sampling.n)
             self._streams[request.request_id] = stream
             try:
                 with self._noting_death():
@@ -147,7 +172,13 @@ class PeerEngine:
             raise
 
     def _call(self, request: GenerateRequest, held: HeldPrompt) -> bytes:
-        return encode(GenerateCall(held.handle, request.sampling, request.priority, self._asker))
+        sampling, left_s = request.sampling, self._patience_s
+        return encode(GenerateCall(held.taken(), sampling, request.priority, self._asker, left_s))
+
+    def place(self, request_id: str) -> TurnPlace | None:
+        """Where a request waits for its turn on the node; None: it does not, as far as is known."""
+        stream = self._streams.get(request_id)
+        return None if stream is None or stream.has_begun else stream.place
 
     async def abort(self, request_id: str) -> None:
         if (stream := self._streams.get(request_id)) is not None:
@@ -167,11 +198,11 @@ class PeerEngine:
             truncation,
             cache_salt,
             self._asker,
-            PATIENCE_S,
+            self._patience_s,
         )
         with self._noting_death():
             reply = await self._client.ask("embed", encode(call))
-        return [heard_vector(each) for each in VECTORS.decode(reply)]
+        return understood(self._client.node, _heard_vectors, reply)
 
     async def score(
         self,
@@ -180,10 +211,13 @@ class PeerEngine:
         options: PairOptions,
         cache_salt: str | None = None,
     ) -> list[Score]:
-        call = ScoreCall(
-            self._alias, request_id, list(pairs), options, cache_salt, self._asker, PATIENCE_S
-        )
+        asked = self._asker, self._patience_s
+        call = ScoreCall(self._alias, request_id, list(pairs), options, cache_salt, *asked)
         with self._noting_death():
             reply = await self._client.ask("score", encode(call))
-        found: list[Score] = SCORES.decode(reply)
+        found: list[Score] = understood(self._client.node, SCORES.decode, reply)
         return found
+
+
+def _heard_vectors(reply: bytes) -> list[Embedding]:
+    return [heard_vector(each) for each in VECTORS.decode(reply)]

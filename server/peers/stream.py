@@ -1,14 +1,21 @@
 """What a node generates for one request, as its frames come."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import AsyncGenerator
+from typing import Final
+
+import msgspec
 
 from engines.base import Delta, Sink
+from server.fairness.gate import TurnPlace
 from server.peers.channel import Channel
-from server.peers.client import ERRORS, PeerLost
-from server.peers.errors import heard_error
-from server.peers.wire import ABORT, END, ERROR, GENERATE, GONE, heard_delta
+from server.peers.replies import PeerLost, not_understood, told_by
+from server.peers.wire import ABORT, END, ERROR, FULL, GENERATE, GONE, PLACE, PLAIN, heard_delta
+
+_PLACE: Final = msgspec.msgpack.Decoder(TurnPlace)
+log = logging.getLogger("fjord.peers")
 
 
 class Gone(Exception):
@@ -19,8 +26,9 @@ class PeerStream:
     """Hears it. What a ready sink can take passes its reader by; what waits for a slow reader is
     bounded by the answer's length."""
 
-    def __init__(self, channel: Channel, node: str, sink: Sink | None) -> None:
+    def __init__(self, channel: Channel, node: str, sink: Sink | None, choices: int) -> None:
         self._channel, self._node, self._sink = channel, node, sink
+        self._choices = choices
         self._waiting: deque[Delta] = deque()
         self._news: asyncio.Future[None] | None = None
         self._error: Exception | None = None
@@ -28,6 +36,8 @@ class PeerStream:
         self._number = 0
         self.has_begun = False
         """A delta has come."""
+        self.place: TurnPlace | None = None
+        """Where it waits on the node for its turn, until a delta comes."""
 
     async def deltas(self, call: bytes) -> AsyncGenerator[Delta, None]:
         """Of a GenerateCall. Raises PeerLost, Gone, and what the node's engine raised."""
@@ -66,14 +76,32 @@ class PeerStream:
     # Hearing
 
     def heard(self, kind: int, payload: bytes) -> None:
-        if kind == END:
+        if self._is_over:
+            return
+        try:
+            self._hear(kind, payload)
+        except Exception:  # no other request's fault
+            log.exception("what %s answered is not understood", self._node)
+            self.abort()
+            self.end(not_understood(self._node))
+
+    def _hear(self, kind: int, payload: bytes) -> None:
+        """Raises what decoding does, and what reading a delta that makes no sense."""
+        if kind in (PLAIN, FULL):
+            delta = heard_delta(kind, payload)
+            if delta.index >= self._choices:
+                raise ValueError(f"a delta of choice {delta.index} of {self._choices}")
+            self._take(delta)
+        elif kind == END:
             self.end(None)
         elif kind == GONE:
             self.end(Gone())
         elif kind == ERROR:
-            self.end(heard_error(ERRORS.decode(payload), self._node))
+            self.end(told_by(self._node, payload))
+        elif kind == PLACE:
+            self.place = _PLACE.decode(payload)
         else:
-            self._take(heard_delta(kind, payload))
+            raise ValueError(f"a frame of kind {kind} is no part of an answer")
 
     def _take(self, delta: Delta) -> None:
         sink, is_first = self._sink, not self.has_begun

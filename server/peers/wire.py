@@ -3,7 +3,7 @@
 import struct
 from array import array
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
@@ -11,16 +11,20 @@ from engines.base import Delta, Embedding, GenerateRequest, PairOptions, Samplin
 from engines.content import Picture
 from engines.truncation import Truncation
 from server.fairness.turn import ServiceClass
+from server.peers.huge_integers import HugeInteger, with_huge_integers
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 """Another one for other bytes: servers that differ do not ask each other."""
 PATH: Final = "/peer/v1/"
-MOST_FRAME: Final = 64 * 2**20
-_PICTURE: Final = 1
+MOST_FRAME: Final = 256 * 2**20
+"""Bytes of a frame, and of a question and its answer: more than any request that a front takes."""
+_PICTURE, _INTEGER = 1, 2
 _HEAD: Final = struct.Struct("<IBI")
-PLAIN, FULL, END, ERROR, GONE, OPENED, REPLY, RENDER, GENERATE, ABORT = range(10)
+PLAIN, FULL, END, ERROR, GONE, OPENED, REPLY, RENDER, GENERATE, ABORT, LET_GO, PLACE = range(12)
 """Kinds of frames: of what is generated the first two, then how it ended; GONE: its prompt was kept
-no longer. OPENED says nothing more than that the channel is. The last three a front says."""
+no longer. OPENED says nothing more than that the channel is. RENDER, GENERATE, ABORT and LET_GO a
+front says; the last, that it will not have a prompt generated, whose handle is its payload. PLACE:
+where a request waits for its turn, until its first delta."""
 
 
 class Asker(msgspec.Struct, array_like=True, frozen=True):
@@ -29,6 +33,8 @@ class Asker(msgspec.Struct, array_like=True, frozen=True):
     owner: str
     key_id: str
     service_class: ServiceClass = "standard"
+    trace: tuple[str, str] = ("", "")
+    """The traceparent and tracestate of what the front does for it; "": nobody traces it."""
 
 
 class OpenCall(msgspec.Struct, array_like=True, frozen=True):
@@ -68,6 +74,8 @@ class GenerateCall(msgspec.Struct, array_like=True, frozen=True):
     sampling: Sampling
     priority: int
     asker: Asker
+    patience_s: float
+    """So long the front's client will wait for all of it."""
 
 
 class EmbedCall(msgspec.Struct, array_like=True, frozen=True):
@@ -111,10 +119,14 @@ def _hook(value: Any) -> Any:
     if isinstance(value, Picture):
         told = (value.data, value.width, value.height, value.is_low, value.digest)
         return msgspec.msgpack.Ext(_PICTURE, msgspec.msgpack.encode(told))
+    if isinstance(value, HugeInteger):
+        return msgspec.msgpack.Ext(_INTEGER, value.to_bytes())
     raise NotImplementedError(f"{type(value).__name__} cannot be told to another server")
 
 
 def _ext(code: int, data: memoryview) -> Any:
+    if code == _INTEGER:
+        return int.from_bytes(data, "little", signed=True)
     if code != _PICTURE:
         raise ValueError(f"extension {code} is not known")
     told = msgspec.msgpack.decode(data, type=tuple[bytes, int, int, bool, str])
@@ -123,7 +135,13 @@ def _ext(code: int, data: memoryview) -> Any:
 
 
 _ENCODER = msgspec.msgpack.Encoder(enc_hook=_hook)
-encode = _ENCODER.encode
+
+
+def encode(value: Any) -> bytes:
+    try:
+        return _ENCODER.encode(value)
+    except OverflowError:
+        return _ENCODER.encode(with_huge_integers(value))
 
 
 def decoder(kind: Any) -> "msgspec.msgpack.Decoder[Any]":
@@ -157,7 +175,8 @@ def heard_vector(told: Vector) -> Embedding:
 
 VECTORS = decoder(list[Vector])
 SCORES = decoder(list[Score])
-_Plain = tuple[int, str, int, str, int]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
+_Plain = tuple[_Count, str, _Count, str, _Count]
 _PLAIN = msgspec.msgpack.Decoder(_Plain)
 _FULL = msgspec.msgpack.Decoder(Delta)
 
@@ -179,6 +198,8 @@ def delta_frame(number: int, d: Delta) -> bytes:
 def heard_delta(kind: int, payload: bytes) -> Delta:
     if kind == FULL:
         found: Delta = _FULL.decode(payload)
+        if min(found.index, found.token_count, found.cached_tokens) < 0:
+            raise ValueError("a delta counts from nothing up")
         return found
     index, text, tokens, reasoning, thought = _PLAIN.decode(payload)
     return Delta(
@@ -212,7 +233,7 @@ class FrameReader:
         at = 0
         while len(data) - at >= _HEAD.size:
             length, kind, number = _HEAD.unpack_from(data, at)
-            if length > self._most or kind > ABORT:
+            if length > self._most or kind > PLACE:
                 raise ValueError("what came is no frame")
             end = at + _HEAD.size + length
             if end > len(data):

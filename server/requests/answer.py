@@ -15,12 +15,12 @@ from server.fairness.gates import Gates
 from server.http.exchange import Exchange
 from server.ledger.ledger import Ledger
 from server.ledger.money import reserve_of
-from server.peers.on_behalf import on_behalf
 from server.requests.attempts import on_an_engine
 from server.requests.comments import loading, waiting
 from server.requests.gated import GatedTurn, in_fair_order
 from server.requests.interleave import generated
 from server.requests.live import LiveRun, live_generation
+from server.requests.on_behalf import on_behalf
 from server.requests.outcomes import cut_error, end_of, explained, usage_of
 from server.requests.plan import Call, Metered, Stream, Whole
 from server.requests.rendering import prepared
@@ -155,7 +155,7 @@ class GenerationRun(RequestRun[ApiError | None]):
     async def _on(self, engine: Engine) -> None:
         self._has_engine = True
         self.times.has_engine()
-        asked = on_behalf(engine, self.call.record, self.call.service_class)
+        asked = on_behalf(engine, self.call, self.exchange)
         requests, prompts = await prepared(self.call, asked)
         await self._reserve(requests)
         async with self._turn.at(engine, self.call.record.prompt_tokens, requests) as turn:

@@ -10,6 +10,7 @@ from server.fairness.gate import Gate, TurnPlace
 from server.fairness.gates import Gates
 from server.fairness.turn import FairTurn, ServiceClass
 from server.ledger.records import UsageRecord
+from server.peers.engine import PeerEngine
 from server.requests.times import Times
 
 
@@ -17,7 +18,10 @@ class GatedTurn:
     """`async with turn.at(engine, tokens, requests) as turn`: the engine is its for the block's
     time. Raises EngineLeft where that one ends while it waits."""
 
-    __slots__ = ("_gate", "_gates", "_record", "_service_class", "_times", "_turn")
+    __slots__ = (
+        *("_engine", "_gate", "_gates", "_record", "_requests", "_service_class"),
+        *("_times", "_turn"),
+    )
 
     def __init__(
         self, gates: Gates, record: UsageRecord, times: Times, service_class: ServiceClass
@@ -25,6 +29,8 @@ class GatedTurn:
         self._gates, self._record, self._times = gates, record, times
         self._service_class: ServiceClass = service_class
         self._gate: Gate | None = None
+        self._engine: Engine | None = None
+        self._requests: Sequence[GenerateRequest] = ()
         self._turn: FairTurn | None = None
 
     def at(
@@ -32,6 +38,7 @@ class GatedTurn:
     ) -> "GatedTurn":
         """`tokens`: of what it reads. `requests`: as they will be generated."""
         self._gate = gate = self._gates.of(engine)
+        self._engine, self._requests = engine, requests
         owner, key = self._record.owner, self._record.key_id
         mean = gate.estimates.tokens(owner)
         answers = sum(r.sampling.n * min(r.sampling.max_tokens, mean) for r in requests)
@@ -41,10 +48,17 @@ class GatedTurn:
 
     @property
     def place(self) -> TurnPlace | None:
-        """While it waits."""
+        """While it waits, here or on the node that is asked."""
         if self._gate is None or self._turn is None:
             return None
-        return self._gate.place(self._turn)
+        return self._gate.place(self._turn) or self._place_elsewhere()
+
+    def _place_elsewhere(self) -> TurnPlace | None:
+        """Of its first prompt that waits."""
+        if not isinstance(self._engine, PeerEngine):
+            return None
+        places = (self._engine.place(each.request_id) for each in self._requests)
+        return next((place for place in places if place is not None), None)
 
     async def __aenter__(self) -> FairTurn:
         assert self._gate is not None

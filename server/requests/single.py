@@ -15,9 +15,9 @@ from server.http.exchange import Exchange
 from server.ledger.ledger import Ledger
 from server.ledger.money import reserve_of
 from server.ledger.records import UsageRecord
-from server.peers.on_behalf import on_behalf
 from server.requests.attempts import on_an_engine
 from server.requests.gated import GatedTurn
+from server.requests.on_behalf import on_behalf
 from server.requests.outcomes import cut_error, end_of, explained
 from server.requests.run import RequestRun
 from server.requests.sent_fields import SentFields
@@ -114,7 +114,7 @@ class SingleRun(RequestRun[bytes | ApiError]):
     async def _on(self, engine: Engine) -> bytes:
         self.times.has_engine()
         await self._reserve()
-        asked = on_behalf(engine, self.record, self.service_class)
+        asked = on_behalf(engine, self, self.exchange)
         if self._turn is None:
             return await self.work(asked)
         async with self._turn.at(engine, self.most_tokens):

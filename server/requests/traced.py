@@ -1,30 +1,56 @@
 """What a trace says of a run that has ended: times, tokens and end, nothing of its content."""
 
 from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 from engines.base import GenerateRequest
+from server.ledger.records import UsageRecord
 from server.requests.answer import GenerationRun
 from server.requests.single import SingleRun
 from server.requests.times import Times
 from server.tracing.facts import Phase, TracedWork
 
+PhasesBegun: TypeAlias = Sequence[tuple[Phase, float | None]]
+"""Each with its end; None: it has none yet, and those behind it were not begun."""
+
 
 def traced_generation(run: GenerationRun) -> TracedWork:
     record, times, plan = run.call.record, run.times, run.call.plan
-    request = plan.requests[0]
+    return generation_work(
+        *(record, times, plan.requests[0]),
+        phases=_generation(times, first_token_at(record, times)),
+        settled=times.settled,
+        choices=plan.sequences,
+        has_max_tokens=plan.has_max_tokens,
+    )
+
+
+def first_token_at(record: UsageRecord, times: Times) -> float | None:
+    return None if record.ttft_s is None else times.began + record.ttft_s
+
+
+def generation_work(
+    record: UsageRecord,
+    times: Times,
+    request: GenerateRequest,
+    *,
+    phases: PhasesBegun,
+    settled: float | None,
+    choices: int,
+    has_max_tokens: bool,
+) -> TracedWork:
     sampling = request.sampling
-    first = None if record.ttft_s is None else times.began + record.ttft_s
     between = record.completion_tokens - 1
     after_first_s = None if record.ttft_s is None else record.duration_s - record.ttft_s
     return TracedWork(
         operation=_operation(request),
         alias=record.alias,
         began=times.began,
-        phases=_phases(times.began, record.duration_s, times.settled, _generation(times, first)),
+        phases=_phases(times.began, record.duration_s, settled, phases),
         end=record.end,
         is_stream=record.stream,
-        choices=plan.sequences,
-        max_tokens=sampling.max_tokens if plan.has_max_tokens else None,
+        choices=choices,
+        max_tokens=sampling.max_tokens if has_max_tokens else None,
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         finish_reason=record.finish_reason,
@@ -51,15 +77,15 @@ def traced_single(run: SingleRun, operation: str, phase: Phase) -> TracedWork:
         operation=operation,
         alias=record.alias,
         began=times.began,
-        phases=_phases(times.began, record.duration_s, settled, [*_waits(times), (phase, None)]),
+        phases=_phases(times.began, record.duration_s, settled, [*waits(times), (phase, None)]),
         end=record.end,
         prompt_tokens=record.prompt_tokens,
         cached_tokens=record.cached_tokens,
     )
 
 
-def _generation(times: Times, first_token: float | None) -> Sequence[tuple[Phase, float | None]]:
-    queue, *turn = _waits(times)
+def _generation(times: Times, first_token: float | None) -> PhasesBegun:
+    queue, *turn = waits(times)
     return [
         queue,
         ("prompt", times.prepared or times.generating),
@@ -69,7 +95,7 @@ def _generation(times: Times, first_token: float | None) -> Sequence[tuple[Phase
     ]
 
 
-def _waits(times: Times) -> Sequence[tuple[Phase, float | None]]:
+def waits(times: Times) -> PhasesBegun:
     if times.prepared is None:
         return [("queue", times.leased)]
     return [("queue", times.leased), ("turn", times.generating)]
@@ -79,14 +105,14 @@ def _phases(
     began: float,
     duration_s: float,
     settled: float | None,
-    parts: Sequence[tuple[Phase, float | None]],
+    parts: PhasesBegun,
 ) -> tuple[tuple[Phase, float], ...]:
     """Those that were begun, each with its end; the last one ended with the work."""
     return tuple(_ended(began + duration_s, settled, parts))
 
 
 def _ended(
-    work_ended: float, settled: float | None, parts: Sequence[tuple[Phase, float | None]]
+    work_ended: float, settled: float | None, parts: PhasesBegun
 ) -> Iterator[tuple[Phase, float]]:
     for phase, until in parts:
         yield phase, work_ended if until is None else until

@@ -2,14 +2,12 @@
 
 import logging
 from collections.abc import Sequence
-from typing import Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-MOST_BYTES: Final = 512
-"""Of a traceparent, and of a request's tracestate together: W3C has vendors pass on so much."""
+from server.tracing.facts import MOST_CONTEXT_BYTES
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 
@@ -18,11 +16,11 @@ def parent_context(traceparent: Sequence[bytes], tracestate: Sequence[bytes]) ->
     """What the caller's headers say, an empty one where they say nothing, or not what W3C has them
     say: a malformed context is no reason to refuse a request, nor a line in the log. Without a
     right traceparent there is no tracestate; one that is wrong or too long alone is left out."""
-    if len(traceparent) != 1 or len(traceparent[0]) > MOST_BYTES:
+    if len(traceparent) != 1 or len(traceparent[0]) > MOST_CONTEXT_BYTES:
         return Context()
     carrier = {"traceparent": traceparent[0].decode("latin-1")}
     state = b",".join(tracestate)
-    if state and len(state) <= MOST_BYTES:
+    if state and len(state) <= MOST_CONTEXT_BYTES:
         carrier["tracestate"] = state.decode("latin-1")
     return _PROPAGATOR.extract(carrier, Context())
 

@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -18,7 +18,7 @@ from engines.host.interpreter_turns import beside, give_way
 from server import __version__
 from server.tracing import wire
 from server.tracing.collector import Collector, Sent
-from server.tracing.facts import TracedRequest, Traces
+from server.tracing.facts import SpanPlace, TracedRequest, Traces
 from server.tracing.spans import SpanMaker
 
 log = logging.getLogger("fjord.traces")
@@ -72,6 +72,9 @@ class TraceExport(Traces):
             self._dropped["queue_full"] += 1
         else:
             self._queue.append(request)
+
+    def place(self, traceparent: Sequence[bytes], tracestate: Sequence[bytes]) -> SpanPlace:
+        return self._maker.place(traceparent, tracestate)
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()

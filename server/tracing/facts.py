@@ -5,7 +5,7 @@ answer, no key, no path that is none of ours. Of times: time.monotonic().
 """
 
 from collections.abc import Sequence
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 from prometheus_client.registry import Collector
@@ -16,6 +16,10 @@ Phase: TypeAlias = Literal[
 """What a request is at: it waits for an engine; its prompt is rendered, tokenised and reserved for;
 it waits for its turn, where the engine is full; the engine reads it, to the first token; it
 generates; one without deltas is worked on; its record is written."""
+
+
+MOST_CONTEXT_BYTES: Final = 512
+"""Of a traceparent, and of a request's tracestate together: W3C has vendors pass on so much."""
 
 
 class TracedWork(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -43,6 +47,20 @@ class TracedWork(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     per_token_s: float | None = None
 
 
+class SpanPlace(msgspec.Struct, frozen=True, gc=False):
+    """Where the span of a model's work will be, for one that is asked of another server: decided
+    when that is asked, so that the other's spans hang under it."""
+
+    trace_id: int
+    span_id: int
+    is_sampled: bool
+    tracestate: str
+
+    @property
+    def traceparent(self) -> str:
+        return f"00-{self.trace_id:032x}-{self.span_id:016x}-{int(self.is_sampled):02x}"
+
+
 class TracedRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One exchange over HTTP."""
 
@@ -65,6 +83,7 @@ class TracedRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ended_at_ns: int
     """The same moment in Unix nanoseconds."""
     work: TracedWork | None
+    place: SpanPlace | None = None
 
 
 class Traces(Collector):
@@ -72,6 +91,10 @@ class Traces(Collector):
 
     def ended(self, request: TracedRequest) -> None:
         """Take a request that has ended; never waits, never raises."""
+        raise NotImplementedError
+
+    def place(self, traceparent: Sequence[bytes], tracestate: Sequence[bytes]) -> SpanPlace:
+        """For a request with these headers."""
         raise NotImplementedError
 
     async def start(self) -> None:

@@ -3,18 +3,19 @@
 https://opentelemetry.io/docs/specs/semconv/http/http-spans/ and .../gen-ai/gen-ai-spans/
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
 from typing import Final
 
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler
 from opentelemetry.trace import SpanKind
 
 from server.tracing import wire
 from server.tracing.context import caller_of, parent_context
-from server.tracing.facts import TracedRequest, TracedWork
+from server.tracing.facts import SpanPlace, TracedRequest, TracedWork
 
 PROVIDER: Final = "fjord"
 _METHODS: Final = frozenset(
@@ -29,7 +30,7 @@ _IS_REMOTE: Final = 0x200
 
 
 class SpanMaker:
-    """Makes a request's spans, where the sampler wants them. For one thread."""
+    """Makes a request's spans, where the sampler wants them. For one thread, but for `place`."""
 
     def __init__(self, sampler: Sampler) -> None:
         self._sampler = sampler
@@ -39,27 +40,34 @@ class SpanMaker:
         """The server's span first, then the model's work and its phases; none: not sampled. The
         caller's trace goes on, and its sampled flag decides, unless the sampler is another."""
         context = parent_context(request.traceparent, request.tracestate)
+        place = request.place or self._placed(context, span_name(request))
+        return list(self._made(request, caller_of(context), place)) if place.is_sampled else []
+
+    def place(self, traceparent: Sequence[bytes], tracestate: Sequence[bytes]) -> SpanPlace:
+        """Of a request that has not ended. Its name, which no sampler of OpenTelemetry's looks at,
+        is not known yet."""
+        return self._placed(parent_context(traceparent, tracestate), "")
+
+    def _placed(self, context: Context, name: str) -> SpanPlace:
         caller = caller_of(context)
         trace_id = self._ids.generate_trace_id() if caller is None else caller.trace_id
-        result = self._sampler.should_sample(context, trace_id, span_name(request), SpanKind.SERVER)
-        if result.decision is not Decision.RECORD_AND_SAMPLE:
-            return []
+        result = self._sampler.should_sample(context, trace_id, name, SpanKind.SERVER)
+        is_sampled = result.decision is Decision.RECORD_AND_SAMPLE
         state = "" if result.trace_state is None else result.trace_state.to_header()
-        return list(self._made(request, caller, trace_id.to_bytes(16, "big"), state))
+        return SpanPlace(trace_id, self._ids.generate_span_id(), is_sampled, state)
 
     def _made(
         self,
         request: TracedRequest,
         caller: trace.SpanContext | None,
-        trace_id: bytes,
-        state: str,
+        place: SpanPlace,
     ) -> Iterator[bytes]:
         parent = b"" if caller is None else caller.span_id.to_bytes(8, "big")
         is_error = is_failed(request)
         error = error_type(request) if is_error else ""
         at = partial(_at_ns, request)
         root = self._new_id()
-        field = wire.trace_state(state)
+        trace_id, field = place.trace_id.to_bytes(16, "big"), wire.trace_state(place.tracestate)
         yield wire.span(
             *(trace_id, root, parent, span_name(request)),
             began_ns=at(request.began),
@@ -73,7 +81,7 @@ class SpanMaker:
         work = request.work
         if work is None:
             return
-        own = self._new_id()
+        own = place.span_id.to_bytes(8, "big")
         yield wire.span(
             *(trace_id, own, root, f"{work.operation} {work.alias}"),
             began_ns=at(work.began),

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from engines.base import GenerateRequest, Sampling
+from server.api.peer.held import KEPT_S
 from server.peers.directory import Directory
 from server.peers.wire import (
     ABORT,
@@ -19,6 +20,7 @@ from server.peers.wire import (
     ERROR,
     GENERATE,
     GONE,
+    LET_GO,
     OPENED,
     PROTOCOL,
     RENDER,
@@ -116,7 +118,7 @@ def call(alias: str = "m", text: str = "hi") -> RenderCall:
 
 
 def generates(held: str) -> bytes:
-    return encode(GenerateCall(held, Sampling(max_tokens=4000), 0, ASKER))
+    return encode(GenerateCall(held, Sampling(max_tokens=4000), 0, ASKER, 60.0))
 
 
 @contextmanager
@@ -203,6 +205,79 @@ def test_a_prompt_is_kept_for_seconds_and_its_engine_with_it(site: PeerSite) -> 
         assert heard_all(talk, 2) == [GONE]
 
 
+def test_a_prompt_that_nobody_wants_is_let_go_at_once(site: PeerSite) -> None:
+    fleet = site.nodes[1].services.fleet
+
+    def leases() -> int:
+        return sum(status.leases for status in fleet.statuses())
+
+    wait_until(lambda: leases() == 0, "earlier ones are let go", timeout_s=10)
+    began = time.monotonic()
+    with talking(site) as talk:
+        held = talk.rendered(1)
+        talk.say(frame(LET_GO, 0, held.held.encode()))
+        talk.say(frame(LET_GO, 0, b"nobody"))
+        wait_until(lambda: leases() == 0, "it is let go", timeout_s=KEPT_S)
+        talk.say(frame(GENERATE, 2, generates(held.held)))
+        assert heard_all(talk, 2) == [GONE]
+    for _ in range(3):
+        assert site.post("/v1/tokenize", model="m", prompt="one two").status_code == 200
+    wait_until(lambda: leases() == 0, "what was only counted is let go", timeout_s=KEPT_S)
+    assert time.monotonic() - began < KEPT_S
+
+
+@pytest.mark.parametrize("kind", [RENDER, GENERATE])
+def test_a_number_in_use_ends_the_channel_and_all_that_runs(site: PeerSite, kind: int) -> None:
+    supervisor = site.nodes[1].services.supervisor
+    with talking(site) as talk:
+        held = talk.rendered(1, "slow")
+        talk.say(frame(GENERATE, 2, generates(held.held)))
+        talk.hear()
+        more = talk_of(kind)
+        talk.say(frame(kind, 2, more))
+        assert talk.ends()
+        wait_until(lambda: len(supervisor) == 0, "all of it ends", timeout_s=10)
+
+
+def talk_of(kind: int) -> bytes:
+    return encode(call()) if kind == RENDER else generates("nobody")
+
+
+def test_a_front_that_asks_without_end_and_takes_nothing_is_not_heard(site: PeerSite) -> None:
+    """What it is owed stays bounded: the node reads no more of it, and drops it in the end."""
+    many = frame(GENERATE, 1, generates("")) * 2000
+
+    def ask(talk: Talk) -> None:
+        for _ in range(2**30 // len(many)):
+            talk.say(many)
+
+    with talking(site) as talk:
+        talk.client.settimeout(1)
+        with pytest.raises((TimeoutError, ConnectionError)):
+            ask(talk)
+    assert site.chat().status_code == 200
+
+
+def test_100_000_that_nobody_knows_are_answered(site: PeerSite) -> None:
+    with talking(site) as talk:
+        for first in range(0, 100_000, 10_000):
+            numbers = range(first, first + 10_000)
+            talk.say(b"".join(frame(GENERATE, n, generates("nobody")) for n in numbers))
+            assert [talk.hear()[:2] for _ in numbers] == [(GONE, n) for n in numbers]
+
+
+def test_a_frame_byte_by_byte_and_half_of_one(site: PeerSite) -> None:
+    with talking(site) as talk:
+        whole = frame(RENDER, 1, encode(call()))
+        for at in range(len(whole)):
+            talk.say(whole[at : at + 1])
+        assert talk.hear()[:2] == (REPLY, 1)
+        talk.say(frame(RENDER, 2, encode(call()))[:-1])
+        assert site.chat().status_code == 200
+    supervisor = site.nodes[1].services.supervisor
+    wait_until(lambda: len(supervisor) == 0, "nothing is left")
+
+
 def test_a_front_makes_again_what_was_kept_too_short(
     site: PeerSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,6 +302,17 @@ def test_what_nobody_hears_ends(site: PeerSite, how: str) -> None:
         elif how == "reset":
             talk.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     wait_until(lambda: len(supervisor) == 0, "it ends", timeout_s=10)
+
+
+def test_what_is_ended_before_it_began_is_told_its_end(site: PeerSite) -> None:
+    supervisor = site.nodes[1].services.supervisor
+    with talking(site) as talk:
+        held = talk.rendered(1, "slow")
+        talk.say(frame(GENERATE, 2, generates(held.held)) + frame(ABORT, 2))
+        assert heard_all(talk, 2)[-1] == END
+        talk.say(frame(RENDER, 3, encode(call("slow"))) + frame(ABORT, 3))
+        talk.rendered(4)
+        wait_until(lambda: len(supervisor) == 0, "it ends", timeout_s=10)
 
 
 def test_numbers_that_nobody_knows_are_nothing(site: PeerSite) -> None:

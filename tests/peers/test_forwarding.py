@@ -3,21 +3,31 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
 from engines.base import EngineUnavailable
+from server.ledger.meta import remember
 from server.peers.client import PeerClient
 from server.peers.directory import Directory
 from server.peers.engine import PeerEngine
+from server.peers.wire import PROTOCOL
 from tests.support.peers import PeerSite, peer_site
 from tests.support.serving import read_records, scripted, wait_until
 from tests.support.sites import new_site, postgres_server
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
+HUGE = {"enum": [2**64, -(2**63) - 1]}
+NESTED: dict[str, Any] = {}
+for _ in range(200):
+    NESTED = {"a": NESTED}
 MODELS = (
+    scripted("full", overload_above=0),
+    scripted("one", seats=1, text="a " * 75, token_delay_s=0.02),
+    scripted("free", free_chat_template_kwargs=True),
     scripted("m", text="one two three four", calls_tools=True),
     scripted("thinks", text="so it is", reasoning_text="let me see"),
     scripted("small", context_tokens=64, output_tokens=32),
@@ -60,6 +70,10 @@ def without_ids(answer: dict[str, Any]) -> dict[str, Any]:
         {"model": "small", "max_tokens": 40},
         {"model": "small", "text": "y " * 100},
         {"model": "nobody"},
+        {"model": "full"},
+        {"model": "free", "chat_template_kwargs": {"a": 10**40}},
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": HUGE}}},
+        {"model": "free", "chat_template_kwargs": {"a": NESTED}},
         {"temperature": 3},
     ],
 )
@@ -93,6 +107,8 @@ def _events(answer: httpx.Response) -> list[Any]:
     [
         ("/v1/embeddings", {"model": "vectors", "input": ["one", "two three"]}),
         ("/v1/rerank", {"model": "ranks", "query": "q", "documents": ["one", "two q"]}),
+        ("/v1/rerank", {"model": "ranks", "query": "q" * 18_000, "documents": ["d"] * 1000}),
+        ("/v1/score", {"model": "ranks", "text_1": "q" * 18_000, "text_2": ["d"] * 1000}),
         ("/v1/completions", {"model": "m", "prompt": ["a b", "c"], "max_tokens": 3}),
         ("/v1/completions", {"model": "m", "prompt": [1, 2, 3], "max_tokens": 3}),
         ("/v1/tokenize", {"model": "m", "prompt": "one two three"}),
@@ -138,6 +154,18 @@ def test_a_client_that_leaves_ends_it_on_the_node(site: PeerSite) -> None:
     wait_until(lambda: len(supervisor) == 0, "the node ends it", timeout_s=5)
 
 
+def test_the_nodes_own_patience_with_its_clients_is_not_the_fronts(
+    site: PeerSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = site.nodes[1].services
+    hasty = node.settings.model_copy(update={"request_timeout_s": 0.0})
+    monkeypatch.setattr(node, "settings", hasty)
+    monkeypatch.setattr("server.api.peer.answer.STUCK_S", 0.0)
+    answer = site.chat(model="slow", max_tokens=100)
+    assert answer.status_code == 200
+    assert answer.json()["usage"]["completion_tokens"] == 100
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [({}, 401), ({"authorization": "Bearer nonsense"}, 401), ({"authorization": "x" * 9000}, 401)],
@@ -146,6 +174,53 @@ def test_strangers_are_refused(site: PeerSite, headers: dict[str, str], status: 
     for what in ("pulse", "open", "channel", "embed", "score"):
         url = f"{site.nodes[1].url}/peer/v1/{what}"
         assert httpx.post(url, headers=headers).status_code == status
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_who_waits_for_a_turn_is_told_its_place(
+    site: PeerSite, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    here, node = site.nodes[number].services, site.nodes[1].services
+    chatty = here.settings.model_copy(update={"keep_alive_s": 0.1})
+    monkeypatch.setattr(here, "settings", chatty)
+    with ThreadPoolExecutor(3) as pool:
+        pool.submit(site.chat, model="one", number=1)
+        wait_until(lambda: node.supervisor.in_flight("one") == 1, "its seat is taken")
+        pool.submit(site.chat, model="one", number=1)
+        wait_until(lambda: node.supervisor.in_flight("one") == 2, "its margin is taken")
+        first = pool.submit(site.chat, model="one", number=number, stream=True)
+        wait_until(lambda: node.supervisor.in_flight("one") == 3, "one waits")
+        body = {"model": "one", "messages": [{"role": "user", "content": "hi"}]}
+        late = httpx.post(
+            f"{site.nodes[number].url}/v1/chat/completions",
+            json=body,
+            headers={"X-API-Key": site.key, "X-Request-Timeout": "1"},
+        )
+        assert late.status_code == 504
+        assert late.json()["error"]["details"] == {"position": 2, "owner_position": 2}
+        assert ": waiting position=1 owner_position=1\n" in first.result(20).text
+
+
+def test_the_sites_password_is_changed_and_nothing_is_cut(
+    site: PeerSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.peers.directory.LOOK_AGAIN_S", 0.0)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(site.chat, model="slow", max_tokens=150)
+        wait_until(lambda: len(site.nodes[1].services.supervisor) == 1, "it generates")
+        with site.books() as books, books.writing("meta"):
+            remember(books, "peer_password", "another")
+        strangers = {"authorization": "Bearer stranger"}
+        url = f"{site.nodes[1].url}/peer/v1/pulse"
+        assert httpx.post(url, headers=strangers).status_code == 401
+        known = {"authorization": "Bearer another", "x-fjord-peer": str(PROTOCOL)}
+        assert httpx.post(url, headers=known).status_code == 200
+        answer = site.post("/v1/embeddings", model="vectors", input="hi")
+        assert answer.status_code == 200
+        assert running.result(20).status_code == 200
+    assert [status.restarts for status in site.nodes[0].services.fleet.statuses()] == [0] * len(
+        site.nodes[0].services.fleet.statuses()
+    )
 
 
 def test_what_is_not_here_is_not_asked_of_a_third(site: PeerSite) -> None:

@@ -1,5 +1,6 @@
 """Nodes that are killed, freeze, come back or are drained, under streams through a front."""
 
+import asyncio
 import re
 import signal
 import threading
@@ -155,3 +156,20 @@ def test_an_engine_of_a_node_dies_and_its_other_streams_go_on(tmp_path: Path, se
         assert [status.restarts for status in front] == [0]
         assert {answer.status_code for answer in answers} <= {200, 503}
         wait_until(lambda: site.chat(max_tokens=2).status_code == 200, "it serves again")
+
+
+def test_a_node_that_ends_finishes_what_it_reads(tmp_path: Path, server: Any) -> None:
+    """A drain waits for a score, and a model's queue counts it."""
+    models = scripted("r", task="rerank", first_token_delay_s=1)
+    with peer_site(tmp_path, new_site(server), models) as site, ThreadPoolExecutor(1) as pool:
+        node = site.nodes[1].services
+        query: dict[str, Any] = {"model": "r", "query": "a", "documents": ["a b", "b"]}
+        answer = pool.submit(site.post, "/v1/rerank", **query)
+        wait_until(lambda: node.supervisor.in_flight("r") == 1, "it reads")
+        wait_until(lambda: next(node.supervisor.live())[1].waits_since is None, "it has its turn")
+        loop = node.supervisor._task.get_loop()  # type: ignore[union-attr]
+        drained = asyncio.run_coroutine_threadsafe(node.supervisor.drain(30), loop)
+        assert not drained.done()
+        assert answer.result(20).status_code == 200
+        drained.result(5)
+        assert not node.supervisor.in_flight("r")

@@ -17,6 +17,7 @@ from engines.base import (
     EngineUnavailable,
     GenerateRequest,
     InvalidRequest,
+    Reasoning,
     RequestKillsEngines,
     Sampling,
     Speech,
@@ -119,6 +120,23 @@ def test_a_request_is_the_same() -> None:
     assert sent(request) == request
 
 
+HUGE = [2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 10**300, -(10**300), True, 0]
+
+
+def test_integers_beyond_64_bits_are_the_same_wherever_they_stand() -> None:
+    request = GenerateRequest(
+        request_id="r",
+        sampling=Sampling(max_tokens=1, seed=-(2**63), stop=("a",)),
+        messages=[{"role": "user", "content": "x", "deep": [{"n": HUGE}]}],
+        tools=(Tool(name="f", parameters={"maximum": 2**64, "enum": HUGE}),),
+        structure=Structure(kind="json_schema", value={"enum": HUGE}),
+        chat_template_kwargs={"a": HUGE},
+        reasoning=Reasoning(),
+        speech=None,
+    )
+    assert sent(request) == request
+
+
 def test_pictures_and_recordings_are_the_same() -> None:
     pictures = [Picture(b"\x89PNG", 3, 4), Picture(b"\x89PNG", 3, 4, is_low=True)]
     parts = [{"type": "picture", "picture": each} for each in pictures]
@@ -143,6 +161,7 @@ def test_pictures_and_recordings_are_the_same() -> None:
         ContextLengthExceeded(5, 3, 4),
         ContextLengthExceeded(5, None, 4, characters=99),
         EngineOverloaded("full", 2.5),
+        EngineOverloaded("full", 2.5, {"position": 3, "owner_position": 1, "limit": 2}),
         EngineUnavailable("away", 3.0),
         EngineLoadTimeout("late", 4.0, {"state": "starting", "eta_s": None}),
         RequestKillsEngines(2),

@@ -9,5 +9,6 @@ calls.py      what a front asks for by it: prompts, generations
 held.py       prompts between their rendering and their generation
 answer.py     one generation: frames, as the engine makes them
 counted.py    for /metrics
+traced.py     for traces
 mounted.py    path -> what answers there
 """

@@ -8,19 +8,33 @@ from contextlib import aclosing
 
 from msgspec.structs import replace
 
-from engines.base import Delta, EngineError, EngineUnavailable
+from engines.base import Delta, EngineError, EngineUnavailable, InvalidRequest
 from server.api.peer.channel import NodeChannel
+from server.api.peer.door import trace_headers
 from server.api.peer.held import Held
+from server.api.peer.traced import traced_answer
 from server.api.services import Services
-from server.fairness.gate import EngineLeft
+from server.fairness.gate import EngineLeft, TurnPlace
 from server.http.exchange import Exchange
 from server.ledger.records import UsageRecord
 from server.peers.errors import told_error
-from server.peers.wire import END, ERROR, GONE, GenerateCall, delta_frame, encode, frame
+from server.peers.wire import (
+    END,
+    ERROR,
+    GONE,
+    MOST_FRAME,
+    PLACE,
+    GenerateCall,
+    delta_frame,
+    encode,
+    frame,
+)
 from server.requests.gated import GatedTurn, in_fair_order
 from server.requests.live import LiveRun, live_generation
+from server.requests.outcomes import end_of
 from server.requests.run import STUCK_S, RequestRun
 from server.requests.run_state import ON_DELTA, ON_DELTA_READ, Event, State
+from server.tracing.facts import TracedRequest
 
 log = logging.getLogger("fjord.peers")
 
@@ -42,12 +56,14 @@ class PeerAnswer(RequestRun[Exception | None]):
     """One of them. The front keeps the record; this one's carries what is counted here."""
 
     __slots__ = (
+        "_asker",
         "_channel",
         "_deadline",
         "_held",
         "_is_aborted",
         "_is_generating",
         "_number",
+        "_told_place",
         "_turn",
         "record",
         "request",
@@ -66,10 +82,11 @@ class PeerAnswer(RequestRun[Exception | None]):
         super().__init__(exchange, held.spec.alias, call.asker.owner, call.sampling.n)
         self._held, self.request = held, request
         self._channel, self._number = channel, number
-        self.record = _record(held, call)
+        self.record, self._asker = _record(held, call), call.asker
         self._turn = GatedTurn(services.gates, self.record, self.times, call.asker.service_class)
-        self._deadline = time.monotonic() + services.settings.request_timeout_s + STUCK_S
+        self._deadline = time.monotonic() + call.patience_s + STUCK_S
         self._is_aborted = self._is_generating = False
+        self._told_place: TurnPlace | None = None
 
     def abort_asked(self) -> None:
         """What is there is told, and then its end."""
@@ -84,11 +101,22 @@ class PeerAnswer(RequestRun[Exception | None]):
 
     def tick(self, now: float) -> None:
         self.on(Event.TICK)
+        if self._is_aborted and self.state in (State.READING, State.OPEN):
+            self.abort()  # the engine may not have had it yet
         if self.why is not None and now - self._cut_at > STUCK_S:
             self._cut_at = now
             self.on(Event.UNANSWERED)
         elif self.why is None and now > self._deadline:
             self.cut("timed_out")
+        elif (place := self._turn.place) != self._told_place and place is not None:
+            self._told_place = place
+            self._channel.write(frame(PLACE, self._number, encode(place)))
+
+    def traced(self) -> TracedRequest:
+        """What a trace says of it, once it has ended."""
+        scope, headers = self.exchange.scope, trace_headers(self._asker)
+        code = self.exchange.code
+        return traced_answer(scope, headers, self.record, self.times, self.request, code)
 
     def live(self) -> LiveRun:
         return live_generation(self.record, self.times)
@@ -99,7 +127,8 @@ class PeerAnswer(RequestRun[Exception | None]):
         error: Exception | None = None
         try:
             async with self._held.lease:
-                await self._generate()
+                if not self._is_aborted:
+                    await self._generate()
         except asyncio.CancelledError:
             if self._is_aborted and self.why is None and self._task is not None:
                 self._task.uncancel()
@@ -149,9 +178,15 @@ class PeerAnswer(RequestRun[Exception | None]):
         if delta.finish_reason:
             record.finish_reason = delta.finish_reason
         if self.why is None:
-            self._channel.write(delta_frame(self._number, delta), is_urgent=is_first)
+            piece = _of_bounded_length(delta_frame(self._number, delta))
+            self._channel.write(piece, is_urgent=is_first)
 
     async def _recorded(self, outcome: Exception | None) -> Exception | None:
+        record = self.record
+        record.duration_s = self.times.elapsed_s()
+        has_begun = record.ttft_s is not None
+        record.end = self.why or ("ok" if outcome is None else end_of(outcome, has_begun=has_begun))
+        self.exchange.code = "" if outcome is None else type(outcome).__name__
         return outcome
 
     async def _answer(self, outcome: Exception | None) -> None:
@@ -166,6 +201,14 @@ class PeerAnswer(RequestRun[Exception | None]):
                 self._channel.write(delta_frame(self._number, end))
         told = b"" if outcome is None else encode(told_error(outcome))
         self._channel.write(frame(END if outcome is None else ERROR, self._number, told))
+
+
+def _of_bounded_length(piece: bytes) -> bytes:
+    """Raises InvalidRequest: a prompt's log probabilities can be longer than any other answer."""
+    if len(piece) > MOST_FRAME:
+        message = f"The answer is too long for the way from the model: {len(piece)} bytes at once."
+        raise InvalidRequest(message, "logprobs", "fewer log probabilities, or a shorter prompt")
+    return piece
 
 
 def _record(held: Held, call: GenerateCall) -> UsageRecord:

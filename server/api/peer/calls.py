@@ -12,15 +12,17 @@ from engines.base import EngineError, GenerateRequest
 from engines.registry.spec import ModelSpec
 from server.api.peer.answer import ChannelExchange, PeerAnswer
 from server.api.peer.channel import NodeChannel
-from server.api.peer.door import MORE_BYTES, PeerDoor, PeerQuestion
+from server.api.peer.door import PeerDoor, PeerQuestion, own_name
 from server.api.peer.held import Held, HeldPrompts
 from server.http.exchange import ClientLeft, Exchange
+from server.http.request_log import line_of
 from server.peers.errors import told_error
 from server.peers.wire import (
     ABORT,
     ERROR,
     GENERATE,
     GONE,
+    LET_GO,
     RENDER,
     REPLY,
     FrameReader,
@@ -48,6 +50,7 @@ class ChannelQuestion(PeerQuestion[None]):
         self._held = held
 
     async def serve_admitted(self, exchange: Exchange) -> None:
+        line_of(exchange.scope).traces = None  # each generation has a trace, and a front's
         channel = NodeChannel(exchange)
         await channel.open()
         reading = asyncio.ensure_future(self._read(exchange, channel))
@@ -75,12 +78,13 @@ class ChannelQuestion(PeerQuestion[None]):
 
     async def _read(self, exchange: Exchange, channel: NodeChannel) -> None:
         """Until the front leaves. What is no frame ends the channel."""
-        frames = FrameReader(self.services.settings.max_body_bytes + MORE_BYTES)
+        frames = FrameReader()
         with contextlib.suppress(ClientLeft):
             try:
                 async for data in exchange.body_in_pieces(1):
                     for kind, number, payload in frames.feed(data):
                         self._heard(exchange, channel, kind, number, payload)
+                    await channel.room()
             except ValueError as error:
                 log.warning("a front's channel ends: %s", error)
                 exchange.drop()
@@ -88,11 +92,15 @@ class ChannelQuestion(PeerQuestion[None]):
     def _heard(
         self, exchange: Exchange, channel: NodeChannel, kind: int, number: int, payload: bytes
     ) -> None:
-        """Raises ValueError."""
+        """Raises ValueError: what is no call, and a number that is in use."""
+        if kind in (RENDER, GENERATE) and channel.is_known(number):
+            raise ValueError("a number came twice")
         if kind == RENDER:
             channel.begin(number, self._rendered(channel, number, _RENDER.decode(payload)))
         elif kind == GENERATE:
             self._generate(exchange, channel, number, _GENERATE.decode(payload))
+        elif kind == LET_GO:
+            self._held.let_go(payload.decode())
         elif kind == ABORT:
             run = channel.run_of(number)
             if isinstance(run, PeerAnswer):
@@ -113,11 +121,16 @@ class ChannelQuestion(PeerQuestion[None]):
     async def _render(self, call: RenderCall) -> RenderedPrompt:
         """Its prompt, which is kept a while."""
         spec = self.door.model(call.alias)
-        self._held.check_room()
         self.door.check_queue(spec.alias, call.asker.owner)
         request = self._as_here(call, spec)
+        with self._held.made():
+            return await self._made(spec, request, call.patience_s)
+
+    async def _made(
+        self, spec: ModelSpec, request: GenerateRequest, patience_s: float
+    ) -> RenderedPrompt:
         async with AsyncExitStack() as stack:
-            engine = await stack.enter_async_context(self.door.lease(spec.alias, call.patience_s))
+            engine = await stack.enter_async_context(self.door.lease(spec.alias, patience_s))
             prompt = await engine.render(request)
             return self._kept(Held(spec, engine, request, prompt, stack.pop_all()))
 
@@ -131,7 +144,8 @@ class ChannelQuestion(PeerQuestion[None]):
         """With this server's files, and its salt: an owner has one, whichever front asks."""
         asked = call.request
         salt = asked.cache_salt and self.services.prefix_salts.of(spec, call.asker.owner)
-        return replace(asked, adapter=spec.adapter, cache_salt=salt)
+        name = own_name(asked.request_id)
+        return replace(asked, request_id=name, adapter=spec.adapter, cache_salt=salt)
 
     def _generate(
         self, exchange: Exchange, channel: NodeChannel, number: int, call: GenerateCall
@@ -152,6 +166,8 @@ class ChannelQuestion(PeerQuestion[None]):
             log.exception("request %s failed", answer.request.request_id)
         finally:
             channel.remove_run(number)
+            if self.services.traces is not None:
+                self.services.traces.ended(answer.traced())
             self.door.metrics.count(answer.alias, answer.record.completion_tokens)
 
 

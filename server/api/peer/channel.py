@@ -62,6 +62,10 @@ class NodeChannel:
     def remove_run(self, number: int) -> None:
         self._runs.pop(number, None)
 
+    def is_known(self, number: int) -> bool:
+        """Whether something is done under it."""
+        return number in self._tasks
+
     def run_of(self, number: int) -> RequestRun[Any] | None:
         return self._runs.get(number)
 

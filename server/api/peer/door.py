@@ -1,7 +1,6 @@
 """Who may ask, and what is said where it cannot be done."""
 
 import asyncio
-import hmac
 import logging
 import time
 from typing import Any, Generic, TypeVar
@@ -16,16 +15,15 @@ from server.api.services import Services
 from server.errors import ApiError, method_not_allowed, to_api_error
 from server.http.asgi import Receive, Scope, Send
 from server.http.exchange import ClientLeft, Exchange
-from server.http.request_log import line_of
+from server.http.request_log import TraceHeaders, line_of
+from server.ids import new_id
 from server.peers.directory import Directory
 from server.peers.errors import told_error
-from server.peers.wire import PROTOCOL, decoder, encode
+from server.peers.wire import MOST_FRAME, PROTOCOL, Asker, decoder, encode
 
 log = logging.getLogger("fjord.peers")
 
 MEDIA = b"application/msgpack"
-MORE_BYTES = 2**20
-"""Than a client's body, for what a front says around it."""
 
 C = TypeVar("C")
 
@@ -39,9 +37,9 @@ class PeerDoor:
 
     async def check(self, exchange: Exchange) -> None:
         """Raises ApiError 401, 426, EngineUnavailable."""
-        given = exchange.header(b"authorization") or b""
-        expected = f"Bearer {await self.directory.password()}".encode()
-        if not hmac.compare_digest(given, expected):
+        given = (exchange.header(b"authorization") or b"").decode("latin-1")
+        kind, _, password = given.partition(" ")
+        if kind != "Bearer" or not await self.directory.is_password(password):
             raise ApiError(401, "AUTH_FAILED", "Servers of this site alone may ask here.")
         if exchange.header(b"x-fjord-peer") != str(PROTOCOL).encode():
             message = f"This server is asked in version {PROTOCOL} of its servers' protocol."
@@ -63,10 +61,21 @@ class PeerDoor:
         try:
             self.services.check_queue(alias, owner)
         except ApiError as error:
-            raise EngineOverloaded(error.message, 2.0) from None
+            raise EngineOverloaded(error.message, 2.0, error.details) from None
 
     def lease(self, alias: str, patience_s: float) -> Lease:
         return self.services.fleet.lease(alias, time.monotonic() + patience_s)
+
+
+def trace_headers(asker: Asker) -> TraceHeaders:
+    traceparent, tracestate = (text.encode("latin-1", "ignore") for text in asker.trace)
+    return [traceparent] if traceparent else [], [tracestate] if tracestate else []
+
+
+def own_name(request_id: str) -> str:
+    """Of what an engine here does for a front's request: what comes again after a lost connection
+    is not ended with what went before."""
+    return f"{request_id}.{new_id(8)}"
 
 
 class PeerQuestion(Generic[C]):
@@ -98,10 +107,13 @@ class PeerQuestion(Generic[C]):
 
     async def serve_admitted(self, exchange: Exchange) -> None:
         """Answers. What it raises is told."""
-        await self.serve(exchange, await self._call(exchange))
+        call = await self._call(exchange)
+        if (asker := getattr(call, "asker", None)) is not None:
+            line_of(exchange.scope).caller = trace_headers(asker)
+        await self.serve(exchange, call)
 
     async def _call(self, exchange: Exchange) -> C:
-        body = await exchange.body(self.services.settings.max_body_bytes + MORE_BYTES)
+        body = await exchange.body(MOST_FRAME)
         if self._decoder is None:
             return None  # type: ignore[return-value]
         try:

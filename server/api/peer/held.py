@@ -1,7 +1,8 @@
 """Prompts between their rendering and their generation: the front opens its record meanwhile."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from typing import Final
 
 from engines.base import Engine, EngineOverloaded, GenerateRequest, Prompt
@@ -33,18 +34,26 @@ class HeldPrompts:
     def __init__(self) -> None:
         self._known: dict[str, tuple[Held, asyncio.TimerHandle]] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._made = 0
+        """Those on their way."""
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def check_room(self) -> None:
-        """Raises EngineOverloaded."""
-        if len(self._known) >= MOST:
+    @contextmanager
+    def made(self) -> Iterator[None]:
+        """While one is on its way. Raises EngineOverloaded."""
+        if len(self._known) + self._made >= MOST:
             raise EngineOverloaded("Too many prompts wait to be generated.")
+        self._made += 1
+        try:
+            yield
+        finally:
+            self._made -= 1
 
     def keep(self, held: Held) -> str:
         handle = new_id(24)
-        timer = asyncio.get_running_loop().call_later(KEPT_S, self._let_go, handle)
+        timer = asyncio.get_running_loop().call_later(KEPT_S, self.let_go, handle)
         self._known[handle] = (held, timer)
         return handle
 
@@ -55,7 +64,8 @@ class HeldPrompts:
             timer.cancel()
         return held
 
-    def _let_go(self, handle: str) -> None:
+    def let_go(self, handle: str) -> None:
+        """Nobody will have it generated; unknown ones are ignored."""
         held = self.take(handle)
         if held is not None:
             task = asyncio.ensure_future(held.lease.aclose())
