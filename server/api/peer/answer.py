@@ -179,7 +179,8 @@ class PeerAnswer(RequestRun[Exception | None]):
             record.finish_reason = delta.finish_reason
         if self.why is None:
             piece = _of_bounded_length(delta_frame(self._number, delta))
-            self._channel.write(piece, is_urgent=is_first)
+            # what ends it goes with its end
+            self._channel.write(piece, is_urgent=is_first and delta.finish_reason is None)
 
     async def _recorded(self, outcome: Exception | None) -> Exception | None:
         record = self.record
@@ -199,8 +200,10 @@ class PeerAnswer(RequestRun[Exception | None]):
             for index in range(self.sequences):
                 end = Delta(index=index, finish_reason="abort")
                 self._channel.write(delta_frame(self._number, end))
-        told = b"" if outcome is None else encode(told_error(outcome))
-        self._channel.write(frame(END if outcome is None else ERROR, self._number, told))
+        if outcome is None:
+            self._channel.write(frame(END, self._number), is_urgent=not self.request.stream)
+        else:
+            self._channel.write(frame(ERROR, self._number, encode(told_error(outcome))))
 
 
 def _of_bounded_length(piece: bytes) -> bytes:
