@@ -32,6 +32,10 @@ class Channel:
         self._status = 0
         self._said: list[bytes] = []
 
+    @property
+    def is_ready(self) -> bool:
+        return self.is_open and self._opened.done()
+
     async def opened(self) -> None:
         """Raises OSError where it is refused or lost, TimeoutError."""
         async with asyncio.timeout(OPEN_S):

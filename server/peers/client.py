@@ -9,13 +9,13 @@ from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
-from engines.base import EngineDead, EngineUnavailable, InvalidRequest
+from engines.base import EngineDead, EngineError, EngineUnavailable, InvalidRequest
 from server.peers.channel import Channel
 from server.peers.connection import AnswerReader, PeerConnection, connected, unreached
 from server.peers.directory import Directory
 from server.peers.replies import PeerLost, Reply, WholeAnswer, told_by, understood
+from server.peers.stream import PeerStream
 from server.peers.wire import (
-    ABORT,
     LET_GO,
     MOST_FRAME,
     PATH,
@@ -111,21 +111,25 @@ class PeerClient:
     def _unreached(self, error: Exception) -> EngineDead:
         return EngineDead(f"the server {self.node} cannot be reached: {unreached(error)}")
 
-    async def rendered(self, call: bytes) -> bytes:
-        """The node's answer to a RenderCall. Raises as `ask` does."""
+    async def rendered(self, call: bytes, choices: int) -> tuple[bytes, PeerStream]:
+        """The node's answer to a RenderCall, and where it goes on, what it generates. Raises as
+        `ask` does."""
         _check_length(call)
         for _ in range(2):
             channel = await self.open_channel()
             reply = Reply(self.node)
             number = channel.ask(RENDER, call, reply)
+            reply.after = stream = PeerStream(channel, self.node, choices, number)
             try:
-                return await reply.done
+                return await reply.done, stream
             except PeerLost:  # a node that lives gives another channel
                 continue
-            finally:
-                channel.remove(number)
-                if not reply.is_here:
-                    channel.say(ABORT, number)
+            except EngineError:  # what it was refused with
+                stream.forget()
+                raise
+            except BaseException:
+                stream.close()
+                raise
         raise EngineDead(f"the connection to the server {self.node} was lost")
 
     def let_go(self, handle: str) -> None:
@@ -145,6 +149,8 @@ class PeerClient:
 
     async def _opened(self) -> Channel:
         known = self._channel
+        if known is not None and known.is_ready:
+            return known
         if known is None or not known.is_open:
             self._channel = known = Channel()
             task = asyncio.ensure_future(self._open(known))

@@ -23,6 +23,7 @@ from engines.base import (
 )
 from server.fairness.gate import TurnPlace
 from server.peers.client import PeerClient
+from server.peers.prompts import HeldPrompt
 from server.peers.replies import PeerLost, understood
 from server.peers.stream import Gone, PeerStream
 from server.peers.wire import (
@@ -51,26 +52,6 @@ _OPENED = decoder(OpenedAlias)
 _RENDERED = decoder(RenderedPrompt)
 
 
-class HeldPrompt:
-    """What a node keeps for a few seconds, and lets go as soon as nobody here wants it any more."""
-
-    __slots__ = ("_client", "_handle", "request")
-
-    def __init__(self, handle: str, request: GenerateRequest, client: PeerClient) -> None:
-        self._handle, self._client = handle, client
-        self.request = request
-        """It makes it again."""
-
-    def taken(self) -> str:
-        """Its handle, to be generated."""
-        handle, self._handle = self._handle, ""
-        return handle
-
-    def __del__(self) -> None:
-        if self._handle:
-            self._client.let_go(self._handle)
-
-
 class Standing:
     """Of an alias on a node, as all know it who ask there."""
 
@@ -90,15 +71,17 @@ class PeerEngine:
         self._streams: dict[str, PeerStream] = {}
         """By the request's id."""
         self._asker, self._deadline = Asker("", ""), math.inf
+        self._goes_on = False
 
     @property
     def is_reluctant(self) -> bool:
         return self._standing.is_reluctant
 
-    def on_behalf_of(self, asker: Asker, deadline: float) -> "PeerEngine":
-        """The same, asked for somebody, who waits until `deadline` (time.monotonic())."""
+    def on_behalf_of(self, asker: Asker, deadline: float, *, goes_on: bool = False) -> "PeerEngine":
+        """The same, asked for somebody, who waits until `deadline` (time.monotonic()). `goes_on`:
+        the one prompt that is made is generated then, and the node need not be asked again."""
         other = copy.copy(self)
-        other._asker, other._deadline = asker, deadline
+        other._asker, other._deadline, other._goes_on = asker, deadline, goes_on
         return other
 
     @property
@@ -126,26 +109,33 @@ class PeerEngine:
         self._standing.is_reluctant = pulse.is_drained or self._alias in pulse.away
 
     async def render(self, request: GenerateRequest) -> Prompt:
-        call = RenderCall(self._alias, request, self._asker, self._patience_s)
+        return await self._rendered(request, goes_on=self._goes_on)
+
+    async def _rendered(self, request: GenerateRequest, *, goes_on: bool) -> Prompt:
+        call = RenderCall(self._alias, request, self._asker, self._patience_s, goes_on)
         with self._noting_death():
-            reply = await self._client.rendered(encode(call))
-        found: RenderedPrompt = understood(self._client.node, _RENDERED.decode, reply)
+            reply, stream = await self._client.rendered(encode(call), request.sampling.n)
+        try:
+            found: RenderedPrompt = understood(self._client.node, _RENDERED.decode, reply)
+            ids = understood(self._client.node, unpacked_ids, found.token_ids)
+        except EngineUnavailable:
+            stream.close()
+            raise
         if request.speech is not None:
             request.speech.language.code = found.language
-        ids = understood(self._client.node, unpacked_ids, found.token_ids)
-        return Prompt(token_ids=ids, rendered=HeldPrompt(found.held, request, self._client))
+        held = HeldPrompt(found.held, request, self._client, stream)
+        return Prompt(token_ids=ids, rendered=held)
 
     async def generate(
         self, request: GenerateRequest, prompt: Prompt, sink: Sink | None = None
     ) -> AsyncGenerator[Delta, None]:
         held: HeldPrompt = prompt.rendered
         for left in reversed(range(PROMPT_TRIES)):
-            channel = await self._client.open_channel()
-            stream = PeerStream(channel, self._client.node, sink, request.sampling.n)
+            call, stream = await self._begun(request, held)
             self._streams[request.request_id] = stream
             try:
                 with self._noting_death():
-                    async for delta in stream.deltas(self._call(request, held)):
+                    async for delta in stream.deltas(call, sink):
                         yield delta
                 return
             except Gone:  # it kept us waiting, or was asked on a connection that had ended
@@ -160,7 +150,20 @@ class PeerEngine:
             finally:
                 stream.close()
                 self._streams.pop(request.request_id, None)
-            held = (await self.render(held.request)).rendered
+            held = (await self._rendered(held.request, goes_on=False)).rendered
+
+    async def _begun(
+        self, request: GenerateRequest, held: HeldPrompt
+    ) -> tuple[bytes | None, PeerStream]:
+        """What is to be asked, if anything, and where it is heard."""
+        if (going := held.going(request)) is not None:
+            return None, going
+        if not (handle := held.taken()):
+            again: HeldPrompt = (await self._rendered(held.request, goes_on=False)).rendered
+            handle = again.taken()
+        channel = await self._client.open_channel()
+        stream = PeerStream(channel, self._client.node, request.sampling.n)
+        return self._call(request, handle), stream
 
     @contextmanager
     def _noting_death(self) -> Iterator[None]:
@@ -171,9 +174,9 @@ class PeerEngine:
             self._standing.is_reluctant = True
             raise
 
-    def _call(self, request: GenerateRequest, held: HeldPrompt) -> bytes:
+    def _call(self, request: GenerateRequest, handle: str) -> bytes:
         sampling, left_s = request.sampling, self._patience_s
-        return encode(GenerateCall(held.taken(), sampling, request.priority, self._asker, left_s))
+        return encode(GenerateCall(handle, sampling, request.priority, self._asker, left_s))
 
     def place(self, request_id: str) -> TurnPlace | None:
         """Where a request waits for its turn on the node; None: it does not, as far as is known."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from engines.base import EngineUnavailable
+from server.peers.channel import Hearing
 from server.peers.errors import WireError, heard_error
 from server.peers.wire import ERROR, MOST_FRAME, REPLY, decoder
 
@@ -54,14 +55,15 @@ class Reply:
 
     def __init__(self, node: str) -> None:
         self._node = node
-        self.is_here = False
+        self.after: Hearing | None = None
+        """Hears what comes after it."""
         self.done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def heard(self, kind: int, payload: bytes) -> None:
-        self.is_here = True
         if self.done.done():
-            return
-        if kind == ERROR:
+            if self.after is not None:
+                self.after.heard(kind, payload)
+        elif kind == ERROR:
             self.done.set_exception(told_by(self._node, payload))
         elif kind == REPLY:
             self.done.set_result(payload)
@@ -69,9 +71,10 @@ class Reply:
             self.done.set_exception(not_understood(self._node))
 
     def lost(self) -> None:
-        self.is_here = True
         if not self.done.done():
             self.done.set_exception(PeerLost(is_untouched=False))
+        if self.after is not None:
+            self.after.lost()
 
 
 def told_by(node: str, payload: bytes) -> Exception:

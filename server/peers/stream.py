@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Final
 
 import msgspec
@@ -26,22 +27,26 @@ class PeerStream:
     """Hears it. What a ready sink can take passes its reader by; what waits for a slow reader is
     bounded by the answer's length."""
 
-    def __init__(self, channel: Channel, node: str, sink: Sink | None, choices: int) -> None:
-        self._channel, self._node, self._sink = channel, node, sink
-        self._choices = choices
+    def __init__(self, channel: Channel, node: str, choices: int, number: int = 0) -> None:
+        """`number`: under which it was asked for already, with its prompt."""
+        self._channel, self._node = channel, node
+        self._choices, self._number = choices, number
+        self._sink: Sink | None = None
         self._waiting: deque[Delta] = deque()
         self._news: asyncio.Future[None] | None = None
         self._error: Exception | None = None
         self._is_over = False
-        self._number = 0
         self.has_begun = False
         """A delta has come."""
         self.place: TurnPlace | None = None
         """Where it waits on the node for its turn, until a delta comes."""
 
-    async def deltas(self, call: bytes) -> AsyncGenerator[Delta, None]:
-        """Of a GenerateCall. Raises PeerLost, Gone, and what the node's engine raised."""
-        self._number = self._channel.ask(GENERATE, call, self)
+    async def deltas(self, call: bytes | None, sink: Sink | None) -> AsyncGenerator[Delta, None]:
+        """Of a GenerateCall; None: of what was asked for with its prompt. Raises PeerLost, Gone,
+        and what the node's engine raised."""
+        self._sink = sink
+        if call is not None:
+            self._number = self._channel.ask(GENERATE, call, self)
         while True:
             while self._waiting:
                 yield self._waiting.popleft()
@@ -66,6 +71,15 @@ class PeerStream:
     def close(self) -> None:
         """Its reader is done with it, at its end or before."""
         self.abort()
+        self._channel.remove(self._number)
+
+    def leave(self) -> None:
+        """As `close`, from any thread: garbage is collected in any."""
+        with suppress(RuntimeError):  # the loop has ended
+            self._channel.loop.call_soon_threadsafe(self.close)
+
+    def forget(self) -> None:
+        """It never began."""
         self._channel.remove(self._number)
 
     def _wake(self) -> None:

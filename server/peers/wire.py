@@ -55,10 +55,13 @@ class RenderCall(msgspec.Struct, array_like=True, frozen=True):
     request: GenerateRequest
     asker: Asker
     patience_s: float
+    goes_on: bool = False
+    """Where it fits, the node generates it as it stands, under the same number: a way there and
+    back less. A front that decides otherwise meanwhile aborts it."""
 
 
 class RenderedPrompt(msgspec.Struct, array_like=True, frozen=True):
-    """The node keeps the prompt for a few seconds, under `held`."""
+    """The node keeps the prompt for a few seconds, under `held`; "": it generates it already."""
 
     held: str
     token_ids: bytes

@@ -23,11 +23,14 @@ class EngineAsker(Protocol):
         """time.monotonic() at which it ends."""
 
 
-def on_behalf(engine: Engine, asked: EngineAsker, exchange: Exchange) -> Engine:
-    """The engine as it is asked for this request."""
+def on_behalf(
+    engine: Engine, asked: EngineAsker, exchange: Exchange, *, goes_on: bool = False
+) -> Engine:
+    """The engine as it is asked for this request. `goes_on`: for one prompt, which is generated as
+    it is made."""
     if not isinstance(engine, PeerEngine):
         return engine
     record = asked.record
     trace = trace_context(exchange.scope)
     asker = Asker(record.owner, record.key_id, asked.service_class, trace)
-    return engine.on_behalf_of(asker, asked.deadline)
+    return engine.on_behalf_of(asker, asked.deadline, goes_on=goes_on)

@@ -79,7 +79,7 @@ class OddNode:
         pass
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError):
+        with suppress(OSError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
             await self.serve_one(head.split()[1].decode().removeprefix(PATH), reader, writer)
 

@@ -96,7 +96,8 @@ class ChannelQuestion(PeerQuestion[None]):
         if kind in (RENDER, GENERATE) and channel.is_known(number):
             raise ValueError("a number came twice")
         if kind == RENDER:
-            channel.begin(number, self._rendered(channel, number, _RENDER.decode(payload)))
+            call = _RENDER.decode(payload)
+            channel.begin(number, self._rendered(exchange, channel, number, call))
         elif kind == GENERATE:
             self._generate(exchange, channel, number, _GENERATE.decode(payload))
         elif kind == LET_GO:
@@ -108,37 +109,46 @@ class ChannelQuestion(PeerQuestion[None]):
             else:
                 channel.cancel(number)
 
-    async def _rendered(self, channel: NodeChannel, number: int, call: RenderCall) -> None:
+    async def _rendered(
+        self, exchange: Exchange, channel: NodeChannel, number: int, call: RenderCall
+    ) -> None:
         try:
-            found: Any = await self._render(call)
+            held = await self._render(call)
         except Exception as error:
             if not isinstance(error, EngineError):
                 log.exception("a prompt for another server failed")
             channel.write(frame(ERROR, number, encode(told_error(error))))
-        else:
-            channel.write(frame(REPLY, number, encode(found)))
+            return
+        goes_on = call.goes_on and held.fits
+        reply = self._reply(held, "" if goes_on else self._held.keep(held))
+        channel.write(frame(REPLY, number, encode(reply)))
+        if goes_on:
+            begun = GenerateCall(
+                held="",
+                sampling=held.request.sampling,
+                priority=held.request.priority,
+                asker=call.asker,
+                patience_s=call.patience_s,
+            )
+            await self._run(self._answer(exchange, channel, number, held, begun), channel, number)
 
-    async def _render(self, call: RenderCall) -> RenderedPrompt:
-        """Its prompt, which is kept a while."""
+    async def _render(self, call: RenderCall) -> Held:
         spec = self.door.model(call.alias)
         self.door.check_queue(spec.alias, call.asker.owner)
         request = self._as_here(call, spec)
         with self._held.made():
             return await self._made(spec, request, call.patience_s)
 
-    async def _made(
-        self, spec: ModelSpec, request: GenerateRequest, patience_s: float
-    ) -> RenderedPrompt:
+    async def _made(self, spec: ModelSpec, request: GenerateRequest, patience_s: float) -> Held:
         async with AsyncExitStack() as stack:
             engine = await stack.enter_async_context(self.door.lease(spec.alias, patience_s))
             prompt = await engine.render(request)
-            return self._kept(Held(spec, engine, request, prompt, stack.pop_all()))
+            return Held(spec, engine, request, prompt, stack.pop_all())
 
-    def _kept(self, held: Held) -> RenderedPrompt:
+    def _reply(self, held: Held, handle: str) -> RenderedPrompt:
         speech = held.request.speech
         language = None if speech is None else speech.language.code
-        ids = packed_ids(held.prompt.token_ids)
-        return RenderedPrompt(self._held.keep(held), ids, language)
+        return RenderedPrompt(handle, packed_ids(held.prompt.token_ids), language)
 
     def _as_here(self, call: RenderCall, spec: ModelSpec) -> GenerateRequest:
         """With this server's files, and its salt: an owner has one, whichever front asks."""
@@ -154,10 +164,21 @@ class ChannelQuestion(PeerQuestion[None]):
         if held is None:
             channel.write(frame(GONE, number))
             return
+        answer = self._answer(exchange, channel, number, held, call)
+        channel.begin(number, self._run(answer, channel, number))
+
+    def _answer(
+        self,
+        exchange: Exchange,
+        channel: NodeChannel,
+        number: int,
+        held: Held,
+        call: GenerateCall,
+    ) -> PeerAnswer:
         own = ChannelExchange(exchange.scope, _never, _never, exchange.request_id)
         answer = PeerAnswer(held, call, number, channel, own, self.services)
         channel.add_run(number, answer)
-        channel.begin(number, self._run(answer, channel, number))
+        return answer
 
     async def _run(self, answer: PeerAnswer, channel: NodeChannel, number: int) -> None:
         try:

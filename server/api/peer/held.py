@@ -27,6 +27,13 @@ class Held:
         self.spec, self.engine, self.request, self.prompt = spec, engine, request, prompt
         self.lease = lease
 
+    @property
+    def fits(self) -> bool:
+        """As it was asked for: there is a prompt, and room for the answer."""
+        context = min(self.spec.context_tokens, self.engine.context_tokens)
+        tokens = self.prompt.token_count
+        return 0 < tokens <= context - self.request.sampling.max_tokens
+
 
 class HeldPrompts:
     """By handles that nobody guesses."""
