@@ -11,8 +11,21 @@ import pytest
 
 from engines.base import GenerateRequest, Sampling
 from server.api.peer.calls import ChannelQuestion
+from server.api.peer.channel import NodeChannel
 from server.ledger.errors import BudgetExceeded
-from server.peers.wire import ABORT, END, GENERATE, LET_GO, RENDER, REPLY, RenderCall, encode, frame
+from server.peers.wire import (
+    ABORT,
+    END,
+    FULL,
+    GENERATE,
+    LET_GO,
+    PLAIN,
+    RENDER,
+    REPLY,
+    RenderCall,
+    encode,
+    frame,
+)
 from tests.peers.test_channel import ASKER, REPLIES, heard_all, talking
 from tests.support.peers import PeerSite, peer_site
 from tests.support.serving import read_records, scripted, wait_until
@@ -187,3 +200,30 @@ def test_a_front_that_leaves_ends_it(site: PeerSite) -> None:
         talk.say(frame(RENDER, 1, asked("slow", max_tokens=4000)))
         assert talk.hear()[0] == REPLY
     wait_until(lambda: runs(site, "slow") == 0, "it has ended")
+
+
+@pytest.mark.parametrize(
+    ("more", "urgent"),
+    [
+        ({"max_tokens": 1, "stream": True}, [REPLY, END]),
+        ({"max_tokens": 1}, [REPLY, END]),
+        ({"stream": True}, [REPLY, PLAIN]),
+        ({}, [REPLY, END]),
+        ({"stream": True, "n": 2, "max_tokens": 1}, [REPLY, FULL]),
+    ],
+)
+def test_nothing_that_somebody_waits_for_is_gathered(
+    site: PeerSite, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], urgent: list[int]
+) -> None:
+    """An answer's first text, all of it where there is no more, and the end of a whole one."""
+    writes: list[int] = []
+    original = NodeChannel.write
+
+    def noted(self: NodeChannel, piece: bytes, *, is_urgent: bool = True) -> None:
+        if is_urgent:
+            writes.append(piece[4])
+        original(self, piece, is_urgent=is_urgent)
+
+    monkeypatch.setattr(NodeChannel, "write", noted)
+    assert site.chat(**more).status_code == 200
+    assert writes == urgent

@@ -62,6 +62,7 @@ class PeerAnswer(RequestRun[Exception | None]):
         "_held",
         "_is_aborted",
         "_is_generating",
+        "_is_under_way",
         "_number",
         "_told_place",
         "_turn",
@@ -85,7 +86,7 @@ class PeerAnswer(RequestRun[Exception | None]):
         self.record, self._asker = _record(held, call), call.asker
         self._turn = GatedTurn(services.gates, self.record, self.times, call.asker.service_class)
         self._deadline = time.monotonic() + call.patience_s + STUCK_S
-        self._is_aborted = self._is_generating = False
+        self._is_aborted = self._is_generating = self._is_under_way = False
         self._told_place: TurnPlace | None = None
 
     def abort_asked(self) -> None:
@@ -179,8 +180,9 @@ class PeerAnswer(RequestRun[Exception | None]):
             record.finish_reason = delta.finish_reason
         if self.why is None:
             piece = _of_bounded_length(delta_frame(self._number, delta))
-            # what ends it goes with its end
-            self._channel.write(piece, is_urgent=is_first and delta.finish_reason is None)
+            is_all = delta.finish_reason is not None and self.sequences == 1
+            self._is_under_way |= is_first and not is_all  # all that there is goes with its end
+            self._channel.write(piece, is_urgent=is_first and not is_all)
 
     async def _recorded(self, outcome: Exception | None) -> Exception | None:
         record = self.record
@@ -201,7 +203,8 @@ class PeerAnswer(RequestRun[Exception | None]):
                 end = Delta(index=index, finish_reason="abort")
                 self._channel.write(delta_frame(self._number, end))
         if outcome is None:
-            self._channel.write(frame(END, self._number), is_urgent=not self.request.stream)
+            is_urgent = not (self.request.stream and self._is_under_way)
+            self._channel.write(frame(END, self._number), is_urgent=is_urgent)
         else:
             self._channel.write(frame(ERROR, self._number, encode(told_error(outcome))))
 
