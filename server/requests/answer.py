@@ -155,8 +155,7 @@ class GenerationRun(RequestRun[ApiError | None]):
     async def _on(self, engine: Engine) -> None:
         self._has_engine = True
         self.times.has_engine()
-        goes_on = self.call.plan.truncation is None and len(self.call.plan.requests) == 1
-        asked = on_behalf(engine, self.call, self.exchange, goes_on=goes_on)
+        asked = on_behalf(engine, self.call, self.exchange, goes_on=self.call.plan.is_as_it_stands)
         requests, prompts = await prepared(self.call, asked)
         await self._reserve(requests)
         async with self._turn.at(engine, self.call.record.prompt_tokens, requests) as turn:

@@ -84,6 +84,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return self.requests[0].stream
 
     @property
+    def is_as_it_stands(self) -> bool:
+        """One prompt, which is generated as it is made."""
+        return self.truncation is None and len(self.requests) == 1
+
+    @property
     def sequences(self) -> int:
         """How many are generated at once: the choices of all prompts."""
         return sum(request.sampling.n for request in self.requests)
