@@ -29,7 +29,8 @@ import httpx
 
 from benchmarks.machine import surroundings
 from benchmarks.scale_crowd import Crowd
-from benchmarks.scale_site import FULL, MOST_RUN, OPEN, Site, asked, new_key, serving
+from benchmarks.scale_site import FULL, MOST_RUN, OPEN, Site, asked, serving
+from benchmarks.soak import new_key
 from server.ledger.keys import hash_of
 from server.ledger.sqlite import prepared_ledger
 
@@ -122,7 +123,7 @@ def _known(site: Site, folder: Path) -> Row:
     longest that a small request took meanwhile."""
     cpu_s, began, most_ms = site.cost().cpu_s, time.monotonic(), 0.0
     with ThreadPoolExecutor(1) as thread:
-        making = thread.submit(new_key, ["--data-dir", str(folder / "data")])
+        making = thread.submit(new_key, "scale", ["--data-dir", str(folder / "data")])
         while not (making.done() and _is_known(site, making.result())):
             most_ms = max(most_ms, site.beside(100).most_ms)
             if time.monotonic() - began > GONE_S:

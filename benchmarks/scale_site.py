@@ -2,9 +2,7 @@
 what it holds."""
 
 import json
-import os
 import re
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,9 +16,8 @@ from benchmarks.figures import percentile
 from benchmarks.front import Cost, front_cost
 from benchmarks.generator import drive
 from benchmarks.load import Load
-from benchmarks.processes import free_port, stop
-from benchmarks.servers import ROOT
-from benchmarks.soak import fjord, wait_until_ready
+from benchmarks.processes import stop
+from benchmarks.soak import new_key, started, wait_until_ready
 from server.ledger.sqlite import prepared_ledger
 
 OPEN, FULL, QUICK = "open", "full", "quick"
@@ -117,22 +114,12 @@ def asked(alias: str) -> dict[str, Any]:
 @contextmanager
 def serving(folder: Path, keys: Sequence[str] = ()) -> Iterator[Site]:
     """`keys`: texts that the ledger under `folder` has already; else one is made."""
-    (folder / "registry.yaml").write_text(REGISTRY)
     places = ["--data-dir", str(folder / "data")]
     prepared_ledger(folder / "data")
     if not keys:
-        keys = [new_key(places)]
-    port = free_port()
-    serve = ["serve", "--registry", str(folder / "registry.yaml"), "--profile", "embedded"]
+        keys = [new_key("scale", places)]
     began = time.monotonic()
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            fjord(*serve, "--port", str(port), *places),
-            env={**os.environ, **LIMITS},
-            stdout=log,
-            stderr=log,
-            cwd=ROOT,
-        )
+    process, port = started(folder, REGISTRY, LIMITS)
     try:
         wait_until_ready(process, port)
         site = Site(pid=process.pid, port=port, keys=keys, ready_s=time.monotonic() - began)
@@ -140,9 +127,3 @@ def serving(folder: Path, keys: Sequence[str] = ()) -> Iterator[Site]:
         yield site
     finally:
         stop(process)
-
-
-def new_key(places: Sequence[str]) -> str:
-    command = fjord("keys", "create", "--name", "scale", "--json", *places)
-    made = subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
-    return str(json.loads(made.stdout)["key"])

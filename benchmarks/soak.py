@@ -11,12 +11,11 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ import psutil
 from benchmarks.generator import drive
 from benchmarks.load import Load, Outcome
 from benchmarks.machine import surroundings
+from benchmarks.processes import free_port
 from benchmarks.servers import ROOT
 from server.ledger.sqlite import prepared_ledger
 
@@ -127,28 +127,43 @@ profiles:
 def serving(folder: Path) -> Iterator[tuple["subprocess.Popen[bytes]", int, str]]:
     """`fjord serve` on a free port: the process, its port and a good key."""
     text = registry("soak", text="the boats come home before the storm")
-    (folder / "registry.yaml").write_text(text)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     places = ["--data-dir", str(folder / "data")]
     prepared_ledger(folder / "data")
-    command = ["keys", "create", "--name", "soak", "--json", *places]
-    made = subprocess.run(fjord(*command), check=True, capture_output=True, cwd=ROOT)
+    key = new_key("soak", places)
+    process, port = started(folder, text, LIMITS)
+    try:
+        wait_until_ready(process, port)
+        yield process, port, key
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(30)
+
+
+def new_key(name: str, places: Sequence[str]) -> str:
+    """Its text. `places`: where the data is, as flags."""
+    command = fjord("keys", "create", "--name", name, "--json", *places)
+    made = subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+    return str(json.loads(made.stdout)["key"])
+
+
+def started(
+    folder: Path, registry_text: str, limits: Mapping[str, str]
+) -> tuple["subprocess.Popen[bytes]", int]:
+    """`fjord serve` of that registry, with its data and its log in `folder`: the process, which the
+    caller ends, and its port."""
+    (folder / "registry.yaml").write_text(registry_text)
+    port = free_port()
     serve = ["serve", "--registry", str(folder / "registry.yaml"), "--profile", "embedded"]
+    places = ["--data-dir", str(folder / "data")]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
             fjord(*serve, "--port", str(port), *places),
-            env={**os.environ, **LIMITS},
+            env={**os.environ, **limits},
             stdout=log,
             stderr=log,
             cwd=ROOT,
         )
-    try:
-        wait_until_ready(process, port)
-        yield process, port, json.loads(made.stdout)["key"]
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(30)
+    return process, port
 
 
 def fjord(*arguments: str) -> list[str]:

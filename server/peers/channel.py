@@ -50,6 +50,11 @@ class Channel:
         self.say(kind, self._count, payload)
         return self._count
 
+    def hand_over(self, number: int, hearing: Hearing) -> None:
+        """Who hears what comes from now on."""
+        if number in self._hearing:
+            self._hearing[number] = hearing
+
     def say(self, kind: int, number: int, payload: bytes = b"") -> None:
         """With what else is said in this turn of the event loop. What nobody listens to when it is
         closed."""

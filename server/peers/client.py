@@ -121,7 +121,9 @@ class PeerClient:
             number = channel.ask(RENDER, call, reply)
             reply.after = stream = PeerStream(channel, self.node, choices, number)
             try:
-                return await reply.done, stream
+                found = await reply.done
+                channel.hand_over(number, stream)
+                return found, stream
             except PeerLost:  # a node that lives gives another channel
                 continue
             except EngineError:  # what it was refused with

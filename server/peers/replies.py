@@ -56,7 +56,7 @@ class Reply:
     def __init__(self, node: str) -> None:
         self._node = node
         self.after: Hearing | None = None
-        """Hears what comes after it."""
+        """Hears what comes after it, until it hears by itself."""
         self.done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
 
     def heard(self, kind: int, payload: bytes) -> None:

@@ -80,6 +80,14 @@ class Asked:
             return [(d.index, d.text, d.token_count) for d in await self.run.deltas()]
 
 
+async def under_way(client: Client) -> Asked:
+    """With its first token read."""
+    asked = Asked(client=client)
+    asked.arrives(chunk("a", 1))
+    assert await asked.read() == [(0, "a", 1)]
+    return asked
+
+
 def run(work: Coroutine[Any, Any, None]) -> None:
     asyncio.run(work)
 
@@ -105,9 +113,7 @@ def test_between_first_and_last_a_ready_client_has_it_at_once() -> None:
 def test_a_client_that_does_not_keep_up_has_all_later_and_in_order() -> None:
     async def work() -> None:
         client = Client()
-        asked = Asked(client=client)
-        asked.arrives(chunk("a", 1))
-        assert await asked.read() == [(0, "a", 1)]
+        asked = await under_way(client)
         client.keeps_up = False
         asked.arrives(chunk("b", 2), chunk("c", 3))
         assert client.taken == []
@@ -158,9 +164,7 @@ def test_without_a_client_the_reader_has_everything() -> None:
 def test_what_came_before_an_error_is_read_before_it(broken: Any) -> None:
     async def work() -> None:
         client = Client()
-        asked = Asked(client=client)
-        asked.arrives(chunk("a", 1))
-        assert await asked.read() == [(0, "a", 1)]
+        asked = await under_way(client)
         client.keeps_up = False
         asked.arrives(chunk("b", 2), broken, chunk("c", 3))
         assert await asked.read() == [(0, "b", 1)]
@@ -186,9 +190,7 @@ def test_a_reader_that_waits_hears_of_an_error() -> None:
 def test_a_cancelled_one_ends_with_what_it_had() -> None:
     async def work() -> None:
         client = Client()
-        asked = Asked(client=client)
-        asked.arrives(chunk("a", 1))
-        assert await asked.read() == [(0, "a", 1)]
+        asked = await under_way(client)
         asked.task.is_cancelled = True
         client.keeps_up = False
         asked.arrives(chunk("b", 2), None)

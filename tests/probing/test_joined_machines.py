@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.cluster_findings import check_three_are_bad, found_by
 from tests.support.probed_node import TOKEN
 from tests.support.serve_process import FJORD, Server, environment, serving
 from tests.support.serving import make_key, wait_until
@@ -126,16 +127,9 @@ def test_what_is_broken_is_found_from_elsewhere_too(head: Head) -> None:
         shown, said = doctor.communicate(timeout=120)
     assert doctor.returncode == 1, said
     told = json.loads(shown)
-    found = {(n["node"], c["name"]): c for n in told["nodes"] for c in n["checks"]}
+    found = found_by(told)
     assert told["bad"] == 3
-    assert {at for at, each in found.items() if each["state"] == "bad"} == {
-        ("gpu-2", "versions"),
-        ("gpu-2", "clock"),
-        ("gpu-2", "ports"),
-    }
-    assert found["gpu-2", "versions"]["words"] == "vLLM 0.31.0 instead of 0.32.0 of gpu-1"
-    assert found["gpu-2", "clock"]["words"] == "40 s ahead of gpu-1's"
-    assert found["gpu-2", "ports"]["words"] == "gpu-1 -> gpu-2: refused: 29501"
+    check_three_are_bad(found)
     assert found["gpu-2", "weights"]["state"] == "ok"
 
 

@@ -6,10 +6,10 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.support.cluster_findings import check_three_are_bad, found_by
 from tests.support.probed_node import TOKEN
 from tests.support.serve_process import FJORD, environment
 from tests.support.two_hosts import Host, hosts_of_a_file
@@ -18,7 +18,6 @@ __all__ = ("hosts_of_a_file",)
 
 MODEL = "--model=tiny={}"
 Hosts = tuple[Host, Host]
-Found = dict[tuple[str, str], dict[str, str]]
 
 
 @pytest.fixture
@@ -36,10 +35,6 @@ def doctor(host: Host, name: str, home: Path, *args: str) -> "subprocess.Popen[s
     argv = [*FJORD, "doctor", "--cluster", "--wait", "60", *args]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return host.popen(argv, cwd=home, env=around, **pipes)
-
-
-def found_by(told: dict[str, Any]) -> Found:
-    return {(n["node"], c["name"]): c for n in told["nodes"] for c in n["checks"]}
 
 
 @pytest.mark.vllm
@@ -82,14 +77,7 @@ def test_what_is_broken_is_found_and_named(hosts: Hosts, tmp_path: Path, model: 
     assert told["bad"] == 3
     assert node.communicate(timeout=20)[0] == "3\n"
     found = found_by(told)
-    assert {at for at, each in found.items() if each["state"] == "bad"} == {
-        ("gpu-2", "versions"),
-        ("gpu-2", "clock"),
-        ("gpu-2", "ports"),
-    }
-    assert found["gpu-2", "versions"]["words"] == "vLLM 0.31.0 instead of 0.32.0 of gpu-1"
-    assert found["gpu-2", "clock"]["words"] == "40 s ahead of gpu-1's"
-    assert found["gpu-2", "ports"]["words"] == "gpu-1 -> gpu-2: refused: 29501"
+    check_three_are_bad(found)
     assert found["gpu-2", "link"]["state"] != "bad"
     assert found["gpu-2", "gloo"]["words"] == "not tried: addresses and ports come first"
 

@@ -170,19 +170,19 @@ class PeerAnswer(RequestRun[Exception | None]):
 
     def take(self, delta: Delta) -> None:
         """As a Sink, and of what comes to its task."""
-        record = self.record
-        is_first = record.ttft_s is None
-        if is_first:
+        record, is_urgent = self.record, False
+        if record.ttft_s is None:
             record.ttft_s = self.times.elapsed_s()
+            # where it is all that there is, it goes with its end
+            is_urgent = delta.finish_reason is None or self.sequences > 1
+            self._is_under_way = is_urgent
         record.completion_tokens += delta.token_count
         record.cached_tokens += delta.cached_tokens
         if delta.finish_reason:
             record.finish_reason = delta.finish_reason
         if self.why is None:
             piece = _of_bounded_length(delta_frame(self._number, delta))
-            is_all = delta.finish_reason is not None and self.sequences == 1
-            self._is_under_way |= is_first and not is_all  # all that there is goes with its end
-            self._channel.write(piece, is_urgent=is_first and not is_all)
+            self._channel.write(piece, is_urgent=is_urgent)
 
     async def _recorded(self, outcome: Exception | None) -> Exception | None:
         record = self.record
