@@ -28,8 +28,8 @@ from engines.vllm.collected_stream import CollectedStream
 from engines.vllm.ending import empty, shut_down
 from engines.vllm.errors import engine_error, raise_as, rendering_error, submission_error
 from engines.vllm.fastpath.fast_path import FastPath, may_go_fast
+from engines.vllm.fastpath.output_router import FastStream
 from engines.vllm.fastpath.proof import proven_fast_path
-from engines.vllm.fastpath.stream import DirectStream
 from engines.vllm.fastpath.switch import is_fast_path_on
 from engines.vllm.figures import EngineFigures
 from engines.vllm.form_trial import FormTrials, form_trials
@@ -262,7 +262,7 @@ class VllmEngine(EngineFigures, PoolingCalls):
 
     async def _submit(
         self, llm: Any, request: GenerateRequest, prompt: Prompt, sink: Sink | None
-    ) -> DirectStream | CollectedStream:
+    ) -> FastStream | CollectedStream:
         assert self._vocabulary is not None
         assert self._renderer is not None
         adapter = await self._adapters.request(llm, request.adapter)
@@ -279,8 +279,8 @@ class VllmEngine(EngineFigures, PoolingCalls):
             llm.vllm_config,
             adapter,
         )
-        goes_fast = may_go_fast(request) and not has_pictures(prompt.rendered)
-        if self._fast_path is not None and sink is not None and goes_fast:
+        goes_fast = may_go_fast(request, has_sink=sink is not None)
+        if self._fast_path is not None and goes_fast and not has_pictures(prompt.rendered):
             stream = await self._fast_path.submit(submitted, sink)
             if stream is not None:
                 return stream

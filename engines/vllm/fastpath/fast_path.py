@@ -4,8 +4,9 @@ import contextlib
 from typing import Any
 
 from engines.base import GenerateRequest, Sink
+from engines.vllm.fastpath.gathered import GatheredStream
 from engines.vllm.fastpath.left_out import leave_out
-from engines.vllm.fastpath.output_router import OutputRouter
+from engines.vllm.fastpath.output_router import FastStream, OutputRouter
 from engines.vllm.fastpath.request_copies import RequestCopies
 from engines.vllm.fastpath.stream import DirectStream
 from engines.vllm.submission import Submission
@@ -24,8 +25,9 @@ class FastPath:
         """That no task was woken for, so far."""
         return self.router.tokens
 
-    async def submit(self, submission: Submission, sink: Sink) -> DirectStream | None:
-        """None: this one goes the public way. Raises what vLLM raises against the request."""
+    async def submit(self, submission: Submission, sink: Sink | None) -> FastStream | None:
+        """None: this one goes the public way; without `sink` the answer comes whole. Raises what
+        vLLM raises against the request."""
         try:
             return await self._submitted(submission, sink)
         except (AttributeError, ImportError, TypeError) as error:
@@ -34,7 +36,7 @@ class FastPath:
                 leave_out("a direct stream", error)
             return None
 
-    async def _submitted(self, submission: Submission, sink: Sink) -> DirectStream:
+    async def _submitted(self, submission: Submission, sink: Sink | None) -> FastStream:
         core_request = await self.requests.make(
             submission.request,
             submission.prompt,
@@ -45,7 +47,7 @@ class FastPath:
             thinking_tokens=submission.thinking_tokens,
         )
         core_request.reasoning_ended = submission.reasoning_ended
-        stream = DirectStream(core_request.request_id, submission.choices, sink)
+        stream = _stream(core_request.request_id, submission, sink)
         await self.router.add(core_request, stream)
         return stream
 
@@ -54,13 +56,19 @@ class FastPath:
         self.router.end(request_id)
 
 
-def may_go_fast(request: GenerateRequest) -> bool:
+def _stream(name: str, submission: Submission, sink: Sink | None) -> FastStream:
+    if sink is None or not submission.request.stream:
+        return GatheredStream(name, submission.choices)
+    return DirectStream(name, submission.choices, sink)
+
+
+def may_go_fast(request: GenerateRequest, *, has_sink: bool) -> bool:
     """Whether its tokens need no more than their text: a stop string is looked for at each, and a
-    log probability comes with each. Nobody waits for those of a whole answer."""
+    log probability comes with each. A stream's also need somebody who takes them."""
     sampling = request.sampling
-    if sampling.prompt_logprobs is not None:
+    if sampling.prompt_logprobs is not None or sampling.logprobs is not None:
         return False
-    return request.stream and sampling.n == 1 and not sampling.stop and sampling.logprobs is None
+    return sampling.n == 1 and not sampling.stop and (has_sink or not request.stream)
 
 
 def remember_end_token(llm: Any) -> None:

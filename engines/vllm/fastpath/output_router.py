@@ -1,10 +1,13 @@
 """Every message's outputs on their way to the streams: short where possible."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
+from engines.vllm.fastpath.gathered import GatheredStream
 from engines.vllm.fastpath.stream import DirectStream
 from engines.vllm.fastpath.text import TextMakers
+
+FastStream: TypeAlias = DirectStream | GatheredStream
 
 
 def can_route(llm: Any) -> bool:
@@ -35,7 +38,7 @@ class OutputRouter:
         self._send = llm.engine_core.add_request_async
         self._abort = llm.abort
         self._admit = getattr(llm, "check_admission", None)  # came after 0.26
-        self._streams: dict[str, DirectStream] = {}
+        self._streams: dict[str, FastStream] = {}
 
     def attach(self) -> None:
         """From now on vLLM calls `process_outputs` of this one, and tokens count."""
@@ -46,7 +49,7 @@ class OutputRouter:
         """From now on vLLM calls its own again."""
         self._processor.process_outputs = self._process
 
-    async def add(self, request: Any, stream: DirectStream) -> None:
+    async def add(self, request: Any, stream: FastStream) -> None:
         """As AsyncLLM.add_request goes on with an EngineCoreRequest; its outputs are `stream`'s.
         Raises what that raises, and leaves nothing of it then."""
         if self._admit is not None:
@@ -60,7 +63,7 @@ class OutputRouter:
             await self._abort(stream.request_id, internal=True)
             raise
 
-    def register(self, request: Any, stream: DirectStream) -> None:
+    def register(self, request: Any, stream: FastStream) -> None:
         """Its outputs are `stream`'s from now on."""
         self._register(request, None, None, 0, stream)
         state = self._states[stream.request_id]

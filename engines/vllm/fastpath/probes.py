@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 from engines.base import Delta, GenerateRequest, Prompt, Sampling
 from engines.vllm.deltas import Choices
+from engines.vllm.fastpath.gathered import GatheredStream
 from engines.vllm.fastpath.output_router import OutputRouter
 from engines.vllm.fastpath.stream import DirectStream
 from engines.vllm.vocabulary import Vocabulary
@@ -76,6 +77,17 @@ class Probes:
             if stream.is_owed:
                 reader.deltas += stream.owed()
         return reader.deltas
+
+    async def gathered(
+        self, request: GenerateRequest, core_request: Any, finish: str, router: OutputRouter
+    ) -> list[Delta]:
+        """The same answer, whole."""
+        choices = Choices(request, self._vocabulary, None)
+        stream = GatheredStream(core_request.request_id, choices)
+        router.register(core_request, stream)
+        for output in self._outputs(stream.request_id, finish):
+            router.process_outputs([output])
+        return await stream.read()
 
     def _outputs(self, request_id: str, finish: str) -> Iterator[Any]:
         """Messages' outputs that make an answer; vLLM's word for its end is `finish`."""

@@ -2,9 +2,9 @@
 
 Nothing is generated: vLLM's own request and output processors are given requests and outputs that
 the engine itself never sees, once as vLLM has them and once the fast way. Part by part: texts from
-tokens' bytes, those of several tokens at a time, direct streams as a whole; requests that are
-copied, field by field, also fields that are unknown here. What differs, or raises, is left out with
-one warning, and the public way serves.
+tokens' bytes, those of several tokens at a time, direct streams as a whole, and answers that are
+gathered; requests that are copied, field by field, also fields that are unknown here. What differs,
+or raises, is left out with one warning, and the public way serves.
 """
 
 import asyncio
@@ -90,17 +90,21 @@ async def _check_stream(
     finish: str,
     skips_special_tokens: bool,
 ) -> None:
-    """Raises where a direct stream's answer is not the collector's."""
+    """Raises where a direct stream's answer, or a gathered one, is not the collector's."""
     await asyncio.sleep(0)  # others' streams go on
     request, prompt = probes.request()
-    asked = [await _made(processed, request, prompt, skips_special_tokens) for _ in range(2)]
+    asked = [await _made(processed, request, prompt, skips_special_tokens) for _ in range(3)]
     try:
         expected = answer_of(probes.collected(request, asked[0], finish))
-        answer = answer_of(probes.direct(request, asked[1], finish, router))
-        if answer != expected:
-            raise Different(f"{answer} and not {expected}")
-        if asked[1].request_id in llm.output_processor.request_states:
-            raise Different("an answer that is over is not forgotten")
+        answers = [
+            answer_of(probes.direct(request, asked[1], finish, router)),
+            answer_of(await probes.gathered(request, asked[2], finish, router)),
+        ]
+        for answer, core_request in zip(answers, asked[1:], strict=True):
+            if answer != expected:
+                raise Different(f"{answer} and not {expected}")
+            if core_request.request_id in llm.output_processor.request_states:
+                raise Different("an answer that is over is not forgotten")
     finally:
         for core_request in asked:
             router.end(core_request.request_id)

@@ -69,9 +69,9 @@ class DirectStream:
             if output.finish_reason is not None:
                 finish = str(output.finish_reason)
                 text = answer_text.last(ids, finish == "stop")
-                self._owe(text, ids, finish, _cached_tokens(output))
+                self._owe(text, ids, finish, cached_tokens_of(output))
             elif self.is_owed or not self._sink.is_ready():
-                self._owe(answer_text.of(ids), ids, None, _cached_tokens(output))
+                self._owe(answer_text.of(ids), ids, None, cached_tokens_of(output))
             else:
                 self._sink.take(self._choices.piece(answer_text.of(ids), ids))
                 return True
@@ -124,7 +124,7 @@ class DirectStream:
         return [self._choices.piece(text, ids, self._finish, cached_tokens)]
 
 
-def _cached_tokens(output: Any) -> int:
+def cached_tokens_of(output: Any) -> int:
     """Told once, with the first token."""
     prefill = output.prefill_stats
     return 0 if prefill is None else prefill.num_cached_tokens or 0
