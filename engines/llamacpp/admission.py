@@ -6,15 +6,17 @@ import bisect
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from engines.llamacpp.adapter_turns import AdapterTurns
+from engines.llamacpp.answer_reader import AnswerReader
 from engines.llamacpp.model import LlamacppModel
 from engines.llamacpp.prompt_calls import Means, PromptCalls
 from engines.llamacpp.prompt_owners import PromptOwners
 from engines.llamacpp.task import Item, Task
 from engines.llamacpp.turns import ReadingTurns, Turn
+from engines.llamacpp.wire import Chunk
 
 MOST_OVERTAKERS = 64
 UNFAIR_OVERTAKER = 16
@@ -37,7 +39,10 @@ class Outbox:
         self._is_waking = False
 
     def put(self, task: Task, item: Item) -> None:
-        self._items.append((task, item))
+        self.put_all(((task, item),))
+
+    def put_all(self, items: Sequence[tuple[Task, Item]]) -> None:
+        self._items.extend(items)
         if not self._is_waking:
             self._is_waking = True
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody reads any more
@@ -69,11 +74,14 @@ class SlotQueue:
         self._running: set[Task] = set()
         # one thread more for each long prompt: its next call is sent while the last one runs
         self._threads = ThreadPoolExecutor(model.slot_count + 2, thread_name_prefix="llama-stream")
+        outbox = Outbox(asyncio.get_running_loop(), self._arrived)
+        self._reader = AnswerReader(outbox.put_all)
         self._means: Means | None = Means(
             complete=model.server.handle_completions,
             find_slot=model.reading_slot,
             submit=self._threads.submit,
-            put=Outbox(asyncio.get_running_loop(), self._arrived).put,
+            put=outbox.put,
+            follow=self._reader.follow,
             piece_tokens=self._turns.piece_tokens,
             step_tokens=model.step_tokens,
             recent=model.recent_prompts,
@@ -95,7 +103,7 @@ class SlotQueue:
             self._owners.end(task)
             self._admit()
             return
-        if not isinstance(item, bytes | list):  # its last call has returned
+        if not isinstance(item, Chunk | list):  # its last call has returned
             self._running.discard(task)
             self._adapters.end(task)
             self._owners.end(task)
@@ -126,6 +134,7 @@ class SlotQueue:
     def close(self) -> None:
         """Wait for every running call to return, and let go of the server; blocks."""
         self._threads.shutdown(wait=True, cancel_futures=True)
+        self._reader.close()
         self._means = None
 
     def _admit(self) -> None:

@@ -33,7 +33,7 @@ class Server:
         self.may_say = threading.Event()
         self.may_end = threading.Event()
 
-    def handle_completions(self, payload: bytes, on_chunk: Any) -> None:
+    def handle_completions(self, payload: bytes, on_chunk: Any, takes_rest: Any) -> None:
         self.calls.append(msgspec.json.decode(payload))
         on_chunk(PROGRESS)
         self.may_say.wait(30)
