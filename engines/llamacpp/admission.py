@@ -66,7 +66,7 @@ class SlotQueue:
     def __init__(self, model: LlamacppModel) -> None:
         self._free_slots = model.slot_count
         self._free_cells = model.cells
-        self._turns = ReadingTurns(model.step_tokens)
+        self._turns = ReadingTurns(model.step_tokens, model.long_prompt_tokens)
         self._adapters = AdapterTurns()
         self._owners = PromptOwners()
         self._order = itertools.count()
@@ -101,6 +101,8 @@ class SlotQueue:
         if item == "read":
             self._turns.end(task)
             self._owners.end(task)
+            if not task.is_whole:
+                self._turns.streams(task)
             self._admit()
             return
         if not isinstance(item, Chunk | list):  # its last call has returned
@@ -110,6 +112,7 @@ class SlotQueue:
             self._free_slots += task.slots
             self._free_cells += task.cells
             self._turns.end(task)
+            self._turns.streamed(task)
             self._admit()
         task.receive(task, item)
 

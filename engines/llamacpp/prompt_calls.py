@@ -23,6 +23,8 @@ from engines.llamacpp.wire import DECODER, LAST_FIELDS, Chunk, PromptProgress
 HELD_CHUNKS = 64
 """A whole answer's chunks cross to the loop that many at a time."""
 
+MOST_PIECES = 512
+"""Of a prompt: each names all that is read before it."""
 MOST_CORRECTIONS = 3
 """A cache that so often holds less than it should is not relied on: the rest goes in one call."""
 MOST_ROOM_TRIES = 4
@@ -119,7 +121,8 @@ class PromptCalls:
         self.means.put(self.task, end)
 
     def _next_end(self) -> int:
-        piece, left = self.means.piece_tokens(), self._total - self._in_cache
+        piece = max(self.means.piece_tokens(), self._total // MOST_PIECES)
+        left = self._total - self._in_cache
         if self._corrections >= MOST_CORRECTIONS or left <= piece + piece // 4:
             return self._total
         return self._in_cache + piece

@@ -38,6 +38,7 @@ class ServerProcess:
         self._asked_for = {**asked, "key": key}
         self._child = _popen()
         self.listening_address = ""
+        self.has_card = False
         self._end = weakref.finalize(self, _end, self._child)
 
     def load(self) -> None:
@@ -53,6 +54,7 @@ class ServerProcess:
         if "address" not in told:
             raise RuntimeError(told.get("failed") or f"its process ended ({child.wait()})")
         self.listening_address = str(told["address"])
+        self.has_card = bool(told.get("has_card"))
 
     @property
     def pid(self) -> int:

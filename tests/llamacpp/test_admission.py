@@ -38,6 +38,7 @@ class Site:
             slot_count=4,
             cells=1000,
             step_tokens=64,
+            long_prompt_tokens=None,
             server=self.server,
             reading_slot=lambda seed: 0,
             recent_prompts=RecentPrompts(4),

@@ -51,6 +51,7 @@ def queue_on(server: Server) -> SlotQueue:
         slot_count=4,
         cells=1000,
         step_tokens=64,
+        long_prompt_tokens=None,
         server=server,
         reading_slot=lambda seed: 0,
         recent_prompts=RecentPrompts(4),
