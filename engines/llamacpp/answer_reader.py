@@ -4,6 +4,7 @@ woken for each token, and they would wait for each other's turns at the interpre
 import selectors
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,6 +15,11 @@ from engines.llamacpp.event_stream import EventStream
 from engines.llamacpp.task import Item, Task
 from engines.llamacpp.wire import DECODER, Chunk
 
+FEW_STREAMS = 4
+"""Up to so many each token goes at once."""
+GATHER_S = 0.005
+"""Of more, so long: llama.cpp draws a step's tokens one after the other, each in half a millisecond
+where the vocabulary is large, and sends each at once."""
 _MOST_BYTES = 1 << 14
 
 
@@ -67,7 +73,7 @@ class AnswerReader:
 
     def _run(self) -> None:
         while not self._is_closed:
-            for key, _ in self._selector.select():
+            for key, _ in self._ready():
                 if key.data is None:
                     self._waked.recv(_MOST_BYTES)
                     self._begin()
@@ -76,6 +82,13 @@ class AnswerReader:
             self._tell()
         self._end_all()
         self._tell()
+
+    def _ready(self) -> list[tuple[selectors.SelectorKey, int]]:
+        ready = self._selector.select()
+        if len(self._selector.get_map()) <= 1 + FEW_STREAMS:
+            return ready
+        time.sleep(GATHER_S)
+        return self._selector.select(0)
 
     def _tell(self) -> None:
         found, self._found = self._found, []

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from engines.base import EngineDead
-from engines.llamacpp.answer_reader import AnswerReader, Followed, Rest
+from engines.llamacpp import answer_reader
+from engines.llamacpp.answer_reader import FEW_STREAMS, AnswerReader, Followed, Rest
 from engines.llamacpp.event_stream import EventStream
 from engines.llamacpp.task import Item, Task
 from engines.llamacpp.wire import Chunk
@@ -116,6 +117,28 @@ def test_a_call_that_nobody_wants_ends_when_llamacpp_has_let_go() -> None:
         assert heard.next() == [(other.task, ["x"])], "nothing of the other, and no end yet"
         call.there.close()
         assert heard.next() == [(call.task, None)]
+
+
+def test_of_many_streams_what_comes_soon_after_is_told_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(answer_reader, "GATHER_S", 1.0)
+    with reading() as heard:
+        calls = [Call(heard) for _ in range(FEW_STREAMS + 1)]
+        for call in calls:
+            call.there.sendall(token("a", 1))
+        told, looks = 0, 0
+        while told < len(calls):
+            told, looks = told + len(heard.next()), looks + 1
+        assert looks < len(calls)
+
+
+def test_of_few_streams_each_token_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_reader, "GATHER_S", 3600.0)
+    with reading() as heard:
+        for call in [Call(heard) for _ in range(FEW_STREAMS)]:
+            call.there.sendall(token("a", 1))
+            assert heard.next() == [(call.task, ["a"])]
 
 
 @pytest.mark.parametrize("broken", [b"", b"zz\r\n", http_chunk(b"data: no JSON\n\n")])
