@@ -10,11 +10,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from engines.llamacpp.adapter_turns import AdapterTurns
-from engines.llamacpp.answer_reader import AnswerReader
 from engines.llamacpp.model import LlamacppModel
 from engines.llamacpp.prompt_calls import Means, PromptCalls
 from engines.llamacpp.prompt_owners import PromptOwners
 from engines.llamacpp.task import Item, Task
+from engines.llamacpp.token_reader import TokenReader
 from engines.llamacpp.turns import ReadingTurns, Turn
 from engines.llamacpp.wire import Chunk
 
@@ -75,7 +75,7 @@ class SlotQueue:
         # one thread more for each long prompt: its next call is sent while the last one runs
         self._threads = ThreadPoolExecutor(model.slot_count + 2, thread_name_prefix="llama-stream")
         outbox = Outbox(asyncio.get_running_loop(), self._arrived)
-        self._reader = AnswerReader(outbox.put_all)
+        self._reader = TokenReader(outbox.put_all)
         self._means: Means | None = Means(
             complete=model.server.handle_completions,
             find_slot=model.reading_slot,

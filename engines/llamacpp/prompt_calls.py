@@ -15,9 +15,9 @@ from typing import Any, TypeAlias
 import msgspec
 
 from engines.base import EngineError
-from engines.llamacpp.answer_reader import Followed, Rest
 from engines.llamacpp.recent_prompts import RecentPrompts
 from engines.llamacpp.task import Item, Task
+from engines.llamacpp.token_reader import Followed, Rest
 from engines.llamacpp.wire import DECODER, LAST_FIELDS, Chunk, PromptProgress
 
 HELD_CHUNKS = 64

@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 
 from engines.base import EngineDead
 from engines.host.child_job import REPOSITORY
-from engines.llamacpp.answer_reader import Rest
 from engines.llamacpp.http_client import connection_to
+from engines.llamacpp.token_reader import Rest
 from engines.llamacpp.wire import LAST
 
 OnChunk: TypeAlias = Callable[[bytes], bool]

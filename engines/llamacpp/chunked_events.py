@@ -4,7 +4,7 @@ events in them. http.client would read on, and whoever reads must be able to cha
 _BEGIN = b"data: "
 
 
-class EventStream:
+class ChunkedEvents:
     """After the answer's head. ValueError where the bytes are none of HTTP's chunks."""
 
     __slots__ = ("_raw", "_text", "is_ended")

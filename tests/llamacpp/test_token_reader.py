@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from engines.base import EngineDead
-from engines.llamacpp import answer_reader
-from engines.llamacpp.answer_reader import FEW_STREAMS, AnswerReader, Followed, Rest
-from engines.llamacpp.event_stream import EventStream
+from engines.llamacpp import token_reader
+from engines.llamacpp.chunked_events import ChunkedEvents
 from engines.llamacpp.task import Item, Task
+from engines.llamacpp.token_reader import FEW_STREAMS, Followed, Rest, TokenReader
 from engines.llamacpp.wire import Chunk
 
 END = b"0\r\n\r\n"
@@ -33,7 +33,7 @@ def test_events_are_whole_however_their_bytes_come(size: int) -> None:
     events = [b'{"a":"\\r\\n\\n"}', b"{}", b'{"b":"' + b"x" * 300 + b'"}']
     raw = b"".join(http_chunk(b"data: " + each + b"\n\n") for each in events)
     raw += http_chunk(b": nothing\n\n") + http_chunk(b"data: half") + http_chunk(b" and half\n\n")
-    stream, found = EventStream(), list[bytes]()
+    stream, found = ChunkedEvents(), list[bytes]()
     for begin in range(0, len(raw), size):
         found += stream.feed(raw[begin : begin + size])
     assert found == [*events, b"half and half"]
@@ -44,7 +44,7 @@ def test_events_are_whole_however_their_bytes_come(size: int) -> None:
 
 def test_bytes_that_are_no_chunks_are_an_error() -> None:
     with pytest.raises(ValueError, match="invalid literal"):
-        EventStream().feed(b"data: {}\r\n")
+        ChunkedEvents().feed(b"data: {}\r\n")
 
 
 class Heard:
@@ -53,7 +53,7 @@ class Heard:
     def __init__(self) -> None:
         self.sockets: list[socket.socket] = []
         self.looks: queue.Queue[Sequence[tuple[Task, Item]]] = queue.Queue()
-        self.reader = AnswerReader(lambda items: self.looks.put(list(items)))
+        self.reader = TokenReader(lambda items: self.looks.put(list(items)))
 
     def next(self) -> list[tuple[Task, Any]]:
         return [(task, _plain(item)) for task, item in self.looks.get(timeout=20)]
@@ -122,7 +122,7 @@ def test_a_call_that_nobody_wants_ends_when_llamacpp_has_let_go() -> None:
 def test_of_many_streams_what_comes_soon_after_is_told_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(answer_reader, "GATHER_S", 1.0)
+    monkeypatch.setattr(token_reader, "GATHER_S", 1.0)
     with reading() as heard:
         calls = [Call(heard) for _ in range(FEW_STREAMS + 1)]
         for call in calls:
@@ -134,7 +134,7 @@ def test_of_many_streams_what_comes_soon_after_is_told_together(
 
 
 def test_of_few_streams_each_token_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer_reader, "GATHER_S", 3600.0)
+    monkeypatch.setattr(token_reader, "GATHER_S", 3600.0)
     with reading() as heard:
         for call in [Call(heard) for _ in range(FEW_STREAMS)]:
             call.there.sendall(token("a", 1))

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from engines.base import EngineDead
-from engines.llamacpp.event_stream import EventStream
+from engines.llamacpp.chunked_events import ChunkedEvents
 from engines.llamacpp.task import Item, Task
 from engines.llamacpp.wire import DECODER, Chunk
 
@@ -28,7 +28,7 @@ class Rest:
     """Of an answer of llama.cpp's; its owner closes the socket."""
 
     sock: socket.socket
-    events: EventStream = field(default_factory=EventStream)
+    events: ChunkedEvents = field(default_factory=ChunkedEvents)
 
 
 @dataclass(slots=True, eq=False)
@@ -42,7 +42,7 @@ class Followed:
     is_left: bool = False
 
 
-class AnswerReader:
+class TokenReader:
     """`put_all` has, after each look at what is there, all of it: chunks, and at a call's end what
     failed, or None. Any thread may `follow`."""
 
