@@ -6,7 +6,7 @@ import bisect
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from engines.llamacpp.adapter_turns import AdapterTurns
@@ -14,7 +14,9 @@ from engines.llamacpp.model import LlamacppModel
 from engines.llamacpp.prompt_calls import Means, PromptCalls
 from engines.llamacpp.prompt_owners import PromptOwners
 from engines.llamacpp.task import Item, Task
+from engines.llamacpp.token_reader import TokenReader
 from engines.llamacpp.turns import ReadingTurns, Turn
+from engines.llamacpp.wire import Chunk
 
 MOST_OVERTAKERS = 64
 UNFAIR_OVERTAKER = 16
@@ -37,7 +39,10 @@ class Outbox:
         self._is_waking = False
 
     def put(self, task: Task, item: Item) -> None:
-        self._items.append((task, item))
+        self.put_all(((task, item),))
+
+    def put_all(self, items: Sequence[tuple[Task, Item]]) -> None:
+        self._items.extend(items)
         if not self._is_waking:
             self._is_waking = True
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody reads any more
@@ -61,7 +66,7 @@ class SlotQueue:
     def __init__(self, model: LlamacppModel) -> None:
         self._free_slots = model.slot_count
         self._free_cells = model.cells
-        self._turns = ReadingTurns(model.step_tokens)
+        self._turns = ReadingTurns(model.step_tokens, model.long_prompt_tokens)
         self._adapters = AdapterTurns()
         self._owners = PromptOwners()
         self._order = itertools.count()
@@ -69,11 +74,14 @@ class SlotQueue:
         self._running: set[Task] = set()
         # one thread more for each long prompt: its next call is sent while the last one runs
         self._threads = ThreadPoolExecutor(model.slot_count + 2, thread_name_prefix="llama-stream")
+        outbox = Outbox(asyncio.get_running_loop(), self._arrived)
+        self._reader = TokenReader(outbox.put_all)
         self._means: Means | None = Means(
             complete=model.server.handle_completions,
             find_slot=model.reading_slot,
             submit=self._threads.submit,
-            put=Outbox(asyncio.get_running_loop(), self._arrived).put,
+            put=outbox.put,
+            follow=self._reader.follow,
             piece_tokens=self._turns.piece_tokens,
             step_tokens=model.step_tokens,
             recent=model.recent_prompts,
@@ -93,15 +101,18 @@ class SlotQueue:
         if item == "read":
             self._turns.end(task)
             self._owners.end(task)
+            if not task.is_whole:
+                self._turns.streams(task)
             self._admit()
             return
-        if not isinstance(item, bytes | list):  # its last call has returned
+        if not isinstance(item, Chunk | list):  # its last call has returned
             self._running.discard(task)
             self._adapters.end(task)
             self._owners.end(task)
             self._free_slots += task.slots
             self._free_cells += task.cells
             self._turns.end(task)
+            self._turns.streamed(task)
             self._admit()
         task.receive(task, item)
 
@@ -126,6 +137,7 @@ class SlotQueue:
     def close(self) -> None:
         """Wait for every running call to return, and let go of the server; blocks."""
         self._threads.shutdown(wait=True, cancel_futures=True)
+        self._reader.close()
         self._means = None
 
     def _admit(self) -> None:

@@ -25,6 +25,8 @@ SET_BY_FJORD = (
     "mmproj.path",
     "no_mmproj",
 )
+LONG_PROMPT_TOKENS = "long_prompt_tokens"
+"""Fjord's own: of long prompts in a step beside streams (turns.py)."""
 AS_IT_IS = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 """llama.cpp's chat template where it counts the tokens of prompts with pictures; ours is another
 one (chat_template.py)."""
@@ -71,7 +73,8 @@ def common_params(
     if task == "rerank":
         params.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_RANK
     for name, value in args.items():
-        _set(xllamacpp, params, name, value)
+        if name != LONG_PROMPT_TOKENS:
+            _set(xllamacpp, params, name, value)
     if "n_batch" not in args:  # every stream's next token goes before prompts
         params.n_batch = max(params.n_batch, 4 * params.n_parallel)
     if task in POOLING:  # an input is read in one step, which must be as long as the context
@@ -80,6 +83,19 @@ def common_params(
         params.mmproj.path, params.chat_template = str(projector), AS_IT_IS
         params.slot_save_path = str(projector.parent)  # else no slot forgets; nothing is saved
     return params
+
+
+def long_prompts(args: Mapping[str, Any]) -> int | None:
+    """None: by the number of streams. Raises EngineUnavailable."""
+    value = args.get(LONG_PROMPT_TOKENS)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise EngineUnavailable(
+            f"args.{LONG_PROMPT_TOKENS}: {value!r:.100} does not fit: a whole number from 1 on, of "
+            "tokens in a step beside streams; half of n_batch is the most that has an effect."
+        )
+    return value
 
 
 def check_goes_with_adapters(params: Any) -> None:
@@ -133,7 +149,7 @@ def _enum(xllamacpp: Any, name: str, value: Any) -> Any:
 
 
 def _unknown(target: Any, name: str, attribute: str) -> EngineUnavailable:
-    known = [n for n in dir(target) if not n.startswith("_")]
+    known = [LONG_PROMPT_TOKENS, *(n for n in dir(target) if not n.startswith("_"))]
     return EngineUnavailable(
         f"args.{name}: llama.cpp's CommonParams has no {attribute!r}"
         f"{did_you_mean(attribute, known)}"

@@ -25,7 +25,9 @@ class ChoiceReader:
         self._top_logprobs = top_logprobs
         self._splitter = splitter
         self._calls = calls
-        self._counted = self._delivered = self._cached = 0
+        self._counted = self._delivered = 0
+        self.cached_tokens = 0
+        """Of its prompt."""
         self._thought_count = 0
         self._texts: list[str] = []
         self._thoughts: list[str] = []
@@ -51,10 +53,8 @@ class ChoiceReader:
         return self._delivered > 0 and self.finish_reason is None
 
     def add(self, chunk: Chunk) -> None:
-        new_tokens = 0
-        if chunk.timings is not None:
-            new_tokens = chunk.timings.predicted_n - self._counted
-            self._counted, self._cached = chunk.timings.predicted_n, chunk.timings.cache_n
+        new_tokens = max(0, chunk.predicted - self._counted)
+        self._counted += new_tokens
         self.finish_reason = chunk.finish_reason
         if self._top_logprobs is not None:
             self._logprobs += [lp.public(self._top_logprobs) for lp in chunk.logprobs]
@@ -84,7 +84,7 @@ class ChoiceReader:
             finish_reason=self._public_reason(),
             reasoning=thought,
             reasoning_token_count=self._thought_count,
-            cached_tokens=self._cached if is_first else 0,
+            cached_tokens=self.cached_tokens if is_first else 0,
             tool_calls=tuple(self._tool_calls),
             logprobs=tuple(self._logprobs),
         )

@@ -27,7 +27,7 @@ from engines.host.quiet_import import link_shared, without_collections
 from engines.inputs import encodable, input_at
 from engines.llamacpp.adapter_trials import started
 from engines.llamacpp.adapters import LlamacppAdapters
-from engines.llamacpp.args import SOCKET, check_goes_with_adapters, common_params
+from engines.llamacpp.args import SOCKET, check_goes_with_adapters, common_params, long_prompts
 from engines.llamacpp.cache_room import CacheRoom
 from engines.llamacpp.chat_template import ChatTemplate
 from engines.llamacpp.form_trial import FormTrial
@@ -61,6 +61,7 @@ class LlamacppModel:
         metadata = GgufMetadata(path, spec.task)
         ranks = metadata.ranks
         params = common_params(xllamacpp, path, spec.args, metadata.trained_tokens, spec.task)
+        self.long_prompt_tokens = long_prompts(spec.args)
         self._first_text = metadata.first_text
         self._template = metadata.template
         self._template_name = path.name
@@ -89,6 +90,8 @@ class LlamacppModel:
         )
         self.slot_count: int = params.n_parallel
         self.step_tokens: int = params.n_batch
+        if self.server.has_card and self.long_prompt_tokens is None:
+            self.long_prompt_tokens = self.step_tokens  # it reads few tokens as long as many
         self.recent_prompts = RecentPrompts(self.slot_count)
         self.vocabulary: int = sizes["n_vocab"]
         self.cells = self.context_tokens if params.kv_unified else sys.maxsize

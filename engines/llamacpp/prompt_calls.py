@@ -7,7 +7,7 @@ nobody else gets the slot, or the cells of its cache, in between.
 """
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -17,30 +17,36 @@ import msgspec
 from engines.base import EngineError
 from engines.llamacpp.recent_prompts import RecentPrompts
 from engines.llamacpp.task import Item, Task
-from engines.llamacpp.wire import DECODER, LAST, LAST_FIELDS, PromptProgress
+from engines.llamacpp.token_reader import Followed, Rest
+from engines.llamacpp.wire import DECODER, LAST_FIELDS, Chunk, PromptProgress
 
 HELD_CHUNKS = 64
 """A whole answer's chunks cross to the loop that many at a time."""
 
+MOST_PIECES = 512
+"""Of a prompt: each names all that is read before it."""
 MOST_CORRECTIONS = 3
 """A cache that so often holds less than it should is not relied on: the rest goes in one call."""
 MOST_ROOM_TRIES = 4
 EVERY_CELL = 2**62
 
 OnChunk: TypeAlias = Callable[[bytes], bool]
+TakesRest: TypeAlias = Callable[[Callable[[], Rest]], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Means:
     """What all tasks' calls are made with; every part may be called by any thread."""
 
-    complete: Callable[[bytes, OnChunk], object]
+    complete: Callable[[bytes, OnChunk, TakesRest], object]
     """llama.cpp's handle_completions: blocks; its chunks' callback ends the call by True."""
     find_slot: Callable[[int], int | None]
     """The id of the slot that reads the prompt of the call with that seed."""
     submit: Callable[[Callable[[], None]], object]
     """Run in another thread; RuntimeError once the engine is stopped."""
     put: Callable[[Task, Item], None]
+    follow: Callable[[Followed], None]
+    """Reads on, and puts what comes."""
     piece_tokens: Callable[[], int]
     """Of a piece, now."""
     step_tokens: int
@@ -106,18 +112,17 @@ class PromptCalls:
         """The rest in one call."""
         self._corrections = MOST_CORRECTIONS
 
-    def remember(self, last_chunk: bytes) -> None:
+    def remember(self, last_chunk: Chunk) -> None:
         """What is in the cache from now on: before anybody hears of the answer's end, since the
         chat's next turn may come at once."""
-        timings = DECODER.decode(last_chunk).timings
-        answered = timings.predicted_n if timings else 0
-        self.means.recent.add(self.task.prompt, answered, self.task.adapter)
+        self.means.recent.add(self.task.prompt, last_chunk.predicted, self.task.adapter)
 
     def finish(self, end: BaseException | None) -> None:
         self.means.put(self.task, end)
 
     def _next_end(self) -> int:
-        piece, left = self.means.piece_tokens(), self._total - self._in_cache
+        piece = max(self.means.piece_tokens(), self._total // MOST_PIECES)
+        left = self._total - self._in_cache
         if self._corrections >= MOST_CORRECTIONS or left <= piece + piece // 4:
             return self._total
         return self._in_cache + piece
@@ -159,20 +164,20 @@ class _Call:
         self._end = end
         self._is_last = calls.is_last(end)
         self._seed = secrets.randbits(31)
-        self._has_begun = self._is_read = False
+        self._has_begun = self._is_read = self._is_left = False
         self._has_successor = self._is_followed = False
         """The next call is sent; is to be sent when this one has ended."""
-        self._held: list[bytes] = []
+        self._held: list[Chunk] = []
 
     def run(self) -> None:
         error: BaseException | None = None
         try:
             payload = self._calls.payload(self._end, self._seed)
-            self._calls.means.complete(payload, self._on_chunk)
+            self._calls.means.complete(payload, self._on_chunk, self._leaves)
         except BaseException as failure:
             error = failure
-        if self._has_successor:
-            return  # which tells the end, also of what failed here
+        if self._is_left or self._has_successor:
+            return  # to who tells the end, also of what failed here
         if self._is_followed and error is None and not self._task.is_cancelled:
             self._calls.run_next()
             return
@@ -183,13 +188,29 @@ class _Call:
     def _on_chunk(self, chunk: bytes) -> bool:
         if self._task.is_cancelled:
             return True
-        if not self._has_begun:
-            self._has_begun = True
-            return self._begin(chunk)
-        return self._is_last and self._pass_on(chunk)
+        if self._has_begun:
+            return self._is_last and self._pass_on(DECODER.decode(chunk))
+        self._has_begun = True
+        return self._begin(DECODER.decode(chunk))
 
-    def _begin(self, chunk: bytes) -> bool:
-        progress = DECODER.decode(chunk).prompt_progress
+    def _leaves(self, rest: Callable[[], Rest]) -> bool:
+        """An answer whose tokens somebody waits for, from its first one on."""
+        self._is_left = self._is_read and self._is_last and not self._task.is_whole
+        if self._is_left:
+            self._calls.means.follow(Followed(self._task, rest(), self._ends))
+        return self._is_left
+
+    def _ends(self, chunks: Sequence[Chunk]) -> bool:
+        """True ends the call."""
+        if self._task.is_cancelled:
+            return True
+        for chunk in chunks:
+            if chunk.is_last:
+                self._calls.remember(chunk)
+        return False
+
+    def _begin(self, chunk: Chunk) -> bool:
+        progress = chunk.prompt_progress
         if progress is None:  # refused
             self._put(self._task, chunk)
             return False
@@ -218,17 +239,16 @@ class _Call:
         self._is_followed = True
         return True
 
-    def _pass_on(self, chunk: bytes) -> bool:
+    def _pass_on(self, chunk: Chunk) -> bool:
         """True ends the call."""
         if not self._is_read:
-            told = DECODER.decode(chunk)
-            if told.prompt_progress is not None:
+            if chunk.prompt_progress is not None:
                 return False
-            if told.error is not None and self._task.pictures is not None:
+            if chunk.error is not None and self._task.pictures is not None:
                 return self._begin_again()
             self._is_read = True
             self._put(self._task, "read")
-        if LAST in chunk:
+        if chunk.is_last:
             self._calls.remember(chunk)
         if not self._task.is_whole:
             self._put(self._task, chunk)

@@ -25,7 +25,7 @@ class RecentPrompts:
             kept = [
                 (own, old, tokens)
                 for own, old, tokens in self._entries
-                if own != adapter or new[: len(old)] != old
+                if own != adapter or not _begins(new, old)
             ]
             self._entries.clear()
             self._entries.extend([*kept, (adapter, new, answer_tokens)])
@@ -43,3 +43,9 @@ class RecentPrompts:
 def _known(new: "array[int]", old: "array[int]", answer_tokens: int) -> int:
     shared = shared_tokens(new, old)
     return shared + answer_tokens if shared == len(old) else shared
+
+
+def _begins(new: "array[int]", old: "array[int]") -> bool:
+    """`new` with `old`; most differ in their last tokens too, which are looked at first."""
+    size = len(old)
+    return size <= len(new) and new[max(0, size - 9) : size] == old[-9:] and new[:size] == old

@@ -13,7 +13,7 @@ from engines.base import (
 from engines.llamacpp.admission import SlotQueue
 from engines.llamacpp.deltas import ChoiceReader
 from engines.llamacpp.task import Item, Task
-from engines.llamacpp.wire import DECODER, Chunk, Failure
+from engines.llamacpp.wire import Chunk, Failure
 
 
 class Run:
@@ -87,21 +87,20 @@ class Run:
         return True
 
     def _read(self, task: Task, item: Item) -> None:
-        if isinstance(item, bytes):
-            self._add(task, DECODER.decode(item))
+        if isinstance(item, Chunk):
+            self._add(task, item)
         elif isinstance(item, list):
             for chunk in item:
-                self._add(task, DECODER.decode(chunk))
+                self._add(task, chunk)
         elif not isinstance(item, str):
             self._end(task, item)
 
     def _add(self, task: Task, chunk: Chunk) -> None:
         if chunk.error is not None:
             raise failure(chunk.error)
-        if chunk.timings is not None and task.cached_tokens is not None:
-            # the cache holds what the task's own earlier calls read, too
-            chunk.timings.cache_n = min(chunk.timings.cache_n, task.cached_tokens)
-        self._choices[task.first_index + chunk.index].add(chunk)
+        choice = self._choices[task.first_index + chunk.index]
+        choice.cached_tokens = task.cached_tokens or 0
+        choice.add(chunk)
 
     def _end(self, task: Task, error: BaseException | None) -> None:
         """The call returned: fine after every finish_reason or a cancel, else the engine failed."""

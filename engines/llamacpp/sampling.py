@@ -28,7 +28,6 @@ def fields_of(
         "prompt": token_ids,
         "stream": True,
         "max_tokens": s.max_tokens,
-        "timings_per_token": True,
         "return_progress": True,
         "response_fields": LAST_FIELDS,
         # Reusing a cached prefix changes the batches and with them the last bits of the logits.

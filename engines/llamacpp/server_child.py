@@ -24,7 +24,7 @@ def main() -> None:
     except Exception as error:
         told: dict[str, Any] = {"failed": str(error)}
     else:
-        told = {"address": server.listening_address}
+        told = {"address": server.listening_address, "has_card": _has_card()}
     print(json.dumps(told), file=pipe, flush=True)
     if "address" in told:
         sys.stdin.read()
@@ -46,7 +46,7 @@ def loaded(asked: dict[str, Any]) -> Any:
         projector or None,
     )
     if "fit_params" not in asked["args"]:
-        params.fit_params = _has_card(xllamacpp)
+        params.fit_params = _has_card()
     add_adapters(xllamacpp, params, asked.get("adapters", ()))
     listen_to(params, folder, asked["key"])
     server = xllamacpp.Server(params)
@@ -54,8 +54,10 @@ def loaded(asked: dict[str, Any]) -> Any:
     return server
 
 
-def _has_card(xllamacpp: Any) -> bool:
-    """Else llama.cpp would plan for cards that are not there: half of a load."""
+def _has_card() -> bool:
+    """Without one llama.cpp would plan for cards that are not there: half of a load."""
+    import xllamacpp
+
     return any("GPU" in str(device["type"]) for device in xllamacpp.get_device_info())
 
 

@@ -16,12 +16,13 @@ from typing import Any, TypeAlias
 from engines.base import EngineDead
 from engines.host.child_job import REPOSITORY
 from engines.llamacpp.http_client import connection_to
+from engines.llamacpp.token_reader import Rest
 from engines.llamacpp.wire import LAST
 
 OnChunk: TypeAlias = Callable[[bytes], bool]
+TakesRest: TypeAlias = Callable[[Callable[[], Rest]], bool]
 _MODULE = "engines.llamacpp.server_child"
 _PARENT = "FJORD_PARENT_PID"
-_BEGIN = b"data: "
 _MOST_BYTES = 1 << 16
 
 
@@ -37,6 +38,7 @@ class ServerProcess:
         self._asked_for = {**asked, "key": key}
         self._child = _popen()
         self.listening_address = ""
+        self.has_card = False
         self._end = weakref.finalize(self, _end, self._child)
 
     def load(self) -> None:
@@ -52,6 +54,7 @@ class ServerProcess:
         if "address" not in told:
             raise RuntimeError(told.get("failed") or f"its process ended ({child.wait()})")
         self.listening_address = str(told["address"])
+        self.has_card = bool(told.get("has_card"))
 
     @property
     def pid(self) -> int:
@@ -75,21 +78,26 @@ class ServerProcess:
     def handle_rerank(self, body: bytes) -> bytes:
         return self._whole("POST", "/v1/rerank", body)
 
-    def handle_completions(self, body: bytes, on_chunk: OnChunk) -> None:
+    def handle_completions(
+        self, body: bytes, on_chunk: OnChunk, takes_rest: TakesRest = lambda rest: False
+    ) -> None:
         """Each chunk's JSON, or a refusal's; True ends the call, which returns once its slot is
-        free."""
+        free. It also returns once somebody takes the rest: asked between chunks, and given what
+        makes it."""
         with self._asked("POST", "/completion", body) as (sock, response):
             if response.status != 200:
                 on_chunk(response.read())
                 return
-            is_whole = False
-            for data in _events(response):
-                is_whole = LAST in data
-                if on_chunk(data):
-                    sock.shutdown(socket.SHUT_WR)  # it sees its client gone, and ends
-                    with contextlib.suppress(OSError, http.client.HTTPException):
-                        while response.read1(_MOST_BYTES):
-                            pass
+            rest, is_whole = Rest(sock), False
+            while piece := response.fp.read1(_MOST_BYTES):
+                for data in rest.events.feed(piece):
+                    is_whole = is_whole or LAST in data
+                    if on_chunk(data):
+                        _leave(sock, response)
+                        return
+                if rest.events.is_ended:
+                    break
+                if not is_whole and takes_rest(lambda: Rest(_taken(sock), rest.events)):
                     return
             if not is_whole:
                 raise EngineDead("llama.cpp's answer ends in the middle.")
@@ -112,14 +120,18 @@ class ServerProcess:
             raise EngineDead(f"llama.cpp does not answer {path}: {error!r}") from error
 
 
-def _events(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    """The data of each, as they come."""
-    rest = b""
-    while piece := response.read1(_MOST_BYTES):
-        *events, rest = (rest + piece).split(b"\n\n")
-        for event in events:
-            if event.startswith(_BEGIN):
-                yield event[len(_BEGIN) :]
+def _leave(sock: socket.socket, response: http.client.HTTPResponse) -> None:
+    """It sees its client gone, and ends."""
+    sock.shutdown(socket.SHUT_WR)
+    with contextlib.suppress(OSError):
+        while response.fp.read1(_MOST_BYTES):
+            pass
+
+
+def _taken(sock: socket.socket) -> socket.socket:
+    """Whoever closes the old one closes nothing."""
+    kind = sock.family, sock.type, sock.proto
+    return socket.socket(*kind, fileno=sock.detach())
 
 
 def _popen() -> "subprocess.Popen[bytes]":

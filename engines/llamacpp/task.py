@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from engines.llamacpp.pictures import PicturePrompt
+from engines.llamacpp.wire import Chunk
 
-Item: TypeAlias = bytes | list[bytes] | BaseException | Literal["read"] | None
-"""A chunk's JSON, or several; what the call raised; "read": the prompt is; None: it returned."""
+Item: TypeAlias = Chunk | list[Chunk] | BaseException | Literal["read"] | None
+"""A chunk, or several; what the call raised; "read": the prompt is; None: it returned."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

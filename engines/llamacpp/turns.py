@@ -19,6 +19,11 @@ from engines.llamacpp.task import Task
 LARGE_FORM_CHARACTERS = 4096
 """It compiles in about 1 ms, of 60,000 in 20."""
 
+STREAMS_STEP_TOKENS = 64
+"""Streams and long prompts together: for fewer a CPU reads its weights as long."""
+LEAST_TOKENS = 12
+"""Beside 64 streams a fifth more."""
+
 Lane: TypeAlias = Literal["first", "shortest", "short"]
 """Two long prompts are read at a time: whoever is first in line, so that nobody starves, and the
 shortest, so that 200 tokens do not wait for 8,000."""
@@ -31,13 +36,18 @@ class Turn:
 
 
 class ReadingTurns:
-    """`step_tokens`: n_batch. Ask with `ready` who may begin; tell it with `begin` and `end`."""
+    """`step_tokens`: n_batch. Ask with `ready` who may begin; tell it with `begin` and `end`, and
+    of those that stream with `streams` and `streamed`."""
 
-    def __init__(self, step_tokens: int) -> None:
+    def __init__(self, step_tokens: int, long_prompt_tokens: int | None = None) -> None:
+        """`long_prompt_tokens`: of long prompts in a step beside streams; None: by their number."""
         self.share_tokens = max(1, step_tokens // 2)
         """Of a step: for the pieces of long prompts together, and for short prompts together."""
         self._lanes: dict[Task, Lane] = {}
         self._longs = 0
+        self._beside_streams = long_prompt_tokens
+        self._streams: set[Task] = set()
+        self._sequences = 0
 
     def ready(self, waiting: Sequence[Task]) -> list[Turn]:
         """Those whose prompts may be read now, in the order of `waiting`."""
@@ -67,7 +77,24 @@ class ReadingTurns:
 
     def piece_tokens(self) -> int:
         """How much of a long prompt goes into one call now; any thread may ask."""
-        return max(1, self.share_tokens // max(1, self._longs))
+        return max(1, self._longs_share() // max(1, self._longs))
+
+    def streams(self, task: Task) -> None:
+        """Its prompt is read, and somebody waits for each token."""
+        self._streams.add(task)
+        self._sequences += task.slots
+
+    def streamed(self, task: Task) -> None:
+        """Idempotent."""
+        if task in self._streams:
+            self._streams.discard(task)
+            self._sequences -= task.slots
+
+    def _longs_share(self) -> int:
+        if not self._sequences:
+            return self.share_tokens
+        by_number = max(LEAST_TOKENS, STREAMS_STEP_TOKENS - self._sequences)
+        return min(self.share_tokens, self._beside_streams or by_number)
 
     def _is_long(self, task: Task) -> bool:
         return task.unread_tokens > self.share_tokens

@@ -20,11 +20,6 @@ class Logprob(msgspec.Struct, gc=False):
         )
 
 
-class Timings(msgspec.Struct, gc=False):
-    predicted_n: int = 0
-    cache_n: int = 0
-
-
 class PromptProgress(msgspec.Struct, gc=False):
     """How much of a prompt is read. The first one of a call tells what the cache held of it."""
 
@@ -42,8 +37,8 @@ class Failure(msgspec.Struct, gc=False):
 
 
 class Chunk(msgspec.Struct, gc=False):
-    """One event of a choice. `timings.predicted_n` counts the tokens so far, held back ones
-    included: llama.cpp makes no chunk for a token that ends inside a character."""
+    """One event of a choice. `predicted` counts the tokens so far, held back ones included:
+    llama.cpp makes no chunk for a token that ends inside a character."""
 
     index: int = 0
     text: str = msgspec.field(default="", name="content")
@@ -52,7 +47,7 @@ class Chunk(msgspec.Struct, gc=False):
     is_last: bool = msgspec.field(default=False, name="stop")
     stop_type: str = "none"
     logprobs: tuple[Logprob, ...] = msgspec.field(default=(), name="completion_probabilities")
-    timings: Timings | None = None
+    predicted: int = msgspec.field(name="tokens_predicted", default=0)
     error: Failure | None = None
     prompt_progress: PromptProgress | None = None
 
@@ -63,7 +58,7 @@ class Chunk(msgspec.Struct, gc=False):
         return "stop" if self.stop_type in ("eos", "word") else "length"
 
 
-LAST_FIELDS = ("index", "content", "tokens", "stop", "stop_type", "timings")
+LAST_FIELDS = ("index", "content", "tokens", "stop", "stop_type", "tokens_predicted")
 """Of a choice's last chunk, which would repeat the prompt and every setting."""
 LAST = b'"stop":true'
 """In a choice's last chunk alone: within a text its quotes are escaped."""

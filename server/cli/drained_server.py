@@ -20,6 +20,8 @@ from server.requests.supervisor import Supervisor
 
 log = logging.getLogger("fjord.serve")
 
+DATE_S = 1.0
+"""Answers have the date of so long ago at most."""
 CUT_S = 1.5
 STOP_S = 5.5
 """Ctrl-C ends everything within 10 s, whatever the engines do: 1.5 s for answers that are cut to
@@ -53,6 +55,7 @@ class DrainedServer(uvicorn.Server):
         self._fleet = fleet
         self._drain_timeout_s = drain_timeout_s
         self._drains: list[asyncio.Task[None]] = []
+        self._ended = asyncio.Event()
         self.on_hangup: Callable[[], Coroutine[Any, Any, str]] | None = None
         """What came of it, in words."""
         self._hangups: set[asyncio.Task[str]] = set()
@@ -72,6 +75,16 @@ class DrainedServer(uvicorn.Server):
         """`sockets`: none but the listeners', which uvicorn closes at the end."""
         await super().serve([listener.socket for listener in self._listeners])
 
+    async def main_loop(self) -> None:
+        """uvicorn's own wakes ten times a second to see whether it is to end."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), DATE_S)
+
+    def _end(self) -> None:
+        self.should_exit = True
+        self._ended.set()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         loop = asyncio.get_running_loop()
@@ -87,7 +100,7 @@ class DrainedServer(uvicorn.Server):
 
     def ends_where_refused(self, start: "asyncio.Task[None]") -> None:
         if not start.cancelled() and start.exception() is not None:
-            self.should_exit = True
+            self._end()
 
     def _hung_up(self) -> None:
         """An operator who has changed the registry, or a terminal that is closed: neither is a
@@ -116,10 +129,10 @@ class DrainedServer(uvicorn.Server):
 
     async def _drain(self) -> None:
         await self._watch.drain(self._drain_timeout_s)
-        self.should_exit = True
+        self._end()
 
     async def _hasten(self) -> None:
         """The engines end while uvicorn waits for its clients, not after."""
         await self._watch.drain(0.0, CUT_S)
-        self.should_exit = True
+        self._end()
         await self._fleet.stop(STOP_S)

@@ -24,7 +24,7 @@ class Server:
         self.began: list[int] = []
         self.ends: dict[int, threading.Event] = {}
 
-    def handle_completions(self, payload: bytes, on_chunk: Any) -> None:
+    def handle_completions(self, payload: bytes, on_chunk: Any, takes_rest: Any) -> None:
         [name, _] = msgspec.json.decode(payload)["prompt"]
         self.began.append(name)
         self.ends[name].wait(60)
@@ -38,6 +38,7 @@ class Site:
             slot_count=4,
             cells=1000,
             step_tokens=64,
+            long_prompt_tokens=None,
             server=self.server,
             reading_slot=lambda seed: 0,
             recent_prompts=RecentPrompts(4),

@@ -11,15 +11,16 @@ from engines.content import Picture
 from engines.llamacpp.cache_room import CacheRoom
 from engines.llamacpp.http_client import Slot
 from engines.llamacpp.pictures import PicturePrompt
-from engines.llamacpp.prompt_calls import EVERY_CELL, Means, OnChunk, PromptCalls
+from engines.llamacpp.prompt_calls import EVERY_CELL, Means, OnChunk, PromptCalls, TakesRest
 from engines.llamacpp.recent_prompts import RecentPrompts
 from engines.llamacpp.task import Item, Task
+from engines.llamacpp.wire import DECODER
 from tests.support.pictures import picture
 
 BEGUN = b'{"prompt_progress":{"total":3,"cache":0,"processed":0}}'
 NO_ROOM = b'{"error":{"code":500,"message":"failed to process mtmd chunk","type":"server_error"}}'
-TOKEN = b'{"content":"a","tokens":[1],"timings":{"predicted_n":1}}'
-END = b'{"content":"","stop":true,"stop_type":"limit","timings":{"predicted_n":1}}'
+TOKEN = b'{"content":"a","tokens":[1],"tokens_predicted":1}'
+END = b'{"content":"","stop":true,"stop_type":"limit","tokens_predicted":1}'
 
 
 class Slots:
@@ -92,6 +93,7 @@ class Site:
             find_slot=lambda seed: None,
             submit=lambda call: None,
             put=lambda task, item: self.put.append(item),
+            follow=lambda followed: None,
             piece_tokens=lambda: 1,
             step_tokens=1,
             recent=RecentPrompts(1),
@@ -99,7 +101,7 @@ class Site:
         )
         PromptCalls(task, means).run_next()
 
-    def _complete(self, payload: bytes, on_chunk: OnChunk) -> None:
+    def _complete(self, payload: bytes, on_chunk: OnChunk, takes_rest: TakesRest) -> None:
         self.sent.append(msgspec.json.decode(payload))
         is_refused = len(self.sent) <= self.refusals
         for chunk in (BEGUN, NO_ROOM) if is_refused else (BEGUN, TOKEN, END):
@@ -113,14 +115,14 @@ def test_a_prompt_with_pictures_goes_whole() -> None:
     assert sent["prompt"]["prompt_string"] == "a<mark>b"
     assert len(sent["prompt"]["multimodal_data"]) == 1
     assert site.rooms == [30]
-    assert site.put == ["read", TOKEN, END, None]
+    assert site.put == ["read", *map(DECODER.decode, (TOKEN, END)), None]
 
 
 def test_what_finds_no_room_begins_again_with_all_of_it() -> None:
     site = Site(refusals=2)
     assert len(site.sent) == 3
     assert site.rooms == [30, EVERY_CELL, EVERY_CELL]
-    assert site.put == ["read", TOKEN, END, None], "nothing of the tries"
+    assert site.put == ["read", *map(DECODER.decode, (TOKEN, END)), None], "nothing of the tries"
 
 
 def test_what_never_finds_room_ends_the_request_alone() -> None:

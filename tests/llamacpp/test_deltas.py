@@ -11,7 +11,7 @@ from engines.answers.thinking import ThinkingSplitter
 from engines.base import Delta, Reasoning
 from engines.llamacpp.deltas import ChoiceReader
 from engines.llamacpp.tools import MARKS, CallReader
-from engines.llamacpp.wire import Chunk, Timings
+from engines.llamacpp.wire import Chunk
 from tests.support.tool_forms import CALLS, FORMS, SAYS, WORDLESS
 
 THOUGHT = "Where? <tool\n\nOslo."
@@ -44,7 +44,7 @@ def read(
                 tokens=tuple(token_id for _, token_id in some),
                 is_last=is_last,
                 stop_type="eos",
-                timings=Timings(at + len(some)),
+                predicted=at + len(some),
             )
         )
         if (delta := reader.take()) is not None:

@@ -35,6 +35,11 @@ async def test_a_start_that_cannot_be_says_why(tmp_path: Path) -> None:
         await llamacpp_engine(gguf_path(), n_gpu_layer=3).start()
     with pytest.raises(EngineUnavailable, match="leave it out"):
         await llamacpp_engine(gguf_path(), port=8080).start()
+    with pytest.raises(EngineUnavailable, match="did you mean 'long_prompt_tokens'"):
+        await llamacpp_engine(gguf_path(), long_prompts_tokens=3).start()
+    for wrong in (0, -1, 1.5, True, "many"):
+        with pytest.raises(EngineUnavailable, match="a whole number from 1 on"):
+            await llamacpp_engine(gguf_path(), long_prompt_tokens=wrong).start()
     broken = tmp_path / "broken.gguf"
     broken.write_bytes(b"not a model")
     spec = EngineSpec(kind="llamacpp", source=str(broken))

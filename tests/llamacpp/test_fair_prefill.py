@@ -10,6 +10,7 @@ import pytest
 
 from engines.base import GenerateRequest, Prompt, Sampling
 from engines.llamacpp.engine import LlamacppEngine
+from engines.llamacpp.turns import STREAMS_STEP_TOKENS
 from engines.registry.spec import EngineSpec
 from engines.weights.packaged_model import gguf_path
 
@@ -137,6 +138,25 @@ async def test_a_chats_next_turn_finds_its_long_answer_in_the_cache(
     longer = tuple(await asyncio.to_thread(running.model.tokenize, text, adds_special=True))
     second = await answer(engine, longer + ids(30, 4 * PIECE))
     assert second.cached_tokens >= len(longer) - 2
+
+
+async def test_beside_a_stream_a_long_prompt_is_read_in_smaller_pieces(
+    engine: LlamacppEngine,
+) -> None:
+    running = engine._running
+    assert running is not None
+    begun: list[str] = []
+    async with asyncio.TaskGroup() as group:
+        stream = group.create_task(answer(engine, ids(50, 8), "stream", begun, max_tokens=400))
+        async with asyncio.timeout(60):
+            while not begun:
+                await engine.check(60)
+        smaller = min(PIECE, STREAMS_STEP_TOKENS - 1)
+        assert running.slots._turns.piece_tokens() == smaller
+        long = await answer(engine, ids(51, 3 * smaller))
+        assert (long.cached_tokens, long.tokens) == (0, 4)
+        stream.cancel()
+    await all_is_free(engine)
 
 
 async def test_seeds_repeat_and_report_nothing_as_cached(engine: LlamacppEngine) -> None:

@@ -33,7 +33,7 @@ class Server:
         self.may_say = threading.Event()
         self.may_end = threading.Event()
 
-    def handle_completions(self, payload: bytes, on_chunk: Any) -> None:
+    def handle_completions(self, payload: bytes, on_chunk: Any, takes_rest: Any) -> None:
         self.calls.append(msgspec.json.decode(payload))
         on_chunk(PROGRESS)
         self.may_say.wait(30)
@@ -51,6 +51,7 @@ def queue_on(server: Server) -> SlotQueue:
         slot_count=4,
         cells=1000,
         step_tokens=64,
+        long_prompt_tokens=None,
         server=server,
         reading_slot=lambda seed: 0,
         recent_prompts=RecentPrompts(4),

@@ -11,6 +11,7 @@ from engines.base import Delta, EngineDead
 from engines.llamacpp.deltas import ChoiceReader
 from engines.llamacpp.run import Run
 from engines.llamacpp.task import Task
+from engines.llamacpp.wire import DECODER, Chunk
 
 
 class Slots:
@@ -40,12 +41,12 @@ class Client:
         self.taken.append(delta)
 
 
-def chunk(text: str, tokens: int, index: int = 0, **fields: Any) -> bytes:
-    told = {"index": index, "content": text, "timings": {"predicted_n": tokens}, **fields}
-    return msgspec.json.encode(told)
+def chunk(text: str, tokens: int, index: int = 0, **fields: Any) -> Chunk:
+    told = {"index": index, "content": text, "tokens_predicted": tokens, **fields}
+    return DECODER.decode(msgspec.json.encode(told))
 
 
-def last(tokens: int, index: int = 0) -> bytes:
+def last(tokens: int, index: int = 0) -> Chunk:
     return chunk("", tokens, index, stop=True, stop_type="eos")
 
 
@@ -159,7 +160,7 @@ def test_without_a_client_the_reader_has_everything() -> None:
 
 
 @pytest.mark.parametrize(
-    "broken", [b"no JSON", chunk("", 0, error={"message": "boom", "code": 500}), RuntimeError("x")]
+    "broken", [chunk("", 0, error={"message": "boom", "code": 500}), RuntimeError("x")]
 )
 def test_what_came_before_an_error_is_read_before_it(broken: Any) -> None:
     async def work() -> None:

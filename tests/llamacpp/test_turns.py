@@ -4,7 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engines.llamacpp.task import Task
-from engines.llamacpp.turns import LARGE_FORM_CHARACTERS, ReadingTurns
+from engines.llamacpp.turns import (
+    LARGE_FORM_CHARACTERS,
+    LEAST_TOKENS,
+    STREAMS_STEP_TOKENS,
+    ReadingTurns,
+)
 
 STEP = 256
 SHARE = 128
@@ -71,6 +76,48 @@ def test_without_a_long_prompt_nothing_waits() -> None:
 def test_the_more_urgent_of_two_short_long_prompts_goes_first() -> None:
     waiting = [task(3000, 0), task(900, 0), task(300, 5)]
     assert [t.unread_tokens for t in begun(ReadingTurns(STEP), waiting)] == [3000, 900]
+
+
+def streaming(turns: ReadingTurns, count: int) -> list[Task]:
+    found = [task(1) for _ in range(count)]
+    for each in found:
+        turns.streams(each)
+    return found
+
+
+def test_beside_streams_pieces_are_smaller_and_without_them_as_large_as_before() -> None:
+    turns = ReadingTurns(STEP)
+    some = streaming(turns, 4)
+    assert turns.piece_tokens() == STREAMS_STEP_TOKENS - 4
+    many = streaming(turns, 200)
+    assert turns.piece_tokens() == LEAST_TOKENS
+    longs = [task(2200), task(2300)]
+    begun(turns, longs.copy())
+    assert turns.piece_tokens() == LEAST_TOKENS // 2
+    turns.end(longs[0])
+    for each in (*some, *many, *some):
+        turns.streamed(each)
+    assert turns.piece_tokens() == SHARE
+
+
+def test_whoever_says_how_much_of_long_prompts_goes_beside_streams_has_it() -> None:
+    turns = ReadingTurns(STEP, 100)
+    assert turns.piece_tokens() == SHARE
+    streaming(turns, 50)
+    assert turns.piece_tokens() == 100
+    assert ReadingTurns(STEP, 10_000).piece_tokens() == SHARE
+    more = ReadingTurns(STEP, 10_000)
+    streaming(more, 1)
+    assert more.piece_tokens() == SHARE, "never more than where nobody streams"
+
+
+def test_each_choice_of_an_answer_is_a_stream() -> None:
+    turns, four = ReadingTurns(STEP), task(1)
+    four.slots = 4
+    turns.streams(four)
+    assert turns.piece_tokens() == STREAMS_STEP_TOKENS - 4
+    turns.streamed(four)
+    assert turns.piece_tokens() == SHARE
 
 
 @given(st.lists(LENGTHS, max_size=30))
