@@ -11,6 +11,8 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from engines.base import EngineUnavailable
@@ -20,6 +22,7 @@ from engines.host.quiet_import import link_shared, without_collections
 from engines.registry.registry import has_gpu
 from engines.registry.spec import EngineSpec
 from engines.vllm.arguments import engine_arguments, on_cpu, uses_ray, vllm_renderers
+from engines.vllm.caches import compiled_in
 from engines.vllm.environment import (
     set_environment,
     sigint_blocked,
@@ -47,14 +50,19 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 async def load(
-    spec: EngineSpec, path: str, processes: ProcessTree, make: Make | None = None
+    spec: EngineSpec,
+    path: str,
+    processes: ProcessTree,
+    make: Make | None = None,
+    data_dir: Path | None = None,
 ) -> tuple[Any, Renderer]:
     """Start the engine; returns its AsyncLLM, with what renders its prompts. Ending `processes`
-    meanwhile makes this raise. `make`: its AsyncLLM in another way; it blocks, in a thread."""
+    meanwhile makes this raise. `make`: its AsyncLLM in another way; it blocks, in a thread. What
+    it compiles is kept in `data_dir`."""
     ready: concurrent.futures.Future[tuple[Any, Renderer]] = concurrent.futures.Future()
     # A daemon thread of its own: a start that was given up must not keep the process from
     # exiting, and what it blocks (SIGINT) must not leak into a pool's thread.
-    arguments = (ready, spec, path, processes, make or _load)
+    arguments = (ready, spec, path, processes, make or partial(_load, data_dir))
     threading.Thread(target=_run, args=arguments, name="vllm-load", daemon=True).start()
     try:
         return await asyncio.wrap_future(ready)
@@ -92,10 +100,11 @@ def _discard(llm: Any, processes: ProcessTree) -> None:
     processes.end()
 
 
-def _load(spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
+def _load(data_dir: Path | None, spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
     is_local = not uses_ray(spec)
     with (
         turn(processes),
+        compiled_in(data_dir),
         failure_log(is_local, shows_warnings=has_gpu()) as log_file,
         without_hub(path),
         among_machines(spec.args),
