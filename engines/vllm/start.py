@@ -30,7 +30,7 @@ from engines.vllm.environment import (
     without_hub,
 )
 from engines.vllm.fastpath.switch import is_fast_path_on
-from engines.vllm.fastpath.token_batching_start import batch_at_source
+from engines.vllm.fastpath.token_batching_start import batch_at_source, prefill_step_ms
 from engines.vllm.form_trial import compile_limit_s
 from engines.vllm.network import among_machines
 from engines.vllm.one_process import in_one_process
@@ -152,6 +152,7 @@ def _started(spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
 
     is_fast = is_fast_path_on(spec.args)
     compile_limit_s(spec.args)  # a wrong one is told before anything starts
+    step_ms = prefill_step_ms(spec.args)
     arguments = engine_arguments(spec, path, {f.name for f in fields(AsyncEngineArgs)})
     forms = arguments.get("structured_outputs_config")
     if isinstance(forms, dict):  # vLLM writes its reasoning_parser into it
@@ -162,7 +163,7 @@ def _started(spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
         context = UsageContext.OPENAI_API_SERVER
         config = AsyncEngineArgs(**arguments).create_engine_config(context)
         if is_fast and "stream_interval" not in arguments and not uses_ray(spec):
-            batch_at_source(config)
+            batch_at_source(config, step_ms)
         with in_one_process(config, arguments) if on_cpu() else contextlib.nullcontext():
             return AsyncLLM.from_vllm_config(
                 config,
