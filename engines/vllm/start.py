@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 
 from engines.base import EngineUnavailable
 from engines.host.library import whole_library
+from engines.host.low_priority import giving_way
 from engines.host.processes import ProcessTree
 from engines.host.quiet_import import link_shared, without_collections
 from engines.registry.registry import has_gpu
@@ -164,13 +165,23 @@ def _started(spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
         config = AsyncEngineArgs(**arguments).create_engine_config(context)
         if is_fast and "stream_interval" not in arguments and not uses_ray(spec):
             batch_at_source(config, step_ms)
-        with in_one_process(config, arguments) if on_cpu() else contextlib.nullcontext():
+        with _on_cpu(config, arguments, processes) if on_cpu() else contextlib.nullcontext():
             return AsyncLLM.from_vllm_config(
                 config,
                 usage_context=context,
                 disable_log_stats=bool(arguments.get("disable_log_stats")),
                 enable_log_requests=bool(arguments.get("enable_log_requests")),
             )
+
+
+@contextlib.contextmanager
+def _on_cpu(config: Any, arguments: dict[str, Any], processes: ProcessTree) -> Iterator[None]:
+    """Streams of another engine need the cores that a start takes."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(in_one_process(config, arguments))
+        if processes.has_company:
+            stack.enter_context(giving_way(processes.adopted))
+        yield
 
 
 @contextlib.contextmanager
