@@ -81,7 +81,8 @@ SHARED: Mapping[Owner, tuple[str, ...]] = {
 
 SLICES: Mapping[Owner, tuple[str, ...]] = {
     ("vllm.v1.core.sched.scheduler", "Scheduler"): (
-        *("add_request", "connector", "kv_cache_manager", "max_num_scheduled_tokens"),
+        *("add_request", "block_size", "connector", "kv_cache_manager"),
+        "max_num_scheduled_tokens",
         *("need_mamba_block_aligned_split", "requests", "running", "scheduler_config"),
         "vllm_config",
     ),
@@ -101,8 +102,8 @@ SLICES: Mapping[Owner, tuple[str, ...]] = {
     ("vllm.v1.core.kv_cache_manager", "KVCacheManager"): ("block_pool",),
     ("vllm.v1.core.block_pool", "BlockPool"): ("get_num_free_blocks",),
     ("vllm.v1.request", "Request"): (
-        *("arrival_time", "num_computed_tokens", "num_prompt_tokens", "num_tokens", "priority"),
-        "request_id",
+        *("arrival_time", "mm_features", "num_computed_tokens", "num_prompt_tokens"),
+        *("num_tokens", "priority", "request_id"),
     ),
 }
 """There too. What is gone of these has long prompts read in vLLM's steps, and ends nothing else."""

@@ -5,7 +5,7 @@ Here a long prompt has a slice of each step (slice_pace.py) and other long ones 
 ones have steps of their own in between, whole, as in vLLM. Without streams vLLM plans as it does.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from engines.vllm.fastpath.slice_pace import LEAST_TOKENS, SlicePace
 
 LONG_TOKENS = 512
 """A prompt of more is a long one."""
+_LOOK_AT = 1024
 _LIMITS = ("max_num_running_reqs", "max_num_active_reqs")
 """Of a scheduler: how many requests may run; those that are parked do."""
 KEY = "fjord_prefill_step_ms"
@@ -27,7 +28,8 @@ class PromptSlices:
         config = scheduler.scheduler_config
         self._most_tokens = scheduler.max_num_scheduled_tokens
         self._pace = SlicePace(limit_ms / 1e3, max(LEAST_TOKENS, self._most_tokens))
-        self._spare_blocks = config.max_num_seqs + 1
+        self._spare_blocks = config.max_num_seqs + 1 + self._most_tokens // scheduler.block_size
+        """What a step can need at most."""
         self._long: set[str] = set()
         self._unstarted: dict[str, int] = {}
         """Prompt tokens, by request."""
@@ -35,8 +37,13 @@ class PromptSlices:
         self._a_stream = 1 + (drafts.num_speculative_tokens if drafts else 0)
         """The most tokens of a stream in a step."""
         self._is_shorts_turn = False
+        self._look_at = _LOOK_AT
 
-    def added(self, request: Any) -> None:
+    def added(self, request: Any, requests: Mapping[str, Any]) -> None:
+        """`requests`: all that the scheduler has."""
+        if len(self._unstarted) >= self._look_at:  # some were aborted before they began
+            self._forget(requests)
+            self._look_at = max(_LOOK_AT, 2 * len(self._unstarted))
         self._unstarted[request.request_id] = request.num_prompt_tokens
         if request.num_prompt_tokens > LONG_TOKENS:
             self._long.add(request.request_id)
@@ -78,16 +85,19 @@ class PromptSlices:
             return None
         coming = sum(tokens for tokens in self._unstarted.values() if tokens <= LONG_TOKENS)
         self._is_shorts_turn = bool(coming) and not self._is_shorts_turn
-        has_room = scheduler.kv_cache_manager.block_pool.get_num_free_blocks() > self._spare_blocks
-        first = 0 if self._is_shorts_turn else 1
-        parked = long[first:] if has_room else []  # who holds blocks may have to give them back
+        parked = long[0 if self._is_shorts_turn else 1 :] if self._may_park(scheduler, long) else []
         tokens = self._a_stream * len(streams) + sum(_unread(request) for request in short)
         tokens += coming if self._is_shorts_turn else self._pace.tokens
         scheduler.running[:] = [*streams, *short, *long[: len(long) - len(parked)]]
         scheduler.max_num_scheduled_tokens = min(self._most_tokens, tokens)
         return parked
 
-    def _forget(self, requests: Any) -> None:
+    def _may_park(self, scheduler: Any, long: list[Any]) -> bool:
+        """Who holds what others need may have to give it back: blocks, or room for pictures."""
+        free = scheduler.kv_cache_manager.block_pool.get_num_free_blocks()
+        return free > self._spare_blocks and not any(request.mm_features for request in long)
+
+    def _forget(self, requests: Mapping[str, Any]) -> None:
         """Those that are gone, or read."""
         self._unstarted = {k: n for k, n in self._unstarted.items() if k in requests}
         self._long = {

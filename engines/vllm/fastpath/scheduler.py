@@ -68,7 +68,7 @@ class _Batches:
             except Exception as error:
                 leave_out(SHARED, error)
                 self._parts_behind = False
-        self._slice(lambda slices: slices.added(request))
+        self._slice(lambda slices: slices.added(request, self.requests))
         return super().add_request(request, *args, **kwargs)  # type: ignore[misc]
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -235,6 +236,47 @@ def test_what_is_aborted_while_it_waits_is_forgotten(make: Make) -> None:
     slices = driven.scheduler._slices
     assert not slices._long
     assert not slices._unstarted
+
+
+def test_what_is_aborted_before_it_begins_is_forgotten_too(make: Make) -> None:
+    from vllm.v1.request import RequestStatus
+
+    driven = make()
+    for number in range(3000):
+        driven.add(str(number), 10)
+        driven.scheduler.finish_requests([str(number)], RequestStatus.FINISHED_ABORTED)
+    assert len(driven.scheduler._slices._unstarted) <= 1024
+
+
+def test_a_prompt_with_pictures_is_held_back_by_none(make: Make) -> None:
+    """What the encoder made is kept until the prompt is read: one that waits would keep it from
+    the others for ever."""
+    driven = make().with_streams()
+    scheduler = driven.scheduler
+    for name in "ab":
+        driven.add(name, 5000)
+    both_begin(scheduler, driven.step)
+    for pictures, waits in (([], {"b"}), (["a picture"], set())):
+        scheduler.requests["a"].mm_features = pictures
+        with scheduler._slices.held(scheduler):
+            running = {request.request_id for request in scheduler.running}
+        assert set("ab") - running == waits
+
+
+def both_begin(scheduler: Any, step: Callable[[], Any]) -> None:
+    """Two long prompts, a step in vLLM's way."""
+    slices, scheduler._slices = scheduler._slices, None
+    scheduler.scheduler_config.long_prefill_token_threshold = 300
+    slices.planned(
+        SimpleNamespace(
+            scheduled_new_reqs=[SimpleNamespace(req_id=name) for name in "ab"],
+            total_num_scheduled_tokens=0,
+            num_scheduled_tokens={},
+        )
+    )
+    assert {step()[name] for name in "ab"} == {300}
+    scheduler.scheduler_config.long_prefill_token_threshold = 0
+    scheduler._slices = slices
 
 
 @pytest.mark.parametrize(
