@@ -39,6 +39,10 @@ class PromptSlices:
         self._is_shorts_turn = False
         self._look_at = _LOOK_AT
 
+    @property
+    def has_long(self) -> bool:
+        return bool(self._long)
+
     def added(self, request: Any, requests: Mapping[str, Any]) -> None:
         """`requests`: all that the scheduler has."""
         if len(self._unstarted) >= self._look_at:  # some were aborted before they began
@@ -62,7 +66,7 @@ class PromptSlices:
     @contextmanager
     def held(self, scheduler: Any) -> Iterator[None]:
         """While the scheduler plans a step."""
-        parked = self._bound(scheduler) if self._long else None
+        parked = self._bound(scheduler)
         if parked is None:
             yield
             return

@@ -83,6 +83,8 @@ class _Batches:
         return scheduled
 
     def _planned(self, *args: Any, **kwargs: Any) -> Any:
+        if self._slices is None or not self._slices.has_long:
+            return super().schedule(*args, **kwargs)  # type: ignore[misc]
         with contextlib.ExitStack() as held:
             self._slice(lambda slices: held.enter_context(slices.held(self)))
             return super().schedule(*args, **kwargs)  # type: ignore[misc]
