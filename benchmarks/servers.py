@@ -200,6 +200,8 @@ def engine_environment() -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
         "TOKENIZERS_PARALLELISM": "false",
+        # Each has a data directory of its own: what vLLM knows of a model's class is found again.
+        "VLLM_CACHE_ROOT": os.environ.get("VLLM_CACHE_ROOT", str(Path.home() / ".cache/vllm")),
     }
     if (os.cpu_count() or 1) <= 4:
         wanted["VLLM_CPU_NUM_OF_RESERVED_CPU"] = "0"

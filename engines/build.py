@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -83,18 +84,20 @@ class EngineBuilder:
                 return ClusterEngine(spec, str(path), self._cluster, self.adapters)
             case "vllm" if machines(spec.args) > 1:
                 from engines.vllm.headless.engine import SpanningEngine
+                from engines.vllm.start import load
 
                 if (nodes := self._nodes) is None:
                     raise EngineUnavailable(
                         "It needs other machines, which only `fjord serve` has."
                     )
-                return SpanningEngine(
-                    spec, str(path), nodes, fingerprint, find_adapter=self.adapters
-                )
+                keeping = partial(load, data_dir=self._data_dir)
+                return SpanningEngine(spec, str(path), nodes, fingerprint, keeping, self.adapters)
             case "vllm":
                 from engines.vllm.engine import VllmEngine
+                from engines.vllm.start import load
 
-                return VllmEngine(spec, str(path), find_adapter=self.adapters)
+                keeping = partial(load, data_dir=self._data_dir)
+                return VllmEngine(spec, str(path), keeping, self.adapters)
             case "llamacpp":
                 from engines.llamacpp.engine import LlamacppEngine
 

@@ -32,8 +32,10 @@ engine, engine_case = engine_fixtures.engine, engine_fixtures.engine_case
 
 def pytest_configure(config: pytest.Config) -> None:
     """Engines side by side compute on a thread each: several, pinned to the same cores, spin for
-    each other. They are forked: one at a time is spawned, as in production."""
+    each other. They are forked: one at a time is spawned, as in production. Each server has a data
+    directory of its own: what vLLM knows of a model's class (8 s of a core) is found again."""
     set_up_httpx()
+    os.environ.setdefault("VLLM_CACHE_ROOT", str(Path.home() / ".cache/vllm"))
     if hasattr(config, "workerinput"):
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         os.environ.setdefault("VLLM_CPU_OMP_THREADS_BIND", "nobind")

@@ -50,6 +50,16 @@ class ProcessTree:
         processes = _with_descendants(self._adopted.values())
         return [process.pid for process in processes if _is_alive(process)]
 
+    @property
+    def has_company(self) -> bool:
+        """Whether others' were there when it began to adopt."""
+        return bool(self._before)
+
+    def adopted(self) -> list[int]:
+        """Every process so far, alive or not; costs nothing."""
+        with self._lock:
+            return list(self._adopted)
+
     @contextlib.contextmanager
     def adopting(self) -> Iterator[None]:
         """Adopt every multiprocessing child that appears inside the block. One block at a time."""

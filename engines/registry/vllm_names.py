@@ -10,7 +10,7 @@ from typing import Any
 from engines.registry.parsers import REASONING_PARSERS, TOOL_PARSERS
 from engines.spelling import did_you_mean
 
-OWN_ARGUMENTS = frozenset({"fastpath", "form_compile_s"})
+OWN_ARGUMENTS = frozenset({"fastpath", "form_compile_s", "prefill_step_ms"})
 """Engine arguments of ours, beside vLLM's; vLLM never sees them."""
 
 

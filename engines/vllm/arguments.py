@@ -21,6 +21,7 @@ from engines.vllm.thinking_budget import reasoning_config
 from engines.vllm.worker_memory import EXTENSION
 
 EXTENSION_WITH_ADAPTERS = "engines.vllm.cpu_adapters.WorkerWithAdapters"
+EXTENSION_ON_CPU = "engines.vllm.cpu_worker.WorkerOnCpu"
 DEVICES, MEMORY = "device_ids", "gpu_memory_utilization"
 RENDERERS = max(2, min(4, (os.cpu_count() or 1) // 2))
 """Prompts that are rendered at once: with one thread, as in vLLM itself, one of a million
@@ -65,6 +66,8 @@ def engine_arguments(
         arguments |= cpu_arguments(path)
         if given.get("enable_lora") and not is_elsewhere:
             arguments["worker_extension_cls"] = EXTENSION_WITH_ADAPTERS
+        elif "worker_extension_cls" in arguments:
+            arguments["worker_extension_cls"] = EXTENSION_ON_CPU
     if spec.images:
         given |= picture_arguments(spec.images, given)
     return {k: v for k, v in arguments.items() if k in known} | given

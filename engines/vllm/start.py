@@ -11,15 +11,19 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import fields
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from engines.base import EngineUnavailable
 from engines.host.library import whole_library
+from engines.host.low_priority import giving_way
 from engines.host.processes import ProcessTree
 from engines.host.quiet_import import link_shared, without_collections
 from engines.registry.registry import has_gpu
 from engines.registry.spec import EngineSpec
 from engines.vllm.arguments import engine_arguments, on_cpu, uses_ray, vllm_renderers
+from engines.vllm.caches import compiled_in
 from engines.vllm.environment import (
     set_environment,
     sigint_blocked,
@@ -27,7 +31,7 @@ from engines.vllm.environment import (
     without_hub,
 )
 from engines.vllm.fastpath.switch import is_fast_path_on
-from engines.vllm.fastpath.token_batching_start import batch_at_source
+from engines.vllm.fastpath.token_batching_start import batch_at_source, prefill_step_ms
 from engines.vllm.form_trial import compile_limit_s
 from engines.vllm.network import among_machines
 from engines.vllm.one_process import in_one_process
@@ -47,14 +51,19 @@ _ONE_AT_A_TIME = threading.Lock()
 
 
 async def load(
-    spec: EngineSpec, path: str, processes: ProcessTree, make: Make | None = None
+    spec: EngineSpec,
+    path: str,
+    processes: ProcessTree,
+    make: Make | None = None,
+    data_dir: Path | None = None,
 ) -> tuple[Any, Renderer]:
     """Start the engine; returns its AsyncLLM, with what renders its prompts. Ending `processes`
-    meanwhile makes this raise. `make`: its AsyncLLM in another way; it blocks, in a thread."""
+    meanwhile makes this raise. `make`: its AsyncLLM in another way; it blocks, in a thread. What
+    it compiles is kept in `data_dir`."""
     ready: concurrent.futures.Future[tuple[Any, Renderer]] = concurrent.futures.Future()
     # A daemon thread of its own: a start that was given up must not keep the process from
     # exiting, and what it blocks (SIGINT) must not leak into a pool's thread.
-    arguments = (ready, spec, path, processes, make or _load)
+    arguments = (ready, spec, path, processes, make or partial(_load, data_dir))
     threading.Thread(target=_run, args=arguments, name="vllm-load", daemon=True).start()
     try:
         return await asyncio.wrap_future(ready)
@@ -92,10 +101,11 @@ def _discard(llm: Any, processes: ProcessTree) -> None:
     processes.end()
 
 
-def _load(spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
+def _load(data_dir: Path | None, spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
     is_local = not uses_ray(spec)
     with (
         turn(processes),
+        compiled_in(data_dir),
         failure_log(is_local, shows_warnings=has_gpu()) as log_file,
         without_hub(path),
         among_machines(spec.args),
@@ -143,6 +153,7 @@ def _started(spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
 
     is_fast = is_fast_path_on(spec.args)
     compile_limit_s(spec.args)  # a wrong one is told before anything starts
+    step_ms = prefill_step_ms(spec.args)
     arguments = engine_arguments(spec, path, {f.name for f in fields(AsyncEngineArgs)})
     forms = arguments.get("structured_outputs_config")
     if isinstance(forms, dict):  # vLLM writes its reasoning_parser into it
@@ -153,14 +164,24 @@ def _started(spec: EngineSpec, path: str, processes: ProcessTree) -> Any:
         context = UsageContext.OPENAI_API_SERVER
         config = AsyncEngineArgs(**arguments).create_engine_config(context)
         if is_fast and "stream_interval" not in arguments and not uses_ray(spec):
-            batch_at_source(config)
-        with in_one_process(config, arguments) if on_cpu() else contextlib.nullcontext():
+            batch_at_source(config, step_ms)
+        with _on_cpu(config, arguments, processes) if on_cpu() else contextlib.nullcontext():
             return AsyncLLM.from_vllm_config(
                 config,
                 usage_context=context,
                 disable_log_stats=bool(arguments.get("disable_log_stats")),
                 enable_log_requests=bool(arguments.get("enable_log_requests")),
             )
+
+
+@contextlib.contextmanager
+def _on_cpu(config: Any, arguments: dict[str, Any], processes: ProcessTree) -> Iterator[None]:
+    """Streams of another engine need the cores that a start takes."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(in_one_process(config, arguments))
+        if processes.has_company:
+            stack.enter_context(giving_way(processes.adopted))
+        yield
 
 
 @contextlib.contextmanager

@@ -3,11 +3,13 @@
 What a token costs the front begins with its message: received, decoded, looked up, written. With
 many streams the tokens of several steps go together, and all of that is paid once for them.
 Loaded by name into the engine's process; it imports nothing else of ours but the rule, when
-statistics go, the guard of forms, what parts a prompt, and the warning. Where the rule finds vLLM
-other than it knows it, every token goes at once, as vLLM sends them.
+statistics go, the guard of forms, what parts and slices a prompt, and the warning. Where the rule
+finds vLLM other than it knows it, every token goes at once, as vLLM sends them.
 """
 
+import contextlib
 import logging
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,12 +19,14 @@ from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs
 
 from engines.vllm.fastpath.form_guard import guard_forms
 from engines.vllm.fastpath.left_out import leave_out
+from engines.vllm.fastpath.prompt_slices import PromptSlices, prompt_slices
 from engines.vllm.fastpath.shared_beginning import part_behind
 from engines.vllm.fastpath.sparse_stats import SparseStats
 from engines.vllm.fastpath.token_batching import TokenBatching
 
 PART = "token batching"
 STATISTICS = "the scheduler's statistics"
+SLICES = "the slices of long prompts"
 SHARED = "the shared beginning of prompts"
 _CUSTOM_CLASS = "Using custom scheduler class"
 
@@ -44,10 +48,18 @@ class _Batches:
         self._batching: TokenBatching | None = TokenBatching()
         self._has_failed = False
         self._parts_behind = True
+        self._slices = self._made_slices()
         try:
             guard_forms(self.structured_output_manager)
         except Exception as error:
             leave_out("the guard of forms", error)
+
+    def _made_slices(self) -> PromptSlices | None:
+        try:
+            return prompt_slices(self)
+        except Exception as error:
+            leave_out(SLICES, error)
+            return None
 
     def add_request(self, request: Any, *args: Any, **kwargs: Any) -> Any:
         if self._parts_behind:
@@ -56,10 +68,12 @@ class _Batches:
             except Exception as error:
                 leave_out(SHARED, error)
                 self._parts_behind = False
+        self._slice(lambda slices: slices.added(request, self.requests))
         return super().add_request(request, *args, **kwargs)  # type: ignore[misc]
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
-        scheduled = super().schedule(*args, **kwargs)  # type: ignore[misc]
+        scheduled = self._planned(*args, **kwargs)
+        self._slice(lambda slices: slices.planned(scheduled))
         if self._batching is not None:
             try:
                 self._batching.begins(scheduled.total_num_scheduled_tokens)
@@ -68,7 +82,23 @@ class _Batches:
                 self._has_failed = True
         return scheduled
 
+    def _planned(self, *args: Any, **kwargs: Any) -> Any:
+        if self._slices is None or not self._slices.has_long:
+            return super().schedule(*args, **kwargs)  # type: ignore[misc]
+        with contextlib.ExitStack() as held:
+            self._slice(lambda slices: held.enter_context(slices.held(self)))
+            return super().schedule(*args, **kwargs)  # type: ignore[misc]
+
+    def _slice(self, step: Callable[[PromptSlices], Any]) -> None:
+        if self._slices is not None:
+            try:
+                step(self._slices)
+            except Exception as error:
+                leave_out(SLICES, error)
+                self._slices = None
+
     def update_from_output(self, *args: Any, **kwargs: Any) -> Any:
+        self._slice(PromptSlices.ended)
         messages = super().update_from_output(*args, **kwargs)  # type: ignore[misc]
         batching = self._batching
         if batching is None:

@@ -74,7 +74,7 @@ OTHERS = {
     *("decoder", "decode", "encode", "id_to_token", "step", "all_special_ids"),  # tokenizers'
     *("bind", "name", "msg", "addFilter", "environ", "__struct_fields__"),  # Python's, msgspec's
     "_max_workers",  # of Python's ThreadPoolExecutor
-    *("__version__", "digest", "sha256"),
+    *("__version__", "digest", "sha256", "enter_context", "popleft"),
 }
 
 
