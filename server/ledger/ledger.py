@@ -1,7 +1,7 @@
 """The ledger as a server sees it: begin a request, close its record, know the keys.
 
     ledger = Ledger.open(data_dir, node="gpu-1", currency="NOK", ledger_url=None)
-    await ledger.start(on_keys=ring.replace)
+    await ledger.start(ring)         # who wants to know the keys
     await ledger.begin(record, reserve_micro=..., reserve_tokens=...)    # never waits for the disk
     await ledger.opened(record)                  # before the first byte: the open entry is durable
     ledger.progress(record)                      # now and then: what a crash would bill
@@ -35,8 +35,8 @@ from server.ledger.database import Database, SqliteDatabase
 from server.ledger.day_summing import DaySumming
 from server.ledger.errors import DuplicateRecord, LedgerError, LedgerUnavailable
 from server.ledger.gathering import MOST_S, Gathering
-from server.ledger.key_watcher import KeyWatcher, TakeKeys
-from server.ledger.keys import Key
+from server.ledger.key_watcher import KeyWatcher
+from server.ledger.keys_in_use import KeysInUse, Unused, WithBudgets
 from server.ledger.meta import KEYS_OF_SITE, forget
 from server.ledger.money import charge_of
 from server.ledger.open_books import open_books, site_pool
@@ -124,16 +124,16 @@ class Ledger:
             raise sqlite.unavailable(path, error) from error
         return ledger
 
-    async def start(self, on_keys: TakeKeys = lambda _: None) -> None:
+    async def start(self, keys: KeysInUse | None = None) -> None:
         """Load the keys, begin to write."""
-        self.writer.start(asyncio.get_running_loop())
-        self.watch = KeyWatcher(self.path, asyncio.get_running_loop())
-        keys = await asyncio.to_thread(self.watch.load)
-        self.on_keys = on_keys
-        self.take_keys(keys)
+        loop = asyncio.get_running_loop()
+        self.writer.start(loop)
+        self.watch = KeyWatcher(self.path, loop, WithBudgets(self.budgets, keys or Unused()))
+        take = await asyncio.to_thread(self.watch.load)
+        take()
         if self.readings:
             await asyncio.wait(self.readings.values(), timeout=READ_S)
-        self.watch.start(self.take_keys)
+        self.watch.start()
         self.day_summing.start()
         if self.ledger_url is not None:
             self.site = SiteReplication(self.path, self.ledger_url, self.stale_s, self.budgets)
@@ -165,10 +165,6 @@ class Ledger:
             raise LedgerUnavailable(
                 "The keys and usage records cannot be reached; the server's log says why."
             ) from None
-
-    def take_keys(self, keys: list[Key]) -> None:
-        self.budgets.replace(keys)
-        self.on_keys(keys)
 
     def read_account(self, account: BudgetAccount) -> None:
         """Asked behind everything queued, so nothing counts twice."""
