@@ -194,7 +194,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/scale.json"))
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the server goes with us
-    _raise_file_limit(max(0, *given.open, *given.queued) + MORE_FILES)
+    _raise_file_limit(max((0, *given.open, *given.queued)) + MORE_FILES)
     found: dict[str, Any] = surroundings()
     for kind, rows in measured(given):
         found[kind] = {"rows": rows, "flat": flat(rows)}

@@ -194,7 +194,7 @@ async def _lifespan(app: FjordApp) -> AsyncIterator[Mapping[str, Any]]:
         if services.traces is not None:
             await services.traces.start()
             stack.push_async_callback(services.traces.stop)
-        await services.ledger.start(on_keys=services.take_keys)
+        await services.ledger.start(services)
         stack.push_async_callback(services.ledger.stop)
         await services.site_node.start()
         stack.push_async_callback(services.site_node.stop)

@@ -1,6 +1,8 @@
 """Python's garbage collection beside streams of tokens."""
 
 import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from engines.host.quiet_import import is_under_way
 
@@ -17,3 +19,17 @@ def freeze_garbage() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_YOUNG, 20, 20)
+
+
+@contextmanager
+def made_to_stay() -> Iterator[None]:
+    """Around what makes very many objects that are kept: no collection walks them, neither
+    meanwhile nor later. What is garbage in circles just then stays too."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()

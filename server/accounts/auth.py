@@ -1,7 +1,7 @@
 """Key -> Caller, in memory and in constant time; the database is not on this path.
 
     ring = KeyRing()
-    await ledger.start(on_keys=ring.replace)         # at once, and whenever the keys change
+    await ledger.start(ring)         # at once, and whenever the keys change
     caller = ring.authenticate(scope["headers"])     # raw ASGI headers
     caller = ring.authenticate(scope["headers"], service="admin")
     caller = ring.find(secret)                       # the key's text
@@ -16,10 +16,13 @@ AuthError
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Set
+from functools import partial
 from typing import NamedTuple
 
+from engines.host.interpreter_turns import give_way
 from server.ledger.keys import Key, hash_of
+from server.ledger.keys_in_use import Left, Take
 from server.ledger.records import Caller, LimitedLevel
 
 
@@ -63,27 +66,61 @@ class KnownKey(NamedTuple):
             raise AuthFailed(self.barred)
 
 
+class KeyTable:
+    """Keys by the SHA-256 of each text, and by id. A rotated key's old text counts until its time.
+    May be made on any thread."""
+
+    def __init__(self, keys: Iterable[Key]) -> None:
+        self.by_hash: dict[bytes, KnownKey] = {}
+        self.by_id: dict[str, KnownKey] = {}
+        self.weights: dict[str, float] = {}
+        """By owner."""
+        for key in keys:
+            give_way()
+            self.add(key)
+
+    def add(self, key: Key) -> None:
+        known = KnownKey(key, key.caller(), key.expires_at, key.barred)
+        self.by_id[key.key_id] = self.by_hash[key.secret_hash] = known
+        if key.previous_hash is not None:
+            until = earlier(key.previous_until, key.expires_at)
+            self.by_hash[key.previous_hash] = known._replace(until=until)
+        self.weights[key.owner] = key.above.weight
+
+    def forget(self, key_ids: Iterable[str]) -> None:
+        for key_id in key_ids:
+            if (known := self.by_id.pop(key_id, None)) is not None:
+                self.by_hash.pop(known.key.secret_hash, None)
+                self.by_hash.pop(known.key.previous_hash or b"", None)
+
+
 class KeyRing:
     """All keys by the SHA-256 of their text. Belongs to the event loop."""
 
     def __init__(self, keys: Iterable[Key] = ()) -> None:
-        self.by_hash: dict[bytes, KnownKey] = {}
-        self._by_id: dict[str, KnownKey] = {}
-        self._weights: dict[str, float] = {}
+        self._table = KeyTable(())
+        self.by_hash, self._by_id = self._table.by_hash, self._table.by_id
         self.replace(keys)
 
     def replace(self, keys: Iterable[Key]) -> None:
         """From now on exactly `keys` count. A rotated key's old text counts until its time."""
-        by_hash: dict[bytes, KnownKey] = {}
-        by_id: dict[str, KnownKey] = {}
+        self._take(KeyTable(keys))
+
+    def prepared(self, keys: Iterable[Key]) -> Take:
+        """What replaces the keys by these."""
+        return partial(self._take, KeyTable(keys))
+
+    def _take(self, table: KeyTable) -> Left:
+        """The tables that were."""
+        left = self.by_hash, self._by_id
+        self._table, self.by_hash, self._by_id = table, table.by_hash, table.by_id
+        return left
+
+    def change(self, keys: Collection[Key], gone: Set[str]) -> None:
+        """From now on `keys` count as they are, and those of the ids `gone` do not."""
+        self._table.forget([*gone, *(key.key_id for key in keys)])
         for key in keys:
-            known = KnownKey(key, key.caller(), key.expires_at, key.barred)
-            by_id[key.key_id] = by_hash[key.secret_hash] = known
-            if key.previous_hash is not None:
-                until = earlier(key.previous_until, key.expires_at)
-                by_hash[key.previous_hash] = known._replace(until=until)
-        self.by_hash, self._by_id = by_hash, by_id
-        self._weights = {k.key.owner: k.key.above.weight for k in by_id.values()}
+            self._table.add(key)
 
     def levels_of(self, key_id: str) -> tuple[LimitedLevel, ...]:
         """Above a key that is there, those with limits."""
@@ -92,7 +129,7 @@ class KeyRing:
 
     def weight_of(self, owner: str) -> float:
         """An owner's share of what all want, beside the others'."""
-        return self._weights.get(owner, 1.0)
+        return self._table.weights.get(owner, 1.0)
 
     def current(self, key_id: str) -> Caller:
         """The caller behind a key that was accepted before. Raises AuthFailed where it is not any

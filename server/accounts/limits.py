@@ -14,7 +14,7 @@ request that generates none. All headers are raw ASGI pairs, those of the tighte
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from operator import itemgetter
 
@@ -159,10 +159,17 @@ class Limiter:
         account.above = tuple(map(self.level, caller.levels)) if caller.levels else ()
         return (account, *account.above)
 
-    def levels_changed(self, levels_of: Callable[[str], Sequence[LimitedLevel]]) -> None:
+    def levels_changed(
+        self,
+        levels_of: Callable[[str], Sequence[LimitedLevel]],
+        key_ids: Iterable[str] | None = None,
+    ) -> None:
         """What is in flight counts at each limited level that is above its key by now, also where
-        that had no limits as it was admitted. `levels_of`: by a key's id."""
-        busy = [(key_id, each) for key_id, each in self.accounts.items() if each.holds_of_a_key]
+        that had no limits as it was admitted. `levels_of`: by a key's id. `key_ids`: of these
+        alone."""
+        ids = self.accounts if key_ids is None else key_ids
+        known = ((key_id, self.accounts.get(key_id)) for key_id in ids)
+        busy = [(key_id, each) for key_id, each in known if each and each.holds_of_a_key]
         late: dict[RateAccount, None] = {}
         for key_id, account in busy:
             for each in map(self.level, levels_of(key_id)):

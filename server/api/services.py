@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Set
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
@@ -29,6 +29,7 @@ from server.fairness.turn import ServiceClass
 from server.http.exchange import Exchange
 from server.ids import new_id
 from server.ledger.keys import Key
+from server.ledger.keys_in_use import Left, Take
 from server.ledger.ledger import Ledger
 from server.ledger.records import Caller, KeyLimits, UsageRecord
 from server.memory.memory import Memory
@@ -104,10 +105,20 @@ class Services:
     service_class: ClassVar[ServiceClass] = "standard"
     """Of whole answers."""
 
-    def take_keys(self, keys: Sequence[Key]) -> None:
-        """From now on exactly these count, and what is in flight at the levels above them."""
-        self.ring.replace(keys)
-        self.limiter.levels_changed(self.ring.levels_of)
+    def prepared(self, keys: list[Key]) -> Take:
+        """What has exactly these count, and what is in flight at the levels above them."""
+        take = self.ring.prepared(keys)
+
+        def taken() -> Left:
+            left = take()
+            self.limiter.levels_changed(self.ring.levels_of)
+            return left
+
+        return taken
+
+    def change(self, keys: Collection[Key], gone: Set[str]) -> None:
+        self.ring.change(keys, gone)
+        self.limiter.levels_changed(self.ring.levels_of, [key.key_id for key in keys])
 
     def check_open(self) -> None:
         """Raises ApiError 503 once the server shuts down."""

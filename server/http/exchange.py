@@ -255,10 +255,15 @@ class Exchange:
 
     async def write_soon(self, chunk: bytes) -> None:
         """Send a piece of an open stream; suspends only where the client does not keep up."""
-        if self.direct is not None and self.direct.is_ready():
-            self.direct.write(chunk)
-        else:
+        if not self.write_now(chunk):
             await self.write(chunk)
+
+    def write_now(self, chunk: bytes) -> bool:
+        """Whether a piece of an open stream could be sent without waiting."""
+        if self.direct is None or not self.direct.is_ready():
+            return False
+        self.direct.write(chunk)
+        return True
 
     async def write(self, chunk: bytes, *, more: bool = True) -> None:
         """Send a piece of the stream; returns when the transport has taken it."""
@@ -278,11 +283,11 @@ class Exchange:
     def is_silent(self, now: float, patience_s: float) -> bool:
         """Whether nothing was sent for so long. A client of an open stream that has ended its own
         side may be gone, and only a piece of the stream tells."""
-        if self.started:
-            connection = connection_of(self.scope)
-            if connection is not None and connection.is_half_closed:
-                patience_s = min(patience_s, _DOUBT_S)
-        return self.silent_s(now) > patience_s
+        if (silent_s := self.silent_s(now)) <= min(patience_s, _DOUBT_S):
+            return False
+        connection = connection_of(self.scope) if self.started else None
+        is_doubted = connection is not None and connection.is_half_closed
+        return is_doubted or silent_s > patience_s
 
     def blocked_s(self, now: float) -> float:
         """Seconds since when the client has taken nothing of a waiting write; 0 when none waits."""

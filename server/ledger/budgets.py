@@ -8,7 +8,7 @@ either direction: a clock may be set back. Until it is read the requests under i
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from typing import Any
 
 from server.ledger.allowance import SITE, Allowance, level_id
@@ -20,9 +20,10 @@ from server.ledger.budget_accounts import (
     other_currency,
     subject,
 )
+from server.ledger.budget_plan import BudgetPlan
 from server.ledger.errors import BudgetExceeded, LedgerUnavailable
 from server.ledger.keys import Key
-from server.ledger.levels import Above, nearest
+from server.ledger.levels import nearest
 from server.ledger.periods import period_start
 from server.ledger.records import UsageRecord
 
@@ -60,35 +61,67 @@ class Budgets:
 
     def replace(self, keys: Iterable[Key]) -> None:
         """Take over `keys` and what is above them; what is new or counts otherwise is read."""
-        accounts: dict[str, BudgetAccount] = {}
-        before, self.places = self.places, {}
-        seen: set[Above] = set()
-        for key in keys:
-            self.places[key.key_id] = key.owner, key.member_id
-            if key.budget is not None or key.above not in seen:
-                seen.add(key.above)
-                self.add_accounts(key.levels, accounts)
+        self.take(BudgetPlan(keys))
+
+    def take(self, plan: BudgetPlan) -> dict[str, tuple[str, str | None]]:
+        """As `replace`; the places that were."""
+        accounts = {name: self.account(above[0], above) for name, above in plan.levels.items()}
+        before, self.places = self.places, plan.places
         new = {a for name, a in accounts.items() if self.accounts.get(name) is not a}
-        new |= {accounts[name] for name in self.joined(before) if name in accounts}
+        new |= joined(before, plan, accounts)
         self.accounts, self.chains = accounts, {}
         self.count_reserved()
         for account in new:
             self.read_anew(account)
+        return before
 
-    def add_accounts(
-        self, levels: tuple[Allowance, ...], accounts: dict[str, BudgetAccount]
+    def change(self, keys: Collection[Key], gone: Set[str]) -> None:
+        """Take over `keys` as they are now, without those of the ids `gone`; all others stay."""
+        plan = BudgetPlan(keys)
+        wanted = self.wanted(keys, plan, gone)
+        changed = {name for name, one in wanted.items() if self.accounts.get(name) is not one}
+        touched = [r for r in self.reserved() if self.counts_in(r, changed, plan, gone)]
+        for reservation in touched:
+            self.hold(reservation, -1)
+        before = {key_id: self.places[key_id] for key_id in plan.places if key_id in self.places}
+        self.put(plan, gone, wanted)
+        for reservation in touched:
+            self.hold(reservation, 1)
+        new = {account for name in changed if (account := wanted[name]) is not None}
+        for account in new | joined(before, plan, self.accounts):
+            self.read_anew(account)
+
+    def wanted(
+        self, keys: Iterable[Key], plan: BudgetPlan, gone: Iterable[str]
+    ) -> dict[str, BudgetAccount | None]:
+        """The accounts of all levels of `keys`; None: it has no budget (any more)."""
+        names = {level.level_id for key in keys for level in key.levels}
+        found: dict[str, BudgetAccount | None] = dict.fromkeys([*names, *gone])
+        return found | {n: self.account(above[0], above) for n, above in plan.levels.items()}
+
+    def reserved(self) -> Iterator[Reservation]:
+        return (one for held in self.open.values() for one in held)
+
+    def counts_in(
+        self, one: Reservation, changed: Set[str], plan: BudgetPlan, gone: Set[str]
+    ) -> bool:
+        """Whether it counts, before or afterwards, in an account that changed."""
+        if one.key_id in plan.places or one.key_id in gone:
+            return True
+        return any(name in changed for name in self.names_of(one.key_id, one.owner))
+
+    def put(
+        self, plan: BudgetPlan, gone: Iterable[str], wanted: dict[str, BudgetAccount | None]
     ) -> None:
-        for number, level in enumerate(levels):
-            if level.budget is not None and (name := level.level_id) not in accounts:
-                accounts[name] = self.account(level, levels[number:])
-
-    def joined(self, before: dict[str, tuple[str, str | None]]) -> set[str]:
-        """Members who have got a key that was there already, with all that it has spent."""
-        return {
-            level_id("member", member)
-            for key_id, (_, member) in self.places.items()
-            if member is not None and key_id in before and before[key_id][1] != member
-        }
+        self.places |= plan.places
+        for key_id in gone:
+            self.places.pop(key_id, None)
+        for name, account in wanted.items():
+            if account is None:
+                self.accounts.pop(name, None)
+            else:
+                self.accounts[name] = account
+        self.chains = {}
 
     def account(self, level: Allowance, levels: tuple[Allowance, ...]) -> BudgetAccount:
         """Of a budgeted level, the first of `levels`."""
@@ -130,10 +163,14 @@ class Budgets:
         return found
 
     def found_chain(self, key_id: str, owner: str) -> tuple[BudgetAccount, ...]:
+        names = self.names_of(key_id, owner)
+        return tuple(self.accounts[name] for name in names if name in self.accounts)
+
+    def names_of(self, key_id: str, owner: str) -> tuple[str, ...]:
+        """Of all levels that a request of the key counts at, the nearest first."""
         _, member = self.places.get(key_id, ("", None))
         of_member = () if member is None else (level_id("member", member),)
-        names = (key_id, *of_member, level_id("owner", owner), SITE)
-        return tuple(self.accounts[name] for name in names if name in self.accounts)
+        return key_id, *of_member, level_id("owner", owner), SITE
 
     def read_anew(self, account: BudgetAccount) -> None:
         """What is closed from now on is added by `spend`, what was closed before by `learned`."""
@@ -229,3 +266,17 @@ class Budgets:
         ) + sum(
             amount for unit, amount in self.held.get(account.level_id, ()) if unit == account.unit
         )
+
+
+def joined(
+    before: Mapping[str, tuple[str, str | None]],
+    plan: BudgetPlan,
+    accounts: Mapping[str, BudgetAccount],
+) -> set[BudgetAccount]:
+    """Of members who have got a key that was there already, with all that it has spent."""
+    names = {
+        level_id("member", member)
+        for key_id, member in plan.members.items()
+        if key_id in before and before[key_id][1] != member
+    }
+    return {accounts[name] for name in names if name in accounts}

@@ -1,48 +1,50 @@
-"""How long a busy writer waits for companions of what it will commit next.
+"""How long a write may wait for companions of its commit.
 
 A commit costs 0.25 to 0.5 ms of processor time whatever it holds, and who waits for it waits for
-the companions too. So it waits as long as what comes is worth it: by how many requests are open,
-how much comes in a second, and how much came together lately. Ten thousand idle streams are none
-of it.
+the companions too. So nobody waits longer than a small part of what the request took anyway, and
+only while as many end that somebody comes meanwhile. By Little's law that is while a request waits
+beside 1 / PART others that are busy; streams that are open and still end nothing, and count for
+nothing.
 """
 
+import math
 import time
 from collections.abc import Callable
 from typing import Final
 
-FEW_IN_FLIGHT: Final = 8
-"""With no more requests open than this nothing waits."""
-OF_EACH_S: Final = 0.0004
-"""For each of them no longer than this, ..."""
-OF_RATE_S: Final = 0.00025
-"""... nor than this for each write of a second, ..."""
+PART: Final = 0.05
+"""Of what a request took, its end waits no longer than this, ..."""
 MOST_S: Final = 0.05
-"""... and never longer than this."""
-_ALONE: Final = 0.25
-"""Such a part of it while writes come one by one: enough to see that they no longer do."""
-_REMEMBERED_S: Final = 0.5
+"""... nor than this."""
+REMEMBERED_S: Final = 0.5
 
 
 class Gathering:
+    """Belongs to the event loop."""
+
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._at = clock()
         self._rate = 0.0
-        """Writes a second."""
-        self._together = 1.0
-        """Writes a commit."""
+        """Ends a second, as of then."""
+        self._last_s = 0.0
+        """What the last end may wait."""
 
-    def wrote(self, count: int) -> None:
-        """So much in one commit, now."""
+    def end_s(self, lasted_s: float) -> float:
+        """What the end of a request may wait, now; it counts."""
+        rate = self._rate_now()
+        longest = min(MOST_S, PART * lasted_s)
+        self._rate += 1 / REMEMBERED_S
+        self._last_s = longest if rate * longest >= 1 else 0.0
+        return self._last_s
+
+    def entry_s(self) -> float:
+        """What an entry that is needed before the first token may wait, if nothing hurries it: it
+        is written with the next ends, where ends wait."""
+        return MOST_S if self._rate_now() * self._last_s >= 1 else 0.0
+
+    def _rate_now(self) -> float:
         now = self._clock()
-        passed, self._at = max(now - self._at, 1e-6), now
-        weight = min(1.0, passed / _REMEMBERED_S)
-        self._rate += weight * (count / passed - self._rate)
-        self._together += 0.25 * (count - self._together)
-
-    def wait_s(self, in_flight: int) -> float:
-        """From now on, with so many requests open."""
-        if in_flight <= FEW_IN_FLIGHT:
-            return 0.0
-        longest = min(MOST_S, OF_EACH_S * in_flight, OF_RATE_S * self._rate)
-        return longest * min(1.0, max(_ALONE, self._together - 1))
+        self._rate *= math.exp((self._at - now) / REMEMBERED_S)
+        self._at = now
+        return self._rate

@@ -1,10 +1,11 @@
 """The keys table: create, list, update, rotate, revoke; on SQLite and on PostgreSQL."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from engines.host.interpreter_turns import give_way
 from server.ledger.allowance_rows import (
     ALLOWANCE_COLUMNS,
     allowance_fields,
@@ -55,9 +56,33 @@ class KeyStore:
         return int(rows[0][0])
 
     def list(self) -> list[Key]:
+        """In the order in which they were made. In short steps where there is a loop beside."""
         rows = self.database.named(f"{SELECT} ORDER BY keys.created_at, keys.key_id")
         tree = TenantTree.read(self.database)
-        return [from_row(row, tree.place(row["owner"], row["member_id"])) for row in rows]
+        found = []
+        rows.reverse()
+        while rows:  # all of them let go at once would keep the interpreter
+            give_way()
+            row = rows.pop()
+            found.append(from_row(row, tree.place(row["owner"], row["member_id"])))
+        return found
+
+    def count(self) -> int:
+        return int(self.database.query("SELECT count(*) FROM keys")[0][0])
+
+    def some(self, key_ids: Collection[str]) -> Collection[Key]:
+        """Those of them that are there, in no order."""
+        if not key_ids:
+            return []
+        of_them = f"{SELECT} WHERE keys.key_id IN ({', '.join('?' * len(key_ids))})"
+        places: dict[tuple[str, str | None], Above] = {}
+        found = []
+        for row in self.database.named(of_them, tuple(key_ids)):
+            place = row["owner"], row["member_id"]
+            if place not in places:
+                places[place] = place_of(self.database, *place)
+            found.append(from_row(row, places[place]))
+        return found
 
     def get(self, key_id: str) -> Key:
         rows = self.database.named(f"{SELECT} WHERE keys.key_id = ?", (key_id,))
@@ -142,12 +167,21 @@ class KeyStore:
         self.database.execute(UPSERT, [row[name] for name in COLUMNS])
 
     def replace_all(self, keys: Iterable[Key], tree: TenantTree) -> None:
-        """Make the tables hold exactly `keys` and `tree`: how a node mirrors its site's."""
+        """Make the tables hold exactly `keys` and `tree`: how a node mirrors its site's. What is
+        the same is not written."""
+        before = {key.key_id: to_row(key) for key in self.list()}
+        wanted = {key.key_id: key for key in keys}
+        new = [key for id_, key in wanted.items() if before.get(id_) != to_row(key)]
         with self.database.writing("keys"):
             tree.mirror(self.database)
-            self.database.execute("DELETE FROM keys")
-            for key in keys:
+            self.delete(before.keys() - wanted.keys() | {key.key_id for key in new})
+            for key in new:
                 self.save(key)
+
+    def delete(self, key_ids: Iterable[str]) -> None:
+        """Of a mirror alone."""
+        for key_id in key_ids:
+            self.database.execute("DELETE FROM keys WHERE key_id = ?", (key_id,))
 
 
 def to_row(key: Key) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The ledger as a server sees it: begin a request, close its record, know the keys.
 
     ledger = Ledger.open(data_dir, node="gpu-1", currency="NOK", ledger_url=None)
-    await ledger.start(on_keys=ring.replace)
+    await ledger.start(ring)         # who wants to know the keys
     await ledger.begin(record, reserve_micro=..., reserve_tokens=...)    # never waits for the disk
     await ledger.opened(record)                  # before the first byte: the open entry is durable
     ledger.progress(record)                      # now and then: what a crash would bill
@@ -18,8 +18,9 @@ any token) may be closed too.
 import asyncio
 import logging
 import sqlite3
+import time
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -27,26 +28,26 @@ from server.ledger import sqlite
 from server.ledger.budget_accounts import (
     BudgetAccount,
     Charge,
-    Reservation,
     correct_charges,
 )
 from server.ledger.budgets import Budgets
 from server.ledger.database import Database, SqliteDatabase
 from server.ledger.day_summing import DaySumming
 from server.ledger.errors import DuplicateRecord, LedgerError, LedgerUnavailable
-from server.ledger.key_watcher import KeyWatcher, TakeKeys
-from server.ledger.keys import Key
+from server.ledger.gathering import MOST_S, Gathering
+from server.ledger.key_watcher import KeyWatcher
+from server.ledger.keys_in_use import KeysInUse, Unused, WithBudgets
 from server.ledger.meta import KEYS_OF_SITE, forget
-from server.ledger.money import amount_of, charge_of
+from server.ledger.money import charge_of
 from server.ledger.open_books import open_books, site_pool
-from server.ledger.progress import Reached, encode_progress, reached_by
+from server.ledger.open_entries import OpenEntries, OpenRequest
+from server.ledger.progress import encode_progress, reached_by
 from server.ledger.records import UsageRecord, bound_words
 from server.ledger.recovery import close_lost
 from server.ledger.replication import SiteReplication
 from server.ledger.serving_lock import ServingLock
 from server.ledger.spending import spent
-from server.ledger.sqlite_rows import encode_open
-from server.ledger.write_ops import Close, Open, Progress
+from server.ledger.write_ops import Close, Progress
 from server.ledger.writer import Writer
 
 log = logging.getLogger("fjord.ledger")
@@ -55,16 +56,6 @@ READ_S = 2.0
 """A request waits so long for what its key has spent, ..."""
 READ_AGAIN_S = 0.5
 """... and it is asked for again so long after it could not be read."""
-
-
-@dataclass(slots=True)
-class OpenRequest:
-    """What the loop keeps of a request between begin and close."""
-
-    durable: "asyncio.Future[None]"
-    reservation: Reservation
-    reached: Reached | None = None
-    """How far it got, once it made a token."""
 
 
 class Ledger:
@@ -84,7 +75,9 @@ class Ledger:
         self.path = path
         self.ledger_url = ledger_url
         self.stale_s = stale_s
-        self.writer = Writer(path, lambda: len(self.open_requests))
+        self.writer = Writer(path)
+        self.gathering = Gathering()
+        self.entries = OpenEntries(self.writer, self.gathering)
         self.watch: KeyWatcher | None = None
         self.day_summing = DaySumming(path)
         self.site: SiteReplication | None = None
@@ -131,16 +124,16 @@ class Ledger:
             raise sqlite.unavailable(path, error) from error
         return ledger
 
-    async def start(self, on_keys: TakeKeys = lambda _: None) -> None:
+    async def start(self, keys: KeysInUse | None = None) -> None:
         """Load the keys, begin to write."""
-        self.writer.start(asyncio.get_running_loop())
-        self.watch = KeyWatcher(self.path, asyncio.get_running_loop())
-        keys = await asyncio.to_thread(self.watch.load)
-        self.on_keys = on_keys
-        self.take_keys(keys)
+        loop = asyncio.get_running_loop()
+        self.writer.start(loop)
+        self.watch = KeyWatcher(self.path, loop, WithBudgets(self.budgets, keys or Unused()))
+        take = await asyncio.to_thread(self.watch.load)
+        take()
         if self.readings:
             await asyncio.wait(self.readings.values(), timeout=READ_S)
-        self.watch.start(self.take_keys)
+        self.watch.start()
         self.day_summing.start()
         if self.ledger_url is not None:
             self.site = SiteReplication(self.path, self.ledger_url, self.stale_s, self.budgets)
@@ -154,6 +147,7 @@ class Ledger:
         if self.watch is not None:
             await asyncio.to_thread(self.watch.stop)
         await asyncio.to_thread(self.day_summing.stop)
+        self.entries.flush()
         await asyncio.to_thread(self.writer.stop)
         if self.site is not None:
             await asyncio.to_thread(self.site.stop)
@@ -171,10 +165,6 @@ class Ledger:
             raise LedgerUnavailable(
                 "The keys and usage records cannot be reached; the server's log says why."
             ) from None
-
-    def take_keys(self, keys: list[Key]) -> None:
-        self.budgets.replace(keys)
-        self.on_keys(keys)
 
     def read_account(self, account: BudgetAccount) -> None:
         """Asked behind everything queued, so nothing counts twice."""
@@ -231,7 +221,7 @@ class Ledger:
     ) -> None:
         """Open an entry for a request that is about to generate, reserving the most it can use."""
         durable = await self.reserve(record, reserve_micro, reserve_tokens)
-        self.writer.submit(Open(record.record_id, self.encoded(record), durable))
+        self.entries.add(record, durable)
 
     async def reserve(
         self, record: UsageRecord, reserve_micro: int, reserve_tokens: int
@@ -252,11 +242,13 @@ class Ledger:
         """Give back what `reserve` has reserved: it leaves no record. Idempotent."""
         if (request := self.open_requests.pop(record.record_id, None)) is not None:
             self.budgets.release(request.reservation)
+            self.entries.drop(record.record_id)
 
     async def opened(self, record: UsageRecord) -> None:
         """Return once the open entry is durable: a crash from now on leaves a `lost` record."""
         durable = self.open_requests[record.record_id].durable
         if not durable.done():
+            self.entries.flush()
             self.writer.hurry()
         await asyncio.shield(durable)
 
@@ -273,7 +265,7 @@ class Ledger:
         self.noting = None
         running = self.open_requests.items()
         reached = ((id_, request.reached) for id_, request in running if request.reached)
-        self.writer.submit(Progress(encode_progress(reached)))
+        self.writer.submit(Progress(encode_progress(reached), time.monotonic() + MOST_S))
 
     def close_record(
         self, record: UsageRecord, *, is_delivered: bool = True
@@ -287,14 +279,12 @@ class Ledger:
         waiter = asyncio.get_running_loop().create_future()
         if charges:
             waiter.add_done_callback(partial(correct_charges, record, charges))
-        self.writer.submit(Close(record, waiter, not is_delivered))
+        now = time.monotonic()
+        due_at = now + self.gathering.end_s(record.duration_s)
+        self.writer.submit(Close(record, waiter, not is_delivered, now, due_at))
         return waiter
 
     def settle(self, record: UsageRecord) -> list[Charge]:
         """Turn the reservation into spending, in one step of the loop."""
         self.abandon(record)
         return self.budgets.spend(record)
-
-    def encoded(self, record: UsageRecord) -> bytes:
-        record.amount = amount_of(record)
-        return encode_open(record)

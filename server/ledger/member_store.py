@@ -1,7 +1,7 @@
 """The members table: persons of an owner, or of the site. A member is disabled, never deleted."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -108,6 +108,11 @@ class MemberStore:
             of = owner or "the site"
             raise TenantConflict(f"{of} has a member {member.name!r} already.")
         return replace(member, owner=owner)
+
+    def delete(self, member_ids: Iterable[str]) -> None:
+        """Of a mirror alone."""
+        for member_id in member_ids:
+            self.database.execute("DELETE FROM members WHERE member_id = ?", (member_id,))
 
     def save(self, member: MemberLevel) -> None:
         row = {**{name: getattr(member, name) for name in PLAIN}, **allowance_row(member)}

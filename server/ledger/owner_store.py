@@ -1,7 +1,7 @@
 """The owners table. An owner is never deleted, and its name never changes."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -41,6 +41,10 @@ class OwnerStore:
         found = [from_row(row) for row in rows]
         return next((one for one in found if one.name == word), found[0] if found else None)
 
+    def named(self, name: str) -> OwnerLevel | None:
+        rows = self.database.named(f"{SELECT} WHERE name = ?", (name,))
+        return from_row(rows[0]) if rows else None
+
     def get(self, word: str) -> OwnerLevel:
         """As `find`. Raises OwnerNotFound."""
         if (found := self.find(word)) is None:
@@ -76,6 +80,11 @@ class OwnerStore:
     def save(self, owner: OwnerLevel) -> None:
         row = {**{name: getattr(owner, name) for name in PLAIN}, **allowance_row(owner)}
         self.database.execute(UPSERT, [row[name] for name in COLUMNS])
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Of a mirror alone."""
+        for name in names:
+            self.database.execute("DELETE FROM owners WHERE name = ?", (name,))
 
     def ensure(self, name: str) -> bool:
         """An owner is there once a key is given to it; whether it was made now."""

@@ -27,6 +27,7 @@ from server.ledger.audit_forms import told
 from server.ledger.budgets import Budgets
 from server.ledger.database import Database, PostgresDatabase, Row, SqliteDatabase
 from server.ledger.errors import LedgerError
+from server.ledger.key_mirror import mirrored
 from server.ledger.key_store import KeyStore
 from server.ledger.meta import KEYS_OF_SITE, remember, remembered
 from server.ledger.shipping import BATCH, Shipping
@@ -132,7 +133,7 @@ class SiteReplication:
         if self.remote is None:
             self.connect()
         assert self.remote is not None
-        self.mirror_keys(self.remote)
+        self.keys_seen = mirrored(self.local, self.remote, self.keys_seen)
         self.tell_reservations(self.remote)
         if self.shipping.was_restored:
             self.regain(self.remote)
@@ -189,13 +190,6 @@ class SiteReplication:
                     KeyStore(remote).save(brought)
                     note(remote, "key.create", key.key_id, None, told(brought))
         remember(self.local, "site", "joined")
-
-    def mirror_keys(self, remote: PostgresDatabase) -> None:
-        store = KeyStore(remote)
-        version = store.version()
-        if version != self.keys_seen:
-            KeyStore(self.local).replace_all(store.list(), TenantTree.read(remote))
-            self.keys_seen = version
 
     def tell_reservations(self, remote: PostgresDatabase) -> None:
         """What our open requests may yet cost; before what has ended is shipped, so that a request

@@ -16,7 +16,7 @@ from server.ledger.errors import LedgerError
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-HEAD = "0013"
+HEAD = "0014"
 """The newest step under migrations/versions."""
 READABLE_FROM = "0001"
 """The oldest schema whose fjord can read one of HEAD: a step that takes away or renames what

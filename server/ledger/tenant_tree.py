@@ -1,7 +1,8 @@
 """All that stands above keys, read and written together."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from server.ledger.allowance import Allowance
 from server.ledger.audit import note
@@ -12,6 +13,8 @@ from server.ledger.member_store import MemberStore
 from server.ledger.owner_store import OwnerStore
 from server.ledger.site_store import SiteStore
 from server.ledger.tenants import MemberLevel, OwnerLevel, SiteLevel
+
+Level = TypeVar("Level", OwnerLevel, MemberLevel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +52,16 @@ class TenantTree:
         yield self.site
 
     def mirror(self, database: Database) -> None:
-        """Make the tables hold exactly this, in the caller's transaction."""
-        database.execute("DELETE FROM owners")
-        database.execute("DELETE FROM members")
-        SiteStore(database).save(self.site)
-        save_all(database, self.owners.values(), self.members.values())
+        """Make the tables hold exactly this, in the caller's transaction. What is the same is not
+        written."""
+        before = TenantTree.read(database)
+        if before.site != self.site:
+            SiteStore(database).save(self.site)
+        owners = changed(before.owners, self.owners)
+        members = changed(before.members, self.members)
+        OwnerStore(database).delete(owners)
+        MemberStore(database).delete(members)
+        save_all(database, filter(None, owners.values()), filter(None, members.values()))
 
     def brought(self, site: Database) -> dict[str, str]:
         """Add to a site what it has not; each member's id here -> the site's id of that person."""
@@ -68,6 +76,12 @@ class TenantTree:
             note(site, "member.create", member.member_id, None, told(member))
         there |= {(m.owner, m.name): m.member_id for m in new}
         return {m.member_id: there[m.owner, m.name] for m in self.members.values()}
+
+
+def changed(before: Mapping[str, Level], wanted: Mapping[str, Level]) -> dict[str, Level | None]:
+    """What has to be written; None: what has to go."""
+    news = {id_: one for id_, one in wanted.items() if before.get(id_) != one}
+    return {**dict.fromkeys(before.keys() - wanted.keys()), **news}
 
 
 def place_of(database: Database, owner: str, member_id: str | None) -> Above:

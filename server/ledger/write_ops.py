@@ -1,4 +1,5 @@
-"""What is queued for the ledger's writer."""
+"""What is queued for the ledger's writer. `due_at`: time.monotonic() until which it may wait for
+companions of its commit."""
 
 import asyncio
 import sqlite3
@@ -6,7 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from server.ledger.records import UsageRecord
 
@@ -20,6 +21,7 @@ class Open:
     record_id: str
     payload: bytes
     waiter: Waiter = None
+    due_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -27,6 +29,7 @@ class Progress:
     """How far all open requests got (`server.ledger.progress`); nobody waits for it."""
 
     text: str
+    due_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -38,6 +41,7 @@ class Close:
     is_void_if_late: bool = False
     """Its answer is held back until it is written: late means not delivered, so not billed."""
     queued_at: float = field(default_factory=time.monotonic)
+    due_at: float = 0.0
 
 
 @dataclass(slots=True)
@@ -46,6 +50,7 @@ class Query:
 
     work: Callable[[sqlite3.Connection], Any]
     result: Future[Any]
+    due_at: ClassVar[float] = 0.0
 
 
 Op: TypeAlias = "Open | Progress | Close | Query | None"

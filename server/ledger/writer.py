@@ -1,8 +1,8 @@
 """Group commit: one thread writes everything that waits in one transaction, then the next.
 
-An idle writer commits at once (0.3 ms). A busy one waits for more, as gathering.py says, unless
-somebody waits for what is queued. A record that cannot be written stays in memory and is tried
-again until it can.
+A commit (0.3 ms) holds all that is queued, and is made once the first of it is due (gathering.py
+says how long each may wait), or somebody hurries it. A record that cannot be written stays in
+memory and is tried again until it can.
 """
 
 import asyncio
@@ -19,7 +19,6 @@ from typing import Any, TypeAlias
 
 from server.ledger import sqlite
 from server.ledger.errors import DuplicateRecord, LedgerError, LedgerUnavailable
-from server.ledger.gathering import Gathering
 from server.ledger.progress import REMEMBER
 from server.ledger.records import UsageRecord
 from server.ledger.sqlite_rows import INSERT_OPEN, INSERT_RECORDS, SqliteRows
@@ -43,12 +42,10 @@ class Writer:
     def __init__(
         self,
         path: Path,
-        in_flight: Callable[[], int] = lambda: 0,
         connect: Connect = sqlite.connect,
     ) -> None:
         self.path = path
         self.connect = connect
-        self.in_flight = in_flight
         self.queue: SimpleQueue[Op] = SimpleQueue()
         self.patience_s = PATIENCE_S
         self.trouble: str | None = None
@@ -60,7 +57,10 @@ class Writer:
         self.is_stopping = False
         self.is_over = False
         self.thread: Thread | None = None
-        self.is_urgent = Event()
+        self.due_at = 0.0
+        """What is due before this wakes the thread; 0 while it need not be."""
+        self.is_hurried = False
+        self.woken = Event()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         self.open(loop)
@@ -74,12 +74,15 @@ class Writer:
 
     def submit(self, op: Op) -> None:
         self.queue.put(op)
+        if op is None or op.due_at < self.due_at:
+            self.woken.set()
         if self.is_over:
             self.refuse_rest()
 
     def hurry(self) -> None:
         """Somebody waits for what is queued: write it without waiting for more."""
-        self.is_urgent.set()
+        self.is_hurried = True
+        self.woken.set()
 
     def call(self, work: Callable[[sqlite3.Connection], Any]) -> Future[Any]:
         """Run `work` on the writing connection after everything queued before it."""
@@ -91,7 +94,7 @@ class Writer:
         """Write what waits, then end. Blocks; call it off the loop."""
         if self.thread is None:
             return
-        self.queue.put(None)
+        self.submit(None)
         self.thread.join()
         self.is_over = True
         self.refuse_rest()
@@ -110,32 +113,41 @@ class Writer:
                     self.tell([op], refusal)
 
     def run(self) -> None:
-        gathering = Gathering()
         while not self.is_stopping:
-            batch = self.take()
-            self.turn(batch)
-            gathering.wrote(len(batch))
-            if wait_s := gathering.wait_s(self.in_flight()):
-                # What comes meanwhile wakes nobody, and shares a commit.
-                self.is_urgent.wait(wait_s)
-                self.is_urgent.clear()
+            self.turn(self.take())
         last_try_at = time.monotonic() + self.patience_s
         while self.kept and time.monotonic() < last_try_at:
             time.sleep(RETRY_S)
             self.turn([])
 
     def take(self) -> list[Op]:
-        """What waits, up to a Query: what is queued behind one is not in its answer."""
+        """What is queued once the first of it is due. What comes meanwhile wakes nobody."""
         try:
             batch = [self.queue.get(timeout=RETRY_S if self.trouble else None)]
         except Empty:
             return []
-        while len(batch) < BATCH and not isinstance(batch[-1], Query):
-            try:
-                batch.append(self.queue.get_nowait())
-            except Empty:
-                break
+        self.gather(batch)
+        self.due_at, self.is_hurried = 0.0, False
+        self.fill(batch)
         return batch
+
+    def gather(self, batch: list[Op]) -> None:
+        while not self.is_hurried:
+            self.due_at = due_of(batch)
+            if self.fill(batch):
+                continue  # `submit` may not have seen `due_at`
+            if (wait_s := self.due_at - time.monotonic()) <= 0:
+                return
+            self.woken.wait(wait_s)
+            self.woken.clear()
+
+    def fill(self, batch: list[Op]) -> bool:
+        """Whether there was more, up to a Query: what is queued behind one is not in its answer."""
+        before = len(batch)
+        with suppress(Empty):
+            while len(batch) < BATCH and not isinstance(batch[-1], Query):
+                batch.append(self.queue.get_nowait())
+        return len(batch) > before
 
     def turn(self, batch: list[Op]) -> None:
         self.is_stopping = self.is_stopping or None in batch
@@ -272,3 +284,9 @@ def resolve(waiters: "list[asyncio.Future[None]]", error: LedgerError | None) ->
         else:
             waiter.set_exception(error)
             waiter.exception()  # marked as seen: a request that was cancelled never awaits it
+
+
+def due_of(batch: Sequence[Op]) -> float:
+    if len(batch) >= BATCH:
+        return 0.0
+    return min(0.0 if op is None else op.due_at for op in batch)

@@ -62,9 +62,8 @@ class GenerationRun(RequestRun[ApiError | None]):
         self._engine: Engine | None = None
         """The one to abort, from `generate` on."""
         self._is_stream = call.plan.is_stream
-        self._has_begun = False
+        self._has_begun = self._has_engine = self._is_reserved = False
         """Whether there was a first delta."""
-        self._has_engine = self._is_reserved = False
         self._turn = GatedTurn(gates, call.record, self.times, call.service_class)
         self._place: TurnPlace | None = None
         """Where it waited for its turn as its deadline passed."""
@@ -75,7 +74,8 @@ class GenerationRun(RequestRun[ApiError | None]):
 
     def tick(self, now: float) -> None:
         """Deadlines, a client that takes nothing, an engine that ignores its abort, silence."""
-        self.on(Event.TICK)
+        if self.why is not None or self.call.record.completion_tokens != self._noted_tokens:
+            self.on(Event.TICK)
         if self.why is not None:
             self._tick_after_cut(now)
         elif now > self.call.deadline:
@@ -104,24 +104,23 @@ class GenerationRun(RequestRun[ApiError | None]):
             self.ledger.progress(self.call.record)
 
     def keep_alive(self) -> None:
-        if self._comment is None or self._comment.done():
-            self._comment = self.begin(self._keep_alive())
+        is_due = self._comment is None or self._comment.done()
+        if is_due and not self.exchange.write_now(line := self._comment_line()):
+            self._comment = self.begin(self._keep_alive(line))
 
-    async def _keep_alive(self) -> None:
+    async def _keep_alive(self, line: bytes) -> None:
         if not self.exchange.started:
-            await self.exchange.open_stream(media_type=self.call.plan.media_type)
-        if not self.exchange.blocked_s(time.monotonic()):
-            await self.exchange.write(self.call.plan.waiting or self._comment_line())
+            await self.exchange.open_stream(line, self.call.plan.media_type)
+        elif not self.exchange.blocked_s(time.monotonic()):
+            await self.exchange.write(line)
 
     def _comment_line(self) -> bytes:
-        if self._has_engine:
-            return waiting(self._turn.place)
+        if self._has_engine or self.call.plan.waiting:
+            return self.call.plan.waiting or waiting(self._turn.place)
         return loading(self.alias, self.fleet.outlook(self.alias))
 
     def live(self) -> LiveRun:
         return live_generation(self.call.record, self.times)
-
-    # Its own way
 
     async def _attempt(self) -> ApiError | None:
         record = self.call.record

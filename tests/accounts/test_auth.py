@@ -113,6 +113,30 @@ def test_replacing_the_keys_forgets_the_old_ones() -> None:
         ring.find(SECRET)
 
 
+def test_what_changes_alone_leaves_the_other_keys_as_they_are() -> None:
+    now = time.time()
+    ring = KeyRing([key(), key("other", key_id="key0000002")])
+    rotated = key("new", previous_hash=hash_of(SECRET), previous_until=now + 60)
+    ring.change([rotated], frozenset())
+    assert ring.find("new") == ring.find(SECRET)
+    ring.change([key("newer", revoked_at=None)], frozenset({"key0000002", "never there"}))
+    assert [one.key_id for one in ring.all_keys()] == [ring.find("newer").key_id]
+    for text in (SECRET, "new", "other"):
+        with pytest.raises(AuthFailed):
+            ring.find(text)
+    ring.change([key("newer", revoked_at=now)], frozenset())
+    with pytest.raises(AuthFailed, match="revoked"):
+        ring.find("newer")
+
+
+def test_tables_that_were_are_handed_back() -> None:
+    ring = KeyRing([key()])
+    take = ring.prepared([key("other", key_id="key0000002")])
+    assert ring.find(SECRET)
+    assert [len(each) for each in take()] == [1, 1]
+    assert ring.find("other").key_id == "key0000002"
+
+
 def test_a_key_may_be_limited_to_some_models() -> None:
     caller = Caller(key_id="k", name="n", owner="o", models=frozenset({"deepseek-v3"}))
     check_model(caller, "deepseek-v3")

@@ -223,7 +223,7 @@ async def test_another_process_makes_and_revokes_keys_of_a_running_server_within
     tmp_path: Path,
 ) -> None:
     ledger, ring = Ledger.open(tmp_path, node="n"), KeyRing()
-    await ledger.start(on_keys=ring.replace)
+    await ledger.start(ring)
 
     def command(*arguments: str) -> Any:
         code = "from server.cli.keys import app; app()"

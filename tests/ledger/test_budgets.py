@@ -270,7 +270,7 @@ async def test_a_new_budgets_first_request_waits_for_what_was_spent_before(tmp_p
     ledger = Ledger.open(tmp_path, node="n")
     await ledger.start()
     await ledger.close_record(record("r", "k"))
-    ledger.take_keys([key_with(Budget(kind="tokens", amount=CAP, period="total"))])
+    ledger.budgets.replace([key_with(Budget(kind="tokens", amount=CAP, period="total"))])
     with pytest.raises(BudgetExceeded):
         await ledger.begin(record("more", "k"))
     await ledger.stop()
@@ -283,7 +283,7 @@ async def test_a_request_whose_keys_budget_is_being_read_waits_and_is_not_refuse
     ledger = Ledger.open(tmp_path, node="n")
     await ledger.start()
     await ledger.close_record(record("r", "k"))
-    ledger.take_keys([key_with(Budget(kind="tokens", amount=CAP + 1, period="day"))])
+    ledger.budgets.replace([key_with(Budget(kind="tokens", amount=CAP + 1, period="day"))])
     await ledger.check_budget("k", "NOK")
     account = ledger.budgets.accounts["k"]
     account.start_day -= 1  # as at midnight

@@ -1,8 +1,23 @@
-"""How long a commit waits for companions: as long as there are some to come."""
+"""How long a write waits for companions of its commit: as long as there are some to come."""
+
+import asyncio
+import heapq
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from server.ledger.gathering import FEW_IN_FLIGHT, MOST_S, Gathering
+from server.ledger.gathering import MOST_S, PART, Gathering
+from server.ledger.ledger import Ledger
+from server.ledger.sqlite import FILE_NAME
+from server.ledger.write_ops import Close, Op, Open
+from tests.support.ledger_child import record
+
+COMMIT_S = 0.0005
 
 
 class Clock:
@@ -12,68 +27,210 @@ class Clock:
         return self.now
 
 
-class Writer:
-    """In simulated time: writes come, and each is committed after the wait that there is."""
+class Committed:
+    """In simulated time: ends of requests, and the commits that a writer would make of them."""
 
-    def __init__(self, in_flight: int) -> None:
-        self.in_flight = in_flight
+    def __init__(self) -> None:
         self.clock = Clock()
         self.gathering = Gathering(self.clock)
         self.waits: list[float] = []
-        self.commits = 0
+        """What each end may wait."""
+        self.commits: list[float] = []
+        """When each was made."""
+        self._due_at = 0.0
 
-    def _committed(self, count: int) -> None:
-        self.clock.now += 0.0005
-        self.gathering.wrote(count)
-        self.commits += 1
-        wait = self.gathering.wait_s(self.in_flight)
-        self.waits.append(wait)
-        self.clock.now += wait
+    def end(self, at: float, lasted_s: float) -> float:
+        """When it is on disk."""
+        self.clock.now = at
+        self.waits.append(wait_s := self.gathering.end_s(lasted_s))
+        if at > self._due_at:
+            self.commits.append(self._due_at)
+            self._due_at = at + wait_s
+        self._due_at = min(self._due_at, at + wait_s)
+        return self._due_at + COMMIT_S
 
-    def at_rate(self, rate: float, seconds: float) -> None:
-        """Whatever the waits are."""
-        end, next_at = self.clock.now + seconds, self.clock.now
-        while self.clock.now < end:
-            self.clock.now = max(self.clock.now, next_at)
-            came = max(1, int((self.clock.now - next_at) * rate) + 1)
-            next_at += came / rate
-            self._committed(came)
+    def closed_loop(self, callers: int, work_s: float, seconds: float) -> None:
+        """So many ask one after another, and one core does `work_s` of work for each request."""
+        start = self.clock.now
+        asked = [(start, caller) for caller in range(callers)]
+        free_at = start
+        while asked[0][0] < start + seconds:
+            asked_at, caller = heapq.heappop(asked)
+            free_at = max(free_at, asked_at) + work_s
+            heapq.heappush(asked, (self.end(free_at, free_at - asked_at), caller))
+        self.clock.now = free_at
 
-    def one_after_the_other(self, count: int) -> None:
-        """Each begins 2 ms after the last was committed."""
-        for _ in range(count):
-            self.clock.now += 0.002
-            self._committed(1)
-
-
-@pytest.mark.parametrize("in_flight", [0, 1, FEW_IN_FLIGHT])
-def test_few_wait_for_nobody(in_flight: int) -> None:
-    writer = Writer(in_flight)
-    writer.at_rate(500, 2)
-    assert set(writer.waits) == {0.0}
-
-
-@pytest.mark.parametrize(("in_flight", "rate"), [(64, 240), (256, 240), (512, 400), (10_000, 2000)])
-def test_a_busy_writer_shares_commits(in_flight: int, rate: float) -> None:
-    writer = Writer(in_flight)
-    writer.at_rate(rate, 2)
-    writer.commits = 0
-    writer.at_rate(rate, 4)
-    assert writer.commits / 4 < 60
-    assert max(writer.waits) <= MOST_S
+    def steadily(self, rate: int, lasted_s: float, seconds: float) -> None:
+        start = self.clock.now
+        for number in range(int(rate * seconds)):
+            self.end(start + number / rate, lasted_s)
 
 
-@pytest.mark.parametrize("in_flight", [100, 10_000])
-def test_requests_beside_many_idle_ones_wait_little(in_flight: int) -> None:
-    writer = Writer(in_flight)
-    writer.one_after_the_other(200)
-    assert max(writer.waits[20:]) < 0.012
-    assert sum(writer.waits[20:]) / 180 < 0.008
+@pytest.fixture
+def committed() -> Committed:
+    return Committed()
 
 
-def test_a_request_after_a_pause_does_not_wait_for_what_was() -> None:
-    writer = Writer(500)
-    writer.at_rate(1000, 2)
-    writer.clock.now += 10
-    writer.one_after_the_other(1)
-    assert writer.waits[-1] < 0.001
+@pytest.mark.parametrize("callers", [1, 4, 8])
+@pytest.mark.parametrize("work_s", [0.0005, 0.002, 0.1])
+def test_few_who_ask_one_after_another_never_wait(
+    committed: Committed, callers: int, work_s: float
+) -> None:
+    """However many streams are open and still beside them: none of those is counted."""
+    committed.closed_loop(callers, work_s, max(3.0, 20 * work_s))
+    assert set(committed.waits) == {0.0}
+
+
+@pytest.mark.parametrize(("callers", "most_a_s"), [(64, 90), (256, 28), (2000, 28)])
+def test_many_who_are_busy_share_commits(
+    committed: Committed, callers: int, most_a_s: float
+) -> None:
+    committed.closed_loop(callers, 0.003, 10)
+    warm_at = committed.commits[-1] - 4
+    assert sum(at > warm_at for at in committed.commits) / 4 < most_a_s
+    assert max(committed.waits) <= MOST_S
+
+
+def test_no_request_waits_longer_than_a_part_of_what_it_took(committed: Committed) -> None:
+    for number in range(2000):
+        lasted_s = 0.001 * (number % 1500)
+        committed.end(50 + number / 1000, lasted_s)
+        assert committed.waits[-1] <= PART * lasted_s
+
+
+def test_a_hundred_a_second_wait_where_they_last(committed: Committed) -> None:
+    committed.steadily(100, 0.01, 3)
+    assert set(committed.waits) == {0.0}
+    committed.steadily(100, 2.0, 3)
+    assert committed.waits[-1] == MOST_S
+
+
+def test_what_waits_for_nobody_comes_at_once(committed: Committed) -> None:
+    """Streams of a minute that end three times a second are many, and yet no companions."""
+    committed.steadily(3, 60.0, 30)
+    assert set(committed.waits[10:]) == {0.0}
+    assert committed.gathering.entry_s() == 0.0
+
+
+def test_of_a_burst_the_first_waits_for_nobody(committed: Committed) -> None:
+    start = committed.clock.now
+    for number in range(256):
+        committed.end(start + 0.002 * (number + 1), 0.002 * (number + 1))
+    assert set(committed.waits[:18]) == {0.0}
+    assert len(committed.commits) < 128
+    assert committed.gathering.entry_s() == MOST_S
+
+
+def test_after_a_burst_a_lone_caller_waits_for_nobody(committed: Committed) -> None:
+    committed.closed_loop(256, 0.002, 2)
+    committed.waits.clear()
+    committed.closed_loop(1, 0.002, 1)
+    assert set(committed.waits) == {0.0}
+    assert committed.gathering.entry_s() == 0.0
+
+
+class Watched:
+    """A ledger, and what its writer was given and has committed."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.given: list[Op] = []
+        self.commits: list[tuple[int, int]] = []
+        """Ends and entries of each."""
+        self._submit, self._commit = ledger.writer.submit, ledger.writer.commit
+        ledger.writer.submit = self.submit  # type: ignore[method-assign]
+        ledger.writer.commit = self.commit  # type: ignore[method-assign]
+
+    def submit(self, op: Op) -> None:
+        self.given.append(op)
+        self._submit(op)
+
+    def commit(self, closes: list[Close], opens: list[Open]) -> None:
+        self.commits.append((len(closes), len(opens)))
+        self._commit(closes, opens)
+
+    async def whole(self, name: str) -> None:
+        one = replace(record(name), stream=False, duration_s=0.002)
+        await self.ledger.begin(one)
+        await self.ledger.close_record(one, is_delivered=False)
+
+
+@pytest.fixture
+async def watched(tmp_path: Path) -> AsyncIterator[Watched]:
+    ledger = Ledger.open(tmp_path, node="n")
+    await ledger.start()
+    yield Watched(ledger)
+    await ledger.stop()
+
+
+@pytest.mark.anyio
+async def test_whole_answers_beside_idle_streams_are_one_commit_each(watched: Watched) -> None:
+    for number in range(200):
+        await watched.ledger.begin(record(f"open-{number}"))
+    await watched.ledger.opened(record("open-199"))
+    watched.given.clear()
+    watched.commits.clear()
+    for number in range(30):
+        await watched.whole(f"whole-{number}")
+    ends = [op for op in watched.given if isinstance(op, Close)]
+    assert [op.due_at - op.queued_at for op in ends] == [0.0] * 30
+    assert [closes for closes, _ in watched.commits if closes] == [1] * 30
+
+
+@pytest.mark.anyio
+async def test_a_whole_answers_entry_is_written_where_it_lasts(
+    watched: Watched, tmp_path: Path
+) -> None:
+    long, short = (replace(record(name), stream=False) for name in ("long", "short"))
+    await watched.ledger.begin(long)
+    await watched.ledger.begin(short)
+    await watched.ledger.close_record(short)
+    assert sum(opens for _, opens in watched.commits) == 0
+    await asyncio.wait_for(asyncio.shield(watched.ledger.open_requests["long"].durable), 10)
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as books:
+        assert books.execute("SELECT record_id FROM open_requests").fetchall() == [("long",)]
+    await watched.ledger.close_record(long)
+
+
+@pytest.mark.anyio
+async def test_an_entry_that_was_put_off_is_there_when_it_is_asked_for(watched: Watched) -> None:
+    one = replace(record("one"), stream=False)
+    await watched.ledger.begin(one)
+    await asyncio.wait_for(watched.ledger.opened(one), 10)
+    assert watched.commits == [(0, 1)]
+    await watched.ledger.close_record(one)
+
+
+@pytest.mark.anyio
+async def test_what_is_due_earlier_takes_along_what_may_wait(watched: Watched) -> None:
+    """Within the first's wait, which nothing else ends: it is an hour."""
+    slow, quick = asyncio.Event(), record("quick")
+    hour = time.monotonic() + 3600
+    durable = asyncio.get_running_loop().create_future()
+    durable.add_done_callback(lambda _: slow.set())
+    watched.ledger.writer.submit(Close(record("slow"), durable, due_at=hour))
+    await watched.ledger.close_record(quick)
+    await asyncio.wait_for(slow.wait(), 10)
+    assert watched.commits == [(2, 0)]
+
+
+@pytest.mark.anyio
+async def test_a_stop_waits_for_no_companions(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path, node="n")
+    await ledger.start()
+    durable = asyncio.get_running_loop().create_future()
+    hour = time.monotonic() + 3600
+    ledger.writer.submit(Close(record("slow"), durable, due_at=hour))
+    await asyncio.wait_for(ledger.stop(), 10)
+    await asyncio.wait_for(durable, 10)
+
+
+@pytest.mark.anyio
+async def test_what_is_open_at_the_stop_is_closed_at_the_next_start(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path, node="n")
+    await ledger.start()
+    await ledger.begin(replace(record("one"), stream=False))
+    await ledger.stop()
+    again = Ledger.open(tmp_path, node="n")
+    assert again.lost_count == 1
+    await again.stop()

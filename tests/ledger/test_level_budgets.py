@@ -183,6 +183,7 @@ class Levels:
             st.tuples(st.just("begin"), st.sampled_from(KEYS)),
             st.tuples(st.just("end"), st.integers(0, 50), MICRO),
             st.tuples(st.just("keys")),
+            st.tuples(st.just("key"), st.sampled_from(KEYS)),
         ),
         max_size=60,
     ),
@@ -197,6 +198,8 @@ def test_in_any_order_no_level_is_overspent_by_more_than_one_requests_cap(
                 levels.begin(*rest)
             case "end":
                 levels.end(*rest)
+            case "key":
+                levels.budgets.change([k for k in levels.keys if k.key_id == rest[0]], frozenset())
             case _:
                 levels.budgets.replace(levels.keys)
         levels.check()
@@ -204,6 +207,65 @@ def test_in_any_order_no_level_is_overspent_by_more_than_one_requests_cap(
         levels.end(0, 1)
     levels.check()
     assert {account.reserved for account in levels.budgets.accounts.values()} <= {0}
+
+
+BUDGETS = st.sampled_from([None, tokens(1000), money(1000)])
+
+
+def state(budgets: Budgets) -> dict[str, Any]:
+    return {
+        name: (one.budget, one.currency, one.reserved) for name, one in budgets.accounts.items()
+    }
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_what_changes_alone_counts_as_if_all_were_read_anew(data: st.DataObject) -> None:
+    """Keys that come, go, and stand elsewhere, and owners and members whose budget is another,
+    while requests are open."""
+    step, whole = Budgets("NOK"), Budgets("NOK")
+    said: dict[str, Any] = dict.fromkeys(("acme", "other", "ada"))
+    keys: dict[str, Any] = {}
+    held: list[tuple[Any, Any]] = []
+    for number in range(data.draw(st.integers(1, 12))):
+        level = data.draw(st.sampled_from([None, *said]))
+        if level is not None:
+            said[level] = data.draw(BUDGETS)
+        moved = data.draw(st.sets(st.sampled_from("abc"), max_size=2))
+        gone = moved & keys.keys() if data.draw(st.booleans()) else set[str]()
+        places = {k: (key.owner, key.member_id is not None) for k, key in keys.items()}
+        for key_id in moved - gone:
+            name = data.draw(st.sampled_from(["acme", "other"]))
+            places[key_id] = name, name == "acme" and data.draw(st.booleans())
+        owners = {name: owner_of(name, budget=said[name]) for name in ("acme", "other")}
+        ada = member_of("ada", budget=said["ada"])
+        keys = {
+            key_id: key_of(key_id, owners[name], ada if is_hers else None)
+            for key_id, (name, is_hers) in places.items()
+            if key_id not in gone
+        }
+        below = {
+            key_id
+            for key_id, key in keys.items()
+            if key_id in moved or level in (key.owner, "ada" if key.member_id else None)
+        }
+        step.change([keys[key_id] for key_id in below], frozenset(gone))
+        whole.replace(keys.values())
+        assert state(step) | state(whole) == state(step)
+        used = {name for key in keys.values() for name in (each.level_id for each in key.levels)}
+        assert used & state(step).keys() == used & state(whole).keys()
+        is_more = data.draw(st.booleans())
+        if keys and is_more:
+            key = keys[data.draw(st.sampled_from(sorted(keys)))]
+            one = record(f"r{number}", key.key_id, owner=key.owner)
+            held.append((step.reserve(one, 1, 1), whole.reserve(one, 1, 1)))
+        elif held:
+            for each, reservation in zip((step, whole), held.pop(0), strict=True):
+                each.release(reservation)
+    for pair in held:
+        for each, reservation in zip((step, whole), pair, strict=True):
+            each.release(reservation)
+    assert {one.reserved for one in step.accounts.values()} <= {0}
 
 
 async def test_an_owner_has_spent_what_all_its_keys_have_also_revoked_ones(tmp_path: Path) -> None:

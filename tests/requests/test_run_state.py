@@ -53,7 +53,12 @@ class Run(GenerationRun):
         )
         request = SimpleNamespace(request_id="r", stream=True)
         plan = SimpleNamespace(
-            sequences=1, is_stream=True, requests=(request,), wire_names={}, shape=SimpleNamespace()
+            sequences=1,
+            is_stream=True,
+            requests=(request,),
+            wire_names={},
+            shape=SimpleNamespace(),
+            waiting=b": waiting\n\n",
         )
         call: Any = SimpleNamespace(
             plan=plan,
@@ -67,6 +72,7 @@ class Run(GenerationRun):
             drop=self._does("drop"),
             blocked_s=lambda now: 0.0,
             is_silent=lambda now, patience_s: False,
+            write_now=lambda line: False,
         )
         ledger: Any = SimpleNamespace(progress=self._does("progress"))
         super().__init__(call, exchange, cast(Any, None), ledger, Gates())
@@ -167,6 +173,29 @@ def test_a_client_that_takes_nothing_after_a_cut_is_dropped_before_its_engine_is
     assert (run.state, run.done[-1]) == (State.ABORTING, "drop")
 
 
+def test_a_comment_line_that_need_not_wait_has_no_task() -> None:
+    run, written = Run(State.OPEN), list[bytes]()
+
+    def write_now(chunk: bytes) -> bool:
+        written.append(chunk)
+        return True
+
+    run.exchange.write_now = write_now  # type: ignore[method-assign]
+    run.on(Event.SILENT)
+    assert (written, run.done) == ([b": waiting\n\n"], [])
+
+
+def test_a_tick_of_a_stream_without_a_new_token_does_nothing() -> None:
+    run = Run(State.OPEN)
+    run.tick(0.0)
+    assert run.done == ["progress"]
+    run.tick(0.3)
+    assert run.done == ["progress"]
+    run.call.record.completion_tokens += 1
+    run.tick(0.6)
+    assert run.done == ["progress"] * 2
+
+
 @pytest.mark.anyio
 async def test_an_end_waits_for_a_comment_line_that_is_under_way() -> None:
     run, written, taken = Run(State.ANSWERING), list[bytes](), asyncio.Event()
@@ -185,7 +214,7 @@ async def test_an_end_waits_for_a_comment_line_that_is_under_way() -> None:
 
     run.call.plan.said = said  # type: ignore[method-assign]
     run._has_engine = True
-    run._comment = asyncio.ensure_future(run._keep_alive())
+    run._comment = asyncio.ensure_future(run._keep_alive(b": waiting\n\n"))
     answer = asyncio.ensure_future(run._answer(None))
     await asyncio.wait([answer], timeout=0.05)
     assert written == []

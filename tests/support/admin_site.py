@@ -56,7 +56,7 @@ async def admin_site(
         _, admin = store.create(Key(key_id="", name="root", owner="us", service="admin"))
         _, llm = store.create(Key(key_id="", name="app", owner="acme"))
         prepare(books)
-    await ledger.start(on_keys=ring.replace)
+    await ledger.start(ring)
     await until(lambda: bool(ring.all_keys()))
     registry = replace(registry_of(scripted()), seller=seller, access=access or AccessEntry())
     fleet = Fleet(registry.models.values(), ScriptedEngine)

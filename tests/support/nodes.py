@@ -25,7 +25,7 @@ TODAY = NOW.date()
 @asynccontextmanager
 async def node(folder: Path, url: str, **options: Any) -> AsyncIterator[tuple[Ledger, KeyRing]]:
     ledger, ring = Ledger.open(folder, node=folder.name, ledger_url=url, **options), KeyRing()
-    await ledger.start(on_keys=ring.replace)
+    await ledger.start(ring)
     try:
         yield ledger, ring
     finally:

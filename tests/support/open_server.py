@@ -56,7 +56,7 @@ async def site(
     registry = registry_of(*models)
     fleet, ledger = Fleet(models, engine), Ledger.open(data_dir, node="n")
     app = create_app(Settings(data_dir=data_dir), registry, fleet, ledger, KeyRing())
-    await ledger.start(on_keys=lambda keys: None)
+    await ledger.start()
     await fleet.start()
     try:
         transport = httpx.ASGITransport(app)
