@@ -88,10 +88,13 @@ class PromptSlices:
         if not streams or not (long or self._long & self._unstarted.keys()):
             return None
         coming = sum(tokens for tokens in self._unstarted.values() if tokens <= LONG_TOKENS)
+        self._pace.waiting = len(self._long)
         self._is_shorts_turn = bool(coming) and not self._is_shorts_turn
-        parked = long[0 if self._is_shorts_turn else 1 :] if self._may_park(scheduler, long) else []
+        is_without = not self._is_shorts_turn and self._pace.is_due()
+        reads = 0 if self._is_shorts_turn or is_without else 1
+        parked = long[reads:] if self._may_park(scheduler, long) else []
         tokens = self._a_stream * len(streams) + sum(_unread(request) for request in short)
-        tokens += coming if self._is_shorts_turn else self._pace.tokens
+        tokens += coming if self._is_shorts_turn else reads * self._pace.tokens
         scheduler.running[:] = [*streams, *short, *long[: len(long) - len(parked)]]
         scheduler.max_num_scheduled_tokens = min(self._most_tokens, tokens)
         return parked

@@ -5,9 +5,12 @@ from collections import deque
 from collections.abc import Callable
 
 LEAST_TOKENS, FIRST_TOKENS = 16, 128
-LONGER = 1.5
-"""A step with prompts may take so many times what one without takes, whatever the limit is: else a
-large model's prompts would stand still."""
+A_PROMPT = 0.5
+"""Each long prompt that waits may lengthen a step by so much of what one without prompts takes,
+whatever the limit is: a large model's would stand still, and where most requests are long prompts
+each stream would wait for the next in line."""
+FRESH_S, FRESH_STEPS = 1.0, 20
+"""What a step without prompts takes is known for so long; then the next one is one."""
 _SMOOTHING = 0.2
 _SLOWEST, _FASTEST = 0.5, 1.5
 """By how much one step changes the size: one that the machine held up is no new pace."""
@@ -26,11 +29,22 @@ class SlicePace:
         self._ended_at = 0.0
         self._base_s = 0.0
         """Of a step without prompts."""
+        self._measured_at = -float("inf")
+        self.waiting = 1
+        """Long prompts that are not read yet."""
         self._tokens = float(min(FIRST_TOKENS, most_tokens))
 
     @property
     def tokens(self) -> int:
         return int(self._tokens)
+
+    def is_due(self) -> bool:
+        """Whether the next step should be one without prompts, to see what it takes."""
+        now = self._clock()
+        if now - self._measured_at < max(FRESH_S, FRESH_STEPS * self._base_s):
+            return False
+        self._measured_at = now
+        return True
 
     def begins(self, tokens: int, prompt_tokens: int) -> None:
         """A step over `tokens` was planned, `prompt_tokens` of them of prompts."""
@@ -45,12 +59,14 @@ class SlicePace:
         if prompt_tokens:
             self._fit(took_s, prompt_tokens)
         elif tokens:
+            self._measured_at = now
             self._base_s += (took_s - self._base_s) * (_SMOOTHING if self._base_s else 1.0)
 
     def _fit(self, took_s: float, prompt_tokens: int) -> None:
         if 2 * prompt_tokens < self._tokens:
             return  # a prompt's last piece says little
-        for_prompts_s = max(self._limit_s, LONGER * self._base_s) - self._base_s
+        longer_s = A_PROMPT * max(1, self.waiting) * self._base_s
+        for_prompts_s = max(self._limit_s - self._base_s, longer_s)
         wanted = prompt_tokens * for_prompts_s / max(_LEAST_S, took_s - self._base_s)
         wanted = min(_FASTEST * self._tokens, max(_SLOWEST * self._tokens, wanted))
         self._tokens = min(float(self._most_tokens), max(float(LEAST_TOKENS), wanted))

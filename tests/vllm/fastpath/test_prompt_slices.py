@@ -74,7 +74,10 @@ class Driven:
 class FixedPace:
     """A slice of one size."""
 
-    tokens = SLICE
+    tokens, waiting, due = SLICE, 0, False
+
+    def is_due(self) -> bool:
+        return self.due
 
     def begins(self, tokens: int, prompt_tokens: int) -> None: ...
 
@@ -141,6 +144,19 @@ def test_streams_have_a_token_of_each_step_and_a_long_prompt_a_slice(make: Make)
         assert planned.pop("long") == SLICE
         assert planned == {f"s{number}": 1 for number in range(STREAMS)}
     assert driven.step()["long"] == 1, "it is read, and a stream now"
+
+
+def test_now_and_then_a_step_without_prompts_shows_what_streams_take(make: Make) -> None:
+    driven = make().with_streams()
+    for name in ("running", "waiting"):
+        driven.add(name, 5000)
+    driven.step()
+    pace = driven.scheduler._slices._pace
+    assert pace.waiting == 2
+    pace.due = True
+    assert driven.step() == {f"s{number}": 1 for number in range(STREAMS)}
+    pace.due = False
+    assert driven.step()["running"] == SLICE
 
 
 def test_long_prompts_are_read_one_after_another_by_priority(make: Make) -> None:

@@ -2,7 +2,13 @@
 
 import pytest
 
-from engines.vllm.fastpath.slice_pace import FIRST_TOKENS, LEAST_TOKENS, LONGER, SlicePace
+from engines.vllm.fastpath.slice_pace import (
+    A_PROMPT,
+    FIRST_TOKENS,
+    FRESH_S,
+    LEAST_TOKENS,
+    SlicePace,
+)
 
 BASE_S = 0.008
 MOST = 2048
@@ -50,7 +56,31 @@ def test_a_large_models_prompts_do_not_stand_still() -> None:
     machine = Machine(1e-3, base_s=0.1)
     machine.step(0)
     machine.read(30)
-    assert machine.pace.tokens == pytest.approx((LONGER - 1) * 0.1 / 1e-3, rel=0.1)
+    assert machine.pace.tokens == pytest.approx(A_PROMPT * 0.1 / 1e-3, rel=0.1)
+
+
+def test_the_more_long_prompts_wait_the_more_of_a_step_is_theirs() -> None:
+    machine = Machine(1e-5)
+    machine.step(0)
+    for waiting in (1, 8, 40, 1):
+        machine.pace.waiting = waiting
+        took_s = machine.read(20)[-1]
+        assert took_s == pytest.approx(max(0.020, BASE_S * (1 + A_PROMPT * waiting)), rel=0.1) or (
+            machine.pace.tokens == MOST
+        )
+    assert took_s == pytest.approx(0.020, rel=0.1)
+
+
+def test_what_a_step_without_prompts_takes_is_seen_again_after_a_while() -> None:
+    machine = Machine(1e-5)
+    assert machine.pace.is_due()
+    assert not machine.pace.is_due(), "one is asked for, not all until it has ended"
+    machine.step(0)
+    while machine.now < 100.0 + FRESH_S:
+        assert not machine.pace.is_due()
+        machine.read(1)
+    machine.now += FRESH_S
+    assert machine.pace.is_due()
 
 
 @pytest.mark.parametrize(("token_s", "tokens"), [(1.0, LEAST_TOKENS), (1e-9, MOST)])
