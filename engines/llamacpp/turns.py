@@ -21,8 +21,8 @@ LARGE_FORM_CHARACTERS = 4096
 
 STREAMS_STEP_TOKENS = 64
 """Streams and long prompts together: for fewer a CPU reads its weights as long."""
-LEAST_TOKENS = 12
-"""Beside 64 streams a fifth more."""
+LEAST_TOKENS = 32
+"""Beside 64 streams a step takes an eighth more."""
 
 Lane: TypeAlias = Literal["first", "shortest", "short"]
 """Two long prompts are read at a time: whoever is first in line, so that nobody starves, and the
@@ -40,7 +40,8 @@ class ReadingTurns:
     of those that stream with `streams` and `streamed`."""
 
     def __init__(self, step_tokens: int, long_prompt_tokens: int | None = None) -> None:
-        """`long_prompt_tokens`: of long prompts in a step beside streams; None: by their number."""
+        """`long_prompt_tokens`: of long prompts in a step beside streams; None: by the number of
+        streams, and so much for each long prompt that waits or is read."""
         self.share_tokens = max(1, step_tokens // 2)
         """Of a step: for the pieces of long prompts together, and for short prompts together."""
         self._lanes: dict[Task, Lane] = {}
@@ -48,6 +49,7 @@ class ReadingTurns:
         self._beside_streams = long_prompt_tokens
         self._streams: set[Task] = set()
         self._sequences = 0
+        self._longs_behind = 0
 
     def ready(self, waiting: Sequence[Task]) -> list[Turn]:
         """Those whose prompts may be read now, in the order of `waiting`."""
@@ -94,6 +96,7 @@ class ReadingTurns:
         if not self._sequences:
             return self.share_tokens
         by_number = max(LEAST_TOKENS, STREAMS_STEP_TOKENS - self._sequences)
+        by_number *= max(1, self._longs + self._longs_behind)
         return min(self.share_tokens, self._beside_streams or by_number)
 
     def _is_long(self, task: Task) -> bool:
@@ -110,6 +113,7 @@ class ReadingTurns:
     def _next_longs(self, waiting: Sequence[Task]) -> dict[Task, Lane]:
         taken = set(self._lanes.values())
         longs = [task for task in waiting if self._is_long(task)]
+        self._longs_behind = len(longs)
         lanes: dict[Task, Lane] = {}
         if longs and "first" not in taken:
             lanes[longs.pop(0)] = "first"

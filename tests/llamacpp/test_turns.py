@@ -91,12 +91,23 @@ def test_beside_streams_pieces_are_smaller_and_without_them_as_large_as_before()
     assert turns.piece_tokens() == STREAMS_STEP_TOKENS - 4
     many = streaming(turns, 200)
     assert turns.piece_tokens() == LEAST_TOKENS
-    longs = [task(2200), task(2300)]
-    begun(turns, longs.copy())
-    assert turns.piece_tokens() == LEAST_TOKENS // 2
-    turns.end(longs[0])
     for each in (*some, *many, *some):
         turns.streamed(each)
+    assert turns.piece_tokens() == SHARE
+
+
+def test_the_more_long_prompts_wait_the_more_of_a_step_is_theirs() -> None:
+    """Else they would pile up while the streams go on."""
+    turns = ReadingTurns(STEP)
+    streaming(turns, 64)
+    longs = [task(2200), task(2300), task(2400)]
+    begun(turns, longs.copy())
+    turns.ready(longs[2:])
+    assert turns.piece_tokens() == 3 * LEAST_TOKENS // 2, "two are read, in turn"
+    turns.end(longs[0])
+    turns.ready([])
+    assert turns.piece_tokens() == LEAST_TOKENS
+    turns.ready([task(2200) for _ in range(100)])
     assert turns.piece_tokens() == SHARE
 
 
