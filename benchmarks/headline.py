@@ -13,7 +13,7 @@ SERVERS = {
 }
 LINES: tuple[tuple[str, str, str, Callable[[float], str]], ...] = (
     (
-        "CPU of the front for a token, 64 streams",
+        "processor time for a token, beside the model's, 64 streams",
         "64 streamed",
         "front_us_per_token",
         lambda us: f"{us:.1f} µs",

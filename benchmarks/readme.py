@@ -59,11 +59,15 @@ def _read(path: Path) -> Mapping[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.readme", description=__doc__)
     parser.add_argument("result", nargs="?", type=Path, help="a result's JSON (default: newest)")
+    parser.add_argument(
+        "--headline", action="store_true", help="the README alone: of a run of its cases only"
+    )
     given = parser.parse_args()
     result = given.result or newest()
     if result is None:
         raise SystemExit(f"{RESULTS} holds no bench-*.json; `{COMMAND}` makes one")
-    for page, text in ((README, section(result)), (DOCS, whole_section(result))):
+    pages = [(README, section(result)), (DOCS, whole_section(result))]
+    for page, text in pages[: 1 if given.headline else None]:
         page.write_text(inserted(page.read_text(), text))
         print(f"{page} shows {result}")
 

@@ -27,6 +27,7 @@ def made_to_stay() -> Iterator[None]:
     meanwhile nor later. What is garbage in circles just then stays too."""
     was_enabled = gc.isenabled()
     gc.disable()
+    gc.collect(1)  # what is garbage by now would stay for ever
     try:
         yield
     finally:

@@ -55,7 +55,8 @@ def drop_oldest(folder: Path, most_bytes: int = MOST_BYTES) -> None:
 def _models(folder: Path) -> list[Path]:
     parents = [folder / place for place in _BY_MODEL]
     found = [each for parent in parents if parent.is_dir() for each in parent.iterdir()]
-    return [each for each in found if each not in parents]
+    folders = (each for each in found if each.is_dir() and not each.is_symlink())
+    return [each for each in folders if each not in parents]
 
 
 def _used_at(model: Path) -> float:

@@ -12,6 +12,7 @@ from typing import Any
 from vllm.lora.ops.torch_ops import lora_ops
 from vllm.lora.punica_wrapper import punica_cpu
 
+import engines.vllm.cpu_worker  # noqa: F401 - mends what the worker has
 from engines.vllm.worker_memory import WorkerMemory
 
 

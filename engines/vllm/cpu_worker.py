@@ -9,6 +9,7 @@ start anew (60 s of a core for 28 layers). There is nothing to finalise in induc
 import contextlib
 from typing import Any
 
+import engines.vllm.cpu_generators  # noqa: F401 - mends what the worker has
 from engines.vllm.worker_memory import WorkerMemory
 
 _STEP = "finalize_loading"

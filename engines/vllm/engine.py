@@ -28,6 +28,7 @@ from engines.vllm.collected_stream import CollectedStream
 from engines.vllm.ending import empty, shut_down
 from engines.vllm.errors import engine_error, raise_as, rendering_error, submission_error
 from engines.vllm.fastpath.fast_path import FastPath, may_go_fast
+from engines.vllm.fastpath.gathered import counted_of, tell_first
 from engines.vllm.fastpath.output_router import FastStream
 from engines.vllm.fastpath.proof import proven_fast_path
 from engines.vllm.fastpath.switch import is_fast_path_on
@@ -79,8 +80,7 @@ class VllmEngine(EngineFigures, PoolingCalls):
         self._adapters = LoadedAdapters(spec, Path(path), find_adapter)
         self._trials: FormTrials | None = None
         self._reasoning_parser: str | None = spec.args.get("reasoning_parser")
-        self._is_stopped = False
-        self._sleep_level = 0
+        self._is_stopped, self._sleep_level = False, 0
         self._running: set[Any] = set()
         self._pace = Pace()
         self._aborts = Aborts()
@@ -235,12 +235,13 @@ class VllmEngine(EngineFigures, PoolingCalls):
         self._running.add(stream)
         self._pace.submitted(name, prompt.token_count)
         self._aborts.begun(name)
+        tell_first(stream, self._pace, name)
         try:
             while not stream.is_finished:
                 for delta in await stream.read():
                     self._aborts.check(name, delta)
                     self._pace.has_token(name, delta.cached_tokens)
-                    self._read_tokens += delta.token_count
+                    self._read_tokens += delta.token_count - counted_of(stream)
                     yield delta
         except Exception as error:
             self._raise(engine_error(error, llm), error)

@@ -36,6 +36,8 @@ def noted(database: Database, since: int, version: int) -> list[tuple[str, str]]
     if since < 0 or not 0 <= version - since <= KEPT:
         return None
     rows = database.query(NOTED, (since, version))
+    if KeyStore(database).version() - since > KEPT:
+        return None  # the first of them may have been forgotten meanwhile
     return None if len(rows) > MOST else [(level, id_) for level, id_ in rows]
 
 

@@ -32,6 +32,8 @@ class KeyWatcher:
         self.database = SqliteDatabase(path)
         self.store = KeyStore(self.database)
         self.seen = -1
+        self.reloads_at = 0.0
+        """Not before this all keys are read again; single ones are at once."""
         self.is_stopped = Event()
         self.thread: Thread | None = None
 
@@ -49,14 +51,10 @@ class KeyWatcher:
         self.thread.start()
 
     def run(self) -> None:
-        pause_s = POLL_S
-        while not self.is_stopped.wait(pause_s):
-            pause_s = POLL_S
+        while not self.is_stopped.wait(POLL_S):
             try:
                 if self.store.version() != self.seen:
-                    began_s = time.thread_time()
                     self.hand_over()
-                    pause_s = max(POLL_S, RELOAD_SHARE * (time.thread_time() - began_s))
             except sqlite3.Error:
                 continue  # a locked or sick file: the keys last read stay in force
             except RuntimeError:
@@ -65,11 +63,18 @@ class KeyWatcher:
     def hand_over(self) -> None:
         changes = changed_since(self.database, self.seen)
         if changes is None:
-            with beside(self.loop):
-                let_go(self.on_loop(self.load()))
+            if time.monotonic() >= self.reloads_at:
+                self.reload()
             return
         self.on_loop(lambda: self.keys.change(changes.keys, changes.gone))
         self.seen = changes.version
+
+    def reload(self) -> None:
+        began_s = time.thread_time()
+        with beside(self.loop):
+            let_go(self.on_loop(self.load()))
+        pause_s = RELOAD_SHARE * (time.thread_time() - began_s)
+        self.reloads_at = time.monotonic() + pause_s
 
     def on_loop(self, take: Callable[[], Left | None]) -> Left:
         """What it returned there; nothing where the watch was stopped first."""

@@ -88,6 +88,8 @@ class Ledger:
         self.budgets = Budgets(currency, self.read_account)
         self.open_requests: dict[str, OpenRequest] = {}
         self.noting: asyncio.Handle | None = None
+        self.noted_at = self.notes_at = 0.0
+        """When the first of what is noted was; and when it is taken down, of the loop's time."""
         """Will write what `progress` was told."""
         self.readings: dict[BudgetAccount, asyncio.Future[int]] = {}
         """What accounts have spent so far, while it is being read."""
@@ -248,24 +250,26 @@ class Ledger:
         """Return once the open entry is durable: a crash from now on leaves a `lost` record."""
         durable = self.open_requests[record.record_id].durable
         if not durable.done():
-            self.entries.flush()
+            self.entries.hurry(record.record_id)
             self.writer.hurry()
         await asyncio.shield(durable)
 
     def progress(self, record: UsageRecord) -> None:
         """Note how far an open request got; not waited for. Written together with all that is
-        noted in the same step of the loop."""
+        noted in the same step of the loop, and in all the steps of the next MOST_S."""
         if (request := self.open_requests.get(record.record_id)) is None:
             return
         request.reached = reached_by(record)
         if self.noting is None:
-            self.noting = asyncio.get_running_loop().call_soon(self.write_progress)
+            loop, self.noted_at = asyncio.get_running_loop(), time.monotonic()
+            self.noting = loop.call_at(self.notes_at, self.write_progress)
 
     def write_progress(self) -> None:
         self.noting = None
+        self.notes_at = asyncio.get_running_loop().time() + MOST_S
         running = self.open_requests.items()
         reached = ((id_, request.reached) for id_, request in running if request.reached)
-        self.writer.submit(Progress(encode_progress(reached), time.monotonic() + MOST_S))
+        self.writer.submit(Progress(encode_progress(reached), self.noted_at + MOST_S))
 
     def close_record(
         self, record: UsageRecord, *, is_delivered: bool = True

@@ -34,7 +34,8 @@ class OpenEntries:
     def __init__(self, writer: Writer, gathering: Gathering) -> None:
         self.writer = writer
         self.gathering = gathering
-        self.later: dict[str, tuple[UsageRecord, asyncio.Future[None]]] = {}
+        self.later: dict[str, tuple[UsageRecord, asyncio.Future[None], float]] = {}
+        """With when each is to be written, the first to be first."""
         self.flushing: asyncio.TimerHandle | None = None
 
     def add(self, record: UsageRecord, durable: "asyncio.Future[None]") -> None:
@@ -42,21 +43,37 @@ class OpenEntries:
         if record.stream:
             self.submit(record, durable, self.gathering.entry_s())
             return
-        self.later[record.record_id] = record, durable
+        loop = asyncio.get_running_loop()
+        self.later[record.record_id] = record, durable, loop.time() + MOST_S
         if self.flushing is None:
-            self.flushing = asyncio.get_running_loop().call_later(MOST_S, self.flush)
+            self.flushing = loop.call_later(MOST_S, self.flush_due)
 
     def drop(self, record_id: str) -> None:
         """Its request is over."""
         self.later.pop(record_id, None)
+
+    def flush_due(self) -> None:
+        self.flushing, loop = None, asyncio.get_running_loop()
+        while self.later:
+            record, durable, due_at = next(iter(self.later.values()))
+            if due_at > loop.time():
+                self.flushing = loop.call_at(due_at, self.flush_due)
+                return
+            del self.later[record.record_id]
+            self.submit(record, durable, 0.0)
 
     def flush(self) -> None:
         """Have all written that were put off."""
         if self.flushing is not None:
             self.flushing.cancel()
         later, self.later, self.flushing = self.later, {}, None
-        for record, durable in later.values():
+        for record, durable, _ in later.values():
             self.submit(record, durable, 0.0)
+
+    def hurry(self, record_id: str) -> None:
+        """Somebody waits for this one."""
+        if (put_off := self.later.pop(record_id, None)) is not None:
+            self.submit(put_off[0], put_off[1], 0.0)
 
     def submit(self, record: UsageRecord, durable: "asyncio.Future[None]", wait_s: float) -> None:
         record.amount = amount_of(record)

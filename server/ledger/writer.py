@@ -127,8 +127,11 @@ class Writer:
         except Empty:
             return []
         self.gather(batch)
+        was_hurried = self.is_hurried
         self.due_at, self.is_hurried = 0.0, False
         self.fill(batch)
+        if was_hurried and not self.queue.empty():  # behind a Query
+            self.is_hurried = True
         return batch
 
     def gather(self, batch: list[Op]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 import sqlite3
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -14,7 +15,7 @@ import pytest
 from server.ledger.gathering import MOST_S, PART, Gathering
 from server.ledger.ledger import Ledger
 from server.ledger.sqlite import FILE_NAME
-from server.ledger.write_ops import Close, Op, Open
+from server.ledger.write_ops import Close, Op, Open, Progress
 from tests.support.ledger_child import record
 
 COMMIT_S = 0.0005
@@ -199,6 +200,48 @@ async def test_an_entry_that_was_put_off_is_there_when_it_is_asked_for(watched: 
     await asyncio.wait_for(watched.ledger.opened(one), 10)
     assert watched.commits == [(0, 1)]
     await watched.ledger.close_record(one)
+
+
+@pytest.mark.anyio
+async def test_a_stream_that_begins_has_no_others_entry_written(watched: Watched) -> None:
+    whole, stream = replace(record("whole"), stream=False), record("stream")
+    await watched.ledger.begin(whole)
+    await watched.ledger.begin(stream)
+    await watched.ledger.opened(stream)
+    assert [op.record_id for op in watched.given if isinstance(op, Open)] == ["stream"]
+    for each in (whole, stream):
+        await watched.ledger.close_record(each)
+
+
+@pytest.mark.anyio
+async def test_progress_is_written_once_for_several_steps_of_the_loop(watched: Watched) -> None:
+    open_now = [record(f"open-{number}") for number in range(5)]
+    for each in open_now:
+        await watched.ledger.begin(each)
+    for each in open_now:
+        watched.ledger.progress(each)
+        await asyncio.sleep(0)
+    noted = asyncio.Event()
+    asyncio.get_running_loop().call_later(2 * MOST_S, noted.set)
+    await noted.wait()
+    assert sum(isinstance(op, Progress) for op in watched.given) == 2, "the first, and the rest"
+    for each in open_now:
+        await watched.ledger.close_record(each)
+
+
+@pytest.mark.anyio
+async def test_who_hurries_behind_a_question_is_written_at_once(watched: Watched) -> None:
+    """Within the hour that it may wait."""
+    writer, free = watched.ledger.writer, threading.Event()
+    busy = writer.call(lambda _: free.wait(10))
+    asked = writer.call(lambda _: None)
+    durable = asyncio.get_running_loop().create_future()
+    writer.submit(Close(record("slow"), durable, due_at=time.monotonic() + 3600))
+    writer.hurry()
+    free.set()
+    await asyncio.wait_for(durable, 10)
+    assert busy.result(1)
+    assert asked.done()
 
 
 @pytest.mark.anyio

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Collection, Set
+from collections.abc import AsyncIterator, Callable, Collection, Set
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,7 @@ import pytest
 
 from server.ledger import sqlite
 from server.ledger.database import SqliteDatabase
-from server.ledger.key_changes import KEPT, MOST, changed_since
+from server.ledger.key_changes import KEPT, MOST, NOTED, changed_since
 from server.ledger.key_store import KeyStore
 from server.ledger.key_watcher import KeyWatcher
 from server.ledger.keys import Key
@@ -148,3 +148,39 @@ def test_of_versions_long_gone_nothing_is_kept(tmp_path: Path) -> None:
         found = changed_since(books, store.version() - KEPT)
         assert found is not None
         assert [one.key_id for one in found.keys] == [key.key_id]
+
+
+def test_what_is_forgotten_between_two_reads_is_not_passed_over(tmp_path: Path) -> None:
+    """A revocation among thousands of changes: others come while they are read."""
+    path = sqlite.prepared_ledger(tmp_path)
+    with closing(SqliteDatabase(path)) as books, closing(Interrupted(path)) as reader:
+        store = KeyStore(books)
+        victim, _ = store.create(Key(key_id="", name="victim", owner="o"))
+        seen = store.version()
+        store.revoke(victim.key_id)
+        with books.writing("keys"):
+            books.execute(LATER, (KEPT - 1000,))
+        reader.between = lambda: many_more(books)
+        assert changed_since(reader, seen) is None
+
+
+LATER = """UPDATE meta SET value = CAST(CAST(value AS BIGINT) + ? AS TEXT)
+WHERE name = 'keys_version'"""
+
+
+def many_more(books: SqliteDatabase) -> None:
+    with books.writing("keys"):
+        books.execute(LATER, (1500,))
+        books.execute("UPDATE keys SET name = name")
+
+
+class Interrupted(SqliteDatabase):
+    """`between` happens once, before what changed is read."""
+
+    between: Callable[[], None] | None = None
+
+    def query(self, sql: str, parameters: Any = ()) -> Any:
+        if sql == NOTED and self.between is not None:
+            self.between()
+            self.between = None
+        return super().query(sql, parameters)

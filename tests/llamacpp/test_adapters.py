@@ -13,6 +13,7 @@ from engines.build import EngineBuilder
 from engines.llamacpp.adapters import LlamacppAdapters
 from engines.llamacpp.engine import LlamacppEngine
 from engines.llamacpp.task import Item, Task
+from engines.llamacpp.wire import Chunk
 from engines.registry.adapters import found_adapter
 from engines.registry.spec import EngineSpec
 from engines.testing.tiny import make_llama
@@ -178,7 +179,7 @@ async def test_who_waits_for_another_adapter_waits_for_those_that_run_alone(
 
         def received(task: Task, item: Item) -> None:
             nonlocal ended, ended_before
-            ended += not task.adapter and not isinstance(item, bytes | list | str)
+            ended += not task.adapter and not isinstance(item, Chunk | list | str)
             if task.adapter and ended_before < 0:
                 ended_before = ended  # it runs; who ends later may have come behind it
             receive(task, item)

@@ -4,6 +4,8 @@ Nobody waits for its pieces. The public way makes text of each token, though, in
 """
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from engines.base import Delta
@@ -11,6 +13,7 @@ from engines.vllm.deltas import Choices
 from engines.vllm.fastpath.byte_text import ByteText
 from engines.vllm.fastpath.stream import cached_tokens_of
 from engines.vllm.fastpath.text import DetokenizedText
+from engines.vllm.silence import Pace
 
 _AT_ONCE = 256
 """Tokens that become text together: a long answer's would hold the event loop up."""
@@ -29,7 +32,9 @@ class GatheredStream:
         "_state",
         "_texts",
         "_token_ids",
+        "counted",
         "is_finished",
+        "on_first",
         "request_id",
     )
 
@@ -38,6 +43,10 @@ class GatheredStream:
         """vLLM's own, which is not the caller's."""
         self.is_finished = False
         """The answer was read."""
+        self.counted = 0
+        """Tokens that `take` has told of."""
+        self.on_first: Callable[[int], None] | None = None
+        """Called once the prompt is read, with how much of it the cache had."""
         self._choices = choices
         self._answer_text: DetokenizedText | ByteText | None = None
         self._state: Any = None
@@ -55,8 +64,8 @@ class GatheredStream:
         self._state = state
 
     def take(self, output: Any) -> bool:
-        """One message's output for it; False: its tokens count once it is read. Raises nothing:
-        what fails, fails this request alone."""
+        """One message's output for it; True: its tokens are `counted`, and it goes on. Raises
+        nothing: what fails, fails this request alone."""
         answer_text = self._answer_text
         if answer_text is None or self._end.done():
             return False  # aborted before, or failed
@@ -64,7 +73,10 @@ class GatheredStream:
             self._gather(output, answer_text)
         except Exception as error:
             self.put(error)
-        return False
+        if self._end.done():
+            return False
+        self.counted += len(output.new_token_ids)
+        return True
 
     def _gather(self, output: Any, answer_text: DetokenizedText | ByteText) -> None:
         if self._state is not None:
@@ -72,6 +84,8 @@ class GatheredStream:
             self._state.is_prefilling = False
             self._state = None
             self._cached_tokens = cached_tokens_of(output)
+            if self.on_first is not None:
+                self.on_first(self._cached_tokens)
         self._ids += output.new_token_ids
         if output.finish_reason is not None:
             finish = str(output.finish_reason)
@@ -105,3 +119,14 @@ class GatheredStream:
         self.is_finished = True
         text = "".join(self._texts)
         return [self._choices.piece(text, self._token_ids, finish, self._cached_tokens)]
+
+
+def tell_first(stream: Any, pace: Pace, name: str) -> None:
+    """What reading its prompt took is known at its first token, and it is read at its last."""
+    if isinstance(stream, GatheredStream):
+        stream.on_first = partial(pace.has_token, name)
+
+
+def counted_of(stream: Any) -> int:
+    """Tokens of what is read of it that the router has counted before."""
+    return stream.counted if isinstance(stream, GatheredStream) else 0

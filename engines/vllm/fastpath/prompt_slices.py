@@ -14,6 +14,8 @@ from engines.vllm.fastpath.slice_pace import LEAST_TOKENS, SlicePace
 LONG_TOKENS = 512
 """A prompt of more is a long one."""
 _LOOK_AT = 1024
+_FORGET_EVERY = 32
+"""Steps: what is over is looked for so often."""
 _LIMITS = ("max_num_running_reqs", "max_num_active_reqs")
 """Of a scheduler: how many requests may run; those that are parked do."""
 KEY = "fjord_prefill_step_ms"
@@ -37,6 +39,7 @@ class PromptSlices:
         self._a_stream = 1 + (drafts.num_speculative_tokens if drafts else 0)
         """The most tokens of a stream in a step."""
         self._is_shorts_turn = False
+        self._steps = 0
         self._look_at = _LOOK_AT
 
     @property
@@ -56,9 +59,11 @@ class PromptSlices:
         """What `schedule` returned."""
         for new in scheduled.scheduled_new_reqs:
             self._unstarted.pop(new.req_id, None)
-        tokens, requests = scheduled.total_num_scheduled_tokens, scheduled.num_scheduled_tokens
-        is_reading = bool(scheduled.scheduled_new_reqs) or tokens > self._a_stream * len(requests)
-        self._pace.begins(tokens, max(1, tokens - len(requests)) if is_reading else 0)
+        tokens = scheduled.total_num_scheduled_tokens
+        drafts = sum(map(len, scheduled.scheduled_spec_decode_tokens.values()))
+        of_prompts = tokens - len(scheduled.num_scheduled_tokens) - drafts
+        is_reading = bool(scheduled.scheduled_new_reqs) or of_prompts > 0
+        self._pace.begins(tokens, max(1, of_prompts) if is_reading else 0)
 
     def ended(self) -> None:
         self._pace.ended()
@@ -83,26 +88,38 @@ class PromptSlices:
 
     def _bound(self, scheduler: Any) -> list[Any] | None:
         """The long prompts that wait in this step; None: nothing is bound."""
-        self._forget(scheduler.requests)
+        self._steps += 1
+        if self._steps % _FORGET_EVERY == 1:
+            self._forget(scheduler.requests)
         streams, short, long = self._sorted(scheduler.running)
-        if not streams or not (long or self._long & self._unstarted.keys()):
+        waiting = len(long) + len(self._long & self._unstarted.keys())
+        if not streams or not waiting:
+            self._forget(scheduler.requests)
             return None
-        coming = sum(tokens for tokens in self._unstarted.values() if tokens <= LONG_TOKENS)
-        self._pace.waiting = len(self._long)
+        coming = self._coming(scheduler)
+        self._pace.waiting = waiting
         self._is_shorts_turn = bool(coming) and not self._is_shorts_turn
         is_without = not self._is_shorts_turn and self._pace.is_due()
         reads = 0 if self._is_shorts_turn or is_without else 1
         parked = long[reads:] if self._may_park(scheduler, long) else []
-        tokens = self._a_stream * len(streams) + sum(_unread(request) for request in short)
+        tokens = sum(map(_next_tokens, streams)) + sum(map(_unread, short))
         tokens += coming if self._is_shorts_turn else reads * self._pace.tokens
         scheduler.running[:] = [*streams, *short, *long[: len(long) - len(parked)]]
         scheduler.max_num_scheduled_tokens = min(self._most_tokens, tokens)
         return parked
 
+    def _coming(self, scheduler: Any) -> int:
+        """Tokens of the short prompts that can begin."""
+        if len(scheduler.running) >= scheduler.max_num_running_reqs:
+            return 0
+        return sum(tokens for tokens in self._unstarted.values() if tokens <= LONG_TOKENS)
+
     def _may_park(self, scheduler: Any, long: list[Any]) -> bool:
-        """Who holds what others need may have to give it back: blocks, or room for pictures."""
+        """Who holds what others need may have to give it back: blocks, or room for pictures. And
+        vLLM admits others by the adapters of those that it plans alone."""
         free = scheduler.kv_cache_manager.block_pool.get_num_free_blocks()
-        return free > self._spare_blocks and not any(request.mm_features for request in long)
+        is_free = free > self._spare_blocks
+        return is_free and not any(each.mm_features or each.lora_request for each in long)
 
     def _forget(self, requests: Mapping[str, Any]) -> None:
         """Those that are gone, or read."""
@@ -136,6 +153,7 @@ def prompt_slices(scheduler: Any) -> PromptSlices | None:
         or parallel.pipeline_parallel_size > 1
         or scheduler.connector is not None
         or getattr(scheduler, "need_mamba_block_aligned_split", False)
+        or getattr(config, "prefill_schedule_interval", 1) > 1
     )
     return None if is_cut_otherwise or not limit_ms else PromptSlices(scheduler, limit_ms)
 
@@ -143,3 +161,9 @@ def prompt_slices(scheduler: Any) -> PromptSlices | None:
 def _unread(request: Any) -> int:
     """A stream's is 1: its last token."""
     return int(request.num_tokens - request.num_computed_tokens)
+
+
+def _next_tokens(stream: Any) -> int:
+    """With what was drafted for it."""
+    planned = stream.num_tokens_with_spec + stream.num_output_placeholders
+    return max(0, int(planned - stream.num_computed_tokens))

@@ -60,6 +60,8 @@ class SlicePace:
             self._fit(took_s, prompt_tokens)
         elif tokens:
             self._measured_at = now
+            if self._base_s:
+                took_s = min(took_s, _FASTEST * self._base_s)
             self._base_s += (took_s - self._base_s) * (_SMOOTHING if self._base_s else 1.0)
 
     def _fit(self, took_s: float, prompt_tokens: int) -> None:

@@ -41,12 +41,15 @@ class Begun:
     def __init__(self) -> None:
         self.text, self.state = Text(), SimpleNamespace(is_prefilling=True)
         self.stream = GatheredStream("x", cast(Any, Plain()))
+        self.read_from_cache: list[int] = []
+        self.stream.on_first = self.read_from_cache.append
         self.stream.begin(cast(Any, self.text), self.state)
 
     def send(self, ids: list[int], finish: str | None = None, cached: int | None = None) -> None:
         stats = None if cached is None else SimpleNamespace(num_cached_tokens=cached)
         output = SimpleNamespace(new_token_ids=ids, finish_reason=finish, prefill_stats=stats)
-        assert not self.stream.take(output)  # its tokens count where it is read
+        before = self.stream.counted
+        assert self.stream.take(output) == (self.stream.counted > before)
 
     def abort(self) -> None:
         choice = SimpleNamespace(text="", token_ids=[], finish_reason="abort")
@@ -61,6 +64,7 @@ async def test_its_task_is_woken_once_with_all_of_it() -> None:
     begun.send([2, 3])
     await asyncio.sleep(0)
     assert not reading.done()
+    assert (begun.stream.counted, begun.read_from_cache) == (3, [7])
     begun.send([4, 5], "stop")
     assert await reading == [Delta(0, "1 2 3 4 ", 5, cast(Any, "stop"), "", 0, 7)]
     assert begun.stream.is_finished

@@ -247,7 +247,7 @@ def test_what_is_aborted_while_it_waits_is_forgotten(make: Make) -> None:
         driven.add(name, 5000)
         driven.step()
     driven.scheduler.finish_requests(list("abc"), RequestStatus.FINISHED_ABORTED)
-    for _ in range(3):
+    for _ in range(40):
         assert set(driven.step().values()) == {1}
     slices = driven.scheduler._slices
     assert not slices._long
@@ -279,6 +279,30 @@ def test_a_prompt_with_pictures_is_held_back_by_none(make: Make) -> None:
         assert set("ab") - running == waits
 
 
+def test_nobody_waits_whose_adapter_others_would_take_the_place_of(make: Make) -> None:
+    """vLLM admits by the adapters of those that it plans, and dies of one too many."""
+    driven = make().with_streams()
+    scheduler = driven.scheduler
+    for name in "ab":
+        driven.add(name, 5000)
+    both_begin(scheduler, driven.step)
+    scheduler.requests["b"].lora_request = SimpleNamespace(lora_int_id=1)
+    with scheduler._slices.held(scheduler):
+        assert {"a", "b"} <= {request.request_id for request in scheduler.running}
+
+
+def test_where_all_seats_are_taken_no_step_is_kept_for_short_ones(make: Make) -> None:
+    driven = make().with_streams()
+    for number in range(10):
+        driven.add(f"more{number}", 10)
+    driven.step()
+    driven.add("long", 5000)
+    driven.step()
+    for number in range(5):
+        driven.add(f"waits{number}", 10)
+    assert [driven.step()["long"] for _ in range(10)] == [SLICE] * 10
+
+
 def both_begin(scheduler: Any, step: Callable[[], Any]) -> None:
     """Two long prompts, a step in vLLM's way."""
     slices, scheduler._slices = scheduler._slices, None
@@ -288,6 +312,7 @@ def both_begin(scheduler: Any, step: Callable[[], Any]) -> None:
             scheduled_new_reqs=[SimpleNamespace(req_id=name) for name in "ab"],
             total_num_scheduled_tokens=0,
             num_scheduled_tokens={},
+            scheduled_spec_decode_tokens={},
         )
     )
     assert {step()[name] for name in "ab"} == {300}

@@ -101,6 +101,18 @@ def test_a_step_that_the_machine_held_up_halves_it_at_most() -> None:
     assert machine.pace.tokens >= before // 2
 
 
+@pytest.mark.parametrize("held_up_s", [0.2, 2.0, 40.0])
+def test_one_step_of_streams_that_was_held_up_is_no_new_pace(held_up_s: float) -> None:
+    machine = Machine(1e-4)
+    for _ in range(20):
+        machine.step(0)
+    machine.read(20)
+    machine.base_s = held_up_s
+    machine.step(0)
+    machine.base_s = BASE_S
+    assert max(machine.read(20)) < 0.030
+
+
 def test_a_prompts_last_piece_says_nothing() -> None:
     machine = Machine(2e-5)
     machine.step(0)
