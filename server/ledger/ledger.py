@@ -150,6 +150,9 @@ class Ledger:
             await asyncio.to_thread(self.watch.stop)
         await asyncio.to_thread(self.day_summing.stop)
         self.entries.flush()
+        if self.noting is not None:
+            self.noting.cancel()
+            self.write_progress()
         await asyncio.to_thread(self.writer.stop)
         if self.site is not None:
             await asyncio.to_thread(self.site.stop)

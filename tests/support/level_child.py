@@ -27,7 +27,7 @@ async def serve(data_dir: Path) -> None:
         ledger.progress(one)
         if number < CLOSED:
             await ledger.close_record(one)
-    await asyncio.sleep(0)  # how far they got is queued
+    ledger.write_progress()  # how far they got is queued
     await asyncio.wrap_future(ledger.writer.call(lambda _: None))
     sys.stdout.write("open\n")
     sys.stdout.flush()
