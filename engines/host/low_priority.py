@@ -67,7 +67,7 @@ def _lower(
     for _ in range(int(most_s / _LOOK_EVERY_S)):
         for pid in set(pids()) - lowered:
             lowered.add(pid)
-            _set(pid, to)
+            _move(pid, base, to)
         if done.wait(_LOOK_EVERY_S):
             return
     _raise(lowered, base)
@@ -76,17 +76,17 @@ def _lower(
 def _raise(pids: Iterable[int], to: int) -> None:
     for pid in pids:
         for _ in range(_PASSES):
-            if not _set(pid, to):
+            if not _move(pid, to + LOWER_BY, to):
                 break
 
 
-def _set(pid: int, to: int) -> int:
-    """Of every thread; how many had another."""
+def _move(pid: int, before: int, to: int) -> int:
+    """Of every thread that has `before`: one with a value of its own keeps it; how many."""
     changed = 0
     with contextlib.suppress(OSError):  # it ended
         for task in os.listdir(f"/proc/{pid}/task"):
             with contextlib.suppress(ProcessLookupError):
-                if os.getpriority(os.PRIO_PROCESS, int(task)) != to:
+                if os.getpriority(os.PRIO_PROCESS, int(task)) == before:
                     os.setpriority(os.PRIO_PROCESS, int(task), to)
                     changed += 1
     return changed

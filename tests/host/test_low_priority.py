@@ -88,6 +88,20 @@ def test_where_it_could_not_be_raised_again_nothing_is_lowered(
     assert not asked
 
 
+def test_one_with_a_value_of_its_own_keeps_it(child: int) -> None:
+    for task in os.listdir(f"/proc/{child}/task"):
+        os.setpriority(os.PRIO_PROCESS, int(task), BASE + 5)
+    with subprocess.Popen([sys.executable, "-c", THREADS], stdin=-1, stdout=-1) as other:
+        assert other.stdout is not None
+        assert other.stdin is not None
+        other.stdout.readline()
+        with giving_way(lambda: [child, other.pid]):
+            until(lambda: values(other.pid) == {BASE + LOWER_BY})
+            assert values(child) == {BASE + 5}
+        other.stdin.close()
+    assert values(child) == {BASE + 5}
+
+
 def test_a_failed_start_leaves_none_lowered(child: int) -> None:
     def start() -> None:
         with giving_way(lambda: [child]):
