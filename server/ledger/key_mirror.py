@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from server.ledger.database import Database
 from server.ledger.key_changes import noted
 from server.ledger.key_store import KeyStore
+from server.ledger.keys import Key
 from server.ledger.member_store import MemberStore
 from server.ledger.owner_store import OwnerStore
 from server.ledger.site_store import SiteStore
@@ -30,6 +31,7 @@ def mirror(local: Database, remote: Database, changed: Iterable[tuple[str, str]]
     for table, id_ in changed:
         ids[table].append(id_)
     keys = KeyStore(remote).some(ids["keys"])
+    add_unknown(local, ids, keys)
     owners = [found for name in ids["owners"] if (found := OwnerStore(remote).named(name))]
     members = [found for id_ in ids["members"] for found in MemberStore(remote).of_id(id_)]
     site = SiteStore(remote).get()
@@ -42,3 +44,11 @@ def mirror(local: Database, remote: Database, changed: Iterable[tuple[str, str]]
         KeyStore(local).delete(ids["keys"])
         for key in keys:
             KeyStore(local).save(key)
+
+
+def add_unknown(local: Database, ids: dict[str, list[str]], keys: Iterable[Key]) -> None:
+    """What the keys stand under by now, later than what was noted."""
+    owners = {key.owner for key in keys}.difference(ids["owners"])
+    members = {key.member_id for key in keys if key.member_id}.difference(ids["members"])
+    ids["owners"] += [name for name in owners if OwnerStore(local).named(name) is None]
+    ids["members"] += [id_ for id_ in members if not MemberStore(local).of_id(id_)]

@@ -132,3 +132,32 @@ def test_what_a_site_does_not_know_any_more_is_read_whole(
     assert noted(site, seen, KeyStore(site).version()) is None
     mirrored(node, site, seen)
     assert standing(node) == standing(site)
+
+
+def test_a_key_that_moves_while_it_is_copied_stands_under_its_new_owner(
+    site: Database, node: SqliteDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose budget and bars count for it at once."""
+    key = new(site, "key")
+    seen = mirrored(node, site, -1)
+    KeyStore(site).rotate(key.key_id, grace_s=60)
+    some = KeyStore.some
+
+    def moved_before(store: KeyStore, key_ids: Any) -> Any:
+        OwnerStore(site).create(OwnerLevel(owner_id="", name="new", budget=tokens(7)))
+        member = MemberStore(site).create(MemberLevel(member_id="", owner="new", name="ada"))
+        site.execute(
+            "UPDATE keys SET owner = 'new', member_id = ? WHERE key_id = ?",
+            (member.member_id, key.key_id),
+        )
+        return some(store, key_ids)
+
+    monkeypatch.setattr(KeyStore, "some", moved_before)
+    seen = mirrored(node, site, seen)
+    monkeypatch.undo()
+    [copied], [original] = KeyStore(node).list(), KeyStore(site).list()
+    assert copied.owner == "new"
+    assert [each.level_id for each in copied.levels] == [e.level_id for e in original.levels]
+    assert [each.budget for each in copied.levels] == [each.budget for each in original.levels]
+    mirrored(node, site, seen)
+    assert standing(node) == standing(site)
