@@ -2,13 +2,14 @@
 with it every stream of every model, for as little as can be."""
 
 import ctypes
-import gc
 import importlib.util
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+
+from engines.host.garbage import made_to_stay
 
 
 @contextmanager
@@ -19,20 +20,8 @@ def without_collections(module: str) -> Iterator[None]:
     if module in sys.modules:
         yield
         return
-    was_enabled = gc.isenabled()
-    gc.collect()  # what is garbage by now would stay for ever
-    gc.disable()
-    try:
+    with made_to_stay():
         yield
-    finally:
-        gc.freeze()
-        if was_enabled:
-            gc.enable()
-
-
-def is_under_way() -> bool:
-    """Whether a library is being imported so: a collection now would walk it half made."""
-    return not gc.isenabled()
 
 
 def link_shared(

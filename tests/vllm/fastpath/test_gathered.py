@@ -1,7 +1,6 @@
 """The short way of a whole answer: gathered, said once, and as the public way says it."""
 
 import asyncio
-from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,29 +9,9 @@ import pytest
 from engines.base import Delta, GenerateRequest, Sampling
 from engines.vllm.fastpath.fast_path import may_go_fast
 from engines.vllm.fastpath.gathered import GatheredStream
+from tests.support.fast_streams import Plain, Text
 
 pytestmark = pytest.mark.anyio
-
-
-class Text:
-    """Ids as words; counts how many it makes at once."""
-
-    def __init__(self) -> None:
-        self.sizes: list[int] = []
-
-    def of(self, ids: Sequence[int]) -> str:
-        self.sizes.append(len(ids))
-        return "".join(f"{number} " for number in ids)
-
-    def last(self, ids: Sequence[int], is_stop: bool) -> str:
-        return self.of(ids[:-1] if is_stop else ids)
-
-
-class Plain:
-    """In the place of Choices."""
-
-    def piece(self, text: str, ids: list[int], finish: Any = None, cached: int = 0) -> Delta:
-        return Delta(0, text, len(ids), finish, "", 0, cached)
 
 
 class Begun:

@@ -18,6 +18,7 @@ from engines.vllm.fastpath.output_router import OutputRouter, can_route
 from engines.vllm.fastpath.stream import DirectStream
 from engines.vllm.fastpath.text import DetokenizedText, TextMakers
 from engines.vllm.vocabulary import Vocabulary
+from tests.support.fast_streams import Plain, Text
 
 
 @dataclass
@@ -28,23 +29,6 @@ class Output:
     new_token_ids: list[int]
     finish_reason: str | None = None
     prefill_stats: Any = None
-
-
-class Text:
-    """In the place of Words: ids as words."""
-
-    def of(self, ids: list[int]) -> str:
-        return "".join(f"{number} " for number in ids)
-
-    def last(self, ids: list[int], is_stop: bool) -> str:
-        return self.of(ids[:-1] if is_stop else ids)
-
-
-class Plain:
-    """In the place of Choices."""
-
-    def piece(self, text: str, ids: list[int], finish: Any = None, cached: int = 0) -> Delta:
-        return Delta(0, text, len(ids), finish, "", 0, cached)
 
 
 @dataclass
