@@ -82,13 +82,13 @@ SHARED: Mapping[Owner, tuple[str, ...]] = {
 SLICES: Mapping[Owner, tuple[str, ...]] = {
     ("vllm.v1.core.sched.scheduler", "Scheduler"): (
         *("add_request", "block_size", "connector", "kv_cache_manager"),
-        "max_num_scheduled_tokens",
+        *("max_num_running_reqs", "max_num_scheduled_tokens"),
         *("need_mamba_block_aligned_split", "requests", "running", "scheduler_config"),
         "vllm_config",
     ),
     ("vllm.config.scheduler", "SchedulerConfig"): (
         *("disable_chunked_mm_input", "enable_chunked_prefill", "long_prefill_token_threshold"),
-        "max_num_seqs",
+        *("max_num_seqs", "prefill_schedule_interval"),
     ),
     ("vllm.config.vllm", "VllmConfig"): (
         *("additional_config", "parallel_config", "speculative_config"),
@@ -96,14 +96,16 @@ SLICES: Mapping[Owner, tuple[str, ...]] = {
     ("vllm.config.speculative", "SpeculativeConfig"): ("num_speculative_tokens",),
     ("vllm.config.parallel", "ParallelConfig"): ("pipeline_parallel_size",),
     ("vllm.v1.core.sched.output", "SchedulerOutput"): (
-        *("num_scheduled_tokens", "scheduled_new_reqs", "total_num_scheduled_tokens"),
+        *("num_scheduled_tokens", "scheduled_new_reqs", "scheduled_spec_decode_tokens"),
+        "total_num_scheduled_tokens",
     ),
     ("vllm.v1.core.sched.output", "NewRequestData"): ("req_id",),
     ("vllm.v1.core.kv_cache_manager", "KVCacheManager"): ("block_pool",),
     ("vllm.v1.core.block_pool", "BlockPool"): ("get_num_free_blocks",),
     ("vllm.v1.request", "Request"): (
-        *("arrival_time", "mm_features", "num_computed_tokens", "num_prompt_tokens"),
-        *("num_tokens", "priority", "request_id"),
+        *("arrival_time", "lora_request", "mm_features", "num_computed_tokens"),
+        *("num_output_placeholders", "num_prompt_tokens", "num_tokens"),
+        *("num_tokens_with_spec", "priority", "request_id"),
     ),
 }
 """There too. What is gone of these has long prompts read in vLLM's steps, and ends nothing else."""
@@ -132,5 +134,7 @@ IMPORTS: Mapping[str, tuple[str, ...]] = {
 }
 """Module -> what is imported from it."""
 
-SINCE_LATER = frozenset({"check_admission", "need_mamba_block_aligned_split"})
+SINCE_LATER = frozenset(
+    {"check_admission", "need_mamba_block_aligned_split", "prefill_schedule_interval"}
+)
 """Not yet in the oldest version of the range; used where it is there."""
