@@ -17,7 +17,7 @@ import msgspec
 from engines.base import EngineError
 from engines.llamacpp.recent_prompts import RecentPrompts
 from engines.llamacpp.task import Item, Task
-from engines.llamacpp.token_reader import Followed, Rest
+from engines.llamacpp.token_reader import Followed, Rest, TakesRest
 from engines.llamacpp.wire import DECODER, LAST_FIELDS, Chunk, PromptProgress
 
 HELD_CHUNKS = 64
@@ -31,7 +31,6 @@ MOST_ROOM_TRIES = 4
 EVERY_CELL = 2**62
 
 OnChunk: TypeAlias = Callable[[bytes], bool]
-TakesRest: TypeAlias = Callable[[Callable[[], Rest]], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,11 +16,10 @@ from typing import Any, TypeAlias
 from engines.base import EngineDead
 from engines.host.child_job import REPOSITORY
 from engines.llamacpp.http_client import connection_to
-from engines.llamacpp.token_reader import Rest
+from engines.llamacpp.token_reader import Rest, TakesRest
 from engines.llamacpp.wire import LAST
 
 OnChunk: TypeAlias = Callable[[bytes], bool]
-TakesRest: TypeAlias = Callable[[Callable[[], Rest]], bool]
 _MODULE = "engines.llamacpp.server_child"
 _PARENT = "FJORD_PARENT_PID"
 _MOST_BYTES = 1 << 16

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from engines.base import EngineDead
 from engines.llamacpp.chunked_events import ChunkedEvents
@@ -29,6 +30,10 @@ class Rest:
 
     sock: socket.socket
     events: ChunkedEvents = field(default_factory=ChunkedEvents)
+
+
+TakesRest: TypeAlias = Callable[[Callable[[], Rest]], bool]
+"""Asked whether it reads on, and given what makes the rest."""
 
 
 @dataclass(slots=True, eq=False)

@@ -1,6 +1,6 @@
 """The public way of an answer: what vLLM's own collector holds, as deltas."""
 
-from typing import Any
+from typing import Any, Final
 
 from engines.base import Delta
 from engines.vllm.deltas import Choices
@@ -9,6 +9,9 @@ from engines.vllm.prompt_logprobs import PromptLogprobs
 
 class CollectedStream:
     """One request that `AsyncLLM.add_request` took; `collector` is what that returned."""
+
+    counted: Final = 0
+    """Of what is read: tokens that were counted before."""
 
     def __init__(
         self, collector: Any, choices: Choices, of_prompt: PromptLogprobs | None = None

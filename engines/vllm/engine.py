@@ -28,7 +28,7 @@ from engines.vllm.collected_stream import CollectedStream
 from engines.vllm.ending import empty, shut_down
 from engines.vllm.errors import engine_error, raise_as, rendering_error, submission_error
 from engines.vllm.fastpath.fast_path import FastPath, may_go_fast
-from engines.vllm.fastpath.gathered import counted_of, tell_first
+from engines.vllm.fastpath.gathered import tell_first
 from engines.vllm.fastpath.output_router import FastStream
 from engines.vllm.fastpath.proof import proven_fast_path
 from engines.vllm.fastpath.switch import is_fast_path_on
@@ -241,7 +241,7 @@ class VllmEngine(EngineFigures, PoolingCalls):
                 for delta in await stream.read():
                     self._aborts.check(name, delta)
                     self._pace.has_token(name, delta.cached_tokens)
-                    self._read_tokens += delta.token_count - counted_of(stream)
+                    self._read_tokens += delta.token_count - stream.counted
                     yield delta
         except Exception as error:
             self._raise(engine_error(error, llm), error)

@@ -62,8 +62,9 @@ class GenerationRun(RequestRun[ApiError | None]):
         self._engine: Engine | None = None
         """The one to abort, from `generate` on."""
         self._is_stream = call.plan.is_stream
-        self._has_begun = self._has_engine = self._is_reserved = False
+        self._has_begun = False
         """Whether there was a first delta."""
+        self._has_engine = self._is_reserved = False
         self._turn = GatedTurn(gates, call.record, self.times, call.service_class)
         self._place: TurnPlace | None = None
         """Where it waited for its turn as its deadline passed."""

@@ -11,9 +11,10 @@ from engines.content import Picture
 from engines.llamacpp.cache_room import CacheRoom
 from engines.llamacpp.http_client import Slot
 from engines.llamacpp.pictures import PicturePrompt
-from engines.llamacpp.prompt_calls import EVERY_CELL, Means, OnChunk, PromptCalls, TakesRest
+from engines.llamacpp.prompt_calls import EVERY_CELL, Means, OnChunk, PromptCalls
 from engines.llamacpp.recent_prompts import RecentPrompts
 from engines.llamacpp.task import Item, Task
+from engines.llamacpp.token_reader import TakesRest
 from engines.llamacpp.wire import DECODER
 from tests.support.pictures import picture
 

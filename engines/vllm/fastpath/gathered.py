@@ -125,8 +125,3 @@ def tell_first(stream: Any, pace: Pace, name: str) -> None:
     """What reading its prompt took is known at its first token, and it is read at its last."""
     if isinstance(stream, GatheredStream):
         stream.on_first = partial(pace.has_token, name)
-
-
-def counted_of(stream: Any) -> int:
-    """Tokens of what is read of it that the router has counted before."""
-    return stream.counted if isinstance(stream, GatheredStream) else 0

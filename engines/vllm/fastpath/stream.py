@@ -7,7 +7,7 @@ for those in between only where it is behind.
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, Final
 
 from engines.base import Delta, Sink
 from engines.vllm.deltas import Choices
@@ -36,6 +36,9 @@ class DirectStream:
         "is_owed",
         "request_id",
     )
+
+    counted: Final = 0
+    """Of what is read: tokens that were counted before."""
 
     def __init__(self, request_id: str, choices: Choices, sink: Sink) -> None:
         self.request_id = request_id
