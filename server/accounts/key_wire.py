@@ -3,7 +3,7 @@
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict
 
@@ -15,7 +15,8 @@ from server.accounts.allowance_wire import (
     allowance_shown,
     moment,
 )
-from server.ledger.keys import Key
+from server.ledger.key_headings import KeyHeading
+from server.ledger.keys import Key, KeyState
 from server.ledger.tenants import MemberLevel
 
 FIRST_YEAR = 1969
@@ -85,9 +86,6 @@ class KeyIn(KeyPatch):
         return self.apply(Key(key_id="", name=self.name, owner=self.owner, service=service))
 
 
-KeyState: TypeAlias = Literal["active", "expired", "revoked", "barred"]
-
-
 class KeyHead(BaseModel):
     key_id: str
     name: str
@@ -125,12 +123,12 @@ def key_made(key: Key, text: str) -> KeyMade:
     return KeyMade(**fields_of(key), key=text)
 
 
-def key_words(key: Key) -> tuple[str | None, ...]:
+def key_words(key: KeyHeading) -> tuple[str | None, ...]:
     """What a key is found by."""
     return key.name, key.key_id, key.owner, member_name(key)
 
 
-def member_name(key: Key) -> str | None:
+def member_name(key: Key | KeyHeading) -> str | None:
     members = (each.name for each in key.above.levels if isinstance(each, MemberLevel))
     return next(members, None)
 

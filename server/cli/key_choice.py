@@ -12,6 +12,7 @@ from server.cli.options import failed
 from server.cli.registry_choice import registry_path
 from server.cli.server_address import server_address
 from server.ledger.errors import KeyNotFound
+from server.ledger.key_headings import key_headings
 from server.ledger.key_names import key_of
 from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key
@@ -21,11 +22,10 @@ from server.settings import Settings, read_settings
 
 def key_named(store: KeyStore, word: str) -> Key:
     """As `key_of`. Raises LedgerError, with names that are near."""
-    keys = store.list()
     try:
-        return key_of(keys, word)
+        return key_of(store.called(word), word)
     except KeyNotFound:
-        hint = did_you_mean(word, [key.name for key in keys])
+        hint = did_you_mean(word, [heading.name for heading in key_headings(store.database)])
         raise KeyNotFound(f"No key has the name or id {word!r}{hint or '.'}") from None
 
 

@@ -49,7 +49,7 @@ def usage(
     """
     period = period_of(month, first, last)
     with open_reports(data_dir, ledger_url) as database:
-        key_id = None if key is None else id_of(KeyStore(database).list(), key)
+        key_id = None if key is None else id_of(KeyStore(database).called(key), key)
         name = None if owner is None else OwnerStore(database).name_of(owner)
         only = Only(owner=name, key_id=key_id, alias=model)
         lines = (

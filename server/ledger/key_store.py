@@ -1,7 +1,7 @@
 """The keys table: create, list, update, rotate, revoke; on SQLite and on PostgreSQL."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -67,17 +67,26 @@ class KeyStore:
             found.append(from_row(row, tree.place(row["owner"], row["member_id"])))
         return found
 
+    def called(self, word: str) -> Sequence[Key]:
+        """Those with this id or name, in the order in which they were made."""
+        called = "WHERE keys.key_id = ? OR keys.name = ? ORDER BY keys.created_at, keys.key_id"
+        return self._found(self.database.named(f"{SELECT} {called}", (word, word)))
+
     def count(self) -> int:
         return int(self.database.query("SELECT count(*) FROM keys")[0][0])
 
-    def some(self, key_ids: Collection[str]) -> Collection[Key]:
+    def some(self, key_ids: Collection[str]) -> Sequence[Key]:
         """Those of them that are there, in no order."""
         if not key_ids:
             return []
-        of_them = f"{SELECT} WHERE keys.key_id IN ({', '.join('?' * len(key_ids))})"
+        of_them = f"WHERE keys.key_id IN ({', '.join('?' * len(key_ids))})"
+        return self._found(self.database.named(f"{SELECT} {of_them}", tuple(key_ids)))
+
+    def _found(self, rows: Iterable[Mapping[str, Any]]) -> Sequence[Key]:
+        """Few of all: what is above them is read for each place of its own."""
         places: dict[tuple[str, str | None], Above] = {}
         found = []
-        for row in self.database.named(of_them, tuple(key_ids)):
+        for row in rows:
             place = row["owner"], row["member_id"]
             if place not in places:
                 places[place] = place_of(self.database, *place)

@@ -4,7 +4,7 @@ import hashlib
 import secrets
 import string
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from server.ledger.allowance import Allowance
 from server.ledger.levels import Above, both, with_own_content
@@ -14,6 +14,8 @@ ALPHABET = string.ascii_lowercase + string.digits
 ID_LENGTH = 10
 SECRET_LENGTH = 56
 NOTHING = Above()
+KeyState: TypeAlias = Literal["active", "expired", "revoked", "barred"]
+"""barred: by what is above it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,13 +58,8 @@ class Key(Allowance):
     def is_admin(self) -> bool:
         return self.service == "admin"
 
-    def state(self, now: float) -> Literal["active", "expired", "revoked", "barred"]:
-        """barred: by what is above it."""
-        if self.revoked_at is not None:
-            return "revoked"
-        if self.expires_at is not None and self.expires_at <= now:
-            return "expired"
-        return "active" if self.barred is None else "barred"
+    def state(self, now: float) -> KeyState:
+        return key_state(self.revoked_at, self.expires_at, self.barred, now)
 
     def caller(self) -> Caller:
         own, above = self.price_factor, self.above
@@ -80,6 +77,16 @@ class Key(Allowance):
             is_admin=self.is_admin,
             content=with_own_content(self, above.content),
         )
+
+
+def key_state(
+    revoked_at: float | None, expires_at: float | None, barred: str | None, now: float
+) -> KeyState:
+    if revoked_at is not None:
+        return "revoked"
+    if expires_at is not None and expires_at <= now:
+        return "expired"
+    return "active" if barred is None else "barred"
 
 
 def hash_of(text: str | bytes) -> bytes:

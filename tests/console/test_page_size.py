@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.machine import loop_ms
 from server.ledger.allowance import Budget
 from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key
@@ -21,6 +22,8 @@ from tests.support.given_session import GivenSessions
 pytestmark = pytest.mark.anyio
 
 MOST_BYTES, MOST_MS = 150_000, 50
+LOOP_MS = 27
+"""What `loop_ms` is on a machine on which these pages take 10 to 30 ms."""
 BUDGET = Budget(kind="money", amount=10**9, period="month")
 PAGES = (
     "/keys",
@@ -66,7 +69,8 @@ async def test_no_page_weighs_more_than_a_picture(site: AdminSite) -> None:
 
 @pytest.mark.alone
 async def test_each_page_is_answered_within_50_ms(site: AdminSite) -> None:
-    """Of the processor: all of it is in this process, and waits for nobody."""
+    """Of the processor: all of it is in this process, and waits for nobody. In a minute in which
+    a shared machine computes at half its speed, a page has twice the time."""
     taken = {}
     for path in PAGES:
         times = []
@@ -74,5 +78,5 @@ async def test_each_page_is_answered_within_50_ms(site: AdminSite) -> None:
             began = time.process_time()
             assert (await site.client.get(f"/console{path}")).status_code == 200
             times.append((time.process_time() - began) * 1000)
-        taken[path] = min(times)
+        taken[path] = min(times) / max(1.0, loop_ms() / LOOP_MS)
     assert {path: ms for path, ms in taken.items() if ms > MOST_MS} == {}

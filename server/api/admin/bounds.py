@@ -10,7 +10,6 @@ from server.api.admin.reach import Reach
 from server.ledger.allowance import Allowance
 from server.ledger.database import Database
 from server.ledger.errors import TenantConflict
-from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key
 from server.ledger.tenant_tree import place_of
 from server.ledger.tenants import MemberLevel
@@ -43,8 +42,8 @@ class Bounds:
         if self.reach.member_id is None:
             return
         now = time.time()
-        keys = self.reach.keys(KeyStore(self.books))
-        if sum(key.state(now) == "active" for key in keys) >= MOST_KEYS:
+        found = self.reach.headings(self.books)
+        if sum(heading.state(now) == "active" for heading in found) >= MOST_KEYS:
             raise TenantConflict(f"You have {MOST_KEYS} keys: revoke one first.")
 
     def of_key(self, change: Callable[[Key], Key]) -> Callable[[Key], Key]:

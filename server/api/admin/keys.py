@@ -11,7 +11,6 @@ from server.accounts.key_wire import (
     KeyMade,
     KeyOut,
     KeyPatch,
-    KeyState,
     key_made,
     key_out,
     key_words,
@@ -22,9 +21,11 @@ from server.api.admin.list_window import TOTAL_HEADER, Window
 from server.api.admin.reach import Reach, Reached
 from server.api.admin.terms import Terms
 from server.api.model_aliases import by_alias
+from server.ledger.database import Database
+from server.ledger.key_headings import KeyHeading, whole_keys
 from server.ledger.key_names import key_of
 from server.ledger.key_store import KeyStore
-from server.ledger.keys import Key
+from server.ledger.keys import KeyState
 from server.ledger.level_use import level_use
 from server.ledger.level_uses import level_uses
 
@@ -47,9 +48,10 @@ def _add_reading(router: APIRouter, Keys: Any, terms: Terms) -> None:
         newest: Annotated[bool, Query(description="These first.")] = False,
     ) -> list[KeyUsed | KeyOut]:
         """Of an owner, of a member: by name or id."""
-        now, found = time.time(), _narrowed(keys, reach, owner, member)
-        alike = [key for key in found if state in (None, key.state(now))]
-        part = window.of(alike[::-1] if newest else alike, key_words)
+        now, found = time.time(), _narrowed(keys.database, reach, owner, member)
+        alike = [heading for heading in found if state in (None, heading.state(now))]
+        asked = window.of(alike[::-1] if newest else alike, key_words)
+        part = whole_keys(keys.database, asked)
         if not window.is_used:
             return [key_out(key) for key in part]
         uses = level_uses(keys.database, "key", part, terms.reserved())
@@ -57,7 +59,7 @@ def _add_reading(router: APIRouter, Keys: Any, terms: Terms) -> None:
 
     @router.get("/keys/{key_id:path}", summary="One key, by id or name")
     def show_key(key_id: str, keys: Keys, reach: Reached) -> KeyUsed:
-        key = key_of(reach.keys(keys), key_id)
+        key = key_of(reach.keys_called(keys, key_id), key_id)
         return key_used(key, level_use(keys.database, key, terms.reserved()))
 
 
@@ -75,14 +77,14 @@ def _add_changing(router: APIRouter, Keys: Any, terms: Terms) -> None:
         "/keys/{key_id:path}", summary="Change the fields that are sent; null is the default"
     )
     def update_key(key_id: str, body: KeyPatch, keys: Keys, reach: Reached) -> KeyOut:
-        found = key_of(reach.keys(keys), key_id).key_id
+        found = key_of(reach.keys_called(keys, key_id), key_id).key_id
         bound = Bounds(keys.database, reach, terms.currency)
         return key_out(keys.update(found, bound.of_key(by_alias(body, terms.names()).apply)))
 
 
 def _add_ending(router: APIRouter, Keys: Any, terms: Terms) -> None:
     def held(keys: KeyStore, reach: Reach, word: str) -> str:
-        found = key_of(reach.keys(keys), word)
+        found = key_of(reach.keys_called(keys, word), word)
         Bounds(keys.database, reach, terms.currency).check_holder(found)
         return found.key_id
 
@@ -100,11 +102,12 @@ def _add_ending(router: APIRouter, Keys: Any, terms: Terms) -> None:
         return key_out(keys.revoke(held(keys, reach, key_id)))
 
 
-def _narrowed(store: KeyStore, reach: Reach, owner: str | None, member: str | None) -> list[Key]:
+def _narrowed(
+    books: Database, reach: Reach, owner: str | None, member: str | None
+) -> list[KeyHeading]:
     """Raises MemberNotFound, TenantConflict."""
-    books = store.database
     name = None if owner is None else reach.owner_word(books, owner)
-    keys = [key for key in reach.keys(store) if name in (None, key.owner)]
+    keys = [key for key in reach.headings(books) if name in (None, key.owner)]
     if member is None:
         return keys
     found = reach.member(books, member, name).member_id

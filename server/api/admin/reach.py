@@ -9,6 +9,7 @@ from server.accounts.principal import PRINCIPAL, Principal
 from server.api.admin.authority import standing_of
 from server.ledger.database import Database
 from server.ledger.errors import OwnerNotFound
+from server.ledger.key_headings import KeyHeading, key_headings
 from server.ledger.key_store import KeyStore
 from server.ledger.keys import Key
 from server.ledger.member_store import MemberStore
@@ -31,10 +32,15 @@ class Reach:
     def is_whole_site(self) -> bool:
         return self.owner is None
 
-    def keys(self, store: KeyStore) -> list[Key]:
-        return [key for key in store.list() if self.has_key(key)]
+    def headings(self, books: Database) -> list[KeyHeading]:
+        """Of all keys."""
+        return [heading for heading in key_headings(books) if self.has_key(heading)]
 
-    def has_key(self, key: Key) -> bool:
+    def keys_called(self, store: KeyStore, word: str) -> list[Key]:
+        """By name or id."""
+        return [key for key in store.called(word) if self.has_key(key)]
+
+    def has_key(self, key: Key | KeyHeading) -> bool:
         return self.owner in (None, key.owner) and self.member_id in (None, key.member_id)
 
     def has_member(self, member: MemberLevel) -> bool:

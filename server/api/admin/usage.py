@@ -88,7 +88,8 @@ def narrowed(books: Database, reach: Reach, only: Only, member: str | None = Non
     owner = None if only.owner is None else reach.owner_word(books, only.owner)
     if reach.owner is not None and owner not in (None, reach.owner):
         return None
-    key_id = only.key_id and id_of(reach.keys(KeyStore(books)), only.key_id)
+    word = only.key_id
+    key_id = word and id_of(reach.keys_called(KeyStore(books), word), word)
     whose = None if member is None else reach.member(books, member, owner).member_id
     owner = reach.owner or owner
     return replace(only, owner=owner, key_id=key_id, member_id=reach.member_id or whose)
