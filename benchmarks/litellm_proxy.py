@@ -39,7 +39,7 @@ def proxy_python(folder: Path) -> Path:
     python = home / "bin" / "python"
     if mark.exists() and mark.read_bytes() == LOCK.read_bytes():
         return python
-    _uv("venv", "-q", "--clear", str(home))
+    _uv("venv", "-q", "--clear", "--python", sys.executable, str(home))
     _uv("pip", "install", "-q", "--python", str(python), "--no-deps", "-r", str(LOCK))
     mark.write_bytes(LOCK.read_bytes())
     return python
