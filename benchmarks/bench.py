@@ -22,7 +22,7 @@ from benchmarks.figures import Measured, Started, as_json, measured, medians
 from benchmarks.front import Cost, front_cost
 from benchmarks.generator import DidNotMeasure, drive
 from benchmarks.load import Load, Outcome
-from benchmarks.machine import surroundings
+from benchmarks.machine import loop_ms, surroundings
 from benchmarks.models import Model, make_model
 from benchmarks.offline import offline
 from benchmarks.processes import DidNotStart
@@ -121,9 +121,9 @@ def _one_start(
     with serving(side, model, folder) as server:
         generate(server, WARM_UP, seed=0)
         for case in cases:
-            before = front_cost(server.pid)
+            before_ms, before = loop_ms(), front_cost(server.pid)
             outcome = generate(server, case, seed=number)
-            after = front_cost(server.pid)
+            after, after_ms = front_cost(server.pid), loop_ms()
             result = measured(
                 outcome,
                 before,
@@ -132,6 +132,7 @@ def _one_start(
                 case=case.name,
                 side=side.name,
                 number=number,
+                loop_ms=(before_ms + after_ms) / 2,
             )
             results.measured.append(result)
             results.failures += [f"{case.name}, {side.name}: {e}" for e in outcome.errors[:3]]

@@ -1,8 +1,8 @@
 """From what one case brought back to its figures, and medians over the rounds."""
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from benchmarks.front import Cost
@@ -32,6 +32,9 @@ class Measured:
     prompt_tokens: float
     """A request, on average."""
     generator_us_per_token: float
+    loop_ms: float
+    """What `benchmarks.machine.loop_ms` took before and after it, on average: a shared machine
+    computes at half its speed for minutes."""
     errors: int
 
 
@@ -42,10 +45,21 @@ FIGURES = tuple(
 )
 
 
+PROCESSOR_TIMES = ("front_us_per_token", "generator_us_per_token")
+
+
 def measured(
-    outcome: Outcome, before: Cost, after: Cost, *, model: str, case: str, side: str, number: int
+    outcome: Outcome,
+    before: Cost,
+    after: Cost,
+    *,
+    model: str,
+    case: str,
+    side: str,
+    number: int,
+    loop_ms: float = 1.0,
 ) -> Measured:
-    """The figures of one run."""
+    """The figures of one run, as they were."""
     tokens, wall_s = max(1, outcome.tokens), max(1e-9, outcome.wall_s)
     requests = len(outcome.total_s)
     cpu_s = after.cpu_s - before.cpu_s
@@ -66,6 +80,7 @@ def measured(
         tokens_per_chunk=outcome.tokens / outcome.chunks if outcome.chunks else 0.0,
         prompt_tokens=outcome.prompt_tokens / max(1, requests),
         generator_us_per_token=1e6 * outcome.generator_cpu_s / tokens,
+        loop_ms=loop_ms,
         errors=len(outcome.errors),
     )
 
@@ -83,14 +98,23 @@ Medians = Mapping[tuple[str, str, str], Mapping[str, float]]
 
 
 def medians(results: Iterable[Measured]) -> Medians:
-    """Of every figure, in the order of the results."""
+    """Of every figure, in the order of the results; processor times as at one speed."""
     grouped: dict[tuple[str, str, str], list[Measured]] = {}
-    for result in results:
+    for result in at_one_speed(list(results)):
         grouped.setdefault((result.model, result.case, result.side), []).append(result)
     return {
         key: {name: statistics.median(getattr(r, name) for r in rounds) for name in FIGURES}
         for key, rounds in grouped.items()
     }
+
+
+def at_one_speed(results: Sequence[Measured]) -> Iterator[Measured]:
+    """With the processor times that each would have had while the machine computed as it did in
+    the middle of all of them. Times on the clock stay: not all of them is computing."""
+    usual_ms = statistics.median([each.loop_ms for each in results] or [1.0])
+    for each in results:
+        even = {name: getattr(each, name) * usual_ms / each.loop_ms for name in PROCESSOR_TIMES}
+        yield replace(each, **even)
 
 
 def as_json(medians: Medians) -> list[dict[str, Any]]:

@@ -218,6 +218,8 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
     its probability means nothing, since nothing stands before it."""
     stop: str | None = None
     """With a finish_reason, where `tells_stop` asked for it: the stop string that was found."""
+    gathered_s: float = 0.0
+    """From its first token to its last one, where they come together; on a first delta."""
 
 
 @dataclass(frozen=True, slots=True)

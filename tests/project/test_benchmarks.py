@@ -36,7 +36,13 @@ OUTCOME = Outcome(
 )
 
 
-def run_of(side: str, outcome: Outcome = OUTCOME, cpu_s: float = 0.02, number: int = 1) -> Measured:
+def run_of(
+    side: str,
+    outcome: Outcome = OUTCOME,
+    cpu_s: float = 0.02,
+    number: int = 1,
+    loop_ms: float = 20.0,
+) -> Measured:
     return measured(
         outcome,
         Cost(1.0, 0, 1),
@@ -45,6 +51,7 @@ def run_of(side: str, outcome: Outcome = OUTCOME, cpu_s: float = 0.02, number: i
         case="64 streamed",
         side=side,
         number=number,
+        loop_ms=loop_ms,
     )
 
 
@@ -111,6 +118,17 @@ def test_medians_are_over_the_rounds_of_a_side() -> None:
     found = medians([*runs, run_of("vllm", cpu_s=0.1)])
     assert found["tiny", "64 streamed", "fjord"]["front_us_per_token"] == pytest.approx(30.0)
     assert found["tiny", "64 streamed", "vllm"]["front_us_per_token"] == pytest.approx(100.0)
+
+
+def test_a_side_gains_nothing_by_the_minute_in_which_the_machine_was_fast() -> None:
+    fast = [run_of("fjord", cpu_s=0.01, number=n, loop_ms=20.0) for n in range(3)]
+    slow = [run_of("vllm", cpu_s=0.02, number=n, loop_ms=40.0) for n in range(3)]
+    found = medians([*fast, *slow])
+    ours, theirs = (found["tiny", "64 streamed", side] for side in ("fjord", "vllm"))
+    assert ours["front_us_per_token"] == pytest.approx(theirs["front_us_per_token"]) == 15.0
+    assert ours["generator_us_per_token"] == theirs["generator_us_per_token"] * 2
+    assert ours["tokens_per_s"] == theirs["tokens_per_s"] == 500
+    assert (ours["loop_ms"], theirs["loop_ms"]) == (20.0, 40.0)
 
 
 @pytest.mark.parametrize(("cpu_s", "is_reached"), [(0.027, True), (0.029, False)])

@@ -4,9 +4,12 @@ Nobody waits for its pieces. The public way makes text of each token, though, in
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+
+from msgspec import structs
 
 from engines.base import Delta
 from engines.vllm.deltas import Choices
@@ -28,6 +31,7 @@ class GatheredStream:
         "_cached_tokens",
         "_choices",
         "_end",
+        "_first_at",
         "_ids",
         "_state",
         "_texts",
@@ -55,6 +59,7 @@ class GatheredStream:
         self._token_ids: list[int] = []
         self._texts: list[str] = []
         self._cached_tokens = 0
+        self._first_at: float | None = None
         self._end: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """vLLM's word for why it ended."""
 
@@ -84,6 +89,7 @@ class GatheredStream:
             self._state.is_prefilling = False
             self._state = None
             self._cached_tokens = cached_tokens_of(output)
+            self._first_at = time.monotonic()
             if self.on_first is not None:
                 self.on_first(self._cached_tokens)
         self._ids += output.new_token_ids
@@ -118,7 +124,10 @@ class GatheredStream:
         finish = await asyncio.shield(self._end)
         self.is_finished = True
         text = "".join(self._texts)
-        return [self._choices.piece(text, self._token_ids, finish, self._cached_tokens)]
+        piece = self._choices.piece(text, self._token_ids, finish, self._cached_tokens)
+        if self._first_at is None:
+            return [piece]
+        return [structs.replace(piece, gathered_s=time.monotonic() - self._first_at)]
 
 
 def tell_first(stream: Any, pace: Pace, name: str) -> None:

@@ -1,10 +1,12 @@
 """The short way of a whole answer: gathered, said once, and as the public way says it."""
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from msgspec import structs
 
 from engines.base import Delta, GenerateRequest, Sampling
 from engines.vllm.fastpath.fast_path import may_go_fast
@@ -30,6 +32,10 @@ class Begun:
         before = self.stream.counted
         assert self.stream.take(output) == (self.stream.counted > before)
 
+    async def read(self) -> list[Delta]:
+        """Apart from how long it took."""
+        return [structs.replace(delta, gathered_s=0.0) for delta in await self.stream.read()]
+
     def abort(self) -> None:
         choice = SimpleNamespace(text="", token_ids=[], finish_reason="abort")
         self.stream.put(SimpleNamespace(outputs=[choice]))
@@ -37,7 +43,7 @@ class Begun:
 
 async def test_its_task_is_woken_once_with_all_of_it() -> None:
     begun = Begun()
-    reading = asyncio.ensure_future(begun.stream.read())
+    reading = asyncio.ensure_future(begun.read())
     begun.send([1], cached=7)
     assert not begun.state.is_prefilling
     begun.send([2, 3])
@@ -60,13 +66,23 @@ async def test_a_long_one_becomes_text_by_and_by() -> None:
     assert max(begun.text.sizes) < 300
 
 
+async def test_it_tells_how_long_before_it_its_first_token_came() -> None:
+    begun, apart_s = Begun(), 0.05
+    sent_at = time.monotonic()
+    begun.send([1])
+    await asyncio.sleep(apart_s)
+    begun.send([2], "length")
+    [delta] = await begun.stream.read()
+    assert apart_s * 0.9 < delta.gathered_s <= time.monotonic() - sent_at
+
+
 async def test_an_abort_is_billed_with_what_there_was() -> None:
     begun = Begun()
     begun.send([1, 2])
     begun.abort()
     begun.send([3])
     begun.send([4], "length")
-    assert await begun.stream.read() == [Delta(0, "1 2 ", 2, "abort")]
+    assert await begun.read() == [Delta(0, "1 2 ", 2, "abort")]
 
 
 async def test_an_abort_before_its_first_token_has_nothing() -> None:

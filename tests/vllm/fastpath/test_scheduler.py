@@ -1,6 +1,7 @@
 """Tokens of a real vLLM under load: merged where they are made, none lost, none added."""
 
 import asyncio
+import time
 
 import pytest
 
@@ -49,3 +50,12 @@ async def test_many_streams_get_groups_with_the_same_text_and_count(engine: Vllm
     assert engine.generated_tokens - before == MANY * TOKENS
     alone = await answer(engine, ask("Say 3", max_tokens=TOKENS, ignore_eos=True))
     assert "".join(d.text for d in alone) == "".join(d.text for d in found[3])
+
+
+async def test_a_whole_answer_tells_when_its_first_token_came(engine: VllmEngine) -> None:
+    request = ask("Say it", max_tokens=TOKENS, ignore_eos=True, stream=False)
+    began = time.monotonic()
+    [delta] = await answer(engine, request)
+    took_s = time.monotonic() - began
+    assert delta.token_count == TOKENS
+    assert took_s / 2 < delta.gathered_s < took_s
