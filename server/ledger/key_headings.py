@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from engines.host.interpreter_turns import give_way
+from engines.host.interpreter_turns import in_short_steps
 from server.ledger.database import Database
 from server.ledger.key_store import SELECT, from_row
 from server.ledger.keys import Key, KeyState, key_state
@@ -41,8 +41,8 @@ def key_headings(database: Database) -> list[KeyHeading]:
     beside."""
     place = TenantTree.read(database).place
     found = []
-    for key_id, name, owner, member_id, expires_at, revoked_at in database.query(_HEADINGS):
-        give_way()
+    for row in in_short_steps(database.query(_HEADINGS)):
+        key_id, name, owner, member_id, expires_at, revoked_at = row
         above = place(owner, member_id)
         found.append(KeyHeading(key_id, name, owner, member_id, expires_at, revoked_at, above))
     return found
@@ -56,8 +56,8 @@ def whole_keys(database: Database, headings: Sequence[KeyHeading]) -> list[Key]:
     some = len(above) <= _AT_ONCE
     of_them = f" WHERE keys.key_id IN ({', '.join('?' * len(above))})" if some else ""
     found = {}
-    for row in database.named(f"{SELECT}{of_them}", tuple(above) if some else ()):
-        give_way()
+    rows = database.named(f"{SELECT}{of_them}", tuple(above) if some else ())
+    for row in in_short_steps(rows):
         if (key_id := row["key_id"]) in above:
             found[key_id] = from_row(row, above[key_id])
     return [found[key_id] for key_id in above if key_id in found]

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from engines.host.interpreter_turns import give_way
+from engines.host.interpreter_turns import in_short_steps
 from server.ledger.allowance_rows import (
     ALLOWANCE_COLUMNS,
     allowance_fields,
@@ -60,17 +60,14 @@ class KeyStore:
         rows = self.database.named(f"{SELECT} ORDER BY keys.created_at, keys.key_id")
         tree = TenantTree.read(self.database)
         found = []
-        rows.reverse()
-        while rows:  # all of them let go at once would keep the interpreter
-            give_way()
-            row = rows.pop()
+        for row in in_short_steps(rows):
             found.append(from_row(row, tree.place(row["owner"], row["member_id"])))
         return found
 
     def called(self, word: str) -> Sequence[Key]:
         """Those with this id or name, in the order in which they were made."""
-        called = "WHERE keys.key_id = ? OR keys.name = ? ORDER BY keys.created_at, keys.key_id"
-        return self._found(self.database.named(f"{SELECT} {called}", (word, word)))
+        of_it = "WHERE keys.key_id = ? OR keys.name = ? ORDER BY keys.created_at, keys.key_id"
+        return self._found(self.database.named(f"{SELECT} {of_it}", (word, word)))
 
     def count(self) -> int:
         return int(self.database.query("SELECT count(*) FROM keys")[0][0])

@@ -3,6 +3,7 @@
 import struct
 from array import array
 from collections.abc import Iterator, Sequence
+from math import inf
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -203,6 +204,8 @@ def heard_delta(kind: int, payload: bytes) -> Delta:
         found: Delta = _FULL.decode(payload)
         if min(found.index, found.token_count, found.cached_tokens) < 0:
             raise ValueError("a delta counts from nothing up")
+        if not 0 <= found.gathered_s < inf:
+            raise ValueError("nothing is gathered for less than no time, or for ever")
         return found
     index, text, tokens, reasoning, thought = _PLAIN.decode(payload)
     return Delta(

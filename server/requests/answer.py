@@ -239,7 +239,7 @@ class GenerationRun(RequestRun[ApiError | None]):
     def _meter(self, d: Delta) -> None:
         record = self.call.record
         if record.ttft_s is None:
-            record.ttft_s = self.times.elapsed_s() - d.gathered_s
+            record.ttft_s = max(0.0, self.times.elapsed_s() - d.gathered_s)
         record.completion_tokens += d.token_count
         if d.reasoning_token_count:
             record.reasoning_tokens += d.reasoning_token_count

@@ -1,5 +1,7 @@
 """What servers of a site say to each other survives the way, however it is cut into pieces."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -92,12 +94,21 @@ def test_a_long_frame_in_small_pieces_costs_its_length() -> None:
         Delta(tool_calls=(ToolCallDelta(index=0, id="call_1", name="f", arguments="{"),)),
         Delta(logprobs=(TokenLogprob("a", -0.5, (97,), (TokenLogprob("b", -9.0, (98,)),)),)),
         Delta(prompt_logprobs=(TokenLogprob("a", -0.5, (97,)),)),
+        Delta(text="a", token_count=9, finish_reason="length", gathered_s=0.25),
     ],
 )
 def test_a_delta_is_the_same(delta: Delta) -> None:
     [(kind, number, payload)] = FrameReader().feed(delta_frame(5, delta))
     assert number == 5
     assert heard_delta(kind, payload) == delta
+
+
+@pytest.mark.parametrize("seconds", [-0.5, math.inf, math.nan])
+def test_a_time_that_is_none_is_refused(seconds: float) -> None:
+    delta = Delta(text="a", token_count=1, finish_reason="stop", gathered_s=seconds)
+    [(kind, _, payload)] = FrameReader().feed(delta_frame(5, delta))
+    with pytest.raises(ValueError, match="gathered"):
+        heard_delta(kind, payload)
 
 
 def test_a_request_is_the_same() -> None:

@@ -172,7 +172,7 @@ class PeerAnswer(RequestRun[Exception | None]):
         """As a Sink, and of what comes to its task."""
         record, is_urgent = self.record, False
         if record.ttft_s is None:
-            record.ttft_s = self.times.elapsed_s() - delta.gathered_s
+            record.ttft_s = max(0.0, self.times.elapsed_s() - delta.gathered_s)
             # where it is all that there is, it goes with its end
             is_urgent = delta.finish_reason is None or self.sequences > 1
             self._is_under_way = is_urgent
